@@ -1,0 +1,155 @@
+"""Any folder of sound files (wav, flac, ogg, mp3) as a data set.
+
+Labels come from a CSV, or from the name of the first-level subfolder where that names an
+instrument (`flute/`, `sax/`), or there are none, which is enough to dream on. Subfolders
+`training` and `test` are the two parts; without them each part is the whole folder.
+
+    file,label                      one header line; paths from the root of the data set
+    takes/one.wav,flute             several labels: separated by `;`, or in several rows
+    takes/two.wav,piano;voice
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from irdream.audio import audio_files
+from irdream.datasets.base import ExcerptFile, Excerpts, PartName
+from irdream.datasets.cache import audio_loader
+from irdream.datasets.tree import equal_files, recordings_of, unique_names
+from irdream.errors import InputError
+from irdream.instruments import parse
+
+_PARTS = ("training", "test")
+
+
+class Folder:
+    """The sound files below `root`.
+
+    Args:
+        root: a folder, or a single file.
+        labels_csv: labels of the files; when given, it alone says them.
+        cache_dir: where decoded audio is kept; None: decode every time.
+        name: what the data set is called in tables.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | Path | None,
+        labels_csv: str | Path | None = None,
+        cache_dir: str | Path | None = None,
+        name: str = "folder",
+    ) -> None:
+        self.root = None if root is None else Path(root).expanduser()
+        self.labels_csv = None if labels_csv is None else Path(labels_csv).expanduser()
+        self.cache_dir = cache_dir
+        self.name = name
+
+    def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
+        """Return one part.
+
+        Raises:
+            InputError: no root, nothing there, or a CSV that cannot be understood.
+        """
+        files = self._files(self._part_folder(name))
+        return Excerpts(files, audio_loader(self.cache_dir, sample_rate_hz=sample_rate_hz))
+
+    def summary(self) -> str:
+        """Say in one line what was found."""
+        counts = {part: len(self._files(self._part_folder(part))) for part in _PARTS}
+        if not self._is_split:
+            return f"found {counts['test']} sound files below {self.root}, the same in both parts"
+        return f"found {counts['training']} training and {counts['test']} test files in {self.root}"
+
+    @property
+    def _existing_root(self) -> Path:
+        if self.root is None:
+            raise InputError("dataset.root is not set; expected a folder of sound files")
+        return self.root
+
+    @property
+    def _is_split(self) -> bool:
+        return all((self._existing_root / part).is_dir() for part in _PARTS)
+
+    def _part_folder(self, name: PartName) -> Path:
+        return self._existing_root / name if self._is_split else self._existing_root
+
+    def _files(self, folder: Path) -> list[ExcerptFile]:
+        paths = audio_files(folder)
+        recordings = recordings_of(paths, equal_files(paths))
+        return [
+            ExcerptFile(
+                path=path, name=name, labels=self._labels(path, folder), recording=recording
+            )
+            for path, name, recording in zip(paths, unique_names(paths), recordings, strict=True)
+        ]
+
+    def _labels(self, path: Path, folder: Path) -> tuple[str, ...]:
+        if self.labels_csv is not None:
+            return self._csv_labels.get(path.resolve(), ())
+        return _subfolder_label(path, folder)
+
+    @cached_property
+    def _csv_labels(self) -> dict[Path, tuple[str, ...]]:
+        assert self.labels_csv is not None
+        return read_labels(self.labels_csv, root=self._existing_root)
+
+
+def _subfolder_label(path: Path, folder: Path) -> tuple[str, ...]:
+    parents = path.relative_to(folder).parts[:-1]
+    try:
+        return (parse(parents[0]),) if parents else ()
+    except InputError:
+        return ()
+
+
+def read_labels(labels_csv: Path, *, root: Path) -> dict[Path, tuple[str, ...]]:
+    """Read a CSV with the columns `file` and `label`; paths are relative to `root`.
+
+    Raises:
+        InputError: with the number of the line that cannot be understood.
+    """
+    try:
+        with labels_csv.open(encoding="utf-8-sig", newline="") as file:
+            return _read_rows(csv.DictReader(file), labels_csv, root)
+    except UnicodeDecodeError:
+        raise InputError(f"{str(labels_csv)!r} is not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"cannot read {str(labels_csv)!r}: {error.strerror}") from None
+
+
+def _read_rows(
+    rows: csv.DictReader[str], labels_csv: Path, root: Path
+) -> dict[Path, tuple[str, ...]]:
+    labels: dict[Path, tuple[str, ...]] = {}
+    try:
+        _check_header(rows.fieldnames or ())
+        for row in rows:
+            path, codes = _read_row(row, root)
+            labels[path] = tuple(dict.fromkeys(labels.get(path, ()) + codes))
+    except InputError as error:
+        line = max(rows.line_num, 1)
+        raise InputError(f"{str(labels_csv)!r} line {line}: {error}") from None
+    except csv.Error as error:  # raised before the line is counted
+        raise InputError(f"{str(labels_csv)!r} line {rows.line_num + 1}: {error}") from None
+    return labels
+
+
+def _check_header(names: Sequence[str]) -> None:
+    if not {"file", "label"} <= set(names):
+        found = ",".join(names) or "nothing"
+        raise InputError(f"expected the header file,label, not {found}")
+
+
+def _read_row(row: dict[str, str], root: Path) -> tuple[Path, tuple[str, ...]]:
+    file, label = row["file"], row["label"]
+    if not file or label is None or None in row:
+        raise InputError("expected two columns, file and label (several labels: a;b)")
+    path = (root if root.is_dir() else root.parent) / file.strip()
+    if not path.is_file():
+        raise InputError(f"no such file: {str(path)!r}; paths start at dataset.root")
+    return path.resolve(), tuple(parse(part) for part in label.split(";") if part.strip())

@@ -1,0 +1,149 @@
+"""A copy of a SoundFont in which every sample carries its own root key.
+
+A SoundFont zone may override the root key of the sample it plays (generator 58,
+overridingRootKey) and tune it by semitones (51, coarseTune; SoundFont 2.04, section 8.1.2).
+symusic 0.5.8 ignores both and plays the sample at the root of its header, which many fonts
+leave at 60: the violin of TimGM6mb then sounds up to 14 semitones sharp, and most of FluidR3
+is out of tune. So the copy moves both into the header; a sample that is played at several
+roots gets one header for each. The audio is copied unchanged, fine tuning is obeyed as it
+is. Rejected: shifting the notes that are written, since a shifted note falls into another
+key zone with another error.
+
+Cost: reads and writes the file once (6 MB: 30 ms; 148 MB: half a second).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from irdream.errors import InputError
+
+_COARSE_TUNE, _SAMPLE_ID, _OVERRIDING_ROOT_KEY = 51, 53, 58
+_RECORDS = {
+    b"inst": np.dtype([("name", "S20"), ("bag", "<u2")]),
+    b"ibag": np.dtype([("generator", "<u2"), ("modulator", "<u2")]),
+    b"igen": np.dtype([("operator", "<u2"), ("amount", "<u2")]),
+    b"shdr": np.dtype(
+        [
+            ("name", "S20"),
+            ("span", "<u4", 4),
+            ("rate_hz", "<u4"),
+            ("root", "u1"),
+            ("correction", "i1"),
+            ("link", "<u2"),
+            ("kind", "<u2"),
+        ]
+    ),
+}
+Chunk = tuple[bytes, bytes]
+
+
+def retuned(font: Path, *, cache_dir: Path) -> Path:
+    """Return the path of `font`'s retuned copy, written into `cache_dir` when it is missing.
+
+    The copy's name holds the font's size and time of change, so a new font gets a new copy.
+
+    Raises:
+        InputError: when the file is missing or is not a SoundFont.
+    """
+    if not font.is_file():
+        raise InputError(f"no SoundFont at {str(font)!r}; expected a .sf2 or .sf3 file")
+    stat = font.stat()
+    copy = cache_dir / f"{font.stem}-{stat.st_size:x}-{stat.st_mtime_ns:x}{font.suffix}"
+    if not copy.is_file():
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        content = retune(font.read_bytes(), name=str(font))
+        with tempfile.NamedTemporaryFile(dir=cache_dir, delete=False) as file:
+            file.write(content)
+        os.replace(file.name, copy)
+    return copy
+
+
+def retune(content: bytes, *, name: str = "the font") -> bytes:
+    """Return a SoundFont's bytes with each overriding root key moved into a sample header.
+
+    Raises:
+        InputError: when `content` is not a SoundFont 2 file.
+    """
+    try:
+        if content[:4] != b"RIFF" or content[8:12] != b"sfbk":
+            raise ValueError("no sfbk form")
+        lists = [
+            _retune_list(body) if _is_list(c, body, b"pdta") else (c, body)
+            for c, body in _chunks(content[12:])
+        ]
+    except (ValueError, IndexError, KeyError, struct.error) as error:
+        raise InputError(
+            f"{name} is not a readable SoundFont ({error}); expected a .sf2 or .sf3 file"
+        ) from error
+    return _chunk(b"RIFF", b"sfbk" + b"".join(_chunk(c, body) for c, body in lists))
+
+
+def _retune_list(body: bytes) -> Chunk:
+    """Return the list pdta with the roots moved."""
+    parts = dict(_chunks(body[4:]))
+    inst, ibag, igen, shdr = (np.frombuffer(parts[c], d).copy() for c, d in _RECORDS.items())
+    headers = list(shdr[:-1])
+    copies: dict[tuple[int, int], int] = {}  # (sample, root) -> header
+    for first, last in zip(inst["bag"][:-1], inst["bag"][1:], strict=True):
+        defaults: dict[int, int] = {}  # the instrument's global zone comes first
+        for zone in range(first, last):
+            span = slice(ibag["generator"][zone], ibag["generator"][zone + 1])
+            generators = dict(
+                zip(igen["operator"][span].tolist(), igen["amount"][span].tolist(), strict=True)
+            )
+            if _SAMPLE_ID not in generators:
+                defaults = generators
+                continue
+            place = span.start + list(generators).index(_SAMPLE_ID)
+            root = _root({**defaults, **generators}, headers)
+            igen["amount"][place] = _header(headers, copies, generators[_SAMPLE_ID], root)
+    parts[b"igen"] = igen.tobytes()
+    parts[b"shdr"] = np.array([*headers, shdr[-1]], dtype=shdr.dtype).tobytes()
+    return b"LIST", b"pdta" + b"".join(_chunk(c, part) for c, part in parts.items())
+
+
+def _root(generators: dict[int, int], headers: list) -> int:
+    """Return the key at which a zone's sample sounds as it was recorded."""
+    override = generators.get(_OVERRIDING_ROOT_KEY, 0xFFFF)
+    root = override if override <= 127 else int(headers[generators[_SAMPLE_ID]]["root"])
+    coarse = generators.get(_COARSE_TUNE, 0)
+    coarse -= 0x10000 if coarse >= 0x8000 else 0
+    return min(max(root - coarse, 0), 127)
+
+
+def _header(headers: list, copies: dict[tuple[int, int], int], sample: int, root: int) -> int:
+    """Return the index of a header of `sample` with that root, appended when there is none."""
+    if int(headers[sample]["root"]) == root:
+        return sample
+    if (sample, root) not in copies:
+        header = headers[sample].copy()
+        header["root"] = root
+        headers.append(header)
+        copies[sample, root] = len(headers) - 1
+    return copies[sample, root]
+
+
+def _is_list(identifier: bytes, body: bytes, kind: bytes) -> bool:
+    return identifier == b"LIST" and body[:4] == kind
+
+
+def _chunks(content: bytes) -> list[Chunk]:
+    """Split RIFF content into chunks (identifier, body)."""
+    chunks, at = [], 0
+    while at + 8 <= len(content):
+        size = struct.unpack_from("<I", content, at + 4)[0]
+        if at + 8 + size > len(content):
+            raise ValueError("a chunk is cut off")
+        chunks.append((content[at : at + 4], content[at + 8 : at + 8 + size]))
+        at += 8 + size + size % 2
+    return chunks
+
+
+def _chunk(identifier: bytes, body: bytes) -> bytes:
+    return identifier + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)

@@ -1,0 +1,22 @@
+"""The one exception for input that a person can mend, and the words it needs.
+
+Everything that a user typed, pointed to or recorded and that cannot be used ends in an
+`InputError` whose message is a single line: the value, what was expected, the remedy.
+`main.py` prints that line and exits with status 1; any other exception is a defect of
+irdream and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Input that a person can mend; the message is one line."""
+
+
+def nearest(word: str, known: Iterable[str], *, count: int = 3) -> str:
+    """Say which known words are like `word`: `"; did you mean 'flu'?"`, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=count, cutoff=0.6)
+    return f"; did you mean {' or '.join(repr(match) for match in close)}?" if close else ""

@@ -1,0 +1,1 @@
+"""How well a recognizer recognises, what a dream changed, and the tables and figures of both."""

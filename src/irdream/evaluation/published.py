@@ -1,0 +1,102 @@
+"""Published results on the IRMAS test set, to stand beside ours.
+
+They were all measured on the 2874 recorded excerpts (4917 labels) of the IRMAS test set
+(Bosch et al. 2012). A score on anything else, rendered music above all, is not comparable
+with them; `is_whole_irmas_test` is the check that tables and figures make before they say
+anything else. Only the averages are kept here: the per-instrument bars of the papers exist
+as pictures alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+IRMAS_TEST_EXCERPTS = 2874
+IRMAS_TEST_LABELS = 4917
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedScore:
+    """One published system: micro and macro F1 in 0..1 (None: not given), and its source."""
+
+    system: str
+    micro_f1: float
+    macro_f1: float | None
+    citation: str
+
+
+_HAN = (
+    "Y. Han, J. Kim, K. Lee: Deep convolutional neural networks for predominant instrument "
+    "recognition in polyphonic music"
+)
+_PONS = (
+    "J. Pons, O. Slizovskaia, R. Gong, E. Gómez, X. Serra: Timbre analysis of music audio "
+    "signals with convolutional neural networks. EUSIPCO 2017 (arXiv:1703.06697)"
+)
+
+PUBLISHED: tuple[PublishedScore, ...] = (
+    PublishedScore(
+        system="Bosch et al. 2012",
+        micro_f1=0.503,
+        macro_f1=0.432,
+        citation="J. J. Bosch, J. Janer, F. Fuhrmann, P. Herrera: A comparison of sound "
+        "segregation techniques for predominant instrument recognition in musical audio "
+        "signals. ISMIR 2012",
+    ),
+    PublishedScore(
+        system="Han et al. 2016 (arXiv v1)",
+        micro_f1=0.602,
+        macro_f1=0.503,
+        citation=f"{_HAN}. arXiv:1605.09507v1, 2016",
+    ),
+    PublishedScore(
+        system="Han et al. 2017 (journal)",
+        micro_f1=0.619,
+        macro_f1=0.513,
+        citation=f"{_HAN}. IEEE/ACM Transactions on Audio, Speech, and Language Processing "
+        "25(1), 2017",
+    ),
+    PublishedScore(
+        system="Pons et al. 2017 (single layer)", micro_f1=0.559, macro_f1=0.484, citation=_PONS
+    ),
+    PublishedScore(
+        system="Pons et al. 2017 (multi layer)", micro_f1=0.589, macro_f1=0.516, citation=_PONS
+    ),
+    PublishedScore(
+        system="Kratimenos et al. 2020",
+        micro_f1=0.647,
+        macro_f1=0.546,
+        citation="A. Kratimenos, K. Avramidis, C. Garoufis, A. Zlatintsi, P. Maragos: "
+        "Augmentation methods on monophonic audio for instrument classification in polyphonic "
+        "music. EUSIPCO 2020 (arXiv:1911.12505)",
+    ),
+    PublishedScore(
+        system="Reghunath & Rajan 2022",
+        micro_f1=0.66,
+        macro_f1=0.62,
+        citation="L. C. Reghunath, R. Rajan: Transformer-based ensemble method for multiple "
+        "predominant instruments recognition in polyphonic music. EURASIP Journal on Audio, "
+        "Speech, and Music Processing, 2022",
+    ),
+    PublishedScore(
+        system="Zhong et al. 2023",
+        micro_f1=0.674,
+        macro_f1=None,
+        citation="L. Zhong, E. Cooper, J. Yamagishi, N. Minematsu: Exploring isolated musical "
+        "notes as pre-training data for predominant instrument recognition in polyphonic "
+        "music. arXiv:2306.08850, 2023",
+    ),
+    PublishedScore(
+        system="PaSST, waveform mixing",
+        micro_f1=0.692,
+        macro_f1=0.621,
+        citation="MusDetect (github.com/timoniko/MusDetect), fine-tuning K. Koutini et al.: "
+        "Efficient training of audio transformers with patchout. Interspeech 2022; no "
+        "validation set was held out",
+    ),
+)
+
+
+def is_whole_irmas_test(*, excerpts: int, labels: int) -> bool:
+    """Say whether as many excerpts and labels were scored as the IRMAS test set has."""
+    return (excerpts, labels) == (IRMAS_TEST_EXCERPTS, IRMAS_TEST_LABELS)

@@ -1,0 +1,84 @@
+"""The log-mel spectrogram of Han, Kim and Lee (2016), made on the device by nnAudio.
+
+Mono at 22,050 Hz; Hann window of 1024 samples, hop 512, frames centered with reflection;
+128 Slaney mel bands of the magnitude (with HTK's formula two bands would be empty at this
+window length); natural logarithm. The paper does not state its log floor: here `floor` is
+added to the magnitude, 1e-5, which is -100 dB, so that the logarithm is smooth.
+
+nnAudio's own magnitude is the root of re^2 + im^2, whose gradient at digital silence is NaN;
+so its complex spectrogram is taken and a power far below `floor` is added under the root.
+
+The last centered frame, half of it beyond the end, is dropped: a second then has 43 frames
+and three seconds have 129, the numbers of the paper. This is the one place where 44 becomes
+43.
+
+Source: Y. Han, J. Kim, K. Lee, "Deep convolutional neural networks for predominant
+instrument recognition in polyphonic music", IEEE/ACM TASLP 25(1), 2017, section III-A.
+"""
+
+from __future__ import annotations
+
+import torch
+from nnAudio.features.mel import MelSpectrogram
+from torch import Tensor, nn
+
+from irdream.errors import InputError
+
+
+class HanLogMel(nn.Module):
+    """Waveform (batch, samples) -> log-mel (batch, n_mels, samples // hop_samples).
+
+    Args:
+        sample_rate_hz: of the waveform.
+        n_fft: window and transform length in samples.
+        hop_samples: from frame to frame.
+        n_mels: mel bands from 0 Hz to half the sample rate.
+        floor: added to the mel magnitude before the logarithm.
+    """
+
+    mel_basis: Tensor  # (n_mels, n_fft // 2 + 1)
+
+    def __init__(
+        self,
+        *,
+        sample_rate_hz: int = 22_050,
+        n_fft: int = 1024,
+        hop_samples: int = 512,
+        n_mels: int = 128,
+        floor: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        self.sample_rate_hz = sample_rate_hz
+        self.n_fft = n_fft
+        self.hop_samples = hop_samples
+        self.n_mels = n_mels
+        self.floor = floor
+        mel = MelSpectrogram(
+            sr=sample_rate_hz,
+            n_fft=n_fft,
+            hop_length=hop_samples,
+            n_mels=n_mels,
+            htk=False,
+            norm=1,
+            power=1.0,
+            verbose=False,
+        )
+        self.stft = mel.stft
+        self.register_buffer("mel_basis", mel.mel_basis.detach().clone(), persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Return the log-mel spectrogram.
+
+        Raises:
+            InputError: when the waveform is too short for one centered frame.
+        """
+        if waveform.shape[-1] <= self.n_fft // 2:
+            raise InputError(
+                f"a waveform of {waveform.shape[-1]} samples is too short; "
+                f"expected more than {self.n_fft // 2}"
+            )
+        frames = waveform.shape[-1] // self.hop_samples
+        real, imaginary = self.stft(waveform, output_format="Complex")[:, :, :frames].unbind(-1)
+        tiny = (0.01 * self.floor) ** 2
+        magnitude = torch.sqrt(real.square() + imaginary.square() + tiny)
+        return torch.log(torch.matmul(self.mel_basis, magnitude) + self.floor)

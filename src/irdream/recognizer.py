@@ -1,0 +1,297 @@
+"""A recognizer: front end, windows, model, and what its outputs mean.
+
+It hears a waveform of any length in windows of one second with 50 % overlap, as Han, Kim and
+Lee (2016) test theirs, and says for each window how probable each instrument is. Everything
+else in irdream (training, dreams, evaluation) hears through this class, so a network of
+one's own needs no more than `forward(log_mel) -> logits` to be trained, dreamed and measured.
+
+A checkpoint is one folder: `weights.safetensors` (the model's state; a front end has none) and
+`recognizer.json` (what to build, with its arguments, label order, thresholds, scores, data).
+Nothing in it is unpickled, and it can name only what `trust` allows: our own
+models and front ends, `torch.nn`, and packages that the user names on purpose.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from irdream.errors import InputError
+from irdream.files import replacing
+from irdream.instruments import CODES
+
+FORMAT = 1
+SHIPPED = Path(__file__).parent / "checkpoints" / "rendered"
+TRUSTED = ("irdream.frontends", "irdream.models", "torch.nn")
+Output = Literal["softmax", "sigmoid"]
+
+
+class Recognizer(nn.Module):
+    """Hears waveforms and log-mels, says which instruments are predominant.
+
+    Args:
+        frontend: waveform (batch, samples) -> log-mel (batch, n_mels, frames).
+        model: log-mel windows (batch, n_mels, window_frames) -> logits (batch, instruments).
+        instruments: the codes on the axis `instruments`.
+        window_seconds: what the model sees; 1 s is 43 frames of the default front end.
+        thresholds: for the aggregations "s1" and "s2", chosen on a validation part.
+        card: how it was made and how well it does; kept in the checkpoint as it is.
+        spec: `_target_` and arguments of frontend and model, needed to save it.
+    """
+
+    def __init__(
+        self,
+        *,
+        frontend: nn.Module,
+        model: nn.Module,
+        instruments: Sequence[str] = CODES,
+        window_seconds: float = 1.0,
+        thresholds: Mapping[str, float] | None = None,
+        card: Mapping[str, Any] | None = None,
+        spec: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.frontend = frontend
+        self.model = model
+        self.instruments = tuple(instruments)
+        self.output: Output = getattr(model, "output", "softmax")
+        if self.output not in ("softmax", "sigmoid"):
+            raise InputError(
+                f"{type(model).__name__}.output={self.output!r}; expected 'softmax' or 'sigmoid'"
+            )
+        self.window_seconds = window_seconds
+        self.sample_rate_hz = int(frontend.sample_rate_hz)  # type: ignore[arg-type]
+        self.hop_samples = int(frontend.hop_samples)  # type: ignore[arg-type]
+        self.window_frames = round(window_seconds * self.sample_rate_hz) // self.hop_samples
+        self.thresholds = dict(thresholds or {})
+        self.card = dict(card or {})
+        self.spec = {part: dict(values) for part, values in (spec or {}).items()}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
+
+    def log_mel(self, waveform: Tensor) -> Tensor:
+        """Return the log-mel (batch, n_mels, frames) of a waveform (batch, samples)."""
+        return self.frontend(waveform)
+
+    def logits(self, windows: Tensor) -> Tensor:
+        """Return (batch, instruments) for windows (batch, n_mels, window_frames).
+
+        Raises:
+            InputError: when the model gives another shape.
+        """
+        logits = self.model(windows)
+        if logits.shape != (len(windows), len(self.instruments)):
+            raise InputError(
+                f"{type(self.model).__name__} gave {tuple(logits.shape)} for windows "
+                f"{tuple(windows.shape)}; expected {(len(windows), len(self.instruments))}: "
+                "(batch, instruments)"
+            )
+        return logits
+
+    def window_logits(self, log_mel: Tensor, hop_frames: int | None = None) -> Tensor:
+        """Return (batch, windows, instruments) for log-mels (batch, n_mels, frames).
+
+        Windows overlap by half unless `hop_frames` says otherwise; a last one is aligned
+        with the end where frames are left over, so that every frame is heard.
+
+        Raises:
+            InputError: when the log-mel is shorter than one window.
+        """
+        windows = self.windows(log_mel, hop_frames)
+        return self.logits(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
+
+    def windows(self, log_mel: Tensor, hop_frames: int | None = None) -> Tensor:
+        """Cut (batch, windows, n_mels, window_frames) from (batch, n_mels, frames)."""
+        starts = window_starts(
+            log_mel.shape[-1], self.window_frames, hop_frames or self.window_frames // 2
+        )
+        return torch.stack([log_mel[..., s : s + self.window_frames] for s in starts], dim=1)
+
+    def log_probabilities(self, logits: Tensor) -> Tensor:
+        """Return the logarithm of `probabilities`, finite for any finite logits."""
+        if self.output == "softmax":
+            return F.log_softmax(logits, dim=-1)
+        log_sigmoids = F.logsigmoid(logits)
+        return log_sigmoids - log_sigmoids.logsumexp(dim=-1, keepdim=True)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return probabilities that sum to one: a softmax, or the sigmoids over their sum."""
+        return self.log_probabilities(logits).exp()
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Return the network's own outputs: the softmax, or the sigmoids as they are."""
+        return logits.softmax(dim=-1) if self.output == "softmax" else logits.sigmoid()
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that a log-mel depends on besides the file, as a key for caches."""
+        plain = (int, float, str, bool)
+        values = {
+            k: v
+            for k, v in vars(self.frontend).items()
+            if isinstance(v, plain) and not k.startswith("_") and k != "training"
+        }
+        return {"frontend": type(self.frontend).__qualname__, **values}
+
+
+def window_starts(frames: int, window_frames: int, hop_frames: int) -> list[int]:
+    """Return where windows start: every `hop_frames`, and one aligned with the end.
+
+    Raises:
+        InputError: when there are fewer frames than a window has.
+    """
+    if frames < window_frames:
+        raise InputError(
+            f"{frames} frames are too short; expected at least one window of {window_frames}"
+        )
+    starts = list(range(0, frames - window_frames + 1, hop_frames))
+    end = frames - window_frames
+    return starts if starts[-1] == end else [*starts, end]
+
+
+def new_recognizer(
+    *,
+    frontend: Mapping[str, Any],
+    model: Mapping[str, Any],
+    window_seconds: float = 1.0,
+    device: str | torch.device = "cpu",
+    trust: Sequence[str] = (),
+) -> Recognizer:
+    """Build an untrained recognizer from `{"_target_": ..., **arguments}` of its parts."""
+    spec = {"frontend": dict(frontend), "model": dict(model)}
+    built = {part: _build(values, trust=trust) for part, values in spec.items()}
+    recognizer = Recognizer(**built, window_seconds=window_seconds, spec=spec)
+    return recognizer.to(device)
+
+
+def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
+    """Write a checkpoint: weights first, then the description that makes it valid.
+
+    Raises:
+        InputError: when the recognizer was not built from a spec.
+        OSError: from the system; each of the two files is whole or absent.
+    """
+    if set(recognizer.spec) != {"frontend", "model"}:
+        raise InputError(
+            "this recognizer has no spec; build it with new_recognizer() to be able to save it"
+        )
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        key: value.detach().cpu().contiguous()
+        for key, value in recognizer.model.state_dict().items()
+    }
+    about = {
+        "format": FORMAT,
+        **recognizer.spec,
+        "instruments": list(recognizer.instruments),
+        "output": recognizer.output,
+        "window_seconds": recognizer.window_seconds,
+        "thresholds": recognizer.thresholds,
+        "card": recognizer.card,
+    }
+    with replacing(folder / "weights.safetensors") as file:
+        file.write(safetensors.torch.save(state))
+    with replacing(folder / "recognizer.json") as file:
+        file.write((json.dumps(about, indent=2) + "\n").encode())
+
+
+@dataclass(frozen=True)
+class _Files:
+    about: dict[str, Any]
+    weights: dict[str, Tensor]
+
+
+def load_recognizer(
+    path: str | Path, *, device: str | torch.device = "cpu", trust: Sequence[str] = ()
+) -> Recognizer:
+    """Load a checkpoint folder, in eval mode. "shipped" is the one that comes with irdream.
+
+    Raises:
+        InputError: when it is missing, damaged, of another format or label set, or names
+            code outside the allow-list.
+    """
+    folder = SHIPPED if str(path) == "shipped" else Path(path).expanduser()
+    files = _read(folder)
+    about = files.about
+    if tuple(about["instruments"]) != CODES:
+        raise InputError(
+            f"checkpoint {str(folder)!r} has the labels {' '.join(about['instruments'])}; "
+            f"expected {' '.join(CODES)} in this order"
+        )
+    built = {part: _build(about[part], trust=trust) for part in ("frontend", "model")}
+    try:
+        built["model"].load_state_dict(files.weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"weights of {str(folder)!r} do not fit {about['model']['_target_']}: {reason}"
+        ) from error
+    recognizer = Recognizer(
+        **built,
+        instruments=about["instruments"],
+        window_seconds=about["window_seconds"],
+        thresholds=about["thresholds"],
+        card=about["card"],
+        spec={part: about[part] for part in ("frontend", "model")},
+    )
+    return recognizer.to(device).eval()
+
+
+def _read(folder: Path) -> _Files:
+    try:
+        about = json.loads((folder / "recognizer.json").read_text())
+        weights = safetensors.torch.load((folder / "weights.safetensors").read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(
+            f"no checkpoint at {str(folder)!r} ({Path(error.filename).name} is missing); "
+            "expected a folder with recognizer.json and weights.safetensors, 'shipped', "
+            "runs:/... or models:/..."
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError, safetensors.SafetensorError) as error:
+        raise InputError(f"checkpoint {str(folder)!r} is damaged: {error}") from error
+    keys = {"format", "frontend", "model", "instruments", "window_seconds", "thresholds", "card"}
+    if not isinstance(about, dict) or not keys <= set(about):
+        raise InputError(
+            f"{str(folder / 'recognizer.json')!r} is no recognizer; "
+            f"expected the keys {', '.join(sorted(keys))}"
+        )
+    if about["format"] != FORMAT:
+        raise InputError(
+            f"checkpoint {str(folder)!r} has format {about['format']}; expected {FORMAT}: "
+            "use the version of irdream that wrote it, or train again"
+        )
+    return _Files(about, weights)
+
+
+def _build(spec: Mapping[str, Any], *, trust: Sequence[str]) -> Any:
+    """Call the `_target_` of a spec with its other entries, if it may be called."""
+    arguments = dict(spec)
+    target = str(arguments.pop("_target_", ""))
+    allowed = (*TRUSTED, *trust)
+    if not any(target.startswith(f"{package}.") for package in allowed):
+        raise InputError(
+            f"{target!r} is not trusted; expected something in {', '.join(allowed)}; "
+            f"to allow it add trust=[{target.split('.')[0]}]"
+        )
+    module, _, name = target.rpartition(".")
+    try:
+        made = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"cannot import {target!r}: {error}") from error
+    try:
+        return made(**arguments)
+    except TypeError as error:
+        raise InputError(f"cannot build {target}: {error}") from error

@@ -1,0 +1,59 @@
+"""Where and how to compute: device, threads, seed."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import numpy as np
+import torch
+
+from irdream.errors import InputError
+
+
+def choose_device(name: str) -> torch.device:
+    """Return a device: "auto" is the first CUDA device, or Apple's, or the CPU.
+
+    Raises:
+        InputError: when torch knows no such device or it is not there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"device={name!r} cannot be used ({reason}); expected auto, cpu, cuda or cuda:1"
+        ) from error
+    return device
+
+
+def set_threads(count: int | None) -> int:
+    """Let torch use `count` threads, by default one for each core that this process may use.
+
+    A thread for each hyperthread of a core, or for cores that a container may not use, makes
+    convolutions slower; so the process's own affinity decides, not the machine's size.
+    OMP_NUM_THREADS is obeyed when it is set and `count` is not.
+
+    Raises:
+        InputError: when `count` is below one.
+    """
+    if count is not None and count < 1:
+        raise InputError(f"threads={count}; expected at least 1, or null to choose")
+    if count is None and not os.environ.get("OMP_NUM_THREADS"):
+        affinity = getattr(os, "sched_getaffinity", None)
+        count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    if count is not None:
+        torch.set_num_threads(count)
+    return torch.get_num_threads()
+
+
+def set_seed(seed: int) -> None:
+    """Seed torch, numpy and Python alike."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)

@@ -1,0 +1,59 @@
+"""Make a data set ready, and say what is there: fetch IRMAS, render the embedded data set.
+
+A data set may have `prepare()`, which fetches or renders; after it, or without it, the
+excerpts of both parts are counted without decoding any of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from irdream.datasets.base import DataSet, ExcerptFile
+from irdream.files import replacing
+from irdream.tracking import Tracker
+
+_PARTS = ("training", "test")
+
+
+def prepare(
+    *, dataset: DataSet, tracker: Tracker, output_dir: Path, sample_rate_hz: int = 22_050
+) -> dict[str, float]:
+    """Prepare `dataset`, print what was found, and write `excerpts.csv` (part, label, count).
+
+    Returns:
+        `prepare/training_excerpts`, `prepare/training_recordings`, `prepare/test_excerpts`
+        and `prepare/test_recordings`.
+
+    Raises:
+        InputError: whatever the data set finds wrong.
+    """
+    if make_ready := getattr(dataset, "prepare", None):
+        make_ready()
+    parts = {part: dataset.part(part, sample_rate_hz=sample_rate_hz).files for part in _PARTS}
+    print(_summary(dataset, parts))
+    table = output_dir / "excerpts.csv"
+    with replacing(table) as file:
+        file.write(_counts_csv(parts).encode())
+    tracker.log_file(table)
+    metrics: dict[str, float] = {}
+    for part, files in parts.items():
+        metrics[f"prepare/{part}_excerpts"] = len(files)
+        metrics[f"prepare/{part}_recordings"] = len({file.recording for file in files})
+    tracker.log_metrics(metrics)
+    return metrics
+
+
+def _summary(dataset: DataSet, parts: dict[str, list[ExcerptFile]]) -> str:
+    if describe := getattr(dataset, "summary", None):
+        return f"{dataset.name}: {describe()}"
+    counts = " and ".join(f"{len(files)} {part}" for part, files in parts.items())
+    return f"{dataset.name}: found {counts} excerpts"
+
+
+def _counts_csv(parts: dict[str, list[ExcerptFile]]) -> str:
+    lines = ["part,label,excerpts"]
+    for part, files in parts.items():
+        counts = Counter(label for file in files for label in file.labels or ("",))
+        lines += [f"{part},{label},{count}" for label, count in sorted(counts.items())]
+    return "\n".join(lines) + "\n"

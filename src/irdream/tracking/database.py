@@ -1,0 +1,134 @@
+"""The local store's SQLite file: made once and whole, and at home wherever its folder is.
+
+However many processes ask at the same time, one makes the file, under a lock and a temporary
+name, and renames it: MLflow alone crashes three of four processes that start on a missing
+database, and a kill while it makes the tables leaves one that never opens. About 2 s, once.
+
+Making the tables straight from MLflow's table models, and waiting for a server to make them,
+were left out: the first passes over MLflow's own migrations, the second needs a server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from irdream.errors import InputError
+from irdream.tracking.manners import PATIENCE_SECONDS, explain, import_mlflow
+
+DATABASE = "mlflow.db"
+ARTIFACTS = "artifacts"
+
+
+def create_store(root: Path | str) -> None:
+    """Make the store's database in the folder `root` unless it is there.
+
+    Raises:
+        InputError: when the folder cannot be written, or another process holds the lock for
+            more than two minutes.
+    """
+    database = Path(root).resolve() / DATABASE
+    if exists(database):
+        return
+    lock = database.with_name(f"{DATABASE}.lock")
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock, timeout=PATIENCE_SECONDS):
+            if not exists(database):
+                _create(database)
+    except Timeout as error:
+        raise InputError(
+            f"another process has been making the tracking store for {PATIENCE_SECONDS:.0f} s "
+            f"(it holds {lock}); end it and try again"
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"cannot make a tracking store in {root}: {error.strerror or error}; choose a folder "
+            "that can be written, or run with tracker=none"
+        ) from error
+
+
+def exists(database: Path) -> bool:
+    """Say whether the file is there; SQLite leaves an empty one where it was only opened."""
+    return database.is_file() and database.stat().st_size > 0
+
+
+def sqlite_uri(database: Path) -> str:
+    """Return the address of a database file.
+
+    Raises:
+        InputError: when the path has a `?`, which ends the path of an address, or a `%`, which
+            SQLAlchemy decodes since 2.1 and did not before.
+    """
+    if refused := {"?", "%"} & set(str(database)):
+        raise InputError(
+            f"{database} has a {refused.pop()!r}, which an SQLite address cannot carry; rename it"
+        )
+    return f"sqlite:///{database.as_posix()}"
+
+
+def adopt(database: Path, artifacts: str) -> None:
+    """Check the file, and let it follow its folder when that was moved or copied.
+
+    MLflow keeps absolute addresses of artifacts: without this, a store that was moved would go
+    on writing to the old place, and a copy to its original's.
+
+    Args:
+        database: the SQLite file.
+        artifacts: the address of the folder `artifacts` beside it, where it is now.
+
+    Raises:
+        InputError: when the file is no tracking store, or cannot be read or written.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(database, timeout=20.0)) as connection, connection:
+            for old in _other_locations(connection, artifacts):
+                _rewrite(connection, old, artifacts)
+    except sqlite3.Error as error:
+        explain(error, str(database))
+        raise InputError(
+            f"{database} is not a tracking store ({error}); move it away and a new one is made"
+        ) from error
+
+
+def _create(database: Path) -> None:
+    import_mlflow(local=True)
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    new = database.with_name(f"{DATABASE}.new")
+    for left_over in (new, new.with_name(f"{new.name}-journal")):
+        left_over.unlink(missing_ok=True)
+    try:
+        store = SqlAlchemyStore(sqlite_uri(new), (database.parent / ARTIFACTS).as_uri())
+        store.engine.dispose()
+    except MlflowException as error:
+        explain(error, str(database))
+        raise
+    os.replace(new, database)
+
+
+def _other_locations(connection: sqlite3.Connection, artifacts: str) -> list[str]:
+    rows = connection.execute(
+        "SELECT DISTINCT artifact_location FROM experiments"
+        " WHERE artifact_location LIKE ? AND artifact_location != ?",
+        (f"file://%/{ARTIFACTS}", artifacts),
+    )
+    return [location for (location,) in rows.fetchall()]
+
+
+def _rewrite(connection: sqlite3.Connection, old: str, new: str) -> None:
+    for table, column in (
+        ("experiments", "artifact_location"),
+        ("runs", "artifact_uri"),
+        ("model_versions", "storage_location"),
+    ):
+        connection.execute(
+            f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
+            f" WHERE substr({column} || '/', 1, ?) = ?",
+            (new, len(old) + 1, len(old) + 1, f"{old}/"),
+        )

@@ -1,0 +1,1 @@
+"""Training: windows in batches, augmentation of log-mels, the epoch loop."""

@@ -1,0 +1,93 @@
+"""Windows in batches: which ones, in which order, cut from packed log-mels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from irdream.errors import InputError
+
+
+class PackedLogMels(Protocol):
+    """What windows are cut from (datasets.cache.LogMels)."""
+
+    frames: np.ndarray  # (excerpts,)
+
+    def windows(
+        self, excerpt_indices: np.ndarray, start_frames: np.ndarray, window_frames: int
+    ) -> Tensor:
+        """Return (batch, n_mels, window_frames)."""
+        ...
+
+
+class WindowBatches:
+    """The windows of some excerpts, without overlap, in shuffled or fixed order.
+
+    Args:
+        log_mels: of all excerpts.
+        excerpts: indices of those to use.
+        labels: of all excerpts, (excerpts, instruments).
+        window_frames: length of a window.
+        batch_size: windows in a batch.
+
+    Raises:
+        InputError: when there is nothing to use, or an excerpt is shorter than a window.
+    """
+
+    def __init__(
+        self,
+        *,
+        log_mels: PackedLogMels,
+        excerpts: Sequence[int],
+        labels: Tensor,
+        window_frames: int,
+        batch_size: int,
+    ) -> None:
+        if not len(excerpts):
+            raise InputError("no excerpts to train on; expected at least one in each part")
+        self.log_mels, self.labels = log_mels, labels
+        self.window_frames, self.batch_size = window_frames, batch_size
+        indices = np.asarray(excerpts)
+        counts = log_mels.frames[indices] // window_frames
+        if counts.min() < 1:
+            short = int(log_mels.frames[indices].min())
+            raise InputError(
+                f"an excerpt of {short} frames is too short; "
+                f"expected at least one window of {window_frames}"
+            )
+        self.excerpts = np.repeat(indices, counts)
+        self.places = np.concatenate([np.arange(count) for count in counts])
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self.excerpts)
+
+    def batches(
+        self, generator: torch.Generator | None = None, *, random_start: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield windows (batch, n_mels, window_frames) and labels (batch, instruments).
+
+        Args:
+            generator: shuffles; without one the order is fixed.
+            random_start: move each window by a random part of its length, within its excerpt.
+        """
+        order, starts = torch.arange(len(self)), self.places * self.window_frames
+        if generator is not None:
+            order = torch.randperm(len(self), generator=generator)
+        if generator is not None and random_start:
+            shift = torch.rand(len(self), generator=generator).numpy() - 0.5
+            room = self.log_mels.frames[self.excerpts] - self.window_frames
+            starts = np.clip(starts + np.rint(shift * self.window_frames), 0, room).astype(int)
+        for rows in _slices(order.numpy(), self.batch_size):
+            excerpts = self.excerpts[rows]
+            windows = self.log_mels.windows(excerpts, starts[rows], self.window_frames)
+            yield windows, self.labels[torch.from_numpy(excerpts)]
+
+
+def _slices(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    for first in range(0, len(order), size):
+        yield order[first : first + size]

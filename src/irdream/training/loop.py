@@ -1,0 +1,207 @@
+"""The epoch loop: train, validate, keep the best and the last, stop when nothing improves.
+
+Resumable: after each epoch one file, `state.pt`, holds weights, optimizer, schedule and
+history, written whole or not at all. All randomness of epoch e follows from (seed, e), so a
+run that was killed and resumed ends on the CPU with the very weights of one that was not.
+
+The loss is -sum_k t_k log p_k with p = `recognizer.probabilities`: the cross-entropy of a
+softmax, or, for sigmoid outputs, of the sigmoids rescaled to sum to one, which is what Keras
+computed for Han, Kim and Lee (2016).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from irdream.errors import InputError
+from irdream.files import replacing
+from irdream.progress import track
+from irdream.recognizer import Recognizer, save_recognizer
+from irdream.training.batches import WindowBatches
+
+Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+Metrics = dict[str, float]
+
+
+class Schedule(Protocol):
+    """A learning-rate schedule of torch.optim.lr_scheduler, stepped once an epoch."""
+
+    def step(self) -> None: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
+@dataclass
+class Progress:
+    """How far a training is: epochs done, the best validation loss and when it was."""
+
+    epoch: int = 0
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    history: list[Metrics] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class Fit:
+    """A training run of one recognizer.
+
+    Args:
+        recognizer: trained in place.
+        optimizer: over the model's parameters.
+        schedule: or None for a constant learning rate.
+        training, validation: their windows.
+        augment: random views of training batches, or None.
+        random_start: move training windows within their excerpts.
+        epochs: at most.
+        patience: epochs without a lower validation loss before it ends.
+        seed: of shuffling, augmentation and dropout.
+        folder: where `best/`, `last/` and `state.pt` are kept.
+        mixed_precision: bfloat16 where the device is a CUDA one.
+    """
+
+    recognizer: Recognizer
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule | None
+    training: WindowBatches
+    validation: WindowBatches
+    augment: Augmentation | None
+    random_start: bool
+    epochs: int
+    patience: int
+    seed: int
+    folder: Path
+    mixed_precision: bool = True
+
+    def run(
+        self, on_epoch: Callable[[int, Metrics], None] = lambda epoch, metrics: None
+    ) -> Progress:
+        """Train, calling `on_epoch(epoch, metrics)` after each; epochs count from 1."""
+        progress = self._resumed()
+        self.recognizer.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        while progress.epoch < self.epochs:
+            if progress.epoch - progress.best_epoch >= self.patience:
+                break
+            epoch = progress.epoch + 1
+            metrics = {**self._train(epoch), **self._validate()}
+            progress.epoch = epoch
+            progress.history.append(metrics)
+            if metrics["val/loss"] < progress.best_loss:
+                progress.best_loss, progress.best_epoch = metrics["val/loss"], epoch
+                save_recognizer(self.recognizer, self.folder / "best")
+            save_recognizer(self.recognizer, self.folder / "last")
+            self._save(progress)
+            on_epoch(epoch, metrics)
+        return progress
+
+    def _train(self, epoch: int) -> Metrics:
+        generator = torch.Generator().manual_seed(epoch_seed(self.seed, epoch))
+        torch.manual_seed(epoch_seed(self.seed, epoch) + 1)  # dropout
+        self.recognizer.train()
+        total = torch.zeros((), device=self.recognizer.device)
+        rate = self.optimizer.param_groups[0]["lr"]
+        batches = self.training.batches(generator, random_start=self.random_start)
+        count = math.ceil(len(self.training) / self.training.batch_size)
+        for windows, labels in track(batches, f"epoch {epoch}/{self.epochs}", total=count):
+            windows, labels = self._to_device(windows), self._to_device(labels)
+            if self.augment is not None:
+                windows, labels = self.augment(windows, labels, generator)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss = self._loss(windows, labels)
+            loss.backward()
+            self.optimizer.step()
+            total += loss.detach() * len(windows)
+        if not math.isfinite(total.item()):
+            raise InputError(
+                f"the training loss is {total.item()} in epoch {epoch}; "
+                "expected a finite number: lower optimizer.lr"
+            )
+        if self.schedule is not None:
+            self.schedule.step()
+        return {"train/loss": total.item() / len(self.training), "train/learning_rate": rate}
+
+    @torch.no_grad()
+    def _validate(self) -> Metrics:
+        """Return the loss over windows and the top-1 accuracy over excerpts."""
+        self.recognizer.eval()
+        total, log_probabilities = 0.0, []
+        for windows, labels in self.validation.batches():
+            windows, labels = self._to_device(windows), self._to_device(labels)
+            with self._precision():
+                logits = self.recognizer.logits(windows)
+            log_p = self.recognizer.log_probabilities(logits.float())
+            total += float(-(_shares(labels) * log_p).sum())
+            log_probabilities.append(log_p.cpu())
+        return {
+            "val/loss": total / len(self.validation),
+            "val/top1": self._top1(torch.cat(log_probabilities).exp()),
+        }
+
+    def _top1(self, probabilities: Tensor) -> float:
+        """Return how many excerpts have their label on top of their windows' mean."""
+        _, group = torch.unique(torch.from_numpy(self.validation.excerpts), return_inverse=True)
+        sums = torch.zeros(int(group.max()) + 1, probabilities.shape[1])
+        sums.index_add_(0, group, probabilities)
+        excerpts = torch.unique(torch.from_numpy(self.validation.excerpts))
+        right = self.validation.labels[excerpts].gather(1, sums.argmax(dim=1, keepdim=True))
+        return float((right > 0).float().mean())
+
+    def _loss(self, windows: Tensor, labels: Tensor) -> Tensor:
+        with self._precision():
+            logits = self.recognizer.logits(windows)
+        log_p = self.recognizer.log_probabilities(logits.float())
+        return -(_shares(labels) * log_p).sum(dim=1).mean()
+
+    def _precision(self) -> torch.autocast:
+        device = self.recognizer.device.type
+        enabled = self.mixed_precision and device == "cuda"
+        return torch.autocast(device, dtype=torch.bfloat16, enabled=enabled)
+
+    def _to_device(self, batch: Tensor) -> Tensor:
+        return batch.to(self.recognizer.device, non_blocking=True)
+
+    def _save(self, progress: Progress) -> None:
+        state = {
+            "model": self.recognizer.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "progress": vars(progress),
+            "seed": self.seed,
+        }
+        with replacing(self.folder / "state.pt") as file:
+            torch.save(state, file)
+
+    def _resumed(self) -> Progress:
+        """Load `state.pt` if there is one."""
+        path = self.folder / "state.pt"
+        if not path.is_file():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return Progress()
+        try:
+            state = torch.load(path, weights_only=True, map_location=self.recognizer.device)
+            self.recognizer.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.schedule is not None and state["schedule"] is not None:
+                self.schedule.load_state_dict(state["schedule"])
+            return Progress(**state["progress"])
+        except (RuntimeError, KeyError, ValueError, EOFError, TypeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"cannot resume from {str(path)!r}: {reason}; "
+                "expected the state of a training with the same model and optimizer"
+            ) from error
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Return the seed of one epoch; different epochs of different seeds do not meet."""
+    return (seed * 1_000_003 + epoch) * 2 % 2**63
+
+
+def _shares(labels: Tensor) -> Tensor:
+    return labels / labels.sum(dim=1, keepdim=True).clamp(min=1e-9)

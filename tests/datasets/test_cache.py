@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import Tensor
+
+from irdream.audio import load_audio
+from irdream.datasets.base import ExcerptFile, Excerpts
+from irdream.datasets.cache import LogMels, audio_loader, cached_loader, log_mels
+from irdream.errors import InputError
+
+RATE_HZ = 8_000
+N_MELS = 6
+HOP = 100
+
+
+class CountingLoader:
+    """Reads sound and remembers which files it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, path: Path) -> Tensor:
+        self.asked.append(path.name)
+        return load_audio(path, sample_rate_hz=RATE_HZ)
+
+
+class CountingAnalysis:
+    """A log-mel of sorts: frame f of mel m is m + the mean over the frame's samples."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, ...]] = []
+
+    def __call__(self, waveform: Tensor) -> Tensor:
+        self.batches.append(tuple(waveform.shape))
+        frames = waveform[:, : waveform.shape[1] // HOP * HOP].unflatten(1, (-1, HOP)).mean(2)
+        return frames[:, None] + torch.arange(N_MELS)[None, :, None]
+
+
+def write_sound(path: Path, *, seed: int = 0, seconds: float = 1.0, channels: int = 2) -> Path:
+    shape = (round(seconds * RATE_HZ), channels)
+    soundfile.write(path, np.random.default_rng(seed).uniform(-0.5, 0.5, shape), RATE_HZ)
+    return path
+
+
+def make_excerpts(folder: Path, seconds: Sequence[float], load: CountingLoader) -> Excerpts:
+    folder.mkdir(exist_ok=True)
+    paths = [
+        write_sound(folder / f"{i}.wav", seed=i, seconds=length) for i, length in enumerate(seconds)
+    ]
+    return Excerpts(
+        [ExcerptFile(path=p, name=p.stem, labels=(), recording=p.stem) for p in paths], load
+    )
+
+
+class TestCachedLoader:
+    SETTINGS = {"sample_rate_hz": RATE_HZ}  # noqa: RUF012
+
+    def test_without_a_folder_is_the_loader_itself(self) -> None:
+        load = CountingLoader()
+        assert cached_loader(load, None, self.SETTINGS) is load
+
+    def test_a_file_is_decoded_once_by_all_loaders(self, tmp_path: Path) -> None:
+        path, load = write_sound(tmp_path / "a.wav"), CountingLoader()
+        first = cached_loader(load, tmp_path / "cache", self.SETTINGS)(path)
+        again = cached_loader(load, tmp_path / "cache", self.SETTINGS)(path)
+        assert load.asked == ["a.wav"]
+        assert torch.equal(first, again)
+
+    def test_a_changed_file_is_decoded_anew(self, tmp_path: Path) -> None:
+        path, load = write_sound(tmp_path / "a.wav", seed=0), CountingLoader()
+        cached = cached_loader(load, tmp_path / "cache", self.SETTINGS)
+        before = cached(path)
+        write_sound(path, seed=1)  # of the same size
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+        assert not torch.equal(cached(path), before)
+
+    def test_other_settings_do_not_share_an_entry(self, tmp_path: Path) -> None:
+        path, load = write_sound(tmp_path / "a.wav"), CountingLoader()
+        for rate_hz in (RATE_HZ, 2 * RATE_HZ):
+            cached_loader(load, tmp_path / "cache", {"sample_rate_hz": rate_hz})(path)
+        assert len(load.asked) == 2
+
+    def test_mono_wavs_at_the_rate_are_not_kept_twice(self, tmp_path: Path) -> None:
+        path, load = write_sound(tmp_path / "a.wav", channels=1), CountingLoader()
+        cached_loader(load, tmp_path / "cache", self.SETTINGS)(path)
+        assert not (tmp_path / "cache").exists()
+
+    @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY\x01\x00", b"not an array", None])
+    def test_a_damaged_entry_is_made_anew(self, tmp_path: Path, damage: bytes | None) -> None:
+        path, load = write_sound(tmp_path / "a.wav"), CountingLoader()
+        cached = cached_loader(load, tmp_path / "cache", self.SETTINGS)
+        first = cached(path)
+        (entry,) = (tmp_path / "cache").rglob("*.npy")
+        entry.write_bytes(entry.read_bytes()[:-100] if damage is None else damage)
+        for _ in range(2):
+            assert torch.equal(cached(path), first)
+        assert len(load.asked) == 2
+
+    def test_an_array_of_another_kind_is_not_taken_for_sound(self, tmp_path: Path) -> None:
+        path, load = write_sound(tmp_path / "a.wav"), CountingLoader()
+        cached = cached_loader(load, tmp_path / "cache", self.SETTINGS)
+        first = cached(path)
+        (entry,) = (tmp_path / "cache").rglob("*.npy")
+        np.save(entry, np.zeros((2, 3)))
+        assert torch.equal(cached(path), first)
+
+    def test_where_nothing_can_be_written_it_goes_on_with_one_warning(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (tmp_path / "cache").write_text("a file where the folder should be")
+        path, load = write_sound(tmp_path / "a.wav"), CountingLoader()
+        cached = cached_loader(load, tmp_path / "cache", self.SETTINGS)
+        for _ in range(3):
+            assert len(cached(path)) == RATE_HZ
+        assert len(load.asked) == 3
+        assert [r.message.split(":")[0] for r in caplog.records] == ["decoded audio is not cached"]
+
+    def test_a_missing_or_bad_file_is_the_loaders_to_explain(self, tmp_path: Path) -> None:
+        cached = audio_loader(tmp_path / "cache", sample_rate_hz=RATE_HZ)
+        with pytest.raises(InputError, match="does not exist"):
+            cached(tmp_path / "a.wav")
+        (tmp_path / "b.wav").write_bytes(b"no sound")
+        with pytest.raises(InputError, match="not readable as sound"):
+            cached(tmp_path / "b.wav")
+
+    def test_another_process_can_have_it(self, tmp_path: Path) -> None:
+        path = write_sound(tmp_path / "a.wav")
+        cached = audio_loader(tmp_path / "cache", sample_rate_hz=RATE_HZ)
+        assert torch.equal(pickle.loads(pickle.dumps(cached))(path), cached(path))
+
+
+class TestLogMels:
+    def test_holds_each_excerpts_analysis(self, tmp_path: Path) -> None:
+        lengths = [1.0, 1.0, 0.5, 2.0, 2.0]
+        excerpts = make_excerpts(tmp_path / "data", lengths, CountingLoader())
+        mels = log_mels(excerpts, CountingAnalysis(), settings={}, cache_dir=tmp_path / "cache")
+        assert len(mels) == 5
+        assert mels.frames.tolist() == [80, 80, 40, 160, 160]
+        for i, excerpt in enumerate(excerpts):
+            expected = CountingAnalysis()(excerpt.waveform[None])[0]
+            torch.testing.assert_close(mels[i], expected)
+        assert torch.equal(mels[-1], mels[4])
+        with pytest.raises(IndexError):
+            mels[5]
+
+    def test_excerpts_of_one_length_are_analyzed_together(self, tmp_path: Path) -> None:
+        excerpts = make_excerpts(tmp_path / "data", [0.02] * 70 + [0.03] * 2, CountingLoader())
+        analyze = CountingAnalysis()
+        log_mels(excerpts, analyze, settings={}, cache_dir=None)
+        assert analyze.batches == [(64, 160), (6, 160), (2, 240)]
+
+    def test_a_batch_has_a_bounded_number_of_samples(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("irdream.datasets.cache._MAX_BATCH_SAMPLES", 400)
+        excerpts = make_excerpts(tmp_path / "data", [0.02] * 5 + [0.1], CountingLoader())
+        analyze = CountingAnalysis()
+        log_mels(excerpts, analyze, settings={}, cache_dir=None)
+        assert analyze.batches == [(2, 160), (2, 160), (1, 160), (1, 800)]
+
+    def test_a_second_run_reads_no_sound(self, tmp_path: Path) -> None:
+        load, analyze = CountingLoader(), CountingAnalysis()
+        excerpts = make_excerpts(tmp_path / "data", [1.0, 0.5], load)
+        first = log_mels(excerpts, analyze, settings={"hop": 1}, cache_dir=tmp_path / "cache")
+        load.asked.clear()
+        second = log_mels(excerpts, analyze, settings={"hop": 1}, cache_dir=tmp_path / "cache")
+        assert not load.asked
+        assert torch.equal(first[1], second[1])
+
+    @pytest.mark.parametrize("change", ["file", "settings", "order", "number"])
+    def test_a_change_is_noticed(self, tmp_path: Path, change: str) -> None:
+        load, cache_dir = CountingLoader(), tmp_path / "cache"
+        excerpts = make_excerpts(tmp_path / "data", [1.0, 1.0], load)
+        log_mels(excerpts, CountingAnalysis(), settings={"hop": 1}, cache_dir=cache_dir)
+        load.asked.clear()
+        if change == "file":
+            path = write_sound(tmp_path / "data" / "1.wav", seed=7)
+            os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+        excerpts = excerpts.subset({"order": [1, 0], "number": [0]}.get(change, [0, 1]))
+        settings = {"hop": 2 if change == "settings" else 1}
+        mels = log_mels(excerpts, CountingAnalysis(), settings=settings, cache_dir=cache_dir)
+        assert len(load.asked) == len(excerpts)
+        torch.testing.assert_close(mels[0], CountingAnalysis()(excerpts[0].waveform[None])[0])
+
+    @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY\x01\x00", b"not an array", None])
+    def test_a_damaged_file_is_made_anew(self, tmp_path: Path, damage: bytes | None) -> None:
+        excerpts = make_excerpts(tmp_path / "data", [1.0, 1.0], CountingLoader())
+        first = log_mels(excerpts, CountingAnalysis(), settings={}, cache_dir=tmp_path / "cache")
+        expected = first[1].clone()
+        path, data = first.path, first.path.read_bytes()
+        del first
+        path.unlink()
+        path.write_bytes(data[:-12] if damage is None else damage)
+        again = log_mels(excerpts, CountingAnalysis(), settings={}, cache_dir=tmp_path / "cache")
+        assert torch.equal(again[1], expected)
+
+    def test_a_file_that_went_away(self, tmp_path: Path) -> None:
+        excerpts = make_excerpts(tmp_path / "data", [1.0], CountingLoader())
+        (tmp_path / "data" / "0.wav").unlink()
+        with pytest.raises(InputError, match=r"cannot read '.*0\.wav': No such file"):
+            log_mels(excerpts, CountingAnalysis(), settings={}, cache_dir=tmp_path / "cache")
+
+    def test_a_bad_excerpt_leaves_nothing_half_written(self, tmp_path: Path) -> None:
+        excerpts = make_excerpts(tmp_path / "data", [1.0, 1.0], CountingLoader())
+        (tmp_path / "data" / "1.wav").write_bytes(b"no sound")
+        with pytest.raises(InputError, match=r"1\.wav' is not readable"):
+            log_mels(excerpts, CountingAnalysis(), settings={}, cache_dir=tmp_path / "cache")
+        assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+    def test_where_nothing_can_be_written_a_temporary_file_serves(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (tmp_path / "cache").write_text("a file where the folder should be")
+        excerpts = make_excerpts(tmp_path / "data", [1.0], CountingLoader())
+        mels = log_mels(excerpts, CountingAnalysis(), settings={}, cache_dir=tmp_path / "cache")
+        assert mels[0].shape == (N_MELS, 80)
+        assert "log-mels are not cached" in caplog.text
+
+    def test_a_temporary_file_goes_when_nobody_needs_it(self, tmp_path: Path) -> None:
+        excerpts = make_excerpts(tmp_path / "data", [1.0], CountingLoader())
+        mels = log_mels(excerpts, CountingAnalysis(), settings={}, cache_dir=None)
+        folder = mels.path.parent
+        assert folder.is_dir()
+        del mels
+        gc.collect()
+        assert not folder.exists()
+
+    def test_what_is_read_can_be_written_to_without_changing_the_file(self, tmp_path: Path) -> None:
+        excerpts = make_excerpts(tmp_path / "data", [1.0], CountingLoader())
+        mels = log_mels(excerpts, CountingAnalysis(), settings={}, cache_dir=tmp_path / "cache")
+        before = mels[0].clone()
+        mels[0].zero_()
+        assert torch.equal(LogMels(mels.path)[0], before)
+
+    def test_no_excerpts(self, tmp_path: Path) -> None:
+        empty = Excerpts([], CountingLoader())
+        with pytest.raises(InputError, match=r"has no excerpts; check dataset\.root"):
+            log_mels(empty, CountingAnalysis(), settings={}, cache_dir=tmp_path)
+
+
+class TestWindows:
+    @pytest.fixture
+    def mels(self, tmp_path: Path) -> LogMels:
+        excerpts = make_excerpts(tmp_path / "data", [1.0, 0.5, 2.0], CountingLoader())
+        return log_mels(excerpts, CountingAnalysis(), settings={}, cache_dir=tmp_path / "cache")
+
+    def test_are_cut_from_their_excerpts(self, mels: LogMels) -> None:
+        windows = mels.windows([2, 0, 1, 2], [160 - 40, 3, 0, 0], 40)
+        assert windows.shape == (4, N_MELS, 40)
+        assert windows.is_contiguous()
+        for window, i, start in zip(windows, [2, 0, 1, 2], [120, 3, 0, 0], strict=True):
+            assert torch.equal(window, mels[i][:, start : start + 40])
+
+    @pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+    def test_indices_may_be_of_any_kind(self, mels: LogMels, kind) -> None:
+        assert torch.equal(mels.windows(kind([1]), kind([2]), 5)[0], mels[1][:, 2:7])
+
+    @pytest.mark.parametrize(("i", "start"), [(0, -1), (0, 41), (1, 1), (3, 0)])
+    def test_do_not_reach_into_a_neighbor(self, mels: LogMels, i: int, start: int) -> None:
+        with pytest.raises(IndexError):
+            mels.windows([i], [start], 40)
+
+    def test_say_when_one_does_not_fit(self, mels: LogMels) -> None:
+        with pytest.raises(IndexError, match="a window of 41 frames does not lie in its excerpt"):
+            mels.windows([1], [0], 41)
+
+    def test_another_process_maps_the_file_again(self, mels: LogMels) -> None:
+        pickled = pickle.dumps(mels)
+        assert len(pickled) < 1_000
+        copy = pickle.loads(pickled)
+        assert torch.equal(copy.windows([2], [7], 43), mels.windows([2], [7], 43))
+
+    def test_a_batch_takes_well_under_five_milliseconds(self, tmp_path: Path) -> None:
+        files = [ExcerptFile(path=tmp_path, name="", labels=(), recording="")] * 50
+        mels = log_mels(
+            Excerpts(files, lambda _: torch.zeros(66_150)),
+            lambda waveform: torch.rand(len(waveform), 128, 130),
+            settings={},
+            cache_dir=None,
+        )
+        rng, seconds = np.random.default_rng(0), []
+        for _ in range(20):
+            excerpts, starts = rng.integers(0, 50, 128), rng.integers(0, 130 - 43, 128)
+            began = time.perf_counter()
+            mels.windows(excerpts, starts, 43)
+            seconds.append(time.perf_counter() - began)
+        assert min(seconds) < 0.005

@@ -1,0 +1,366 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import itertools
+import os
+import shutil
+import stat
+import threading
+import zipfile
+from collections import namedtuple
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from irdream.datasets import download
+from irdream.datasets.download import ARCHIVES, Archive, download_irmas, is_complete
+from irdream.datasets.unpack import unpack
+from irdream.errors import InputError
+
+NAME = "IRMAS-TrainingData.zip"
+FOLDER = "IRMAS-TrainingData"
+SOUNDS = {f"{FOLDER}/{code}/{i}.wav": os.urandom(5_000) for code in ("cel", "flu") for i in (1, 2)}
+
+
+def zip_bytes(members: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as opened:
+        for name, data in members.items():
+            opened.writestr(name, data)
+    return stream.getvalue()
+
+
+ZIP = zip_bytes(SOUNDS | {f"{FOLDER}/README.txt": b"about"})
+
+
+def archive(data: bytes = ZIP, *, wav_files: int = 4) -> Archive:
+    return Archive(name=NAME, md5=hashlib.md5(data).hexdigest(), wav_files=wav_files)
+
+
+@dataclass
+class Server:
+    """What the local server does, and what it was asked."""
+
+    data: bytes = ZIP
+    ranges: bool = True
+    breaks_after: Iterator[int] = field(default_factory=lambda: iter(()))
+    answers: Iterator[int] = field(default_factory=lambda: iter(()))
+    chunked: bool = False
+    wrong_range: bool = False
+    requests: list[tuple[str, str | None]] = field(default_factory=list)
+    url: str = ""
+
+    def fetch(self, root: Path, *, attempts: int = 3, wanted: Archive | None = None) -> None:
+        download_irmas(
+            root,
+            archives=[wanted or archive(self.data)],
+            base_url=self.url,
+            attempts=attempts,
+            wait_seconds=0.0,
+        )
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    state = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            asked = self.headers["Range"]
+            state.requests.append((self.path, asked))
+            if (code := next(state.answers, 200)) != 200:
+                self.send_error(code)
+                return
+            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and state.ranges else 0
+            if start >= len(state.data):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(state.data)}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            self.send_body(state.data[start:], start)
+
+        def send_body(self, body: bytes, start: int) -> None:
+            self.send_response(206 if start else 200)
+            if start:
+                first = 0 if state.wrong_range else start
+                last = len(state.data) - 1
+                self.send_header("Content-Range", f"bytes {first}-{last}/{len(state.data)}")
+            if state.chunked:
+                self.send_header("Transfer-Encoding", "chunked")
+            else:
+                self.send_header("Content-Length", str(len(body)))
+            self.send_header("Connection", "close")
+            self.end_headers()
+            part = body[: next(state.breaks_after, len(body))]
+            if state.chunked:
+                end = b"0\r\n\r\n" if len(part) == len(body) else b""
+                part = f"{len(part):x}\r\n".encode() + part + b"\r\n" + end
+            self.wfile.write(part)
+            self.close_connection = True
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http_server:
+        thread = threading.Thread(target=http_server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        state.url = f"http://127.0.0.1:{http_server.server_address[1]}/files"
+        yield state
+        http_server.shutdown()
+        thread.join()
+
+
+def visible(root: Path) -> list[str]:
+    return sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
+
+
+def assert_whole(root: Path) -> None:
+    for name, data in SOUNDS.items():
+        assert (root / name).read_bytes() == data
+    assert visible(root) == [FOLDER]
+    assert [path.name for path in root.iterdir() if path.name.startswith(".unpack")] == []
+
+
+class TestDownload:
+    def test_official_archives(self) -> None:
+        assert [a.wav_files for a in ARCHIVES] == [6705, 807, 1301, 766]
+        assert {len(a.md5) for a in ARCHIVES} == {32}
+        assert [a.folder for a in ARCHIVES][1] == "IRMAS-TestingData-Part1"
+        assert download.BASE_URL == "https://zenodo.org/records/1290750/files"
+
+    def test_fetches_checks_and_unpacks_once(self, tmp_path: Path, server: Server) -> None:
+        root = tmp_path / "not" / "yet"
+        server.fetch(root)
+        assert_whole(root)
+        assert server.requests == [(f"/files/{NAME}?download=1", None)]
+        assert is_complete(root, archive())
+        server.fetch(root)
+        assert len(server.requests) == 1
+
+    def test_goes_on_where_another_run_stopped(self, tmp_path: Path, server: Server) -> None:
+        (tmp_path / f"{NAME}.part").write_bytes(ZIP[:7_000])
+        server.fetch(tmp_path)
+        assert_whole(tmp_path)
+        assert [asked for _, asked in server.requests] == ["bytes=7000-"]
+
+    def test_goes_on_after_a_broken_connection(self, tmp_path: Path, server: Server) -> None:
+        server.breaks_after = iter([5_000, 6_000, 1])
+        server.fetch(tmp_path, attempts=2)
+        assert_whole(tmp_path)
+        asked = [asked for _, asked in server.requests]
+        assert asked == [None, "bytes=5000-", "bytes=11000-", "bytes=11001-"]
+
+    def test_starts_over_where_the_server_knows_no_ranges(
+        self, tmp_path: Path, server: Server
+    ) -> None:
+        server.ranges = False
+        server.breaks_after = iter([5_000])
+        server.fetch(tmp_path)
+        assert_whole(tmp_path)
+        assert len(server.requests) == 2
+
+    def test_a_stream_without_a_length(self, tmp_path: Path, server: Server) -> None:
+        server.chunked = True
+        server.breaks_after = iter([5_000])
+        server.fetch(tmp_path)
+        assert_whole(tmp_path)
+
+    def test_a_complete_part_is_not_fetched_again(self, tmp_path: Path, server: Server) -> None:
+        (tmp_path / f"{NAME}.part").write_bytes(ZIP)
+        server.fetch(tmp_path)
+        assert_whole(tmp_path)
+
+    def test_a_part_longer_than_the_file_is_started_over(
+        self, tmp_path: Path, server: Server
+    ) -> None:
+        (tmp_path / f"{NAME}.part").write_bytes(ZIP + b"more")
+        server.fetch(tmp_path)
+        assert_whole(tmp_path)
+
+    def test_another_part_than_was_asked_for_is_not_appended(
+        self, tmp_path: Path, server: Server
+    ) -> None:
+        (tmp_path / f"{NAME}.part").write_bytes(ZIP[:7_000])
+        server.wrong_range = True
+        server.fetch(tmp_path)
+        assert_whole(tmp_path)
+
+    def test_a_passing_error_is_tried_again(self, tmp_path: Path, server: Server) -> None:
+        server.answers = iter([503, 429])
+        server.fetch(tmp_path)
+        assert_whole(tmp_path)
+
+    def test_gives_up_after_some_attempts_and_keeps_what_came(
+        self, tmp_path: Path, server: Server
+    ) -> None:
+        server.breaks_after = itertools.chain([6_000], itertools.repeat(0))
+        with pytest.raises(InputError, match="the connection broke; check the network and run"):
+            server.fetch(tmp_path, attempts=3)
+        assert len(server.requests) == 3
+        assert (tmp_path / f"{NAME}.part").read_bytes() == ZIP[:6_000]
+
+    def test_a_server_without_ranges_that_breaks_here_and_there_is_given_up(
+        self, tmp_path: Path, server: Server
+    ) -> None:
+        server.ranges = False
+        server.breaks_after = itertools.cycle([2_000, 1_000])
+        with pytest.raises(InputError, match="the connection broke"):
+            server.fetch(tmp_path, attempts=3)
+        assert len(server.requests) == 3
+
+    @pytest.mark.parametrize("code", [403, 404])
+    def test_what_is_not_there_is_not_asked_for_again(
+        self, tmp_path: Path, server: Server, code: int
+    ) -> None:
+        server.answers = iter([code])
+        with pytest.raises(InputError, match=rf"cannot fetch http.*: HTTP {code} .*check the addr"):
+            server.fetch(tmp_path)
+        assert len(server.requests) == 1
+
+    def test_no_server_at_all(self, tmp_path: Path, server: Server) -> None:
+        server.url = "http://127.0.0.1:9/files"
+        with pytest.raises(InputError, match=r"cannot fetch .*Connection refused; check the netwo"):
+            server.fetch(tmp_path)
+
+    def test_a_wrong_md5_removes_the_file(self, tmp_path: Path, server: Server) -> None:
+        expected = f"{NAME} arrived with MD5 {hashlib.md5(ZIP).hexdigest()}, not 0+; it was removed"
+        wrong = Archive(name=NAME, md5="0" * 32, wav_files=4)
+        with pytest.raises(InputError, match=expected):
+            server.fetch(tmp_path, wanted=wrong)
+        assert visible(tmp_path) == []
+
+    def test_an_archive_fetched_by_hand_is_used_and_kept(
+        self, tmp_path: Path, server: Server
+    ) -> None:
+        (tmp_path / NAME).write_bytes(ZIP)
+        server.fetch(tmp_path)
+        assert not server.requests
+        assert visible(tmp_path) == [FOLDER, NAME]
+
+    def test_a_broken_archive_fetched_by_hand_is_left_to_its_owner(
+        self, tmp_path: Path, server: Server
+    ) -> None:
+        (tmp_path / NAME).write_bytes(ZIP[:-1])
+        with pytest.raises(InputError, match=rf"{NAME}' has MD5 .*; remove it and retry"):
+            server.fetch(tmp_path)
+        assert visible(tmp_path) == [NAME]
+
+    def test_a_half_unpacked_folder_is_completed(self, tmp_path: Path, server: Server) -> None:
+        names = list(SOUNDS)
+        (tmp_path / names[0]).parent.mkdir(parents=True)
+        (tmp_path / names[0]).write_bytes(SOUNDS[names[0]][:100])
+        (tmp_path / FOLDER / "mine.txt").write_text("kept")
+        server.fetch(tmp_path)
+        assert_whole(tmp_path)
+        assert (tmp_path / FOLDER / "mine.txt").read_text() == "kept"
+
+    def test_too_little_space(
+        self, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        usage = namedtuple("usage", "total used free")
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 0, 10))
+        with pytest.raises(InputError, match=r"cannot fetch .*GB needed, 0\.0 GB free; make room"):
+            server.fetch(tmp_path)
+
+    def test_a_disk_that_fills_up(
+        self, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(download, "_chunks", full)
+        with pytest.raises(InputError, match=r"cannot write below .*: No space left on device; fr"):
+            server.fetch(tmp_path)
+        assert len(server.requests) == 1
+
+    def test_a_root_that_is_a_file(self, tmp_path: Path, server: Server) -> None:
+        (tmp_path / "root").write_text("")
+        with pytest.raises(InputError, match=r"cannot write below '.*root': File exists"):
+            server.fetch(tmp_path / "root")
+
+    def test_two_downloads_into_one_root(self, tmp_path: Path, server: Server) -> None:
+        held = FileLock(tmp_path / ".irdream-download.lock")
+        with held, pytest.raises(InputError, match=r"another download is at work in .*; wait for"):
+            server.fetch(tmp_path)
+
+
+class TestUnpack:
+    def zipped(self, root: Path, members: dict[str, bytes]) -> Path:
+        path = root / "a.zip"
+        path.write_bytes(zip_bytes(members))
+        return path
+
+    def test_a_zip_without_the_leading_folder_lands_in_it(self, tmp_path: Path) -> None:
+        unpack(self.zipped(tmp_path, {"Part1/a.wav": b"sound"}), tmp_path / "Test-Part1")
+        assert (tmp_path / "Test-Part1" / "Part1" / "a.wav").read_bytes() == b"sound"
+
+    def test_a_zip_with_the_leading_folder_is_not_nested(self, tmp_path: Path) -> None:
+        members = {"Test/Part1/a.wav": b"sound", "__MACOSX/Test/._a.wav": b"of a Mac"}
+        unpack(self.zipped(tmp_path, members), tmp_path / "Test")
+        assert (tmp_path / "Test" / "Part1" / "a.wav").read_bytes() == b"sound"
+        assert sorted(os.listdir(tmp_path)) == ["Test", "a.zip"]
+
+    @pytest.mark.parametrize(
+        "name",
+        ["/tmp/a.wav", "../a.wav", "x/../../a.wav", "..\\a.wav", "C:/a.wav", "\\\\host\\a.wav"],
+    )
+    def test_nothing_leaves_the_folder(self, tmp_path: Path, name: str) -> None:
+        root = tmp_path / "root"
+        root.mkdir()
+        path = self.zipped(root, {"good.wav": b"x", name: b"x"})
+        with pytest.raises(InputError, match=r"not safe to unpack: its member .*; do not use it"):
+            unpack(path, root / "folder")
+        assert os.listdir(root) == ["a.zip"]
+        assert os.listdir(tmp_path) == ["root"]
+
+    @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO], ids=["link", "fifo"])
+    def test_links_are_refused(self, tmp_path: Path, kind: int) -> None:
+        info = zipfile.ZipInfo("a.wav")
+        info.external_attr = (kind | 0o777) << 16
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as opened:
+            opened.writestr(info, "/etc/passwd")
+        with pytest.raises(InputError, match=r"its member 'a\.wav' would leave the folder or is"):
+            unpack(tmp_path / "a.zip", tmp_path / "folder")
+
+    def test_a_bomb_is_refused_before_it_bursts(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        usage = namedtuple("usage", "total used free")
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 2_000_000_000))
+        with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as opened:
+            opened.writestr("a.wav", b"\0" * 1000)
+            opened.filelist[0].file_size = 2_500_000_000
+        with pytest.raises(InputError, match=r"2\.5 GB needed, 2\.0 GB free; make room"):
+            unpack(tmp_path / "a.zip", tmp_path / "folder")
+        assert os.listdir(tmp_path) == ["a.zip"]
+
+    @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+    @pytest.mark.parametrize("damage", ["no zip", "cut", "flipped"])
+    def test_a_damaged_zip_leaves_nothing(self, tmp_path: Path, damage: str, method: int) -> None:
+        path = tmp_path / "a.zip"
+        with zipfile.ZipFile(path, "w", method) as opened:
+            for i in range(2):
+                opened.writestr(f"folder/{i}.wav", os.urandom(1_000).hex())
+        data = bytearray(path.read_bytes())
+        data[500:600] = bytes(100)
+        path.write_bytes({"no zip": b"x" * 100, "cut": data[:-10], "flipped": data}[damage])
+        with pytest.raises(InputError, match=r"cannot unpack '.*a\.zip': .*; fetch it again"):
+            unpack(path, tmp_path / "folder")
+        assert os.listdir(tmp_path) == ["a.zip"]
+
+    def test_a_killed_attempt_is_cleared_away(self, tmp_path: Path) -> None:
+        (tmp_path / ".unpack-folder").mkdir()
+        (tmp_path / ".unpack-folder" / "old.wav").write_text("old")
+        unpack(self.zipped(tmp_path, {"a.wav": b"new"}), tmp_path / "folder")
+        assert os.listdir(tmp_path / "folder") == ["a.wav"]
+        assert sorted(os.listdir(tmp_path)) == ["a.zip", "folder"]

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from irdream.datasets.folder import Folder
+from irdream.errors import InputError
+
+RATE_HZ = 8_000
+
+
+def write_sounds(root: Path, *names: str) -> None:
+    for seed, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        sound = np.random.default_rng(seed).uniform(-0.5, 0.5, RATE_HZ)
+        soundfile.write(root / name, sound, RATE_HZ)
+
+
+def labels(data: Folder, part: str = "test") -> dict[str, tuple[str, ...]]:
+    return {f.name: f.labels for f in data.part(part, sample_rate_hz=RATE_HZ).files}  # type: ignore[arg-type]
+
+
+def test_labels_come_from_the_first_subfolder_where_it_names_an_instrument(tmp_path: Path) -> None:
+    write_sounds(tmp_path, "a.wav", "flute/b.flac", "Acoustic Guitar/live/c.ogg", "drums/d.mp3")
+    expected = {"a": (), "b": ("flu",), "c": ("gac",), "d": ()}
+    assert labels(Folder(root=tmp_path)) == expected
+    assert labels(Folder(root=tmp_path), "training") == expected
+
+
+def test_training_and_test_subfolders_are_the_parts(tmp_path: Path) -> None:
+    write_sounds(tmp_path, "training/sax/a.wav", "test/voi/b.wav", "test/c.wav", "d.wav")
+    assert labels(Folder(root=tmp_path), "training") == {"a": ("sax",)}
+    assert labels(Folder(root=tmp_path)) == {"b": ("voi",), "c": ()}
+
+
+def test_one_of_the_two_alone_is_an_ordinary_subfolder(tmp_path: Path) -> None:
+    write_sounds(tmp_path, "test/a.wav", "b.wav")
+    assert set(labels(Folder(root=tmp_path))) == {"a", "b"}
+
+
+def test_a_csv_alone_says_the_labels(tmp_path: Path) -> None:
+    write_sounds(tmp_path, "a.wav", "flute/b.wav", "c.wav", "flute/d.wav")
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label\na.wav,flute; Piano\nc.wav,sax\nc.wav,voi\nflute/d.wav,\n")
+    data = Folder(root=tmp_path, labels_csv=table)
+    assert labels(data) == {"a": ("flu", "pia"), "b": (), "c": ("sax", "voi"), "d": ()}
+
+
+def test_the_csv_may_come_from_a_spreadsheet(tmp_path: Path) -> None:
+    write_sounds(tmp_path, "a, b.wav")
+    table = tmp_path / "labels.csv"
+    table.write_bytes(b'\xef\xbb\xbflabel,note,file\r\nCello,ignored,"a, b.wav"\r\n')
+    assert labels(Folder(root=tmp_path, labels_csv=table)) == {"a, b": ("cel",)}
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("", r"labels\.csv' line 1: expected the header file,label, not nothing"),
+        ("path;label\na.wav;flute\n", "line 1: expected the header file,label, not path;label"),
+        ("file,label\na.wav,flute\na.wav,kazoo\n", "line 3: unknown instrument 'kazoo'"),
+        ("file,label\na.wav\n", r"line 2: expected two columns, file and label \(several"),
+        ("file,label\na.wav,flute,sax\n", "line 2: expected two columns"),
+        ("file,label\nb.wav,flute\n", r"line 2: no such file: '.*b\.wav'; paths start at"),
+        ("file,label\n" + "x" * 140_000 + ",flute\n", "line 2: field larger than field limit"),
+    ],
+    ids=["empty", "header", "label", "few", "many", "missing", "huge"],
+)
+def test_a_bad_line_is_named(tmp_path: Path, text: str, match: str) -> None:
+    write_sounds(tmp_path, "a.wav")
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(InputError, match=match) as caught:
+        labels(Folder(root=tmp_path, labels_csv=tmp_path / "labels.csv"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_csv_that_cannot_be_read(tmp_path: Path) -> None:
+    write_sounds(tmp_path, "a.wav")
+    with pytest.raises(InputError, match=r"cannot read '.*x\.csv': No such file"):
+        labels(Folder(root=tmp_path, labels_csv=tmp_path / "x.csv"))
+    (tmp_path / "y.csv").write_bytes("file,label\na.wav,flûte\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"y\.csv' is not UTF-8 text; save it as UTF-8"):
+        labels(Folder(root=tmp_path, labels_csv=tmp_path / "y.csv"))
+
+
+def test_a_single_file_will_do(tmp_path: Path) -> None:
+    write_sounds(tmp_path, "a.wav")
+    assert labels(Folder(root=tmp_path / "a.wav")) == {"a": ()}
+
+
+def test_equal_files_and_numbered_excerpts_are_one_recording(tmp_path: Path) -> None:
+    write_sounds(tmp_path, "a__1.wav", "a__2.wav", "b.wav")
+    (tmp_path / "c.wav").write_bytes((tmp_path / "b.wav").read_bytes())
+    files = Folder(root=tmp_path).part("test", sample_rate_hz=RATE_HZ).files
+    recordings = [file.recording for file in files]
+    assert recordings[0] == recordings[1] != recordings[2] == recordings[3]
+
+
+def test_too_short_files_are_refused_when_decoded(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(100), RATE_HZ)
+    excerpts = Folder(root=tmp_path).part("test", sample_rate_hz=RATE_HZ)
+    with pytest.raises(InputError, match=r"is too short: 0\.013 s, at least 1 s"):
+        excerpts[0]
+
+
+def test_without_a_root_or_sounds(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"dataset\.root is not set; expected a folder of sound"):
+        labels(Folder(root=None))
+    with pytest.raises(InputError, match="no sound file below"):
+        labels(Folder(root=tmp_path))
+    with pytest.raises(InputError, match="no such file or folder"):
+        labels(Folder(root=tmp_path / "x"))
+
+
+def test_summary_tells_the_parts_apart(tmp_path: Path) -> None:
+    write_sounds(tmp_path, "training/a.wav", "test/b.wav", "test/c.wav")
+    data = Folder(root=tmp_path)
+    assert data.summary() == f"found 1 training and 2 test files in {tmp_path}"
+    whole = Folder(root=tmp_path / "test").summary()
+    assert whole.startswith("found 2 sound files below")
+    assert whole.endswith("the same in both parts")

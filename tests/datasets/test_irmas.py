@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from irdream.datasets.irmas import OFFICIAL_TRAINING, Irmas, genre_of, read_annotation
+from irdream.errors import InputError
+from irdream.instruments import CODES
+
+RATE_HZ = 8_000
+
+
+def write_sound(path: Path, *, seed: int, seconds: float = 1.0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).uniform(-0.5, 0.5, (round(seconds * RATE_HZ), 2))
+    soundfile.write(path, noise, RATE_HZ)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A small tree with every oddity of the real one."""
+    training = tmp_path / "IRMAS-TrainingData"
+    names = {
+        "cel": ["[cel][cla]0001__1", "[cel][cla]0001__2", "008__[cel][nod][cla]0058__1"],
+        "cla": ["[cla][cla]0150__1", "008__[cla][dru][jaz_blu]0058__2"],
+        "gac": ["[gac][---][pop_roc]0007__1", "[gac][---][pop_roc]0007__2"],
+        "gel": ["[gel][pop_roc]0900__1", "[gel][pop_roc]0900__2"],
+    }
+    for seed, (code, name) in enumerate((c, n) for c, stems in names.items() for n in stems):
+        write_sound(training / code / f"{name}.wav", seed=seed)
+    twin = (training / "gac" / "[gac][---][pop_roc]0007__2.wav").read_bytes()
+    (training / "gel" / "[gel][pop_roc]0900__1.wav").write_bytes(twin)
+    (training / "README.txt").write_text("about the data")
+    (training / "cel" / "._[cel][cla]0001__1.wav").write_bytes(b"of a Mac")
+
+    for folder, name, annotation in (
+        ("IRMAS-TestingData-Part1/Part1", "01 - A song-1", b"gel\t\nvoi\t\n"),
+        ("IRMAS-TestingData-Part2/IRTestingData-Part2", "02. No. 5 (live)-12", b"pia\t\n"),
+        ("IRMAS-TestingData-Part3/Part3", "cel", b"cel\t\ncel\t\n"),
+    ):
+        path = tmp_path / folder / f"{name}.wav"
+        write_sound(path, seed=len(name), seconds=1.5)
+        (path.parent / f"{name}.txt").write_bytes(annotation)
+    return tmp_path
+
+
+def test_official_counts_add_up() -> None:
+    assert sum(OFFICIAL_TRAINING.values()) == 6705
+    assert tuple(OFFICIAL_TRAINING) == CODES
+
+
+def test_training_labels_are_the_folders(root: Path) -> None:
+    files = Irmas(root=root).part("training", sample_rate_hz=RATE_HZ).files
+    assert Counter(file.labels for file in files) == {
+        ("cel",): 3,
+        ("cla",): 2,
+        ("gac",): 2,
+        ("gel",): 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "genre"),
+    [
+        ("[cel][cla]0001__1", "cla"),
+        ("[cla][cla]0150__1", "cla"),
+        ("008__[cel][nod][cla]0058__1", "cla"),
+        ("[gac][---][pop_roc]0007__1", "pop_roc"),
+        ("008__[cla][dru][jaz_blu]0058__2", "jaz_blu"),
+        ("[cla]0150__1", ""),
+        ("[cla][dru]0150__1", ""),
+        ("flute solo", ""),
+    ],
+)
+def test_the_genre_cla_is_not_the_instrument_cla(name: str, genre: str) -> None:
+    assert genre_of(Path("cla") / f"{name}.wav") == genre
+
+
+def test_a_split_by_recording_cannot_leak(root: Path) -> None:
+    files = Irmas(root=root).part("training", sample_rate_hz=RATE_HZ).files
+    recordings = {file.name: file.recording for file in files}
+    assert recordings["[cel][cla]0001__1"] == recordings["[cel][cla]0001__2"]
+    assert recordings["008__[cel][nod][cla]0058__1"] != recordings["[cel][cla]0001__1"]
+    # One excerpt of gac 0007 is that of gel 0900: all four are one recording.
+    joined = {recordings[file.name] for file in files if file.labels[0] in ("gac", "gel")}
+    assert len(joined) == 1
+
+
+def test_test_labels_are_the_annotations_of_all_three_parts(root: Path) -> None:
+    files = Irmas(root=root).part("test", sample_rate_hz=RATE_HZ).files
+    assert {file.name: file.labels for file in files} == {
+        "01 - A song-1": ("gel", "voi"),
+        "02. No. 5 (live)-12": ("pia",),
+        "cel": ("cel",),
+    }
+
+
+def test_excerpts_are_decoded_at_the_wanted_rate(root: Path) -> None:
+    excerpts = Irmas(root=root).part("test", sample_rate_hz=16_000)
+    assert [len(excerpt.waveform) for excerpt in excerpts] == [24_000] * 3
+
+
+def test_the_order_does_not_depend_on_where_the_tree_stands(root: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "z" / "a"
+    elsewhere.parent.mkdir()
+    elsewhere.mkdir()
+    for part in ("IRMAS-TrainingData", "IRMAS-TestingData-Part1"):
+        (root / part).rename(elsewhere / part)
+    names = [f.name for f in Irmas(root=elsewhere).part("training", sample_rate_hz=RATE_HZ).files]
+    assert names[:3] == ["008__[cel][nod][cla]0058__1", "[cel][cla]0001__1", "[cel][cla]0001__2"]
+
+
+def test_decoded_audio_is_cached(root: Path, tmp_path: Path) -> None:
+    data = Irmas(root=root, cache_dir=tmp_path / "cache")
+    first = data.part("training", sample_rate_hz=RATE_HZ)[0].waveform
+    assert len(list((tmp_path / "cache").rglob("*.npy"))) == 1
+    assert (data.part("training", sample_rate_hz=RATE_HZ)[0].waveform == first).all()
+
+
+def test_says_what_was_found_against_the_official_counts(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = Irmas(root=root)
+    assert data.summary() == (
+        f"found 9 of 6705 training excerpts and 3 of 2874 test excerpts below {root}; "
+        "1 byte-equal pairs, 1 of them under two labels"
+    )
+    data.part("training", sample_rate_hz=RATE_HZ)
+    warnings = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+    partial = "found 9 of 6705 training excerpts and 3 of 2874 test excerpts"
+    assert warnings == [f"not the whole of IRMAS: {partial}"]
+    assert data.found() == {"training": 9, "test": 3} | dict.fromkeys(CODES, 0) | {
+        "cel": 3,
+        "cla": 2,
+        "gac": 2,
+        "gel": 2,
+    }
+
+
+def test_another_tree_of_this_shape_is_not_compared(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = Irmas(root=root, official_counts=False)
+    assert data.summary().startswith("found 9 training and 3 test excerpts below")
+    assert not caplog.records
+
+
+def test_sounds_without_a_label_are_left_out_with_a_warning(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "IRMAS-TestingData-Part3" / "Part3" / "cel.txt").unlink()
+    assert len(Irmas(root=root).part("test", sample_rate_hz=RATE_HZ)) == 2
+    assert "1 sound files" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("make_root", "match"),
+    [
+        (lambda _: None, r"dataset\.root is not set; IRMAS is"),
+        (lambda tmp: tmp / "x", r"no such folder: dataset\.root='.*x'; IRMAS is"),
+        (lambda tmp: tmp, "no IRMAS tree below"),
+    ],
+    ids=["none", "missing", "empty"],
+)
+def test_without_a_tree_one_line_says_where_to_get_it(tmp_path: Path, make_root, match) -> None:
+    data = Irmas(root=make_root(tmp_path))  # making one costs nothing and cannot fail
+    with pytest.raises(InputError, match=match) as caught:
+        data.part("training", sample_rate_hz=RATE_HZ)
+    message = str(caught.value)
+    for fact in ("Zenodo record 1290750", "9 GB", "CC BY-NC-SA 3.0", "dataset.download=true"):
+        assert fact in message
+    assert "\n" not in message
+
+
+def test_a_folder_of_other_sounds_is_no_irmas_tree(tmp_path: Path) -> None:
+    write_sound(tmp_path / "drums" / "a.wav", seed=0)
+    with pytest.raises(InputError, match=r"no IRMAS tree below .*; get Zenodo record 1290750"):
+        Irmas(root=tmp_path).part("test", sample_rate_hz=RATE_HZ)
+
+
+@pytest.mark.parametrize(
+    "data", [b"gel\t\nvoi\t\n", b"gel\r\nvoi\r\n", b"\xef\xbb\xbfgel\nvoi", b"gel\n\nvoi\ngel\n"]
+)
+def test_annotations_are_read_however_their_lines_end(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.txt").write_bytes(data)
+    assert read_annotation(tmp_path / "a.txt") == ("gel", "voi")
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (b"gel\t\nbas\t\n", r"a\.txt' line 2: unknown code 'bas'; expected one of cel cla flu"),
+        (b"\xff\xfe", r"line 1: unknown code"),
+        (b"", r"a\.txt' names no instrument; expected one code a line"),
+    ],
+)
+def test_a_bad_annotation_names_its_line(tmp_path: Path, data: bytes, match: str) -> None:
+    (tmp_path / "a.txt").write_bytes(data)
+    with pytest.raises(InputError, match=match):
+        read_annotation(tmp_path / "a.txt")
+
+
+def test_an_annotation_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot read '.*a\.txt': No such file or directory"):
+        read_annotation(tmp_path / "a.txt")
+
+
+def test_prepare_fetches_only_when_asked_and_looks_again(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[Path] = []
+
+    def fetch(target: Path) -> None:
+        fetched.append(target)
+        write_sound(target / "IRMAS-TrainingData" / "voi" / "[voi][pop_roc]0001__1.wav", seed=99)
+
+    monkeypatch.setattr("irdream.datasets.irmas.download_irmas", fetch)
+    Irmas(root=root).prepare()
+    assert not fetched
+    data = Irmas(root=root, download=True)
+    assert data.found()["voi"] == 0
+    data.prepare()
+    assert fetched == [root]
+    assert data.found()["voi"] == 1
+
+
+def test_a_download_needs_a_root() -> None:
+    with pytest.raises(InputError, match=r"dataset\.root is not set; name the folder for Zenodo"):
+        Irmas(root=None, download=True).prepare()

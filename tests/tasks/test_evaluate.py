@@ -1,0 +1,284 @@
+"""A recognizer that hears loudness: level (i + 1) / 12 is instrument i."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from irdream.datasets.base import ExcerptFile, Excerpts
+from irdream.errors import InputError
+from irdream.evaluation.recognition import AGGREGATIONS
+from irdream.evaluation.window_scores import window_scores
+from irdream.instruments import CODES
+from irdream.recognizer import Recognizer
+from irdream.tasks.evaluate import evaluate
+from irdream.tracking import NullTracker
+
+RATE_HZ = 1000
+LEVELS = (torch.arange(11.0) + 1) / 12
+
+
+class LoudnessFrontend(nn.Module):
+    sample_rate_hz, hop_samples = RATE_HZ, 20
+
+    def forward(self, waveform):
+        levels = waveform.unfold(-1, 20, 20).mean(-1)  # (batch, frames)
+        return -((levels[:, None] - LEVELS[:, None]) ** 2) * 2000  # (batch, 11, frames)
+
+
+class LoudnessModel(nn.Module):
+    output = "softmax"
+
+    def forward(self, log_mel):
+        return log_mel.mean(-1)
+
+
+class Rows(NullTracker):
+    def __init__(self):
+        self.metrics, self.files = {}, []
+
+    def log_metrics(self, metrics, step=0):
+        self.metrics |= metrics
+
+    def log_file(self, path, folder=""):
+        self.files.append((path.name, folder))
+
+
+class ToyData:
+    """Excerpts from descriptions such as `cel`, `cel+flu`, `cel as flu`, `unlabelled cel`."""
+
+    def __init__(self, test=(), training=(), name="toy"):
+        self.name = name
+        self.descriptions = {"test": tuple(test), "training": tuple(training)}
+
+    def part(self, name, *, sample_rate_hz):
+        assert sample_rate_hz == RATE_HZ
+        files = [self._file(i, text) for i, text in enumerate(self.descriptions[name])]
+        return Excerpts(files, self._load)
+
+    def _file(self, i, text):
+        heard, _, labels = text.partition(" as ")
+        codes = labels or heard
+        labels = () if codes.startswith(("unlabelled", "broken")) else tuple(codes.split("+"))
+        labels = labels if not codes.startswith("broken ") else (codes.split()[1],)
+        return ExcerptFile(
+            path=Path(heard), name=f"[x]{i}", labels=labels, recording=f"{text} {i // 2}"
+        )
+
+    def _load(self, path):
+        words = path.name.split()
+        if words[0] == "broken":
+            raise InputError(f"'{path}.wav' is cut off; copy it again")
+        if words[0] == "short":
+            return torch.zeros(RATE_HZ // 2)
+        seconds = [LEVELS[CODES.index(code)].repeat(RATE_HZ) for code in words[-1].split("+")]
+        return torch.cat([*seconds, seconds[-1][:310]])
+
+
+@pytest.fixture
+def recognizer():
+    return Recognizer(
+        frontend=LoudnessFrontend(), model=LoudnessModel(), thresholds={"s1": 0.2, "s2": 0.5}
+    )
+
+
+@pytest.fixture
+def run(recognizer, tmp_path):
+    def run(dataset, **settings):
+        tracker = settings.pop("tracker", NullTracker())
+        return evaluate(
+            recognizer=recognizer, dataset=dataset, tracker=tracker, output_dir=tmp_path / "run",
+            **settings,
+        )  # fmt: skip
+
+    return run
+
+
+def test_a_perfect_recognizer_scores_one(run):
+    metrics = run(ToyData(test=[*CODES, "cel+flu", "gel+voi"]))
+    for name in ("micro_f1", "macro_f1", "top1", "oracle_micro_f1", "s2_micro_f1"):
+        assert metrics[f"eval/{name}"] == 1.0, name
+    assert metrics["eval/excerpts"] == 13
+    assert metrics["eval/skipped"] == 0
+    assert metrics["eval/threshold"] == 0.2
+
+
+def test_mistakes_are_counted(run, tmp_path):
+    metrics = run(ToyData(test=["cel", "flu", "pia", "cel as voi"]))
+    assert metrics["eval/top1"] == 0.75
+    assert metrics["eval/micro_f1"] == 0.75
+    assert metrics["eval/macro_f1"] == pytest.approx((2 / 3 + 1 + 1 + 0) / 4)
+    table = pd.read_csv(tmp_path / "run" / "confusion.csv").set_index("label")
+    assert table.loc["voi", "cel"] == 1
+
+
+def test_files_and_metrics_reach_the_tracker(run, tmp_path):
+    tracker = Rows()
+    metrics = run(ToyData(test=["cel", "flu+pia"]), tracker=tracker)
+    assert tracker.metrics == metrics
+    names = ["scores.csv", "summary.csv", "predictions.csv", "confusion.csv"]
+    names += ["scores.png", "confusion.png"]
+    assert tracker.files == [(name, "evaluation") for name in names]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(names)
+    predictions = pd.read_csv(tmp_path / "run" / "predictions.csv")
+    assert predictions["name"].tolist() == ["[x]0", "[x]1"]
+    assert predictions["predicted"].tolist() == ["cel", "flu pia"]
+
+
+def test_what_is_printed_and_written_says_on_what_data(run, tmp_path, capsys):
+    run(ToyData(test=["cel"], name="rendered"))
+    printed = capsys.readouterr().out
+    assert "rendered, test part" in printed
+    assert "not comparable" in printed
+    summary = pd.read_csv(tmp_path / "run" / "summary.csv")
+    assert summary.loc[0, "data"] == "rendered, test part"
+    assert "not comparable" in summary.loc[0, "note"]
+
+
+@pytest.mark.parametrize("batch_windows", [1, 3, 1000])
+def test_batches_do_not_change_the_scores(recognizer, batch_windows):
+    waveforms = [torch.rand(samples) for samples in (1000, 3310, 1000, 2000, 5170)]
+    log_mels = [recognizer.log_mel(waveform[None]) for waveform in waveforms]
+    expected = [recognizer.scores(recognizer.window_logits(x))[0].numpy() for x in log_mels]
+    sizes = []
+    recognizer.model.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    windows = (recognizer.windows(log_mel)[0] for log_mel in log_mels)
+    found = list(window_scores(recognizer, windows, batch_windows=batch_windows))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+    assert max(sizes) <= batch_windows
+    assert len(sizes) <= 2 + sum(len(x) for x in expected) / batch_windows
+
+
+def test_no_gradient_is_kept(recognizer):
+    recognizer.model.weight = nn.Parameter(torch.ones(1))
+    seen = []
+    recognizer.model.register_forward_hook(lambda *_: seen.append(torch.is_grad_enabled()))
+    list(window_scores(recognizer, iter([torch.rand(2, 11, 50)]), batch_windows=8))
+    assert seen == [False]
+    assert torch.is_grad_enabled()
+
+
+def test_s2_for_the_headline(run):
+    metrics = run(ToyData(test=["cel", "flu+pia"]), aggregation="s2")
+    assert metrics["eval/threshold"] == 0.5
+    assert metrics["eval/micro_f1"] == metrics["eval/s2_micro_f1"]
+
+
+def test_a_number_is_the_threshold_of_one_aggregation(run):
+    metrics = run(ToyData(test=["cel", "flu+pia"]), threshold=0.9)
+    assert metrics["eval/s1_threshold"] == 0.9
+    assert metrics["eval/micro_recall"] == pytest.approx(1 / 3)  # the pair has two halves
+    assert "eval/s2_micro_f1" not in metrics
+
+
+def test_validation_threshold_comes_from_the_training_part(run):
+    # Heard as cel at 1, labelled cel and flu: a low threshold loses nothing there.
+    dataset = ToyData(test=["cel", "flu+pia"], training=["cel", "flu+pia"] * 20)
+    metrics = run(dataset, threshold="validation")
+    assert 0.3 < metrics["eval/threshold"] < 0.5  # the pair's second half is heard longer
+    assert metrics["eval/micro_f1"] == 1.0
+    assert metrics["eval/s2_micro_f1"] == 1.0
+
+
+def test_without_thresholds_in_the_checkpoint_they_are_chosen(run, recognizer, caplog):
+    recognizer.thresholds = {"s2": 0.5}
+    caplog.set_level(logging.INFO)
+    dataset = ToyData(test=["cel"], training=["cel", "flu+pia"] * 4)
+    assert run(dataset)["eval/threshold"] > 0
+    assert "no threshold" in caplog.text
+
+
+def test_bad_files_are_skipped_and_listed(run, caplog):
+    metrics = run(ToyData(test=["broken cel", "cel", "short as flu", "flu", "pia"]))
+    assert metrics["eval/skipped"] == 2
+    assert metrics["eval/excerpts"] == 3
+    assert metrics["eval/top1"] == 1.0
+    assert "skipped 2 unreadable excerpts" in caplog.text
+    assert "[x]0: 'broken cel.wav' is cut off" in caplog.text
+    assert "[x]2: 25 frames are too short" in caplog.text
+
+
+def test_bad_files_of_the_validation_split_are_listed_too(run, caplog):
+    training = ["cel", "flu"] * 10 + ["broken pia"] * 10
+    metrics = run(
+        ToyData(test=["cel"], training=training), threshold="validation", validation_share=0.5
+    )
+    assert metrics["eval/skipped"] == 0
+    assert "is cut off" in caplog.text
+
+
+def test_unlabelled_excerpts_are_predicted_but_not_scored(run, tmp_path):
+    metrics = run(ToyData(test=["cel", "unlabelled flu"]))
+    assert metrics["eval/excerpts"] == 1
+    predictions = pd.read_csv(tmp_path / "run" / "predictions.csv")
+    assert predictions["top1"].tolist() == ["cel", "flu"]
+
+
+def test_training_part(run, capsys):
+    assert run(ToyData(training=["cel"]), part="training")["eval/top1"] == 1.0
+    assert "toy, training part" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("dataset", "settings", "message"),
+    [
+        pytest.param(
+            ToyData(), {}, r"the test part of 'toy' is empty; try evaluate.part=training", id="empty"
+        ),
+        pytest.param(
+            ToyData(test=["cel"]), {"threshold": "validation"},
+            r"the training part of 'toy' is empty; give a number: evaluate.threshold=0.5",
+            id="no training part",
+        ),
+        pytest.param(
+            ToyData(test=["unlabelled cel"] * 2), {},
+            r"no excerpt in the test part of 'toy' has a label to score against; label them",
+            id="no labels",
+        ),
+        pytest.param(
+            ToyData(test=["cel as oud+flu", "flu as bag"]), {},
+            r"does not know: bag, oud; expected some of cel, cla", id="unknown labels",
+        ),
+        pytest.param(
+            ToyData(test=["broken cel", "broken flu"]), {},
+            r"none of 2 excerpts of 'toy' is readable and labelled; the first: \[x\]0: 'broken cel",
+            id="all broken",
+        ),
+        pytest.param(
+            ToyData(test=["cel"]), {"part": "validation"},
+            r"evaluate.part='validation' is unknown; expected 'test' or 'training'", id="part",
+        ),
+        pytest.param(
+            ToyData(test=["cel"]), {"threshold": "best"},
+            r"evaluate.threshold='best' is no threshold; expected 'checkpoint'", id="threshold",
+        ),
+        pytest.param(
+            ToyData(test=["cel"]), {"threshold": 40}, r"evaluate.threshold=40 .* from 0 to 1",
+            id="threshold in percent",
+        ),
+        pytest.param(
+            ToyData(test=["cel"]), {"aggregation": "max"}, r"unknown aggregation 'max'",
+            id="aggregation",
+        ),
+        pytest.param(
+            ToyData(test=["cel"]), {"batch_windows": 0},
+            r"evaluate.batch_windows=0 is too small; expected 1 or more", id="batch",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_evaluated(run, dataset, settings, message, tmp_path):
+    with pytest.raises(InputError, match=message) as error:
+        run(dataset, **settings)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_aggregations_are_those_of_the_checkpoint(recognizer):
+    assert set(recognizer.thresholds) == set(AGGREGATIONS)

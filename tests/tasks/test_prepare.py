@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from irdream.datasets.base import ExcerptFile, Excerpts, PartName
+from irdream.tasks.prepare import prepare
+from irdream.tracking import NullTracker
+
+
+class Tracker(NullTracker):
+    def __init__(self) -> None:
+        self.metrics: dict[str, float] = {}
+        self.files: list[str] = []
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        self.metrics |= metrics
+
+    def log_file(self, path: Path, folder: str = "") -> None:
+        self.files.append(path.read_text())
+
+
+class Plain:
+    """The least that a data set can be."""
+
+    name = "plain"
+
+    def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
+        labels = [("flu",), ("flu", "voi"), ()] if name == "test" else [("cel",)] * 2
+        files = [
+            ExcerptFile(path=Path(f"{i}.wav"), name=str(i), labels=codes, recording="a")
+            for i, codes in enumerate(labels)
+        ]
+        return Excerpts(files, self.decode)
+
+    def decode(self, path: Path):
+        raise AssertionError("preparing decodes nothing")
+
+
+class Rendered(Plain):
+    def __init__(self) -> None:
+        self.ready = False
+
+    def prepare(self) -> None:
+        self.ready = True
+
+    def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
+        assert self.ready
+        return super().part(name, sample_rate_hz=sample_rate_hz)
+
+    def summary(self) -> str:
+        return "found what was rendered"
+
+
+def test_counts_without_decoding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tracker = Tracker()
+    metrics = prepare(dataset=Plain(), tracker=tracker, output_dir=tmp_path)
+    assert metrics == {
+        "prepare/training_excerpts": 2,
+        "prepare/training_recordings": 1,
+        "prepare/test_excerpts": 3,
+        "prepare/test_recordings": 1,
+    }
+    assert tracker.metrics == metrics
+    assert capsys.readouterr().out == "plain: found 2 training and 3 test excerpts\n"
+
+
+def test_the_table_counts_each_label(tmp_path: Path) -> None:
+    tracker = Tracker()
+    prepare(dataset=Plain(), tracker=tracker, output_dir=tmp_path)
+    table = "part,label,excerpts\ntraining,cel,2\ntest,,1\ntest,flu,2\ntest,voi,1\n"
+    assert (tmp_path / "excerpts.csv").read_text() == table
+    assert tracker.files == [table]
+
+
+def test_a_data_set_that_can_be_made_ready_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(dataset=Rendered(), tracker=NullTracker(), output_dir=tmp_path)
+    assert capsys.readouterr().out == "plain: found what was rendered\n"

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import irdream
+from irdream.tracking import create_store
+
+
+@pytest.fixture(scope="session")
+def new_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One empty store, made once (2 s)."""
+    root = tmp_path_factory.mktemp("store") / "mlruns"
+    create_store(root)
+    return root
+
+
+@pytest.fixture
+def root(new_store: Path, tmp_path: Path) -> Path:
+    """A store of the test's own."""
+    return Path(shutil.copytree(new_store, tmp_path / "mlruns"))
+
+
+@pytest.fixture
+def child_environment() -> dict[str, str]:
+    """For processes that import irdream: where it is, and no sign of pytest."""
+    source = str(Path(irdream.__file__).parents[1])
+    kept = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
+    return kept | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1"}

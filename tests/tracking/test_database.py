@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from irdream.errors import InputError
+from irdream.tracking import MlflowTracker, create_store, database, manners
+from irdream.tracking.store import open_store
+
+JOB = """
+import sys
+from pathlib import Path
+from irdream.tracking import MlflowTracker
+with MlflowTracker(root=Path(sys.argv[1]), run_name=sys.argv[2], flush_seconds=0.01) as tracker:
+    for step in range(60):
+        tracker.log_metrics({"dream/success": step}, step=step)
+    tracker.log_params({"job": sys.argv[2]})
+"""
+
+
+@pytest.mark.slow
+def test_four_processes_at_once_on_a_missing_store_lose_nothing(
+    tmp_path: Path, child_environment: dict[str, str]
+) -> None:
+    root = tmp_path / "mlruns"
+    jobs = [
+        subprocess.Popen(
+            [sys.executable, "-c", JOB, str(root), f"job{number}"],
+            env=child_environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in range(4)
+    ]
+    said = [job.communicate()[0] for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0, 0, 0], said
+    assert said == [""] * 4  # neither MLflow nor Alembic talks
+    store = open_store(root=root)
+    client = store.client
+    runs = client.search_runs([store.experiment("irdream")])
+    assert sorted(run.data.params["job"] for run in runs) == ["job0", "job1", "job2", "job3"]
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        history = client.get_metric_history(run.info.run_id, "dream/success")
+        assert sorted(point.step for point in history) == list(range(60))
+
+
+def test_a_kill_while_the_store_was_made_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").touch()
+    (tmp_path / "mlflow.db.new").write_bytes(b"half a database")
+    (tmp_path / "mlflow.db.new-journal").write_bytes(b"half a journal")
+    create_store(tmp_path)
+    assert open_store(root=tmp_path).experiment("irdream")
+    assert sorted(path.name for path in tmp_path.glob("mlflow.db*")) == [
+        "mlflow.db",
+        "mlflow.db.lock",
+    ]
+
+
+def test_a_store_that_exists_is_left_alone(root: Path) -> None:
+    before = (root / "mlflow.db").stat().st_mtime_ns
+    create_store(root)
+    assert (root / "mlflow.db").stat().st_mtime_ns == before
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot make a tracking store in .*Not a directory"):
+        create_store(tmp_path / "file" / "mlruns")
+
+
+def test_a_lock_that_stays_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "PATIENCE_SECONDS", 0.05)
+    with (
+        FileLock(tmp_path / "mlflow.db.lock"),
+        pytest.raises(InputError, match=r"another process has been making.*mlflow\.db\.lock"),
+    ):
+        create_store(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["why?", "50%"])
+def test_a_path_that_no_address_can_carry_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has a '[?%]', which an SQLite address cannot carry"):
+        create_store(tmp_path / name)
+
+
+def test_a_strange_path_works(new_store: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(new_store, tmp_path / "my räume #1, a+b & x=1")
+    (tmp_path / "table.csv").write_text("a\n1\n")
+    with MlflowTracker(root=root) as tracker:
+        tracker.log_file(tmp_path / "table.csv", "tables")
+    assert (root / "artifacts" / tracker.run_id / "artifacts/tables/table.csv").is_file()
+
+
+def test_another_file_under_the_name_is_said(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("this is no database, and long enough to be read as one")
+    with pytest.raises(InputError, match=r"is not a tracking store .*move it away"):
+        open_store(root=tmp_path)
+
+
+def test_another_sqlite_file_under_the_name_is_said(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "mlflow.db") as connection:
+        connection.execute("CREATE TABLE songs (name TEXT)")
+    connection.close()
+    with pytest.raises(InputError, match=r"is not a tracking store .no such table: experiments"):
+        open_store(root=tmp_path)
+
+
+def test_a_store_of_another_mlflow_is_said(root: Path) -> None:
+    with sqlite3.connect(root / "mlflow.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '97727af70f4d'")
+    connection.close()
+    with pytest.raises(InputError, match=r"out-of-date database schema.*; run 'mlflow db upgrade'"):
+        open_store(root=root)
+
+
+def test_a_store_that_cannot_be_opened_is_said(root: Path) -> None:
+    (root / "mlflow.db").unlink()
+    (root / "mlflow.db").mkdir()
+    (root / "mlflow.db" / "x").write_text("")
+    with pytest.raises(InputError, match=r"unable to open.*; make it readable and writable"):
+        database.adopt(root / "mlflow.db", "file:///artifacts")
+
+
+@pytest.mark.parametrize("move", [shutil.move, shutil.copytree], ids=["moved", "copied"])
+def test_a_store_goes_on_where_it_is_now(move, root: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("a\n1\n")
+    with MlflowTracker(root=root) as before:
+        before.log_file(table)
+    there = Path(move(root, tmp_path / "elsewhere" / "mlruns"))
+    with MlflowTracker(root=there) as after:
+        after.log_file(table)
+    assert (there / "artifacts" / after.run_id / "artifacts" / "table.csv").is_file()
+    assert not (root / "artifacts" / after.run_id).exists()
+    old_run = open_store(root=there).client.get_run(before.run_id)
+    assert old_run.info.artifact_uri == (there / "artifacts" / before.run_id / "artifacts").as_uri()
+
+
+def test_every_remedy_ends_a_line_that_says_what_happened() -> None:
+    for sign, remedy in manners._REMEDIES.items():
+        error = RuntimeError(f"(sqlite3.OperationalError) it {sign}\n[SQL: a secret]")
+        with pytest.raises(InputError) as caught:
+            manners.explain(error, "/mlruns")
+        expected = f"tracking store /mlruns: (sqlite3.OperationalError) it {sign}; {remedy}"
+        assert str(caught.value) == expected
+    manners.explain(RuntimeError("another thing\nis locked"), "/mlruns")  # only the first line

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import getpass
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from irdream import __version__
+from irdream.tracking import provenance, run_tags
+from irdream.tracking.provenance import git_tags
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+    command = ["git", "-C", str(folder), *identity, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "code.py").write_text("x = 1\n")
+    git(tmp_path, "add", "code.py")
+    git(tmp_path, "commit", "--quiet", "-m", "first")
+    return tmp_path
+
+
+def test_a_clean_checkout_gives_its_commit(checkout: Path) -> None:
+    commit = git(checkout, "rev-parse", "HEAD")
+    expected = {"mlflow.source.git.commit": commit, "irdream.git_dirty": "false"}
+    assert git_tags(checkout / "code.py") == expected
+    git(checkout, "tag", "-a", "v1.0", "-m", "a tag is not the commit")
+    assert git_tags(checkout / "code.py") == expected
+
+
+def test_a_changed_checkout_is_dirty(checkout: Path) -> None:
+    (checkout / "code.py").write_text("x = 2\n")
+    assert git_tags(checkout / "code.py")["irdream.git_dirty"] == "true"
+
+
+def test_a_file_that_is_not_tracked_has_no_commit(checkout: Path) -> None:
+    (checkout / "installed.py").write_text("")
+    assert git_tags(checkout / "installed.py") == {}
+
+
+def test_before_the_first_commit_there_is_none(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "code.py").write_text("")
+    git(tmp_path, "add", "code.py")
+    assert git_tags(tmp_path / "code.py") == {}
+
+
+def test_no_git_is_no_error(
+    checkout: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    outside = tmp_path_factory.mktemp("outside") / "code.py"
+    outside.write_text("")
+    assert git_tags(outside) == {}
+    monkeypatch.setenv("PATH", "")
+    assert git_tags(checkout / "code.py") == {}
+    assert capfd.readouterr() == ("", "")
+
+
+def test_tags_say_which_code_machine_and_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "orig_argv", ["python", "main.py", "start.path=my song.wav"])
+    tags = run_tags()
+    assert tags["irdream.version"] == __version__
+    assert tags["irdream.command"] == "python main.py 'start.path=my song.wav'"
+    assert tags["irdream.pid"].isdigit()
+    assert all(tags.values())
+
+
+def test_torch_is_named_only_where_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert "irdream.torch" not in run_tags()
+
+    class LoadedTorch:
+        __version__ = "2.13.0"
+
+    monkeypatch.setitem(sys.modules, "torch", LoadedTorch)  # type: ignore[arg-type]
+    assert run_tags()["irdream.torch"] == "2.13.0"
+
+
+def test_a_machine_without_user_name_or_boot_id_is_fine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def no_such_user() -> str:
+        raise KeyError("uid not found: 1234")
+
+    monkeypatch.setattr(getpass, "getuser", no_such_user)
+    monkeypatch.setattr(provenance, "_BOOT_ID", tmp_path / "boot_id")
+    assert not {"mlflow.user", "irdream.boot_id"} & set(run_tags())

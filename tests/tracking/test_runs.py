@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from irdream.errors import InputError
+from irdream.tracking import MlflowTracker
+from irdream.tracking.store import Store, open_store
+
+
+def stored(root: Path, tracker: MlflowTracker) -> Any:
+    """Return the run as the store has it."""
+    return open_store(root=root).client.get_run(tracker.run_id)
+
+
+def history(root: Path, tracker: MlflowTracker, name: str) -> list[tuple[int, float]]:
+    points = open_store(root=root).client.get_metric_history(tracker.run_id, name)
+    return sorted((point.step, point.value) for point in points)
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the batches of metrics that reach the store."""
+    sizes: list[int] = []
+    log = Store.log
+
+    def counting(self: Store, run_id: str, **what: Any) -> None:
+        if "points" in what:
+            sizes.append(len(what["points"]))
+        log(self, run_id, **what)
+
+    monkeypatch.setattr(Store, "log", counting)
+    return sizes
+
+
+def test_a_run_keeps_what_it_was_given(root: Path, tmp_path: Path) -> None:
+    with MlflowTracker(root=root, run_name="flute", tags={"seed": "7"}) as tracker:
+        tracker.log_params({"dream": {"steps": 5, "octaves": [1, 2]}})
+        tracker.log_metrics({"dream/success": 0.5, "dream/snr_db": 12.0}, step=1)
+        tracker.log_metrics({"dream/success": 1.0}, step=2)
+        tracker.set_tags({"seed": "8"})
+    run = stored(root, tracker)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "flute")
+    assert run.data.params == {"dream.steps": "5", "dream.octaves": "[1,2]"}
+    assert run.data.metrics == {"dream/success": 1.0, "dream/snr_db": 12.0}
+    assert history(root, tracker, "dream/success") == [(1, 0.5), (2, 1.0)]
+    assert run.data.tags["seed"] == "8"
+    assert {"irdream.version", "irdream.pid", "irdream.command"} <= set(run.data.tags)
+
+
+def test_files_and_folders_are_copied_whole(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "recognizer.json").write_text("{}")
+    (tmp_path / "dream.wav").write_bytes(b"RIFF")
+    with MlflowTracker(root=root) as tracker:
+        tracker.log_file(tmp_path / "dream.wav", "sounds/flute")
+        tracker.log_file(tmp_path / "checkpoint")
+    artifacts = root / "artifacts" / tracker.run_id / "artifacts"
+    assert (artifacts / "sounds/flute/dream.wav").read_bytes() == b"RIFF"
+    assert (artifacts / "checkpoint/recognizer.json").read_text() == "{}"
+
+
+def test_a_missing_file_is_said(root: Path) -> None:
+    with (
+        MlflowTracker(root=root) as tracker,
+        pytest.raises(InputError, match=r"cannot keep nowhere\.png .* no such file"),
+    ):
+        tracker.log_file(Path("nowhere.png"))
+
+
+def test_metrics_wait_for_a_full_batch(root: Path, batches: list[int]) -> None:
+    with MlflowTracker(root=root, flush_seconds=1000.0) as tracker:
+        for step in range(999):
+            tracker.log_metrics({"train/loss": 0.1}, step=step)
+        assert batches == []
+        tracker.log_metrics({"train/loss": 0.1, "val/loss": 0.2}, step=999)
+        assert batches == [1000, 1]
+        tracker.log_metrics({"train/loss": 0.1}, step=1000)
+    assert batches == [1000, 1, 1]
+    assert len(history(root, tracker, "train/loss")) == 1001
+
+
+def test_metrics_wait_a_few_seconds_at_most(
+    root: Path, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with MlflowTracker(root=root, flush_seconds=3.0) as tracker:
+        for now[0] in (101.0, 102.0, 103.5, 104.0, 106.0, 107.0):
+            tracker.log_metrics({"train/loss": 0.1}, step=int(now[0]))
+        assert batches == [3, 3]
+
+
+def test_what_a_failure_interrupts_is_written_once_by_the_next_flush(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = MlflowTracker(root=root, flush_seconds=1000.0)
+    tracker.log_metrics({"dream/success": 1.0}, step=1)
+    log = Store.log
+
+    def interrupted(*arguments: Any, **what: Any) -> None:
+        log(*arguments, **what)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Store, "log", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tracker.flush()
+    monkeypatch.undo()
+    tracker.close()
+    assert history(root, tracker, "dream/success") == [(1, 1.0)]
+
+
+def test_numbers_of_any_kind_are_kept_and_infinity_becomes_nan(root: Path) -> None:
+    numpy = pytest.importorskip("numpy")
+    with MlflowTracker(root=root) as tracker:
+        tracker.log_metrics({"a": math.nan, "b": math.inf, "c": -math.inf, "d": True})
+        tracker.log_metrics({"e": numpy.float32(0.5)}, step=numpy.int64(3))
+    metrics = stored(root, tracker).data.metrics
+    assert [math.isnan(metrics[name]) for name in "abc"] == [True, True, True]
+    assert (metrics["d"], metrics["e"]) == (1.0, 0.5)
+    assert history(root, tracker, "e") == [(3, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("views[0]=a,b", "views_0__a_b"),
+        ("f1: acoustic guitar", "f1_ acoustic guitar"),
+        ("/eval//../f1/", "eval/f1"),
+        ("..", "_"),
+        (".../x", "x"),
+    ],
+)
+def test_a_name_that_mlflow_refuses_is_changed(root: Path, name: str, kept: str) -> None:
+    with MlflowTracker(root=root) as tracker:
+        tracker.log_params({name: "value"})
+        tracker.log_metrics({name: 1.0})
+        tracker.set_tags({name: "value"})
+    data = stored(root, tracker).data
+    assert (data.params, data.metrics) == ({kept: "value"}, {kept: 1.0})
+    assert data.tags[kept] == "value"
+
+
+def test_long_texts_are_cut_and_long_names_stay_apart(
+    root: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with MlflowTracker(root=root) as tracker:
+        tracker.log_params({"long": "y" * 7000, "k" * 300 + "1": "a", "k" * 300 + "2": "b"})
+        tracker.set_tags({"long": "y" * 9000})
+    data = stored(root, tracker).data
+    assert data.params["long"] == "y" * 5997 + "..."
+    assert data.tags["long"] == "y" * 4997 + "..."
+    assert sorted(data.params.values())[:2] == ["a", "b"]
+    assert capfd.readouterr().err == ""
+
+
+def test_more_parameters_and_tags_than_a_batch_takes(root: Path) -> None:
+    many = {f"p{number}": str(number) for number in range(250)}
+    with MlflowTracker(root=root, tags=many) as tracker:
+        tracker.log_params(many)
+        tracker.set_tags({f"t{number}": "x" for number in range(250)})
+    data = stored(root, tracker).data
+    assert data.params == many
+    assert len(data.tags) >= 500
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "note"),
+    [
+        (ZeroDivisionError("by zero"), "FAILED", "ZeroDivisionError: by zero"),
+        (InputError("no such file"), "FAILED", "irdream.errors.InputError: no such file"),
+        (KeyboardInterrupt(), "KILLED", "KeyboardInterrupt"),
+        (SystemExit(143), "KILLED", "SystemExit: 143"),
+    ],
+)
+def test_a_run_that_breaks_off_says_so(
+    root: Path, error: BaseException, status: str, note: str
+) -> None:
+    tracker = MlflowTracker(root=root)
+    tracker.log_metrics({"dream/success": 1.0})
+    with pytest.raises(type(error)), tracker:
+        raise error
+    run = stored(root, tracker)
+    assert run.info.status == status
+    assert run.info.end_time is not None
+    assert run.data.tags["irdream.error"] == note
+    assert run.data.metrics == {"dream/success": 1.0}
+
+
+def test_only_the_first_close_counts(root: Path) -> None:
+    tracker = MlflowTracker(root=root)
+    tracker.close("FAILED")
+    tracker.close("FINISHED")
+    assert stored(root, tracker).info.status == "FAILED"
+
+
+def test_a_store_that_fails_does_not_hide_the_first_error(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any, **what: Any) -> None:
+        raise InputError("disk is full")
+
+    tracker = MlflowTracker(root=root)
+    tracker.log_metrics({"a": 1.0})
+    monkeypatch.setattr(Store, "log", full)
+    with pytest.raises(ZeroDivisionError), tracker:
+        _ = 1 / 0
+    monkeypatch.undo()
+    assert stored(root, tracker).info.status == "FAILED"
+
+
+def test_a_run_is_ended_even_when_its_metrics_cannot_be_written(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any, **what: Any) -> None:
+        raise InputError("disk is full")
+
+    tracker = MlflowTracker(root=root)
+    tracker.log_metrics({"a": 1.0})
+    monkeypatch.setattr(Store, "log", full)
+    with pytest.raises(InputError, match="disk is full"):
+        tracker.close()
+    monkeypatch.undo()
+    assert stored(root, tracker).info.status == "FINISHED"
+
+
+def test_children_name_their_parent_and_sweep(root: Path) -> None:
+    with (
+        MlflowTracker(root=root) as parent,
+        MlflowTracker(root=root, parent_run_id=parent.run_id, sweep="steps") as child,
+    ):
+        pass
+    tags = stored(root, child).data.tags
+    assert (tags["mlflow.parentRunId"], tags["irdream.sweep"]) == (parent.run_id, "steps")
+    assert "mlflow.parentRunId" not in stored(root, parent).data.tags
+
+
+def test_experiments_are_kept_apart_in_one_folder_of_artifacts(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a\n")
+    with MlflowTracker(root=root, experiment="noise") as noise:
+        noise.log_file(tmp_path / "a.csv")
+    with MlflowTracker(root=root) as other:
+        other.log_file(tmp_path / "a.csv")
+    assert noise.experiment_id != other.experiment_id
+    folders = {path.name for path in (root / "artifacts").iterdir()}
+    assert folders == {noise.run_id, other.run_id}
+
+
+def test_nothing_is_written_beside_the_store(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path_factory.mktemp("here")
+    monkeypatch.chdir(here)
+    with MlflowTracker(root=root) as tracker:
+        tracker.log_metrics({"a": 1.0})
+    assert list(here.iterdir()) == []
+
+
+def test_the_log_of_others_is_left_alone(root: Path) -> None:
+    level = logging.getLogger().level
+    MlflowTracker(root=root).close()
+    assert logging.getLogger().level == level
+
+
+INTERRUPTED = """
+import signal, sys, time
+from pathlib import Path
+from irdream.tracking import MlflowTracker
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+tracker = MlflowTracker(root=Path(sys.argv[1]), flush_seconds=1000.0)
+tracker.log_metrics({"dream/success": 0.5}, step=1)
+print(tracker.run_id, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_process_that_ends_without_closing_closes_as_killed(
+    root: Path, child_environment: dict[str, str]
+) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, str(root)]
+    with subprocess.Popen(
+        command, env=child_environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        run_id = process.stdout.readline().strip()
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (143, ("", ""))
+    run = open_store(root=root).client.get_run(run_id)
+    assert (run.info.status, run.data.metrics) == ("KILLED", {"dream/success": 0.5})
