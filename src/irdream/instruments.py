@@ -23,7 +23,7 @@ NAMES: dict[str, str] = {
 }
 CODES: tuple[str, ...] = tuple(NAMES)
 
-_ALIASES = {"guitar": "gac", "singing": "voi", "singing voice": "voi", "vocals": "voi"}
+_ALIASES = {"singing voice": "voi", "vocals": "voi"}
 
 
 def index(code: str) -> int:
@@ -50,9 +50,6 @@ def parse(text: str) -> str:
     words = {long: code for code, long in NAMES.items()} | _ALIASES
     if word in words:
         return words[word]
-    prefixed = [code for long, code in words.items() if len(word) >= 3 and long.startswith(word)]
-    if len(set(prefixed)) == 1:
-        return prefixed[0]
     expected = ", ".join(f"{code} ({long})" for code, long in NAMES.items())
     near = nearest(word, [*NAMES, *words])
     raise InputError(f"unknown instrument {text!r}; expected one of {expected}{near}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import rich.progress
@@ -37,3 +38,35 @@ def byte_bar() -> rich.progress.Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+class DreamBar:
+    """Shows steps and finished items of one batch after the other."""
+
+    def __init__(self, bar: rich.progress.Progress, total: int) -> None:
+        self.bar, self.done = bar, 0
+        self.task = bar.add_task("dreaming", total=total)
+
+    def started(self) -> Callable[[int, int], None]:
+        """Return what to call with the steps taken and the items finished in this batch."""
+
+        def show(step: int, finished: int) -> None:
+            text = f"dreaming, step {step}"
+            self.bar.update(self.task, completed=self.done + finished, description=text)
+
+        return show
+
+    def ended(self, items: int) -> None:
+        """Count a batch as done."""
+        self.done += items
+        self.bar.update(self.task, completed=self.done)
+
+
+@contextlib.contextmanager
+def dream_bar(total: int) -> Iterator[DreamBar]:
+    """Show how many of `total` dreams are finished."""
+    console = Console(stderr=True)
+    with rich.progress.Progress(
+        console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        yield DreamBar(bar, total)

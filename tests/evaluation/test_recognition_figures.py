@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.patches import Rectangle
 
 from irdream.evaluation.figures import save_figure
 from irdream.evaluation.recognition import Report
@@ -31,7 +32,7 @@ def texts(figure) -> str:
 def test_scores_figure_shows_f1_per_instrument_and_what_was_scored(tmp_path):
     ours = report()
     figure = scores_figure(ours)
-    widths = [bar.get_width() for bar in figure.axes[0].patches]
+    widths = [bar.get_width() for bar in figure.axes[0].patches if isinstance(bar, Rectangle)]
     np.testing.assert_allclose(widths, ours.per_instrument.f1)
     assert figure.axes[0].get_yticklabels()[0].get_text() == "cello (4)"
     assert "rendered, test part: 44 excerpts, 44 labels" in texts(figure)

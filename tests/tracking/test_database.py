@@ -54,14 +54,24 @@ def test_four_processes_at_once_on_a_missing_store_lose_nothing(
 
 def test_a_kill_while_the_store_was_made_leaves_nothing_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").touch()
-    (tmp_path / "mlflow.db.new").write_bytes(b"half a database")
-    (tmp_path / "mlflow.db.new-journal").write_bytes(b"half a journal")
+    (tmp_path / ".mlflow.db.12-ab.part").write_bytes(b"half a database")
+    (tmp_path / ".mlflow.db.12-ab.part-journal").write_bytes(b"half a journal")
     create_store(tmp_path)
     assert open_store(root=tmp_path).experiment("irdream")
-    assert sorted(path.name for path in tmp_path.glob("mlflow.db*")) == [
-        "mlflow.db",
-        "mlflow.db.lock",
-    ]
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", "mlflow.db.lock"}
+
+
+def test_a_full_disk_leaves_nothing_half_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(uri: str, artifacts: str) -> None:
+        Path(uri.removeprefix("sqlite:///")).write_bytes(b"half a database")
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore", full)
+    with pytest.raises(InputError, match=r"tracking store .*disk is full; free some space there"):
+        create_store(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db.lock"]
 
 
 def test_a_store_that_exists_is_left_alone(root: Path) -> None:

@@ -56,6 +56,7 @@ def spectrograms_figure(
     hop_seconds: float,
     mel_frequencies_hz: ArrayLike,
     title: str = "",
+    labels: tuple[str, str] = ("original", "dream"),
     instruments: Sequence[str] = (),
     probabilities_before: ArrayLike | None = None,
     probabilities_after: ArrayLike | None = None,
@@ -77,6 +78,7 @@ def spectrograms_figure(
         hop_seconds: time between frames.
         mel_frequencies_hz: centers of the mel bands, (n_mels,), ascending.
         title: of the whole figure.
+        labels: of the first two panels, such as ("noise", "dream").
         instruments: codes, the axis of the probabilities.
         probabilities_before: of the original, (instruments,), 0..1.
         probabilities_after: of the dream as a spectrogram.
@@ -90,7 +92,9 @@ def spectrograms_figure(
     figure = Figure(figsize=(11, 5.0 if has_bars else 3.1), layout="constrained")
     heights = (3, 1.6) if has_bars else (1,)
     axes = figure.subplots(len(heights), 3, squeeze=False, height_ratios=heights)
-    _draw_spectrograms(axes[0], original, dream, hop_seconds=hop_seconds, range_db=range_db)
+    _draw_spectrograms(
+        axes[0], original, dream, hop_seconds=hop_seconds, range_db=range_db, labels=labels
+    )
     for ax in axes[0]:
         _label_spectrogram(ax, np.asarray(mel_frequencies_hz, float))
         ax.tick_params(labelleft=ax is axes[0, 0])
@@ -109,7 +113,13 @@ def spectrograms_figure(
 
 
 def _draw_spectrograms(
-    axes: Sequence[Axes], original: Array, dream: Array, *, hop_seconds: float, range_db: float
+    axes: Sequence[Axes],
+    original: Array,
+    dream: Array,
+    *,
+    hop_seconds: float,
+    range_db: float,
+    labels: tuple[str, str],
 ) -> None:
     peak = float(original.max())
     top = max(0.0, float(dream.max()) - peak)
@@ -118,7 +128,7 @@ def _draw_spectrograms(
     limit = max(float(np.quantile(np.abs(difference), 0.998)), 0.1)
     scales = [("magma", top - range_db, top)] * 2 + [("RdBu_r", -limit, limit)]
     rmse_db = float(np.sqrt(np.mean(difference**2)))
-    titles = ("original", "dream", f"dream − original: RMSE {rmse_db:.2f} dB")
+    titles = (*labels, f"{labels[1]} − {labels[0]}: RMSE {rmse_db:.2f} dB")
     images = []
     for ax, name, values, (colors, low, high) in zip(
         axes, titles, (original - peak, dream - peak, difference), scales, strict=True
@@ -131,11 +141,11 @@ def _draw_spectrograms(
                 aspect="auto", interpolation="nearest",
             )
         )  # fmt: skip
-        ax.set_title(name, fontsize=10)
+        ax.set_title(caption(name, length=60), fontsize=10, parse_math=False)
     lowest = min(float(original.min()), float(dream.min())) - peak
     below = "min" if lowest < top - range_db else "neither"
     beyond = "both" if float(np.abs(difference).max()) > limit else "neither"
-    _add_color_bar(images[1], axes[1], "dB re loudest of original", below)
+    _add_color_bar(images[1], axes[1], f"dB re loudest of {caption(labels[0], length=20)}", below)
     _add_color_bar(images[2], axes[2], "difference (dB)", beyond)
 
 

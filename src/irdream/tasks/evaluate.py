@@ -6,7 +6,7 @@ name the data set, since a score on rendered music says little about recordings.
 
 Files in `output_dir`: scores.csv (a row per instrument), summary.csv (ours and the published
 systems), predictions.csv (a row per excerpt), confusion.csv, scores.png, confusion.png.
-Han's network hears about a hundred windows a second on two cores.
+Nearly all of the time goes into the network's forward passes.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from irdream.evaluation.tables import (
 from irdream.evaluation.window_scores import window_scores
 from irdream.progress import track
 from irdream.recognizer import Recognizer
+from irdream.stopwatch import Stopwatch
 from irdream.tracking import Tracker
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ def evaluate(
     batch_windows: int = 128,
     validation_share: float = 0.15,
     seed: int = 0,
+    stopwatch: Stopwatch | None = None,
 ) -> dict[str, float]:
     """Score `recognizer` on a part of `dataset`, write tables and figures, print the scores.
 
@@ -82,6 +84,7 @@ def evaluate(
         batch_windows: the most windows in one forward pass.
         validation_share: share of the training part that a threshold is chosen on.
         seed: which validation split.
+        stopwatch: counts where the time goes.
 
     Returns:
         `eval/micro_f1`, `eval/macro_f1`, `eval/top1` and more, see `Report.metrics`;
@@ -91,6 +94,7 @@ def evaluate(
         InputError: an argument out of range; an empty or wholly unreadable part; no labels;
             labels that the recognizer does not know.
     """
+    stopwatch = stopwatch or Stopwatch()
     check_aggregation(aggregation)
     if batch_windows < 1:
         raise InputError(f"evaluate.batch_windows={batch_windows} is too small; expected 1 or more")
@@ -101,10 +105,12 @@ def evaluate(
         _, validation = split_by_recording(
             training.files, validation_share=validation_share, seed=seed
         )
-        heard = _hear(recognizer, training.subset(validation), batch_windows, dataset.name)
+        with stopwatch("listening"):
+            heard = _hear(recognizer, training.subset(validation), batch_windows, dataset.name)
         thresholds = heard.best_thresholds()
         skipped += heard.skipped
-    heard = _hear(recognizer, excerpts, batch_windows, dataset.name)
+    with stopwatch("listening"):
+        heard = _hear(recognizer, excerpts, batch_windows, dataset.name)
     skipped += heard.skipped
     report = Report(
         dataset=f"{dataset.name}, {part} part",
@@ -117,7 +123,9 @@ def evaluate(
     )
     metrics = report.metrics() | {"eval/skipped": float(len(heard.skipped))}
     tracker.log_metrics(metrics)
-    for path in _write(report, output_dir):
+    with stopwatch("tables and figures"):
+        paths = _write(report, output_dir)
+    for path in paths:
         tracker.log_file(path, "evaluation")
     _print(report)
     _list_skipped(skipped)
@@ -246,19 +254,21 @@ def _write(report: Report, output_dir: Path) -> list[Path]:
 
 
 def _print(report: Report) -> None:
-    table = Table(title=Text(report.dataset), caption=Text(_verdict(report), justify="left"))
+    table = Table(title=Text(report.dataset))
     table.add_column("instrument")
     for column in ("precision", "recall", "F1", "labels"):
         table.add_column(column, justify="right")
     for row in instrument_table(report).to_dict("records"):
         values = _numbers(row["precision"], row["recall"], row["f1"])
-        table.add_row(row["name"], *values, str(row["labels"]))
+        table.add_row(row["name"], *(values if row["labels"] else "---"), str(row["labels"]))
     table.add_section()
     averages = report.averages[report.aggregation]
     for kind in ("micro", "macro"):
         values = [averages[f"{kind}_{measure}"] for measure in ("precision", "recall", "f1")]
         table.add_row(f"{kind} average", *_numbers(*values), str(int(report.scored_truth.sum())))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print(Text(_verdict(report)), soft_wrap=True)
 
 
 def _numbers(*values: float) -> list[str]:

@@ -11,13 +11,19 @@ from pathlib import Path
 
 from irdream.datasets.base import DataSet, ExcerptFile
 from irdream.files import replacing
+from irdream.stopwatch import Stopwatch
 from irdream.tracking import Tracker
 
 _PARTS = ("training", "test")
 
 
 def prepare(
-    *, dataset: DataSet, tracker: Tracker, output_dir: Path, sample_rate_hz: int = 22_050
+    *,
+    dataset: DataSet,
+    tracker: Tracker,
+    output_dir: Path,
+    sample_rate_hz: int = 22_050,
+    stopwatch: Stopwatch | None = None,
 ) -> dict[str, float]:
     """Prepare `dataset`, print what was found, and write `excerpts.csv` (part, label, count).
 
@@ -28,9 +34,11 @@ def prepare(
     Raises:
         InputError: whatever the data set finds wrong.
     """
-    if make_ready := getattr(dataset, "prepare", None):
-        make_ready()
-    parts = {part: dataset.part(part, sample_rate_hz=sample_rate_hz).files for part in _PARTS}
+    stopwatch = stopwatch or Stopwatch()
+    with stopwatch("preparing"):
+        if make_ready := getattr(dataset, "prepare", None):
+            make_ready()
+        parts = {part: dataset.part(part, sample_rate_hz=sample_rate_hz).files for part in _PARTS}
     print(_summary(dataset, parts))
     table = output_dir / "excerpts.csv"
     with replacing(table) as file:

@@ -18,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from irdream.errors import InputError
+from irdream.files import temporary_path
 from irdream.tracking.manners import PATIENCE_SECONDS, explain, import_mlflow
 
 DATABASE = "mlflow.db"
@@ -97,19 +98,24 @@ def adopt(database: Path, artifacts: str) -> None:
 
 def _create(database: Path) -> None:
     import_mlflow(local=True)
-    from mlflow.exceptions import MlflowException
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    new = database.with_name(f"{DATABASE}.new")
-    for left_over in (new, new.with_name(f"{new.name}-journal")):
-        left_over.unlink(missing_ok=True)
+    _remove_unfinished(database.parent)  # of a process that was killed
+    new = temporary_path(database)
     try:
         store = SqlAlchemyStore(sqlite_uri(new), (database.parent / ARTIFACTS).as_uri())
         store.engine.dispose()
-    except MlflowException as error:
+        os.replace(new, database)
+    except Exception as error:  # Alembic's, SQLAlchemy's or MLflow's
         explain(error, str(database))
         raise
-    os.replace(new, database)
+    finally:
+        _remove_unfinished(database.parent)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    for path in folder.glob(f".{DATABASE}.*.part*"):  # with SQLite's journals
+        path.unlink(missing_ok=True)
 
 
 def _other_locations(connection: sqlite3.Connection, artifacts: str) -> list[str]:

@@ -189,12 +189,11 @@ def _ask(where: str) -> None:
 def _connect(uri: str, *, where: str, artifacts: str | None) -> Store:
     import_mlflow(local=artifacts is not None)
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     try:
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.search_experiments(max_results=1)
-    except MlflowException as error:
+    except Exception as error:  # MLflow's, SQLAlchemy's, a missing database driver
         explain(error, where)
         raise InputError(
             f"cannot open the tracking store {where}: {first_line(error)}; correct its address, or "

@@ -1,0 +1,264 @@
+"""The command line without Hydra: what can be configured, and one line for each mistake.
+
+`check` merges a composed configuration into the dataclasses below, so that wrong keys and types
+are refused wherever they come from, also after `+key=`; ranges are checked where a value is
+used. `line` turns errors into one line with the nearest word. Library code never sees a
+configuration: main.py turns it into plain arguments.
+
+Nothing heavy is imported here, so that a typo is answered at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+from irdream.errors import InputError, nearest
+
+_SYSTEM = {
+    errno.ENOSPC: "free some space and run again",
+    errno.EDQUOT: "free some space and run again",
+    errno.EACCES: "change its permissions, or choose another folder",
+    errno.EPERM: "change its permissions, or choose another folder",
+    errno.EROFS: "choose another folder",
+}
+TRUSTED = ("irdream.", "torch.optim.", "torch.nn.", "functools.partial")
+
+
+@dataclass
+class DreamSettings:
+    """How to dream; see `irdream.dreaming.ascent.Ascent`."""
+
+    step_size: float = 0.5  # in dB RMS, or in % of the waveform's RMS
+    steps: int = 100  # at most, in each octave
+    octaves: int = 1
+    octave_ratio: list[float] = field(default_factory=lambda: [1.4, 1.4])  # mel bands, frames
+    jitter_frames: int = 0
+    confidence: float | None = 0.9  # of the target, where a dream stops; null: never
+    count: int = 11  # excerpts or noises
+    figures: int = 24  # at most
+    slice_windows: int | None = None  # windows in one forward pass; null: by the device
+
+
+@dataclass
+class TrainSettings:
+    """How to train; see `irdream.tasks.train.train`."""
+
+    epochs: int = 20
+    patience: int = 5
+    batch_size: int = 128
+    random_start: bool = True
+    validation_share: float = 0.15
+    mixed_precision: bool = True
+    resume: str | None = None
+
+
+@dataclass
+class EvaluateSettings:
+    """How to evaluate; see `irdream.tasks.evaluate.evaluate`."""
+
+    part: str = "test"
+    threshold: Any = "checkpoint"
+    aggregation: str = "s1"
+    batch_windows: int = 128
+    validation_share: float = 0.15
+
+
+@dataclass
+class Settings:
+    """All keys of the configuration; groups hold what conf/<group>/<choice>.yaml says."""
+
+    task: dict[str, Any]
+    target: Any
+    checkpoint: str
+    trust: list[str]
+    seed: int
+    device: str
+    threads: int | None
+    cache_dir: str | None
+    store: str
+    server: str | None
+    debug: bool
+    dataset: dict[str, Any]
+    frontend: dict[str, Any]
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any] | None
+    augmentation: dict[str, Any] | None
+    objective: dict[str, Any]
+    parametrization: dict[str, Any]
+    start: dict[str, Any]
+    sonification: dict[str, Any] | None
+    tracker: dict[str, Any]
+    dream: DreamSettings = field(default_factory=DreamSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+
+
+@dataclass
+class Job:
+    """One run of a task, as the command line sees it."""
+
+    overrides: Sequence[str]
+    output_dir: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+    tracker: Any = None
+    sweep: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder for the run's files."""
+        return Path(self.output_dir)
+
+    def open(self, tracker: Any, *, sweep: str | None) -> None:
+        """Remember the tracker, and mark its run as part of a sweep."""
+        self.tracker, self.sweep = tracker, sweep
+        if sweep:
+            tracker.set_tags(
+                {"irdream.sweep": sweep, "irdream.overrides": " ".join(self.overrides)}
+            )
+
+
+def check(config: DictConfig, *, typed: Sequence[str] = ()) -> None:
+    """Check keys and types, the target's words, and that nothing unknown would be called.
+
+    Args:
+        config: as composed.
+        typed: the overrides on the command line; a `_target_` among them is trusted.
+
+    Raises:
+        InputError: one line on the first mistake.
+    """
+    from irdream.dreaming.targets import parse_targets
+
+    schema = OmegaConf.structured(Settings)
+    try:
+        OmegaConf.merge(schema, config)
+    except OmegaConfBaseException as error:
+        raise InputError(explain(error, known=_keys(schema))) from error
+    parse_targets(OmegaConf.to_container(config)["target"])  # type: ignore[index,call-overload]
+    allowed = (*TRUSTED, *(f"{package}." for package in trusted(config, typed=typed)))
+    for key, target in _targets(OmegaConf.to_container(config), ""):  # type: ignore[arg-type]
+        if not target.startswith(tuple(allowed)):
+            raise InputError(
+                f"{key}={target} is not trusted; expected something in irdream, torch.optim or "
+                f"torch.nn; to allow it add trust=[{target.split('.')[0]}]"
+            )
+
+
+def trusted(config: DictConfig, *, typed: Sequence[str] = ()) -> list[str]:
+    """Return the packages that the user trusts: `trust=[...]`, and of targets that were typed."""
+    targets = [re.fullmatch(r"\+*[\w.@/]+\._target_=([\w.]+)", word) for word in typed]
+    packages = [str(package) for package in config.get("trust") or ()]
+    packages += [target[1].split(".")[0] for target in targets if target]
+    return list(dict.fromkeys(packages))
+
+
+def line(error: Exception, *, conf: Path) -> str | None:
+    """Return what to tell the user of an error, in one line; None for a defect of irdream."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InputError):
+            return f"error: {cause}"
+        if isinstance(cause, OSError) and cause.errno in _SYSTEM:
+            where = f" {str(cause.filename)!r}" if cause.filename else ""
+            return f"error: {os.strerror(cause.errno)}{where}; {_SYSTEM[cause.errno]}"
+        cause = cause.__cause__ or cause.__context__
+    if type(error).__module__.startswith(("hydra.", "omegaconf.")):
+        return f"error: {explain(error, known=known_keys(conf))}"
+    return None
+
+
+def sweep_summary(jobs: Sequence[Job], compare_url: Callable[[str, str, str], str]) -> str:
+    """Return one line a job, and where to compare them."""
+    failed = sum(job.error is not None for job in jobs)
+    lines = [f"sweep: {len(jobs)} jobs, {failed} failed"]
+    for job in jobs:
+        measures = ", ".join(f"{k}={v:.3g}" for k, v in list(job.metrics.items())[:5])
+        lines.append(f"  {' '.join(job.overrides)}: {job.error or measures}")
+    last = jobs[-1]
+    if last.sweep and getattr(last.tracker, "experiment_id", None):
+        metric = next((name for job in jobs for name in list(job.metrics)[1:]), "dream/success")
+        url = compare_url(last.tracker.experiment_id, last.sweep, metric)
+        lines.append(f"compare them: make ui, then http://127.0.0.1:5000{url}")
+    return "\n".join(lines)
+
+
+def explain(error: Exception, *, known: Iterable[str] = ()) -> str:
+    """Return an error of Hydra or OmegaConf as one line, with the nearest known word."""
+    text = str(error)
+    if match := re.search(r"Could not find '([\w@]+)/([^']+)'", text):
+        listed = text.partition("Available options")[2].partition("Config search path")[0]
+        options = [line.strip() for line in listed.splitlines()[1:] if line.strip()]
+        near = nearest(match[2], options)
+        return f"unknown {match[1]} {match[2]!r}; expected one of {', '.join(options)}{near}"
+    if match := re.search(r"Could not override '([^']+)'", text):
+        key = match[1].split("@")[0].lstrip("+~")
+        return _unknown_key(key, known)
+    if match := re.search(r"unexpected keyword argument '(\w+)'", text):
+        target = re.search(r"call to target '([\w.]+)'", text)
+        near = nearest(match[1], [key.rpartition(".")[2] for key in known])
+        return f"unknown key {match[1]!r}{f' of {target[1]}' if target else ''}{near}"
+    if isinstance(error, ConfigKeyError) and (match := re.search(r"full_key: (\S+)", text)):
+        return _unknown_key(match[1], known)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if match := re.search(r"full_key: (\S+)", text):
+        return f"{match[1]}: {lines[0]}"
+    return " ".join(lines[:3])
+
+
+def known_keys(folder: Path) -> list[str]:
+    """Return the keys that conf/ defines, for suggestions: its groups, and every yaml's keys."""
+    keys = list(_keys(OmegaConf.structured(Settings)))
+    for path in sorted(folder.glob("*/*.yaml")):
+        group = path.parent.name
+        keys.append(group)
+        keys += [f"{group}.{key}" for key in OmegaConf.load(path) if isinstance(key, str)]
+    return list(dict.fromkeys(keys))
+
+
+def _unknown_key(key: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = nearest(key, known)
+    if not near:  # the right word in another place, such as step_size for dream.step_size
+        last = key.rpartition(".")[2]
+        near = nearest(last, [k.rpartition(".")[2] for k in known])
+        places = [k for k in known if near and k.rpartition(".")[2] in re.findall(r"'(\w+)'", near)]
+        near = f"; did you mean {' or '.join(map(repr, places[:3]))}?" if places else ""
+    if near:
+        return f"unknown key {key!r}{near}"
+    section = key.rpartition(".")[0]
+    there = [k for k in known if k.rpartition(".")[0] == section]
+    expected = f"; expected one of {', '.join(there)}" if there else ""
+    return f"unknown key {key!r}{expected}"
+
+
+def _keys(schema: DictConfig, prefix: str = "") -> Iterator[str]:
+    for key in schema:
+        if not isinstance(key, str):
+            continue
+        yield f"{prefix}{key}"
+        node = None if OmegaConf.is_missing(schema, key) else schema[key]
+        if isinstance(node, DictConfig):
+            yield from _keys(node, f"{prefix}{key}.")
+
+
+def _targets(node: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield key and value of every `_target_` in a plain configuration."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key == "_target_":
+                yield f"{path}_target_", str(value)
+            yield from _targets(value, f"{path}{key}.")
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
+            yield from _targets(value, f"{path}{i}.")

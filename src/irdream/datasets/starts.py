@@ -1,0 +1,208 @@
+"""What a dream starts from: excerpts of a data set, sound files, or noise.
+
+A start gives excerpts and a list of what could not be read; bad files do not stop the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from irdream.audio import audio_files, load_audio
+from irdream.datasets.base import DataSet, Excerpt, ExcerptFile, PartName
+from irdream.datasets.tree import unique_names
+from irdream.errors import InputError
+from irdream.instruments import CODES
+
+Readable = tuple[list[Excerpt], list[str]]
+
+
+class Start(Protocol):
+    """What `start=...` must be.
+
+    `has_original` says whether the start is worth keeping in the sound of the dream: then the
+    dream is made of it by a gain, otherwise the sound is made from the spectrogram alone.
+    """
+
+    has_original: bool
+
+    def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
+        """Return the excerpts and one line for each that could not be read."""
+        ...
+
+
+class ExcerptStart:
+    """Excerpts of a data set, evenly over the instruments of their first label.
+
+    Args:
+        dataset: where they come from.
+        count: how many; fewer when the part has fewer.
+        part: "test" or "training".
+        seconds: how much of each, from its beginning; None: all.
+        seed: which ones.
+    """
+
+    has_original = True
+
+    def __init__(
+        self,
+        *,
+        dataset: DataSet,
+        count: int = 11,
+        part: PartName = "test",
+        seconds: float | None = 3.0,
+        seed: int = 0,
+    ) -> None:
+        self.dataset, self.part, self.seconds, self.seed = dataset, part, seconds, seed
+        self.count = _at_least_one("dream.count", count)
+
+    def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
+        """Return the chosen excerpts.
+
+        Raises:
+            InputError: when the part is empty.
+        """
+        _check_seconds(self.seconds, min_seconds)
+        part = self.dataset.part(self.part, sample_rate_hz=sample_rate_hz)
+        if not part.files:
+            raise InputError(
+                f"the {self.part} part of {self.dataset.name!r} is empty; "
+                f"try start.part={'training' if self.part == 'test' else 'test'}"
+            )
+        good: list[Excerpt] = []
+        bad: list[str] = []
+        for i in evenly(part.files, count=self.count, seed=self.seed):
+            try:
+                good.append(_cut(part[i], self.seconds, sample_rate_hz, min_seconds))
+            except InputError as error:
+                bad.append(str(error))
+        return good, bad
+
+
+class FileStart:
+    """A sound file, or all sound files below a folder; whole, whatever their length.
+
+    Args:
+        path: the file or the folder.
+        seconds: how much of each, from its beginning; None: all.
+    """
+
+    has_original = True
+
+    def __init__(self, *, path: str | Path | None, seconds: float | None = None) -> None:
+        if path is None:
+            raise InputError(
+                "start.path is not set; expected a sound file or a folder of them, "
+                "such as start.path=my.wav"
+            )
+        self.path, self.seconds = Path(path), seconds
+
+    def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
+        """Return the excerpts, named like their files."""
+        _check_seconds(self.seconds, min_seconds)
+        paths = audio_files(self.path)
+        good: list[Excerpt] = []
+        bad: list[str] = []
+        for path, name in zip(paths, unique_names(paths), strict=True):
+            try:
+                waveform = load_audio(path, sample_rate_hz=sample_rate_hz, min_seconds=min_seconds)
+            except InputError as error:
+                bad.append(str(error))
+                continue
+            excerpt = Excerpt(waveform=waveform, labels=(), name=name)
+            good.append(_cut(excerpt, self.seconds, sample_rate_hz, min_seconds))
+        return good, bad
+
+
+class NoiseStart:
+    """Gaussian noise of full scale, each one drawn from its own seed.
+
+    Args:
+        count: how many noises.
+        seconds: of each.
+        color: "white", or "pink" with a power falling by 3 dB an octave.
+        seed: of the first; the others follow from it.
+    """
+
+    has_original = False
+
+    def __init__(
+        self, *, count: int = 3, seconds: float = 1.0, color: str = "white", seed: int = 0
+    ) -> None:
+        if color not in ("white", "pink"):
+            raise InputError(f"start.color={color!r}; expected white or pink")
+        self.count = _at_least_one("start.count", count)
+        self.seconds, self.color, self.seed = seconds, color, seed
+
+    def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
+        """Return the noises."""
+        _check_seconds(self.seconds, min_seconds)
+        samples = round(self.seconds * sample_rate_hz)
+        noises = [
+            Excerpt(waveform=self._noise(i, samples), labels=(), name=f"{self.color}-{i}")
+            for i in range(self.count)
+        ]
+        return noises, []
+
+    def _noise(self, i: int, samples: int) -> Tensor:
+        rng = np.random.default_rng([self.seed, i])
+        noise = rng.standard_normal(samples)
+        if self.color == "pink":
+            spectrum = np.fft.rfft(noise) / np.sqrt(np.maximum(np.arange(samples // 2 + 1), 1))
+            noise = np.fft.irfft(spectrum, samples)
+        return torch.from_numpy((noise / np.abs(noise).max()).astype(np.float32))
+
+
+def evenly(files: Sequence[ExcerptFile], *, count: int, seed: int) -> list[int]:
+    """Choose `count` files, the same number of each first label as far as there are enough.
+
+    A file's place in the draw follows from its name and the seed alone.
+    """
+    queues: dict[str, list[int]] = {}
+    for i in sorted(range(len(files)), key=lambda i: _draw(files[i].name, seed)):
+        queues.setdefault((files[i].labels or ("",))[0], []).append(i)
+    order = [code for code in (*CODES, "") if code in queues]
+    chosen: list[int] = []
+    while len(chosen) < min(count, len(files)):
+        for code in order:
+            if queues[code] and len(chosen) < count:
+                chosen.append(queues[code].pop(0))
+    return chosen
+
+
+def _draw(name: str, seed: int) -> str:
+    return hashlib.sha256(f"{seed}/{name}".encode()).hexdigest()
+
+
+def _cut(
+    excerpt: Excerpt, seconds: float | None, sample_rate_hz: int, min_seconds: float
+) -> Excerpt:
+    if len(excerpt.waveform) < min_seconds * sample_rate_hz:
+        length = len(excerpt.waveform) / sample_rate_hz
+        raise InputError(
+            f"{excerpt.name!r} is too short: {length:.3f} s, at least {min_seconds:g} s expected"
+        )
+    if seconds is None:
+        return excerpt
+    return replace(excerpt, waveform=excerpt.waveform[: round(seconds * sample_rate_hz)])
+
+
+def _check_seconds(seconds: float | None, min_seconds: float) -> None:
+    if seconds is not None and seconds < min_seconds:
+        raise InputError(
+            f"start.seconds={seconds:g}; expected at least {min_seconds:g}, "
+            "the length of the recognizer's window"
+        )
+
+
+def _at_least_one(name: str, count: int) -> int:
+    if count < 1:
+        raise InputError(f"{name}={count}; expected at least 1")
+    return count

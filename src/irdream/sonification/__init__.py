@@ -1,0 +1,10 @@
+"""Sonification: from a dreamed log-mel to a waveform.
+
+A sonification is called with the dreamed and the original log-mel (items, n_mels, frames), the
+original waveform (items, samples) and the front end, and returns (items, samples).
+"""
+
+from irdream.sonification.gain import StftGain
+from irdream.sonification.griffin_lim import GriffinLim
+
+__all__ = ["GriffinLim", "StftGain"]

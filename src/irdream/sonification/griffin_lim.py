@@ -1,0 +1,74 @@
+"""A waveform for a log-mel alone: non-negative mel inversion, then Griffin-Lim.
+
+The magnitudes s >= 0 of the frequency bins are found from the mel magnitudes m = B s by
+multiplicative updates (Lee and Seung 2001) from the least-squares start; the phase by the fast
+Griffin-Lim algorithm (Perraudin, Balazs and Sondergaard 2013) of torchaudio, from zero phase or
+from the original's. An undreamed excerpt, too, comes back changed by a decibel or two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class GriffinLim:
+    """Invert the mel bands and find a phase (see the module).
+
+    Args:
+        iterations: of Griffin-Lim.
+        mel_iterations: of the mel inversion.
+        momentum: of fast Griffin-Lim; 0 is the original algorithm.
+    """
+
+    def __init__(
+        self, *, iterations: int = 64, mel_iterations: int = 100, momentum: float = 0.99
+    ) -> None:
+        self.iterations, self.mel_iterations, self.momentum = iterations, mel_iterations, momentum
+
+    @torch.no_grad()
+    def __call__(
+        self, *, dream: Tensor, original: Tensor, waveform: Tensor, frontend: Any
+    ) -> Tensor:
+        """Return the waveform (items, samples) of dreams (items, n_mels, frames)."""
+        from torchaudio.functional import griffinlim
+
+        floor = getattr(frontend, "floor", 0.0)
+        magnitude = invert_mel(
+            (dream.exp() - floor).clamp(min=0.0), frontend.mel_basis, iterations=self.mel_iterations
+        )
+        samples = waveform.shape[-1]
+        missing = 1 + samples // frontend.hop_samples - magnitude.shape[-1]
+        last = magnitude[..., -1:].expand(-1, -1, missing)
+        return griffinlim(
+            torch.cat([magnitude, last], dim=-1),
+            window=torch.hann_window(frontend.n_fft, device=dream.device),
+            n_fft=frontend.n_fft,
+            hop_length=frontend.hop_samples,
+            win_length=frontend.n_fft,
+            power=1.0,
+            n_iter=self.iterations,
+            momentum=self.momentum,
+            length=samples,
+            rand_init=False,
+        )
+
+
+def invert_mel(mel: Tensor, mel_basis: Tensor, *, iterations: int) -> Tensor:
+    """Return magnitudes (items, bins, frames) >= 0 whose mel bands are nearest to `mel`.
+
+    Args:
+        mel: magnitudes (items, n_mels, frames), not negative.
+        mel_basis: (n_mels, bins).
+        iterations: of the multiplicative updates.
+    """
+    tiny = 1e-10
+    bins = torch.linalg.pinv(mel_basis) @ mel
+    bins = bins.clamp(min=1e-4 * mel.mean() + tiny)
+    wanted = mel_basis.T @ mel
+    gram = mel_basis.T @ mel_basis
+    for _ in range(iterations):
+        bins = bins * wanted / (gram @ bins + tiny)
+    return bins

@@ -1,0 +1,277 @@
+"""Dream excerpts, files or noise toward instruments, turn the dreams into sound, measure them.
+
+Files in `output_dir`: dreams.csv (a row a dream), curves.csv (probability and objective over
+steps), curves.png, `spectrograms/NAME.png`, `sounds/NAME-original.wav`, `-dream.wav` and
+`-difference.wav`. The three sounds of a dream share one scale. The dream's WAV is read back and
+heard anew: what it is taken for stands beside what the spectrogram is taken for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from torch import Tensor
+
+from irdream.datasets.base import Excerpt
+from irdream.datasets.starts import Start
+from irdream.dreaming.ascent import Ascent
+from irdream.dreaming.record import Dreams, Record
+from irdream.dreaming.targets import Item, item_seed, parse_targets, plan
+from irdream.errors import InputError
+from irdream.evaluation.figures import curve_figure, save_figure
+from irdream.evaluation.tables import save_table
+from irdream.progress import dream_bar, track
+from irdream.recognizer import Recognizer
+from irdream.sonification import GriffinLim, StftGain
+from irdream.stopwatch import Stopwatch
+from irdream.tasks.dream_output import (
+    FinishedDream,
+    Sonify,
+    draw,
+    hear_file,
+    measure,
+    write_sounds,
+)
+from irdream.tracking import Tracker
+
+logger = logging.getLogger(__name__)
+DEFAULT_CONFIDENCE = 0.9  # of success, where `confidence` does not stop a dream
+ROWS_SHOWN = 24
+COLUMNS = {  # of the table that is printed
+    "target_probability_before": "before",
+    "target_probability": "dream",
+    "target_probability_wav": "WAV",
+    "steps": "steps",
+    "rmse_db": "RMSE dB",
+    "max_abs_db": "max dB",
+    "snr_db": "SNR dB",
+}
+MEASURES = (
+    "success", "success_wav", "target_probability_before", "target_probability",
+    "target_probability_wav", "target_score", "window_share", "steps", "rmse_db", "max_abs_db",
+    "snr_db",
+)  # fmt: skip
+
+
+def dream(
+    *,
+    recognizer: Recognizer,
+    start: Start,
+    target: str | Sequence[str],
+    ascent: Ascent,
+    tracker: Tracker,
+    output_dir: Path,
+    sonification: Sonify | None = None,
+    figures: int = 24,
+    seed: int = 0,
+    stopwatch: Stopwatch | None = None,
+) -> dict[str, float]:
+    """Dream every excerpt of `start` toward every target.
+
+    Args:
+        recognizer: what is to hear the target; left as it was.
+        start: gives the excerpts.
+        target: an instrument, several, `all`, `correct` or `incorrect`.
+        ascent: how to dream.
+        tracker: gets metrics and files.
+        output_dir: where the files are written.
+        sonification: makes sound of a dreamed spectrogram; None: a gain on the original's
+            spectrum, or Griffin-Lim where the start is noise. Not used for a dreamed waveform.
+        figures: at most so many spectrogram figures.
+        seed: of random targets and jitter.
+        stopwatch: counts where the time goes.
+
+    Returns:
+        `dream/<measure>` and `dream/<measure>_median` of each of MEASURES, `dream/count`.
+
+    Raises:
+        InputError: bad target; nothing to dream on.
+    """
+    stopwatch = stopwatch or Stopwatch()
+    targets = parse_targets(target)
+    with stopwatch("reading audio"):
+        excerpts, bad = start.excerpts(
+            sample_rate_hz=recognizer.sample_rate_hz, min_seconds=recognizer.window_seconds
+        )
+    if not excerpts:
+        raise InputError(f"nothing to dream on: {bad[0] if bad else 'no excerpts'}")
+    items = plan(targets, [e.name for e in excerpts], [e.labels for e in excerpts], seed=seed)
+    with stopwatch("dreaming"):
+        place = {item: i for i, item in enumerate(items)}
+        dreamt = sorted(
+            _dream_all(recognizer, ascent, excerpts, items, seed), key=lambda one: place[one.item]
+        )
+    if sonification is None:
+        sonification = StftGain() if start.has_original else GriffinLim()
+    confidence = ascent.confidence or DEFAULT_CONFIDENCE
+    rows = []
+    for i, one in enumerate(track(dreamt, "writing", total=len(dreamt))):
+        with stopwatch("sound"):
+            sound, path = write_sounds(one, recognizer, sonification, output_dir / "sounds")
+            on_wav = hear_file(path, one.item.target, recognizer)
+            row = measure(one, on_wav, sound, recognizer.instruments, confidence=confidence)
+        rows.append(row)
+        if i < figures:
+            with stopwatch("figures"):
+                picture = output_dir / "spectrograms" / f"{one.name}.png"
+                draw(one, row, on_wav, recognizer, confidence=confidence, path=picture)
+    table, metrics = pd.DataFrame(rows), summary(pd.DataFrame(rows))
+    with stopwatch("figures"):
+        _write(table, dreamt, confidence, output_dir)
+    with stopwatch("tracking"):
+        _track(tracker, dreamt, metrics, output_dir)
+    _print(table, metrics, bad, omitted=max(0, len(rows) - figures))
+    return metrics
+
+
+def summary(table: pd.DataFrame) -> dict[str, float]:
+    """Return the mean and the median of each measure over the dreams."""
+    metrics = {"dream/count": float(len(table))}
+    for name in MEASURES:
+        values = table[name].astype(float).replace([np.inf, -np.inf], np.nan)
+        if values.notna().any():
+            metrics[f"dream/{name}"] = float(values.mean())
+            if name not in ("success", "success_wav"):
+                metrics[f"dream/{name}_median"] = float(values.median())
+    return metrics
+
+
+def _dream_all(
+    recognizer: Recognizer,
+    ascent: Ascent,
+    excerpts: Sequence[Excerpt],
+    items: Sequence[Item],
+    seed: int,
+) -> Iterator[FinishedDream]:
+    """Dream all items, those of one length in one batch."""
+    groups: dict[int, list[Item]] = defaultdict(list)
+    for item in items:
+        groups[len(excerpts[item.excerpt].waveform)].append(item)
+    with dream_bar(len(items)) as bar:
+        for group in groups.values():
+            originals = [excerpts[item.excerpt] for item in group]
+            waveform = torch.stack([e.waveform for e in originals]).to(recognizer.device)
+            codes = [recognizer.instruments.index(item.target) for item in group]
+            targets = torch.tensor(codes, device=recognizer.device)
+            seeds = [
+                item_seed(seed, excerpt.name, item.target)
+                for item, excerpt in zip(group, originals, strict=True)
+            ]
+            on_step = partial(_show, bar.started())
+            dreams = ascent.run(recognizer, waveform, targets, seeds, on_step)
+            bar.ended(len(group))
+            yield from _unpack(recognizer, ascent, dreams, waveform, group, originals)
+
+
+def _show(show: Callable[[int, int], None], record: Record) -> None:
+    show(record.step, int(record.finished.sum()))
+
+
+@torch.no_grad()
+def _unpack(
+    recognizer: Recognizer,
+    ascent: Ascent,
+    dreams: Dreams,
+    waveform: Tensor,
+    group: Sequence[Item],
+    excerpts: Sequence[Excerpt],
+) -> Iterator[FinishedDream]:
+    """Split a batch into single dreams, on the CPU."""
+    heard = ascent.parametrization.log_mel(recognizer, dreams.signal).cpu()
+    originals = recognizer.log_mel(waveform).cpu()
+    sound = ascent.parametrization.waveform(dreams.signal)
+    curves = {
+        "target_probability": dreams.probability_curve.cpu().numpy(),
+        "objective": dreams.objective_curve.cpu().numpy(),
+    }
+    for i, (item, excerpt) in enumerate(zip(group, excerpts, strict=True)):
+        curve = {name: c[:, i][~np.isnan(c[:, i])] for name, c in curves.items()}
+        yield FinishedDream(
+            item=item,
+            excerpt=excerpt,
+            original=originals[i],
+            dream=heard[i],
+            waveform=None if sound is None else sound[i].cpu(),
+            before=dreams.before.one(i),
+            after=dreams.after.one(i),
+            steps=int(dreams.steps[i]),
+            curves=curve,
+        )
+
+
+def _write(
+    table: pd.DataFrame, dreamt: Sequence[FinishedDream], confidence: float, output_dir: Path
+) -> None:
+    """Write the table, the curves, and the figure of the curves."""
+    save_table(table, output_dir / "dreams.csv")
+    curves = [
+        pd.DataFrame({"file": one.name, "step": range(len(one.curves["objective"])), **one.curves})
+        for one in dreamt
+    ]
+    save_table(pd.concat(curves, ignore_index=True), output_dir / "curves.csv")
+    probabilities = [one.curves["target_probability"] for one in dreamt]
+    title = f"{len(dreamt)} dreams"
+    figure = curve_figure(probabilities, confidence=confidence, title=title)
+    save_figure(figure, output_dir / "curves.png")
+
+
+def _track(
+    tracker: Tracker,
+    dreamt: Sequence[FinishedDream],
+    metrics: dict[str, float],
+    output_dir: Path,
+) -> None:
+    """Log the measures, the mean curves and the files."""
+    tracker.log_metrics(metrics)
+    for name in ("target_probability", "objective"):
+        longest = max(len(one.curves[name]) for one in dreamt)
+        held = [
+            np.pad(one.curves[name], (0, longest - len(one.curves[name])), mode="edge")
+            for one in dreamt
+        ]
+        for step, value in enumerate(np.mean(held, axis=0)):
+            tracker.log_metrics({f"dream/curve/{name}": float(value)}, step=step)
+    for name in ("dreams.csv", "curves.csv", "curves.png"):
+        tracker.log_file(output_dir / name)
+    for folder in ("spectrograms", "sounds"):
+        if (output_dir / folder).is_dir():
+            tracker.log_file(output_dir / folder)
+
+
+def _print(
+    table: pd.DataFrame, metrics: dict[str, float], bad: Sequence[str], *, omitted: int
+) -> None:
+    """Print the first dreams, the summary, and what could not be read."""
+    console = Console()
+    shown = Table(title=f"{len(table)} dreams")
+    for column in ("excerpt", "labels", "target"):
+        shown.add_column(column)
+    for column in COLUMNS.values():
+        shown.add_column(column, justify="right")
+    for row in table.head(ROWS_SHOWN).to_dict("records"):
+        cells = [f"{row[key]:.{0 if key == 'steps' else 2}f}" for key in COLUMNS]
+        shown.add_row(escape(row["name"]), row["labels"], row["target"], *cells)
+    shown.add_section()
+    medians = [metrics.get(f"dream/{key}_median", np.nan) for key in COLUMNS]
+    shown.add_row("median", "", "", *(f"{value:.2f}" for value in medians))
+    console.print(shown)
+    if len(table) > ROWS_SHOWN:
+        console.print(f"{len(table) - ROWS_SHOWN} more dreams in dreams.csv")
+    if omitted:
+        console.print(f"{omitted} dreams without a figure (dream.figures)")
+    console.print(
+        f"heard as the target: {metrics['dream/success']:.0%} of the spectrograms, "
+        f"{metrics['dream/success_wav']:.0%} of the WAVs"
+    )
+    if bad:
+        logger.warning("skipped %d unreadable files:\n  %s", len(bad), "\n  ".join(bad))

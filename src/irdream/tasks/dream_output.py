@@ -1,0 +1,159 @@
+"""What is kept of one finished dream: three sounds, a row of measures, a figure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from irdream import instruments
+from irdream.audio import load_audio, write_wav
+from irdream.datasets.base import Excerpt
+from irdream.dreaming.objectives import Heard
+from irdream.dreaming.record import Answer
+from irdream.dreaming.targets import Item
+from irdream.evaluation import dreams as measures
+from irdream.evaluation.figures import save_figure, spectrograms_figure
+from irdream.recognizer import Recognizer
+
+Sonify = Callable[..., Tensor]
+FULL_SCALE = 0.99
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedDream:
+    """One dream, on the CPU.
+
+    Attributes:
+        item, excerpt: where it came from and went to.
+        original, dream: log-mels (n_mels, frames).
+        waveform: (samples,) where the dream is sound, else None.
+        before, after: what the recognizer says, for one item.
+        steps: from the original to the dream.
+        curves: target probability and objective over steps, (steps + 1,) each.
+    """
+
+    item: Item
+    excerpt: Excerpt
+    original: Tensor
+    dream: Tensor
+    waveform: Tensor | None
+    before: Answer
+    after: Answer
+    steps: int
+    curves: dict[str, np.ndarray]
+
+    @property
+    def name(self) -> str:
+        """Return a name for files: the excerpt's, made safe, and the target's code."""
+        safe = re.sub(r"[^\w.-]+", "_", self.excerpt.name).strip("._")[:80] or "excerpt"
+        return f"{safe}-to-{self.item.target}"
+
+
+def write_sounds(
+    one: FinishedDream, recognizer: Recognizer, sonify: Sonify, folder: Path
+) -> tuple[Tensor, Path]:
+    """Write original, dream and difference as WAVs on one scale.
+
+    Returns:
+        The dream's waveform (samples,), before scaling, and the path of its WAV.
+    """
+    original, dreamed = one.excerpt.waveform, one.waveform
+    if dreamed is None:
+        arguments = {"dream": one.dream, "original": one.original, "waveform": original}
+        batch = {name: x[None].to(recognizer.device) for name, x in arguments.items()}
+        dreamed = sonify(**batch, frontend=recognizer.frontend)[0].cpu()
+    sounds = {"original": original, "dream": dreamed, "difference": dreamed - original}
+    peak = max(float(sound.abs().max()) for sound in sounds.values())
+    scale = min(1.0, FULL_SCALE / peak) if peak > 0 else 1.0
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, sound in sounds.items():
+        path = folder / f"{one.name}-{kind}.wav"
+        write_wav(path, sound * scale, sample_rate_hz=recognizer.sample_rate_hz)
+    return dreamed, folder / f"{one.name}-dream.wav"
+
+
+@torch.no_grad()
+def hear_file(path: Path, target: str, recognizer: Recognizer) -> Answer:
+    """Read a sound file as the recognizer would and return its answer, on the CPU."""
+    waveform = load_audio(path, sample_rate_hz=recognizer.sample_rate_hz)
+    targets = torch.tensor([recognizer.instruments.index(target)], device=recognizer.device)
+    heard = Heard.of(recognizer, recognizer.log_mel(waveform[None].to(recognizer.device)))
+    return Answer.of(recognizer, heard, targets).one(0)
+
+
+def measure(
+    one: FinishedDream,
+    on_wav: Answer,
+    dreamed: Tensor,
+    instruments: tuple[str, ...],
+    *,
+    confidence: float,
+) -> dict[str, object]:
+    """Return a dream's row of the table.
+
+    Args:
+        one: the dream.
+        on_wav: the answer on its WAV.
+        dreamed: its waveform (samples,).
+        instruments: the codes on the axis of the answers.
+        confidence: the target's probability that counts as success.
+    """
+    target = torch.tensor([instruments.index(one.item.target)])
+    original, dream = one.original[None], one.dream[None]
+    return {
+        "name": one.excerpt.name,
+        "labels": " ".join(one.excerpt.labels),
+        "target": one.item.target,
+        "success": bool(one.after.success(target, confidence)[0]),
+        "success_wav": bool(on_wav.success(target, confidence)[0]),
+        "target_probability_before": float(one.before.of_target(target)[0]),
+        "target_probability": float(one.after.of_target(target)[0]),
+        "target_probability_wav": float(on_wav.of_target(target)[0]),
+        "target_score": float(one.after.scores[0, target[0]]),
+        "window_share": float((one.after.windows >= confidence).float().mean()),
+        "steps": one.steps,
+        "rmse_db": float(measures.rmse_db(original, dream)[0]),
+        "max_abs_db": float(measures.max_abs_db(original, dream)[0]),
+        "snr_db": float(measures.snr_db(one.excerpt.waveform[None], dreamed[None])[0]),
+        "file": one.name,
+    }
+
+
+def draw(
+    one: FinishedDream,
+    row: dict[str, object],
+    on_wav: Answer,
+    recognizer: Recognizer,
+    *,
+    confidence: float,
+    path: Path,
+) -> None:
+    """Draw original, dream and difference with the recognizer's outputs below."""
+    basis = recognizer.frontend.mel_basis.cpu()  # type: ignore[union-attr,operator]
+    bins_hz = torch.linspace(0.0, recognizer.sample_rate_hz / 2, basis.shape[1])
+    centers_hz = (basis @ bins_hz) / basis.sum(dim=1)
+    target = instruments.name(one.item.target)
+    figure = spectrograms_figure(
+        one.original.numpy() * measures.DB_PER_NATURAL,
+        one.dream.numpy() * measures.DB_PER_NATURAL,
+        hop_seconds=recognizer.hop_samples / recognizer.sample_rate_hz,
+        mel_frequencies_hz=centers_hz.numpy(),
+        title=(
+            f"{one.excerpt.name} toward {target}: {row['target_probability_before']:.2f} → "
+            f"{row['target_probability']:.2f}, as WAV {row['target_probability_wav']:.2f}"
+        ),
+        instruments=recognizer.instruments,
+        probabilities_before=one.before.probabilities[0].numpy(),
+        probabilities_after=one.after.probabilities[0].numpy(),
+        probabilities_wav=on_wav.probabilities[0].numpy(),
+        target=one.item.target,
+        confidence=confidence,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_figure(figure, path)

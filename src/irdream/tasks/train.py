@@ -1,0 +1,233 @@
+"""Train a recognizer on the training part of a data set, validated on recordings of its own.
+
+Files in `output_dir`: `checkpoint/` (the best epoch, with thresholds and card),
+`training/` (`best/`, `last/`, and `state.pt`, from which a killed run is resumed),
+`history.csv`. Han's network trains at about 160 windows a second on two cores.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from rich.console import Console
+
+from irdream import __version__
+from irdream.datasets.base import DataSet, Excerpts, multi_hot
+from irdream.datasets.cache import LogMels, log_mels
+from irdream.datasets.split import split_by_recording
+from irdream.errors import InputError
+from irdream.evaluation.recognition import AGGREGATIONS, aggregate, choose_threshold
+from irdream.evaluation.tables import save_table
+from irdream.evaluation.window_scores import window_scores
+from irdream.recognizer import Recognizer, load_recognizer, save_recognizer
+from irdream.stopwatch import Stopwatch
+from irdream.tracking import Tracker
+from irdream.training.batches import WindowBatches
+from irdream.training.loop import Augmentation, Fit, Metrics, Progress, Schedule
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    *,
+    recognizer: Recognizer,
+    dataset: DataSet,
+    optimizer: Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer],
+    scheduler: Callable[[torch.optim.Optimizer], Schedule] | None,
+    augmentation: Augmentation | None,
+    tracker: Tracker,
+    output_dir: Path,
+    cache_dir: str | Path | None = None,
+    epochs: int = 20,
+    patience: int = 5,
+    batch_size: int = 128,
+    random_start: bool = True,
+    validation_share: float = 0.15,
+    mixed_precision: bool = True,
+    resume: str | Path | None = None,
+    seed: int = 0,
+    trust: Iterable[str] = (),
+    stopwatch: Stopwatch | None = None,
+) -> dict[str, float]:
+    """Train `recognizer`, keep the epoch of the lowest validation loss, choose its thresholds.
+
+    Args:
+        recognizer: untrained; it is changed in place.
+        dataset: its training part is used, split by recording.
+        optimizer: makes one of torch.optim from parameters.
+        scheduler: makes one of torch.optim.lr_scheduler, stepped once an epoch; None: constant.
+        augmentation: of log-mel windows; None: none.
+        tracker: gets the metrics of each epoch and the checkpoint.
+        output_dir: where the files are written.
+        cache_dir: where log-mels are kept for the next run.
+        epochs, patience, batch_size, random_start, mixed_precision: see `training.loop.Fit`.
+        validation_share: of the excerpts, in whole recordings.
+        resume: the folder of a run to go on with.
+        seed: of the split, of shuffling, augmentation and dropout.
+        trust: packages that the checkpoint's own model may come from.
+        stopwatch: counts where the time goes.
+
+    Returns:
+        `train/loss`, `val/loss`, `val/top1` of the best epoch, `train/epochs`.
+
+    Raises:
+        InputError: no training part, unreadable files only, labels that are unknown.
+    """
+    stopwatch = stopwatch or Stopwatch()
+    with stopwatch("reading audio"):
+        excerpts, spectrograms = _analyzed(dataset, recognizer, cache_dir)
+    training, validation = split_by_recording(
+        excerpts.files, validation_share=validation_share, seed=seed
+    )
+    labels = multi_hot([file.labels for file in excerpts.files], recognizer.instruments)
+    windows = {
+        name: WindowBatches(
+            log_mels=spectrograms,
+            excerpts=part,
+            labels=labels,
+            window_frames=recognizer.window_frames,
+            batch_size=batch_size,
+        )
+        for name, part in (("training", training), ("validation", validation))
+    }
+    made = optimizer(p for p in recognizer.model.parameters() if p.requires_grad)
+    fit = Fit(
+        recognizer=recognizer,
+        optimizer=made,
+        schedule=None if scheduler is None else scheduler(made),
+        augment=augmentation,
+        random_start=random_start,
+        epochs=epochs,
+        patience=patience,
+        seed=seed,
+        folder=_state_folder(resume, output_dir),
+        mixed_precision=mixed_precision,
+        **windows,
+    )
+    with stopwatch("training"):
+        progress = fit.run(lambda epoch, metrics: _report(tracker, epoch, metrics))
+    best = load_recognizer(fit.folder / "best", device=recognizer.device, trust=list(trust))
+    best.thresholds = _thresholds(best, spectrograms, validation, labels)
+    best.card = _card(best, dataset, progress, len(training), len(validation), seed)
+    best.card["hours"] = round(stopwatch.seconds["training"] / 3600, 2)
+    save_recognizer(best, output_dir / "checkpoint")
+    save_table(_history(progress), output_dir / "history.csv")
+    tracker.log_file(output_dir / "checkpoint")
+    tracker.log_file(output_dir / "history.csv", "training")
+    metrics = progress.history[progress.best_epoch - 1]
+    Console().print(
+        f"best epoch {progress.best_epoch} of {progress.epoch}: "
+        f"validation loss {metrics['val/loss']:.3f}, top-1 {metrics['val/top1']:.3f}"
+    )
+    return {**metrics, "train/epochs": float(progress.epoch)}
+
+
+def _analyzed(
+    dataset: DataSet, recognizer: Recognizer, cache_dir: str | Path | None
+) -> tuple[Excerpts, LogMels]:
+    """Return the labelled excerpts of the training part that can be read, and their log-mels."""
+    excerpts = dataset.part("training", sample_rate_hz=recognizer.sample_rate_hz)
+    labelled = [i for i, file in enumerate(excerpts.files) if file.labels]
+    if not labelled:
+        raise InputError(
+            f"the training part of {dataset.name!r} has no labelled excerpts; "
+            "expected labels by the names of folders or by a CSV"
+        )
+    excerpts = excerpts.subset(labelled)
+
+    def analyze(excerpts: Excerpts) -> LogMels:
+        return log_mels(
+            excerpts,
+            lambda waveform: recognizer.log_mel(waveform.to(recognizer.device)),
+            settings=recognizer.settings(),
+            cache_dir=cache_dir,
+        )
+
+    try:
+        return excerpts, analyze(excerpts)
+    except InputError:
+        readable = _readable(excerpts)
+        return readable, analyze(readable)
+
+
+def _readable(excerpts: Excerpts) -> Excerpts:
+    """Return the excerpts that can be read; list the others."""
+    good, bad = [], []
+    for i in range(len(excerpts)):
+        try:
+            excerpts[i]
+            good.append(i)
+        except InputError as error:
+            bad.append(str(error))
+    if not good:
+        raise InputError(f"none of {len(bad)} training excerpts can be read; the first: {bad[0]}")
+    logger.warning("skipped %d unreadable excerpts:\n  %s", len(bad), "\n  ".join(bad))
+    return excerpts.subset(good)
+
+
+def _state_folder(resume: str | Path | None, output_dir: Path) -> Path:
+    if resume is None:
+        return output_dir / "training"
+    folder = Path(resume).expanduser() / "training"
+    if not (folder / "state.pt").is_file():
+        raise InputError(
+            f"nothing to resume in train.resume={str(resume)!r}; "
+            "expected the folder of a run with training/state.pt"
+        )
+    return folder
+
+
+def _report(tracker: Tracker, epoch: int, metrics: Metrics) -> None:
+    tracker.log_metrics(metrics, step=epoch)
+    Console().print(
+        f"epoch {epoch}: loss {metrics['train/loss']:.3f}, validation loss "
+        f"{metrics['val/loss']:.3f}, top-1 {metrics['val/top1']:.3f}"
+    )
+
+
+def _thresholds(
+    recognizer: Recognizer, spectrograms: LogMels, validation: list[int], labels: torch.Tensor
+) -> dict[str, float]:
+    """Choose the thresholds of both aggregations on the validation part."""
+    windows = (
+        recognizer.windows(spectrograms[i][None].to(recognizer.device))[0] for i in validation
+    )
+    scores = list(window_scores(recognizer, windows, batch_windows=128))
+    truth = labels[validation].numpy() > 0
+    return {by: choose_threshold(aggregate(scores, by), truth)[0] for by in AGGREGATIONS}
+
+
+def _card(
+    recognizer: Recognizer,
+    dataset: DataSet,
+    progress: Progress,
+    training: int,
+    validation: int,
+    seed: int,
+) -> dict[str, Any]:
+    best = progress.history[progress.best_epoch - 1]
+    return {
+        "irdream": __version__,
+        "torch": torch.__version__,
+        "data": {
+            "name": dataset.name,
+            "training_excerpts": training,
+            "validation_excerpts": validation,
+        },
+        "seed": seed,
+        "device": str(recognizer.device),
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "validation": {"loss": round(best["val/loss"], 4), "top1": round(best["val/top1"], 4)},
+    }
+
+
+def _history(progress: Progress) -> pd.DataFrame:
+    table = pd.DataFrame(progress.history)
+    table.insert(0, "epoch", range(1, len(table) + 1))
+    return table
