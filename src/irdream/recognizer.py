@@ -16,9 +16,8 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import safetensors
 import safetensors.torch
@@ -34,6 +33,8 @@ FORMAT = 1
 SHIPPED = Path(__file__).parent / "checkpoints" / "rendered"
 TRUSTED = ("irdream.frontends", "irdream.models", "torch.nn")
 Output = Literal["softmax", "sigmoid"]
+_KEYS: Any = {"format": int, "instruments": list, "output": str, "window_seconds": int | float}
+_KEYS |= dict.fromkeys(("frontend", "model", "thresholds", "card"), dict)
 
 
 class Recognizer(nn.Module):
@@ -135,6 +136,12 @@ class Recognizer(nn.Module):
         """Return the network's own outputs: the softmax, or the sigmoids as they are."""
         return logits.softmax(dim=-1) if self.output == "softmax" else logits.sigmoid()
 
+    def mel_centers_hz(self) -> Tensor:
+        """Return the center of gravity of each mel band in Hz, (n_mels,), on the CPU."""
+        basis = cast(Tensor, self.frontend.mel_basis).cpu()
+        bins_hz = torch.linspace(0.0, self.sample_rate_hz / 2, basis.shape[1])
+        return (basis @ bins_hz) / basis.sum(dim=1)
+
     def settings(self) -> dict[str, Any]:
         """Return all that a log-mel depends on besides the file, as a key for caches."""
         plain = (int, float, str, bool)
@@ -190,7 +197,7 @@ def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {
-        key: value.detach().cpu().contiguous()
+        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)  # tied ones too
         for key, value in recognizer.model.state_dict().items()
     }
     about = {
@@ -208,12 +215,6 @@ def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
         file.write((json.dumps(about, indent=2) + "\n").encode())
 
 
-@dataclass(frozen=True)
-class _Files:
-    about: dict[str, Any]
-    weights: dict[str, Tensor]
-
-
 def load_recognizer(
     path: str | Path, *, device: str | torch.device = "cpu", trust: Sequence[str] = ()
 ) -> Recognizer:
@@ -224,37 +225,38 @@ def load_recognizer(
             code outside the allow-list.
     """
     folder = SHIPPED if str(path) == "shipped" else Path(path).expanduser()
-    files = _read(folder)
-    about = files.about
-    if tuple(about["instruments"]) != CODES:
+    about, weights = _read(folder)
+    labels = tuple(map(str, about["instruments"]))
+    if labels != CODES:
         raise InputError(
-            f"checkpoint {str(folder)!r} has the labels {' '.join(about['instruments'])}; "
+            f"checkpoint {str(folder)!r} has the labels {' '.join(labels)}; "
             f"expected {' '.join(CODES)} in this order"
         )
     built = {part: _build(about[part], trust=trust) for part in ("frontend", "model")}
     try:
-        built["model"].load_state_dict(files.weights)
+        built["model"].load_state_dict(weights)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"weights of {str(folder)!r} do not fit {about['model']['_target_']}: {reason}"
-        ) from error
+        target, reason = about["model"]["_target_"], " ".join(str(error).split())[:200]
+        raise InputError(f"weights of {str(folder)!r} do not fit {target}: {reason}") from error
     recognizer = Recognizer(
         **built,
-        instruments=about["instruments"],
-        window_seconds=about["window_seconds"],
-        thresholds=about["thresholds"],
-        card=about["card"],
+        instruments=labels,
+        **{key: about[key] for key in ("window_seconds", "thresholds", "card")},
         spec={part: about[part] for part in ("frontend", "model")},
     )
+    if recognizer.output != about["output"]:
+        raise InputError(
+            f"checkpoint {str(folder)!r} has the output {about['output']!r}; "
+            f"expected {recognizer.output!r}, as {about['model']['_target_']} has it"
+        )
     return recognizer.to(device).eval()
 
 
-def _read(folder: Path) -> _Files:
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         about = json.loads((folder / "recognizer.json").read_text())
         weights = safetensors.torch.load((folder / "weights.safetensors").read_bytes())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             f"no checkpoint at {str(folder)!r} ({Path(error.filename).name} is missing); "
             "expected a folder with recognizer.json and weights.safetensors, 'shipped', "
@@ -262,18 +264,16 @@ def _read(folder: Path) -> _Files:
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError, safetensors.SafetensorError) as error:
         raise InputError(f"checkpoint {str(folder)!r} is damaged: {error}") from error
-    keys = {"format", "frontend", "model", "instruments", "window_seconds", "thresholds", "card"}
-    if not isinstance(about, dict) or not keys <= set(about):
+    if not isinstance(about, dict) or not all(isinstance(about.get(k), _KEYS[k]) for k in _KEYS):
         raise InputError(
-            f"{str(folder / 'recognizer.json')!r} is no recognizer; "
-            f"expected the keys {', '.join(sorted(keys))}"
+            f"{str(folder / 'recognizer.json')!r} is no recognizer; expected {', '.join(_KEYS)}"
         )
     if about["format"] != FORMAT:
         raise InputError(
             f"checkpoint {str(folder)!r} has format {about['format']}; expected {FORMAT}: "
             "use the version of irdream that wrote it, or train again"
         )
-    return _Files(about, weights)
+    return about, weights
 
 
 def _build(spec: Mapping[str, Any], *, trust: Sequence[str]) -> Any:
@@ -291,7 +291,9 @@ def _build(spec: Mapping[str, Any], *, trust: Sequence[str]) -> Any:
         made = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise InputError(f"cannot import {target!r}: {error}") from error
+    if not (isinstance(made, type) and issubclass(made, nn.Module)):
+        raise InputError(f"{target} cannot be built; expected a class of torch.nn.Module")
     try:
         return made(**arguments)
-    except TypeError as error:
-        raise InputError(f"cannot build {target}: {error}") from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"cannot build {target}: {' '.join(str(error).split())}") from error

@@ -83,7 +83,7 @@ class Piece:
         return self.tonic + 12 * octave + self.scale[place]
 
     def chord(self, time: float) -> tuple[int, ...]:
-        """Return the pitch classes of the chord that sounds at `time`: a triad or seventh."""
+        """Return the pitch classes of the chord that sounds at `time`: a triad."""
         bar = int(time / (4 * self.beat_seconds))
         root = self.chords[bar % len(self.chords)]
         return tuple(self.degree(root + third) % 12 for third in (0, 2, 4))
@@ -211,7 +211,7 @@ def _drums(rng: np.random.Generator, piece: Piece) -> list[Note]:
 def _voicing(
     rng: np.random.Generator, chord: tuple[int, ...], keys: tuple[int, int], *, full: bool = False
 ) -> list[int]:
-    """Return two to five ascending keys of a chord within a range."""
+    """Return two to five ascending keys of a chord within a range; `full`: all of them."""
     tones = [k for k in range(keys[0], keys[1] + 1) if k % 12 in chord]
     if full or len(tones) < 3:
         return tones
@@ -225,5 +225,5 @@ def _near_chord(key: int, chord: tuple[int, ...]) -> int:
     return min((k for k in range(key - 6, key + 7) if k % 12 in chord), key=lambda k: abs(k - key))
 
 
-def _velocity(rng: np.random.Generator, loud: float) -> int:
+def _velocity(rng: np.random.Generator, loud: float | np.integer) -> int:
     return int(np.clip(loud + rng.normal(0.0, 8.0), 20, 127))

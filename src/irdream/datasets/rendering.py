@@ -58,9 +58,9 @@ def render(
     """
     import symusic
 
-    score = symusic.Score(480, ttype="Second")
+    score: Any = symusic.Score(480, ttype="Second")
     for voice in voices:
-        track = symusic.Track("", voice.program, voice.drums, ttype="Second")
+        track: Any = symusic.Track("", voice.program, voice.drums, ttype="Second")
         for note in voice.notes:
             track.notes.append(
                 symusic.Note(note.start, note.length, note.key, note.velocity, ttype="Second")

@@ -14,14 +14,13 @@ Cost: reads and writes the file once (6 MB: 30 ms; 148 MB: half a second).
 
 from __future__ import annotations
 
-import os
 import struct
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from irdream.errors import InputError
+from irdream.files import replacing
 
 _COARSE_TUNE, _SAMPLE_ID, _OVERRIDING_ROOT_KEY = 51, 53, 58
 _RECORDS = {
@@ -58,9 +57,8 @@ def retuned(font: Path, *, cache_dir: Path) -> Path:
     if not copy.is_file():
         cache_dir.mkdir(parents=True, exist_ok=True)
         content = retune(font.read_bytes(), name=str(font))
-        with tempfile.NamedTemporaryFile(dir=cache_dir, delete=False) as file:
+        with replacing(copy) as file:
             file.write(content)
-        os.replace(file.name, copy)
     return copy
 
 
@@ -73,10 +71,10 @@ def retune(content: bytes, *, name: str = "the font") -> bytes:
     try:
         if content[:4] != b"RIFF" or content[8:12] != b"sfbk":
             raise ValueError("no sfbk form")
-        lists = [
-            _retune_list(body) if _is_list(c, body, b"pdta") else (c, body)
-            for c, body in _chunks(content[12:])
-        ]
+        lists = _chunks(content[12:])
+        kinds = [body[:4] if c == b"LIST" else b"" for c, body in lists]
+        place = kinds.index(b"pdta")
+        lists[place] = _retune_list(lists[place][1])
     except (ValueError, IndexError, KeyError, struct.error) as error:
         raise InputError(
             f"{name} is not a readable SoundFont ({error}); expected a .sf2 or .sf3 file"
@@ -94,13 +92,12 @@ def _retune_list(body: bytes) -> Chunk:
         defaults: dict[int, int] = {}  # the instrument's global zone comes first
         for zone in range(first, last):
             span = slice(ibag["generator"][zone], ibag["generator"][zone + 1])
-            generators = dict(
-                zip(igen["operator"][span].tolist(), igen["amount"][span].tolist(), strict=True)
-            )
-            if _SAMPLE_ID not in generators:
-                defaults = generators
+            operators = igen["operator"][span].tolist()
+            generators = dict(zip(operators, igen["amount"][span].tolist(), strict=True))
+            if _SAMPLE_ID not in generators:  # further ones are to be ignored (7.7)
+                defaults = generators if zone == first else defaults
                 continue
-            place = span.start + list(generators).index(_SAMPLE_ID)
+            place = span.start + operators.index(_SAMPLE_ID)
             root = _root({**defaults, **generators}, headers)
             igen["amount"][place] = _header(headers, copies, generators[_SAMPLE_ID], root)
     parts[b"igen"] = igen.tobytes()
@@ -127,10 +124,6 @@ def _header(headers: list, copies: dict[tuple[int, int], int], sample: int, root
         headers.append(header)
         copies[sample, root] = len(headers) - 1
     return copies[sample, root]
-
-
-def _is_list(identifier: bytes, body: bytes, kind: bytes) -> bool:
-    return identifier == b"LIST" and body[:4] == kind
 
 
 def _chunks(content: bytes) -> list[Chunk]:

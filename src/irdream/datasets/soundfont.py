@@ -16,6 +16,7 @@ music: never present them as scores on IRMAS.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ from irdream.files import replacing
 from irdream.instruments import CODES
 from irdream.progress import track
 
+ATTEMPTS = 20  # at a piece that the synthesizer can play
 VERSION = 1  # raised when the same seed gives other sound
 SAMPLE_RATE_HZ = 22_050
 EXCERPT_SECONDS = 3.0
@@ -45,12 +47,16 @@ LABELS_SHARE = (0.5, 0.35, 0.15)  # test excerpts with one, two and three labels
 CENTS = (-30, -20, -10, 0, 10, 20, 30)
 
 
+class _SilentLeadError(RuntimeError):
+    """The font lacks the instrument, or the only note comes after the end."""
+
+
 class SoundFont:
     """Rendered excerpts of the eleven instruments.
 
     Args:
         root: the cache folder; each choice of the arguments below gets a folder of its own.
-        fonts: `TimGM6mb`, which pip installs, or paths of .sf2 and .sf3 files.
+        fonts: `TimGM6mb`, which pip installs, or paths of .sf2 and .sf3 files; one or a list.
         training_recordings: for each instrument; each gives one to three excerpts.
         test_excerpts: for each instrument as the first label.
         single_label: give every test excerpt one label only.
@@ -61,7 +67,7 @@ class SoundFont:
         self,
         *,
         root: str | Path,
-        fonts: Sequence[str] = (TIM_GM6MB,),
+        fonts: str | Sequence[str] = (TIM_GM6MB,),
         training_recordings: int = 60,
         test_excerpts: int = 10,
         single_label: bool = False,
@@ -77,7 +83,10 @@ class SoundFont:
         ):
             if count < 1:
                 raise InputError(f"dataset.{key}={count}; expected at least 1")
-        self.fonts, self.seed, self.single_label = [str(f) for f in fonts], seed, single_label
+        if seed < 0:
+            raise InputError(f"dataset.seed={seed}; expected 0 or more")
+        self.fonts = [fonts] if isinstance(fonts, str) else [str(font) for font in fonts]
+        self.seed, self.single_label = seed, single_label
         self.counts = {"training": training_recordings, "test": test_excerpts}
         self.cache_dir, self.name = cache_dir, name
         self.base = Path(root).expanduser()
@@ -158,11 +167,13 @@ class SoundFont:
         self, rng: np.random.Generator, labels: Sequence[str], *, seconds: float
     ) -> np.ndarray:
         """Return music in which `labels` are predominant, (samples,), at a random level."""
-        while True:
-            try:
+        for _ in range(ATTEMPTS):  # each another draw from the same stream
+            with contextlib.suppress(UnstableSoundError, _SilentLeadError):
                 return self._draw(rng, labels, seconds=seconds)
-            except UnstableSoundError:
-                continue  # another draw from the same stream
+        raise InputError(
+            f"dataset.fonts={self.fonts} gave no sound of {' '.join(labels)} in {ATTEMPTS} "
+            "attempts; expected General MIDI SoundFonts"
+        )
 
     def _draw(
         self, rng: np.random.Generator, labels: Sequence[str], *, seconds: float
@@ -179,7 +190,10 @@ class SoundFont:
         )
         mix = np.zeros(0, dtype=np.float32)
         for label in labels:
-            mix = _add(mix, sound([composition.lead(rng, label, piece)]), db=rng.uniform(-4, 0))
+            lead = sound([composition.lead(rng, label, piece)])
+            if not lead.any():
+                raise _SilentLeadError(f"no sound of {label} in {font.name}")
+            mix = _add(mix, lead, db=rng.uniform(-4, 0))
         voices: list[Voice] = composition.backing(rng, piece)
         if voices:
             mix = _add(mix, sound(voices), db=rng.uniform(-24.0, -3.0))

@@ -60,7 +60,8 @@ class ExcerptStart:
         seconds: float | None = 3.0,
         seed: int = 0,
     ) -> None:
-        self.dataset, self.part, self.seconds, self.seed = dataset, part, seconds, seed
+        self.dataset, self.seconds, self.seed = dataset, seconds, seed
+        self.part: PartName = part
         self.count = _at_least_one("dream.count", count)
 
     def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
@@ -113,11 +114,10 @@ class FileStart:
         for path, name in zip(paths, unique_names(paths), strict=True):
             try:
                 waveform = load_audio(path, sample_rate_hz=sample_rate_hz, min_seconds=min_seconds)
+                excerpt = Excerpt(waveform=waveform, labels=(), name=name)
+                good.append(_cut(excerpt, self.seconds, sample_rate_hz, min_seconds))
             except InputError as error:
                 bad.append(str(error))
-                continue
-            excerpt = Excerpt(waveform=waveform, labels=(), name=name)
-            good.append(_cut(excerpt, self.seconds, sample_rate_hz, min_seconds))
         return good, bad
 
 
@@ -139,6 +139,8 @@ class NoiseStart:
         if color not in ("white", "pink"):
             raise InputError(f"start.color={color!r}; expected white or pink")
         self.count = _at_least_one("start.count", count)
+        if seed < 0:
+            raise InputError(f"start.seed={seed}; expected 0 or more")
         self.seconds, self.color, self.seed = seconds, color, seed
 
     def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
@@ -168,7 +170,7 @@ def evenly(files: Sequence[ExcerptFile], *, count: int, seed: int) -> list[int]:
     queues: dict[str, list[int]] = {}
     for i in sorted(range(len(files)), key=lambda i: _draw(files[i].name, seed)):
         queues.setdefault((files[i].labels or ("",))[0], []).append(i)
-    order = [code for code in (*CODES, "") if code in queues]
+    order = [code for code in CODES if code in queues] + sorted(queues.keys() - set(CODES))
     chosen: list[int] = []
     while len(chosen) < min(count, len(files)):
         for code in order:

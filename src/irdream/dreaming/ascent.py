@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +37,15 @@ from irdream.recognizer import Recognizer, window_starts
 Objective = Callable[[Heard, Tensor], Tensor]
 Direction = Callable[[Tensor], Tensor]
 SLICE_WINDOWS = {"cpu": 12, "cuda": 512, "mps": 128}
+
+
+class _Look(NamedTuple):
+    """What one slice of items gave: see `Ascent._look_at`."""
+
+    signal: Tensor
+    gradient: Tensor
+    score: Tensor
+    answer: Answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,14 +177,15 @@ class Ascent:
             )
             for rows in self._slices(recognizer, start, len(left))
         ]
-        signal, gradient, score = (torch.cat(parts) for parts in list(zip(*looks, strict=True))[:3])
-        answer = Answer.joined([look[3] for look in looks])
+        score = torch.cat([look.score for look in looks])
+        gradient = torch.cat([look.gradient for look in looks])
         if not bool(torch.isfinite(score).all() & torch.isfinite(gradient).all()):
             raise InputError(
                 f"the objective {self.objective!r} or its gradient is not finite at step "
                 f"{record.step + 1}; lower dream.step_size={self.step_size:g}"
             )
-        record.keep(left, signal, answer, score)
+        signal = torch.cat([look.signal for look in looks])
+        record.keep(left, signal, Answer.joined([look.answer for look in looks]), score)
         return gradient
 
     def _look_at(
@@ -184,11 +195,10 @@ class Ascent:
         detail: Tensor,
         targets: Tensor,
         shifts: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor, Answer]:
-        """Return signal, gradient, score and answer of one slice of items."""
+    ) -> _Look:
+        """Hear one slice of items; the answer is on the signal without its jitter."""
         detail = detail.detach().requires_grad_()
-        added = resize(detail, tuple(start.shape[1:]))
-        signal = self.parametrization.constrain(start + added)
+        signal = self.parametrization.constrain(start + resize(detail, tuple(start.shape[1:])))
         log_mel = self.parametrization.log_mel(recognizer, signal)
         heard = Heard.of(recognizer, log_mel if shifts is None else roll_frames(log_mel, shifts))
         score = self.objective(heard, targets)
@@ -196,7 +206,8 @@ class Ascent:
         if shifts is not None:
             with torch.no_grad():
                 heard = Heard.of(recognizer, log_mel)
-        return signal.detach(), gradient, score.detach(), Answer.of(recognizer, heard, targets)
+        answer = Answer.of(recognizer, heard, targets)
+        return _Look(signal.detach(), gradient, score.detach(), answer)
 
     def _slices(self, recognizer: Recognizer, start: Tensor, count: int) -> list[slice]:
         frames = start.shape[-1] if start.ndim == 3 else start.shape[-1] // recognizer.hop_samples

@@ -92,7 +92,7 @@ class Record:
         self.targets, self.confidence = targets, confidence
         self.finished = torch.zeros_like(targets, dtype=torch.bool)
         self.steps = torch.zeros_like(targets)
-        self.best = torch.full(targets.shape, -torch.inf, device=targets.device)
+        self.best = torch.empty(0)  # the highest probability of each item
         self.curves: dict[str, list[Tensor]] = {"probability": [], "objective": []}
         self.signal: Tensor | None = None
         self.before: Answer | None = None
@@ -106,6 +106,8 @@ class Record:
     def keep(self, left: Tensor, signal: Tensor, answer: Answer, score: Tensor) -> None:
         """Take in the present iterate of the items `left`."""
         probability = answer.of_target(self.targets[left])
+        if self.signal is None:
+            self.best = torch.full_like(probability, -torch.inf)
         for name, values in (("probability", probability), ("objective", score)):
             row = torch.full_like(self.best, torch.nan)
             row[left] = values.detach().to(row.dtype)

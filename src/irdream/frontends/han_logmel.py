@@ -18,6 +18,8 @@ instrument recognition in polyphonic music", IEEE/ACM TASLP 25(1), 2017, section
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from nnAudio.features.mel import MelSpectrogram
 from torch import Tensor, nn
@@ -34,9 +36,13 @@ class HanLogMel(nn.Module):
         hop_samples: from frame to frame.
         n_mels: mel bands from 0 Hz to half the sample rate.
         floor: added to the mel magnitude before the logarithm.
+
+    Raises:
+        InputError: when one of them is not above zero.
     """
 
     mel_basis: Tensor  # (n_mels, n_fft // 2 + 1)
+    stft: nn.Module
 
     def __init__(
         self,
@@ -48,6 +54,10 @@ class HanLogMel(nn.Module):
         floor: float = 1e-5,
     ) -> None:
         super().__init__()
+        settings = {"sample_rate_hz": sample_rate_hz, "n_fft": n_fft, "hop_samples": hop_samples}
+        for name, value in {**settings, "n_mels": n_mels, "floor": floor}.items():
+            if not value > 0:
+                raise InputError(f"frontend.{name}={value}; expected a number above 0")
         self.sample_rate_hz = sample_rate_hz
         self.n_fft = n_fft
         self.hop_samples = hop_samples
@@ -63,8 +73,9 @@ class HanLogMel(nn.Module):
             power=1.0,
             verbose=False,
         )
-        self.stft = mel.stft
-        self.register_buffer("mel_basis", mel.mel_basis.detach().clone(), persistent=False)
+        self.stft = cast(nn.Module, mel.stft)
+        basis = cast(Tensor, mel.mel_basis).detach().clone()
+        self.register_buffer("mel_basis", basis, persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Return the log-mel spectrogram.
@@ -79,6 +90,6 @@ class HanLogMel(nn.Module):
             )
         frames = waveform.shape[-1] // self.hop_samples
         real, imaginary = self.stft(waveform, output_format="Complex")[:, :, :frames].unbind(-1)
-        tiny = (0.01 * self.floor) ** 2
+        tiny = (1e-3 * self.floor) ** 2
         magnitude = torch.sqrt(real.square() + imaginary.square() + tiny)
         return torch.log(torch.matmul(self.mel_basis, magnitude) + self.floor)

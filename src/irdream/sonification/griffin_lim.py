@@ -2,8 +2,8 @@
 
 The magnitudes s >= 0 of the frequency bins are found from the mel magnitudes m = B s by
 multiplicative updates (Lee and Seung 2001) from the least-squares start; the phase by the fast
-Griffin-Lim algorithm (Perraudin, Balazs and Sondergaard 2013) of torchaudio, from zero phase or
-from the original's. An undreamed excerpt, too, comes back changed by a decibel or two.
+Griffin-Lim algorithm (Perraudin, Balazs and Sondergaard 2013) of torchaudio, from zero phase.
+An undreamed excerpt, too, comes back changed by a decibel or two.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from irdream.sonification.stft import whole_hops
 
 
 class GriffinLim:
@@ -40,9 +42,10 @@ class GriffinLim:
             (dream.exp() - floor).clamp(min=0.0), frontend.mel_basis, iterations=self.mel_iterations
         )
         samples = waveform.shape[-1]
-        missing = 1 + samples // frontend.hop_samples - magnitude.shape[-1]
+        hops = whole_hops(samples, frontend)
+        missing = 1 + hops - magnitude.shape[-1]
         last = magnitude[..., -1:].expand(-1, -1, missing)
-        return griffinlim(
+        sound = griffinlim(
             torch.cat([magnitude, last], dim=-1),
             window=torch.hann_window(frontend.n_fft, device=dream.device),
             n_fft=frontend.n_fft,
@@ -51,9 +54,10 @@ class GriffinLim:
             power=1.0,
             n_iter=self.iterations,
             momentum=self.momentum,
-            length=samples,
+            length=hops * frontend.hop_samples,
             rand_init=False,
         )
+        return sound[..., :samples]
 
 
 def invert_mel(mel: Tensor, mel_basis: Tensor, *, iterations: int) -> Tensor:
@@ -66,7 +70,7 @@ def invert_mel(mel: Tensor, mel_basis: Tensor, *, iterations: int) -> Tensor:
     """
     tiny = 1e-10
     bins = torch.linalg.pinv(mel_basis) @ mel
-    bins = bins.clamp(min=1e-4 * mel.mean() + tiny)
+    bins = bins.clamp(min=1e-4 * mel.mean(dim=(1, 2), keepdim=True) + tiny)
     wanted = mel_basis.T @ mel
     gram = mel_basis.T @ mel_basis
     for _ in range(iterations):

@@ -1,17 +1,31 @@
-"""The short-time Fourier transform that belongs to a front end, and its inverse."""
+"""The short-time Fourier transform that belongs to a front end, and its inverse.
+
+The sound is continued with zeros to a whole number of hops. Otherwise its last samples would
+lie under the foot of one taper alone, and the inverse, which divides by the tapers, would blow
+up whatever is no longer tapered there: clicks of a hundred times full scale. The frames that
+the front end gives are not touched by that.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
+def whole_hops(samples: int, frontend: Any) -> int:
+    """Return the least number of hops that are at least `samples` long."""
+    return -(-samples // frontend.hop_samples)
+
+
 def stft(waveform: Tensor, frontend: Any) -> Tensor:
-    """Return the complex spectrum (items, bins, 1 + samples // hop) of (items, samples)."""
+    """Return the complex spectrum (items, bins, 1 + whole hops) of (items, samples)."""
+    samples = waveform.shape[-1]
+    whole = whole_hops(samples, frontend) * frontend.hop_samples
     return torch.stft(
-        waveform,
+        F.pad(waveform, (0, whole - samples)),
         frontend.n_fft,
         frontend.hop_samples,
         window=_taper(waveform, frontend),

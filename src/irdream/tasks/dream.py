@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -47,14 +48,14 @@ from irdream.tracking import Tracker
 logger = logging.getLogger(__name__)
 DEFAULT_CONFIDENCE = 0.9  # of success, where `confidence` does not stop a dream
 ROWS_SHOWN = 24
-COLUMNS = {  # of the table that is printed
-    "target_probability_before": "before",
-    "target_probability": "dream",
-    "target_probability_wav": "WAV",
-    "steps": "steps",
-    "rmse_db": "RMSE dB",
-    "max_abs_db": "max dB",
-    "snr_db": "SNR dB",
+COLUMNS = {  # of the table that is printed: heading and digits
+    "target_probability_before": ("before", 2),
+    "target_probability": ("dream", 2),
+    "target_probability_wav": ("WAV", 2),
+    "steps": ("steps", 0),
+    "rmse_db": ("RMSE dB", 2),
+    "max_abs_db": ("max dB", 1),
+    "snr_db": ("SNR dB", 1),
 }
 MEASURES = (
     "success", "success_wav", "target_probability_before", "target_probability",
@@ -138,11 +139,12 @@ def summary(table: pd.DataFrame) -> dict[str, float]:
     """Return the mean and the median of each measure over the dreams."""
     metrics = {"dream/count": float(len(table))}
     for name in MEASURES:
-        values = table[name].astype(float).replace([np.inf, -np.inf], np.nan)
-        if values.notna().any():
-            metrics[f"dream/{name}"] = float(values.mean())
+        values = table[name].to_numpy(dtype=float)
+        finite = values[np.isfinite(values)]
+        if len(finite):
+            metrics[f"dream/{name}"] = float(finite.mean())
             if name not in ("success", "success_wav"):
-                metrics[f"dream/{name}_median"] = float(values.median())
+                metrics[f"dream/{name}_median"] = float(np.median(finite))
     return metrics
 
 
@@ -253,17 +255,19 @@ def _print(
 ) -> None:
     """Print the first dreams, the summary, and what could not be read."""
     console = Console()
-    shown = Table(title=f"{len(table)} dreams")
-    for column in ("excerpt", "labels", "target"):
-        shown.add_column(column)
-    for column in COLUMNS.values():
-        shown.add_column(column, justify="right")
+    shown = Table(box=box.SIMPLE, pad_edge=False)
+    shown.add_column("excerpt")
+    for column in ("toward", *(heading for heading, _ in COLUMNS.values())):
+        shown.add_column(column, justify="right", no_wrap=True)
     for row in table.head(ROWS_SHOWN).to_dict("records"):
-        cells = [f"{row[key]:.{0 if key == 'steps' else 2}f}" for key in COLUMNS]
-        shown.add_row(escape(row["name"]), row["labels"], row["target"], *cells)
+        cells = [f"{row[key]:.{digits}f}" for key, (_, digits) in COLUMNS.items()]
+        shown.add_row(escape(str(row["name"])), str(row["target"]), *cells)
     shown.add_section()
-    medians = [metrics.get(f"dream/{key}_median", np.nan) for key in COLUMNS]
-    shown.add_row("median", "", "", *(f"{value:.2f}" for value in medians))
+    medians = [
+        f"{metrics.get(f'dream/{key}_median', np.nan):.{digits}f}"
+        for key, (_, digits) in COLUMNS.items()
+    ]
+    shown.add_row("median", "", *medians)
     console.print(shown)
     if len(table) > ROWS_SHOWN:
         console.print(f"{len(table) - ROWS_SHOWN} more dreams in dreams.csv")

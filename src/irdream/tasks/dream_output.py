@@ -135,15 +135,12 @@ def draw(
     path: Path,
 ) -> None:
     """Draw original, dream and difference with the recognizer's outputs below."""
-    basis = recognizer.frontend.mel_basis.cpu()  # type: ignore[union-attr,operator]
-    bins_hz = torch.linspace(0.0, recognizer.sample_rate_hz / 2, basis.shape[1])
-    centers_hz = (basis @ bins_hz) / basis.sum(dim=1)
     target = instruments.name(one.item.target)
     figure = spectrograms_figure(
         one.original.numpy() * measures.DB_PER_NATURAL,
         one.dream.numpy() * measures.DB_PER_NATURAL,
         hop_seconds=recognizer.hop_samples / recognizer.sample_rate_hz,
-        mel_frequencies_hz=centers_hz.numpy(),
+        mel_frequencies_hz=recognizer.mel_centers_hz().numpy(),
         title=(
             f"{one.excerpt.name} toward {target}: {row['target_probability_before']:.2f} → "
             f"{row['target_probability']:.2f}, as WAV {row['target_probability_wav']:.2f}"

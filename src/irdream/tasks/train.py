@@ -76,9 +76,12 @@ def train(
         `train/loss`, `val/loss`, `val/top1` of the best epoch, `train/epochs`.
 
     Raises:
-        InputError: no training part, unreadable files only, labels that are unknown.
+        InputError: no training part, unreadable files only, labels that are unknown, nothing
+            to resume, or whatever the optimizer refuses.
     """
     stopwatch = stopwatch or Stopwatch()
+    state_folder = _state_folder(resume, output_dir)
+    made = _made(optimizer, recognizer)
     with stopwatch("reading audio"):
         excerpts, spectrograms = _analyzed(dataset, recognizer, cache_dir)
     training, validation = split_by_recording(
@@ -95,7 +98,6 @@ def train(
         )
         for name, part in (("training", training), ("validation", validation))
     }
-    made = optimizer(p for p in recognizer.model.parameters() if p.requires_grad)
     fit = Fit(
         recognizer=recognizer,
         optimizer=made,
@@ -105,7 +107,7 @@ def train(
         epochs=epochs,
         patience=patience,
         seed=seed,
-        folder=_state_folder(resume, output_dir),
+        folder=state_folder,
         mixed_precision=mixed_precision,
         **windows,
     )
@@ -139,6 +141,12 @@ def _analyzed(
             "expected labels by the names of folders or by a CSV"
         )
     excerpts = excerpts.subset(labelled)
+    found = {label for file in excerpts.files for label in file.labels}
+    if unknown := sorted(found - set(recognizer.instruments)):
+        raise InputError(
+            f"labels of {dataset.name!r} that the recognizer does not know: {', '.join(unknown)}; "
+            f"expected some of {', '.join(recognizer.instruments)}"
+        )
 
     def analyze(excerpts: Excerpts) -> LogMels:
         return log_mels(
@@ -166,8 +174,19 @@ def _readable(excerpts: Excerpts) -> Excerpts:
             bad.append(str(error))
     if not good:
         raise InputError(f"none of {len(bad)} training excerpts can be read; the first: {bad[0]}")
-    logger.warning("skipped %d unreadable excerpts:\n  %s", len(bad), "\n  ".join(bad))
+    if bad:
+        logger.warning("skipped %d unreadable excerpts:\n  %s", len(bad), "\n  ".join(bad))
     return excerpts.subset(good)
+
+
+def _made(
+    optimizer: Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer],
+    recognizer: Recognizer,
+) -> torch.optim.Optimizer:
+    try:
+        return optimizer(p for p in recognizer.model.parameters() if p.requires_grad)
+    except ValueError as error:
+        raise InputError(f"cannot build the optimizer: {error}; change its settings") from error
 
 
 def _state_folder(resume: str | Path | None, output_dir: Path) -> Path:

@@ -43,10 +43,12 @@ class SpectrogramAugmentation:
         floor: float = 1e-5,
     ) -> None:
         for name, value in (("gain_db", gain_db), ("noise_db", noise_db), ("mix_db", mix_db)):
-            if value is not None and not (len(value) == 2 and value[0] <= value[1]):
+            if not (_is_range(value) or (value is None and name == "noise_db")):
                 raise InputError(
-                    f"augmentation.{name}={list(value)}; expected [least, most], such as [0, 6]"
+                    f"augmentation.{name}={value}; expected [least, most], such as [0, 6]"
                 )
+        if not equalizer_db >= 0.0:
+            raise InputError(f"augmentation.equalizer_db={equalizer_db}; expected 0 or more")
         if not 0.0 <= mix_share <= 1.0:
             raise InputError(f"augmentation.mix_share={mix_share}; expected 0 to 1")
         self.gain_db, self.noise_db, self.mix_db = gain_db, noise_db, mix_db
@@ -113,6 +115,10 @@ class _Draw:
 
     def permutation(self) -> Tensor:
         return torch.randperm(self.batch, generator=self.generator).to(self.device)
+
+
+def _is_range(value: object) -> bool:
+    return isinstance(value, Sequence) and len(value) == 2 and value[0] <= value[1]
 
 
 def _amplitude(decibels: Tensor) -> Tensor:

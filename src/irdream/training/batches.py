@@ -35,7 +35,8 @@ class WindowBatches:
         batch_size: windows in a batch.
 
     Raises:
-        InputError: when there is nothing to use, or an excerpt is shorter than a window.
+        InputError: when there is nothing to use, an excerpt is shorter than a window, or a
+            batch has no place for one.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class WindowBatches:
         window_frames: int,
         batch_size: int,
     ) -> None:
+        if batch_size < 1:
+            raise InputError(f"train.batch_size={batch_size} is too small; expected 1 or more")
         if not len(excerpts):
             raise InputError("no excerpts to train on; expected at least one in each part")
         self.log_mels, self.labels = log_mels, labels

@@ -12,6 +12,7 @@ computed for Han, Kim and Lee (2016).
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,9 @@ from irdream.training.batches import WindowBatches
 
 Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 Metrics = dict[str, float]
+_NOT_OURS = (  # what torch raises on a file that is damaged, or of another training
+    EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError,
+)  # fmt: skip
 
 
 class Schedule(Protocol):
@@ -64,6 +68,10 @@ class Fit:
         seed: of shuffling, augmentation and dropout.
         folder: where `best/`, `last/` and `state.pt` are kept.
         mixed_precision: bfloat16 where the device is a CUDA one.
+
+    Raises:
+        InputError: here when `epochs` or `patience` is below one; in `run` when a loss is no
+            number, or `state.pt` is of another training.
     """
 
     recognizer: Recognizer
@@ -79,6 +87,11 @@ class Fit:
     folder: Path
     mixed_precision: bool = True
 
+    def __post_init__(self) -> None:
+        for name, value in (("epochs", self.epochs), ("patience", self.patience)):
+            if value < 1:
+                raise InputError(f"train.{name}={value} is too small; expected 1 or more")
+
     def run(
         self, on_epoch: Callable[[int, Metrics], None] = lambda epoch, metrics: None
     ) -> Progress:
@@ -90,6 +103,7 @@ class Fit:
                 break
             epoch = progress.epoch + 1
             metrics = {**self._train(epoch), **self._validate()}
+            _check(metrics, epoch)
             progress.epoch = epoch
             progress.history.append(metrics)
             if metrics["val/loss"] < progress.best_loss:
@@ -117,11 +131,6 @@ class Fit:
             loss.backward()
             self.optimizer.step()
             total += loss.detach() * len(windows)
-        if not math.isfinite(total.item()):
-            raise InputError(
-                f"the training loss is {total.item()} in epoch {epoch}; "
-                "expected a finite number: lower optimizer.lr"
-            )
         if self.schedule is not None:
             self.schedule.step()
         return {"train/loss": total.item() / len(self.training), "train/learning_rate": rate}
@@ -185,22 +194,33 @@ class Fit:
             return Progress()
         try:
             state = torch.load(path, weights_only=True, map_location=self.recognizer.device)
+            if state["seed"] != self.seed:  # another split, so validation would be of no worth
+                raise ValueError(f"its seed is {state['seed']}, not {self.seed}")
             self.recognizer.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             if self.schedule is not None and state["schedule"] is not None:
                 self.schedule.load_state_dict(state["schedule"])
             return Progress(**state["progress"])
-        except (RuntimeError, KeyError, ValueError, EOFError, TypeError) as error:
+        except _NOT_OURS as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(
                 f"cannot resume from {str(path)!r}: {reason}; "
-                "expected the state of a training with the same model and optimizer"
+                "expected the state of a training with the same model, optimizer and seed"
             ) from error
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
     """Return the seed of one epoch; different epochs of different seeds do not meet."""
     return (seed * 1_000_003 + epoch) * 2 % 2**63
+
+
+def _check(metrics: Metrics, epoch: int) -> None:
+    for name in ("train/loss", "val/loss"):
+        if not math.isfinite(metrics[name]):
+            raise InputError(
+                f"{name} is {metrics[name]} in epoch {epoch}; "
+                "expected a finite number: lower optimizer.lr"
+            )
 
 
 def _shares(labels: Tensor) -> Tensor:

@@ -1,0 +1,75 @@
+"""From the words a user types to items."""
+
+from __future__ import annotations
+
+import pytest
+
+from irdream.dreaming.targets import Item, item_seed, parse_targets, plan
+from irdream.errors import InputError
+from irdream.instruments import CODES
+
+NAMES, LABELS = ["a", "b", "c"], [("cel",), ("flu", "pia"), ("voi",)]
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("flute", ["flu"]),
+        ("flu", ["flu"]),
+        ("Electric Guitar", ["gel"]),
+        ("flute, sax", ["flu", "sax"]),
+        (["flute", "flu", "vio"], ["flu", "vio"]),
+        ("all", ["all"]),
+        (["incorrect"], ["incorrect"]),
+    ],
+)
+def test_targets_are_codes_names_lists_or_special(target, expected) -> None:
+    assert parse_targets(target) == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("flut", r"unknown instrument 'flut'; expected one of cel \(cello\), .*mean 'flu"),
+        ("corect", r"unknown instrument 'corect'; .*did you mean 'correct' or 'incorrect'\?"),
+        ("", "target is empty; expected an instrument, all, correct or incorrect"),
+        ([], "target is empty"),
+    ],
+)
+def test_what_is_no_target_is_refused(target, message) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_targets(target)
+
+
+def test_every_excerpt_goes_toward_every_target() -> None:
+    items = plan(["flu", "sax"], NAMES, LABELS, seed=0)
+    assert items == [Item(i, code) for i in range(3) for code in ("flu", "sax")]
+    assert len(plan(["all"], NAMES, LABELS, seed=0)) == 33
+
+
+def test_correct_is_the_first_label() -> None:
+    assert [item.target for item in plan(["correct"], NAMES, LABELS, seed=0)] == [
+        "cel", "flu", "voi",
+    ]  # fmt: skip
+
+
+def test_incorrect_is_none_of_the_labels_and_depends_on_the_name_alone() -> None:
+    names = [f"excerpt {i}" for i in range(300)]
+    labels = [("flu", "pia")] * 300
+    items = plan(["incorrect"], names, labels, seed=1)
+
+    assert {item.target for item in items} == set(CODES) - {"flu", "pia"}
+    alone = plan(["incorrect"], names[7:8], labels[7:8], seed=1)
+    assert alone[0].target == items[7].target
+    assert items != plan(["incorrect"], names, labels, seed=2)
+
+
+def test_correct_needs_a_label() -> None:
+    with pytest.raises(InputError, match=r"target=correct needs a label and 'x' has none"):
+        plan(["correct"], ["x"], [()], seed=0)
+
+
+def test_an_items_seed_follows_from_what_it_is() -> None:
+    seeds = {item_seed(s, n, t) for s in (0, 1) for n in "ab" for t in ("flu", "sax")}
+    assert len(seeds) == 8
+    assert all(0 <= seed < 2**63 for seed in seeds)
