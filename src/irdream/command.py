@@ -37,7 +37,7 @@ TRUSTED = ("irdream.", "torch.optim.", "torch.nn.", "functools.partial")
 class DreamSettings:
     """How to dream; see `irdream.dreaming.ascent.Ascent`."""
 
-    step_size: float = 0.5  # in dB RMS, or in % of the waveform's RMS
+    step_size: float = 0.25  # in dB RMS, or in % of the waveform's RMS
     steps: int = 100  # at most, in each octave
     octaves: int = 1
     octave_ratio: list[float] = field(default_factory=lambda: [1.4, 1.4])  # mel bands, frames
@@ -228,13 +228,11 @@ def known_keys(folder: Path) -> list[str]:
 
 def _unknown_key(key: str, known: Iterable[str]) -> str:
     known = list(known)
-    near = nearest(key, known)
-    if not near:  # the right word in another place, such as step_size for dream.step_size
-        last = key.rpartition(".")[2]
-        near = nearest(last, [k.rpartition(".")[2] for k in known])
-        places = [k for k in known if near and k.rpartition(".")[2] in re.findall(r"'(\w+)'", near)]
-        near = f"; did you mean {' or '.join(map(repr, places[:3]))}?" if places else ""
-    if near:
+    last = key.rpartition(".")[2]
+    elsewhere = [k for k in known if k.rpartition(".")[2] == last]
+    if elsewhere:  # the right word in another place, such as steps for dream.steps
+        return f"unknown key {key!r}; did you mean {' or '.join(map(repr, elsewhere[:3]))}?"
+    if near := nearest(key, known):
         return f"unknown key {key!r}{near}"
     section = key.rpartition(".")[0]
     there = [k for k in known if k.rpartition(".")[0] == section]

@@ -84,7 +84,7 @@ class Piece:
 
     def chord(self, time: float) -> tuple[int, ...]:
         """Return the pitch classes of the chord that sounds at `time`: a triad."""
-        bar = int(time / (4 * self.beat_seconds))
+        bar = int(time / (4 * self.beat_seconds) + 1e-6)  # a bar's start may round down
         root = self.chords[bar % len(self.chords)]
         return tuple(self.degree(root + third) % 12 for third in (0, 2, 4))
 

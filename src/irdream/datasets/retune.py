@@ -1,13 +1,19 @@
-"""A copy of a SoundFont in which every sample carries its own root key.
+"""A copy of a SoundFont that symusic plays in tune and without clicks.
 
 A SoundFont zone may override the root key of the sample it plays (generator 58,
 overridingRootKey) and tune it by semitones (51, coarseTune; SoundFont 2.04, section 8.1.2).
-symusic 0.5.8 ignores both and plays the sample at the root of its header, which many fonts
-leave at 60: the violin of TimGM6mb then sounds up to 14 semitones sharp, and most of FluidR3
-is out of tune. So the copy moves both into the header; a sample that is played at several
-roots gets one header for each. The audio is copied unchanged, fine tuning is obeyed as it
-is. Rejected: shifting the notes that are written, since a shifted note falls into another
-key zone with another error.
+symusic 0.5.8 ignores the first, holds all tuning to 120 cents, and plays the sample at the root
+of its header, which many fonts leave at 60: the violin of TimGM6mb then sounds up to 14
+semitones sharp, and most of FluidR3 is out of tune. So the copy moves both into the header; a
+sample that is played at several roots gets one header for each. The audio is copied unchanged,
+fine tuning is obeyed as it is, coarse tuning of a whole preset is left to symusic. Rejected:
+shifting the notes that are written, since a shifted note falls into another key zone with
+another error.
+
+symusic also rounds the end of a sample and the end of its loop apart, and where they fall
+together it reads a value or two behind its buffer, whatever stands there: mostly a click, now
+and then 1e30. So the copy lets samples go on for 40 of the 46 guard points that must follow
+each of them (section 6.1).
 
 Cost: reads and writes the file once (6 MB: 30 ms; 148 MB: half a second).
 """
@@ -22,7 +28,10 @@ import numpy as np
 from irdream.errors import InputError
 from irdream.files import replacing
 
+VERSION = 2  # raised when a font gets another copy
 _COARSE_TUNE, _SAMPLE_ID, _OVERRIDING_ROOT_KEY = 51, 53, 58
+_NO_ROOT, _COMPRESSED = 0xFFFF, 0x10
+_GUARD_SAMPLES = 40
 _RECORDS = {
     b"inst": np.dtype([("name", "S20"), ("bag", "<u2")]),
     b"ibag": np.dtype([("generator", "<u2"), ("modulator", "<u2")]),
@@ -53,7 +62,8 @@ def retuned(font: Path, *, cache_dir: Path) -> Path:
     if not font.is_file():
         raise InputError(f"no SoundFont at {str(font)!r}; expected a .sf2 or .sf3 file")
     stat = font.stat()
-    copy = cache_dir / f"{font.stem}-{stat.st_size:x}-{stat.st_mtime_ns:x}{font.suffix}"
+    change = f"{stat.st_size:x}-{stat.st_mtime_ns:x}"
+    copy = cache_dir / f"{font.stem}-{change}-v{VERSION}{font.suffix}"
     if not copy.is_file():
         cache_dir.mkdir(parents=True, exist_ok=True)
         content = retune(font.read_bytes(), name=str(font))
@@ -63,7 +73,7 @@ def retuned(font: Path, *, cache_dir: Path) -> Path:
 
 
 def retune(content: bytes, *, name: str = "the font") -> bytes:
-    """Return a SoundFont's bytes with each overriding root key moved into a sample header.
+    """Return a SoundFont's bytes with what symusic needs in its sample headers.
 
     Raises:
         InputError: when `content` is not a SoundFont 2 file.
@@ -73,8 +83,9 @@ def retune(content: bytes, *, name: str = "the font") -> bytes:
             raise ValueError("no sfbk form")
         lists = _chunks(content[12:])
         kinds = [body[:4] if c == b"LIST" else b"" for c, body in lists]
-        place = kinds.index(b"pdta")
-        lists[place] = _retune_list(lists[place][1])
+        data, place = kinds.index(b"sdta"), kinds.index(b"pdta")
+        samples = len(dict(_chunks(lists[data][1][4:]))[b"smpl"]) // 2
+        lists[place] = _retune_list(lists[place][1], samples=samples)
     except (ValueError, IndexError, KeyError, struct.error) as error:
         raise InputError(
             f"{name} is not a readable SoundFont ({error}); expected a .sf2 or .sf3 file"
@@ -82,10 +93,11 @@ def retune(content: bytes, *, name: str = "the font") -> bytes:
     return _chunk(b"RIFF", b"sfbk" + b"".join(_chunk(c, body) for c, body in lists))
 
 
-def _retune_list(body: bytes) -> Chunk:
-    """Return the list pdta with the roots moved."""
+def _retune_list(body: bytes, *, samples: int) -> Chunk:
+    """Return the list pdta with the roots moved and the samples longer, within `samples`."""
     parts = dict(_chunks(body[4:]))
     inst, ibag, igen, shdr = (np.frombuffer(parts[c], d).copy() for c, d in _RECORDS.items())
+    _extend(shdr[:-1], samples)
     headers = list(shdr[:-1])
     copies: dict[tuple[int, int], int] = {}  # (sample, root) -> header
     for first, last in zip(inst["bag"][:-1], inst["bag"][1:], strict=True):
@@ -100,14 +112,24 @@ def _retune_list(body: bytes) -> Chunk:
             place = span.start + operators.index(_SAMPLE_ID)
             root = _root({**defaults, **generators}, headers)
             igen["amount"][place] = _header(headers, copies, generators[_SAMPLE_ID], root)
+    igen["amount"][igen["operator"] == _COARSE_TUNE] = 0
+    igen["amount"][igen["operator"] == _OVERRIDING_ROOT_KEY] = _NO_ROOT
     parts[b"igen"] = igen.tobytes()
     parts[b"shdr"] = np.array([*headers, shdr[-1]], dtype=shdr.dtype).tobytes()
     return b"LIST", b"pdta" + b"".join(_chunk(c, part) for c, part in parts.items())
 
 
+def _extend(shdr: np.ndarray, samples: int) -> None:
+    """Let samples that are not compressed reach beyond the end of their loops."""
+    end, loop_end = shdr["span"][:, 1], shdr["span"][:, 3]
+    beyond = np.minimum(loop_end + np.uint32(_GUARD_SAMPLES), np.uint32(samples))
+    plain = shdr["kind"] & _COMPRESSED == 0
+    shdr["span"][:, 1] = np.where(plain, np.maximum(end, beyond), end)
+
+
 def _root(generators: dict[int, int], headers: list) -> int:
     """Return the key at which a zone's sample sounds as it was recorded."""
-    override = generators.get(_OVERRIDING_ROOT_KEY, 0xFFFF)
+    override = generators.get(_OVERRIDING_ROOT_KEY, _NO_ROOT)
     root = override if override <= 127 else int(headers[generators[_SAMPLE_ID]]["root"])
     coarse = generators.get(_COARSE_TUNE, 0)
     coarse -= 0x10000 if coarse >= 0x8000 else 0

@@ -39,7 +39,7 @@ from irdream.instruments import CODES
 from irdream.progress import track
 
 ATTEMPTS = 20  # at a piece that the synthesizer can play
-VERSION = 1  # raised when the same seed gives other sound
+VERSION = 2  # raised when the same seed gives other sound
 SAMPLE_RATE_HZ = 22_050
 EXCERPT_SECONDS = 3.0
 LEAD_IN_SECONDS = 0.5

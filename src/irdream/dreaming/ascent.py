@@ -69,7 +69,7 @@ class Ascent:
     parametrization: Parametrization
     objective: Objective
     optimizer: Direction
-    step_size: float = 0.5
+    step_size: float = 0.25
     steps: int = 100
     octaves: int = 1
     octave_ratio: Sequence[float] = (1.4, 1.4)

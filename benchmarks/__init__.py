@@ -1,0 +1,1 @@
+"""Speed measurements, one command each."""

@@ -1,0 +1,267 @@
+"""How much of the machine the training loop uses:  python -m benchmarks.train
+
+Windows per second of `irdream.training.loop.Fit` as `task=train` runs it (windows cut from
+packed log-mels on disk, shuffled, augmented, validated on one excerpt, checkpoints written)
+beside a bare PyTorch loop over a tensor of windows in memory, which has none of that. Both
+train the same model with the same optimizer, loss, batch size, threads, memory format, memory
+settings (`runtime.keep_memory`) and precision. They take turns in one process, the first of
+a round alternating, so that other load on the machine hits both; the ratio is the median
+over rounds. Data are random, so that nothing has to be downloaded.
+
+It takes about 3 minutes on two cores and writes results/benchmark_train.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import Tensor
+
+import irdream
+from irdream import runtime
+from irdream.datasets.base import ExcerptFile, Excerpts
+from irdream.datasets.cache import LogMels, log_mels
+from irdream.files import replacing
+from irdream.recognizer import Recognizer, new_recognizer
+from irdream.training.batches import WindowBatches
+from irdream.training.loop import Fit
+
+ROOT = Path(__file__).resolve().parents[1]
+FRAMES = 129  # of an excerpt of 3 s: three windows
+Contender = Callable[[], float]  # trains an epoch, returns windows per second
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measure, print and write; return what was written."""
+    runtime.keep_memory()
+    options = _options(arguments)
+    threads = runtime.set_threads(options.threads)
+    runtime.set_seed(0)
+    device = runtime.choose_device(options.device)
+    with tempfile.TemporaryDirectory(prefix="irdream-") as folder:
+        contenders = _contenders(options, device, folder=Path(folder))
+        speeds = _take_turns(contenders, rounds=options.rounds)
+    report = {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": _machine(device, threads),
+        "settings": {
+            key: vars(options)[key] for key in ("rounds", "batches", "batch_size", "model")
+        },
+        "windows_per_second": {name: _summary(values) for name, values in speeds.items()},
+        "ratio": _summary([a / b for a, b in zip(speeds["irdream"], speeds["bare"], strict=True)]),
+    }
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(options.output) as file:
+        file.write((json.dumps(report, indent=2) + "\n").encode())
+    print(_text(report, options.output))
+    return report
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--rounds", type=_count, default=5, help="each contender trains so often")
+    parser.add_argument("--batches", type=_count, default=24, help="in a round")
+    parser.add_argument("--batch-size", type=_count, default=128, help="windows in a batch")
+    parser.add_argument("--model", default="han2016_bn", choices=_choices("model"))
+    parser.add_argument("--threads", type=_count, help="by default one for each core")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    parser.add_argument("--output", type=Path, default=ROOT / "results" / "benchmark_train.json")
+    return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is too small; expected 1 or more")
+    return int(text)
+
+
+def _contenders(
+    options: argparse.Namespace, device: torch.device, *, folder: Path
+) -> dict[str, Contender]:
+    ours, other = (_recognizer(options.model, device) for _ in range(2))
+    packed = _packed(max(options.batches * options.batch_size // 3, 1) + 1, ours)
+    labels = torch.eye(11)[torch.arange(len(packed)) % 11]
+    contenders = {
+        "irdream": _ours(ours, packed, labels, options.batch_size, folder),
+        "bare": _bare(other, packed, labels, options.batch_size),
+    }
+    few = min(len(packed) - 1, 4)  # to warm up on
+    _ours(ours, packed, labels, options.batch_size, folder / "warm", excerpts=few)()
+    _bare(other, packed, labels, options.batch_size, excerpts=few)()
+    return contenders
+
+
+def _ours(
+    recognizer: Recognizer,
+    packed: LogMels,
+    labels: Tensor,
+    batch_size: int,
+    folder: Path,
+    *,
+    excerpts: int | None = None,
+) -> Contender:
+    """Return irdream's own loop; each call trains one epoch more."""
+    last = len(packed) - 1  # to validate on
+    training, validation = (
+        WindowBatches(
+            log_mels=packed, excerpts=part, labels=labels,
+            window_frames=recognizer.window_frames, batch_size=batch_size,
+        )
+        for part in (range(min(excerpts or last, last)), [last])
+    )  # fmt: skip
+    fit = Fit(
+        recognizer=recognizer, optimizer=_optimizer(recognizer), schedule=None,
+        training=training, validation=validation, augment=_configured("augmentation/spectrogram"),
+        random_start=True, epochs=1, patience=10**9, seed=0, folder=folder,
+    )  # fmt: skip
+
+    def epoch() -> float:
+        began = time.perf_counter()
+        fit.epochs = fit.run().epoch + 1
+        return len(training) / (time.perf_counter() - began)
+
+    return epoch
+
+
+def _bare(
+    recognizer: Recognizer,
+    packed: LogMels,
+    labels: Tensor,
+    batch_size: int,
+    *,
+    excerpts: int | None = None,
+) -> Contender:
+    """Return a loop over tensors in memory that does nothing else than train."""
+    device, model = recognizer.device, recognizer.model
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = _optimizer(recognizer)
+    chosen = torch.arange(excerpts or len(packed) - 1).repeat_interleave(3)
+    starts = torch.arange(len(chosen)) % 3 * recognizer.window_frames
+    windows = packed.windows(chosen, starts, recognizer.window_frames).to(device)
+    shares = labels[chosen].to(device)
+
+    def epoch() -> float:
+        began = time.perf_counter()
+        model.train()
+        for x, y in zip(windows.split(batch_size), shares.split(batch_size), strict=True):
+            optimizer.zero_grad(set_to_none=True)
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                logits = model(x)
+            loss = -(y * recognizer.log_probabilities(logits.float())).sum(dim=1).mean()
+            loss.backward()
+            optimizer.step()
+        loss.item()  # waits for the device
+        return len(windows) / (time.perf_counter() - began)
+
+    return epoch
+
+
+def _take_turns(contenders: dict[str, Contender], *, rounds: int) -> dict[str, list[float]]:
+    speeds: dict[str, list[float]] = {name: [] for name in contenders}
+    for i in range(rounds):
+        for name in sorted(contenders, reverse=i % 2 == 0):  # irdream first, then bare first
+            speeds[name].append(contenders[name]())
+        heard = ", ".join(f"{name} {values[-1]:.1f}" for name, values in speeds.items())
+        print(f"round {i + 1} of {rounds}: {heard} windows/s", flush=True)
+    return speeds
+
+
+def _packed(excerpts: int, recognizer: Recognizer) -> LogMels:
+    """Return random log-mels, packed in a file as those of a data set are."""
+    generator = torch.Generator().manual_seed(0)
+    files = [
+        ExcerptFile(path=Path(str(i)), name=str(i), labels=(), recording=str(i))
+        for i in range(excerpts)
+    ]
+    return log_mels(
+        Excerpts(files, lambda path: torch.zeros(1)),
+        lambda batch: torch.randn(len(batch), 128, FRAMES, generator=generator) * 2 - 6,
+        settings=recognizer.settings(),
+        cache_dir=None,
+    )
+
+
+def _recognizer(model: str, device: torch.device) -> Recognizer:
+    runtime.set_seed(0)
+    parts = {
+        part: OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / part / f"{choice}.yaml"))
+        for part, choice in (("frontend", "han_logmel"), ("model", model))
+    }
+    return new_recognizer(**parts, device=device)  # type: ignore[arg-type]
+
+
+def _optimizer(recognizer: Recognizer) -> torch.optim.Optimizer:
+    return _configured("optimizer/adamw")(recognizer.model.parameters())
+
+
+def _configured(choice: str) -> Any:
+    return instantiate(OmegaConf.load(ROOT / "conf" / f"{choice}.yaml"), _convert_="all")
+
+
+def _choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+
+
+def _machine(device: torch.device, threads: int) -> dict[str, Any]:
+    """Say where it was measured, with what, and how busy the machine was before."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "threads": threads,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "irdream": irdream.__version__,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _summary(values: list[float]) -> dict[str, Any]:
+    """Return the median and the spread, four digits each, and the rounds they come from."""
+    rounds = [float(f"{value:.4g}") for value in values]
+    return {
+        "median": float(f"{statistics.median(values):.4g}"),
+        "least": min(rounds),
+        "most": max(rounds),
+        "rounds": rounds,
+    }
+
+
+def _text(report: dict[str, Any], path: Path) -> str:
+    rows = {f"{name}, windows/s": row for name, row in report["windows_per_second"].items()}
+    rows["irdream / bare"] = report["ratio"]
+    lines = [
+        f"{name:20} {row['median']:8.4g}  ({row['least']:.4g} to {row['most']:.4g})"
+        for name, row in rows.items()
+    ]
+    return "\n".join([*lines, f"written: {path}"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from irdream import recognizer as module
+from irdream.errors import InputError
+from irdream.recognizer import save_recognizer
+from irdream.tasks import checkpoint
+from irdream.tracking import MlflowTracker, register_checkpoint
+
+MODEL = {"_target_": "my_package.MyNet"}
+TRUST = ["my_package"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_frontend: dict[str, Any], my_package: ModuleType) -> Path:
+    """A checkpoint that knows its own name."""
+    made = checkpoint.new(frontend=tiny_frontend, model=MODEL, device="cpu", trust=TRUST)
+    made.card = {"data": {"name": "rendered"}}
+    save_recognizer(made, tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+def test_a_new_one_is_where_it_was_asked_for(
+    tiny_frontend: dict[str, Any], my_package: ModuleType
+) -> None:
+    made = checkpoint.new(frontend=tiny_frontend, model=MODEL, device="cpu", trust=TRUST)
+    assert made.device == torch.device("cpu")
+    assert made.spec == {"frontend": tiny_frontend, "model": MODEL}
+
+
+def test_a_folder(folder: Path) -> None:
+    loaded = checkpoint.load(path=str(folder), device="cpu", trust=TRUST)
+    assert loaded.card == {"data": {"name": "rendered"}}
+    assert not loaded.training
+
+
+def test_the_shipped_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SHIPPED", folder)
+    loaded = checkpoint.load(path="shipped", device="cpu", trust=TRUST)
+    assert loaded.card == {"data": {"name": "rendered"}}
+
+
+def test_addresses_in_a_store(folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "mlruns"
+    with MlflowTracker(root=store) as tracker:
+        tracker.log_file(folder)
+    by_name = register_checkpoint(root=store, run_id=tracker.run_id, name="net")
+    assert by_name == "models:/net@champion"
+    for path in (f"runs:/{tracker.run_id}/checkpoint", by_name, "models:/net/1"):
+        loaded = checkpoint.load(path=path, device="cpu", trust=TRUST, store=str(store))
+        assert loaded.card == {"data": {"name": "rendered"}}
+    with pytest.raises(InputError, match=r"'my_package.MyNet' is not trusted"):
+        checkpoint.load(path=by_name, device="cpu", store=store)
+    with pytest.raises(InputError, match=r"no checkpoint folder at models:/other@champion"):
+        checkpoint.load(path="models:/other@champion", device="cpu", store=store)
+
+
+def test_no_store(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"there is no tracking store in .*nothing to find runs:/"):
+        checkpoint.load(path="runs:/abc/checkpoint", store=tmp_path / "nothing")
+
+
+def test_no_such_device(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"device='gpu' cannot be used"):
+        checkpoint.load(path=str(folder), device="gpu", trust=TRUST)

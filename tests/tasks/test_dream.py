@@ -1,0 +1,201 @@
+"""The dream task as a function: files, measures, order, and what is skipped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from irdream.audio import load_audio
+from irdream.datasets.base import Excerpt
+from irdream.dreaming.ascent import Ascent
+from irdream.dreaming.objectives import Heard, LogProbability
+from irdream.dreaming.optimizers import NormalizedAscent
+from irdream.dreaming.parametrizations import LogMel, Waveform
+from irdream.errors import InputError
+from irdream.recognizer import Recognizer
+from irdream.tasks import dream as task
+from irdream.tasks.dream import dream, summary
+from irdream.tracking import NullTracker
+
+RATE = 8000
+
+
+class Start:
+    """Excerpts of two lengths, one of them silent."""
+
+    has_original = True
+
+    def __init__(self, *, bad: tuple[str, ...] = ()) -> None:
+        self.bad = list(bad)
+
+    def excerpts(self, *, sample_rate_hz: int, min_seconds: float):
+        time = torch.arange(2 * sample_rate_hz) / sample_rate_hz
+        low = 0.5 * torch.sin(2 * torch.pi * 300 * time)
+        return [
+            Excerpt(waveform=low, labels=("cel",), name="a/low: 1"),
+            Excerpt(waveform=low[: RATE + 333], labels=("flu", "pia"), name="short"),
+            Excerpt(waveform=torch.zeros(2 * RATE), labels=("voi",), name="silence"),
+        ], self.bad
+
+
+class Tracker(NullTracker):
+    """Remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, list[float]] = {}
+        self.files: list[str] = []
+
+    def log_metrics(self, metrics, step: int = 0) -> None:
+        for name, value in metrics.items():
+            self.metrics.setdefault(name, []).append(value)
+
+    def log_file(self, path, folder: str = "") -> None:
+        assert path.exists()
+        self.files.append(path.name)
+
+
+@pytest.fixture
+def recognizer(my_package) -> Recognizer:
+    from irdream.frontends import HanLogMel
+
+    torch.manual_seed(0)
+    frontend = HanLogMel(sample_rate_hz=RATE, n_fft=256, hop_samples=200, n_mels=12)
+    return Recognizer(frontend=frontend, model=my_package.MyNet()).eval()
+
+
+def ascent(**changes) -> Ascent:
+    settings = {
+        "parametrization": LogMel(),
+        "objective": LogProbability(),
+        "optimizer": NormalizedAscent(),
+        "steps": 4,
+        "step_size": 1.0,
+    }
+    return Ascent(**{**settings, **changes})
+
+
+def run(recognizer: Recognizer, tmp_path, **changes) -> tuple[dict, pd.DataFrame, Tracker]:
+    tracker = Tracker()
+    settings = {"start": Start(), "target": "all", "ascent": ascent(), "figures": 2}
+    metrics = dream(
+        recognizer=recognizer, tracker=tracker, output_dir=tmp_path, **{**settings, **changes}
+    )
+    return metrics, pd.read_csv(tmp_path / "dreams.csv"), tracker
+
+
+def test_every_excerpt_meets_every_target_in_order(recognizer, tmp_path) -> None:
+    metrics, table, _ = run(recognizer, tmp_path)
+
+    assert metrics["dream/count"] == 33
+    assert table["name"].tolist() == ["a/low: 1"] * 11 + ["short"] * 11 + ["silence"] * 11
+    assert table["target"].tolist() == list(recognizer.instruments) * 3
+    assert len(list((tmp_path / "spectrograms").glob("*.png"))) == 2
+    assert len(list((tmp_path / "sounds").glob("*.wav"))) == 99
+
+
+def test_targets_follow_the_labels(recognizer, tmp_path) -> None:
+    _, table, _ = run(recognizer, tmp_path, target="correct")
+    assert table["target"].tolist() == ["cel", "flu", "voi"]
+    _, table, _ = run(recognizer, tmp_path, target="incorrect", seed=3)
+    wrong = zip(table["target"], table["labels"], strict=True)
+    assert not any(target in labels for target, labels in wrong)
+
+
+@pytest.mark.parametrize("parametrization", [LogMel(), Waveform()], ids=["log_mel", "waveform"])
+def test_the_table_tells_what_is_in_the_files(recognizer, tmp_path, parametrization) -> None:
+    loop = ascent(parametrization=parametrization, step_size=3.0)
+    _, table, _ = run(recognizer, tmp_path, target="sax", ascent=loop)
+
+    row = table.iloc[0]
+    original, dreamed = (
+        load_audio(tmp_path / "sounds" / f"{row.file}-{kind}.wav", sample_rate_hz=RATE)
+        for kind in ("original", "dream")
+    )
+    with torch.no_grad():
+        heard = Heard.of(recognizer, recognizer.log_mel(dreamed[None]))
+    target = recognizer.instruments.index("sax")
+    assert row.target_probability_wav == pytest.approx(
+        float(heard.probabilities()[0, target]), abs=1e-5
+    )
+    assert row.target_probability > row.target_probability_before
+    assert row.rmse_db > 0.1
+    assert row.max_abs_db > row.rmse_db
+    assert len(original) == len(dreamed) == 2 * RATE
+
+
+def test_a_dreamed_waveform_is_heard_from_its_wav_as_it_was_dreamed(recognizer, tmp_path) -> None:
+    loop = ascent(parametrization=Waveform(peak=1.0), step_size=1.0)
+    _, table, _ = run(recognizer, tmp_path, target="sax", ascent=loop)
+
+    tones = table.iloc[:2]  # silence cannot be scaled back from 16 bits
+    np.testing.assert_allclose(tones.target_probability_wav, tones.target_probability, atol=0.02)
+
+
+def test_curves_start_at_the_original_and_reach_the_dream(recognizer, tmp_path) -> None:
+    _, table, tracker = run(recognizer, tmp_path, target="tru")
+
+    curves = pd.read_csv(tmp_path / "curves.csv")
+    for row in table.itertuples():
+        curve = curves[curves.file == row.file].target_probability.to_numpy()
+        assert curve[0] == pytest.approx(row.target_probability_before, abs=1e-5)
+        assert curve.max() == pytest.approx(row.target_probability, abs=1e-5)
+    assert len(tracker.metrics["dream/curve/target_probability"]) == 5
+    assert len(tracker.metrics["dream/curve/objective"]) == 5
+
+
+def test_the_tracker_gets_measures_and_files(recognizer, tmp_path) -> None:
+    metrics, _, tracker = run(recognizer, tmp_path, target="flu")
+
+    assert {"dreams.csv", "curves.csv", "curves.png", "spectrograms", "sounds"} <= set(
+        tracker.files
+    )
+    stable = [
+        "success", "target_probability", "target_probability_wav", "rmse_db", "snr_db", "steps",
+    ]  # fmt: skip
+    for name in stable:
+        assert tracker.metrics[f"dream/{name}"] == [metrics[f"dream/{name}"]]
+
+
+def test_the_same_seed_gives_the_same_table(recognizer, tmp_path) -> None:
+    loop = ascent(jitter_frames=3)
+    first, second = (
+        run(recognizer, tmp_path, target="flu", ascent=loop, seed=5)[1] for _ in range(2)
+    )
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_noise_is_made_sound_from_its_spectrogram_alone(recognizer, tmp_path, monkeypatch) -> None:
+    used = []
+    monkeypatch.setattr(task, "GriffinLim", lambda: used.append("lim") or task.StftGain())
+    noise = Start()
+    noise.has_original = False
+    run(recognizer, tmp_path, target="flu", start=noise)
+    assert used == ["lim"]
+
+
+def test_what_cannot_be_read_is_listed(recognizer, tmp_path, caplog) -> None:
+    run(recognizer, tmp_path, target="flu", start=Start(bad=("'x.wav' is empty",)))
+    assert "skipped 1 unreadable files" in caplog.text
+    assert "'x.wav' is empty" in caplog.text
+
+
+def test_nothing_to_dream_on_is_an_error(recognizer, tmp_path) -> None:
+    class Nothing(Start):
+        def excerpts(self, **_):
+            return [], ["'x.wav' is empty (0 frames); replace it"]
+
+    with pytest.raises(InputError, match=r"nothing to dream on: 'x.wav' is empty \(0 frames\)"):
+        run(recognizer, tmp_path, start=Nothing())
+
+
+def test_the_summary_leaves_out_what_is_not_finite() -> None:
+    table = pd.DataFrame({name: [1.0, 3.0, 5.0] for name in task.MEASURES})
+    table["snr_db"] = [np.inf, 10.0, np.nan]
+    table["success"] = [True, False, True]
+    metrics = summary(table)
+
+    assert metrics["dream/success"] == pytest.approx(2 / 3)
+    assert (metrics["dream/steps"], metrics["dream/steps_median"]) == (3.0, 3.0)
+    assert metrics["dream/snr_db"] == 10.0

@@ -1,0 +1,275 @@
+"""Training from sound files to a checkpoint, with a network that is not ours."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from irdream.datasets.base import Excerpt, ExcerptFile, Excerpts, PartName
+from irdream.datasets.folder import Folder
+from irdream.errors import InputError
+from irdream.instruments import CODES
+from irdream.recognizer import load_recognizer, new_recognizer
+from irdream.stopwatch import Stopwatch
+from irdream.tasks.train import train
+from irdream.tracking import NullTracker
+from irdream.training.augmentation import SpectrogramAugmentation
+from irdream.training.loop import Fit
+
+RATE_HZ = 1000
+PITCHES_HZ = {"cel": 60.0, "flu": 150.0, "voi": 330.0}
+
+
+class Notebook(NullTracker):
+    def __init__(self) -> None:
+        self.metrics: list[tuple[int, dict[str, float]]] = []
+        self.files: list[tuple[str, str]] = []
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        self.metrics.append((step, dict(metrics)))
+
+    def log_file(self, path: Path, folder: str = "") -> None:
+        assert path.exists()
+        self.files.append((path.name, folder))
+
+
+class Labelled:
+    """Files that cannot be read, with these labels."""
+
+    name = "labelled"
+
+    def __init__(self, *labels: str) -> None:
+        self.labels = labels
+
+    def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
+        files = [
+            ExcerptFile(path=Path(f"{i}.wav"), name=str(i), labels=(label,), recording=str(i))
+            for i, label in enumerate(self.labels)
+        ]
+        return Excerpts(files, self.load)
+
+    def load(self, path: Path) -> torch.Tensor:
+        raise InputError(f"'{path}' is cut off; copy it again")
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six notes of 1.6 s for each of three instruments, in noise."""
+    root = tmp_path_factory.mktemp("sounds")
+    rng = np.random.default_rng(0)
+    time = np.arange(round(1.6 * RATE_HZ)) / RATE_HZ
+    for code, pitch_hz in PITCHES_HZ.items():
+        (root / code).mkdir()
+        for take in range(6):
+            note = np.sin(2 * np.pi * pitch_hz * rng.uniform(0.97, 1.03) * time)
+            sound = 0.5 * note + 0.05 * rng.standard_normal(len(time))
+            soundfile.write(root / code / f"{code}{take}.wav", sound, RATE_HZ)
+    return root
+
+
+@pytest.fixture
+def run(
+    sounds: Path, tiny_frontend: dict[str, Any], my_package: ModuleType, tmp_path: Path
+) -> Callable[..., dict[str, float]]:
+    def run(output: str = "run", *, lr: float = 0.02, **settings: Any) -> dict[str, float]:
+        torch.manual_seed(settings.get("seed", 0))
+        defaults: dict[str, Any] = {
+            "recognizer": new_recognizer(
+                frontend=tiny_frontend,
+                model={"_target_": "my_package.MyNet"},
+                trust=["my_package"],
+            ),
+            "dataset": Folder(root=sounds, name="notes"),
+            "optimizer": partial(torch.optim.Adam, lr=lr),
+            "scheduler": None,
+            "augmentation": SpectrogramAugmentation(),
+            "tracker": NullTracker(),
+            "epochs": 6,
+            "batch_size": 4,
+            "validation_share": 0.34,
+            "trust": ["my_package"],
+        }
+        return train(output_dir=tmp_path / output, **{**defaults, **settings})
+
+    return run
+
+
+def test_from_sounds_to_a_checkpoint(
+    run: Callable[..., dict[str, float]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracker, stopwatch = Notebook(), Stopwatch()
+    metrics = run(tracker=tracker, stopwatch=stopwatch)
+    assert set(metrics) == {
+        "train/loss", "train/learning_rate", "train/epochs", "val/loss", "val/top1",
+    }  # fmt: skip
+    assert metrics["val/top1"] >= 0.8
+    assert metrics["train/epochs"] == 6
+
+    history = pd.read_csv(tmp_path / "run" / "history.csv").to_dict("list")
+    assert history["epoch"] == [1, 2, 3, 4, 5, 6]
+    assert min(history["val/loss"]) == pytest.approx(metrics["val/loss"], abs=1e-6)
+    assert [step for step, _ in tracker.metrics] == [1, 2, 3, 4, 5, 6]
+    logged = [values["train/loss"] for _, values in tracker.metrics]
+    assert history["train/loss"] == pytest.approx(logged, abs=1e-6)
+    assert tracker.files == [("checkpoint", ""), ("history.csv", "training")]
+
+    best = 1 + int(np.argmin(history["val/loss"]))
+    assert f"best epoch {best} of 6: validation loss" in capsys.readouterr().out
+    assert set(stopwatch.seconds) == {"reading audio", "training"}
+
+
+def test_the_checkpoint_is_whole(
+    run: Callable[..., dict[str, float]], tmp_path: Path, sounds: Path
+) -> None:
+    metrics = run()
+    loaded = load_recognizer(tmp_path / "run" / "checkpoint", trust=["my_package"])
+    assert set(loaded.thresholds) == {"s1", "s2"}
+    assert all(0 < threshold < 1 for threshold in loaded.thresholds.values())
+    card = loaded.card
+    assert card["data"] == {
+        "name": "notes", "training_excerpts": 12, "validation_excerpts": 6,
+    }  # fmt: skip
+    assert card["validation"]["top1"] == pytest.approx(metrics["val/top1"], abs=1e-4)
+    assert {"irdream", "torch", "seed", "device", "epochs", "best_epoch", "hours"} <= set(card)
+    excerpts = Folder(root=sounds).part("training", sample_rate_hz=RATE_HZ)
+    right = sum(heard(loaded, excerpt) in excerpt.labels for excerpt in excerpts)
+    assert right >= 15  # of 18
+
+
+def test_the_best_epoch_is_kept_and_reported(
+    run: Callable[..., dict[str, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([2.0, 1.0, 3.0])
+    monkeypatch.setattr(Fit, "_validate", lambda _: {"val/loss": next(losses), "val/top1": 0.5})
+    metrics = run(epochs=3)
+    assert (metrics["val/loss"], metrics["train/epochs"]) == (1.0, 3)
+    folder = tmp_path / "run"
+    card = load_recognizer(folder / "checkpoint", trust=["my_package"]).card
+    assert (card["best_epoch"], card["epochs"], card["validation"]["loss"]) == (2, 3, 1.0)
+    kept, best, last = (
+        (folder / name / "weights.safetensors").read_bytes()
+        for name in ("checkpoint", "training/best", "training/last")
+    )
+    assert kept == best
+    assert kept != last
+
+
+def heard(recognizer: Any, excerpt: Excerpt) -> str:
+    with torch.no_grad():
+        logits = recognizer.window_logits(recognizer.log_mel(excerpt.waveform[None]))
+    return CODES[int(recognizer.probabilities(logits).mean(1).argmax())]
+
+
+def test_a_killed_run_is_resumed_from_its_folder(
+    run: Callable[..., dict[str, float]], tmp_path: Path
+) -> None:
+    expected = run("whole", epochs=4)
+    run("first", epochs=2)
+    assert run("second", epochs=4, resume=tmp_path / "first") == expected
+    for name in ("history.csv", "checkpoint/weights.safetensors"):
+        whole, second = (tmp_path / folder / name for folder in ("whole", "second"))
+        assert whole.read_bytes() == second.read_bytes()
+    about = [
+        json.loads((tmp_path / folder / "checkpoint" / "recognizer.json").read_text())
+        for folder in ("whole", "second")
+    ]
+    assert about[0]["thresholds"] == about[1]["thresholds"]
+
+
+def test_nothing_to_resume(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
+    message = r"nothing to resume in train.resume='.*nowhere'; expected the folder of a run with"
+    with pytest.raises(InputError, match=message):
+        run(resume=str(tmp_path / "nowhere"), dataset=Labelled("cel"))  # before it reads any sound
+
+
+def test_bad_files_are_skipped_and_listed(
+    run: Callable[..., dict[str, float]], tmp_path: Path, sounds: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    (tmp_path / "sounds").mkdir()
+    for folder in sounds.iterdir():
+        (tmp_path / "sounds" / folder.name).symlink_to(folder)
+    bad = tmp_path / "sounds" / "pia"
+    bad.mkdir()
+    (bad / "no sound.wav").write_bytes(b"RIFF")
+    soundfile.write(bad / "short.wav", np.zeros(100), RATE_HZ)
+    dataset = Folder(root=tmp_path / "sounds", name="some")
+    with caplog.at_level(logging.WARNING):
+        run(dataset=dataset, epochs=1)
+    assert "skipped 2 unreadable excerpts" in caplog.text
+    assert "no sound.wav' is not readable as sound" in caplog.text
+    assert "short.wav' is too short" in caplog.text
+    card = load_recognizer(tmp_path / "run" / "checkpoint", trust=["my_package"]).card
+    assert card["data"]["training_excerpts"] + card["data"]["validation_excerpts"] == 18
+
+
+def test_a_second_run_decodes_nothing(
+    run: Callable[..., dict[str, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run("first", epochs=1, cache_dir=tmp_path / "cache")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the second run decodes a file")
+
+    monkeypatch.setattr(Excerpts, "__getitem__", refuse)
+    assert run("second", epochs=1, cache_dir=tmp_path / "cache") == first
+
+
+def test_unlabelled_files_are_left_out(
+    run: Callable[..., dict[str, float]], tmp_path: Path, sounds: Path
+) -> None:
+    table = tmp_path / "labels.csv"
+    rows = [f"{code}/{code}{take}.wav,{code}" for code in ("cel", "flu") for take in range(4)]
+    table.write_text("\n".join(["file,label", *rows]))
+    run(dataset=Folder(root=sounds, labels_csv=table), epochs=1)
+    card = load_recognizer(tmp_path / "run" / "checkpoint", trust=["my_package"]).card
+    assert card["data"]["training_excerpts"] + card["data"]["validation_excerpts"] == 8
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        pytest.param(
+            {"dataset": Labelled()},
+            "the training part of 'labelled' has no labelled excerpts; expected labels by",
+            id="no excerpts",
+        ),
+        pytest.param(
+            {"dataset": Labelled("cel", "oud", "bag")},
+            "labels of 'labelled' that the recognizer does not know: bag, oud; expected some of ce",
+            id="unknown labels",
+        ),
+        pytest.param(
+            {"dataset": Labelled("cel", "flu")},
+            "none of 2 training excerpts can be read; the first: '0.wav' is cut off; copy it again",
+            id="nothing readable",
+        ),
+        pytest.param(
+            {"lr": -1.0}, "cannot build the optimizer: Invalid learning rate: -1.0; change",
+            id="optimizer",
+        ),
+        pytest.param({"epochs": 0}, r"train.epochs=0 is too small", id="epochs"),
+        pytest.param({"batch_size": 0}, r"train.batch_size=0 is too small", id="batch size"),
+        pytest.param(
+            {"validation_share": 1.5}, r"validation_share=1.5 is out of range", id="share"
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained(
+    run: Callable[..., dict[str, float]], settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        run(**settings)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,74 @@
+"""Every yaml under conf/ composes, and what it names can be built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from irdream import command
+
+CONF = Path(__file__).parents[1] / "conf"
+CHOICES = sorted(
+    (path.parent.name, path.stem)
+    for path in CONF.glob("*/*.yaml")
+    if path.parent.name not in ("task", "experiment")
+)
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+TASKS = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
+NEEDED = {"folder": ["dataset.root=."], "file": ["start.path=x.wav"]}
+
+
+@pytest.fixture(autouse=True)
+def _conf() -> Iterator[None]:
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        yield
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_composes_and_can_be_built(group, choice, tmp_path) -> None:
+    config = compose(
+        "config", [f"{group}={choice}", f"store={tmp_path}/mlruns", *NEEDED.get(choice, [])]
+    )
+    command.check(config)
+    built = instantiate(config[group], _convert_="all")
+    if hasattr(built, "close"):
+        built.close()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_can_be_built_from_the_defaults(task, tmp_path) -> None:
+    config = compose("config", [f"task={task}", f"dataset.root={tmp_path}", "device=cpu"])
+    command.check(config)
+    built = instantiate(config.task, _convert_="all")
+    assert built.func.__name__ == task
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_can_be_built(experiment, tmp_path) -> None:
+    config = compose("config", [f"experiment={experiment}", f"dataset.root={tmp_path}"])
+    command.check(config)
+    assert callable(instantiate(config.task, _convert_="all"))
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("*/*.yaml")), ids=lambda path: path.stem)
+def test_every_yaml_opens_with_its_command(path) -> None:
+    comments = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    assert any("python main.py" in line for line in comments[:4])
+
+
+def test_every_key_of_the_sections_is_in_the_yaml_with_its_default() -> None:
+    config = compose("config")
+    for section in ("dream", "train", "evaluate"):
+        schema = OmegaConf.structured(command.Settings)[section]
+        assert OmegaConf.to_container(config[section]) == OmegaConf.to_container(schema)
+
+
+def test_a_task_brings_its_own_optimizer_and_the_command_line_wins() -> None:
+    assert "NormalizedAscent" in compose("config", ["task=dream"]).optimizer._target_
+    assert "AdamW" in compose("config", ["task=train"]).optimizer._target_
+    assert "SGD" in compose("config", ["task=train", "optimizer=sgd"]).optimizer._target_

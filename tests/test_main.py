@@ -1,0 +1,144 @@
+"""The command line as a person types it, in processes of their own."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("torch", "mlflow", "numpy", "matplotlib", "pandas", "sklearn", "scipy")
+
+
+def irdream(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), *words],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "120", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def tone(path: Path, *, seconds: float = 1.5, hz: float = 440.0) -> Path:
+    time = np.arange(round(seconds * 22_050)) / 22_050
+    harmonics = sum(np.sin(2 * np.pi * hz * k * time) / k for k in range(1, 6))
+    soundfile.write(path, 0.3 * harmonics, 22_050)
+    return path
+
+
+def test_help_fits_a_screen_and_shows_tasks_groups_and_examples(tmp_path) -> None:
+    shown = irdream("--help", cwd=tmp_path)
+
+    assert shown.returncode == 0
+    assert len(shown.stdout.splitlines()) <= 45
+    for words in ("task=dream target=flute", "-m task=dream", "parametrization: log_mel, waveform"):
+        assert words in shown.stdout
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["dream.stepsize=1"], ["task=x"]])
+def test_nothing_heavy_is_imported_before_the_configuration_is_known(tmp_path, words) -> None:
+    script = (
+        f"import sys; sys.argv[1:] = {words}; sys.path.insert(0, {str(ROOT)!r}); import main\n"
+        "try: main.main()\nexcept SystemExit: pass\n"
+        f"print('heavy:', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
+    )
+
+    assert done.stdout.splitlines()[-1] == "heavy: []", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["target=flut"], "error: unknown instrument 'flut'; expected one of cel (cello)"),
+        (["dream.octaves=-3"], "error: dream.octaves=-3; expected at least 1"),
+        (["checkpoint=nowhere"], "error: no checkpoint at 'nowhere' (recognizer.json is missing)"),
+        (["start=file"], "error: start.path is not set; expected a sound file or a folder of them"),
+        (["start=file", "start.path=no.wav"], "error: no such file or folder: 'no.wav'"),
+        (["start=file", "start.path=short.wav"], "is too short: 0.500 s"),
+        (["start=file", "start.path=text.wav"], "error: nothing to dream on: "),
+        (["dataset=irmas"], "error: dataset.root is not set; IRMAS is Zenodo record 1290750"),
+        (["device=cuda:77"], "error: device='cuda:77' cannot be used"),
+    ],
+)
+def test_bad_input_ends_in_one_line(tmp_path, words, expected) -> None:
+    tone(tmp_path / "short.wav", seconds=0.5)
+    (tmp_path / "text.wav").write_text("no sound")
+    done = irdream("task=dream", "tracker=none", *words, cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert expected in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_debug_shows_the_traceback(tmp_path) -> None:
+    done = irdream("task=dream", "tracker=none", "checkpoint=no", "debug=true", cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_a_file_is_dreamed_written_measured_and_tracked(tmp_path) -> None:
+    tone(tmp_path / "my tone.wav")
+    (tmp_path / "bad.wav").write_text("no sound")
+    done = irdream(
+        "task=dream", "target=[flute,cello]", "start=file", "start.path=.", "dream.steps=3",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "skipped 1 unreadable files" in done.stderr
+    assert "bad.wav" in done.stderr
+
+    (folder,) = tmp_path.glob("outputs/*/*-dream")
+    assert f"files: {folder}" in done.stdout.replace("\n", "")
+    rows = list(csv.DictReader((folder / "dreams.csv").read_text().splitlines()))
+    assert [row["target"] for row in rows] == ["flu", "cel"]
+    for row in rows:
+        assert float(row["target_probability"]) >= float(row["target_probability_before"])
+        sounds = {k: folder / "sounds" / f"{row['file']}-{k}.wav" for k in
+                  ("original", "dream", "difference")}  # fmt: skip
+        original, dream, difference = (soundfile.read(path)[0] for path in sounds.values())
+        assert len(original) == len(dream) == round(1.5 * 22_050)
+        np.testing.assert_allclose(dream - original, difference, atol=1e-4)
+        assert (folder / "spectrograms" / f"{row['file']}.png").stat().st_size > 10_000
+    assert (tmp_path / "mlruns" / "mlflow.db").is_file()
+    tracked = {path.name for path in (tmp_path / "mlruns" / "artifacts").rglob("*.*")}
+    assert {"dreams.csv", "curves.png", "config.yaml", f"{rows[0]['file']}-dream.wav"} <= tracked
+
+
+def test_a_sweep_goes_on_after_a_failed_job_and_says_so(tmp_path) -> None:
+    tone(tmp_path / "tone.wav", seconds=1.0)
+    done = irdream(
+        "-m", "task=dream", "target=sax", "start=file", "start.path=tone.wav", "tracker=none",
+        "dream.steps=2", "dream.octaves=1,-1,2", "dream.figures=0", cwd=tmp_path,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "error: dream.octaves=-1; expected at least 1" in done.stderr
+    assert "sweep: 3 jobs, 1 failed" in done.stdout
+    assert len(list(tmp_path.glob("outputs/*/*-sweep/*/dreams.csv"))) == 2
+
+
+def test_without_a_tracker_mlflow_is_not_imported(tmp_path) -> None:
+    tone(tmp_path / "tone.wav", seconds=1.0)
+    script = (
+        "import sys; sys.argv[1:] = 'task=dream target=sax start=file start.path=tone.wav "
+        f"tracker=none dream.steps=1'.split(); sys.path.insert(0, {str(ROOT)!r}); "
+        "import main; main.main(); print('mlflow' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
+    )
+
+    assert done.stdout.splitlines()[-1:] == ["False"], done.stderr

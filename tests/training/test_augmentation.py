@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from irdream.errors import InputError
+from irdream.training.augmentation import SpectrogramAugmentation
+
+FLOOR = 1e-5
+OFF: dict[str, Any] = {
+    "gain_db": (0.0, 0.0), "equalizer_db": 0.0, "noise_db": None, "mix_share": 0.0,
+}  # fmt: skip
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def log_mels(batch: int = 6, n_mels: int = 24, frames: int = 20) -> Tensor:
+    magnitude = torch.rand(batch, n_mels, frames, generator=generator(9)) + 0.01
+    return torch.log(magnitude * torch.linspace(0.1, 2, batch)[:, None, None] + FLOOR)
+
+
+def one_hot(batch: int = 6, instruments: int = 11) -> Tensor:
+    return torch.eye(instruments)[torch.arange(batch) % instruments]
+
+
+def power(log_mel: Tensor) -> Tensor:
+    return (log_mel.exp() - FLOOR).clamp(min=0).square()
+
+
+def augmented(seed: int = 0, *, windows: Tensor | None = None, **settings: Any) -> Tensor:
+    windows = log_mels() if windows is None else windows
+    changed, _ = SpectrogramAugmentation(**{**OFF, **settings})(
+        windows, one_hot(len(windows)), generator(seed)
+    )
+    return changed
+
+
+def test_with_everything_off_nothing_changes() -> None:
+    torch.testing.assert_close(augmented(), log_mels(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("gain_db", [6.0, -6.0])
+def test_a_gain_shifts_the_log_mel(gain_db: float) -> None:
+    expected = log_mels() + gain_db / 20 * math.log(10)
+    changed = augmented(gain_db=(gain_db, gain_db))
+    torch.testing.assert_close(changed, expected, rtol=0, atol=0.02)  # at the floor it is less
+    loud = log_mels() > -3
+    torch.testing.assert_close(changed[loud], expected[loud], rtol=0, atol=2e-3)
+
+
+def test_gains_are_drawn_from_the_range_for_each_window() -> None:
+    windows = log_mels(200)
+    shift = (augmented(windows=windows, gain_db=(-12, 6)) - windows).amax(dim=(1, 2))
+    gains_db = shift * 20 / math.log(10)
+    assert -12.1 <= gains_db.min() < -10
+    assert 4 < gains_db.max() <= 6.01
+
+
+def test_the_equalizer_is_one_smooth_curve_for_all_frames() -> None:
+    windows = log_mels(300, n_mels=128, frames=5).clamp(min=-5)
+    curves_db = (augmented(windows=windows, equalizer_db=4.0) - windows) * 20 / math.log(10)
+    torch.testing.assert_close(
+        curves_db, curves_db[:, :, :1].expand_as(curves_db), rtol=0, atol=0.05
+    )
+    assert curves_db.diff(dim=1).abs().max() < 4 * 8 / 20  # twenty bands from point to point
+    assert curves_db[:, ::21].std() == pytest.approx(4.0, rel=0.1)
+
+
+@pytest.mark.parametrize("below_db", [0.0, 20.0])
+def test_noise_has_the_level_that_was_asked_for(below_db: float) -> None:
+    windows = log_mels(100, n_mels=64, frames=50)
+    noisy = augmented(windows=windows, noise_db=(below_db, below_db))
+    added = power(noisy) - power(windows)
+    levels_db = 10 * torch.log10(added.mean((1, 2)) / power(windows).mean((1, 2)))
+    middle_db = 10 * torch.log10(added[:, 31:33].mean((1, 2)) / power(windows).mean((1, 2)))
+    assert middle_db.mean() == pytest.approx(-below_db, abs=0.5)  # where the slope has no say
+    assert (levels_db + below_db).abs().max() < 6  # 20 dB of slope add up to 3
+
+
+def test_noise_differs_from_bin_to_bin_and_from_window_to_window() -> None:
+    windows = torch.full((2, 64, 200), -5.0)
+    noise = power(augmented(windows=windows, noise_db=(0, 0))) - power(windows)
+    assert abs(torch.corrcoef(noise[:, 32])[0, 1]) < 0.3
+    contrast = noise[:, 32].std() / noise[:, 32].mean()
+    assert contrast == pytest.approx(1.0, abs=0.35)  # exponential
+
+
+def test_silence_stays_silence() -> None:
+    silent = torch.full((4, 24, 20), math.log(FLOOR))
+    changed, labels = SpectrogramAugmentation(mix_share=1.0)(silent, one_hot(4), generator())
+    torch.testing.assert_close(changed, silent, rtol=0, atol=1e-2)
+    assert labels.isfinite().all()
+
+
+def mixed(seed: int, windows: Tensor, labels: Tensor, **settings: Any) -> tuple[Tensor, Tensor]:
+    settings = {**OFF, "mix_share": 1.0, "mix_db": (6.0, 6.0), **settings}
+    return SpectrogramAugmentation(**settings)(windows, labels, generator(seed))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mixing_adds_another_window_in_power(seed: int) -> None:
+    windows, labels = log_mels(), one_hot()
+    other = torch.randperm(6, generator=generator(seed))  # its first draw
+    changed, shares = mixed(seed, windows, labels)
+    mean = power(windows).mean((1, 2), keepdim=True)
+    expected = power(windows) + power(windows)[other] * mean / mean[other] * 10 ** (-6 / 10)
+    torch.testing.assert_close(power(changed), expected, rtol=2e-3, atol=1e-7)
+    amplitude = 10 ** (-6 / 20)
+    torch.testing.assert_close(shares, (labels + amplitude * labels[other]) / (1 + amplitude))
+
+
+def test_labels_sum_to_one_and_name_what_is_heard() -> None:
+    labels = one_hot()
+    labels[0, 5] = 1.0  # two of them
+    _, shares = mixed(1, log_mels(), labels, mix_share=0.5)
+    torch.testing.assert_close(shares.sum(1), torch.ones(6))
+    assert (shares >= 0).all()
+    assert ((shares > 0).sum(1) >= (labels > 0).sum(1)).all()
+    _, alone = mixed(1, log_mels(), labels, mix_share=0.0)
+    assert alone[0, [0, 5]].tolist() == [0.5, 0.5]
+
+
+def test_mix_share_is_the_share_of_windows_that_change() -> None:
+    windows = log_mels(400, n_mels=4, frames=4)
+    changed, _ = mixed(0, windows, one_hot(400), mix_share=0.3)
+    differs = ((changed - windows).abs() > 1e-3).any(2).any(1)
+    assert differs.float().mean() == pytest.approx(0.3, abs=0.08)
+
+
+def test_a_window_alone_has_nothing_to_be_mixed_with() -> None:
+    windows = log_mels(1)
+    changed, shares = mixed(0, windows, one_hot(1))
+    torch.testing.assert_close(changed, windows, rtol=0, atol=1e-4)
+    assert torch.equal(shares, one_hot(1))
+
+
+def test_the_same_generator_gives_the_same_result() -> None:
+    augment = SpectrogramAugmentation(mix_share=0.5)
+    results = [augment(log_mels(), one_hot(), generator(seed)) for seed in (1, 1, 2)]
+    assert all(torch.equal(a, b) for a, b in zip(results[0], results[1], strict=True))
+    assert not torch.equal(results[0][0], results[2][0])
+
+
+def test_the_input_is_left_alone() -> None:
+    windows, labels = log_mels(), one_hot()
+    SpectrogramAugmentation(mix_share=1.0)(windows, labels, generator())
+    assert torch.equal(windows, log_mels())
+    assert torch.equal(labels, one_hot())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"gain_db": (6.0, -6.0)}, r"augmentation.gain_db=\(6.0, -6.0\); expected \[least, most\]"),
+        ({"gain_db": [1.0]}, r"augmentation.gain_db=\[1.0\]; expected \[least, most\]"),
+        ({"gain_db": 6.0}, r"augmentation.gain_db=6.0; expected \[least, most\]"),
+        ({"gain_db": None}, r"augmentation.gain_db=None; expected \[least, most\]"),
+        ({"noise_db": [60, 15]}, r"augmentation.noise_db=\[60, 15\]; expected \[least, most\]"),
+        ({"mix_db": [0, math.nan]}, r"augmentation.mix_db=\[0, nan\]; expected \[least, most\]"),
+        ({"mix_share": 1.5}, r"augmentation.mix_share=1.5; expected 0 to 1"),
+        ({"mix_share": -0.1}, r"augmentation.mix_share=-0.1; expected 0 to 1"),
+        ({"equalizer_db": -1.0}, r"augmentation.equalizer_db=-1.0; expected 0 or more"),
+    ],
+)
+def test_bad_ranges(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        SpectrogramAugmentation(**settings)

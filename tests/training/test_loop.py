@@ -1,0 +1,381 @@
+from __future__ import annotations
+
+import errno
+import math
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from irdream.errors import InputError
+from irdream.frontends import HanLogMel
+from irdream.recognizer import Recognizer, load_recognizer, new_recognizer
+from irdream.training.augmentation import SpectrogramAugmentation
+from irdream.training.batches import WindowBatches
+from irdream.training.loop import Fit, Metrics, epoch_seed
+
+WINDOW = 25
+MY_NET = {"_target_": "my_package.MyNet"}
+
+
+class Constant(nn.Module):
+    """The same logits whatever it hears."""
+
+    def __init__(self, logits: list[float], output: str) -> None:
+        super().__init__()
+        self.output = output
+        self.logits = nn.Parameter(torch.tensor(logits))
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return self.logits.expand(len(log_mel), -1)
+
+
+class Bands(nn.Module):
+    """Instrument i is as probable as band i is loud."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return self.scale * log_mel[:, :11].mean(2)
+
+
+def savable(model: nn.Module) -> Recognizer:
+    frontend = HanLogMel(sample_rate_hz=1000, n_fft=128, hop_samples=40, n_mels=12)
+    return Recognizer(frontend=frontend, model=model, spec={"frontend": {}, "model": {}})
+
+
+class Script:
+    """Stands for validation: the losses to be found, one after the other."""
+
+    def __init__(self, losses: list[float]) -> None:
+        self.losses = iter(losses)
+
+    def __call__(self) -> Metrics:
+        return {"val/loss": next(self.losses), "val/top1": 0.5}
+
+
+@pytest.fixture
+def parts(in_memory) -> dict[str, WindowBatches]:
+    """Instrument i is loud in band i; two training excerpts and one to validate on of each."""
+    generator = torch.Generator().manual_seed(0)
+    log_mels = [torch.randn(12, 60, generator=generator) * 0.3 - 7 for _ in range(33)]
+    for e, log_mel in enumerate(log_mels):
+        log_mel[e % 11] += 2
+    labels = torch.eye(11).repeat(3, 1)
+    cut = partial(
+        WindowBatches,
+        log_mels=in_memory(log_mels), labels=labels, window_frames=WINDOW, batch_size=8,
+    )  # fmt: skip
+    return {"training": cut(excerpts=range(22)), "validation": cut(excerpts=range(22, 33))}
+
+
+@pytest.fixture
+def fit(
+    parts: dict[str, WindowBatches], tiny_frontend: dict[str, Any], my_package: ModuleType,
+    tmp_path: Path,
+) -> Callable[..., Fit]:  # fmt: skip
+    """Make a run with all that is random in it: dropout, augmentation, shuffling, starts."""
+
+    def fit(*, initial: int = 0, lr: float = 1e-2, folder: str = "run", **settings: Any) -> Fit:
+        torch.manual_seed(initial)
+        recognizer = settings.pop("recognizer", None) or new_recognizer(
+            frontend=tiny_frontend, model=MY_NET, trust=["my_package"]
+        )
+        optimizer = torch.optim.AdamW(recognizer.model.parameters(), lr=lr)
+        defaults: dict[str, Any] = {
+            "schedule": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4),
+            "augment": SpectrogramAugmentation(noise_db=(20.0, 40.0), equalizer_db=2.0),
+            "random_start": True, "epochs": 4, "patience": 9, "seed": 3,
+        } | parts  # fmt: skip
+        return Fit(
+            recognizer=recognizer, optimizer=optimizer, folder=tmp_path / folder,
+            **{**defaults, **settings},
+        )  # fmt: skip
+
+    return fit
+
+
+def weights(recognizer: Recognizer) -> dict[str, Tensor]:
+    return {key: value.clone() for key, value in recognizer.model.state_dict().items()}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def no_leftovers(folder: Path) -> bool:
+    return not list(folder.rglob("*.part")) + list(folder.rglob(".*"))
+
+
+def test_it_learns(fit: Callable[..., Fit], parts: dict[str, WindowBatches]) -> None:
+    run = fit(epochs=8, schedule=None)
+    history = run.run().history
+    assert [len(part) for part in parts.values()] == [44, 22]
+    assert history[-1]["val/loss"] < 0.5 * history[0]["train/loss"]
+    assert history[-1]["train/loss"] < 0.8 * history[0]["train/loss"]
+    assert history[-1]["val/top1"] >= 0.8  # chance is 0.09
+
+
+# Killed and resumed
+
+
+def after_two_epochs(run: Fit, _: pytest.MonkeyPatch) -> None:
+    def stop(epoch: int, __: Metrics) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    run.run(stop)
+
+
+def within_the_third(run: Fit, _: pytest.MonkeyPatch) -> None:
+    augment, calls = run.augment, []
+    assert augment is not None
+
+    def stop(*batch: Any) -> tuple[Tensor, Tensor]:
+        calls.append(1)
+        if len(calls) == 15:  # of 6 an epoch
+            raise KeyboardInterrupt
+        return augment(*batch)
+
+    run.augment = stop
+    run.run()
+
+
+def while_saving_the_third(run: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    save, calls = torch.save, []
+
+    def stop(state: object, file: Any) -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            file.write(b"half of it")
+            raise KeyboardInterrupt
+        save(state, file)
+
+    monkeypatch.setattr(torch, "save", stop)
+    run.run()
+
+
+@pytest.mark.parametrize("kill", [after_two_epochs, within_the_third, while_saving_the_third])
+def test_a_killed_run_ends_as_one_that_was_not(
+    fit: Callable[..., Fit], kill: Callable[..., None]
+) -> None:
+    whole, killed = fit(folder="whole"), fit(folder="killed")
+    expected = whole.run()
+    with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(KeyboardInterrupt):
+        kill(killed, monkeypatch)
+    assert no_leftovers(killed.folder)
+    torch.rand(3)  # another process has drawn other numbers
+    resumed = fit(folder="killed", initial=99)
+    epochs: list[int] = []
+    assert resumed.run(lambda epoch, _: epochs.append(epoch)) == expected
+    assert epochs == [3, 4]
+    assert same(weights(resumed.recognizer), weights(whole.recognizer))
+    for name in ("best", "last"):
+        for file in ("weights.safetensors", "recognizer.json"):
+            assert (whole.folder / name / file).read_bytes() == (
+                resumed.folder / name / file
+            ).read_bytes()
+
+
+def test_a_finished_run_is_not_trained_further(fit: Callable[..., Fit]) -> None:
+    expected = fit(epochs=1).run()
+    again = fit(epochs=1, initial=99)
+    assert again.run() == expected
+    assert same(weights(again.recognizer), weights(load(again.folder / "last")))
+
+
+def load(folder: Path) -> Recognizer:
+    return load_recognizer(folder, trust=["my_package"])
+
+
+def test_the_seed_decides(fit: Callable[..., Fit]) -> None:
+    runs = [fit(folder=str(i), epochs=1, seed=seed) for i, seed in enumerate((0, 0, 1))]
+    for run in runs:
+        run.run()
+    one, same_seed, other = (weights(run.recognizer) for run in runs)
+    assert same(one, same_seed)
+    assert not same(one, other)
+
+
+def test_epochs_of_different_seeds_do_not_meet() -> None:
+    seeds = [epoch_seed(seed, epoch) for seed in range(50) for epoch in range(50)]
+    assert len({n + i for n in seeds for i in (0, 1)}) == 5000  # + 1 is dropout's
+    assert epoch_seed(-1, 1) >= 0
+
+
+# When to stop, what to keep
+
+
+def test_patience_and_the_best_epoch(
+    fit: Callable[..., Fit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = fit(epochs=9, patience=2)
+    monkeypatch.setattr(run, "_validate", Script([3.0, 1.0, 2.0, 1.0]))
+    seen = []
+    progress = run.run(lambda *_: seen.append(weights(run.recognizer)))
+    assert (progress.epoch, progress.best_epoch, progress.best_loss) == (4, 2, 1.0)
+    assert same(weights(load(run.folder / "best")), seen[1])
+    assert same(weights(load(run.folder / "last")), seen[3])
+    resumed = fit(epochs=9, patience=2)
+    assert resumed.run() == progress  # it had stopped, and still does
+
+
+def test_metrics_of_an_epoch(fit: Callable[..., Fit]) -> None:
+    run, calls = fit(lr=0.1), []
+    progress = run.run(lambda epoch, metrics: calls.append((epoch, metrics)))
+    assert calls == list(enumerate(progress.history, start=1))
+    assert set(calls[0][1]) == {"train/loss", "train/learning_rate", "val/loss", "val/top1"}
+    rates = [metrics["train/learning_rate"] for _, metrics in calls]
+    assert rates == pytest.approx([0.05 * (1 + math.cos(math.pi * e / 4)) for e in range(4)])
+
+
+def test_validation_changes_nothing(fit: Callable[..., Fit]) -> None:
+    run = fit()
+    before = weights(run.recognizer)
+    assert run._validate() == run._validate()
+    assert same(weights(run.recognizer), before)
+
+
+# The loss
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+def test_the_loss_is_the_cross_entropy_of_the_probabilities(
+    fit: Callable[..., Fit], parts: dict[str, WindowBatches], output: str
+) -> None:
+    logits = [0.3 * i - 2 for i in range(11)]
+    strengths = [math.exp(x) if output == "softmax" else 1 / (1 + math.exp(-x)) for x in logits]
+    logs = [math.log(s / sum(strengths)) for s in strengths]
+    recognizer = savable(Constant(logits, output))
+    parts["training"].labels = parts["training"].labels.clone()
+    parts["training"].labels[0, 1] = 1.0  # excerpt 0 has two labels, each weighs half
+    history = fit(recognizer=recognizer, lr=0.0, augment=None, epochs=1).run().history
+    losses = [-(logs[0] + logs[1]) / 2] + [-logs[e % 11] for e in range(1, 22)]
+    assert history[0]["train/loss"] == pytest.approx(sum(losses) / 22, rel=1e-5)
+    assert history[0]["val/loss"] == pytest.approx(-sum(logs) / 11, rel=1e-5)
+    assert history[0]["val/top1"] == pytest.approx(1 / 11)  # it always says the last one
+
+
+def test_top1_is_of_excerpts_by_the_mean_of_their_windows(
+    fit: Callable[..., Fit], in_memory: Callable[..., Any]
+) -> None:
+    """Excerpt 0 is surely instrument 0 and then perhaps 1; excerpt 1 the other way round."""
+    log_mels = torch.zeros(2, 12, 2 * WINDOW)
+    log_mels[0, 0, :WINDOW], log_mels[0, 1, WINDOW:] = 9.0, 1.0
+    log_mels[1, 0, :WINDOW], log_mels[1, 1, WINDOW:] = 1.0, 9.0
+    validation = WindowBatches(
+        log_mels=in_memory(list(log_mels)), excerpts=[1, 0], labels=torch.eye(11)[[0, 5]],
+        window_frames=WINDOW, batch_size=3,
+    )  # fmt: skip
+    run = fit(recognizer=savable(Bands()), validation=validation)
+    assert run._validate()["val/top1"] == 0.5
+    validation.labels = torch.eye(11)[[0, 1]]
+    assert run._validate()["val/top1"] == 1.0
+
+
+# What goes wrong
+
+
+def test_a_full_disk_leaves_what_was_there(
+    fit: Callable[..., Fit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = fit(epochs=1)
+    run.run()
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        fit(epochs=2).run()
+    assert {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()} == before
+    assert len(before) == 5
+
+
+def not_a_file_of_torch(path: Path) -> None:
+    path.write_bytes(b"PK what is this")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def a_list(path: Path) -> None:
+    torch.save([1, 2], path)
+
+
+def a_pickle(path: Path) -> None:
+    torch.save({"seed": 3, "model": Path("x")}, path)
+
+
+def without_an_optimizer(path: Path) -> None:
+    state = torch.load(path, weights_only=True)
+    del state["optimizer"]
+    torch.save(state, path)
+
+
+@pytest.mark.parametrize(
+    "damage", [not_a_file_of_torch, cut, empty, a_list, a_pickle, without_an_optimizer]
+)
+def test_a_damaged_state(fit: Callable[..., Fit], damage: Callable[[Path], None]) -> None:
+    fit(epochs=1).run()
+    damage(fit().folder / "state.pt")
+    cannot_resume(fit(), r"; expected the state of a training with the same model, optimizer")
+
+
+def cannot_resume(run: Fit, message: str) -> None:
+    with pytest.raises(InputError, match=rf"cannot resume from '.*state.pt': .*{message}") as error:
+        run.run()
+    assert "\n" not in str(error.value)
+
+
+def test_the_state_of_another_training(fit: Callable[..., Fit]) -> None:
+    fit(epochs=1).run()
+    cannot_resume(fit(seed=4), "its seed is 3, not 4; expected the state of a training with")
+    cannot_resume(fit(recognizer=savable(Bands())), r"Missing key\(s\) in state_dict")
+    other = fit()
+    parameters = list(other.recognizer.model.parameters())
+    other.optimizer = torch.optim.SGD([{"params": [p]} for p in parameters], lr=0.1)
+    cannot_resume(other, "different number of parameter groups")
+
+
+def test_a_loss_that_is_no_number(fit: Callable[..., Fit]) -> None:
+    run = fit(lr=1e30)
+    message = r"/loss is (nan|inf) in epoch \d; expected a finite number: lower optimizer.lr"
+    with pytest.raises(InputError, match=message):
+        run.run()
+    assert not (run.folder / "best").exists()
+
+
+def test_a_validation_loss_that_is_no_number(
+    fit: Callable[..., Fit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = fit()
+    monkeypatch.setattr(run, "_validate", Script([1.0, math.nan]))
+    with pytest.raises(InputError, match=r"val/loss is nan in epoch 2; expected a finite number"):
+        run.run()
+    assert fit().run().history[0]["val/loss"] == 1.0  # the first epoch was kept
+
+
+@pytest.mark.parametrize("name", ["epochs", "patience"])
+def test_nothing_to_do(fit: Callable[..., Fit], name: str) -> None:
+    with pytest.raises(InputError, match=rf"train\.{name}=0 is too small; expected 1 or more"):
+        fit(**{name: 0})
+
+
+def test_a_network_of_another_shape(fit: Callable[..., Fit]) -> None:
+    run = fit(recognizer=savable(Constant([0.0] * 3, "softmax")))
+    with pytest.raises(InputError, match=r"Constant gave \(8, 3\) .* expected \(8, 11\)"):
+        run.run()
