@@ -21,6 +21,7 @@ help: ## list the targets
 
 demo: .venv/.stamp ## set up, then dream the embedded excerpts toward a flute
 	@$(VENV_PYTHON) main.py task=dream target=flute
+	@echo "Sounds and pictures: sounds/ and spectrograms/ in the folder above."
 	@echo "Tracking store: mlruns/mlflow.db and mlruns/artifacts; browse it with: make ui"
 
 test: .venv/.stamp ## set up, then run the tests
@@ -37,7 +38,9 @@ lint: .venv/.stamp ## check style, types and the direction of imports
 
 # One worker and no job runner: 2 processes and 0.4 GB instead of 10 and 1.3 GB.
 ui: .venv/.stamp ## MLflow UI of all runs on http://127.0.0.1:5000 (PORT=...)
-	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true \
+	@$(VENV_PYTHON) -c 'from irdream.tracking import create_store; create_store("mlruns")'
+	@echo "open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning"
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true PYTHONWARNINGS=ignore \
 		$(VENV_PYTHON) -m mlflow ui --host 127.0.0.1 --port $(PORT) --workers 1 \
 		--backend-store-uri sqlite:///mlruns/mlflow.db --default-artifact-root mlruns/artifacts
 

@@ -64,7 +64,8 @@ def perform(config: DictConfig, job: command.Job) -> dict[str, float]:
     with tracker:
         job.open(tracker, sweep=sweep_name())
         tracker.log_params(OmegaConf.to_container(config, resolve=True))
-        tracker.set_tags({"irdream.threads": str(threads)})
+        device = runtime.choose_device(config.device)
+        tracker.set_tags({"irdream.device": str(device), "irdream.threads": str(threads)})
         tracker.log_file(job.folder / ".hydra" / "config.yaml", "config")
         with stopwatch("start-up"):
             task = instantiate(config.task, _convert_="all")

@@ -16,14 +16,20 @@ def chunk(identifier: bytes, body: bytes) -> bytes:
     return identifier + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
 
 
-def font_bytes(instruments: Sequence[Sequence[Zone]], *, header_root: int = 60) -> bytes:
+def font_bytes(
+    instruments: Sequence[Sequence[Zone]],
+    *,
+    header_root: int = 60,
+    loop_end: int = 441 * 41,
+    kind: int = 1,
+) -> bytes:
     """A SoundFont whose program i plays the zones of instrument i; its one sample is 440 Hz."""
     sine = 16_000 * np.sin(2 * np.pi * 440 * np.arange(RATE_HZ) / RATE_HZ)
     zones = [zone for instrument in instruments for zone in instrument]
     ends = np.cumsum([0, *map(len, instruments)]).tolist()
     generators = np.cumsum([0, *map(len, zones)]).tolist()
     count = len(instruments)
-    shdr = "<20sIIIIIBbHH"  # looped over 20 periods
+    shdr = "<20sIIIIIBbHH"
     pdta = {
         b"phdr": b"".join(struct.pack("<20sHHHIII", b"p", i, 0, i, 0, 0, 0) for i in range(count))
         + struct.pack("<20sHHHIII", b"EOP", 0, 0, count, 0, 0, 0),
@@ -36,7 +42,7 @@ def font_bytes(instruments: Sequence[Sequence[Zone]], *, header_root: int = 60) 
         b"igen": b"".join(struct.pack("<HH", op, n % 2**16) for zone in zones for op, n in zone)
         + bytes(4),
         b"shdr": struct.pack(
-            shdr, b"sine", 0, RATE_HZ, 441, 441 * 41, RATE_HZ, header_root, 0, 0, 1
+            shdr, b"sine", 0, RATE_HZ, 441, loop_end, RATE_HZ, header_root, 0, 0, kind
         )
         + struct.pack(shdr, b"EOS", 0, 0, 0, 0, 0, 0, 0, 0, 0),
     }

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,6 +125,43 @@ def test_a_retuned_font_is_in_tune(make_font: MakeFont) -> None:
     assert retune(copy) == copy
 
 
+@pytest.mark.parametrize(
+    ("loop_end", "kind", "end"),
+    [
+        (RATE_HZ, 1, RATE_HZ + 40),
+        (RATE_HZ - 10, 4, RATE_HZ + 30),
+        (RATE_HZ - 40, 1, RATE_HZ),
+        (RATE_HZ + 44, 1, RATE_HZ + 46),  # the data end there
+        (RATE_HZ, 0x11, RATE_HZ),  # compressed: these are places in a file
+    ],
+)
+def test_a_sample_reaches_beyond_its_loop(
+    loop_end: int, kind: int, end: int, make_font: MakeFont
+) -> None:
+    header = _sample_headers(retune(make_font([[PLAY]], loop_end=loop_end, kind=kind)))[0]
+    assert struct.unpack_from("<IIII", header, 20) == (0, end, 441, loop_end)
+
+
+def test_nothing_beyond_a_sample_is_heard(make_font: MakeFont, tmp_path: Path) -> None:
+    """Fill free memory with 1e38 (glibc does), where a synthesizer could read too far."""
+    font = tmp_path / "tight.sf2"
+    font.write_bytes(retune(make_font([[PLAY]], loop_end=RATE_HZ)))
+    program = """if True:
+        import sys, numpy, symusic
+        for rate_hz in range(21_900, 22_100, 20):
+            synthesizer = symusic.Synthesizer(sys.argv[1], rate_hz, 0)
+            for key in range(50, 80):
+                score = symusic.Score(480, ttype="Second")
+                score.tracks.append(symusic.Track("", 0, False, ttype="Second"))
+                note = symusic.Note(0.0, 2.5, key, 100, ttype="Second")
+                score.tracks[0].notes.append(note)
+                assert numpy.abs(synthesizer.render(score)).max() < 1, key
+    """
+    for fill in ("126", "129"):
+        environment = os.environ | {"MALLOC_PERTURB_": fill}
+        subprocess.run([sys.executable, "-c", program, str(font)], env=environment, check=True)
+
+
 @pytest.mark.parametrize("program", [40, 0], ids=["violin", "piano"])
 @pytest.mark.parametrize("key", [57, 64, 69, 76, 81])
 def test_the_installed_font_is_in_tune(
@@ -178,8 +217,9 @@ def test_no_file(tmp_path: Path) -> None:
         (b"hello, I am no font", "no sfbk form"),
         (b"", "no sfbk form"),
         (b"RIFF\x24\0\0\0WAVEfmt ", "no sfbk form"),
-        (b"RIFF\4\0\0\0sfbk", "b'pdta' is not in list"),
-        (b"RIFF\x10\0\0\0sfbkLIST\4\0\0\0pdta", "b'inst'"),
+        (b"RIFF\4\0\0\0sfbk", "b'sdta' is not in list"),
+        (b"RIFF\x10\0\0\0sfbkLIST\4\0\0\0sdta", "b'pdta' is not in list"),
+        (b"RIFF\x1c\0\0\0sfbkLIST\4\0\0\0sdtaLIST\4\0\0\0pdta", "b'smpl'"),
         (b"RIFF\x10\0\0\0sfbkLIST\xff\0\0\0pdta", "a chunk is cut off"),
     ],
 )

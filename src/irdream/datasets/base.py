@@ -85,6 +85,12 @@ class DataSet(Protocol):
         ...
 
 
+def announce(dataset: DataSet) -> None:
+    """Print what a data set says it found, where it says anything."""
+    if describe := getattr(dataset, "summary", None):
+        print(f"{dataset.name}: {describe()}")
+
+
 def multi_hot(labels: Sequence[Sequence[str]], instruments: Sequence[str]) -> Tensor:
     """Return labels as (excerpts, instruments), 1 where an instrument is named."""
     table = torch.zeros(len(labels), len(instruments))

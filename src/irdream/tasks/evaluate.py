@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from irdream.datasets.base import DataSet, Excerpts, PartName, multi_hot
+from irdream.datasets.base import DataSet, Excerpts, PartName, announce, multi_hot
 from irdream.datasets.split import split_by_recording
 from irdream.errors import InputError
 from irdream.evaluation.figures import save_figure
@@ -96,6 +96,7 @@ def evaluate(
     """
     stopwatch = stopwatch or Stopwatch()
     check_aggregation(aggregation)
+    announce(dataset)
     if batch_windows < 1:
         raise InputError(f"evaluate.batch_windows={batch_windows} is too small; expected 1 or more")
     excerpts = _part(dataset, part, recognizer)

@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 
 from irdream import __version__
-from irdream.datasets.base import DataSet, Excerpts, multi_hot
+from irdream.datasets.base import DataSet, Excerpts, announce, multi_hot
 from irdream.datasets.cache import LogMels, log_mels
 from irdream.datasets.split import split_by_recording
 from irdream.errors import InputError
@@ -134,6 +134,7 @@ def _analyzed(
 ) -> tuple[Excerpts, LogMels]:
     """Return the labelled excerpts of the training part that can be read, and their log-mels."""
     excerpts = dataset.part("training", sample_rate_hz=recognizer.sample_rate_hz)
+    announce(dataset)
     labelled = [i for i, file in enumerate(excerpts.files) if file.labels]
     if not labelled:
         raise InputError(

@@ -97,7 +97,6 @@ class Fit:
     ) -> Progress:
         """Train, calling `on_epoch(epoch, metrics)` after each; epochs count from 1."""
         progress = self._resumed()
-        self.recognizer.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         while progress.epoch < self.epochs:
             if progress.epoch - progress.best_epoch >= self.patience:
                 break
