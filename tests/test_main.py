@@ -29,8 +29,8 @@ def irdream(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedP
 
 def tone(path: Path, *, seconds: float = 1.5, hz: float = 440.0) -> Path:
     time = np.arange(round(seconds * 22_050)) / 22_050
-    harmonics = sum(np.sin(2 * np.pi * hz * k * time) / k for k in range(1, 6))
-    soundfile.write(path, 0.3 * harmonics, 22_050)
+    partials = [np.sin(2 * np.pi * hz * k * time) / k for k in range(1, 6)]
+    soundfile.write(path, 0.3 * np.sum(partials, axis=0), 22_050)
     return path
 
 

@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from irdream.datasets.base import ExcerptFile, Excerpts, PartName
+from irdream.datasets.starts import ExcerptStart, FileStart, NoiseStart, evenly
+from irdream.errors import InputError
+from irdream.instruments import CODES
+
+RATE_HZ = 8_000
+
+
+def files(labels: Sequence[Sequence[str]]) -> list[ExcerptFile]:
+    return [
+        ExcerptFile(path=Path(f"{i}.wav"), name=f"{i}", labels=tuple(codes), recording=f"{i}")
+        for i, codes in enumerate(labels)
+    ]
+
+
+class Data:
+    """A data set of ramps of 4 s; files named in `broken` cannot be read."""
+
+    name = "mine"
+
+    def __init__(
+        self, labels: Sequence[Sequence[str]], broken: Sequence[str] = (), *, seconds: float = 4.0
+    ) -> None:
+        self.files, self.broken, self.seconds = files(labels), broken, seconds
+
+    def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
+        def load(path: Path) -> Tensor:
+            if path.stem in self.broken:
+                raise InputError(f"{path.name!r} is cut off")
+            return torch.linspace(0, 1, round(self.seconds * sample_rate_hz))
+
+        return Excerpts(self.files if name == "test" else [], load)
+
+
+def write(path: Path, sound: np.ndarray, rate_hz: int = RATE_HZ) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, sound, rate_hz)
+    return path
+
+
+def ramp(seconds: float, rate_hz: int = RATE_HZ) -> np.ndarray:
+    return np.linspace(0, 0.5, round(seconds * rate_hz))
+
+
+# Evenly over the instruments
+
+
+LABELS = st.lists(st.sampled_from([(), *((code,) for code in CODES), ("cel", "voi"), ("dru",)]))
+
+
+@settings(deadline=None, max_examples=60)
+@given(labels=LABELS, count=st.integers(1, 30), seed=st.integers(0, 3))
+def test_evenly_is_balanced(labels: list[tuple[str, ...]], count: int, seed: int) -> None:
+    some = files(labels)
+    chosen = evenly(some, count=count, seed=seed)
+    assert len(chosen) == len(set(chosen)) == min(count, len(some))
+    there = Counter((file.labels or ("",))[0] for file in some)
+    taken = Counter((some[i].labels or ("",))[0] for i in chosen)
+    most = max(taken.values(), default=0)
+    # Whoever has fewer than the others by two has no more to give.
+    assert all(taken[code] >= min(there[code], most - 1) for code in there)
+
+
+def test_evenly_takes_instruments_in_turn() -> None:
+    labels = [("voi",), ("voi",), ("cel",), (), ("dru",), ("flu", "cel"), ("cel",), ("cel",)]
+    some = files(labels)
+    codes = [(some[i].labels or ("",))[0] for i in evenly(some, count=8, seed=0)]
+    assert codes == ["cel", "flu", "voi", "", "dru", "cel", "voi", "cel"]
+
+
+@settings(deadline=None, max_examples=60)
+@given(order=st.permutations(range(20)))
+def test_evenly_does_not_depend_on_the_order_of_the_files(order: list[int]) -> None:
+    some = files([(CODES[i % 3],) for i in range(20)])
+    shuffled = [some[i] for i in order]
+    expected = [some[i].name for i in evenly(some, count=7, seed=5)]
+    assert [shuffled[i].name for i in evenly(shuffled, count=7, seed=5)] == expected
+
+
+def test_evenly_draws_by_seed() -> None:
+    some = files([("flu",)] * 50)
+    draws = [evenly(some, count=5, seed=seed) for seed in range(20)]
+    assert len({tuple(draw) for draw in draws}) == 20
+    assert len({i for draw in draws for i in draw}) > 35
+    assert evenly(some, count=10, seed=3)[:5] == draws[3]
+
+
+# Excerpts of a data set
+
+
+def test_excerpts_of_a_data_set_are_cut() -> None:
+    start = ExcerptStart(dataset=Data([("cel",), ("flu", "voi"), ("flu",)]), count=2, seconds=1.5)
+    good, bad = start.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+    assert start.has_original
+    assert not bad
+    assert [excerpt.labels[0] for excerpt in good] == ["cel", "flu"]
+    assert good[0].name == "0"
+    for excerpt in good:
+        assert torch.equal(excerpt.waveform, torch.linspace(0, 1, 32_000)[:12_000])
+
+
+@pytest.mark.parametrize(("seconds", "samples"), [(None, 32_000), (9.0, 32_000), (1.0, 8_000)])
+def test_how_much_of_an_excerpt(seconds: float | None, samples: int) -> None:
+    start = ExcerptStart(dataset=Data([("cel",)]), seconds=seconds)
+    good, _ = start.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+    assert [len(excerpt.waveform) for excerpt in good] == [samples]
+
+
+def test_bad_files_of_a_data_set_do_not_stop_the_others() -> None:
+    start = ExcerptStart(dataset=Data([("cel",)] * 4, broken=["1", "2"]), count=4)
+    good, bad = start.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+    assert {excerpt.name for excerpt in good} == {"0", "3"}
+    assert sorted(bad) == ["'1.wav' is cut off", "'2.wav' is cut off"]
+
+
+def test_excerpts_that_are_too_short_are_bad() -> None:
+    start = ExcerptStart(dataset=Data([("cel",)], seconds=0.9), seconds=None)
+    good, bad = start.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+    assert not good
+    assert bad == ["'0' is too short: 0.900 s, at least 1 s expected"]
+
+
+@pytest.mark.parametrize(
+    ("part", "labels", "message"),
+    [
+        ("test", [], "the test part of 'mine' is empty; try start.part=training"),
+        ("training", [("cel",)], "the training part of 'mine' is empty; try start.part=test"),
+    ],
+)
+def test_an_empty_part(part: PartName, labels: list[tuple[str]], message: str) -> None:
+    start = ExcerptStart(dataset=Data(labels), part=part)
+    with pytest.raises(InputError, match=f"^{message}$"):
+        start.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+
+
+def test_no_excerpts_asked_for() -> None:
+    with pytest.raises(InputError, match=r"^dream\.count=0; expected at least 1$"):
+        ExcerptStart(dataset=Data([]), count=0)
+
+
+# Sound files
+
+
+def test_a_folder_gives_its_good_files_and_says_which_are_bad(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "good.wav", np.stack([ramp(2.0), -ramp(2.0) / 2], axis=1))
+    write(tmp_path / "b" / "good.wav", ramp(1.0))
+    write(tmp_path / "short.flac", ramp(0.5))
+    (tmp_path / "broken.wav").write_text("no sound")
+    (tmp_path / "notes.txt").write_text("no sound file")
+    start = FileStart(path=tmp_path)
+    good, bad = start.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+    assert start.has_original
+    assert [(excerpt.name, excerpt.labels) for excerpt in good] == [("a-good", ()), ("b-good", ())]
+    assert [len(excerpt.waveform) for excerpt in good] == [16_000, 8_000]
+    assert [float(excerpt.waveform.abs().max()) for excerpt in good] == [1.0, 1.0]
+    assert len(bad) == 2
+    assert "broken.wav" in bad[0]
+    assert "is not readable as sound" in bad[0]
+    assert "short.flac" in bad[1]
+    assert "is too short: 0.500 s, at least 1 s expected" in bad[1]
+
+
+@pytest.mark.parametrize(("seconds", "samples"), [(None, 20_000), (1.0, 8_000), (9.0, 20_000)])
+def test_one_file(seconds: float | None, samples: int, tmp_path: Path) -> None:
+    path = write(tmp_path / "my sound.wav", ramp(2.5))
+    start = FileStart(path=str(path), seconds=seconds)
+    good, bad = start.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+    assert not bad
+    assert [(excerpt.name, len(excerpt.waveform)) for excerpt in good] == [("my sound", samples)]
+
+
+def test_a_file_that_resampling_makes_too_short_does_not_stop_the_others(tmp_path: Path) -> None:
+    # 44,093 Hz is resampled by exactly one half (see audio.py): 22,047 samples for 1 s.
+    write(tmp_path / "odd.wav", ramp(1.0, 44_093), 44_093)
+    write(tmp_path / "plain.wav", ramp(1.0, 44_100), 44_100)
+    good, bad = FileStart(path=tmp_path).excerpts(sample_rate_hz=22_050, min_seconds=1.0)
+    assert [excerpt.name for excerpt in good] == ["plain"]
+    assert [line.split(":")[0] for line in bad] == ["'odd' is too short"]
+
+
+def test_no_path() -> None:
+    expected = (
+        r"^start\.path is not set; expected a sound file or a folder of them, "
+        r"such as start\.path=my\.wav$"
+    )
+    with pytest.raises(InputError, match=expected):
+        FileStart(path=None)
+
+
+def test_nothing_at_the_path(tmp_path: Path) -> None:
+    missing = FileStart(path=tmp_path / "nowhere")
+    with pytest.raises(InputError, match="no such file or folder"):
+        missing.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+    empty = FileStart(path=tmp_path)
+    with pytest.raises(InputError, match="no sound file below"):
+        empty.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+
+
+# Noise
+
+
+def noise(color: str, *, seconds: float = 8.0, seed: int = 0) -> np.ndarray:
+    start = NoiseStart(count=1, seconds=seconds, color=color, seed=seed)
+    good, _ = start.excerpts(sample_rate_hz=22_050, min_seconds=1.0)
+    return good[0].waveform.numpy()
+
+
+def db_per_octave(sound: np.ndarray) -> float:
+    """The slope of the mean power between 50 Hz and 10 kHz, over bands of a third octave."""
+    power = np.abs(np.fft.rfft(sound)) ** 2
+    hz = np.fft.rfftfreq(len(sound), 1 / 22_050)
+    edges = 50 * 2 ** (np.arange(24) / 3)
+    bands = [power[(hz >= a) & (hz < b)].mean() for a, b in itertools.pairwise(edges)]
+    return float(np.polyfit(np.arange(23) / 3, 10 * np.log10(bands), 1)[0])
+
+
+@pytest.mark.parametrize(("color", "slope"), [("white", 0.0), ("pink", -3.01)])
+@pytest.mark.parametrize("seconds", [8.0, 3.00003])  # even and odd numbers of samples
+def test_colors(color: str, slope: float, seconds: float) -> None:
+    assert db_per_octave(noise(color, seconds=seconds)) == pytest.approx(slope, abs=0.3)
+
+
+def test_noises() -> None:
+    start = NoiseStart(count=3, seconds=1.25, color="pink")
+    good, bad = start.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+    assert not start.has_original
+    assert not bad
+    assert [excerpt.name for excerpt in good] == ["pink-0", "pink-1", "pink-2"]
+    for excerpt in good:
+        assert excerpt.waveform.shape == (10_000,)
+        assert excerpt.waveform.dtype == torch.float32
+        assert float(excerpt.waveform.abs().max()) == pytest.approx(1)
+        assert excerpt.labels == ()
+    assert not torch.allclose(good[0].waveform, good[1].waveform)
+
+
+def test_a_noise_does_not_depend_on_how_many_there_are() -> None:
+    few, many = (
+        NoiseStart(count=count).excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)[0]
+        for count in (2, 4)
+    )
+    for one, other in zip(few, many, strict=False):
+        assert torch.equal(one.waveform, other.waveform)
+
+
+def test_another_seed_is_another_noise() -> None:
+    assert (noise("white", seed=1) == noise("white", seed=1)).all()
+    assert (noise("white", seed=1) != noise("white", seed=2)).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"color": "brown"}, r"^start\.color='brown'; expected white or pink$"),
+        ({"count": 0}, r"^start\.count=0; expected at least 1$"),
+        ({"seed": -1}, r"^start\.seed=-1; expected 0 or more$"),
+    ],
+)
+def test_bad_noise(arguments: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        NoiseStart(**arguments)
+
+
+# All of them
+
+
+@pytest.mark.parametrize("kind", ["excerpt", "file", "noise"])
+def test_less_than_a_window_asked_for(kind: str, tmp_path: Path) -> None:
+    starts = {
+        "excerpt": ExcerptStart(dataset=Data([("cel",)]), seconds=0.5),
+        "file": FileStart(path=tmp_path, seconds=0.5),
+        "noise": NoiseStart(seconds=0.5),
+    }
+    expected = r"^start\.seconds=0\.5; expected at least 1, the length of the recognizer's window$"
+    with pytest.raises(InputError, match=expected):
+        starts[kind].excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
