@@ -137,7 +137,7 @@ def test_curves_start_at_the_original_and_reach_the_dream(recognizer, tmp_path) 
     _, table, tracker = run(recognizer, tmp_path, target="tru")
 
     curves = pd.read_csv(tmp_path / "curves.csv")
-    for row in table.itertuples():
+    for _, row in table.iterrows():
         curve = curves[curves.file == row.file].target_probability.to_numpy()
         assert curve[0] == pytest.approx(row.target_probability_before, abs=1e-5)
         assert curve.max() == pytest.approx(row.target_probability, abs=1e-5)

@@ -99,7 +99,8 @@ def evaluate(
     announce(dataset)
     if batch_windows < 1:
         raise InputError(f"evaluate.batch_windows={batch_windows} is too small; expected 1 or more")
-    excerpts = _part(dataset, part, recognizer)
+    with stopwatch("finding excerpts"):
+        excerpts = _part(dataset, part, recognizer)
     thresholds, skipped = _given_thresholds(threshold, recognizer, aggregation), []
     if not thresholds:
         training = _part(dataset, "training", recognizer)
