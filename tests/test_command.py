@@ -106,8 +106,8 @@ def test_an_unknown_argument_of_a_target_is_told() -> None:
 
 def test_a_sweep_is_summed_up() -> None:
     jobs = [
-        command.Job(["dream.steps=1"], "out/0", metrics={"dream/count": 2.0, "dream/success": 0.5}),
-        command.Job(["dream.steps=0"], "out/1", error="error: dream.steps=0"),
+        command.Job(["seed=1", "dream.steps=1"], "out/0", metrics={"dream/success": 0.5}),
+        command.Job(["seed=1", "dream.steps=0"], "out/1", error="error: dream.steps=0"),
     ]
 
     class Tracker:
@@ -120,8 +120,12 @@ def test_a_sweep_is_summed_up() -> None:
     jobs[1].open(tracker, sweep="nightly")
     told = command.sweep_summary(jobs, lambda *words: "/" + "|".join(words))
 
-    assert tracker.tags == {"irdream.sweep": "nightly", "irdream.overrides": "dream.steps=0"}
+    assert tracker.tags == {
+        "irdream.sweep": "nightly",
+        "irdream.overrides": "seed=1 dream.steps=0",
+        "mlflow.runName": "dream.steps=0 seed=1",
+    }
     assert "2 jobs, 1 failed" in told
-    assert "dream.steps=1: dream/count=2, dream/success=0.5" in told
-    assert "dream.steps=0: error: dream.steps=0" in told
+    assert "\n  dream.steps=1: dream/success 0.5" in told
+    assert "\n  dream.steps=0: error: dream.steps=0" in told
     assert "http://127.0.0.1:5000/7|nightly|dream/success" in told

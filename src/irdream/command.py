@@ -30,6 +30,17 @@ _SYSTEM = {
     errno.EPERM: "change its permissions, or choose another folder",
     errno.EROFS: "choose another folder",
 }
+HEADLINES = (  # of a sweep's jobs; the first one there is orders the comparison
+    "dream/success",
+    "dream/success_wav",
+    "dream/rmse_db",
+    "dream/snr_db",
+    "eval/micro_f1",
+    "eval/macro_f1",
+    "eval/top1",
+    "val/loss",
+    "val/top1",
+)
 TRUSTED = ("irdream.", "torch.optim.", "torch.nn.", "functools.partial")
 
 
@@ -120,12 +131,15 @@ class Job:
         return Path(self.output_dir)
 
     def open(self, tracker: Any, *, sweep: str | None) -> None:
-        """Remember the tracker, and mark its run as part of a sweep."""
+        """Remember the tracker; name its run by what was typed, mark it as part of a sweep."""
         self.tracker, self.sweep = tracker, sweep
+        typed = " ".join(reversed(self.overrides))  # what is swept stands last, and is read first
+        tags = {"irdream.overrides": " ".join(self.overrides)}
+        if not any(word.startswith("tracker.run_name=") for word in self.overrides):
+            tags["mlflow.runName"] = typed or "defaults"
         if sweep:
-            tracker.set_tags(
-                {"irdream.sweep": sweep, "irdream.overrides": " ".join(self.overrides)}
-            )
+            tags["irdream.sweep"] = sweep
+        tracker.set_tags(tags)
 
 
 def check(config: DictConfig, *, typed: Sequence[str] = ()) -> None:
@@ -181,13 +195,15 @@ def line(error: Exception, *, conf: Path) -> str | None:
 def sweep_summary(jobs: Sequence[Job], compare_url: Callable[[str, str, str], str]) -> str:
     """Return one line a job, and where to compare them."""
     failed = sum(job.error is not None for job in jobs)
+    shared = set.intersection(*(set(job.overrides) for job in jobs))
     lines = [f"sweep: {len(jobs)} jobs, {failed} failed"]
     for job in jobs:
-        measures = ", ".join(f"{k}={v:.3g}" for k, v in list(job.metrics.items())[:5])
-        lines.append(f"  {' '.join(job.overrides)}: {job.error or measures}")
+        own = " ".join(word for word in job.overrides if word not in shared)
+        measures = [f"{k} {job.metrics[k]:.3g}" for k in HEADLINES if k in job.metrics]
+        lines.append(f"  {own}: {job.error or ', '.join(measures)}")
     last = jobs[-1]
     if last.sweep and getattr(last.tracker, "experiment_id", None):
-        metric = next((name for job in jobs for name in list(job.metrics)[1:]), "dream/success")
+        metric = next((k for k in HEADLINES for job in jobs if k in job.metrics), HEADLINES[0])
         url = compare_url(last.tracker.experiment_id, last.sweep, metric)
         lines.append(f"compare them: make ui, then http://127.0.0.1:5000{url}")
     return "\n".join(lines)
