@@ -235,3 +235,14 @@ def test_on_step_sees_every_step(recognizer, waveform) -> None:
     )
 
     assert steps == [0, 1, 2, 3]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_cuda_device_dreams_as_the_cpu_does(recognizer, waveform) -> None:
+    loop = ascent(steps=3)
+    on_cpu = loop.run(recognizer.double(), waveform.double(), TARGETS, SEEDS)
+    on_cuda = loop.run(recognizer.cuda(), waveform.double().cuda(), TARGETS.cuda(), SEEDS)
+
+    torch.testing.assert_close(on_cuda.signal.cpu(), on_cpu.signal, atol=1e-6, rtol=1e-6)
+    assert torch.equal(on_cuda.steps.cpu(), on_cpu.steps)
