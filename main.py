@@ -91,7 +91,8 @@ def main() -> None:
     try:
         run()
     except KeyboardInterrupt:
-        sys.exit("interrupted")
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     except Exception as error:
         line = command.line(error, conf=CONF)
         if line is None or "debug=true" in sys.argv:

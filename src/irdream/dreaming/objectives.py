@@ -15,7 +15,8 @@ from torch.utils.checkpoint import checkpoint
 
 from irdream.recognizer import Recognizer
 
-CHECKPOINTED = 512
+CHECKPOINTED = {"cpu": 128}  # windows, by device; elsewhere:
+CHECKPOINTED_ELSEWHERE = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,19 +35,20 @@ class Heard:
     def of(cls, recognizer: Recognizer, log_mel: Tensor) -> Heard:
         """Hear log-mels (items, n_mels, frames), all their windows at once.
 
-        Of more windows than `CHECKPOINTED` the activations are not kept but computed again
-        for the gradient: a recording of ten minutes then needs 1 GB, not 10.
+        Of more windows than `CHECKPOINTED` the activations, some 8 MB a window, are not kept
+        but computed again for the gradient.
         """
         windows = recognizer.windows(log_mel)
         flat = windows.flatten(0, 1)
-        if len(flat) > CHECKPOINTED and torch.is_grad_enabled():
+        most = CHECKPOINTED.get(log_mel.device.type, CHECKPOINTED_ELSEWHERE)
+        if len(flat) > most and torch.is_grad_enabled():
             parts = [
                 checkpoint(recognizer.logits, part, use_reentrant=False)
-                for part in flat.split(CHECKPOINTED // 4)
+                for part in flat.split(most // 4)
             ]
             logits = torch.cat(parts)
         else:
-            logits = torch.cat([recognizer.logits(part) for part in flat.split(CHECKPOINTED)])
+            logits = torch.cat([recognizer.logits(part) for part in flat.split(most)])
         logits = logits.unflatten(0, windows.shape[:2])
         return cls(logits=logits, log_probabilities=recognizer.log_probabilities(logits))
 
