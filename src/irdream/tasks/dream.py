@@ -126,7 +126,8 @@ def dream(
             with stopwatch("figures"):
                 picture = output_dir / "spectrograms" / f"{one.name}.png"
                 draw(one, row, on_wav, recognizer, confidence=confidence, path=picture)
-    table, metrics = pd.DataFrame(rows), summary(pd.DataFrame(rows))
+    table = pd.DataFrame(rows)
+    metrics = summary(table)
     with stopwatch("figures"):
         _write(table, dreamt, confidence, output_dir)
     with stopwatch("tracking"):
