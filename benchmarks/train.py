@@ -14,14 +14,9 @@ It takes about 3 minutes on two cores and writes results/benchmark_train.json.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +25,14 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor
 
-import irdream
+from benchmarks.report import ROOT, count, heading, ratio, summary, take_turns, write
 from irdream import runtime
 from irdream.datasets.base import ExcerptFile, Excerpts
 from irdream.datasets.cache import LogMels, log_mels
-from irdream.files import replacing
 from irdream.recognizer import Recognizer, new_recognizer
 from irdream.training.batches import WindowBatches
 from irdream.training.loop import Fit
 
-ROOT = Path(__file__).resolve().parents[1]
 FRAMES = 129  # of an excerpt of 3 s: three windows
 Contender = Callable[[], float]  # trains an epoch, returns windows per second
 
@@ -51,21 +44,18 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     threads = runtime.set_threads(options.threads)
     runtime.set_seed(0)
     device = runtime.choose_device(options.device)
+    report = heading(device, threads)
     with tempfile.TemporaryDirectory(prefix="irdream-") as folder:
         contenders = _contenders(options, device, folder=Path(folder))
-        speeds = _take_turns(contenders, rounds=options.rounds)
-    report = {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": _machine(device, threads),
+        speeds = take_turns(contenders, rounds=options.rounds, say=_say(options.rounds))
+    report |= {
         "settings": {
             key: vars(options)[key] for key in ("rounds", "batches", "batch_size", "model")
         },
-        "windows_per_second": {name: _summary(values) for name, values in speeds.items()},
-        "ratio": _summary([a / b for a, b in zip(speeds["irdream"], speeds["bare"], strict=True)]),
+        "windows_per_second": {name: summary(values) for name, values in speeds.items()},
+        "ratio": ratio(speeds["irdream"], speeds["bare"]),
     }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(options.output) as file:
-        file.write((json.dumps(report, indent=2) + "\n").encode())
+    write(report, options.output)
     print(_text(report, options.output))
     return report
 
@@ -73,20 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=_count, default=5, help="each contender trains so often")
-    parser.add_argument("--batches", type=_count, default=24, help="in a round")
-    parser.add_argument("--batch-size", type=_count, default=128, help="windows in a batch")
+    parser.add_argument("--rounds", type=count, default=5, help="each contender trains so often")
+    parser.add_argument("--batches", type=count, default=24, help="in a round")
+    parser.add_argument("--batch-size", type=count, default=128, help="windows in a batch")
     parser.add_argument("--model", default="han2016_bn", choices=_choices("model"))
-    parser.add_argument("--threads", type=_count, help="by default one for each core")
+    parser.add_argument("--threads", type=count, help="by default one for each core")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
     parser.add_argument("--output", type=Path, default=ROOT / "results" / "benchmark_train.json")
     return parser.parse_args(arguments)
-
-
-def _count(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is too small; expected 1 or more")
-    return int(text)
 
 
 def _contenders(
@@ -170,14 +154,12 @@ def _bare(
     return epoch
 
 
-def _take_turns(contenders: dict[str, Contender], *, rounds: int) -> dict[str, list[float]]:
-    speeds: dict[str, list[float]] = {name: [] for name in contenders}
-    for i in range(rounds):
-        for name in sorted(contenders, reverse=i % 2 == 0):  # irdream first, then bare first
-            speeds[name].append(contenders[name]())
+def _say(rounds: int) -> Callable[[int, dict[str, list[float]]], None]:
+    def say(done: int, speeds: dict[str, list[float]]) -> None:
         heard = ", ".join(f"{name} {values[-1]:.1f}" for name, values in speeds.items())
-        print(f"round {i + 1} of {rounds}: {heard} windows/s", flush=True)
-    return speeds
+        print(f"round {done} of {rounds}: {heard} windows/s", flush=True)
+
+    return say
 
 
 def _packed(excerpts: int, recognizer: Recognizer) -> LogMels:
@@ -214,43 +196,6 @@ def _configured(choice: str) -> Any:
 
 def _choices(group: str) -> list[str]:
     return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
-
-
-def _machine(device: torch.device, threads: int) -> dict[str, Any]:
-    """Say where it was measured, with what, and how busy the machine was before."""
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-        "threads": threads,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "irdream": irdream.__version__,
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def _summary(values: list[float]) -> dict[str, Any]:
-    """Return the median and the spread, four digits each, and the rounds they come from."""
-    rounds = [float(f"{value:.4g}") for value in values]
-    return {
-        "median": float(f"{statistics.median(values):.4g}"),
-        "least": min(rounds),
-        "most": max(rounds),
-        "rounds": rounds,
-    }
 
 
 def _text(report: dict[str, Any], path: Path) -> str:

@@ -36,7 +36,7 @@ def answer(*overrides: str) -> str:
     ("override", "expected"),
     [
         ("task=drem", "unknown task 'drem'; expected one of dream, evaluate, prepare, train; did "),
-        ("objective=logitt", "unknown objective 'logitt'; expected one of log_probability, logit;"),
+        ("objective=logitt", "unknown objective 'logitt'; expected one of caricature, channel, d"),
         ("target=flut", "unknown instrument 'flut'; expected one of cel (cello), cla (clarinet),"),
         ("dream.stepsize=1", "unknown key 'dream.stepsize'; did you mean 'dream.step_size'"),
         ("+dream.stepsize=1", "unknown key 'dream.stepsize'; did you mean 'dream.step_size'"),

@@ -6,4 +6,18 @@ that need them, so that the command line can answer `--help` or a typo at once.
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from irdream.dreaming.interface import dream
+
+__all__ = ["__version__", "dream"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is used from Python when it is used."""
+    if name == "dream":
+        return importlib.import_module("irdream.dreaming.interface").dream
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -48,15 +48,21 @@ TRUSTED = ("irdream.", "torch.optim.", "torch.nn.", "functools.partial")
 class DreamSettings:
     """How to dream; see `irdream.dreaming.ascent.Ascent`."""
 
-    step_size: float = 0.25  # in dB RMS, or in % of the waveform's RMS
+    step_size: Any = 0.25  # in the parametrization's unit; or a list, dreamed in one batch
     steps: int = 100  # at most, in each octave
     octaves: int = 1
     octave_ratio: list[float] = field(default_factory=lambda: [1.4, 1.4])  # mel bands, frames
     jitter_frames: int = 0
+    start_noise: float = 0.0  # RMS of noise on the start, in step sizes
+    consistency_every: int = 0  # steps after which a spectrogram is made one that a sound has
     confidence: float | None = 0.9  # of the target, where a dream stops; null: never
+    patience: int | None = None  # steps without a better iterate; null: any
+    budget_db: Any = None  # RMSE of the change; or a list, dreamed in one batch
+    variations: int = 1  # of each dream
     count: int = 11  # excerpts or noises
     figures: int = 24  # at most
     slice_windows: int | None = None  # windows in one forward pass; null: by the device
+    mixed_precision: bool = False  # bfloat16 on CUDA
 
 
 @dataclass
@@ -106,6 +112,8 @@ class Settings:
     augmentation: dict[str, Any] | None
     objective: dict[str, Any]
     parametrization: dict[str, Any]
+    transform: dict[str, Any] | None
+    constraint: Any
     start: dict[str, Any]
     sonification: dict[str, Any] | None
     tracker: dict[str, Any]

@@ -63,10 +63,10 @@ class DreamBar:
 
 
 @contextlib.contextmanager
-def dream_bar(total: int) -> Iterator[DreamBar]:
+def dream_bar(total: int, *, shown: bool = True) -> Iterator[DreamBar]:
     """Show how many of `total` dreams are finished."""
     console = Console(stderr=True)
     with rich.progress.Progress(
-        console=console, transient=True, disable=not console.is_terminal
+        console=console, transient=True, disable=not (shown and console.is_terminal)
     ) as bar:
         yield DreamBar(bar, total)

@@ -44,6 +44,7 @@ class Recognizer(nn.Module):
         frontend: waveform (batch, samples) -> log-mel (batch, n_mels, frames).
         model: log-mel windows (batch, n_mels, window_frames) -> logits (batch, instruments).
         instruments: the codes on the axis `instruments`.
+        output: how logits become probabilities; None: as `model.output` says, or "softmax".
         window_seconds: what the model sees; 1 s is 43 frames of the default front end.
         thresholds: for the aggregations "s1" and "s2", chosen on a validation part.
         card: how it was made and how well it does; kept in the checkpoint as it is.
@@ -56,6 +57,7 @@ class Recognizer(nn.Module):
         frontend: nn.Module,
         model: nn.Module,
         instruments: Sequence[str] = CODES,
+        output: Output | None = None,
         window_seconds: float = 1.0,
         thresholds: Mapping[str, float] | None = None,
         card: Mapping[str, Any] | None = None,
@@ -65,7 +67,7 @@ class Recognizer(nn.Module):
         self.frontend = frontend
         self.model = model
         self.instruments = tuple(instruments)
-        self.output: Output = getattr(model, "output", "softmax")
+        self.output: Output = output or getattr(model, "output", "softmax")
         if self.output not in ("softmax", "sigmoid"):
             raise InputError(
                 f"{type(model).__name__}.output={self.output!r}; expected 'softmax' or 'sigmoid'"
@@ -87,13 +89,17 @@ class Recognizer(nn.Module):
         """Return the log-mel (batch, n_mels, frames) of a waveform (batch, samples)."""
         return self.frontend(waveform)
 
-    def logits(self, windows: Tensor) -> Tensor:
+    def logits(self, windows: Tensor, network: nn.Module | None = None) -> Tensor:
         """Return (batch, instruments) for windows (batch, n_mels, window_frames).
+
+        Args:
+            windows: of log-mels.
+            network: computes them in the model's place.
 
         Raises:
             InputError: when the model gives another shape.
         """
-        logits = self.model(windows)
+        logits = (network or self.model)(windows)
         if logits.shape != (len(windows), len(self.instruments)):
             raise InputError(
                 f"{type(self.model).__name__} gave {tuple(logits.shape)} for windows "
@@ -119,6 +125,8 @@ class Recognizer(nn.Module):
         starts = window_starts(
             log_mel.shape[-1], self.window_frames, hop_frames or self.window_frames // 2
         )
+        if starts == [0] and log_mel.shape[-1] == self.window_frames:
+            return log_mel.unsqueeze(1)
         return torch.stack([log_mel[..., s : s + self.window_frames] for s in starts], dim=1)
 
     def log_probabilities(self, logits: Tensor) -> Tensor:
@@ -139,7 +147,7 @@ class Recognizer(nn.Module):
     def mel_centers_hz(self) -> Tensor:
         """Return the center of gravity of each mel band in Hz, (n_mels,), on the CPU."""
         basis = cast(Tensor, self.frontend.mel_basis).cpu()
-        bins_hz = torch.linspace(0.0, self.sample_rate_hz / 2, basis.shape[1])
+        bins_hz = torch.linspace(0.0, self.sample_rate_hz / 2, basis.shape[1], dtype=basis.dtype)
         return (basis @ bins_hz) / basis.sum(dim=1)
 
     def settings(self) -> dict[str, Any]:

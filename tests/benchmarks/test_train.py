@@ -40,22 +40,6 @@ def test_two_batches(tmp_path: Path, memory: list[str], capsys: pytest.CaptureFi
     assert str(output) in printed
 
 
-def test_contenders_take_turns() -> None:
-    order: list[str] = []
-
-    def contender(name: str) -> train.Contender:
-        def epoch() -> float:
-            order.append(name)
-            return float(len(order))
-
-        return epoch
-
-    both = {name: contender(name) for name in ("irdream", "bare")}
-    speeds = train._take_turns(both, rounds=3)
-    assert order == ["irdream", "bare", "bare", "irdream", "irdream", "bare"]
-    assert speeds == {"irdream": [1.0, 4.0, 5.0], "bare": [2.0, 3.0, 6.0]}
-
-
 def test_both_train_on_as_many_windows(tmp_path: Path) -> None:
     device = torch.device("cpu")
     recognizer = train._recognizer("han2016_bn", device)

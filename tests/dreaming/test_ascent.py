@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from irdream.dreaming.ascent import Ascent, frozen, resize
-from irdream.dreaming.objectives import Heard, Logit, LogProbability
-from irdream.dreaming.optimizers import NormalizedAscent
-from irdream.dreaming.parametrizations import LogMel, Waveform
+from irdream.dreaming.ascent import Octave
+from irdream.dreaming.constraints import BandRange, MaxChange, RmseBudget, SnrFloor
+from irdream.dreaming.objectives import (
+    Diversity,
+    Heard,
+    Layer,
+    Logit,
+    LogProbability,
+    Margin,
+    Objective,
+    Probability,
+)
+from irdream.dreaming.optimizers import MarginStep, NormalizedAscent
+from irdream.dreaming.parametrizations import Fourier, LogMel, Maco, StftGain, Waveform
+from irdream.dreaming.parametrizations.base import resize
+from irdream.dreaming.record import Answer
+from irdream.dreaming.transforms import Noise, Transform
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
 TARGETS = torch.tensor([2, 7, 0, 2, 9])
 SEEDS = [11, 12, 13, 14, 15]
-
-
-def ascent(**changes) -> Ascent:
-    settings = {
-        "parametrization": LogMel(),
-        "objective": LogProbability(),
-        "optimizer": NormalizedAscent(),
-        "step_size": 1.0,
-        "steps": 6,
-        "confidence": None,
-    }
-    return Ascent(**{**settings, **changes})
 
 
 VARIANTS = [
@@ -40,12 +44,20 @@ VARIANTS = [
     pytest.param({"objective": Logit()}, id="logit"),
     pytest.param({"optimizer": NormalizedAscent(norm="mean_abs")}, id="mean_abs"),
     pytest.param({"optimizer": NormalizedAscent(norm="sign")}, id="sign"),
+    pytest.param({"optimizer": NormalizedAscent(momentum=0.8)}, id="momentum"),
+    pytest.param({"optimizer": MarginStep(), "confidence": 0.9}, id="margin step"),
+    pytest.param({"optimizer": torch.optim.Adam}, id="adam"),
+    pytest.param({"parametrization": Fourier(of=LogMel())}, id="fourier"),
+    pytest.param({"parametrization": StftGain()}, id="stft_gain"),
+    pytest.param({"constraint": [MaxChange(db=6.0), RmseBudget(db=4.0)]}, id="constraints"),
+    pytest.param({"transform": Noise(db=1.0), "start_noise": 0.5}, id="noise"),
+    pytest.param({"consistency_every": 2}, id="consistency"),
     pytest.param({"confidence": 0.2}, id="early stop"),
 ]
 
 
 @pytest.mark.parametrize("changes", VARIANTS)
-def test_a_few_steps_raise_the_target_probability(recognizer, waveform, changes) -> None:
+def test_a_few_steps_raise_the_target_probability(recognizer, waveform, ascent, changes) -> None:
     dreams = ascent(**changes).run(recognizer, waveform, TARGETS, SEEDS)
 
     before, after = (x.of_target(TARGETS) for x in (dreams.before, dreams.after))
@@ -53,7 +65,7 @@ def test_a_few_steps_raise_the_target_probability(recognizer, waveform, changes)
 
 
 @pytest.mark.parametrize("changes", VARIANTS)
-def test_an_item_alone_equals_the_item_in_a_batch(recognizer, waveform, changes) -> None:
+def test_an_item_alone_equals_the_item_in_a_batch(recognizer, waveform, ascent, changes) -> None:
     """In float64, since many steps through a logarithm amplify the rounding of float32."""
     recognizer.double()
     waveform = waveform.double()
@@ -67,7 +79,9 @@ def test_an_item_alone_equals_the_item_in_a_batch(recognizer, waveform, changes)
 
 
 @pytest.mark.parametrize("changes", VARIANTS)
-def test_the_same_seed_gives_the_same_dream_bit_for_bit(recognizer, waveform, changes) -> None:
+def test_the_same_seed_gives_the_same_dream_bit_for_bit(
+    recognizer, waveform, ascent, changes
+) -> None:
     first, second = (
         ascent(**changes).run(recognizer, waveform, TARGETS, SEEDS).signal for _ in range(2)
     )
@@ -75,7 +89,7 @@ def test_the_same_seed_gives_the_same_dream_bit_for_bit(recognizer, waveform, ch
     assert torch.equal(first, second)
 
 
-def test_another_seed_gives_another_jitter(recognizer, waveform) -> None:
+def test_another_seed_gives_another_jitter(recognizer, waveform, ascent) -> None:
     loop = ascent(jitter_frames=5)
     first = loop.run(recognizer, waveform, TARGETS, SEEDS).signal
     second = loop.run(recognizer, waveform, TARGETS, [s + 1 for s in SEEDS]).signal
@@ -83,7 +97,7 @@ def test_another_seed_gives_another_jitter(recognizer, waveform) -> None:
     assert not torch.allclose(first, second)
 
 
-def test_a_step_has_the_asked_size_in_db(recognizer, waveform) -> None:
+def test_a_step_has_the_asked_size_in_db(recognizer, waveform, ascent) -> None:
     loop = ascent(step_size=0.7, steps=1)
     dreams = loop.run(recognizer, waveform, TARGETS, SEEDS)
 
@@ -92,7 +106,7 @@ def test_a_step_has_the_asked_size_in_db(recognizer, waveform) -> None:
     torch.testing.assert_close(rms_db, torch.full((5,), 0.7), atol=1e-4, rtol=0)
 
 
-def test_a_waveform_step_is_a_percentage_of_the_rms(recognizer, waveform) -> None:
+def test_a_waveform_step_is_a_percentage_of_the_rms(recognizer, waveform, ascent) -> None:
     quiet = 0.1 * waveform
     loop = ascent(parametrization=Waveform(), step_size=2.0, steps=1)
     change = loop.run(recognizer, quiet, TARGETS, SEEDS).signal - quiet
@@ -101,7 +115,7 @@ def test_a_waveform_step_is_a_percentage_of_the_rms(recognizer, waveform) -> Non
     torch.testing.assert_close(share, torch.full((5,), 0.02), atol=1e-5, rtol=0)
 
 
-def test_items_stop_at_the_confidence_and_keep_their_dream(recognizer, waveform) -> None:
+def test_items_stop_at_the_confidence_and_keep_their_dream(recognizer, waveform, ascent) -> None:
     loop = ascent(confidence=0.6, steps=80)
     dreams = loop.run(recognizer, waveform, TARGETS, SEEDS)
 
@@ -115,7 +129,7 @@ def test_items_stop_at_the_confidence_and_keep_their_dream(recognizer, waveform)
         assert (curve[:-1] < 0.6).all()
 
 
-def test_an_item_that_is_there_already_is_not_changed(recognizer, waveform) -> None:
+def test_an_item_that_is_there_already_is_not_changed(recognizer, waveform, ascent) -> None:
     before = ascent(steps=1).run(recognizer, waveform, TARGETS, SEEDS).before.probabilities
     targets = before.argmax(dim=1)
     dreams = ascent(confidence=0.05).run(recognizer, waveform, targets, SEEDS)
@@ -124,7 +138,7 @@ def test_an_item_that_is_there_already_is_not_changed(recognizer, waveform) -> N
     assert torch.equal(dreams.signal, recognizer.log_mel(waveform))
 
 
-def test_the_best_iterate_is_kept_when_the_last_is_worse(recognizer, waveform) -> None:
+def test_the_best_iterate_is_kept_when_the_last_is_worse(recognizer, waveform, ascent) -> None:
     dreams = ascent(step_size=25.0, steps=12).run(recognizer, waveform, TARGETS, SEEDS)
 
     curves = dreams.probability_curve
@@ -132,58 +146,437 @@ def test_the_best_iterate_is_kept_when_the_last_is_worse(recognizer, waveform) -
     assert (curves[-1] < curves.max(dim=0).values).any()
 
 
-def test_what_is_reported_is_what_the_recognizer_says_of_the_signal(recognizer, waveform) -> None:
-    dreams = ascent().run(recognizer, waveform, TARGETS, SEEDS)
-
-    heard = Heard.of(recognizer.eval(), dreams.signal)
-    torch.testing.assert_close(heard.probabilities(), dreams.after.probabilities)
-    torch.testing.assert_close(dreams.after.probabilities.sum(dim=1), torch.ones(5))
-
-
 @pytest.mark.parametrize("changes", VARIANTS)
-def test_the_model_is_left_as_it_was(recognizer, waveform, changes) -> None:
+def test_what_is_reported_is_what_the_recognizer_says_of_the_signal(
+    recognizer, waveform, ascent, changes
+) -> None:
+    dreams = ascent(**changes).run(recognizer, waveform, TARGETS, SEEDS)
+
+    for log_mel, told in (
+        (recognizer.log_mel(waveform), dreams.before),
+        (dreams.log_mel, dreams.after),
+    ):
+        heard = Answer.to(recognizer.eval(), log_mel, TARGETS)
+        torch.testing.assert_close(heard.probabilities, told.probabilities, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(heard.scores, told.scores, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(heard.windows, told.windows, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(told.probabilities.sum(dim=1), torch.ones(5))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"constraint": BandRange(least_db=-20.0, most_db=-10.0)},
+        {"parametrization": Waveform(peak=0.1)},
+        {"parametrization": LogMel(range_db=(-30.0, -10.0))},
+        {"parametrization": Maco(of=LogMel())},
+        {"start_noise": 3.0},
+        {"octaves": 2, "steps": 2},
+        {"objective": Layer("features.2")},
+    ],
+    ids=["range", "peak", "log-mel range", "phases", "noise", "octaves", "layer"],
+)
+def test_before_is_the_original_also_where_the_dream_starts_elsewhere(
+    recognizer, waveform, ascent, changes
+) -> None:
+    dreams = ascent(**changes).run(recognizer, waveform, TARGETS, SEEDS)
+
+    heard = Answer.to(recognizer.eval(), recognizer.log_mel(waveform), TARGETS)
+    torch.testing.assert_close(dreams.before.probabilities, heard.probabilities)
+    heard = Answer.to(recognizer, dreams.log_mel, TARGETS)
+    torch.testing.assert_close(dreams.after.probabilities, heard.probabilities)
+
+
+# What is left behind ------------------------------------------------------------------------
+
+
+def state(recognizer: Recognizer) -> list:
+    """Return all that a run could leave behind, the weights bit for bit and in their layout."""
+    weights = [
+        (name, id(w), w.requires_grad, w.grad is None, w.stride(), w.flatten().tolist())
+        for name, w in (*recognizer.named_parameters(), *recognizer.named_buffers())
+    ]
+    hooks = [
+        [len(getattr(m, f"_{kind}_hooks")) for kind in ("forward", "forward_pre", "backward")]
+        for m in recognizer.modules()
+    ]
+    modules = [(id(m), type(m), m.training, m.extra_repr()) for m in recognizer.modules()]
+    return [weights, hooks, modules]
+
+
+@pytest.fixture
+def used(recognizer) -> Recognizer:
+    """A recognizer whose modes and weights are mixed."""
+    recognizer.train()
     recognizer.model.features[3].eval()
     recognizer.model.classifier.weight.requires_grad_(False)
-    before = _state(recognizer)
-    ascent(**changes).run(recognizer, waveform, TARGETS, SEEDS)
-
-    assert _state(recognizer) == before
-    assert all(weight.grad is None for weight in recognizer.parameters())
+    return recognizer
 
 
-def test_the_model_is_left_as_it_was_after_an_exception(recognizer, waveform) -> None:
-    def broken(heard: Heard, targets: Tensor) -> Tensor:
-        raise RuntimeError("broken objective")
+@pytest.mark.parametrize("changes", [*VARIANTS, {"objective": Layer("features.2")}])
+def test_the_model_is_left_as_it_was(used, waveform, ascent, changes) -> None:
+    before, random = state(used), torch.get_rng_state()
+    ascent(**changes).run(used, waveform, TARGETS, SEEDS)
 
-    recognizer.train()
-    before = _state(recognizer)
-    with pytest.raises(RuntimeError, match="broken objective"):
-        ascent(objective=broken).run(recognizer, waveform, TARGETS, SEEDS)
-
-    assert _state(recognizer) == before
+    assert state(used) == before
+    assert torch.equal(torch.get_rng_state(), random)
 
 
-def _state(recognizer: Recognizer) -> list:
-    weights = [(w.requires_grad, w.sum().item()) for w in recognizer.parameters()]
-    buffers = [b.sum().item() for b in recognizer.buffers()]
-    hooks = [len(m._forward_hooks) + len(m._backward_hooks) for m in recognizer.modules()]
-    return [weights, buffers, hooks, [m.training for m in recognizer.modules()]]
+def test_hooks_do_not_grow_from_call_to_call(used, waveform, ascent) -> None:
+    before, loop = state(used), ascent(objective=Layer("features.2") + Logit(), steps=1)
+    for _ in range(3):
+        loop.run(used, waveform, TARGETS, SEEDS)
+        assert state(used) == before
 
 
-def test_frozen_holds_eval_mode_inside(recognizer) -> None:
-    recognizer.train()
-    with frozen(recognizer):
-        assert not any(module.training for module in recognizer.modules())
-        assert not any(weight.requires_grad for weight in recognizer.parameters())
-    assert recognizer.model.training
+class Broken(Objective):
+    """Fails where it is told to."""
+
+    reads_output, layers = True, ("features.2",)
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def prepare(self, recognizer, listen, log_mel, waveform) -> dict[str, Tensor]:
+        self.fail("prepare")
+        return {}
+
+    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+        self.fail("objective")
+        return LogProbability()(heard, targets)
+
+    def __repr__(self) -> str:
+        return "broken"
+
+    def fail(self, place: str) -> None:
+        if place == self.place:
+            raise RuntimeError(f"broken {place}")
 
 
-def test_an_objective_that_is_not_finite_is_refused(recognizer, waveform) -> None:
+class BrokenView(Transform):
+    def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
+        raise RuntimeError("broken transform")
+
+
+class BrokenSteps(NormalizedAscent):
+    def step(self, parameters, gradient, view, state) -> Tensor:
+        raise RuntimeError("broken optimizer")
+
+
+def raising(error: BaseException) -> Callable:
+    def raise_it(told: object) -> None:
+        raise error
+
+    return raise_it
+
+
+@pytest.mark.parametrize(
+    ("changes", "more", "error"),
+    [
+        ({"objective": Broken("prepare")}, {}, RuntimeError("broken prepare")),
+        ({"objective": Broken("objective")}, {}, RuntimeError("broken objective")),
+        ({"transform": BrokenView()}, {}, RuntimeError("broken transform")),
+        ({"optimizer": BrokenSteps()}, {}, RuntimeError("broken optimizer")),
+        ({}, {"on_step": raising(KeyboardInterrupt("typed"))}, KeyboardInterrupt("typed")),
+        ({}, {"on_octave": raising(RuntimeError("on octave"))}, RuntimeError("on octave")),
+        ({"objective": Layer("no")}, {}, InputError("unknown layer 'no' of SmallNet")),
+        ({"constraint": SnrFloor(db=9.0)}, {}, InputError("SnrFloor holds sound, and this")),
+    ],
+    ids=lambda value: str(value) if isinstance(value, BaseException) else "",
+)
+def test_the_model_is_left_as_it_was_after_an_exception(
+    used, waveform, ascent, changes, more, error
+) -> None:
+    before = state(used)
+    with pytest.raises(type(error), match=str(error)):
+        ascent(**changes).run(used, waveform, TARGETS, SEEDS, **more)
+
+    assert state(used) == before
+
+
+# Items on their own ---------------------------------------------------------------------------
+
+
+def test_identical_items_of_one_batch_get_random_numbers_of_their_own(
+    recognizer, waveform, ascent
+) -> None:
+    same, targets = waveform[:1].expand(4, -1), torch.full((4,), 7)
+    for changes in ({"jitter_frames": 9}, {"transform": Noise(db=3.0)}, {"start_noise": 1.0}):
+        signal = ascent(**changes).run(recognizer, same, targets, [1, 2, 3, 1]).signal
+        assert torch.equal(signal[0], signal[3])
+        for i, j in ((0, 1), (0, 2), (1, 2)):
+            assert not torch.allclose(signal[i], signal[j])
+
+
+def test_the_random_numbers_of_views_change_from_step_to_step(recognizer, waveform, ascent) -> None:
+    drawn: list[tuple[int, Tensor]] = []
+
+    class Watched(Noise):
+        def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
+            viewed = super().__call__(log_mel, keys, step)
+            drawn.append((step, (viewed - log_mel).detach()))
+            return viewed
+
+    ascent(transform=Watched(db=1.0), octaves=2, steps=2).run(
+        recognizer, waveform[:1], TARGETS[:1], SEEDS[:1]
+    )
+    assert [step for step, _ in drawn] == [0, 1, 2, 3, 4]
+    assert len({round(float(noise[0, 3, 3]), 5) for _, noise in drawn}) == 5
+
+
+def test_a_neighbor_with_a_huge_gradient_clips_nobody_elses(recognizer, waveform, ascent) -> None:
+    recognizer.double()
+    waveform = waveform.double()[:2]
+    for optimizer in (NormalizedAscent(), NormalizedAscent(norm="mean_abs"), torch.optim.Adam):
+        dreamt = [
+            ascent(optimizer=optimizer, objective=LogProbability() * torch.tensor([1.0, weight]))
+            .run(recognizer, waveform, TARGETS[:2], SEEDS[:2])
+            .signal[0]
+            for weight in (1.0, 1e9)
+        ]
+        torch.testing.assert_close(*dreamt, atol=1e-9, rtol=0)
+
+
+def test_each_item_can_have_a_step_size_of_its_own(recognizer, waveform, ascent) -> None:
+    sizes = torch.tensor([0.1, 0.2, 0.4, 0.8, 1.6])
+    loop = ascent(steps=1)
+    dreams = loop.run(recognizer, waveform, TARGETS, SEEDS, step_sizes=sizes)
+
+    change = dreams.signal - recognizer.log_mel(waveform)
+    rms_db = change.square().mean(dim=(1, 2)).sqrt() * 20 / torch.log(torch.tensor(10.0))
+    torch.testing.assert_close(rms_db, sizes, atol=1e-4, rtol=0)
+
+
+def test_a_weighted_sum_does_not_multiply_the_running_total(recognizer, waveform, ascent) -> None:
+    """2 a - b is twice a less b, and not -2 a - b."""
+    curves = {
+        name: ascent(objective=objective, steps=1)
+        .run(recognizer, waveform, TARGETS, SEEDS)
+        .objective_curve[0]
+        for name, objective in {
+            "a": LogProbability(), "b": Logit(), "2 a - b": 2 * LogProbability() - Logit(),
+        }.items()
+    }  # fmt: skip
+    torch.testing.assert_close(curves["2 a - b"], 2 * curves["a"] - curves["b"])
+
+
+# Groups ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("groups", [[70, 70, -3, -3, 9], [0, 0, 1, 1, 1], [5, 4, 4, 4, 1]])
+@pytest.mark.parametrize("slice_windows", [1, 5, 8, 1000])
+def test_slices_do_not_split_groups(recognizer, waveform, ascent, groups, slice_windows) -> None:
+    """A window is 1 s, so an excerpt has 4 of them."""
+    seen: list[list[int]] = []
+
+    class Watched(Diversity):
+        def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+            seen.append(heard.items.tolist())
+            return super().__call__(heard, targets)
+
+    recognizer.double()
+    loop = ascent(
+        objective=LogProbability() + 3.0 * Watched("features.2"), slice_windows=slice_windows,
+        steps=3, confidence=0.15,
+    )  # fmt: skip
+    dreams = loop.run(recognizer, waveform.double(), TARGETS, SEEDS, groups=torch.tensor(groups))
+    for items in seen:
+        outside = [groups[i] for i in range(5) if i not in items]
+        assert not set(outside) & {groups[i] for i in items} or len(items) < 5
+    whole = ascent(
+        objective=LogProbability() + 3.0 * Diversity("features.2"), steps=3, confidence=0.15
+    )
+    together = whole.run(recognizer, waveform.double(), TARGETS, SEEDS, groups=torch.tensor(groups))
+    torch.testing.assert_close(dreams.signal, together.signal, atol=1e-9, rtol=0)
+
+
+def test_a_group_stays_together_until_all_its_items_are_finished(
+    recognizer, waveform, ascent
+) -> None:
+    seen: list[list[int]] = []
+
+    class Watched(Diversity):
+        def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+            seen.append(heard.items.tolist())
+            return super().__call__(heard, targets)
+
+    loop = ascent(
+        objective=LogProbability() + 0.1 * Watched("features.2"), confidence=0.2, steps=9,
+        slice_windows=1000,
+    )  # fmt: skip
+    dreams = loop.run(recognizer, waveform, TARGETS, SEEDS, groups=torch.tensor([0, 0, 1, 1, 1]))
+    ends = (~dreams.probability_curve.isnan()).sum(dim=0)
+    assert len(set(ends[:2].tolist())) > 1 or len(set(ends[2:].tolist())) > 1
+    for step, items in enumerate(seen):
+        expected = [
+            i for i in range(5)
+            if step == 0 or step < (ends[:2] if i < 2 else ends[2:]).max()
+        ]  # fmt: skip
+        assert items == expected
+
+
+def test_groups_have_to_stand_side_by_side(recognizer, waveform, ascent) -> None:
+    with pytest.raises(InputError, match=r"items of one group do not stand side by side; sort"):
+        ascent().run(recognizer, waveform, TARGETS, SEEDS, groups=torch.tensor([0, 1, 0, 1, 1]))
+
+
+# Octaves -------------------------------------------------------------------------------------
+
+
+def test_octaves_start_on_a_coarse_grid(recognizer, waveform, ascent) -> None:
+    """A dream of the coarsest octave alone is smooth: upsampled from fewer points."""
+    told: list[Octave] = []
+    loop = ascent(octaves=4, steps=1, octave_ratio=(1.5, 2.0))
+    loop.run(recognizer, waveform, TARGETS, SEEDS, on_octave=told.append)
+    assert [octave.index for octave in told] == [3, 2, 1, 0]
+
+    plane = {"signal": torch.zeros(1, 24, 88)}
+    zeros = LogMel().parameters(plane)
+    assert LogMel().regrid(plane, zeros, (1.5**3, 2.0**3)).shape == (1, 7, 11)
+    sound = {"signal": torch.zeros(1, 17_600)}
+    assert Waveform().regrid(sound, Waveform().parameters(sound), (1.5, 2.0)).shape == (1, 8800)
+
+    def last_change(steps: int) -> Tensor:
+        """Return the change after so many octaves."""
+        changes: list[Tensor] = []
+        loop = ascent(octaves=4, steps=steps, octave_ratio=(1.5, 2.0))
+        loop.run(
+            recognizer.double(), waveform.double(), TARGETS, SEEDS,
+            on_step=lambda record: changes.append(record.signal.clone()),
+        )  # fmt: skip
+        return changes[1] - recognizer.log_mel(waveform.double())
+
+    ranks = torch.linalg.matrix_rank(last_change(1), rtol=1e-8)
+    assert (ranks <= 7).all()
+    assert (ranks > 1).all()
+
+
+def test_the_detail_of_an_octave_is_carried_up(recognizer, waveform, ascent) -> None:
+    curves = ascent(octaves=3, steps=4).run(recognizer, waveform, TARGETS, SEEDS).probability_curve
+    for first in (4, 8):  # the first look of an octave is no fresh start
+        assert (curves[first] > 0.9 * curves[first - 1]).all()
+        assert (curves[first] > curves[0]).all()
+
+
+def test_after_each_octave_the_best_is_told(recognizer, waveform, ascent) -> None:
+    told: list[Octave] = []
+    loop = ascent(octaves=3, steps=4, step_size=3.0, confidence=0.2)
+    dreams = loop.run(recognizer, waveform, TARGETS, SEEDS, on_octave=told.append)
+
+    assert len({*dreams.steps.tolist()}) > 2
+    assert [octave.index for octave in told] == [2, 1, 0][: len(told)]
+    for k, octave in enumerate(told, start=1):
+        curve = dreams.probability_curve[: 4 * k].nan_to_num(nan=-1)
+        assert torch.equal(octave.steps, curve.argmax(dim=0))
+        assert torch.equal(octave.reached, (curve >= 0.2).any(dim=0) & dreams.reached)
+        assert octave.signal.shape == dreams.signal.shape
+        ended = dreams.steps <= octave.steps
+        assert torch.equal(octave.signal[ended], dreams.signal[ended])
+
+
+def test_a_run_ends_with_its_last_item(recognizer, waveform, ascent) -> None:
+    told: list[Octave] = []
+    targets = (
+        ascent(steps=1).run(recognizer, waveform, TARGETS, SEEDS).before.probabilities.argmax(1)
+    )
+    loop = ascent(octaves=3, confidence=0.05)
+    dreams = loop.run(recognizer, waveform, targets, SEEDS, on_octave=told.append)
+
+    assert [(octave.index, octave.steps.tolist()) for octave in told] == [(2, [0] * 5)]
+    assert dreams.probability_curve.shape == (1, 5)
+    assert dreams.item_steps == 0
+
+
+@pytest.mark.parametrize("shape", [(3, 24, 88), (2, 128, 43), (1, 16, 301), (4, 17601)])
+def test_resize_keeps_constants_and_shapes(shape) -> None:
+    size = tuple(max(2, n // 2) for n in shape[1:])
+    small = resize(torch.ones(shape), size)
+
+    assert small.shape == (shape[0], *size)
+    torch.testing.assert_close(resize(small, shape[1:]), torch.ones(shape))
+
+
+# What it costs ------------------------------------------------------------------------------
+
+
+class Counted(nn.Module):
+    """Counts the windows of each forward pass, also of its copies."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.windows = inner, []
+
+    def __deepcopy__(self, memo: dict) -> Counted:
+        copied = Counted(copy.deepcopy(self.inner, memo))
+        copied.windows = self.windows
+        return copied
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        self.windows.append(len(log_mel))
+        return self.inner(log_mel)
+
+
+@pytest.mark.parametrize(
+    ("changes", "passes"),
+    [
+        ({}, 7),
+        ({"octaves": 2, "steps": 3}, 7),
+        ({"jitter_frames": 3}, 14),  # what is kept is judged without the view
+        ({"objective": Layer("inner.features.2")}, 7 + 2),  # and what the network says in the end
+    ],
+    ids=["plain", "octaves", "jitter", "layer"],
+)
+def test_there_is_no_forward_pass_only_for_logging(
+    recognizer, waveform, ascent, changes, passes
+) -> None:
+    recognizer.model = counted = Counted(recognizer.model)
+    loop = ascent(slice_windows=1000, **changes)
+    loop.run(recognizer, waveform, TARGETS, SEEDS)
+
+    windows = [count for count in counted.windows if count > 1]  # less the checks at the start
+    assert windows == [20] * passes
+    assert len(counted.windows) - len(windows) <= 3
+
+
+def test_slices_do_not_change_a_dream(recognizer, waveform, ascent) -> None:
+    small, large = (
+        ascent(slice_windows=n).run(recognizer, waveform, TARGETS, SEEDS).signal for n in (1, 1000)
+    )
+
+    torch.testing.assert_close(small, large, atol=2e-4, rtol=1e-4)
+
+
+def test_on_step_sees_every_step(recognizer, waveform, ascent) -> None:
+    steps: list[int] = []
+    ascent(steps=4).run(
+        recognizer, waveform, TARGETS, SEEDS, on_step=lambda record: steps.append(record.step)
+    )
+
+    assert steps == [0, 1, 2, 3]
+
+
+# What is refused ------------------------------------------------------------------------------
+
+
+def test_an_objective_that_is_not_finite_is_refused(recognizer, waveform, ascent) -> None:
     def infinite(heard: Heard, targets: Tensor) -> Tensor:
         return LogProbability()(heard, targets) / 0.0
 
     with pytest.raises(InputError, match=r"not finite at step 0; lower dream.step_size=1"):
         ascent(objective=infinite).run(recognizer, waveform, TARGETS, SEEDS)
+    sizes = torch.tensor([1.0, 2.0, 50.0, 4.0, 3.0])
+    with pytest.raises(InputError, match=r"objective infinite or .*; lower dream.step_size=50"):
+        ascent(objective=infinite).run(recognizer, waveform, TARGETS, SEEDS, step_sizes=sizes)
+
+
+def test_a_gradient_that_is_not_finite_is_refused(recognizer, waveform, ascent) -> None:
+    def steep(heard: Heard, targets: Tensor) -> Tensor:
+        return (heard.log_mel - heard.log_mel.detach()).square().sum(dim=(1, 2)).sqrt()
+
+    with pytest.raises(
+        InputError, match=r"objective steep or its gradient is not finite at step 0"
+    ):
+        ascent(objective=steep).run(recognizer, waveform, TARGETS, SEEDS)
 
 
 @pytest.mark.parametrize(
@@ -196,53 +589,124 @@ def test_an_objective_that_is_not_finite_is_refused(recognizer, waveform) -> Non
         ({"octave_ratio": [1.4]}, r"dream.octave_ratio=\[1.4\]; expected two numbers"),
         ({"jitter_frames": -1}, r"dream.jitter_frames=-1; expected at least 0"),
         ({"confidence": 1.5}, r"dream.confidence=1.5; expected a number between 0 and 1"),
+        ({"consistency_every": -1}, r"dream.consistency_every=-1; expected at least 0"),
+        ({"start_noise": -0.5}, r"dream.start_noise=-0.5; expected at least 0"),
+        ({"patience": 0}, r"dream.patience=0; expected at least 1, or null"),
     ],
 )
-def test_values_out_of_range_are_refused(changes, message) -> None:
+def test_values_out_of_range_are_refused(ascent, changes, message) -> None:
     with pytest.raises(InputError, match=message):
         ascent(**changes)
 
 
-def test_octaves_start_on_a_coarse_grid(recognizer, waveform) -> None:
-    """A dream of the coarsest octave alone is smooth: upsampled from fewer points."""
-    loop = ascent(octaves=4, steps=1, octave_ratio=(1.5, 2.0))
-    assert loop._schedule() == [3, 2, 1, 0]
-    assert loop._grid(torch.Size([24, 88]), 3) == (7, 11)
-    assert loop._grid(torch.Size([17600]), 1) == (8800,)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objective": 3.0}, r"objective=3.0; expected an objective or a function"),
+        ({"optimizer": "adam"}, r"optimizer='adam'; expected an irdream optimizer, a class of"),
+        (
+            {"optimizer": MarginStep(), "objective": Logit(), "confidence": 0.9},
+            r"optimizer margin_step.* needs to know how far the confidence is, which objective "
+            r"logit with dream.confidence=0.9 does not tell; choose objective=log_probability, ",
+        ),
+        (
+            {"optimizer": MarginStep(), "objective": Margin()},
+            r"objective margin with dream.confidence=None does not tell; .* and a confidence",
+        ),
+        ({"constraint": SnrFloor(db=20.0)}, r"SnrFloor holds sound, and this parametrization dre"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(recognizer, waveform, ascent, changes, message) -> None:
+    with pytest.raises(InputError, match=message):
+        ascent(**changes).run(recognizer, waveform, TARGETS, SEEDS)
 
 
-@pytest.mark.parametrize("shape", [(3, 24, 88), (2, 128, 43), (1, 16, 301), (4, 17601)])
-def test_resize_keeps_constants_and_shapes(shape) -> None:
-    size = tuple(max(2, n // 2) for n in shape[1:])
-    small = resize(torch.ones(shape), size)
-
-    assert small.shape == (shape[0], *size)
-    torch.testing.assert_close(resize(small, shape[1:]), torch.ones(shape))
-
-
-def test_slices_do_not_change_a_dream(recognizer, waveform) -> None:
-    small, large = (
-        ascent(slice_windows=n).run(recognizer, waveform, TARGETS, SEEDS).signal for n in (1, 1000)
+@pytest.mark.parametrize("objective", [LogProbability(), Probability(), Margin(), 3 * Margin()])
+def test_a_margin_step_fits_objectives_that_know_their_goal(
+    recognizer, waveform, ascent, objective
+) -> None:
+    loop = ascent(
+        optimizer=MarginStep(), objective=objective, confidence=0.55, steps=20, step_size=4.0
     )
+    dreams = loop.run(recognizer, waveform, TARGETS, SEEDS)
+    before, after = (x.of_target(TARGETS) for x in (dreams.before, dreams.after))
+    assert (after > 1.5 * before).all()
+    assert dreams.reached.any()
 
-    torch.testing.assert_close(small, large, atol=2e-4, rtol=1e-4)
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"parametrization": Waveform()}, r"Waveform or its constraint needs the originals' wavef"),
+        ({"parametrization": StftGain()}, r"StftGain or its constraint needs the originals' wave"),
+        ({"consistency_every": 5}, r"dream.consistency_every=5 needs the originals' waveforms, "),
+    ],
+)
+def test_what_needs_a_waveform_is_refused_on_log_mels(
+    recognizer, waveform, ascent, changes, message
+) -> None:
+    log_mel = recognizer.log_mel(waveform)
+    with pytest.raises(InputError, match=message):
+        ascent(**changes).run(recognizer, None, TARGETS, SEEDS, log_mel=log_mel)
 
 
-def test_on_step_sees_every_step(recognizer, waveform) -> None:
-    steps: list[int] = []
-    ascent(steps=4).run(
-        recognizer, waveform, TARGETS, SEEDS, on_step=lambda record: steps.append(record.step)
-    )
+def test_a_dream_of_log_mels_is_that_of_their_waveforms(recognizer, waveform, ascent) -> None:
+    log_mel = recognizer.log_mel(waveform)
+    first = ascent().run(recognizer, None, TARGETS, SEEDS, log_mel=log_mel)
+    second = ascent().run(recognizer, waveform, TARGETS, SEEDS)
+    assert torch.equal(first.signal, second.signal)
+    assert first.waveform is None
 
-    assert steps == [0, 1, 2, 3]
+
+def test_something_to_dream_on_is_needed(recognizer, ascent) -> None:
+    with pytest.raises(InputError, match=r"nothing to dream on; expected a waveform or a log-mel"):
+        ascent().run(recognizer, None, TARGETS, SEEDS)
+
+
+# On a GPU ------------------------------------------------------------------------------------
+
+on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_cuda_device_dreams_as_the_cpu_does(recognizer, waveform) -> None:
+@on_cuda
+def test_a_cuda_device_dreams_as_the_cpu_does(recognizer, waveform, ascent) -> None:
     loop = ascent(steps=3)
     on_cpu = loop.run(recognizer.double(), waveform.double(), TARGETS, SEEDS)
     on_cuda = loop.run(recognizer.cuda(), waveform.double().cuda(), TARGETS.cuda(), SEEDS)
 
     torch.testing.assert_close(on_cuda.signal.cpu(), on_cpu.signal, atol=1e-6, rtol=1e-6)
     assert torch.equal(on_cuda.steps.cpu(), on_cpu.steps)
+
+
+@pytest.mark.cuda
+@on_cuda
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"confidence": 0.3, "patience": 3},
+        {"jitter_frames": 3, "parametrization": Waveform(), "step_size": 3.0},
+        {
+            "octaves": 2,
+            "constraint": MaxChange(db=3.0),
+            "optimizer": MarginStep(),
+            "confidence": 0.9,
+        },
+    ],
+    ids=["stops", "waveform", "octaves"],
+)
+def test_the_host_does_not_wait_for_the_device_in_a_step(
+    recognizer, waveform, ascent, changes
+) -> None:
+    """Between the second step of an octave and its last: nothing like `.item()`."""
+
+    def on_step(record) -> None:
+        torch.cuda.set_sync_debug_mode("error" if record.step >= 1 else "default")
+
+    try:
+        ascent(**{"steps": 8, **changes}).run(
+            recognizer.cuda(), waveform.cuda(), TARGETS.cuda(), SEEDS, on_step,
+            on_octave=lambda octave: torch.cuda.set_sync_debug_mode("default"),
+        )  # fmt: skip
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

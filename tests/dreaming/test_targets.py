@@ -69,7 +69,33 @@ def test_correct_needs_a_label() -> None:
         plan(["correct"], ["x"], [()], seed=0)
 
 
+def test_incorrect_needs_a_label() -> None:
+    with pytest.raises(InputError, match=r"target=incorrect needs a label and 'y' has none; exp"):
+        plan(["incorrect"], ["x", "y"], [("flu",), ()], seed=0)
+    assert len(plan(["all"], ["y"], [()], seed=0)) == 11
+
+
+def test_every_step_size_meets_every_budget_and_variations_stand_side_by_side() -> None:
+    items = plan(
+        ["flu", "sax"], NAMES[:2], LABELS[:2], seed=0,
+        step_sizes=[0.5, 1.0], budgets_db=[1.0, 2.0, None], variations=2,
+    )  # fmt: skip
+    assert items == [
+        Item(excerpt, target, step_size, budget_db, variation)
+        for excerpt in range(2)
+        for target in ("flu", "sax")
+        for step_size in (0.5, 1.0)
+        for budget_db in (1.0, 2.0, None)
+        for variation in range(2)
+    ]
+    assert len(set(items)) == 48
+
+
 def test_an_items_seed_follows_from_what_it_is() -> None:
-    seeds = {item_seed(s, n, t) for s in (0, 1) for n in "ab" for t in ("flu", "sax")}
-    assert len(seeds) == 8
+    seeds = {
+        item_seed(s, n, t, v)
+        for s in (0, 1) for n in "ab" for t in ("flu", "sax") for v in (0, 1, 2)
+    }  # fmt: skip
+    assert len(seeds) == 24
     assert all(0 <= seed < 2**63 for seed in seeds)
+    assert item_seed(3, "a", "flu", 0) == item_seed(3, "a", "flu")

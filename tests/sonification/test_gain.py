@@ -8,8 +8,7 @@ from torch import Tensor
 
 from irdream.frontends import HanLogMel
 from irdream.sonification import StftGain
-from irdream.sonification.gain import band_shares
-from irdream.sonification.stft import inverse_stft, stft
+from irdream.stft import band_shares, inverse_stft, stft
 
 DB = math.log(10) / 20  # one decibel as a natural logarithm
 HOP = 512

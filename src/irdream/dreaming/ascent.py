@@ -1,51 +1,64 @@
 """The loop: gradient ascent over octaves and steps, for many items at once.
 
-An item is an original and a target. What is changed is a detail that is added to the original;
-at octave k it lives on a grid that is coarser by `octave_ratio ** k` along each axis, and is
-interpolated to full size before the recognizer hears it; from one octave to the next it is
-carried up. DeepDream (Mordvintsev et al. 2015) shrinks the picture itself; but a shrunk
-spectrogram is another sound at another pitch, and not every network takes its size, so here
-the network always hears full size.
+An item is an original and a target, with a step size and random numbers of its own. What is
+changed are the parameters of a `Parametrization`; at octave k most of them live on a grid that is
+coarser by `octave_ratio ** k` along each axis, and from one octave to the next they are carried
+up. DeepDream (Mordvintsev et al. 2015) shrinks the picture itself; but a shrunk spectrogram is
+another sound at another pitch, and not every network takes its size, so here the network always
+hears full size.
 
-Each item stops when its target's probability, the mean over its windows, reaches
-`confidence`; it then leaves the batch, and its best iterate is kept, reached or not. Items do
-not see each other: norms, stops and random streams are their own.
+Items do not see each other. Each stops when its target's probability, the mean over its windows,
+reaches `confidence`, or when nothing got better for `patience` steps; it then leaves the batch,
+and its best iterate is kept, reached or not.
 
 Cost: one forward and one backward pass a step for all windows of the items that are left, in
-slices of `slice_windows`, which keep the activations in the CPU's cache; jitter adds a forward
-pass, since what is kept is judged without it. Only the gradient of the signal is computed.
+slices of `slice_windows`, which keep the activations in the CPU's cache; random views add a
+forward pass, since what is kept is judged without them. Only the gradient of the parameters is
+computed. Nothing in a step waits for a CUDA device: how many items are left is asked in one step
+and read in a later one.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from irdream.dreaming.objectives import Heard
-from irdream.dreaming.parametrizations import Parametrization
-from irdream.dreaming.record import Answer, Dreams, Record
-from irdream.dreaming.transforms import jitter_shifts, roll_frames
+from irdream.dreaming.constraints.base import Constraint, Constraints
+from irdream.dreaming.listener import Listener, listening
+from irdream.dreaming.objectives import Heard, Objective, as_objective, of_target
+from irdream.dreaming.optimizers import Optimizer, State, View, as_optimizer
+from irdream.dreaming.parametrizations import Origin, Parametrization
+from irdream.dreaming.random_streams import item_keys, normal, substream
+from irdream.dreaming.record import Answer, Dreams, Record, Stops
+from irdream.dreaming.transforms import Chain, Jitter, Transform
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer, window_starts
 
-Objective = Callable[[Heard, Tensor], Tensor]
-Direction = Callable[[Tensor], Tensor]
 SLICE_WINDOWS = {"cpu": 12, "cuda": 512, "mps": 128}
+_VIEWS, _START = 0, 1  # substreams of an item
 
 
-class _Look(NamedTuple):
-    """What one slice of items gave: see `Ascent._look_at`."""
+class Octave(NamedTuple):
+    """What is told after each octave.
 
+    Attributes:
+        index: 0 is full size; the coarsest comes first.
+        signal: the best iterates so far, (items, ...).
+        steps: from the originals to them, (items,).
+        reached: whether they have the confidence, (items,).
+    """
+
+    index: int
     signal: Tensor
-    gradient: Tensor
-    score: Tensor
-    answer: Answer
+    steps: Tensor
+    reached: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,46 +67,78 @@ class Ascent:
 
     Args:
         parametrization: what is changed.
-        objective: what is maximized, (items,) from what was heard and the targets.
-        optimizer: gradient (items, ...) -> direction.
+        objective: what is maximized: an `Objective`, or a function (items,) of what was heard
+            and of the targets.
+        optimizer: an `Optimizer`, a torch.optim class or partial of one (its learning rate is the
+            step size), or a function from gradient to direction.
         step_size: length of a step, in the parametrization's `step_unit`.
         steps: at most, in each octave.
         octaves: levels, the coarsest first; 1: full size alone.
         octave_ratio: how much coarser each level is, along (mel bands, frames); a waveform
             has the last of them only.
-        jitter_frames: largest circular shift in time before each step.
+        transform: random views before each step.
+        jitter_frames: largest circular shift in time before each step, before the transform.
+        constraint: what every iterate obeys, one or several in their order.
+        consistency_every: after so many steps the signal is replaced by one that a sound has
+            (inverse and analysis), at full size; 0: never.
+        start_noise: RMS of noise added to the start, in step sizes, other for each item.
         confidence: probability of the target at which an item stops; None: never.
+        patience: steps without a better iterate after which an item stops, in the last octave;
+            None: never.
+        drop_finished: False: finished items are computed on, for comparison.
         slice_windows: windows in one forward pass; None: by the device.
+        mixed_precision: the network in bfloat16, on CUDA.
     """
 
     parametrization: Parametrization
-    objective: Objective
-    optimizer: Direction
+    objective: Objective | Callable[[Heard, Tensor], Tensor]
+    optimizer: Any
     step_size: float = 0.25
     steps: int = 100
     octaves: int = 1
     octave_ratio: Sequence[float] = (1.4, 1.4)
+    transform: Transform | None = None
     jitter_frames: int = 0
+    constraint: Constraint | Sequence[Constraint] | None = None
+    consistency_every: int = 0
+    start_noise: float = 0.0
     confidence: float | None = 0.9
+    patience: int | None = None
+    drop_finished: bool = True
     slice_windows: int | None = None
+    mixed_precision: bool = False
 
     def __post_init__(self) -> None:
+        ratio = self.octave_ratio
         checks: list[tuple[str, object, bool, str]] = [
             ("step_size", self.step_size, self.step_size > 0, "a number above 0"),
             ("steps", self.steps, self.steps >= 1, "at least 1"),
             ("octaves", self.octaves, self.octaves >= 1, "at least 1"),
             (
                 "octave_ratio",
-                list(self.octave_ratio),
-                len(self.octave_ratio) == 2 and min(self.octave_ratio) >= 1,
+                list(ratio),
+                len(ratio) == 2 and min(ratio) >= 1,
                 "two numbers of at least 1, for mel bands and frames",
             ),
             ("jitter_frames", self.jitter_frames, self.jitter_frames >= 0, "at least 0"),
+            (
+                "consistency_every",
+                self.consistency_every,
+                self.consistency_every >= 0,
+                "at least 0",
+            ),
+            ("start_noise", self.start_noise, self.start_noise >= 0, "at least 0"),
             (
                 "confidence",
                 self.confidence,
                 self.confidence is None or 0 < self.confidence < 1,
                 "a number between 0 and 1, or null",
+            ),
+            (
+                "patience",
+                self.patience,
+                self.patience is None or self.patience >= 1,
+                "at least 1, or null",
             ),
         ]
         for name, value, fine, expected in checks:
@@ -103,140 +148,433 @@ class Ascent:
     def run(
         self,
         recognizer: Recognizer,
-        waveform: Tensor,
+        waveform: Tensor | None,
         targets: Tensor,
         seeds: Sequence[int],
         on_step: Callable[[Record], None] = lambda record: None,
+        *,
+        log_mel: Tensor | None = None,
+        step_sizes: Tensor | None = None,
+        groups: Tensor | None = None,
+        origin: Mapping[str, Tensor] | None = None,
+        on_octave: Callable[[Octave], None] = lambda octave: None,
     ) -> Dreams:
         """Dream all items.
 
         Args:
             recognizer: left as it was, whatever happens.
-            waveform: the originals, (items, samples).
+            waveform: the originals, (items, samples); None where only log-mels are known.
             targets: instrument indices, (items,).
-            seeds: of each item's random stream.
+            seeds: of each item's random numbers.
             on_step: called after each step with the record so far.
+            log_mel: the originals, (items, n_mels, frames), where there is no waveform.
+            step_sizes: of each item, (items,), in `step_unit`; None: `step_size` for all.
+            groups: (items,), equal for items whose objective depends on each other, side by
+                side; None: each its own.
+            origin: more about the originals, for constraints, (items, ...) each.
+            on_octave: called after each octave.
 
         Raises:
-            InputError: when the objective or its gradient is not finite.
+            InputError: when the objective or its gradient is not finite, when the optimizer or
+                a constraint does not fit the objective or the parametrization, or for layers
+                that the network does not have.
         """
-        with frozen(recognizer):
-            start = self.parametrization.start(recognizer, waveform).detach()
-            unit = self.parametrization.step(start, self.step_size)
-            shifts = self._shifts(seeds, start.device)
-            record = Record(targets, confidence=self.confidence)
-            left = torch.arange(len(start), device=start.device)  # the items not finished
-            detail = torch.zeros_like(start)
-            for step, octave in enumerate(self._schedule()):
-                detail = resize(detail, self._grid(start.shape[1:], octave))
-                gradient = self._look(recognizer, record, start, detail, left, shifts[step])
-                on_step(record)
-                going = ~record.finished[left]
-                left, detail, gradient = left[going], detail[going], gradient[going]
-                if not len(left):
-                    return record.dreams()
-                detail = detail + unit[left] * self.optimizer(gradient)
-            self._look(recognizer, record, start, detail, left, None)
-            return record.dreams()
+        objective = as_objective(self.objective)
+        with listening(
+            recognizer,
+            layers=objective.layers,
+            reads_output=objective.reads_output,
+            mixed_precision=self.mixed_precision and targets.device.type == "cuda",
+        ) as listener:
+            run = _Run(self, listener, objective)
+            batch = run.batch(
+                waveform, log_mel, targets, seeds, step_sizes, groups, dict(origin or {})
+            )
+            return run.dream(batch, on_step, on_octave)
 
-    def _schedule(self) -> list[int]:
-        """Return the octave of each step, the coarsest first."""
-        return [octave for octave in reversed(range(self.octaves)) for _ in range(self.steps)]
 
-    def _grid(self, shape: torch.Size, octave: int) -> tuple[int, ...]:
-        """Return the size of the detail at an octave: full size over the ratios to its power."""
-        ratios = tuple(self.octave_ratio)[-len(shape) :]
-        return tuple(
-            max(2, round(size / ratio**octave)) for size, ratio in zip(shape, ratios, strict=True)
+class _Look(NamedTuple):
+    """What some items gave in one step."""
+
+    signal: Tensor
+    score: Tensor
+    probability: Tensor
+    reached: Tensor
+    logits: Tensor | None
+    gradient: Tensor | None
+
+
+@dataclass
+class _Batch:
+    """The items that are left; every tensor has an axis of items."""
+
+    origin: Origin
+    prepared: dict[str, Tensor]
+    parameters: Tensor
+    undreamed: Tensor
+    unit: Tensor
+    step: Tensor
+    targets: Tensor
+    keys: Tensor
+    groups: Tensor
+    state: State = field(default_factory=dict)
+
+    def pick(self, rows: Tensor, optimizer: Optimizer) -> _Batch:
+        """Return the items at some rows."""
+        tensors = ("parameters", "undreamed", "unit", "step", "targets", "keys", "groups")
+        return _Batch(
+            origin=_rows(self.origin, rows),
+            prepared=_rows(self.prepared, rows),
+            state=optimizer.pick(self.state, rows),
+            **{name: getattr(self, name)[rows] for name in tensors},
         )
 
-    def _shifts(self, seeds: Sequence[int], device: torch.device) -> Sequence[Tensor | None]:
-        steps = self.steps * self.octaves
-        if self.jitter_frames == 0:
-            return [None] * steps
-        shifts = jitter_shifts(seeds, steps=steps, jitter_frames=self.jitter_frames)
-        return list(shifts.to(device))
 
-    def _look(
-        self,
-        recognizer: Recognizer,
-        record: Record,
-        start: Tensor,
-        detail: Tensor,
-        left: Tensor,
-        shifts: Tensor | None,
-    ) -> Tensor:
-        """Hear the items that are left, record the answer, return the gradient of `detail`."""
-        looks = [
-            self._look_at(
-                recognizer,
-                start[left[rows]],
-                detail[rows],
-                record.targets[left[rows]],
-                None if shifts is None else shifts[left[rows]],
-            )
-            for rows in self._slices(recognizer, start, len(left))
-        ]
-        score = torch.cat([look.score for look in looks])
-        gradient = torch.cat([look.gradient for look in looks])
-        if not bool(torch.isfinite(score).all() & torch.isfinite(gradient).all()):
+class _Run:
+    """One run of an ascent: what does not change between its steps."""
+
+    def __init__(self, ascent: Ascent, listener: Listener, objective: Objective) -> None:
+        self.ascent, self.listener, self.objective = ascent, listener, objective
+        self.recognizer = listener.recognizer
+        self.parametrization = ascent.parametrization
+        self.optimizer = as_optimizer(ascent.optimizer)
+        given = ascent.constraint or ()
+        constraints = [given] if isinstance(given, Constraint) else list(given)
+        self.constraints = Constraints(constraints, self.parametrization.kinds)
+        self.constrained = bool(constraints)
+        jitter = [Jitter(frames=ascent.jitter_frames)] if ascent.jitter_frames else []
+        views = [*jitter, *([ascent.transform] if ascent.transform else [])]
+        self.view = Chain(views) if views else None
+        self.undreamed_first = False  # whether the first iterates are the originals
+        self.confidence = ascent.confidence if objective.reads_output else None
+        self.goal = None
+        if self.confidence is not None:
+            odds = self.confidence / (1.0 - self.confidence) * math.exp(self.optimizer.overshoot)
+            self.goal = objective.goal(odds / (1.0 + odds))
+        if self.goal is None and self.optimizer.needs_goal:
             raise InputError(
-                f"the objective {self.objective!r} or its gradient is not finite at step "
-                f"{record.step + 1}; lower dream.step_size={self.step_size:g}"
+                f"optimizer {self.optimizer!r} needs to know how far the confidence is, which "
+                f"objective {objective!r} with dream.confidence={self.confidence} does not tell; "
+                "choose objective=log_probability, probability or margin, and a confidence"
             )
-        signal = torch.cat([look.signal for look in looks])
-        record.keep(left, signal, Answer.joined([look.answer for look in looks]), score)
-        return gradient
+
+    # Setting up -----------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def batch(
+        self,
+        waveform: Tensor | None,
+        log_mel: Tensor | None,
+        targets: Tensor,
+        seeds: Sequence[int],
+        step_sizes: Tensor | None,
+        groups: Tensor | None,
+        origin: Origin,
+    ) -> _Batch:
+        """Return all items, undreamed."""
+        keys = item_keys(list(seeds), targets.device)
+        if waveform is not None:
+            origin["waveform"] = waveform
+            log_mel = self.recognizer.log_mel(waveform)
+        if log_mel is None:
+            raise InputError("nothing to dream on; expected a waveform or a log-mel")
+        if self.ascent.consistency_every and waveform is None:
+            raise InputError(
+                f"dream.consistency_every={self.ascent.consistency_every} needs the originals' "
+                "waveforms, and only log-mels were given; expected 0"
+            )
+        origin |= {"keys": keys, "log_mel": log_mel}
+        try:
+            origin |= self.parametrization.start(self.recognizer, origin)
+            origin |= self.constraints.prepare(self.recognizer, origin)
+        except KeyError as error:
+            if error.args != ("waveform",):
+                raise
+            raise InputError(
+                f"{type(self.parametrization).__name__} or its constraint needs the originals' "
+                "waveforms, and only log-mels were given"
+            ) from error
+        undreamed = self.parametrization.parameters(origin)
+        unit = self.parametrization.unit(origin)
+        step = self.ascent.step_size * unit
+        if step_sizes is not None:
+            step = step_sizes.to(unit).view(-1, *(1,) * (unit.ndim - 1)) * unit
+        parameters = undreamed
+        if self.ascent.start_noise:
+            noise = normal(substream(keys, _START), 0, *undreamed.shape[1:]).to(undreamed)
+            parameters = undreamed + self.ascent.start_noise * step * noise
+        if self.parametrization.from_original:
+            first = self._held(self.parametrization.signal(origin, parameters), origin)
+            self.undreamed_first = torch.equal(first, origin["signal"])
+        return _Batch(
+            origin=origin,
+            prepared=self.objective.prepare(
+                self.recognizer, self.listener.activations, log_mel, origin.get("waveform")
+            ),
+            parameters=parameters,
+            undreamed=undreamed,
+            unit=unit,
+            step=step,
+            targets=targets,
+            keys=substream(keys, _VIEWS),
+            groups=_numbered(torch.arange(len(keys), device=keys.device), groups),
+        )
+
+    # The loop -------------------------------------------------------------------------------
+
+    def dream(
+        self,
+        batch: _Batch,
+        on_step: Callable[[Record], None],
+        on_octave: Callable[[Octave], None],
+    ) -> Dreams:
+        """Take all steps."""
+        ascent, everything = self.ascent, batch
+        stops = Stops(patience=ascent.patience, goes_on=self.optimizer.seeks_least_change)
+        record, news = Record(batch.targets, stops), _News(batch.targets.device)
+        for octave in reversed(range(ascent.octaves)):
+            coarser = tuple(ratio**octave for ratio in ascent.octave_ratio)
+            regrid = self.parametrization.regrid
+            batch.undreamed = regrid(batch.origin, batch.undreamed, coarser)
+            batch.parameters = regrid(batch.origin, batch.parameters, coarser)
+            batch.state = self.optimizer.start(batch.parameters)
+            for step in range(1, ascent.steps + 1):
+                look = self._look(batch, record)
+                on_step(record)
+                record.stop_waiting(last_octave=octave == 0)
+                batch, look = self._drop_finished(batch, look, record, news)
+                if not len(record.items):
+                    break
+                self._step(batch, look, step)
+                record.item_steps += len(record.items)
+            on_octave(_told(octave, record))
+            if not len(record.items):
+                break
+        else:
+            self._look(batch, record, gradient=False)
+        return self._result(everything, record)
+
+    def _look(self, batch: _Batch, record: Record, *, gradient: bool = True) -> _Look:
+        """Hear the items that are left and record what is heard."""
+        step, items = record.step + 1, record.items
+        parts = [self._look_at(batch, rows, items, step, gradient) for rows in self._slices(batch)]
+        look = parts[0]
+        if len(parts) > 1:
+            columns = zip(*parts, strict=True)
+            look = _Look(*(None if c[0] is None else torch.cat(c) for c in columns))  # type: ignore[arg-type]
+        change = None
+        if self.optimizer.seeks_least_change:
+            moved = (batch.parameters - batch.undreamed) / batch.unit
+            change = moved.flatten(1).square().mean(dim=1).sqrt()
+        record.keep(look.signal, look.logits, look.score, look.probability, look.reached, change)
+        return look
 
     def _look_at(
-        self,
-        recognizer: Recognizer,
-        start: Tensor,
-        detail: Tensor,
-        targets: Tensor,
-        shifts: Tensor | None,
+        self, batch: _Batch, rows: slice, items: Tensor, step: int, gradient: bool
     ) -> _Look:
-        """Hear one slice of items; the answer is on the signal without its jitter."""
-        detail = detail.detach().requires_grad_()
-        signal = self.parametrization.constrain(start + resize(detail, tuple(start.shape[1:])))
-        log_mel = self.parametrization.log_mel(recognizer, signal)
-        heard = Heard.of(recognizer, log_mel if shifts is None else roll_frames(log_mel, shifts))
-        score = self.objective(heard, targets)
-        (gradient,) = torch.autograd.grad(score.sum(), detail)
-        if shifts is not None:
-            with torch.no_grad():
-                heard = Heard.of(recognizer, log_mel)
-        answer = Answer.of(recognizer, heard, targets)
-        return _Look(signal.detach(), gradient, score.detach(), answer)
-
-    def _slices(self, recognizer: Recognizer, start: Tensor, count: int) -> list[slice]:
-        frames = start.shape[-1] if start.ndim == 3 else start.shape[-1] // recognizer.hop_samples
-        windows = len(
-            window_starts(frames, recognizer.window_frames, recognizer.window_frames // 2)
+        """Hear one slice of items; the answer is on the dream, not on its random view."""
+        origin, targets = _rows(batch.origin, rows), batch.targets[rows]
+        with torch.set_grad_enabled(gradient):
+            parameters = batch.parameters[rows].detach().requires_grad_(gradient)
+            signal = self._held(self.parametrization.signal(origin, parameters), origin)
+            waveform, log_mel = self._heard_of(origin, signal)
+            viewed = log_mel if self.view is None else self.view(log_mel, batch.keys[rows], step)
+            logits, activations = self.listener(viewed)
+            heard = Heard(
+                logits=log_mel[:0] if logits is None else logits,
+                log_probabilities=(
+                    log_mel[:0] if logits is None else self.recognizer.log_probabilities(logits)
+                ),
+                activations=activations,
+                log_mel=log_mel,
+                start=origin["log_mel"],
+                waveform=waveform,
+                start_waveform=origin.get("waveform"),
+                prepared=_rows(batch.prepared, rows),
+                items=items[rows],
+                groups=batch.groups[rows],
+            )
+            score = self.objective(heard, targets)
+            slope = torch.autograd.grad(score.sum(), parameters)[0] if gradient else None
+        with torch.no_grad():
+            if logits is None:
+                unknown = torch.full_like(score, torch.nan)
+                return _Look(signal.detach(), score.detach(), unknown, unknown > 0, None, slope)
+            logs = heard.log_probabilities
+            if self.view is not None:
+                logits = self.listener(log_mel)[0]
+                logs = self.recognizer.log_probabilities(logits)  # type: ignore[arg-type]
+            probability = of_target(logs, targets).exp().mean(dim=1)
+            reached = self._reached(logs, probability, targets)
+        return _Look(
+            signal.detach(),
+            score.detach(),
+            probability,
+            reached,
+            logits.detach(),  # type: ignore[union-attr]
+            slope,
         )
-        most = self.slice_windows or SLICE_WINDOWS.get(start.device.type, 128)
-        size = max(1, most // windows)
-        return [slice(first, first + size) for first in range(0, count, size)]
+
+    def _drop_finished(
+        self, batch: _Batch, look: _Look, record: Record, news: _News
+    ) -> tuple[_Batch, _Look]:
+        """Take the finished items out of the batch, as soon as it is known how many there are."""
+        left = record.alive
+        if self.objective.needs_whole_groups:  # a group is left while one of its items is
+            counts = torch.zeros(len(record.targets), device=left.device)
+            left = counts.index_add_(0, batch.groups, left.float())[batch.groups] > 0
+        assert look.gradient is not None
+        told = news.read(left.sum(), look.score.sum() + look.gradient.sum())
+        if told is None:
+            return batch, look
+        count, total = told
+        if not math.isfinite(total):
+            raise InputError(
+                f"the objective {self.objective!r} or its gradient is not finite at step "
+                f"{record.step}; lower dream.step_size={float((batch.step / batch.unit).max()):g}"
+            )
+        if count == len(left) or (count and not self.ascent.drop_finished):
+            return batch, look
+        order = (~left).to(torch.int8).argsort(stable=True)
+        record.drop(order[count:], order[:count])
+        rows = order[:count]
+        look = _Look(*(None if part is None else part[rows] for part in look))  # type: ignore[arg-type]
+        return batch.pick(rows, self.optimizer), look
+
+    def _step(self, batch: _Batch, look: _Look, step: int) -> None:
+        """Change the parameters."""
+        signal, parameters = look.signal, batch.parameters
+        due = self.ascent.consistency_every and step % self.ascent.consistency_every == 0
+        if due:
+            with torch.no_grad():
+                signal = self.parametrization.consistent(self.recognizer, batch.origin, signal)
+                signal = self._held(signal, batch.origin)
+        if due or self.constrained:
+            parameters = self.parametrization.absorb(batch.origin, parameters, signal)
+        view = View(
+            score=look.score,
+            goal=self.goal,
+            reached=look.reached,
+            origin=batch.undreamed,
+            unit=batch.unit,
+            step=batch.step,
+        )
+        assert look.gradient is not None
+        batch.parameters = self.optimizer.step(parameters, look.gradient, view, batch.state)
+
+    # What is heard --------------------------------------------------------------------------
+
+    def _held(self, signal: Tensor, origin: Origin) -> Tensor:
+        """Return the signal that obeys the constraints."""
+        return self.constraints.hold(self.parametrization.acts_on, signal, origin)
+
+    def _heard_of(self, origin: Origin, signal: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Return the sound, where there is one, and the log-mel of a signal."""
+        waveform = self.parametrization.waveform(self.recognizer, origin, signal)
+        if waveform is not None and self.parametrization.acts_on == "plane":
+            waveform = self.constraints.hold("sound", waveform, origin)
+        return waveform, self.parametrization.log_mel(self.recognizer, origin, signal, waveform)
+
+    def _reached(self, logs: Tensor, probability: Tensor, targets: Tensor) -> Tensor:
+        if self.confidence is None:
+            return torch.zeros_like(targets, dtype=torch.bool)
+        reached = probability >= self.confidence
+        if self.confidence > 0.5:  # then it is on top
+            return reached
+        return reached & (logs.exp().mean(dim=1).argmax(dim=1) == targets)
+
+    def _slices(self, batch: _Batch) -> list[slice]:
+        """Return slices of items with about `slice_windows` windows each."""
+        recognizer, log_mel = self.recognizer, batch.origin["log_mel"]
+        hop_frames = recognizer.window_frames // 2
+        windows = len(window_starts(log_mel.shape[-1], recognizer.window_frames, hop_frames))
+        most = self.ascent.slice_windows or SLICE_WINDOWS.get(log_mel.device.type, 128)
+        size, count = max(1, most // windows), len(log_mel)
+        if count <= size:
+            return [slice(None)]
+        if not self.objective.needs_whole_groups:
+            return [slice(first, first + size) for first in range(0, count, size)]
+        groups = batch.groups.tolist()
+        ends = [i for i in range(1, count) if groups[i] != groups[i - 1]] + [count]
+        firsts = [0]
+        for end, following in pairwise([*ends, count + size]):
+            if following - firsts[-1] > size:
+                firsts.append(end)
+        return [slice(first, end) for first, end in pairwise(firsts)]
+
+    @torch.no_grad()
+    def _result(self, batch: _Batch, record: Record) -> Dreams:
+        """Return what was kept of all items, and what is heard of it."""
+        kept = record.kept()
+        from_output = self.objective.reads_output
+        log_mels, sounds, before, after = [], [], [], []
+        for rows in self._slices(batch):
+            origin = _rows(batch.origin, rows)
+            sound, log_mel = self._heard_of(origin, kept["signal"][rows])
+            log_mels.append(log_mel)
+            sounds.append(sound)
+            if not (from_output and self.undreamed_first):
+                before.append(self.listener(origin["log_mel"], output=True)[0])
+            if not from_output:
+                after.append(self.listener(log_mel, output=True)[0])
+        answer = functools.partial(Answer.of, self.recognizer, targets=batch.targets)
+        probability_curve, objective_curve = record.curves()
+        return Dreams(
+            signal=kept["signal"],
+            log_mel=torch.cat(log_mels),
+            waveform=None if sounds[0] is None else torch.cat(sounds),
+            before=answer(torch.cat(before) if before else record.first_logits),
+            after=answer(torch.cat(after) if after else kept["logits"]),
+            steps=kept["steps"],
+            reached=kept["reached"],
+            probability_curve=probability_curve,
+            objective_curve=objective_curve,
+            item_steps=record.item_steps,
+        )
 
 
-def resize(detail: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Interpolate (items, ...) linearly to another size of its one or two axes."""
-    if tuple(detail.shape[1:]) == tuple(size):
-        return detail
-    mode = "linear" if detail.ndim == 2 else "bilinear"
-    return F.interpolate(detail[:, None], size=size, mode=mode, align_corners=False)[:, 0]
+class _News:
+    """Two numbers from the device, asked in one step and read in that or a later one.
+
+    On CUDA reading them at once would make the host wait for all that was asked before.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.cuda = device.type == "cuda"
+        self.pending: tuple[Tensor, torch.cuda.Event] | None = None
+
+    def read(self, count: Tensor, total: Tensor) -> tuple[int, float] | None:
+        """Return count and total, those of an earlier step on CUDA; None: not known yet."""
+        if not self.cuda:
+            return int(count), float(total)
+        told = None
+        if self.pending is not None and self.pending[1].query():
+            values = self.pending[0].tolist()
+            told, self.pending = (int(values[0]), values[1]), None
+        if self.pending is None:
+            sent = torch.stack([count.to(total.dtype), total]).to("cpu", non_blocking=True)
+            event = torch.cuda.Event()
+            event.record()
+            self.pending = sent, event
+        return told
 
 
-@contextlib.contextmanager
-def frozen(recognizer: Recognizer) -> Iterator[None]:
-    """Hold a recognizer in eval mode and without gradients in its weights, then undo that."""
-    modes = [(module, module.training) for module in recognizer.modules()]
-    weights = [(weight, weight.requires_grad) for weight in recognizer.parameters()]
-    try:
-        recognizer.eval().requires_grad_(False)
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for weight, requires_grad in weights:
-            weight.requires_grad_(requires_grad)
+def _told(octave: int, record: Record) -> Octave:
+    kept = record.kept()
+    return Octave(octave, kept["signal"], kept["steps"], kept["reached"])
+
+
+def _numbered(places: Tensor, groups: Tensor | None) -> Tensor:
+    """Return groups (items,) as numbers from 0, each item its own where there are none."""
+    if groups is None:
+        return places
+    different, numbers = torch.unique(groups, return_inverse=True)
+    if int((numbers.diff() != 0).sum()) >= len(different):
+        raise InputError("items of one group do not stand side by side; sort them by group")
+    return numbers
+
+
+def _rows(tensors: Mapping[str, Tensor], rows: slice | Tensor) -> dict[str, Tensor]:
+    if isinstance(rows, slice) and rows == slice(None):
+        return dict(tensors)
+    return {name: values[rows] for name, values in tensors.items()}

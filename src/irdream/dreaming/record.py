@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from irdream.dreaming.objectives import Heard
+from irdream.dreaming.objectives.base import of_target
 from irdream.recognizer import Recognizer
+
+_KEPT = ("items", "signal", "logits", "steps", "reached")  # of an item that is finished
+PROGRESS = 2e-3  # relative: what is less does not count for `patience`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,23 +30,25 @@ class Answer:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, recognizer: Recognizer, heard: Heard, targets: Tensor) -> Answer:
-        """Sum up what was heard."""
+    def of(cls, recognizer: Recognizer, logits: Tensor, targets: Tensor) -> Answer:
+        """Sum up logits (items, windows, instruments)."""
+        logs = recognizer.log_probabilities(logits)
         return cls(
-            probabilities=heard.probabilities(),
-            scores=recognizer.scores(heard.logits).mean(dim=1),
-            windows=heard.window_probabilities(targets),
+            probabilities=logs.exp().mean(dim=1),
+            scores=recognizer.scores(logits).mean(dim=1),
+            windows=of_target(logs, targets).exp(),
         )
 
     @classmethod
-    def joined(cls, answers: Sequence[Answer]) -> Answer:
-        """Put the answers on several slices of items one after the other."""
-        parts = (torch.cat(part) for part in zip(*map(_parts, answers), strict=True))
-        return cls(**dict(zip(("probabilities", "scores", "windows"), parts, strict=True)))
+    @torch.no_grad()
+    def to(cls, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Answer:
+        """Listen to log-mels (items, n_mels, frames) and sum up what is heard."""
+        return cls.of(recognizer, recognizer.window_logits(log_mel), targets)
 
     def one(self, i: int) -> Answer:
         """Return the answer on item `i` alone, on the CPU."""
-        probabilities, scores, windows = (part[i : i + 1].cpu() for part in _parts(self))
+        parts = (self.probabilities, self.scores, self.windows)
+        probabilities, scores, windows = (part[i : i + 1].cpu() for part in parts)
         return Answer(probabilities=probabilities, scores=scores, windows=windows)
 
     def of_target(self, targets: Tensor) -> Tensor:
@@ -63,90 +67,155 @@ class Dreams:
 
     Attributes:
         signal: the best iterate of each item, in the parametrization's own shape.
-        before, after: what the recognizer says of the originals and of `signal`.
+        log_mel: what is heard of it, (items, n_mels, frames).
+        waveform: (items, samples) where the parametrization makes sound, else None.
+        before, after: what the recognizer says of the originals and of `log_mel`.
         steps: steps from the original to `signal`, (items,).
         reached: whether the confidence was reached, (items,).
         probability_curve: the target's probability before each step and after the last,
-            (steps + 1, items); NaN after an item's stop.
+            (steps + 1, items); NaN after an item's stop, and where the network was left early.
         objective_curve: the objective likewise.
+        item_steps: steps taken, summed over the items: what the run cost.
     """
 
     signal: Tensor
+    log_mel: Tensor
+    waveform: Tensor | None
     before: Answer
     after: Answer
     steps: Tensor
     reached: Tensor
     probability_curve: Tensor
     objective_curve: Tensor
+    item_steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stops:
+    """When an item is finished.
+
+    Attributes:
+        patience: steps without an iterate that is better by `PROGRESS`; None: never.
+        goes_on: an item that has the confidence looks for an iterate with less change.
+    """
+
+    patience: int | None = None
+    goes_on: bool = False
 
 
 class Record:
-    """Keeps the best iterate of each item and knows who is finished.
+    """Keeps the best iterate of each item that is left, and knows who is finished.
+
+    An iterate is better when the target is more probable (where nothing reads the output: when
+    the objective is higher); or, where the least change is sought, when it has the confidence
+    and changes less. Nothing here waits for a device.
 
     Args:
         targets: instrument indices, (items,).
-        confidence: probability of the target at which an item is finished; None: never.
+        stops: when an item is finished.
     """
 
-    def __init__(self, targets: Tensor, *, confidence: float | None) -> None:
-        self.targets, self.confidence = targets, confidence
-        self.finished = torch.zeros_like(targets, dtype=torch.bool)
-        self.steps = torch.zeros_like(targets)
-        self.best = torch.empty(0)  # the highest probability of each item
-        self.curves: dict[str, list[Tensor]] = {"probability": [], "objective": []}
-        self.signal: Tensor | None = None
-        self.before: Answer | None = None
-        self.after: Answer | None = None
+    def __init__(self, targets: Tensor, stops: Stops) -> None:
+        self.targets, self.stops = targets, stops
+        count, device = len(targets), targets.device
+        self.items = torch.arange(count, device=device)  # those that are left
+        self.alive = torch.ones(count, dtype=torch.bool, device=device)  # of those left
+        self.signal, self.logits = torch.empty(0), torch.empty(0)  # the best of those left
+        self.first_logits = torch.empty(0)  # of all items
+        self.merit, self.steps = torch.empty(0), torch.zeros_like(targets)
+        self.mark, self.waited = torch.empty(0), torch.zeros_like(targets)  # since it was passed
+        self.reached = torch.zeros(count, dtype=torch.bool, device=device)
+        self.ended: list[dict[str, Tensor]] = []
+        self.rows: list[tuple[Tensor, ...]] = []  # items, alive, probability, objective
+        self.item_steps = 0
 
     @property
     def step(self) -> int:
-        """Return how many steps were taken by the items that are left."""
-        return len(self.curves["probability"]) - 1
+        """Return how many steps the items that are left have taken."""
+        return len(self.rows) - 1
 
-    def keep(self, left: Tensor, signal: Tensor, answer: Answer, score: Tensor) -> None:
-        """Take in the present iterate of the items `left`."""
-        probability = answer.of_target(self.targets[left])
-        if self.signal is None:
-            self.best = torch.full_like(probability, -torch.inf)
-        for name, values in (("probability", probability), ("objective", score)):
-            row = torch.full_like(self.best, torch.nan)
-            row[left] = values.detach().to(row.dtype)
-            self.curves[name].append(row)
-        if self.signal is None or self.after is None:
-            self.signal, self.before, self.after = signal.clone(), answer, _copy(answer)
-        better = probability > self.best[left]
-        rows = left[better]
-        self.signal[rows] = signal[better]
-        for kept, new in zip(_parts(self.after), _parts(answer), strict=True):
-            kept[rows] = new[better]
-        self.best[rows] = probability[better]
-        self.steps[rows] = self.step
-        if self.confidence is not None:
-            self.finished[left] = answer.success(self.targets[left], self.confidence)
+    @property
+    def dropped(self) -> int:
+        """Return how many items are finished and have left the batch."""
+        return len(self.targets) - len(self.items)
 
-    def dreams(self) -> Dreams:
-        """Return what was kept."""
-        assert self.signal is not None
-        assert self.before is not None
-        assert self.after is not None
-        return Dreams(
-            signal=self.signal,
-            before=self.before,
-            after=self.after,
-            steps=self.steps,
-            reached=self.finished,
-            probability_curve=torch.stack(self.curves["probability"]),
-            objective_curve=torch.stack(self.curves["objective"]),
-        )
+    def keep(
+        self,
+        signal: Tensor,
+        logits: Tensor | None,
+        score: Tensor,
+        probability: Tensor,
+        reached: Tensor,
+        change: Tensor | None = None,
+    ) -> None:
+        """Take in the present iterate of the items that are left.
+
+        Args:
+            signal: (items, ...).
+            logits: (items, windows, instruments); None where nothing reads the output.
+            score: the objective, (items,).
+            probability: of the target, (items,).
+            reached: whether they have the confidence, (items,).
+            change: from the original, (items,), where the least is sought.
+        """
+        merit = score if logits is None else probability
+        if change is not None:  # all that have it before all that have it not, then the quieter
+            merit = torch.where(reached, 1.0 + 1.0 / (1.0 + change), merit)
+        logits = score if logits is None else logits
+        self.rows.append((self.items, self.alive, probability, score))
+        if self.step == 0:
+            self.signal, self.logits, self.merit, self.mark = signal, logits, merit, merit
+            self.first_logits = logits
+        else:
+            better = (merit > self.merit) & self.alive
+            self.steps = self.steps.masked_fill(better, self.step)
+            if better.device.type == "cpu" and bool(better.all()):  # the usual case, read for free
+                self.signal, self.logits, self.merit = signal, logits, merit
+            else:
+                self.signal = torch.where(_like(better, signal), signal, self.signal)
+                self.logits = torch.where(_like(better, logits), logits, self.logits)
+                self.merit = torch.where(better, merit, self.merit)
+            if self.stops.patience is not None:
+                ahead = merit > self.mark + PROGRESS * self.mark.abs()
+                if self.stops.goes_on:  # the wait for a quieter dream begins once there is one
+                    ahead = ahead | ~(self.reached | reached)
+                self.mark = torch.where(ahead, merit, self.mark)
+                self.waited = (self.waited + 1).masked_fill_(ahead, 0)
+        self.reached = self.reached | (reached & self.alive)
+        if not self.stops.goes_on:
+            self.alive = self.alive & ~reached
+
+    def stop_waiting(self, *, last_octave: bool) -> None:
+        """Finish the items that have waited too long for a clearly better iterate.
+
+        In coarser octaves they wait for the next one.
+        """
+        if not last_octave:
+            self.waited = torch.zeros_like(self.waited)
+        elif self.stops.patience is not None:
+            self.alive = self.alive & (self.waited < self.stops.patience)
+
+    def drop(self, gone: Tensor, left: Tensor) -> None:
+        """Put the items at the rows `gone` away, and go on with those at the rows `left`."""
+        self.ended.append({name: getattr(self, name)[gone] for name in _KEPT})
+        for name in (*_KEPT, "alive", "merit", "mark", "waited"):
+            setattr(self, name, getattr(self, name)[left])
+
+    def kept(self) -> dict[str, Tensor]:
+        """Return the best of all items: signal, logits, steps, reached, in the run's order."""
+        parts = [*self.ended, {name: getattr(self, name) for name in _KEPT}]
+        order = torch.cat([part["items"] for part in parts]).argsort()
+        return {name: torch.cat([part[name] for part in parts])[order] for name in _KEPT}
+
+    def curves(self) -> tuple[Tensor, Tensor]:
+        """Return target probability and objective over the steps, (steps + 1, items) each."""
+        shape = (len(self.rows), len(self.targets))
+        both = [torch.full(shape, torch.nan, device=self.targets.device) for _ in range(2)]
+        for i, (items, alive, *values) in enumerate(self.rows):
+            for curve, row in zip(both, values, strict=True):
+                curve[i, items] = row.to(curve.dtype).masked_fill(~alive, torch.nan)
+        return both[0], both[1]
 
 
-def _parts(answer: Answer) -> tuple[Tensor, Tensor, Tensor]:
-    return answer.probabilities, answer.scores, answer.windows
-
-
-def _copy(answer: Answer) -> Answer:
-    return Answer(
-        probabilities=answer.probabilities.clone(),
-        scores=answer.scores.clone(),
-        windows=answer.windows.clone(),
-    )
+def _like(mask: Tensor, values: Tensor) -> Tensor:
+    return mask.view(-1, *(1,) * (values.ndim - 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,10 +15,21 @@ SPECIAL = ("all", "correct", "incorrect")
 
 @dataclass(frozen=True)
 class Item:
-    """One dream to be dreamed: an excerpt's place in a list, and a target's code."""
+    """One dream to be dreamed.
+
+    Attributes:
+        excerpt: its place in a list.
+        target: the instrument's code.
+        step_size: in the parametrization's step unit; None: the ascent's.
+        budget_db: RMSE that the change may have; None: any.
+        variation: 0 for the first of several dreams that differ in their random numbers alone.
+    """
 
     excerpt: int
     target: str
+    step_size: float | None = None
+    budget_db: float | None = None
+    variation: int = 0
 
 
 def parse_targets(target: str | Sequence[str]) -> list[str]:
@@ -38,29 +50,41 @@ def parse_targets(target: str | Sequence[str]) -> list[str]:
 
 
 def plan(
-    targets: Sequence[str], names: Sequence[str], labels: Sequence[Sequence[str]], *, seed: int
+    targets: Sequence[str],
+    names: Sequence[str],
+    labels: Sequence[Sequence[str]],
+    *,
+    seed: int,
+    step_sizes: Sequence[float | None] = (None,),
+    budgets_db: Sequence[float | None] = (None,),
+    variations: int = 1,
 ) -> list[Item]:
-    """Return the items: every excerpt toward every target.
+    """Return the items: every excerpt toward every target, with every step size and budget.
+
+    Variations of one dream stand side by side.
 
     Args:
         targets: as `parse_targets` gives them.
         names: of the excerpts; a random target depends on name and seed alone.
         labels: of each excerpt; `correct` is the first, `incorrect` none of them.
         seed: of the random targets.
+        step_sizes, budgets_db: of the items; None: the ascent's.
+        variations: of each dream.
 
     Raises:
         InputError: when `correct` or `incorrect` meets an excerpt without a label.
     """
     items = []
     for i, name in enumerate(names):
-        for target in _resolve(targets, name, labels[i], seed):
-            items.append(Item(i, target))
+        toward = _resolve(targets, name, labels[i], seed)
+        for parts in itertools.product(toward, step_sizes, budgets_db, range(variations)):
+            items.append(Item(i, *parts))
     return items
 
 
-def item_seed(seed: int, name: str, target: str) -> int:
+def item_seed(seed: int, name: str, target: str, variation: int = 0) -> int:
     """Return the seed of an item's random stream, from what it is and not from where it stands."""
-    return _hash(f"{seed}/{name}/{target}") % 2**63
+    return _hash(f"{seed}/{name}/{target}{f'/{variation}' if variation else ''}") % 2**63
 
 
 def _resolve(targets: Sequence[str], name: str, labels: Sequence[str], seed: int) -> list[str]:

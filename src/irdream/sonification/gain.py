@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from irdream.sonification.stft import inverse_stft, stft
+from irdream.stft import band_shares, inverse_stft, stft
 
 
 class StftGain:
@@ -39,16 +39,3 @@ class StftGain:
         missing = spectrum.shape[-1] - gain.shape[-1]
         gain = torch.cat([gain, gain[..., -1:].expand(-1, -1, missing)], dim=-1)
         return inverse_stft(spectrum * gain.exp(), frontend, samples=waveform.shape[-1])
-
-
-def band_shares(mel_basis: Tensor) -> Tensor:
-    """Return for each bin the shares of the bands that cover it, (bins, n_mels), rows sum to one.
-
-    Bins outside all bands take the nearest covered bin's.
-    """
-    weights = mel_basis.T  # (bins, n_mels)
-    covered = torch.nonzero(weights.sum(dim=1) > 0)[:, 0]
-    bins = torch.arange(len(weights), device=weights.device)
-    nearest = covered[(bins[:, None] - covered[None]).abs().argmin(dim=1)]
-    shares = weights[nearest]
-    return shares / shares.sum(dim=1, keepdim=True)

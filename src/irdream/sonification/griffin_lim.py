@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from irdream.sonification.stft import whole_hops
+from irdream.stft import whole_hops
 
 
 class GriffinLim:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,12 +22,11 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from torch import Tensor
 
 from irdream.datasets.base import Excerpt
 from irdream.datasets.starts import Start
 from irdream.dreaming.ascent import Ascent
-from irdream.dreaming.record import Dreams, Record
+from irdream.dreaming.constraints import Constraint, RmseBudget
 from irdream.dreaming.targets import Item, item_seed, parse_targets, plan
 from irdream.errors import InputError
 from irdream.evaluation.figures import curve_figure, save_figure
@@ -48,6 +48,7 @@ from irdream.tracking import Tracker
 logger = logging.getLogger(__name__)
 DEFAULT_CONFIDENCE = 0.9  # of success, where `confidence` does not stop a dream
 ROWS_SHOWN = 24
+BATCH_SECONDS = 2048.0  # of sound that is dreamed at once: memory stays the same for any count
 COLUMNS = {  # of the table that is printed: heading and digits
     "target_probability_before": ("before", 2),
     "target_probability": ("dream", 2),
@@ -73,11 +74,14 @@ def dream(
     tracker: Tracker,
     output_dir: Path,
     sonification: Sonify | None = None,
+    step_size: float | Sequence[float] | None = None,
+    budget_db: float | Sequence[float] | None = None,
+    variations: int = 1,
     figures: int = 24,
     seed: int = 0,
     stopwatch: Stopwatch | None = None,
 ) -> dict[str, float]:
-    """Dream every excerpt of `start` toward every target.
+    """Dream every excerpt of `start` toward every target, with every step size and budget.
 
     Args:
         recognizer: what is to hear the target; left as it was.
@@ -87,7 +91,11 @@ def dream(
         tracker: gets metrics and files.
         output_dir: where the files are written.
         sonification: makes sound of a dreamed spectrogram; None: a gain on the original's
-            spectrum, or Griffin-Lim where the start is noise. Not used for a dreamed waveform.
+            spectrum, or Griffin-Lim where the start is noise or not what is changed. Not used
+            where dreams are sound.
+        step_size: one, or several that are items of one batch; None: the ascent's own.
+        budget_db: RMSE that the change may have, one or several likewise; None: any.
+        variations: of each dream, that differ in their random numbers; one group each.
         figures: at most so many spectrogram figures.
         seed: of random targets and jitter.
         stopwatch: counts where the time goes.
@@ -96,24 +104,36 @@ def dream(
         `dream/<measure>` and `dream/<measure>_median` of each of MEASURES, `dream/count`.
 
     Raises:
-        InputError: bad target; nothing to dream on.
+        InputError: bad target, step size, budget or number of variations; nothing to dream on.
     """
     stopwatch = stopwatch or Stopwatch()
     targets = parse_targets(target)
+    step_sizes, budgets_db = _several("step_size", step_size), _several("budget_db", budget_db)
+    if variations < 1:
+        raise InputError(f"dream.variations={variations}; expected at least 1")
     with stopwatch("reading audio"):
         excerpts, bad = start.excerpts(
             sample_rate_hz=recognizer.sample_rate_hz, min_seconds=recognizer.window_seconds
         )
     if not excerpts:
         raise InputError(f"nothing to dream on: {bad[0] if bad else 'no excerpts'}")
-    items = plan(targets, [e.name for e in excerpts], [e.labels for e in excerpts], seed=seed)
+    items = plan(
+        targets,
+        [e.name for e in excerpts],
+        [e.labels for e in excerpts],
+        seed=seed,
+        step_sizes=step_sizes,
+        budgets_db=budgets_db,
+        variations=variations,
+    )
     with stopwatch("dreaming"):
         place = {item: i for i, item in enumerate(items)}
         dreamt = sorted(
             _dream_all(recognizer, ascent, excerpts, items, seed), key=lambda one: place[one.item]
         )
     if sonification is None:
-        sonification = StftGain() if start.has_original else GriffinLim()
+        changed = start.has_original and ascent.parametrization.from_original
+        sonification = StftGain() if changed else GriffinLim()
     confidence = ascent.confidence or DEFAULT_CONFIDENCE
     rows = []
     for i, one in enumerate(track(dreamt, "writing", total=len(dreamt))):
@@ -156,60 +176,94 @@ def _dream_all(
     items: Sequence[Item],
     seed: int,
 ) -> Iterator[FinishedDream]:
-    """Dream all items, those of one length in one batch."""
+    """Dream all items, those of one length in one batch, of `BATCH_SECONDS` at most."""
     groups: dict[int, list[Item]] = defaultdict(list)
     for item in items:
         groups[len(excerpts[item.excerpt].waveform)].append(item)
+    if any(item.budget_db is not None for item in items):
+        given = ascent.constraint or ()
+        others = [given] if isinstance(given, Constraint) else given
+        ascent = replace(ascent, constraint=[*others, RmseBudget(db=1.0)])  # each item its own
+    variations = 1 + max(item.variation for item in items)
     with dream_bar(len(items)) as bar:
-        for group in groups.values():
-            originals = [excerpts[item.excerpt] for item in group]
-            waveform = torch.stack([e.waveform for e in originals]).to(recognizer.device)
-            codes = [recognizer.instruments.index(item.target) for item in group]
-            targets = torch.tensor(codes, device=recognizer.device)
-            seeds = [
-                item_seed(seed, excerpt.name, item.target)
-                for item, excerpt in zip(group, originals, strict=True)
-            ]
-            on_step = partial(_show, bar.started())
-            dreams = ascent.run(recognizer, waveform, targets, seeds, on_step)
-            bar.ended(len(group))
-            yield from _unpack(recognizer, ascent, dreams, waveform, group, originals)
+        for samples, group in groups.items():
+            dreams = int(BATCH_SECONDS * recognizer.sample_rate_hz / samples / variations)
+            size = max(1, dreams) * variations
+            for first in range(0, len(group), size):
+                batch = group[first : first + size]
+                yield from _dream_batch(recognizer, ascent, excerpts, batch, seed, bar.started())
+                bar.ended(len(batch))
 
 
-def _show(show: Callable[[int, int], None], record: Record) -> None:
-    show(record.step, int(record.finished.sum()))
-
-
-@torch.no_grad()
-def _unpack(
+def _dream_batch(
     recognizer: Recognizer,
     ascent: Ascent,
-    dreams: Dreams,
-    waveform: Tensor,
-    group: Sequence[Item],
     excerpts: Sequence[Excerpt],
+    items: Sequence[Item],
+    seed: int,
+    show: Callable[[int, int], None],
 ) -> Iterator[FinishedDream]:
-    """Split a batch into single dreams, on the CPU."""
-    heard = ascent.parametrization.log_mel(recognizer, dreams.signal).cpu()
-    originals = recognizer.log_mel(waveform).cpu()
-    sound = ascent.parametrization.waveform(dreams.signal)
+    """Dream items of one length, and split the result into single dreams on the CPU."""
+    device = recognizer.device
+    originals = [excerpts[item.excerpt] for item in items]
+    waveform = torch.stack([e.waveform for e in originals]).to(device)
+    targets = [recognizer.instruments.index(item.target) for item in items]
+    both = list(zip(items, originals, strict=True))
+    sizes = [item.step_size or ascent.step_size for item in items]
+    budgets = [item.budget_db for item in items if item.budget_db is not None]
+    dreams = ascent.run(
+        recognizer,
+        waveform,
+        torch.tensor(targets, device=device),
+        [item_seed(seed, e.name, item.target, item.variation) for item, e in both],
+        lambda record: show(record.step, record.dropped),
+        step_sizes=torch.tensor(sizes, device=device),
+        groups=torch.tensor(_groups(items), device=device),
+        origin={"rmse_budget_db": torch.tensor(budgets, device=device)} if budgets else None,
+    )
+    log_mels, before = dreams.log_mel.cpu(), recognizer.log_mel(waveform).cpu()
     curves = {
         "target_probability": dreams.probability_curve.cpu().numpy(),
         "objective": dreams.objective_curve.cpu().numpy(),
     }
-    for i, (item, excerpt) in enumerate(zip(group, excerpts, strict=True)):
-        curve = {name: c[:, i][~np.isnan(c[:, i])] for name, c in curves.items()}
+    for i, (item, excerpt) in enumerate(both):
+        steps = int(np.isfinite(curves["objective"][:, i]).sum())
         yield FinishedDream(
             item=item,
             excerpt=excerpt,
-            original=originals[i],
-            dream=heard[i],
-            waveform=None if sound is None else sound[i].cpu(),
+            original=before[i],
+            dream=log_mels[i],
+            waveform=None if dreams.waveform is None else dreams.waveform[i].cpu(),
             before=dreams.before.one(i),
             after=dreams.after.one(i),
             steps=int(dreams.steps[i]),
-            curves=curve,
+            curves={name: curve[:steps, i] for name, curve in curves.items()},
         )
+
+
+def _groups(items: Sequence[Item]) -> list[int]:
+    """Return equal numbers for items that are variations of one dream."""
+    numbers: dict[Item, int] = {}
+    return [numbers.setdefault(replace(item, variation=0), len(numbers)) for item in items]
+
+
+def _several(name: str, value: Any) -> list[float | None]:
+    """Return a number or several of them as a list; [None] for None.
+
+    Raises:
+        InputError: when one is no number above 0.
+    """
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    if value is None:
+        return [None]
+    for one in values:
+        if isinstance(one, bool) or not isinstance(one, int | float) or not one > 0:
+            raise InputError(
+                f"dream.{name}={value}; expected a number above 0, or a list of such numbers"
+            )
+    if not values:
+        raise InputError(f"dream.{name} is an empty list; expected numbers above 0")
+    return [float(one) for one in values]
 
 
 def _write(
@@ -237,6 +291,8 @@ def _track(
     """Log the measures, the mean curves and the files."""
     tracker.log_metrics(metrics)
     for name in ("target_probability", "objective"):
+        if np.isnan(dreamt[0].curves[name]).any():  # the network was left before its output
+            continue
         longest = max(len(one.curves[name]) for one in dreamt)
         held = [
             np.pad(one.curves[name], (0, longest - len(one.curves[name])), mode="edge")

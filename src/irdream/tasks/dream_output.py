@@ -14,7 +14,6 @@ from torch import Tensor
 from irdream import instruments
 from irdream.audio import load_audio, write_wav
 from irdream.datasets.base import Excerpt
-from irdream.dreaming.objectives import Heard
 from irdream.dreaming.record import Answer
 from irdream.dreaming.targets import Item
 from irdream.evaluation import dreams as measures
@@ -52,7 +51,12 @@ class FinishedDream:
     def name(self) -> str:
         """Return a name for files: the excerpt's, made safe, and the target's code."""
         safe = re.sub(r"[^\w.-]+", "_", self.excerpt.name).strip("._")[:80] or "excerpt"
-        return f"{safe}-to-{self.item.target}"
+        item = self.item
+        parts = [f"{safe}-to-{item.target}"]
+        parts += [f"step-{item.step_size:g}"] if item.step_size is not None else []
+        parts += [f"budget-{item.budget_db:g}"] if item.budget_db is not None else []
+        parts += [f"variation-{item.variation}"] if item.variation else []
+        return "-".join(parts)
 
 
 def write_sounds(
@@ -83,8 +87,8 @@ def hear_file(path: Path, target: str, recognizer: Recognizer) -> Answer:
     """Read a sound file as the recognizer would and return its answer, on the CPU."""
     waveform = load_audio(path, sample_rate_hz=recognizer.sample_rate_hz)
     targets = torch.tensor([recognizer.instruments.index(target)], device=recognizer.device)
-    heard = Heard.of(recognizer, recognizer.log_mel(waveform[None].to(recognizer.device)))
-    return Answer.of(recognizer, heard, targets).one(0)
+    log_mel = recognizer.log_mel(waveform[None].to(recognizer.device))
+    return Answer.to(recognizer, log_mel, targets).one(0)
 
 
 def measure(
@@ -110,6 +114,7 @@ def measure(
         "name": one.excerpt.name,
         "labels": " ".join(one.excerpt.labels),
         "target": one.item.target,
+        **{name: getattr(one.item, name) for name in ("step_size", "budget_db", "variation")},
         "success": bool(one.after.success(target, confidence)[0]),
         "success_wav": bool(on_wav.success(target, confidence)[0]),
         "target_probability_before": float(one.before.of_target(target)[0]),

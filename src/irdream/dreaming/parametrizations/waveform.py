@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 
+from irdream.dreaming.parametrizations.base import Additive, Origin
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
+QUIETEST_RMS = 1e-3  # of full scale; so that digital silence can be changed
 
-class Waveform:
+
+class Waveform(Additive):
     """The signal is the waveform (items, samples); full scale is 1.
 
     A step is a percentage of the original's root mean square, so that it is as large, against
@@ -17,32 +22,38 @@ class Waveform:
 
     Args:
         peak: largest magnitude of a dream.
+
+    Raises:
+        InputError: when the peak is not above 0.
     """
 
     step_unit = "% of the original's RMS"
+    acts_on: Literal["plane", "sound"] = "sound"
 
     def __init__(self, *, peak: float = 1.0) -> None:
         if not peak > 0:
             raise InputError(f"parametrization.peak={peak}; expected a number above 0, such as 1")
         self.peak = peak
 
-    def start(self, recognizer: Recognizer, waveform: Tensor) -> Tensor:
+    def start(self, recognizer: Recognizer, origin: Origin) -> Origin:
         """Return the original."""
-        return waveform
+        return {"signal": origin["waveform"]}
 
-    def step(self, signal: Tensor, step_size: float) -> Tensor:
-        """Return (items, 1); for digital silence a share of 1e-3 of full scale."""
-        rms = signal.square().mean(dim=1, keepdim=True).sqrt()
-        return step_size / 100.0 * rms.clamp(min=1e-3)
+    def unit(self, origin: Origin) -> Tensor:
+        """Return a hundredth of the original's RMS, (items, 1)."""
+        rms = origin["signal"].square().mean(dim=1, keepdim=True).sqrt()
+        return rms.clamp(min=QUIETEST_RMS) / 100.0
 
-    def constrain(self, signal: Tensor) -> Tensor:
-        """Clip to the peak."""
-        return signal.clamp(-self.peak, self.peak)
+    def signal(self, origin: Origin, parameters: Tensor) -> Tensor:
+        """Return the dream, clipped to the peak."""
+        return super().signal(origin, parameters).clamp(-self.peak, self.peak)
 
-    def log_mel(self, recognizer: Recognizer, signal: Tensor) -> Tensor:
-        """Analyze the signal."""
-        return recognizer.log_mel(signal)
-
-    def waveform(self, signal: Tensor) -> Tensor:
+    def waveform(self, recognizer: Recognizer, origin: Origin, signal: Tensor) -> Tensor:
         """Return the signal."""
         return signal
+
+    def log_mel(
+        self, recognizer: Recognizer, origin: Origin, signal: Tensor, waveform: Tensor | None
+    ) -> Tensor:
+        """Analyze the sound."""
+        return recognizer.log_mel(signal if waveform is None else waveform)

@@ -1,0 +1,123 @@
+"""What the benchmarks share: taking turns, the summary of rounds, the machine, the report.
+
+Contenders take turns in one process, in one order and then in the reverse one, so that other load
+on the machine hits all of them; a ratio is formed within a round, and what is reported is its
+median over rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+import irdream
+from irdream.files import replacing
+
+ROOT = Path(__file__).resolve().parents[1]
+Name = TypeVar("Name", bound=Hashable)
+
+
+def take_turns(
+    contenders: Mapping[Name, Callable[[], float]],
+    *,
+    rounds: int,
+    say: Callable[[int, dict[Name, list[float]]], None] = lambda done, values: None,
+) -> dict[Name, list[float]]:
+    """Return what each contender gave in each round; `say` is told after each round."""
+    values: dict[Name, list[float]] = {name: [] for name in contenders}
+    for i in range(rounds):
+        for name in list(contenders)[:: 1 if i % 2 == 0 else -1]:
+            values[name].append(contenders[name]())
+        say(i + 1, values)
+    return values
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Return how long some work takes, until the device has done it."""
+    wait_for(device)
+    began = time.perf_counter()
+    work()
+    wait_for(device)
+    return time.perf_counter() - began
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def summary(values: Sequence[float]) -> dict[str, Any]:
+    """Return the median and the spread, four digits each, and the rounds they come from."""
+    rounds = [float(f"{value:.4g}") for value in values]
+    return {
+        "median": float(f"{statistics.median(values):.4g}"),
+        "least": min(rounds),
+        "most": max(rounds),
+        "rounds": rounds,
+    }
+
+
+def ratio(values: Sequence[float], others: Sequence[float]) -> dict[str, Any]:
+    """Return the summary of the ratios within the rounds."""
+    return summary([a / b for a, b in zip(values, others, strict=True)])
+
+
+def heading(device: torch.device, threads: int) -> dict[str, Any]:
+    """Return what a report begins with."""
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": machine(device, threads),
+    }
+
+
+def machine(device: torch.device, threads: int) -> dict[str, Any]:
+    """Say where it is measured, with what, and how busy the machine is before."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "threads": threads,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "irdream": irdream.__version__,
+    }
+
+
+def write(report: Mapping[str, Any], path: Path) -> None:
+    """Write a report as JSON, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write((json.dumps(report, indent=2) + "\n").encode())
+
+
+def count(text: str) -> int:
+    """Return a number of at least one from the command line."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is too small; expected 1 or more")
+    return int(text)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

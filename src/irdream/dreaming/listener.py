@@ -1,0 +1,231 @@
+"""The recognizer as the loop uses it: frozen, simplified, listened to at its layers.
+
+Nothing of that is left afterwards, also not after an exception: no hooks, no gradients in the
+weights, modes and `requires_grad` as before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from irdream.dreaming.network import simplified
+from irdream.errors import InputError, nearest
+from irdream.recognizer import Recognizer
+
+CHECKPOINTED = {"cpu": 128}  # windows, by device; elsewhere:
+CHECKPOINTED_ELSEWHERE = 1024
+NEAR = 0.01  # of the largest value: simplified networks differ by rounding, TF32 on CUDA included
+
+
+class _HeardAllError(Exception):
+    """Not an error: all layers were heard, and the rest of the network need not run."""
+
+
+class Listener:
+    """Hears log-mels: what the network says, and what its layers do.
+
+    Args:
+        recognizer: in eval mode.
+        networks: what may compute its logits, the best first; the first one that agrees with the
+            model does.
+        layers: names of modules to be listened to.
+        reads_output: False: the network is left after the last of the layers.
+        mixed_precision: on CUDA, the network in bfloat16.
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        networks: Sequence[nn.Module],
+        *,
+        layers: Sequence[str],
+        reads_output: bool = True,
+        mixed_precision: bool = False,
+    ) -> None:
+        self.recognizer, self.network = recognizer, recognizer.model
+        self._networks = list(networks)
+        self.layers, self.reads_output = tuple(layers), reads_output
+        self.mixed_precision = mixed_precision
+        self._taps: dict[str, Any] = {}
+
+    def __call__(
+        self, log_mel: Tensor, *, output: bool | None = None
+    ) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Return logits (items, windows, instruments) and activations (items, windows, ...).
+
+        Of more windows than `CHECKPOINTED` the activations inside the network, some 8 MB a
+        window, are not kept but computed again for the gradient.
+
+        Args:
+            log_mel: (items, n_mels, frames).
+            output: whether the logits are wanted; None: as the listener was made.
+        """
+        output = self.reads_output if output is None else output
+        windows = self.recognizer.windows(log_mel)
+        shape, windows = windows.shape[:2], windows.flatten(0, 1)
+        if self._networks:
+            self.network = self._chosen(windows[:1])
+        most = CHECKPOINTED.get(log_mel.device.type, CHECKPOINTED_ELSEWHERE)
+        if len(windows) <= most:
+            heard = self._hear(windows, output)
+        elif torch.is_grad_enabled():
+            parts = [
+                checkpoint(self._hear, part, output, use_reentrant=False)
+                for part in windows.split(most // 4)
+            ]
+            heard = [torch.cat(part) for part in zip(*parts, strict=True)]  # type: ignore[arg-type]
+        else:
+            parts = [self._hear(part, output) for part in windows.split(most)]
+            heard = [torch.cat(part) for part in zip(*parts, strict=True)]
+        heard = [values.unflatten(0, shape) for values in heard]
+        logits = heard.pop(0) if output else None
+        return logits, dict(zip(self.layers, heard, strict=True))
+
+    def activations(self, log_mel: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Return the activations of some layers, without gradients, for `Objective.prepare`."""
+        with torch.no_grad():
+            heard = self(log_mel, output=False)[1]
+        return {name: heard[name] for name in layers}
+
+    def tap(self, name: str, output: Any) -> None:
+        """Keep a layer's output of this pass; its first one, where a module is used again."""
+        if name in self._taps:
+            return
+        while isinstance(output, tuple | list) and output:  # of recurrent layers: not the state
+            output = output[0]
+        # A clone, since what follows may overwrite it.
+        self._taps[name] = output.clone() if isinstance(output, Tensor) else output
+
+    @torch.enable_grad()
+    def _chosen(self, window: Tensor) -> nn.Module:
+        """Return the first of the networks that agrees with the model, or the model.
+
+        A model can take the modules of a chain one by one, overwrite what a chain gives, or need
+        a layout of its activations.
+        """
+        networks, self._networks = self._networks, []
+        mixed_precision, self.mixed_precision = self.mixed_precision, False
+        window = window.detach().requires_grad_()
+        expected, chosen = self._hear(window, True), self.recognizer.model
+        for self.network in reversed(networks):
+            with contextlib.suppress(Exception):  # whatever the model's own code made of it
+                found = self._hear(window, True)
+                torch.autograd.grad(found[0].sum(), window)
+                if all(_near(*both) for both in zip(found, expected, strict=True)):
+                    chosen = self.network
+        self.mixed_precision = mixed_precision
+        return chosen
+
+    def _hear(self, windows: Tensor, output: bool) -> list[Tensor]:
+        """Return logits, where wanted, and activations of windows (windows, n_mels, frames)."""
+        self._taps = {}
+        self._leaves = not output
+        try:
+            with self._precision(windows.device):
+                logits = self.recognizer.logits(windows, self.network)
+        except _HeardAllError:
+            logits = windows  # not used
+        taps, self._taps = self._taps, {}
+        if missing := [name for name in self.layers if name not in taps]:
+            raise InputError(
+                f"layer {missing[0]!r} was not reached by {type(self.network).__name__}.forward; "
+                "choose one that it calls"
+            )
+        for name in self.layers:
+            shape = tuple(getattr(taps[name], "shape", ()))
+            if shape[:1] != (len(windows),):
+                raise InputError(
+                    f"layer {name!r} gave {shape or type(taps[name]).__name__} for {len(windows)} "
+                    "windows; expected a tensor with an axis of windows first: choose another layer"
+                )
+        activations = [taps[name].to(windows.dtype) for name in self.layers]
+        return [logits.to(windows.dtype), *activations] if output else activations
+
+    def _precision(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+        if not self.mixed_precision:
+            return contextlib.nullcontext()
+        return torch.autocast(device.type, torch.bfloat16)
+
+    def heard_all(self) -> None:
+        """Leave the network if the logits are not wanted and all layers were heard."""
+        if self._leaves and len(self._taps) == len(self.layers):
+            raise _HeardAllError
+
+
+@contextlib.contextmanager
+def listening(
+    recognizer: Recognizer,
+    *,
+    layers: Sequence[str] = (),
+    reads_output: bool = True,
+    mixed_precision: bool = False,
+) -> Iterator[Listener]:
+    """Give a listener; the recognizer is left as it was, whatever happens.
+
+    Raises:
+        InputError: when the network has no such layer.
+    """
+    check_layers(recognizer.model, layers)
+    with frozen(recognizer), contextlib.ExitStack() as stack:
+        networks = [simplified(recognizer.model, untouched=layers) for _ in range(2)]
+        networks = [network for network in networks if network is not recognizer.model]
+        for module in networks[0].modules() if networks else ():
+            if isinstance(module, nn.Conv2d):  # in the layout that is a third faster on a CPU
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        listener = Listener(
+            recognizer,
+            networks,
+            layers=layers,
+            reads_output=reads_output,
+            mixed_precision=mixed_precision,
+        )
+        for name in layers:
+
+            def hook(module: nn.Module, inputs: Any, output: Any, name: str = name) -> None:
+                listener.tap(name, output)
+                listener.heard_all()
+
+            for network in (recognizer.model, *networks):
+                handle = network.get_submodule(name).register_forward_hook(hook)
+                stack.callback(handle.remove)
+        yield listener
+
+
+@contextlib.contextmanager
+def frozen(recognizer: nn.Module) -> Iterator[None]:
+    """Hold a recognizer in eval mode and without gradients in its weights, then undo that."""
+    modes = [(module, module.training) for module in recognizer.modules()]
+    weights = [(weight, weight.requires_grad) for weight in recognizer.parameters()]
+    try:
+        recognizer.eval().requires_grad_(False)
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for weight, requires_grad in weights:
+            weight.requires_grad_(requires_grad)
+
+
+def check_layers(model: nn.Module, layers: Sequence[str]) -> None:
+    """Raise an InputError with all names when the model has no such layer."""
+    names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
+    for layer in layers:
+        if layer not in names:
+            raise InputError(
+                f"unknown layer {layer!r} of {type(model).__name__}; expected one of "
+                f"{', '.join(names)}{nearest(layer, names)}"
+            )
+
+
+def _near(found: Tensor, expected: Tensor) -> bool:
+    """Say whether two networks gave the same but for rounding."""
+    least = NEAR * float(expected.detach().abs().amax()) if expected.numel() else 0.0
+    return found.shape == expected.shape and torch.allclose(
+        found, expected, rtol=0.0, atol=least, equal_nan=True
+    )

@@ -1,0 +1,269 @@
+"""What an objective is: a score for each item, higher is better, and the algebra of scores.
+
+Scores keep the axis of items and are averaged over the windows of an item, so that neither the
+size of a batch nor the length of an excerpt changes a step. `a + 0.5 * b - c` is an objective
+again; what it prints is what it computes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from irdream.errors import InputError
+
+Weight = float | Tensor
+
+
+class Listen(Protocol):
+    """Hears log-mels (items, n_mels, frames), returns activations by the names of layers."""
+
+    def __call__(self, log_mel: Tensor, layers: Sequence[str]) -> dict[str, Tensor]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """What is known of some items in one step, all of one length.
+
+    Attributes:
+        logits: (items, windows, instruments); empty where no objective reads them.
+        log_probabilities: the same shape; their exponentials sum to one.
+        activations: of the layers that were asked for, by module name,
+            (items, windows, *shape of the layer's output).
+        log_mel: the dream, before the random views, (items, n_mels, frames).
+        start: the original's log-mel, the same shape.
+        waveform: the dream as sound, (items, samples), where the parametrization makes sound.
+        start_waveform: the original, (items, samples).
+        prepared: what the objective's own `prepare` returned, of these items.
+        items: their places among the items of the run, (items,).
+        groups: (items,); items of one group were asked to differ or to share.
+    """
+
+    logits: Tensor
+    log_probabilities: Tensor
+    activations: Mapping[str, Tensor] = field(default_factory=dict)
+    log_mel: Tensor = field(default_factory=lambda: torch.empty(0))
+    start: Tensor = field(default_factory=lambda: torch.empty(0))
+    waveform: Tensor | None = None
+    start_waveform: Tensor | None = None
+    prepared: Mapping[str, Tensor] = field(default_factory=dict)
+    items: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    groups: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+
+    def window_probabilities(self, targets: Tensor) -> Tensor:
+        """Return the target's probability in each window, (items, windows)."""
+        return of_target(self.log_probabilities, targets).exp()
+
+    def probabilities(self) -> Tensor:
+        """Return an item's probabilities, the mean over its windows, (items, instruments)."""
+        return self.log_probabilities.exp().mean(dim=1)
+
+
+class Objective(ABC):
+    """Returns a score for each item.
+
+    Attributes:
+        layers: names of the modules whose activations it reads.
+        reads_output: whether it reads logits; where nothing does, the network is left after
+            the last layer that is read, and no item stops at a confidence.
+        needs_whole_groups: whether an item's score depends on others of its group.
+    """
+
+    layers: tuple[str, ...] = ()
+    reads_output: bool = False
+    needs_whole_groups: bool = False
+
+    @abstractmethod
+    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+        """Return (items,)."""
+
+    @abstractmethod
+    def __repr__(self) -> str: ...
+
+    def prepare(
+        self, recognizer: Any, listen: Listen, log_mel: Tensor, waveform: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Compute once a run what does not change, for `heard.prepared`.
+
+        Args:
+            recognizer: as it was given.
+            listen: hears log-mels, without gradients.
+            log_mel: the originals, (items, n_mels, frames).
+            waveform: the originals, (items, samples), where they are known.
+
+        Returns:
+            Tensors with an axis of items; keys begin with the objective's own `repr`.
+        """
+        return {}
+
+    def goal(self, confidence: float) -> float | None:
+        """Return the score at which a target's probability is `confidence`, if it follows."""
+        return None
+
+    def __add__(self, other: Objective | float) -> Objective:
+        if _is_number(other) and other == 0:  # sum() begins with 0
+            return self
+        return WeightedSum([*_terms(self), *_terms(other)]) if _is(other) else NotImplemented
+
+    def __sub__(self, other: Objective) -> Objective:
+        return self + (-other) if _is(other) else NotImplemented
+
+    def __mul__(self, weight: Weight) -> Objective:
+        if not (_is_number(weight) or isinstance(weight, Tensor)):
+            return NotImplemented
+        factor = weight if isinstance(weight, Tensor) else float(weight)
+        return WeightedSum([(factor * w, objective) for w, objective in _terms(self)])
+
+    def __truediv__(self, divisor: float) -> Objective:
+        return self * (1.0 / float(divisor)) if _is_number(divisor) else NotImplemented
+
+    def __neg__(self) -> Objective:
+        return self * -1.0
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+
+class WeightedSum(Objective):
+    """The sum of objectives times their weights.
+
+    Args:
+        terms: (weight, objective) each, or a mapping with these two keys; a weight is a number,
+            or a number for each item of the run, (items,), best on the run's device.
+
+    Raises:
+        InputError: when there are no terms, or one lacks its weight or objective.
+    """
+
+    def __init__(self, terms: Sequence[tuple[Weight, Objective] | Mapping[str, Any]]) -> None:
+        if not terms:
+            raise InputError("objective.terms is empty; expected weights and objectives")
+        pairs = [_term(term) for term in terms]
+        self.terms: list[tuple[Weight, Objective]] = [
+            (_weight(weight), as_objective(objective)) for weight, objective in pairs
+        ]
+        objectives = [objective for _, objective in self.terms]
+        self.layers = tuple(dict.fromkeys(name for o in objectives for name in o.layers))
+        self.reads_output = any(o.reads_output for o in objectives)
+        self.needs_whole_groups = any(o.needs_whole_groups for o in objectives)
+
+    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+        """Return (items,)."""
+        score = 0.0
+        for weight, objective in self.terms:
+            if isinstance(weight, Tensor) and weight.ndim:
+                weight = weight.to(heard.items.device)[heard.items]
+            score = score + weight * objective(heard, targets)
+        return score  # type: ignore[return-value]
+
+    def prepare(
+        self, recognizer: Any, listen: Listen, log_mel: Tensor, waveform: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Return what its terms prepare."""
+        prepared: dict[str, Tensor] = {}
+        for weight, objective in self.terms:
+            if isinstance(weight, Tensor) and weight.ndim and weight.shape != (len(log_mel),):
+                raise InputError(
+                    f"weights of shape {tuple(weight.shape)} for {objective!r}; expected one for "
+                    f"each of the {len(log_mel)} items"
+                )
+            prepared |= objective.prepare(recognizer, listen, log_mel, waveform)
+        return prepared
+
+    def goal(self, confidence: float) -> float | None:
+        """Return that of a single positive term, scaled."""
+        if len(self.terms) > 1 or not isinstance(self.terms[0][0], float):
+            return None
+        weight, objective = self.terms[0]
+        goal = objective.goal(confidence)
+        return None if goal is None or float(weight) <= 0 else float(weight) * goal
+
+    def __repr__(self) -> str:
+        text = ""
+        for weight, objective in self.terms:
+            if isinstance(weight, Tensor) and weight.ndim:
+                factor, sign = f"[{', '.join(map(_text, weight.tolist()))}] * ", "+"
+            else:
+                size = abs(float(weight))
+                factor = "" if size == 1 else f"{_text(size)} * "
+                sign = "-" if float(weight) < 0 else "+"
+            text += f" {sign} " if text else "-" * (sign == "-")
+            text += f"{factor}{objective!r}"
+        return text
+
+
+class Custom(Objective):
+    """A function of what was heard and of the targets, as an objective; it reads the output."""
+
+    reads_output = True
+
+    def __init__(self, function: Callable[[Heard, Tensor], Tensor]) -> None:
+        self.function = function
+
+    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+        """Return (items,)."""
+        return self.function(heard, targets)
+
+    def __repr__(self) -> str:
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+
+def as_objective(objective: Objective | Callable[[Heard, Tensor], Tensor]) -> Objective:
+    """Return an objective as it is, and a function as one.
+
+    Raises:
+        InputError: for what cannot be called.
+    """
+    if isinstance(objective, Objective):
+        return objective
+    if not callable(objective):
+        raise InputError(f"objective={objective!r}; expected an objective or a function")
+    return Custom(objective)
+
+
+def of_target(values: Tensor, targets: Tensor) -> Tensor:
+    """Pick (items, windows) from (items, windows, instruments) by targets (items,)."""
+    index = targets[:, None, None].expand(-1, values.shape[1], 1)
+    return values.gather(2, index)[..., 0]
+
+
+def _is(other: object) -> bool:
+    return isinstance(other, Objective)
+
+
+def _terms(objective: Any) -> list[tuple[Weight, Objective]]:
+    return list(objective.terms) if isinstance(objective, WeightedSum) else [(1.0, objective)]
+
+
+def _term(term: Any) -> tuple[Any, Any]:
+    """Return weight and objective of a pair or of a mapping from a yaml."""
+    if isinstance(term, Mapping):
+        if set(term) != {"weight", "objective"}:
+            raise InputError(
+                f"objective.terms has {sorted(map(str, term))}; expected weight and objective"
+            )
+        return term["weight"], term["objective"]
+    return term
+
+
+def _weight(weight: Any) -> Weight:
+    if isinstance(weight, Tensor):
+        return weight
+    if not _is_number(weight):
+        raise InputError(f"weight={weight!r} of an objective; expected a number")
+    return float(weight)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real)
+
+
+def _text(number: float) -> str:
+    """Return a number in full, 2.0 as 2."""
+    return repr(number).removesuffix(".0")

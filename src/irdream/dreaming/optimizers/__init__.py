@@ -1,0 +1,26 @@
+"""Optimizers: how a gradient becomes a step (see `base`)."""
+
+from irdream.dreaming.optimizers.adaptive import LeastChange, MarginStep
+from irdream.dreaming.optimizers.base import (
+    FromFunction,
+    Optimizer,
+    State,
+    TorchOptimizer,
+    View,
+    as_optimizer,
+)
+from irdream.dreaming.optimizers.normalized import Norm, NormalizedAscent, normalized
+
+__all__ = [
+    "FromFunction",
+    "LeastChange",
+    "MarginStep",
+    "Norm",
+    "NormalizedAscent",
+    "Optimizer",
+    "State",
+    "TorchOptimizer",
+    "View",
+    "as_optimizer",
+    "normalized",
+]

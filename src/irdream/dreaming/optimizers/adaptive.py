@@ -1,0 +1,172 @@
+"""Steps that are sized by how far the confidence still is, for each item on its own.
+
+They need an objective with a goal, the score at which the confidence is reached. Of these
+`margin` is the straightest, and gets there in the fewest steps where an item is one window; of
+several windows `log_probability` pulls the lowest hardest, and gets there sooner.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from irdream.dreaming.optimizers.base import Optimizer, State, View
+from irdream.dreaming.optimizers.normalized import normalized
+from irdream.errors import InputError
+
+_TINY = 1e-20
+_RAISE = 0.25  # of the promise that is added where the goal was passed without the confidence
+
+
+class MarginStep(Optimizer):
+    """The step at whose end the objective, were it straight, would be at its goal.
+
+    DeepFool's rule (Moosavi-Dezfooli, Fawzi and Frossard 2016), toward a confidence instead of a
+    border: (goal - score) / |g|^2 * g. Three things are added:
+
+    - the step size is the longest step, since the objective is straight only nearby;
+    - an item remembers which share of the last promise came, and promises accordingly;
+    - a share of the step is taken not from where the item is, but from the original to the
+      nearest point that promises the goal (as in FAB; Croce and Hein 2020), which undoes what
+      earlier steps changed in vain. That share decays, so that items arrive.
+
+    Args:
+        overshoot: log-odds beyond the confidence that are aimed at; too little, and items come
+            near the goal without passing it.
+        pull: the share of the first step that is taken from the original, 0 to 1.
+        decay: of that share, from step to step, 0 to 1.
+        least_gain: the least share of a promise that is believed to come, above 0 to 1; 1: all
+            is believed to come.
+
+    Raises:
+        InputError: for values outside these ranges.
+    """
+
+    needs_goal = True
+
+    def __init__(
+        self,
+        *,
+        overshoot: float = 0.1,
+        pull: float = 0.3,
+        decay: float = 0.9,
+        least_gain: float = 0.4,
+    ) -> None:
+        if not overshoot >= 0:
+            raise InputError(f"optimizer.overshoot={overshoot}; expected at least 0, such as 0.1")
+        for name, value in (("pull", pull), ("decay", decay)):
+            if not 0 <= value <= 1:
+                raise InputError(f"optimizer.{name}={value}; expected a number from 0 to 1")
+        if not 0 < least_gain <= 1:
+            raise InputError(f"optimizer.least_gain={least_gain}; expected above 0, at most 1")
+        self.overshoot, self.pull, self.decay = overshoot, pull, decay
+        self.least_gain = least_gain
+
+    def start(self, parameters: Tensor) -> State:
+        """Begin without a promise."""
+        zeros = parameters.new_zeros(len(parameters))
+        return {"promised": zeros, "before": zeros, "pull": zeros + self.pull, "raised": zeros}
+
+    def step(self, parameters: Tensor, gradient: Tensor, view: View, state: State) -> Tensor:
+        """Step by what is missing."""
+        assert view.goal is not None
+        missing = view.goal + state["raised"] - view.score
+        passed = (missing <= 0) & ~view.reached  # the mean of windows is there, the item is not
+        state["raised"] = state["raised"] + torch.where(passed, _RAISE - missing, 0.0)
+        missing = torch.where(passed, _RAISE, missing).clamp(min=0.0)
+
+        believed = state["promised"] > 0
+        came = (view.score - state["before"]) / state["promised"].clamp(min=_TINY)
+        gain = torch.where(believed, came.clamp(self.least_gain, 1.0), 1.0)
+
+        largest = gradient.flatten(1).abs().amax(dim=1).clamp(min=_TINY)
+        direction = gradient / _like(largest, gradient)  # squares of tiny gradients underflow
+        square = direction.flatten(1).square().sum(dim=1).clamp(min=_TINY)
+        longest = view.step.flatten(1).mean(dim=1) * (gradient[0].numel() * square).sqrt()
+        promise = torch.minimum(missing / gain / largest, longest)  # over the largest slope
+        detail = parameters - view.origin
+        had = (direction * detail).flatten(1).sum(dim=1)
+        from_here = detail + _like(promise / square, direction) * direction
+        from_origin = _like((promise + had) / square, direction) * direction
+        state["promised"], state["before"] = promise * largest, view.score
+        pull, state["pull"] = _like(state["pull"], detail), state["pull"] * self.decay
+        return view.origin + from_here.lerp(from_origin, pull)
+
+    def __repr__(self) -> str:
+        return f"margin_step(pull={self.pull:g}, decay={self.decay:g})"
+
+
+class LeastChange(MarginStep):
+    """The quietest dream that has the confidence: the root mean square of the change is least.
+
+    Until an item has the confidence it takes margin steps. From then on direction and norm are
+    decoupled (DDN; Rony et al. 2019): a step along the gradient, then the change is scaled to a
+    norm that is a little smaller than the last one where the item has the confidence, and a
+    little larger where it has not. Both, the steps and the shares, get smaller from step to step.
+    Of the iterates that have the confidence the one with the least change is kept; an item stops
+    after `dream.steps`, or with `dream.patience`.
+
+    Args:
+        shrink: the first share by which the norm is changed, above 0 and below 1.
+        shrink_decay: of that share, from step to step.
+        turn: the first step along the gradient, as a share of the norm.
+        turn_decay: of that share, from step to step.
+        settings: of `MarginStep`.
+
+    Raises:
+        InputError: for values outside their ranges.
+    """
+
+    seeks_least_change = True
+
+    def __init__(
+        self,
+        *,
+        shrink: float = 0.1,
+        shrink_decay: float = 0.8,
+        turn: float = 0.3,
+        turn_decay: float = 0.9,
+        **settings: float,
+    ) -> None:
+        super().__init__(**settings)
+        if not 0 < shrink < 1:
+            raise InputError(f"optimizer.shrink={shrink}; expected above 0 and below 1")
+        if not turn > 0:
+            raise InputError(f"optimizer.turn={turn}; expected a number above 0, such as 0.3")
+        for name, value in (("shrink_decay", shrink_decay), ("turn_decay", turn_decay)):
+            if not 0 < value <= 1:
+                raise InputError(f"optimizer.{name}={value}; expected above 0, at most 1")
+        self.shrink, self.shrink_decay = shrink, shrink_decay
+        self.turn, self.turn_decay = turn, turn_decay
+
+    def start(self, parameters: Tensor) -> State:
+        """Begin without a norm."""
+        zeros = parameters.new_zeros(len(parameters))
+        own = {"norm": zeros, "shrink": zeros + self.shrink, "turn": zeros + self.turn}
+        return {**super().start(parameters), **own, "arrived": zeros > 0}
+
+    def step(self, parameters: Tensor, gradient: Tensor, view: View, state: State) -> Tensor:
+        """Take a margin step, or one around the sphere of the present norm."""
+        toward = super().step(parameters, gradient, view, state)
+        detail = parameters - view.origin
+        norm = torch.where(state["arrived"], state["norm"], _rms(detail))
+        arrived = state["arrived"] | view.reached
+        norm = norm * torch.where(view.reached, 1.0 - state["shrink"], 1.0 + state["shrink"])
+        turned = detail + _like(state["turn"] * norm, detail) * normalized(gradient)
+        around = turned * _like(norm / _rms(turned).clamp(min=_TINY), detail)
+        state["norm"], state["arrived"] = norm, arrived
+        for name, decay in (("shrink", self.shrink_decay), ("turn", self.turn_decay)):
+            state[name] = torch.where(arrived, decay * state[name], state[name])
+        return torch.where(_like(arrived, detail), view.origin + around, toward)
+
+    def __repr__(self) -> str:
+        return f"least_change(shrink={self.shrink:g}, turn={self.turn:g})"
+
+
+def _rms(detail: Tensor) -> Tensor:
+    return detail.flatten(1).square().mean(dim=1).sqrt()
+
+
+def _like(values: Tensor, parameters: Tensor) -> Tensor:
+    """Return (items,) as (items, 1, ...)."""
+    return values.view(-1, *(1,) * (parameters.ndim - 1))

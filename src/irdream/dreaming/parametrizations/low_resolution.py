@@ -1,0 +1,164 @@
+"""Dreaming a detail as the sum of grids of many resolutions, so that large shapes come quickly.
+
+A point of a coarse grid gathers the gradients of all points around it, so what a region has in
+common is changed first. With `shared` the coarser grids are single columns: what all windows of
+an excerpt have in common is found together, and only the finest grid is free in time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from irdream.dreaming.parametrizations.base import Additive, Origin, resize
+from irdream.dreaming.parametrizations.wrapper import Wrapper
+from irdream.dreaming.random_streams import normal
+from irdream.errors import InputError
+from irdream.recognizer import Recognizer
+
+Grid = tuple[int, ...]
+
+
+class LowResolution(Wrapper):
+    """The detail of another parametrization is a sum of grids, each interpolated to full size.
+
+    Level k has points for 1 / ratio**k of the bands and of the frames. Parameters are (items,
+    points of all levels), the coarsest level first. At an octave the levels finer than it are
+    left out, all but the coarsest. Levels are shared within an item, never between items.
+
+    The unit is such that a step of RMS 1 along a gradient changes the signal by one step unit RMS
+    if the gradient of the signal is white; a step of the same size in all points changes it less.
+
+    How it becomes sound: as `of` does.
+
+    It adds to the origin "low_resolution_gain", (items, 1).
+
+    Args:
+        of: LogMel, Waveform or StftGain.
+        levels: how many grids, the finest at full size.
+        ratio: how much coarser each level is than the one before.
+        shared: the coarser levels are one column of bands or bins, the same in all frames.
+
+    Raises:
+        InputError: for another `of`, no level, a ratio that is not above 1, and for `shared` on
+            a waveform, which has no bands.
+    """
+
+    def __init__(
+        self, *, of: Additive, levels: int = 4, ratio: float = 2.0, shared: bool = False
+    ) -> None:
+        super().__init__(of)
+        if levels < 1:
+            raise InputError(f"parametrization.levels={levels}; expected at least 1, such as 4")
+        if not 1 < ratio < math.inf:
+            raise InputError(f"parametrization.ratio={ratio}; expected a number above 1, such as 2")
+        if shared and of.acts_on == "sound":
+            raise InputError(
+                f"parametrization.shared=true with {type(of).__name__}; expected a signal with "
+                "bands, such as LogMel, or parametrization.shared=false"
+            )
+        self.levels, self.ratio, self.shared = levels, ratio, shared
+
+    def start(self, recognizer: Recognizer, origin: Origin) -> Origin:
+        """Return what `of` starts from, and how much larger steps are on many grids."""
+        started = super().start(recognizer, origin)
+        gain = self._gain(started["signal"][:1])
+        return started | {"low_resolution_gain": gain.expand(len(started["signal"]), 1)}
+
+    def parameters(self, origin: Origin) -> Tensor:
+        """Return zeros."""
+        signal = origin["signal"]
+        return signal.new_zeros(len(signal), sum(map(math.prod, self._grids(signal))))
+
+    def unit(self, origin: Origin) -> Tensor:
+        """Return the unit of `of`, less the gain."""
+        return self.of.unit(origin).flatten(1) / origin["low_resolution_gain"]
+
+    def signal(self, origin: Origin, parameters: Tensor) -> Tensor:
+        """Return the signal of `of` with the detail."""
+        return self.of.signal(origin, self._detail(origin["signal"], parameters))
+
+    def regrid(self, origin: Origin, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
+        """Keep the levels that are no finer than the octave, or add zeros for those up to it."""
+        grids = self._grids(origin["signal"])
+        coarsest_first = range(self.levels - 1, -1, -1)
+        kept = [
+            grid for k, grid in zip(coarsest_first, grids, strict=True) if self._fits(k, coarser)
+        ]
+        points = sum(map(math.prod, kept or grids[:1]))
+        return F.pad(parameters, (0, points - parameters.shape[1]))  # may be negative
+
+    def absorb(self, origin: Origin, parameters: Tensor, signal: Tensor) -> Tensor:
+        """Share the difference to the constrained signal among the levels, the coarsest first.
+
+        So that a coarse level does not run away while the finest undoes it. At an octave what
+        only finer levels could hold is left out.
+        """
+        size = tuple(signal.shape[1:])
+        rest = signal - origin["signal"] - self._detail(signal, parameters)
+        absorbed = []
+        for level in self._levels(signal, parameters):
+            share = _mean(rest, tuple(level.shape[1:]))
+            rest = rest - resize(share, size)
+            absorbed.append((level + share).flatten(1))
+        return torch.cat(absorbed, dim=1)
+
+    def _detail(self, signal: Tensor, parameters: Tensor) -> Tensor:
+        """Return the sum of the levels at the size of a signal."""
+        size = tuple(signal.shape[1:])
+        first, *others = self._levels(signal, parameters)
+        detail = resize(first, size)
+        for level in others:
+            detail = detail + resize(level, size)
+        return detail
+
+    def _levels(self, signal: Tensor, parameters: Tensor) -> list[Tensor]:
+        """Return the levels that are there, (items, *grid) each, the coarsest first."""
+        levels: list[Tensor] = []
+        first = 0
+        for grid in self._grids(signal):
+            if first == parameters.shape[1]:
+                break
+            points = math.prod(grid)
+            levels.append(parameters[:, first : first + points].unflatten(1, grid))
+            first += points
+        return levels
+
+    def _grids(self, signal: Tensor) -> list[Grid]:
+        """Return the sizes of the levels of signals (items, ...), the coarsest first."""
+        return [
+            tuple(
+                1 if self.shared and k and axis else min(n, max(2, round(n / self.ratio**k)))
+                for axis, n in enumerate(signal.shape[1:])
+            )
+            for k in range(self.levels - 1, -1, -1)
+        ]
+
+    def _gain(self, signal: Tensor) -> Tensor:
+        """Return how much a step of RMS 1 along a white gradient changes signals, (1, 1)."""
+        key = torch.zeros(1, dtype=torch.int64, device=signal.device)
+        gradient = normal(key, 0, *signal.shape[1:]).to(signal.dtype)
+        with torch.enable_grad():
+            parameters = self.parameters({"signal": signal}).requires_grad_()
+            detail = self._detail(signal, parameters)
+            (step,) = torch.autograd.grad(detail, parameters, gradient)
+        change = self._detail(signal, step)
+        return (change.square().mean() / step.square().mean()).sqrt().view(1, 1)
+
+    def _fits(self, level: int, coarser: Sequence[float]) -> bool:
+        """Say whether a level is no finer than an octave; a shared one has one frame."""
+        axes = coarser[:1] if self.shared and level else coarser
+        if self.of.acts_on == "sound":
+            axes = coarser[-1:]
+        return all(self.ratio**level >= by * (1 - 1e-9) for by in axes)
+
+
+def _mean(signal: Tensor, grid: Grid) -> Tensor:
+    """Return the means over the cells of a grid of no more points, (items, *grid)."""
+    if tuple(signal.shape[1:]) == grid:
+        return signal
+    return F.interpolate(signal[:, None], size=grid, mode="area")[:, 0]

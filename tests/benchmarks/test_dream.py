@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmarks import contenders, dream, dream_goals, dream_speed, peak, problems
+from benchmarks.problems import LEAST, MOST, NearEmpty, Problem, Settings
+from irdream import runtime
+from irdream.datasets.soundfont import SoundFont
+from irdream.dreaming import optimizers
+from irdream.errors import InputError
+from irdream.recognizer import Recognizer
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _same_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the memory settings and the threads of the tests' own process alone."""
+    monkeypatch.setattr(runtime, "keep_memory", lambda: True)
+    monkeypatch.setattr(runtime, "set_threads", lambda count: count or 1)
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Recognizer:
+    return problems.random_recognizer("han2016", CPU)
+
+
+@pytest.fixture
+def noise_for_excerpts(monkeypatch: pytest.MonkeyPatch, recognizer: Recognizer) -> None:
+    def problem(settings: Settings) -> tuple[Problem, list[int]]:
+        items = settings.dreams
+        return problems.random_problem(recognizer, items), list(range(items))
+
+    monkeypatch.setattr(dream_goals, "excerpt_problem", problem)
+
+
+def dreamed(name: str, recognizer: Recognizer, steps: int) -> tuple[Problem, Tensor]:
+    problem = problems.random_problem(recognizer, 3)
+    runs, skipped = contenders.available([name], problem)
+    if skipped:
+        pytest.skip(skipped[name])
+    return problem, runs[name](steps)
+
+
+@pytest.mark.parametrize("name", contenders.CONTENDERS)
+def test_a_contender_climbs_and_leaves_everything_as_it_was(
+    name: str, recognizer: Recognizer
+) -> None:
+    before = problems.random_problem(recognizer, 3).start.clone()
+    weights = [weight.clone() for weight in recognizer.parameters()]
+    problem, after = dreamed(name, recognizer, 2)
+
+    with torch.no_grad():
+        scores = [problem.score(recognizer.model(log_mel)) for log_mel in (before, after)]
+    assert (scores[1] > scores[0]).all()
+    assert after.shape == before.shape
+    assert LEAST - 0.1 < after.min() <= after.max() < MOST + 0.1
+    torch.testing.assert_close(problem.start, before, rtol=0, atol=0)
+    torch.testing.assert_close(list(recognizer.parameters()), weights, rtol=0, atol=0)
+    assert all(weight.grad is None for weight in recognizer.parameters())
+    assert not any(module._forward_hooks for module in recognizer.modules())
+
+
+@pytest.mark.parametrize("name", ["irdream", "bare", "bare_simplified"])
+def test_our_loops_do_what_the_plain_one_does(name: str, recognizer: Recognizer) -> None:
+    _, expected = dreamed("plain", recognizer, 1)
+    _, got = dreamed(name, recognizer, 1)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["torchattacks", "foolbox"])
+def test_attacks_step_by_the_sign(name: str, recognizer: Recognizer) -> None:
+    problem, got = dreamed(name, recognizer, 1)
+    inside = (problem.start - LEAST > problem.step) & (MOST - problem.start > problem.step)
+    moved = (got - problem.start)[inside].abs()
+    torch.testing.assert_close(moved, torch.full_like(moved, problem.step), rtol=1e-2, atol=0)
+
+
+def test_what_plain_and_bare_get(recognizer: Recognizer) -> None:
+    plain, bare = (form(recognizer.model) for form in (contenders.untuned, contenders.tuned))
+    assert all(weight.requires_grad for weight in plain.parameters())
+    assert not any(weight.requires_grad for weight in bare.parameters())
+    kernels = [
+        next(m for m in model.modules() if isinstance(m, nn.Conv2d) and m.in_channels > 1).weight
+        for model in (plain, bare)
+    ]
+    assert kernels[0].is_contiguous()
+    assert kernels[1].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("missing", "name", "reason"),
+    [
+        ("foolbox", "foolbox", "foolbox is not installed"),
+        ("torchattacks", "torchattacks_tuned", "torchattacks is not installed"),
+        ("lucent.optvis.render", "lucent", "torch-lucent is not installed"),
+    ],
+)
+def test_a_contender_that_is_not_there_is_left_out(
+    missing: str, name: str, reason: str, recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    problem = problems.random_problem(recognizer, 1)
+    runs, skipped = contenders.available(["bare", name], problem)
+    assert list(runs) == ["bare"]
+    assert list(skipped) == [name]
+    assert skipped[name].startswith(reason)
+
+
+def test_a_contender_that_breaks_when_imported_is_left_out(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "foolbox.py").write_text("raise RuntimeError('operator does\\nnot exist')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "foolbox", raising=False)
+    _, skipped = contenders.available(["foolbox"], problems.random_problem(recognizer, 1))
+    assert skipped == {
+        "foolbox": "foolbox cannot be imported: RuntimeError: operator does not exist"
+    }
+
+
+@pytest.mark.usefixtures("noise_for_excerpts")
+def test_all_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(dream_speed, "_peak", lambda name, items, settings: 10.0 * items)
+    monkeypatch.setitem(sys.modules, "foolbox", None)
+    monkeypatch.delattr(optimizers, "MarginStep")
+    output = tmp_path / "results" / "dream.json"
+    names = ["irdream", "plain", "foolbox", "bare"]
+    report = dream.main(
+        ["--quick", "--device", "cpu", "--output", str(output), "--contenders", ",".join(names)]
+    )
+    assert json.loads(output.read_text()) == json.loads(json.dumps(report))
+    ran = {"irdream", "plain", "bare"}
+    assert report["skipped"].keys() >= {"foolbox", "MarginStep"}
+    assert report["skipped"]["MarginStep"] == "irdream.dreaming.optimizers has no MarginStep"
+    for items in ("1", "3"):
+        speed = report["speed"]["items"][items]
+        assert speed["item_steps_per_second"].keys() == ran
+        assert speed["ratio_to_irdream"]["irdream"]["rounds"] == [1.0]
+        rates = speed["item_steps_per_second"]
+        expected = rates["bare"]["median"] / rates["irdream"]["median"]
+        assert speed["ratio_to_irdream"]["bare"]["median"] == pytest.approx(expected, rel=2e-3)
+    scores = report["speed"]["target_log_probability"]
+    assert all(scores[name] > scores["before"] for name in ran)
+    assert report["overhead"]["overhead_ms"].keys() == ran
+    assert report["dropping"]["seconds"].keys() == {"dropped", "kept"}
+    assert report["memory"]["megabytes"]["3"] == {"irdream": 30.0, "plain": 30.0, "bare": 30.0}
+    assert report["flops"]["ratio_to_matrix_product"].keys() == {"irdream", "bare"}
+    rules = report["frontier"]["rules"]
+    assert {"0.25 dB", "1 dB"} <= rules.keys()
+    assert rules["1 dB"]["rmse_db_quartiles"][1] > rules["0.25 dB"]["rmse_db_quartiles"][1] > 0
+    printed = capsys.readouterr().out
+    assert output.with_suffix(".txt").read_text() in printed
+    for part in dream.PARTS:
+        assert f"\n{part}: " in printed
+    assert "  foolbox: foolbox is not installed" in printed
+
+
+def test_a_part_without_excerpts_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(settings: Settings) -> Any:
+        raise InputError("no font")
+
+    monkeypatch.setattr(dream_goals, "excerpt_problem", none)
+    output = tmp_path / "dream.json"
+    arguments = ["--quick", "--parts", "dropping,flops", "--device", "cpu", "--contenders", "bare"]
+    report = dream.main([*arguments, "--output", str(output)])
+    assert report["skipped"] == {"dropping": "no font"}
+    assert "flops" in report
+    assert "dropping" not in report
+
+
+def test_steps_of_a_timing() -> None:
+    settings = Settings(device=CPU, contenders=())
+    assert [settings.steps(items) for items in (1, 11, 88, 704)] == [32, 24, 3, 3]
+    assert Settings(device=torch.device("cuda"), contenders=()).steps(704) == 12
+    assert Settings(device=CPU, contenders=(), most_steps=2).steps(1) == 2
+
+
+def test_variants_are_left_out_of_large_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dream_speed, "MIDDLE", 1)
+    names = ("bare", "bare_simplified")
+    report = dream_speed.speed(
+        Settings(device=CPU, rounds=1, batches=(1, 2), contenders=names, most_steps=1)
+    )
+    assert report["items"]["1"]["item_steps_per_second"].keys() == {"bare", "bare_simplified"}
+    assert report["items"]["2"]["item_steps_per_second"].keys() == {"bare"}
+    assert report["items"]["2"]["ratio_to_irdream"] == {"bare": None}
+
+
+def test_where_one_batch_size_has_to_do() -> None:
+    assert Settings(device=CPU, contenders=()).middle() == 88
+    assert Settings(device=CPU, contenders=(), batches=(200, 100)).middle() == 100
+
+
+def test_flops_of_a_matrix() -> None:
+    counted = dream_speed.count_flops(NearEmpty(), torch.zeros(1, 128, 43))
+    assert counted == {"forward": 2 * 128 * 11, "backward": 2 * 128 * 11}
+
+
+def test_flops_of_the_input_alone(recognizer: Recognizer) -> None:
+    counted = dream_speed.count_flops(recognizer.model, torch.zeros(1, 128, 43))
+    assert counted["backward"] == counted["forward"]
+
+
+def test_excerpts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = partial(SoundFont, training_recordings=1, test_excerpts=1)
+    monkeypatch.setattr(problems, "SoundFont", few)
+    monkeypatch.setattr(problems, "ROOT", tmp_path)
+    problem, seeds = problems.excerpt_problem(Settings(device=CPU, contenders=(), dreams=5))
+    assert problem.start.shape == (5, 128, 43)
+    assert problem.targets.shape == (5,)
+    assert len(set(seeds)) == 5
+    with torch.no_grad():
+        before = problem.score(problem.recognizer.model(problem.start)).exp()
+    assert before.median() < 0.5
+
+
+def test_memory_of_a_process(capfd: pytest.CaptureFixture[str]) -> None:
+    settings = Settings(device=CPU, batches=(1, 24), contenders=("bare",))
+    peaks = dream_speed.memory(settings)["megabytes"]
+    assert peaks.keys() == {"24"}
+    assert 5 < peaks["24"]["bare"] < 500
+    assert "memory: bare x 24" in capfd.readouterr().out
+
+
+def test_memory_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    megabytes = peak.main(["bare", "2", "--device", "cpu"])
+    assert json.loads(capsys.readouterr().out) == {"megabytes": megabytes}
+    assert megabytes >= 0
+
+
+def test_a_process_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = subprocess.CompletedProcess([], 1, stdout="", stderr="Traceback\nMemoryError: all\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(RuntimeError, match=r"benchmarks\.peak bare 3 .*: MemoryError: all"):
+        dream_speed._peak("bare", 3, Settings(device=CPU, contenders=()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rounds", "0"], "0 is too small; expected 1 or more"),
+        (["--batches", "11,0"], "0 is too small; expected 1 or more"),
+        (["--parts", "sped"], "'sped' is unknown; expected speed, overhead"),
+        (["--contenders", "bare,captum"], "'captum' is unknown; expected irdream, plain"),
+        (["--model", "han2017"], "invalid choice: 'han2017'"),
+    ],
+)
+def test_wrong_options(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        dream.main(arguments)
+    assert message in capsys.readouterr().err

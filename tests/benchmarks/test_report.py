@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import report
+
+
+def test_contenders_take_turns() -> None:
+    order: list[str] = []
+    told: list[tuple[int, list[float]]] = []
+
+    def contender(name: str) -> Callable[[], float]:
+        def work() -> float:
+            order.append(name)
+            return float(len(order))
+
+        return work
+
+    values = report.take_turns(
+        {name: contender(name) for name in ("irdream", "bare")},
+        rounds=3,
+        say=lambda done, values: told.append((done, [rounds[-1] for rounds in values.values()])),
+    )
+    assert order == ["irdream", "bare", "bare", "irdream", "irdream", "bare"]
+    assert values == {"irdream": [1.0, 4.0, 5.0], "bare": [2.0, 3.0, 6.0]}
+    assert told == [(1, [1.0, 2.0]), (2, [4.0, 3.0]), (3, [5.0, 6.0])]
+
+
+def test_a_ratio_is_the_median_of_the_ratios_within_rounds() -> None:
+    row = report.ratio([1.0, 6.0, 8.0], [2.0, 2.0, 4.0])
+    assert row == {"median": 2.0, "least": 0.5, "most": 3.0, "rounds": [0.5, 3.0, 2.0]}
+
+
+def test_four_digits() -> None:
+    assert report.summary([1234.56, 0.123456])["rounds"] == [1235.0, 0.1235]
+
+
+def test_heading_and_file(tmp_path: Path) -> None:
+    heading = report.heading(torch.device("cpu"), 3)
+    assert heading["machine"]["threads"] == 3
+    assert heading["machine"]["device"] == "cpu"
+    assert heading["machine"]["torch"] == torch.__version__
+    report.write(heading, tmp_path / "new" / "report.json")
+    assert json.loads((tmp_path / "new" / "report.json").read_text()) == heading
+
+
+def test_seconds_are_those_of_the_work() -> None:
+    done: list[int] = []
+    taken = report.seconds(lambda: done.append(1), torch.device("cpu"))
+    assert done == [1]
+    assert 0 < taken < 1
+
+
+def test_no_count_below_one() -> None:
+    assert report.count("7") == 7
+    with pytest.raises(argparse.ArgumentTypeError, match="0 is too small; expected 1 or more"):
+        report.count("0")

@@ -1,0 +1,195 @@
+"""The algebra of objectives on numbers, and what is printed of it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from irdream.dreaming.objectives import (
+    Channel,
+    Custom,
+    Heard,
+    Layer,
+    LogProbability,
+    Objective,
+    TotalVariation,
+    WeightedSum,
+    as_objective,
+)
+from irdream.errors import InputError
+
+A, B = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([10.0, 20.0, 40.0])
+NONE = torch.empty(0)
+
+
+class Known(Objective):
+    """Known scores of the items of a run."""
+
+    def __init__(self, name: str, scores: Tensor) -> None:
+        self.name, self.scores = name, scores
+
+    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+        return self.scores[heard.items]
+
+    def prepare(self, recognizer, listen, log_mel, waveform) -> dict[str, Tensor]:
+        return {repr(self): torch.zeros(len(log_mel))}
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+a: Any = Known("a", A)  # Any: also wrong operands are tried
+b: Any = Known("b", B)
+
+
+def value(objective: Objective, items=(0, 1, 2)) -> Tensor:
+    heard = Heard(logits=NONE, log_probabilities=NONE, items=torch.tensor(items))
+    return objective(heard, NONE)
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected", "shown"),
+    [
+        (2 * a - b, 2 * A - B, "2 * a - b"),
+        (a * 2 - b, 2 * A - B, "2 * a - b"),
+        (-(a - b) / 2, (B - A) / 2, "-0.5 * a + 0.5 * b"),
+        (sum([a, b]), A + B, "a + b"),
+        (sum([a]), A, "a"),
+        (-a, -A, "-a"),
+        (a.__neg__().__neg__(), A, "a"),
+        (0 + a, A, "a"),
+        (a + 0, A, "a"),
+        (a - b - a, -B, "a - b - a"),
+        (a - (b - a), 2 * A - B, "a - b + a"),
+        (3 * (2 * (a + 0.5 * b) - b), 6 * A, "6 * a + 3 * b - 3 * b"),
+        (a + a, 2 * A, "a + a"),
+        (0 * a + b, B, "0 * a + b"),
+        (True * a, A, "a"),
+        (a - 0.01 * b, A - 0.01 * B, "a - 0.01 * b"),
+        (1e-7 * a, 1e-7 * A, "1e-07 * a"),
+        (torch.tensor(0.5) * a, 0.5 * A, "0.5 * a"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, str) else "",
+)
+def test_sums_and_multiples(objective, expected, shown) -> None:
+    torch.testing.assert_close(value(objective), expected)
+    assert repr(objective) == shown
+
+
+def test_a_sum_leaves_its_terms_as_they_were() -> None:
+    once = a + b
+    _ = 3 * once - a, once + once
+    assert repr(once) == "a + b"
+    torch.testing.assert_close(value(once), A + B)
+
+
+weights = st.integers(-500, 500).map(lambda hundredths: hundredths / 100)
+
+
+@settings(max_examples=20, deadline=None)
+@given(x=weights, y=weights, z=weights)
+def test_what_is_printed_is_what_is_computed(x, y, z) -> None:
+    nested = z * (x * a - y * b) + a - (b - z * a)
+    torch.testing.assert_close(value(nested), z * (x * A - y * B) + A - (B - z * A))
+    printed = eval(repr(nested), {"a": a, "b": b})
+    torch.testing.assert_close(value(printed), value(nested))
+    assert repr(printed) == repr(nested)
+
+
+def test_objectives_of_the_library_print_as_they_are_written() -> None:
+    assert repr(LogProbability() - 0.01 * TotalVariation()) == (
+        "log_probability - 0.01 * total_variation"
+    )
+    assert repr(2 * Layer("a") - Channel("b", 1)) == "2 * layer('a') - channel('b', 1)"
+
+
+def test_a_weight_for_each_item_is_picked_by_the_items_place_in_the_run() -> None:
+    each = torch.tensor([1.0, -2.0, 0.5])
+    for objective in (each * a + b, a * each + b, WeightedSum([(each, a), (1, b)])):
+        torch.testing.assert_close(value(objective), each * A + B)
+        torch.testing.assert_close(value(objective, (2, 0)), (each * A + B)[[2, 0]])
+    assert repr(each * a + b) == "[1, -2, 0.5] * a + b"
+    torch.testing.assert_close(value(2 * (each * a - b)), 2 * (each * A - B))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda: a + 1,
+        lambda: 1 + a,
+        lambda: a - 1,
+        lambda: 1 - a,
+        lambda: a + "b",
+        lambda: a + A,
+        lambda: a * b,
+        lambda: a * "2",
+        lambda: None * a,
+        lambda: a / b,
+        lambda: 1 / a,
+        lambda: sum([1, a]),
+    ],
+    ids=["a+1", "1+a", "a-1", "1-a", "a+str", "a+T", "a*b", "a*str", "None*a", "a/b", "1/a", "sum"],
+)
+def test_other_operands_are_a_type_error(mistake) -> None:
+    with pytest.raises(TypeError):
+        mistake()
+
+
+def test_terms_of_a_yaml_are_mappings() -> None:
+    terms = [{"weight": 2, "objective": a}, {"weight": -1, "objective": b}]
+    torch.testing.assert_close(value(WeightedSum(terms)), 2 * A - B)
+
+
+def test_no_terms_are_refused() -> None:
+    with pytest.raises(InputError, match=r"objective\.terms is empty; expected weights"):
+        WeightedSum([])
+
+
+def test_a_sum_prepares_its_terms() -> None:
+    prepared = (a - 2 * b).prepare(None, lambda log_mel, layers: {}, torch.zeros(3, 2, 2), NONE)
+    assert set(prepared) == {"a", "b"}
+
+
+def test_weights_that_are_not_one_for_each_item_are_refused() -> None:
+    objective = torch.ones(2) * a
+    with pytest.raises(InputError, match=r"shape \(2,\) for a; expected one for each of the 3"):
+        objective.prepare(None, lambda log_mel, layers: {}, torch.zeros(3, 2, 2), NONE)
+
+
+def test_the_goal_of_a_multiple_is_the_multiple_of_the_goal() -> None:
+    assert (3 * LogProbability()).goal(0.5) == pytest.approx(3 * math.log(0.5))
+    assert (-LogProbability()).goal(0.5) is None
+    assert (LogProbability() - TotalVariation()).goal(0.5) is None
+    assert (torch.ones(2) * LogProbability()).goal(0.5) is None
+    assert (2 * Layer("a")).goal(0.5) is None
+
+
+def test_a_function_is_an_objective_that_reads_the_output() -> None:
+    def loudness(heard: Heard, targets: Tensor) -> Tensor:
+        return heard.items * 2.0
+
+    objective = as_objective(loudness)
+    assert isinstance(objective, Custom)
+    assert objective.reads_output
+    assert repr(objective) == "loudness"
+    torch.testing.assert_close(value(a - objective), A - torch.tensor([0.0, 2.0, 4.0]))
+    assert as_objective(objective) is objective
+
+
+def test_a_callable_object_is_named_by_its_class() -> None:
+    class Quietness:
+        def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+            return heard.items * 1.0
+
+    assert repr(as_objective(Quietness())) == "Quietness"
+
+
+def test_what_cannot_be_called_is_no_objective() -> None:
+    with pytest.raises(InputError, match=r"objective='flute'; expected an objective or a func"):
+        as_objective("flute")  # type: ignore[arg-type]

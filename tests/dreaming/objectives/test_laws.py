@@ -1,0 +1,194 @@
+"""What every objective obeys, by itself and in a sum."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from irdream.dreaming.objectives import (
+    L1,
+    L2,
+    Blur,
+    Caricature,
+    Channel,
+    Direction,
+    Diversity,
+    Heard,
+    Inversion,
+    Layer,
+    Logit,
+    LogProbability,
+    Margin,
+    Neuron,
+    Probability,
+    Similarity,
+    TotalVariation,
+    WeightedSum,
+)
+
+MOST_ITEMS = 6
+OBJECTIVES = [
+    LogProbability(),
+    Probability(),
+    Logit(),
+    Margin(),
+    Layer("plane"),
+    Layer("features"),
+    Channel("plane", 2),
+    Channel("features", 5),
+    Neuron("plane", 1),
+    Neuron("plane", 0, mel=2, frame=4),
+    Neuron("features", 3),
+    Direction("plane", [1.0, -0.5, 2.0]),
+    Direction("plane", [1.0, -0.5, 2.0], cosine_power=2),
+    Direction("features", [1.0, 0.0, 0.0, 2.0, 0.0, -1.0], cosine_power=0.5),
+    Inversion("plane"),
+    Inversion("features"),
+    Caricature("plane", cosine_power=0),
+    Caricature("plane", cosine_power=2),
+    Caricature("features"),
+    Similarity(),
+    Diversity("plane"),
+    Diversity("features"),
+    TotalVariation(),
+    L1(),
+    L2(),
+    Blur(),
+    Blur(mels=0.0, frames=3.0),
+    LogProbability() - 0.01 * TotalVariation() + 0.5 * Inversion("plane"),
+    Layer("plane") * torch.linspace(-1, 2, MOST_ITEMS) + 2 * Diversity("plane"),
+]
+ON_LOG_MEL = [TotalVariation(), L1(), L2(), Blur(), Similarity()]
+of_each = pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+
+
+def drawn(seed: int, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+@st.composite
+def runs(draw) -> dict[str, Tensor]:
+    """Draw a run of some items, and the order and the groups in which they are heard."""
+    items = draw(st.integers(1, MOST_ITEMS))
+    shape = (MOST_ITEMS, draw(st.integers(3, 9)), draw(st.integers(5, 12)))
+    seed = draw(st.integers(0, 10**6))
+    return {
+        "dreams": drawn(seed, *shape),
+        "starts": drawn(seed + 1, *shape),
+        "targets": torch.tensor(draw(st.permutations([0, 1, 2, 3, 1, 2]))),
+        "items": torch.tensor(draw(st.permutations(range(MOST_ITEMS)))[:items]),
+        "groups": torch.tensor(draw(st.lists(st.integers(0, 2), min_size=6, max_size=6))),
+    }
+
+
+def score(objective, ear, run: dict[str, Tensor], items: Tensor) -> Tensor:
+    heard = ear.heard(
+        objective,
+        run["dreams"][items],
+        start=run["starts"][items],
+        items=items,
+        groups=run["groups"][items],
+        run=run["starts"],
+    )
+    return objective(heard, run["targets"][items])
+
+
+@of_each
+@settings(max_examples=20, deadline=None)
+@given(run=runs())
+def test_an_items_score_does_not_depend_on_the_batch(objective, ear, run) -> None:
+    items = run["items"]
+    together = score(objective, ear, run, items)
+    assert together.shape == (len(items),)
+    assert together.isfinite().all()
+    for place, item in enumerate(items):
+        own = run["groups"][items] == run["groups"][item]
+        kept = items[own] if objective.needs_whole_groups else item[None]
+        alone = score(objective, ear, run, kept)[kept == item]
+        torch.testing.assert_close(alone[0], together[place], atol=1e-9, rtol=1e-9)
+    assert torch.equal(score(objective, ear, run, items), together)
+
+
+@of_each
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_its_gradient_agrees_with_finite_differences(objective, ear, seed) -> None:
+    start, groups = drawn(seed + 1, 3, 4, 7), torch.tensor([0, 1, 0])
+    targets = torch.tensor([2, 0, 3])
+
+    def value(log_mel: Tensor) -> Tensor:
+        heard = ear.heard(objective, log_mel, start=start, groups=groups, run=drawn(2, 6, 4, 7))
+        return objective(heard, targets)
+
+    dreams = drawn(seed, 3, 4, 7).requires_grad_()
+    assert torch.autograd.gradcheck(value, (dreams,), atol=1e-6, rtol=1e-4, fast_mode=True)
+
+
+@of_each
+def test_it_waits_for_no_device_and_stays_on_it(objective, ear) -> None:
+    """Tensors on "meta" have no values: asking for one raises, and so does mixing devices."""
+    log_mel = torch.empty(6, 4, 7, device="meta", requires_grad=True)
+    groups = torch.empty(6, dtype=torch.long, device="meta")
+    heard = ear.heard(objective, log_mel, groups=groups)
+    value = objective(heard, torch.empty(6, dtype=torch.long, device="meta"))
+    assert value.shape == (6,)
+    assert value.dtype == torch.float32
+    value.sum().backward()
+    assert log_mel.grad is not None
+
+
+@of_each
+def test_silence_has_a_finite_gradient(objective, ear) -> None:
+    """Also where all activations are zero."""
+    silent = torch.zeros(6, 4, 7, dtype=torch.float64, requires_grad=True)
+    heard = ear.heard(objective, silent, groups=torch.zeros(6))
+    nothing = {name: value * 0 for name, value in heard.activations.items()}
+    heard = Heard(**{**vars(heard), "activations": nothing})
+    (gradient,) = torch.autograd.grad(objective(heard, torch.zeros(6).long()).sum(), silent)
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("objective", ON_LOG_MEL, ids=repr)
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), mels=st.integers(1, 5), frames=st.integers(1, 300))
+def test_what_reads_the_log_mel_takes_any_size_and_sound(objective, seed, mels, frames) -> None:
+    none = torch.empty(0)
+    for shape in ((2, mels, frames), (2, frames)):
+        heard = partial(Heard, logits=none, log_probabilities=none, start=drawn(seed + 1, *shape))
+        dreams = drawn(seed, *shape).requires_grad_()
+        both = objective(heard(log_mel=dreams), none)
+        one = Heard(
+            logits=none,
+            log_probabilities=none,
+            log_mel=dreams[1:],
+            start=drawn(seed + 1, *shape)[1:],
+        )
+        assert both.shape == (2,)
+        torch.testing.assert_close(objective(one, none)[0], both[1], atol=1e-9, rtol=1e-9)
+        (gradient,) = torch.autograd.grad(both.sum(), dreams)
+        assert gradient.isfinite().all()
+
+
+@of_each
+def test_it_says_what_it_reads(objective, ear) -> None:
+    """A stranger's layers and outputs are not touched."""
+    heard = ear.heard(objective, drawn(0, 6, 4, 7), groups=torch.zeros(6))
+    layers = {name: heard.activations[name] for name in objective.layers}
+    unread = {} if objective.reads_output else dict.fromkeys(("logits", "log_probabilities"), None)
+    less = Heard(**{**vars(heard), "activations": layers, **unread})
+    targets = torch.zeros(6).long()
+    assert torch.equal(objective(less, targets), objective(heard, targets))
+
+
+def test_a_sum_reads_what_its_terms_read() -> None:
+    terms = [Layer("a"), Layer("b"), Channel("a", 0), Diversity("c")]
+    both = WeightedSum([(1.0, term) for term in terms])
+    assert both.layers == ("a", "b", "c")
+    assert (both.reads_output, both.needs_whole_groups) == (False, True)
+    assert (both + Logit()).reads_output
+    assert not (Layer("a") + Logit()).needs_whole_groups

@@ -1,0 +1,134 @@
+"""Small recognizers in float64, sounds to dream on, and every parametrization."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from irdream.dreaming.parametrizations import (
+    Fourier,
+    LogMel,
+    LowResolution,
+    Maco,
+    Origin,
+    Parametrization,
+    StftGain,
+    Waveform,
+)
+from irdream.dreaming.random_streams import item_keys
+from irdream.frontends import HanLogMel
+from irdream.recognizer import Recognizer
+
+
+class Noises:
+    """A reference of three noises, longer and shorter than what is dreamed."""
+
+    def excerpts(
+        self, *, sample_rate_hz: int, min_seconds: float
+    ) -> tuple[list[SimpleNamespace], list[str]]:
+        least = round(sample_rate_hz * min_seconds)
+        sounds = [0.1 * noise(least + more, seed=more) for more in (0, 333, 5000)]
+        return [SimpleNamespace(waveform=sound.float()) for sound in sounds], []
+
+
+MADE: dict[str, Callable[[], Parametrization]] = {
+    "log_mel": LogMel,
+    "waveform": Waveform,
+    "stft_gain": StftGain,
+    "fourier": lambda: Fourier(of=LogMel()),
+    "fourier_waveform": lambda: Fourier(of=Waveform(), decay=(1.0, 0.5)),
+    "fourier_stft_gain": lambda: Fourier(of=StftGain(), decay=(0.5, 0.0)),
+    "low_resolution": lambda: LowResolution(of=LogMel()),
+    "low_resolution_shared": lambda: LowResolution(of=LogMel(), levels=3, ratio=1.5, shared=True),
+    "low_resolution_waveform": lambda: LowResolution(of=Waveform(), levels=2),
+    "low_resolution_stft_gain": lambda: LowResolution(of=StftGain()),
+    "maco": lambda: Maco(of=LogMel(), reference=Noises()),
+    "maco_own": lambda: Maco(of=LogMel()),
+    "maco_waveform": lambda: Maco(of=Waveform(), reference=Noises()),
+    "maco_waveform_own": lambda: Maco(of=Waveform()),
+}
+ADDITIVE = [name for name in MADE if not name.startswith("maco")]
+ON_LOG_MELS = ["log_mel", "fourier", "low_resolution", "low_resolution_shared", "maco_own"]
+ON_SOUND = ["waveform", "fourier_waveform", "low_resolution_waveform", "maco_waveform_own"]
+
+
+class Bench:
+    """Makes recognizers and origins.
+
+    Attributes:
+        made: every parametrization by name.
+    """
+
+    made = MADE
+
+    def __init__(self) -> None:
+        frontend = HanLogMel(sample_rate_hz=2000, n_fft=64, hop_samples=40, n_mels=9)
+        self.recognizer = Recognizer(frontend=frontend, model=nn.Identity(), window_seconds=0.2)
+        self.recognizer = self.recognizer.double().eval()
+
+    def origin(
+        self, parametrization: Parametrization, waveform: Tensor, seeds: list[int]
+    ) -> Origin:
+        """Return what items start from."""
+        log_mel = self.recognizer.log_mel(waveform)
+        origin = {"waveform": waveform, "log_mel": log_mel, "keys": item_keys(seeds)}
+        return origin | parametrization.start(self.recognizer, origin)
+
+    def sounds(self, items: int, samples: int) -> Tensor:
+        """Return different sounds (items, samples)."""
+        return torch.stack([0.1 * (i + 1) * noise(samples, seed=i) for i in range(items)])
+
+    def heard(
+        self, parametrization: Parametrization, origin: Origin, parameters: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Return signal, sound and log-mel of parameters."""
+        signal = parametrization.signal(origin, parameters)
+        sound = parametrization.waveform(self.recognizer, origin, signal)
+        return signal, sound, parametrization.log_mel(self.recognizer, origin, signal, sound)
+
+    def changed(
+        self, parametrization: Parametrization, origin: Origin, size: float = 3.0
+    ) -> Tensor:
+        """Return the undreamed parameters and a random change, each item's from its key."""
+        start = parametrization.parameters(origin)
+        change = torch.stack([noise(*start.shape[1:], seed=int(k)) for k in origin["keys"]])
+        unit = parametrization.unit(origin)
+        return start + size * (change.to(start.dtype) * unit).to(start.dtype)
+
+
+def noise(*shape: int, seed: int) -> Tensor:
+    """Return Gaussian noise, the same for the same seed."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.fixture(scope="session")
+def bench() -> Bench:
+    return Bench()
+
+
+@pytest.fixture(params=list(MADE))
+def parametrization(request: pytest.FixtureRequest) -> Parametrization:
+    """Each parametrization in turn."""
+    return MADE[request.param]()
+
+
+@pytest.fixture(params=ADDITIVE)
+def additive(request: pytest.FixtureRequest) -> Parametrization:
+    """Each parametrization that starts from the original."""
+    return MADE[request.param]()
+
+
+@pytest.fixture(params=ON_LOG_MELS)
+def on_log_mels(request: pytest.FixtureRequest) -> Parametrization:
+    """Each parametrization that can be tried on any array as a log-mel."""
+    return MADE[request.param]()
+
+
+@pytest.fixture(params=ON_SOUND)
+def on_sound(request: pytest.FixtureRequest) -> Parametrization:
+    """Each parametrization that can be tried on any array as a sound."""
+    return MADE[request.param]()

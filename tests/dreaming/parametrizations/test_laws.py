@@ -1,0 +1,236 @@
+"""What holds for every parametrization, for random lengths and sizes, in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from irdream.dreaming.random_streams import item_keys
+
+lengths = st.integers(400, 1200)  # 0.2 to 0.6 s: 10 to 30 frames, not always a whole number
+bands = st.integers(1, 20)
+frames = st.integers(1, 300)
+factors = st.floats(1.0, 4.0)
+
+
+def examples(count: int):
+    """Settings for hypothesis; the fixtures hold nothing that an example changes."""
+    return settings(
+        max_examples=count,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+
+
+def picked(values: dict[str, torch.Tensor], rows: list[int]) -> dict[str, torch.Tensor]:
+    return {name: value[rows] for name, value in values.items()}
+
+
+@examples(8)
+@given(samples=lengths, rows=st.permutations([0, 1, 2]))
+def test_an_item_does_not_depend_on_the_batch(bench, parametrization, samples, rows) -> None:
+    sounds = bench.sounds(3, samples)
+    together = bench.origin(parametrization, sounds, [5, 6, 7])
+    parameters = bench.changed(parametrization, together)
+    expected = [*bench.heard(parametrization, together, parameters)]
+    expected += [parametrization.unit(together), together["signal"]]
+
+    moved = picked(together, rows)
+    alone = bench.origin(parametrization, sounds[rows[:1]], [5 + rows[0]])
+    for origin, at in ((moved, rows), (alone, rows[:1])):
+        found = [*bench.heard(parametrization, origin, parameters[at])]
+        found += [parametrization.unit(origin), origin["signal"]]
+        for one, other in zip(found, expected, strict=True):
+            if one is not None:
+                torch.testing.assert_close(one, other[at], rtol=0, atol=1e-9)
+
+
+@examples(5)
+@given(samples=lengths, coarser=st.tuples(factors, factors))
+def test_every_tensor_has_an_axis_of_items_and_the_type_of_the_sound(
+    bench, parametrization, samples, coarser
+) -> None:
+    origin = bench.origin(parametrization, bench.sounds(2, samples), [1, 2])
+    assert all(len(value) == 2 for value in origin.values())
+
+    parameters = parametrization.parameters(origin)
+    coarse = parametrization.regrid(origin, parameters, coarser)
+    unit = parametrization.unit(origin)
+    assert unit.shape == (2, *[1] * (parameters.ndim - 1))
+    for found in (parameters, coarse, unit, *bench.heard(parametrization, origin, coarse)):
+        assert found is None or found.dtype == torch.float64
+
+
+def test_single_precision_stays_single(bench, parametrization) -> None:
+    bench.recognizer.float()
+    try:
+        origin = bench.origin(parametrization, bench.sounds(2, 500).float(), [1, 2])
+        parameters = parametrization.parameters(origin)
+        heard = bench.heard(parametrization, origin, parameters)
+        absorbed = parametrization.absorb(origin, parameters, heard[0])
+        for found in (parameters, absorbed, parametrization.unit(origin), *heard):
+            assert found is None or found.dtype == torch.float32
+    finally:
+        bench.recognizer.double()
+
+
+@examples(8)
+@given(samples=lengths)
+def test_the_same_keys_give_the_same_bits(bench, parametrization, samples) -> None:
+    sounds = bench.sounds(2, samples)
+    first, second = (bench.origin(parametrization, sounds, [8, 9]) for _ in range(2))
+    parameters = bench.changed(parametrization, first)
+
+    for one, other in zip(
+        bench.heard(parametrization, first, parameters),
+        bench.heard(parametrization, second, parameters),
+        strict=True,
+    ):
+        assert one is other is None or torch.equal(one, other)
+
+
+@examples(8)
+@given(samples=lengths)
+def test_undreamed_parameters_give_the_original(bench, additive, samples) -> None:
+    origin = bench.origin(additive, bench.sounds(2, samples), [1, 2])
+    signal, sound, log_mel = bench.heard(additive, origin, additive.parameters(origin))
+
+    torch.testing.assert_close(signal, origin["signal"], rtol=0, atol=1e-12)
+    torch.testing.assert_close(log_mel, origin["log_mel"], rtol=0, atol=1e-9)
+    if sound is not None:
+        torch.testing.assert_close(sound, origin["waveform"], rtol=0, atol=1e-12)
+
+
+@examples(8)
+@given(samples=lengths)
+def test_what_is_sound_is_heard_as_that_sound(bench, parametrization, samples) -> None:
+    origin = bench.origin(parametrization, bench.sounds(2, samples), [1, 2])
+    parameters = bench.changed(parametrization, origin)
+    signal, sound, log_mel = bench.heard(parametrization, origin, parameters)
+
+    if sound is None:
+        assert torch.equal(log_mel, signal)
+    else:
+        assert sound.shape == origin["waveform"].shape
+        assert torch.equal(log_mel, bench.recognizer.log_mel(sound))
+        again = parametrization.log_mel(bench.recognizer, origin, signal, None)
+        assert torch.equal(log_mel, again)
+
+
+@examples(8)
+@given(samples=lengths, seed=st.integers(0, 9))
+def test_gradients_agree_with_finite_differences(bench, parametrization, samples, seed) -> None:
+    origin = bench.origin(parametrization, bench.sounds(2, samples), [seed, 20 + seed])
+    at = bench.changed(parametrization, origin).requires_grad_()
+    generator = torch.Generator().manual_seed(seed)
+    direction = torch.randn(at.shape, generator=generator, dtype=torch.float64)
+    direction = direction * parametrization.unit(origin)
+    weight = torch.randn(origin["log_mel"].shape, generator=generator, dtype=torch.float64)
+
+    def score(parameters: torch.Tensor) -> torch.Tensor:
+        return (weight * bench.heard(parametrization, origin, parameters)[2]).sum()
+
+    (gradient,) = torch.autograd.grad(score(at), at)
+    e = 1e-5
+    with torch.no_grad():
+        difference = (score(at + e * direction) - score(at - e * direction)) / (2 * e)
+    torch.testing.assert_close((gradient * direction).sum(), difference, rtol=1e-5, atol=1e-6)
+
+
+@examples(8)
+@given(samples=lengths, share=st.floats(0.0, 1.0))
+def test_absorbed_parameters_have_the_constrained_signal(bench, additive, samples, share) -> None:
+    origin = bench.origin(additive, bench.sounds(2, samples), [3, 4])
+    parameters = bench.changed(additive, origin)
+    free = additive.signal(origin, parameters)
+    held = origin["signal"] + share * (free - origin["signal"])
+
+    absorbed = additive.absorb(origin, parameters, held)
+    torch.testing.assert_close(additive.signal(origin, absorbed), held, rtol=0, atol=1e-9)
+
+
+def test_what_wraps_another_can_be_held_and_made_consistent_as_it(bench, parametrization) -> None:
+    of = getattr(parametrization, "of", parametrization)
+    assert parametrization.kinds == of.kinds
+    origin = bench.origin(parametrization, bench.sounds(2, 500), [1, 2])
+    signal = bench.heard(parametrization, origin, bench.changed(parametrization, origin))[0]
+    found = parametrization.consistent(bench.recognizer, origin, signal)
+    assert torch.equal(found, of.consistent(bench.recognizer, origin, signal))
+    assert found.shape == signal.shape
+
+
+@examples(15)
+@given(n_mels=bands, n_frames=frames, coarser=st.tuples(factors, factors))
+def test_log_mels_of_any_size_can_be_dreamed(bench, on_log_mels, n_mels, n_frames, coarser) -> None:
+    generator = torch.Generator().manual_seed(n_mels + n_frames)
+    log_mel = torch.randn(2, n_mels, n_frames, generator=generator, dtype=torch.float64) - 4
+    origin = {"log_mel": log_mel, "waveform": log_mel.flatten(1), "keys": item_keys([1, 2])}
+    origin |= on_log_mels.start(bench.recognizer, origin)
+    check_octaves(bench, on_log_mels, origin, coarser)
+
+
+@examples(15)
+@given(samples=frames, coarser=st.tuples(factors, factors))
+def test_sounds_of_any_length_can_be_dreamed(bench, on_sound, samples, coarser) -> None:
+    waveform = bench.sounds(2, samples)
+    origin = {"waveform": waveform, "log_mel": waveform[:, None], "keys": item_keys([1, 2])}
+    origin |= on_sound.start(bench.recognizer, origin)
+    check_octaves(bench, on_sound, origin, coarser)
+
+
+def check_octaves(bench, parametrization, origin, coarser) -> None:
+    """Go to an octave and up again: shapes are kept, all is finite, absorbing fits the octave."""
+    parameters = bench.changed(parametrization, origin)
+    shape = origin["signal"].shape
+    coarse = parametrization.regrid(origin, parameters, coarser)
+    fine = parametrization.regrid(origin, coarse, (1.0, 1.0))
+    for at in (parameters, coarse, fine):
+        signal = parametrization.signal(origin, at)
+        assert signal.shape == shape
+        assert torch.isfinite(signal).all()
+        assert parametrization.absorb(origin, at, signal).shape == at.shape
+    assert coarse.shape[0] == 2
+    if min(shape[1:]) > 1:  # what is interpolated has at least two points
+        assert fine.shape == parameters.shape
+        assert coarse.numel() <= parameters.numel()
+
+
+@pytest.mark.parametrize("name", ["fourier", "low_resolution", "fourier_waveform"])
+def test_a_finer_octave_begins_where_the_coarser_one_ended(bench, name) -> None:
+    parametrization = bench.made[name]()
+    origin = bench.origin(parametrization, bench.sounds(2, 800), [1, 2])
+    full = bench.changed(parametrization, origin)
+    coarse = parametrization.regrid(origin, full, (2.1, 2.1))
+    finer = parametrization.regrid(origin, coarse, (1.4, 1.4))
+
+    assert coarse.numel() < finer.numel() < full.numel()
+    torch.testing.assert_close(
+        parametrization.signal(origin, coarse), parametrization.signal(origin, finer)
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["log_mel", "stft_gain", "fourier", "fourier_stft_gain", "low_resolution", "waveform",
+     "low_resolution_shared", "fourier_waveform", "low_resolution_waveform"],
+)  # fmt: skip
+def test_a_step_along_a_white_gradient_is_one_unit_of_the_signal(bench, name) -> None:
+    parametrization = bench.made[name]()
+    origin = bench.origin(parametrization, bench.sounds(8, 2000), list(range(8)))
+    start = parametrization.parameters(origin).requires_grad_()
+    generator = torch.Generator().manual_seed(1)
+    signal = parametrization.signal(origin, start)
+    white = torch.randn(signal.shape, generator=generator, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(signal, start, white)
+
+    def rms(values: torch.Tensor) -> torch.Tensor:
+        return values.flatten(1).square().mean(dim=1).sqrt()
+
+    size = rms(gradient).view(-1, *[1] * (start.ndim - 1))
+    step = 1e-3 * parametrization.unit(origin) * gradient / size
+    of = getattr(parametrization, "of", parametrization)
+    change = rms(parametrization.signal(origin, start + step) - signal) / 1e-3
+    steps = change / of.unit(origin).flatten()
+    assert 0.7 < steps.mean() < 1.4

@@ -1,0 +1,306 @@
+"""What is kept of each item, and when it is finished."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from irdream.dreaming.objectives import Layer, Objective
+from irdream.dreaming.optimizers import Optimizer
+from irdream.dreaming.record import PROGRESS, Answer, Dreams, Record, Stops
+
+TARGETS = torch.tensor([2, 7, 0])
+SEEDS = [11, 12, 13]
+
+
+def kept(record: Record, *probabilities: float, score: float = 0.0, **changes) -> None:
+    """Record one step of items whose signal is their probability."""
+    values = torch.tensor(probabilities)
+    told = {
+        "signal": values[:, None],
+        "logits": values[:, None, None].expand(-1, 1, 2),
+        "score": torch.full_like(values, score),
+        "probability": values,
+        "reached": values >= 0.9,
+        **changes,
+    }
+    record.keep(**told)
+
+
+def best(record: Record, name: str = "signal") -> list:
+    return record.kept()[name].flatten().tolist()
+
+
+def test_the_best_iterate_is_kept_also_when_it_is_not_the_last() -> None:
+    record = Record(torch.zeros(3, dtype=torch.long), Stops())
+    for step in ((0.1, 0.2, 0.3), (0.6, 0.1, 0.3), (0.5, 0.4, 0.2), (0.1, 0.7, 0.1)):
+        kept(record, *step)
+
+    assert best(record) == pytest.approx([0.6, 0.7, 0.3])
+    assert best(record, "steps") == [1, 3, 0]
+    assert record.kept()["logits"][:, 0, 0].tolist() == pytest.approx([0.6, 0.7, 0.3])
+    assert best(record, "reached") == [False] * 3
+    assert record.step == 3
+    assert record.dropped == 0
+
+
+def test_an_item_that_has_the_confidence_is_finished_and_not_recorded_any_more() -> None:
+    record = Record(torch.zeros(2, dtype=torch.long), Stops())
+    for step in ((0.1, 0.2), (0.95, 0.3), (0.99, 0.1)):
+        kept(record, *step)
+
+    assert record.alive.tolist() == [False, True]
+    assert best(record) == pytest.approx([0.95, 0.3])
+    assert best(record, "reached") == [True, False]
+    probability, _ = record.curves()
+    torch.testing.assert_close(
+        probability, torch.tensor([[0.1, 0.2], [0.95, 0.3], [torch.nan, 0.1]]), equal_nan=True
+    )
+
+
+def test_finished_items_leave_and_come_back_in_order() -> None:
+    record = Record(torch.zeros(4, dtype=torch.long), Stops())
+    kept(record, 0.1, 0.95, 0.2, 0.3)
+    record.drop(torch.tensor([1]), torch.tensor([0, 2, 3]))
+    kept(record, 0.2, 0.1, 0.91)
+    assert record.items.tolist() == [0, 2, 3]
+    assert record.dropped == 1
+    record.drop(torch.tensor([2]), torch.tensor([0, 1]))
+    kept(record, 0.3, 0.8)
+
+    assert best(record) == pytest.approx([0.3, 0.95, 0.8, 0.91])
+    assert best(record, "steps") == [2, 0, 2, 1]
+    probability, objective = record.curves()
+    nan = torch.nan
+    expected = torch.tensor([[0.1, 0.95, 0.2, 0.3], [0.2, nan, 0.1, 0.91], [0.3, nan, 0.8, nan]])
+    torch.testing.assert_close(probability, expected, equal_nan=True)
+    assert torch.equal(objective.isnan(), expected.isnan())
+
+
+def test_where_nothing_reads_the_output_the_objective_says_what_is_best() -> None:
+    record = Record(torch.zeros(1, dtype=torch.long), Stops())
+    for value in (1.0, 5.0, 3.0):
+        kept(
+            record, torch.nan, signal=torch.tensor([[value]]), logits=None, score=value,
+            reached=torch.tensor([False]),
+        )  # fmt: skip
+
+    assert best(record) == [5.0]
+    probability, objective = record.curves()
+    assert probability.isnan().all()
+    assert objective[:, 0].tolist() == [1.0, 5.0, 3.0]
+
+
+def test_where_it_is_sought_the_least_change_that_has_the_confidence_is_kept() -> None:
+    record = Record(torch.zeros(2, dtype=torch.long), Stops(goes_on=True))
+    steps = [  # probability and change: the second item never has the confidence
+        ((0.5, 0.3), (1.0, 1.0)),
+        ((0.91, 0.6), (9.0, 2.0)),
+        ((0.93, 0.4), (3.0, 0.5)),
+        ((0.99, 0.5), (7.0, 0.1)),
+        ((0.2, 0.2), (0.5, 0.0)),
+    ]
+    for probabilities, changes in steps:
+        kept(record, *probabilities, change=torch.tensor(changes))
+
+    assert best(record) == pytest.approx([0.93, 0.6])
+    assert best(record, "steps") == [2, 1]
+    assert best(record, "reached") == [True, False]
+    assert record.alive.all()
+
+
+def test_patience_counts_the_steps_without_progress_in_the_last_octave_alone() -> None:
+    record = Record(torch.zeros(2, dtype=torch.long), Stops(patience=2))
+    for step in ((0.5, 0.1), (0.4, 0.2), (0.3, 0.1), (0.2, 0.1)):
+        kept(record, *step)
+        record.stop_waiting(last_octave=False)
+    assert record.alive.all()
+    alive = []
+    for step in ((0.4, 0.3), (0.4, 0.2), (0.4, 0.4), (0.4, 0.1), (0.4, 0.1)):
+        kept(record, *step)
+        record.stop_waiting(last_octave=True)
+        alive.append(record.alive.tolist())
+    assert alive == [[True, True], [False, True], [False, True], [False, True], [False, False]]
+    assert best(record) == pytest.approx([0.5, 0.4])
+
+
+def test_progress_that_is_hardly_any_does_not_count_but_is_kept() -> None:
+    record = Record(torch.zeros(1, dtype=torch.long), Stops(patience=3))
+    steps = [0.5 * (1 + 0.3 * PROGRESS * i) for i in range(4)]
+    for value in steps:
+        kept(record, value)
+        record.stop_waiting(last_octave=True)
+
+    assert not record.alive.any()
+    assert best(record) == pytest.approx(steps[-1:])
+    assert best(record, "steps") == [3]
+
+
+def test_an_answer_sums_up_windows() -> None:
+    probabilities = torch.tensor([[[0.1, 0.9], [0.5, 0.5]], [[0.2, 0.8], [0.4, 0.6]]])
+
+    class Network:
+        def log_probabilities(self, logits: Tensor) -> Tensor:
+            return logits.log()
+
+        def scores(self, logits: Tensor) -> Tensor:
+            return 2.0 * logits
+
+        def window_logits(self, log_mel: Tensor) -> Tensor:
+            return log_mel
+
+    targets = torch.tensor([1, 0])
+    answer = Answer.to(Network(), probabilities, targets)  # type: ignore[arg-type]
+    torch.testing.assert_close(answer.probabilities, torch.tensor([[0.3, 0.7], [0.3, 0.7]]))
+    torch.testing.assert_close(answer.scores, torch.tensor([[0.6, 1.4], [0.6, 1.4]]))
+    torch.testing.assert_close(answer.windows, torch.tensor([[0.9, 0.5], [0.2, 0.4]]))
+    torch.testing.assert_close(answer.of_target(targets), torch.tensor([0.7, 0.3]))
+    assert answer.success(targets, 0.6).tolist() == [True, False]
+    assert answer.success(targets, 0.8).tolist() == [False, False]
+    assert answer.success(torch.tensor([1, 1]), 0.1).tolist() == [True, True]
+    assert answer.success(targets, 0.1).tolist() == [True, False]  # it has to be on top
+    one = answer.one(1)
+    assert one.probabilities.tolist() == [pytest.approx([0.3, 0.7])]
+    assert one.windows.tolist() == [pytest.approx([0.2, 0.4])]
+
+
+# In the loop ----------------------------------------------------------------------------------
+
+
+class There(Optimizer):
+    """Goes up, then far down, so that the best iterate lies in between."""
+
+    def __init__(self, *, seeks_least_change: bool = False) -> None:
+        self.seeks_least_change = seeks_least_change
+
+    def start(self, parameters: Tensor) -> dict:
+        return {"step": torch.zeros(len(parameters))}
+
+    def step(self, parameters, gradient, view, state) -> Tensor:
+        state["step"] += 1
+        way = torch.where(state["step"] <= 3, 1.0, -9.0).to(gradient).view(-1, 1, 1)
+        return parameters + way * view.step * gradient.sign()
+
+
+def run(tiny, sounds, loop, **more) -> Dreams:
+    return loop.run(tiny(), sounds(3, 1000), TARGETS, SEEDS, **more)
+
+
+def test_not_only_the_last_iterate_is_returned(tiny, sounds, ascent) -> None:
+    dreams = run(tiny, sounds, ascent(optimizer=There(), steps=6, confidence=0.999))
+
+    curves = dreams.probability_curve
+    assert not dreams.reached.any()
+    assert (dreams.steps == 3).all()
+    assert (curves[-1] < curves[3]).all()
+    heard = Answer.to(tiny().eval(), dreams.log_mel, TARGETS)
+    torch.testing.assert_close(heard.of_target(TARGETS), curves[3].double(), atol=1e-6, rtol=0)
+
+
+def test_a_finished_item_costs_nothing_and_its_dream_is_the_same(tiny, sounds, ascent) -> None:
+    settings = {"confidence": 0.3, "steps": 12, "jitter_frames": 3}
+    dropped = run(tiny, sounds, ascent(**settings))
+    computed_on = run(tiny, sounds, ascent(**settings, drop_finished=False))
+
+    assert dropped.reached.any()
+    assert len(set(dropped.steps.tolist())) > 1
+    torch.testing.assert_close(dropped.signal, computed_on.signal, atol=1e-9, rtol=0)
+    for name in ("probability_curve", "objective_curve"):
+        one, other = getattr(dropped, name), getattr(computed_on, name)
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0, equal_nan=True)
+    for name in ("steps", "reached"):
+        assert torch.equal(getattr(dropped, name), getattr(computed_on, name))
+    assert dropped.item_steps == int((~dropped.probability_curve.isnan()).sum()) - 3
+    assert computed_on.item_steps == 3 * (len(computed_on.probability_curve) - 1)
+    assert dropped.item_steps < computed_on.item_steps
+
+
+def test_curves_end_where_an_item_stops(tiny, sounds, ascent) -> None:
+    dreams = run(tiny, sounds, ascent(confidence=0.3, steps=12))
+
+    for i in range(3):
+        curve = dreams.probability_curve[:, i]
+        known = int((~curve.isnan()).sum())
+        assert not curve[:known].isnan().any()
+        assert bool(dreams.reached[i]) == bool(curve[known - 1] >= 0.3)
+        assert (curve[: known - 1] < 0.3).all()
+        if dreams.reached[i]:
+            assert dreams.steps[i] == known - 1
+
+
+@pytest.mark.parametrize("octaves", [1, 2])
+def test_patience_ends_an_item_in_the_last_octave(tiny, sounds, ascent, octaves) -> None:
+    loop = ascent(optimizer=There(), steps=9, patience=2, octaves=octaves)
+    dreams = run(tiny, sounds, loop)
+
+    lengths = (~dreams.probability_curve.isnan()).sum(dim=0)
+    if octaves == 1:  # up for 3 steps, then 2 steps of waiting
+        assert lengths.tolist() == [6, 6, 6]
+        assert dreams.item_steps == 15
+    else:  # all 9 steps of the coarser octave, and some of the next
+        assert (lengths > 10).all()
+        assert (lengths < 19).all()
+
+
+@pytest.mark.parametrize(
+    "objective", [Layer("features.3"), Layer("features.0") - 0.5 * Layer("features.6")]
+)
+def test_without_an_output_there_is_no_probability_and_no_confidence(
+    tiny, sounds, ascent, objective: Objective
+) -> None:
+    loop = ascent(objective=objective, confidence=0.001, optimizer=There(), steps=6)
+    dreams = run(tiny, sounds, loop)
+
+    assert dreams.probability_curve.shape == (7, 3)
+    assert dreams.probability_curve.isnan().all()
+    assert not dreams.objective_curve.isnan().any()
+    assert not dreams.reached.any()
+    assert torch.equal(dreams.steps, dreams.objective_curve.argmax(dim=0))
+    assert (dreams.steps > 0).all()
+    expected = Answer.to(tiny().eval(), dreams.log_mel, TARGETS)
+    torch.testing.assert_close(dreams.after.probabilities, expected.probabilities)
+
+
+def test_where_the_least_change_is_sought_items_go_on_and_the_quietest_is_kept(
+    tiny, sounds, ascent
+) -> None:
+    class Around(Optimizer):
+        """Goes up, then back toward the original step by step."""
+
+        seeks_least_change = True
+
+        def start(self, parameters: Tensor) -> dict:
+            return {"step": torch.zeros(len(parameters))}
+
+        def step(self, parameters, gradient, view, state) -> Tensor:
+            state["step"] += 1
+            if float(state["step"].max()) <= 12:
+                return parameters + view.step * gradient.sign()
+            return view.origin + 0.97 * (parameters - view.origin)
+
+    heard = []
+
+    class Watching(Layer):
+        reads_output = True
+
+        def __call__(self, heard_now, targets) -> Tensor:
+            change = (heard_now.log_mel - heard_now.start).square().mean(dim=(1, 2)).sqrt()
+            of_target = heard_now.window_probabilities(targets).mean(dim=1)
+            heard.append((change.detach(), of_target.detach()))
+            return of_target
+
+    loop = ascent(
+        optimizer=Around(), steps=30, step_size=4.0, confidence=0.51,
+        objective=Watching("features.0"),
+    )  # fmt: skip
+    dreams = run(tiny, sounds, loop)
+
+    changes, probabilities = (torch.stack(values) for values in zip(*heard, strict=True))
+    assert len(changes) == 31  # nothing stopped
+    has_it = probabilities >= 0.51
+    assert has_it.any(dim=0).all()
+    quietest = changes.masked_fill(~has_it, torch.inf).argmin(dim=0)
+    assert torch.equal(dreams.steps, quietest)
+    assert dreams.reached.all()
+    assert (dreams.steps > 12).all()
