@@ -56,8 +56,9 @@ QUICK: dict[str, Any] = {
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure, print and write; return what was written."""
-    runtime.keep_memory()
     options = _options(arguments)
+    if options.keep_memory:
+        runtime.keep_memory()
     threads = runtime.set_threads(options.threads)
     runtime.set_seed(0)
     device = runtime.choose_device(options.device)
@@ -91,6 +92,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--model", default="han2016", choices=MODELS, help="with random weights")
     parser.add_argument("--quick", action="store_true", help="tiny; the numbers mean nothing")
+    parser.add_argument(
+        "--keep-memory",
+        action="store_true",
+        help="for all contenders the setting of `task=dream` that freed memory is kept; without "
+        "it memory is managed as in any Python session",
+    )
     parser.add_argument("--threads", type=count, help="by default one for each core")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
     parser.add_argument("--output", type=Path, default=ROOT / "results" / "benchmark_dream.json")

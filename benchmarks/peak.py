@@ -24,7 +24,6 @@ from irdream import runtime
 
 def main(arguments: Sequence[str] | None = None) -> float:
     """Measure and print; return the MB."""
-    runtime.keep_memory()
     options = _options(arguments)
     runtime.set_threads(options.threads)
     device = runtime.choose_device(options.device)

@@ -36,7 +36,13 @@ def answer(*overrides: str) -> str:
     ("override", "expected"),
     [
         ("task=drem", "unknown task 'drem'; expected one of dream, evaluate, prepare, train; did "),
+        ("objective=logitt", ", log_probability, logit, margin, masked, neuron, probability, smoo"),
         ("objective=logitt", "unknown objective 'logitt'; expected one of caricature, channel, d"),
+        ("objective=logitt", "smooth; did you mean 'logit'?"),
+        ("constraint=max_chang", "unknown constraint 'max_chang'; expected one of band_range, "),
+        ("transform=jiter", "unknown transform 'jiter'; expected one of frequency_mask, "),
+        ("dream.budget=1", "unknown key 'dream.budget'; did you mean 'dream.budget_db'"),
+        ("dream.start_noise=x", "dream.start_noise: Value 'x' of type 'str' could not be convert"),
         ("target=flut", "unknown instrument 'flut'; expected one of cel (cello), cla (clarinet),"),
         ("dream.stepsize=1", "unknown key 'dream.stepsize'; did you mean 'dream.step_size'"),
         ("+dream.stepsize=1", "unknown key 'dream.stepsize'; did you mean 'dream.step_size'"),

@@ -39,7 +39,14 @@ def test_help_fits_a_screen_and_shows_tasks_groups_and_examples(tmp_path) -> Non
 
     assert shown.returncode == 0
     assert len(shown.stdout.splitlines()) <= 45
-    for words in ("task=dream target=flute", "-m task=dream", "parametrization: log_mel, waveform"):
+    for words in (
+        "task=dream target=flute",
+        "-m task=dream",
+        "parametrization: fourier, fourier_stft_gain, fourier_waveform, log_mel, low_resolution, ",
+        "maco_waveform, stft_gain, waveform\n",
+        "constraint: band_range, ",
+        "transform: frequency_mask, ",
+    ):
         assert words in shown.stdout
 
 

@@ -187,6 +187,70 @@ def test_before_is_the_original_also_where_the_dream_starts_elsewhere(
     torch.testing.assert_close(dreams.after.probabilities, heard.probabilities)
 
 
+class Watched(NormalizedAscent):
+    """Remembers from which parameters it stepped, and to which."""
+
+    def __init__(self) -> None:
+        super().__init__(norm="sign")
+        self.seen: list[tuple[Tensor, Tensor]] = []
+
+    def step(self, parameters, gradient, view, state) -> Tensor:
+        moved = super().step(parameters, gradient, view, state)
+        self.seen.append((parameters, moved))
+        return moved
+
+
+@pytest.mark.parametrize("parametrization", [LogMel(), StftGain()], ids=["log_mel", "stft_gain"])
+def test_parameters_do_not_run_away_behind_a_constraint(
+    recognizer, waveform, ascent, parametrization
+) -> None:
+    """So that an item that has to turn back is not late."""
+    optimizer = Watched()
+    loop = ascent(
+        optimizer=optimizer,
+        constraint=MaxChange(db=2.0),
+        step_size=1.5,
+        parametrization=parametrization,
+    )
+    loop.run(recognizer, waveform, TARGETS, SEEDS)
+
+    most = 2.0 * torch.log(torch.tensor(10.0)) / 20
+    assert max(float(moved.abs().max()) for _, moved in optimizer.seen) > 1.2 * most
+    for parameters, _ in optimizer.seen:
+        assert float(parameters.abs().max()) <= most + 1e-5
+
+
+def test_a_spectrogram_is_made_one_that_a_sound_has_every_few_steps(
+    recognizer, waveform, ascent
+) -> None:
+    optimizer = Watched()
+    ascent(optimizer=optimizer, consistency_every=3).run(recognizer, waveform, TARGETS, SEEDS)
+
+    origin = {"waveform": waveform, "log_mel": recognizer.log_mel(waveform)}
+    for step in range(1, 6):
+        before, after = optimizer.seen[step - 1][1], optimizer.seen[step][0]
+        if (step + 1) % 3:
+            assert torch.equal(before, after)
+        else:
+            found = LogMel().consistent(recognizer, origin, origin["log_mel"] + before)
+            torch.testing.assert_close(after, found - origin["log_mel"], atol=1e-5, rtol=0)
+            assert not torch.allclose(before, after, atol=1e-3)
+
+
+def test_at_a_low_confidence_the_target_has_to_be_on_top_as_well(
+    recognizer, waveform, ascent
+) -> None:
+    before = ascent(steps=1).run(recognizer, waveform, TARGETS, SEEDS).before.probabilities
+    second = before.topk(2, dim=1).indices[:, 1]
+    confidence = 0.9 * float(before.gather(1, second[:, None]).min())
+    dreams = ascent(confidence=confidence, steps=60).run(recognizer, waveform, second, SEEDS)
+
+    assert (dreams.probability_curve[0] >= confidence).all()
+    assert dreams.reached.all()
+    assert (dreams.steps > 0).all()
+    assert (dreams.after.probabilities.argmax(dim=1) == second).all()
+
+
 # What is left behind ------------------------------------------------------------------------
 
 

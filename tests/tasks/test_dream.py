@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,9 +12,10 @@ import torch
 from irdream.audio import load_audio
 from irdream.datasets.base import Excerpt
 from irdream.dreaming.ascent import Ascent
-from irdream.dreaming.objectives import LogProbability
+from irdream.dreaming.constraints import MaxChange
+from irdream.dreaming.objectives import Diversity, Layer, LogProbability
 from irdream.dreaming.optimizers import NormalizedAscent
-from irdream.dreaming.parametrizations import LogMel, Waveform
+from irdream.dreaming.parametrizations import LogMel, Maco, StftGain, Waveform
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 from irdream.tasks import dream as task
@@ -78,7 +81,7 @@ def ascent(**changes) -> Ascent:
 
 def run(recognizer: Recognizer, tmp_path, **changes) -> tuple[dict, pd.DataFrame, Tracker]:
     tracker = Tracker()
-    settings = {"start": Start(), "target": "all", "ascent": ascent(), "figures": 2}
+    settings = {"start": Start(), "target": "all", "ascent": ascent(), "figures": 0}
     metrics = dream(
         recognizer=recognizer, tracker=tracker, output_dir=tmp_path, **{**settings, **changes}
     )
@@ -86,7 +89,7 @@ def run(recognizer: Recognizer, tmp_path, **changes) -> tuple[dict, pd.DataFrame
 
 
 def test_every_excerpt_meets_every_target_in_order(recognizer, tmp_path) -> None:
-    metrics, table, _ = run(recognizer, tmp_path)
+    metrics, table, _ = run(recognizer, tmp_path, figures=2)
 
     assert metrics["dream/count"] == 33
     assert table["name"].tolist() == ["a/low: 1"] * 11 + ["short"] * 11 + ["silence"] * 11
@@ -103,7 +106,11 @@ def test_targets_follow_the_labels(recognizer, tmp_path) -> None:
     assert not any(target in labels for target, labels in wrong)
 
 
-@pytest.mark.parametrize("parametrization", [LogMel(), Waveform()], ids=["log_mel", "waveform"])
+@pytest.mark.parametrize(
+    "parametrization",
+    [LogMel(), Waveform(), StftGain()],
+    ids=["log_mel", "waveform", "stft_gain"],
+)
 def test_the_table_tells_what_is_in_the_files(recognizer, tmp_path, parametrization) -> None:
     loop = ascent(parametrization=parametrization, step_size=3.0)
     _, table, _ = run(recognizer, tmp_path, target="sax", ascent=loop)
@@ -145,7 +152,7 @@ def test_curves_start_at_the_original_and_reach_the_dream(recognizer, tmp_path) 
 
 
 def test_the_tracker_gets_measures_and_files(recognizer, tmp_path) -> None:
-    metrics, _, tracker = run(recognizer, tmp_path, target="flu")
+    metrics, _, tracker = run(recognizer, tmp_path, target="flu", figures=1)
 
     assert {"dreams.csv", "curves.csv", "curves.png", "spectrograms", "sounds"} <= set(
         tracker.files
@@ -172,6 +179,166 @@ def test_noise_is_made_sound_from_its_spectrogram_alone(recognizer, tmp_path, mo
     noise.has_original = False
     run(recognizer, tmp_path, target="flu", start=noise)
     assert used == ["lim"]
+
+
+def test_a_dream_of_phases_is_made_sound_without_its_original(
+    recognizer, tmp_path, monkeypatch
+) -> None:
+    used = []
+    monkeypatch.setattr(task, "GriffinLim", lambda: used.append("lim") or task.StftGain())
+    loop = ascent(parametrization=Maco(of=LogMel()), step_size=0.05)
+    run(recognizer, tmp_path, target="flu", ascent=loop)
+    assert used == ["lim"]
+
+
+def test_several_step_sizes_are_items_of_one_batch(recognizer, tmp_path) -> None:
+    sizes = [0.25, 1.0, 2]
+    loop = ascent(steps=1, confidence=None)
+    _, table, _ = run(recognizer, tmp_path, target=["sax", "flu"], ascent=loop, step_size=sizes)
+
+    assert table["name"].tolist() == ["a/low: 1"] * 6 + ["short"] * 6 + ["silence"] * 6
+    assert table["target"].tolist() == (["sax"] * 3 + ["flu"] * 3) * 3
+    assert table["step_size"].tolist() == sizes * 6
+    assert table["file"].iloc[0] == "a_low_1-to-sax-step-0.25"
+    assert table["file"].is_unique
+    assert len(list((tmp_path / "sounds").glob("*.wav"))) == 3 * 18
+    np.testing.assert_allclose(table.rmse_db[:3], sizes, rtol=1e-4)  # a tone, nowhere at the floor
+    for _, group in table.groupby(["name", "target"]):
+        assert group.rmse_db.is_monotonic_increasing
+        assert (group.rmse_db <= group.step_size + 1e-4).all()
+
+
+def test_a_single_step_size_is_that_of_all(recognizer, tmp_path) -> None:
+    _, table, _ = run(
+        recognizer, tmp_path, target="sax", ascent=ascent(steps=1, confidence=None),
+        step_size=0.5,
+    )  # fmt: skip
+    assert table["step_size"].tolist() == [0.5] * 3
+    np.testing.assert_allclose(table.rmse_db[:2], 0.5, rtol=1e-4)
+
+
+def test_the_same_step_size_twice_is_one(recognizer, tmp_path) -> None:
+    """Otherwise two dreams would write the same files."""
+    _, table, _ = run(
+        recognizer, tmp_path, target="sax", step_size=[0.5, 1.0, 0.5], budget_db=[2, 2.0],
+    )  # fmt: skip
+    assert table["step_size"].tolist() == [0.5, 1.0] * 3
+    assert table["file"].is_unique
+
+
+@pytest.mark.parametrize("constraint", [None, MaxChange(db=9.0), [MaxChange(db=9.0)]])
+def test_several_budgets_are_kept_each_by_its_own_item(recognizer, tmp_path, constraint) -> None:
+    loop = ascent(steps=6, confidence=None, constraint=constraint)
+    _, table, _ = run(recognizer, tmp_path, target="sax", ascent=loop, budget_db=[0.5, 1.5, 100])
+
+    assert table["budget_db"].tolist() == [0.5, 1.5, 100.0] * 3
+    assert table["file"].is_unique
+    assert (table.rmse_db <= table.budget_db + 1e-3).all()
+    tone = table[table["name"] == "short"]
+    np.testing.assert_allclose(tone.rmse_db[:2], [0.5, 1.5], atol=0.01)
+    assert tone.rmse_db.iloc[2] > 2.0
+    assert loop.constraint is constraint  # of the caller: as it was
+
+
+def test_variations_differ_in_their_random_numbers_alone(recognizer, tmp_path) -> None:
+    loop = ascent(start_noise=1.0, confidence=None)
+    _, table, _ = run(
+        recognizer, tmp_path, target=["sax", "flu"], ascent=loop, variations=3, figures=4
+    )
+
+    assert table["variation"].tolist() == [0, 1, 2] * 6
+    assert table["file"].iloc[:3].tolist() == [
+        "a_low_1-to-sax", "a_low_1-to-sax-variation-1", "a_low_1-to-sax-variation-2",
+    ]  # fmt: skip
+    assert table["file"].is_unique
+    assert len(list((tmp_path / "sounds").glob("*.wav"))) == 3 * 18
+    assert len(list((tmp_path / "spectrograms").glob("*.png"))) == 4
+    for _, group in table.groupby(["name", "target"]):
+        assert group.rmse_db.nunique() == 3
+    _, first, _ = run(recognizer, tmp_path, target="sax", ascent=loop)
+    np.testing.assert_allclose(first.rmse_db, table.rmse_db.iloc[[0, 6, 12]], rtol=1e-4)
+
+
+def test_variations_of_one_dream_are_one_group(recognizer, tmp_path, monkeypatch) -> None:
+    seen: set[tuple] = set()
+
+    class Watched(Diversity):
+        def __call__(self, heard, targets):
+            places: dict[int, list[int]] = {}
+            for item, group in zip(heard.items.tolist(), heard.groups.tolist(), strict=True):
+                places.setdefault(group, []).append(item)
+            seen.update(tuple(items) for items in places.values())
+            return super().__call__(heard, targets)
+
+    monkeypatch.setattr(task, "BATCH_SECONDS", 8.0)  # 4 dreams at most, of 2 s each
+    loop = ascent(
+        objective=LogProbability() + 0.1 * Watched("layers.2"), steps=1, confidence=None,
+        start_noise=1.0,
+    )  # fmt: skip
+    run(
+        recognizer, tmp_path, target=["sax", "flu"], ascent=loop, variations=3, step_size=[1, 2],
+    )  # fmt: skip
+    assert seen == {(0, 1, 2), (3, 4, 5)}
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.1, 1), (4.0, 3)])
+def test_blocks_of_memory_do_not_change_the_table(
+    recognizer, tmp_path, monkeypatch, seconds, most
+) -> None:
+    loop, target = ascent(jitter_frames=3, confidence=0.12), ["flu", "sax", "tru", "cel"]
+    _, whole, _ = run(recognizer, tmp_path, ascent=loop, target=target)
+    batches = []
+    dream_batch = task._dream_batch
+    monkeypatch.setattr(
+        task, "_dream_batch",
+        lambda r, a, excerpts, items, *more: batches.append(len(items))
+        or dream_batch(r, a, excerpts, items, *more),
+    )  # fmt: skip
+    monkeypatch.setattr(task, "BATCH_SECONDS", seconds)
+    _, parted, _ = run(recognizer, tmp_path, ascent=loop, target=target)
+
+    assert sum(batches) == 12
+    assert max(batches) == most
+    pd.testing.assert_frame_equal(whole, parted, atol=1e-3, rtol=1e-3)
+
+
+def test_a_layer_can_be_dreamed_without_an_output(recognizer, tmp_path) -> None:
+    loop = ascent(objective=Layer("layers.0"))
+    metrics, table, tracker = run(recognizer, tmp_path, target="sax", ascent=loop, figures=1)
+
+    curves = pd.read_csv(tmp_path / "curves.csv")
+    assert np.isnan(curves["target_probability"].to_numpy()).all()
+    assert np.isfinite(curves["objective"].to_numpy()).all()
+    assert len(curves) == 15
+    for _, row in table.iterrows():
+        own = curves[curves["file"] == row["file"]]["objective"].tolist()
+        assert own.index(max(own)) == row["steps"]
+    assert table["target_probability"].between(0, 1).all()
+    assert metrics["dream/count"] == 3
+    assert "dream/curve/target_probability" not in tracker.metrics
+    assert len(tracker.metrics["dream/curve/objective"]) == 5
+    for name in ("dreams.csv", "curves.csv", "curves.png"):
+        assert (tmp_path / name).stat().st_size > 0
+    assert len(list((tmp_path / "sounds").glob("*.wav"))) == 9
+    assert len(list((tmp_path / "spectrograms").glob("*.png"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"variations": 0}, r"dream.variations=0; expected at least 1"),
+        ({"step_size": []}, r"dream.step_size is an empty list; expected numbers above 0"),
+        ({"budget_db": []}, r"dream.budget_db is an empty list; expected numbers above 0"),
+        ({"step_size": [1.0, -2]}, r"dream.step_size=\[1.0, -2\]; expected a number above 0, or a"),
+        ({"step_size": "wide"}, r"dream.step_size=wide; expected a number above 0, or a list of"),
+        ({"budget_db": True}, r"dream.budget_db=True; expected a number above 0, or a list of su"),
+        ({"budget_db": math.nan}, r"dream.budget_db=nan; expected a number above 0, or a list of"),
+        ({"target": "zither"}, r"unknown instrument 'zither'"),
+    ],
+)
+def test_values_that_are_none_are_refused(recognizer, tmp_path, changes, message) -> None:
+    with pytest.raises(InputError, match=message):
+        run(recognizer, tmp_path, **changes)
 
 
 def test_what_cannot_be_read_is_listed(recognizer, tmp_path, caplog) -> None:

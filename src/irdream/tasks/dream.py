@@ -263,7 +263,7 @@ def _several(name: str, value: Any) -> list[float | None]:
             )
     if not values:
         raise InputError(f"dream.{name} is an empty list; expected numbers above 0")
-    return [float(one) for one in values]
+    return list(dict.fromkeys(float(one) for one in values))  # files are named by them
 
 
 def _write(

@@ -28,7 +28,7 @@ class LogMel(Additive):
 
     Args:
         range_db: least and largest value of a dream, in dB re magnitude 1, held to 0.0001 dB. The
-            default is from the front end's floor to the loudest band that a full-scale sine can give.
+            default is from the front end's floor to the loudest band of a full-scale sine.
 
     Raises:
         InputError: when the range is none.
