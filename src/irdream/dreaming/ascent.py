@@ -23,7 +23,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -219,15 +219,18 @@ class _Batch:
     groups: Tensor
     state: State = field(default_factory=dict)
 
-    def pick(self, rows: Tensor, optimizer: Optimizer) -> _Batch:
-        """Return the items at some rows."""
+    def at(self, rows: slice | Tensor) -> _Batch:
+        """Return the items at some rows, without the optimizer's state."""
         tensors = ("parameters", "undreamed", "unit", "step", "targets", "keys", "groups")
         return _Batch(
             origin=_rows(self.origin, rows),
             prepared=_rows(self.prepared, rows),
-            state=optimizer.pick(self.state, rows),
             **{name: getattr(self, name)[rows] for name in tensors},
         )
+
+    def pick(self, rows: Tensor, optimizer: Optimizer) -> _Batch:
+        """Return the items at some rows."""
+        return replace(self.at(rows), state=optimizer.pick(self.state, rows))
 
 
 class _Run:
@@ -373,12 +376,14 @@ class _Run:
         self, batch: _Batch, rows: slice, items: Tensor, step: int, gradient: bool
     ) -> _Look:
         """Hear one slice of items; the answer is on the dream, not on its random view."""
-        origin, targets = _rows(batch.origin, rows), batch.targets[rows]
+        if rows != slice(None):
+            batch, items = batch.at(rows), items[rows]
+        origin, targets = batch.origin, batch.targets
         with torch.set_grad_enabled(gradient):
-            parameters = batch.parameters[rows].detach().requires_grad_(gradient)
+            parameters = batch.parameters.detach().requires_grad_(gradient)
             signal = self._held(self.parametrization.signal(origin, parameters), origin)
             waveform, log_mel = self._heard_of(origin, signal)
-            viewed = log_mel if self.view is None else self.view(log_mel, batch.keys[rows], step)
+            viewed = log_mel if self.view is None else self.view(log_mel, batch.keys, step)
             logits, activations = self.listener(viewed)
             heard = Heard(
                 logits=log_mel[:0] if logits is None else logits,
@@ -390,9 +395,9 @@ class _Run:
                 start=origin["log_mel"],
                 waveform=waveform,
                 start_waveform=origin.get("waveform"),
-                prepared=_rows(batch.prepared, rows),
-                items=items[rows],
-                groups=batch.groups[rows],
+                prepared=batch.prepared,
+                items=items,
+                groups=batch.groups,
             )
             score = self.objective(heard, targets)
             slope = torch.autograd.grad(score.sum(), parameters)[0] if gradient else None
@@ -493,6 +498,7 @@ class _Run:
         if count <= size:
             return [slice(None)]
         if not self.objective.needs_whole_groups:
+            size = math.ceil(count / math.ceil(count / size))  # slices of one size
             return [slice(first, first + size) for first in range(0, count, size)]
         groups = batch.groups.tolist()
         ends = [i for i in range(1, count) if groups[i] != groups[i - 1]] + [count]

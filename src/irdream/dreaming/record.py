@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -211,9 +212,15 @@ class Record:
         """Return target probability and objective over the steps, (steps + 1, items) each."""
         shape = (len(self.rows), len(self.targets))
         both = [torch.full(shape, torch.nan, device=self.targets.device) for _ in range(2)]
-        for i, (items, alive, *values) in enumerate(self.rows):
-            for curve, row in zip(both, values, strict=True):
-                curve[i, items] = row.to(curve.dtype).masked_fill(~alive, torch.nan)
+        first = 0
+        for _, same in itertools.groupby(self.rows, key=lambda row: id(row[0])):  # until a drop
+            rows = list(same)
+            items, alive = rows[0][0], torch.stack([row[1] for row in rows])
+            steps = torch.arange(first, first + len(rows), device=items.device)[:, None]
+            for curve, values in zip(both, list(zip(*rows, strict=True))[2:], strict=True):
+                heard = torch.stack(values).to(curve.dtype).masked_fill(~alive, torch.nan)
+                curve[steps, items] = heard
+            first += len(rows)
         return both[0], both[1]
 
 
