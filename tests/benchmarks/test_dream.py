@@ -15,7 +15,6 @@ from benchmarks import contenders, dream, dream_goals, dream_speed, peak, proble
 from benchmarks.problems import LEAST, MOST, NearEmpty, Problem, Settings
 from irdream import runtime
 from irdream.datasets.soundfont import SoundFont
-from irdream.dreaming import optimizers
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
@@ -134,7 +133,6 @@ def test_all_parts(
 ) -> None:
     monkeypatch.setattr(dream_speed, "_peak", lambda name, items, settings: 10.0 * items)
     monkeypatch.setitem(sys.modules, "foolbox", None)
-    monkeypatch.delattr(optimizers, "MarginStep")
     output = tmp_path / "results" / "dream.json"
     names = ["irdream", "plain", "foolbox", "bare"]
     report = dream.main(
@@ -142,8 +140,7 @@ def test_all_parts(
     )
     assert json.loads(output.read_text()) == json.loads(json.dumps(report))
     ran = {"irdream", "plain", "bare"}
-    assert report["skipped"].keys() >= {"foolbox", "MarginStep"}
-    assert report["skipped"]["MarginStep"] == "irdream.dreaming.optimizers has no MarginStep"
+    assert report["skipped"].keys() >= {"foolbox"}
     for items in ("1", "3"):
         speed = report["speed"]["items"][items]
         assert speed["item_steps_per_second"].keys() == ran
@@ -158,8 +155,9 @@ def test_all_parts(
     assert report["memory"]["megabytes"]["3"] == {"irdream": 30.0, "plain": 30.0, "bare": 30.0}
     assert report["flops"]["ratio_to_matrix_product"].keys() == {"irdream", "bare"}
     rules = report["frontier"]["rules"]
-    assert {"0.25 dB", "1 dB"} <= rules.keys()
-    assert rules["1 dB"]["rmse_db_quartiles"][1] > rules["0.25 dB"]["rmse_db_quartiles"][1] > 0
+    assert {"margin step, 0.25 dB at most", "least change, 10 steps"} <= rules.keys()
+    small, large = (rules[f"fixed {size} dB"]["rmse_db_quartiles"][1] for size in ("0.25", "1"))
+    assert large > small > 0
     printed = capsys.readouterr().out
     assert output.with_suffix(".txt").read_text() in printed
     for part in dream.PARTS:

@@ -236,7 +236,7 @@ def test_an_item_alone_is_dreamed_as_in_any_batch_order_and_place(
     """In float64, since steps through logarithms amplify rounding."""
 
     @drawn(
-        4, group, name,
+        3, group, name,
         samples=st.integers(900, 1200),
         batch=st.permutations([0, 1, 2]),
         left_out=st.integers(0, 1),
@@ -261,7 +261,7 @@ def test_an_item_alone_is_dreamed_as_in_any_batch_order_and_place(
 
 @pytest.mark.parametrize("name", PARAMETRIZATIONS)
 def test_a_seed_works_as_documented_the_same_dream_bit_for_bit(tiny, sounds, name) -> None:
-    @drawn(3, "parametrization", name)
+    @drawn(2, "parametrization", name)
     def law(make) -> None:
         recognizer, waveform = tiny().float(), sounds(3, 1000).float()
         first, second = (make().run(recognizer, waveform, TARGETS, SEEDS) for _ in range(2))
@@ -277,7 +277,7 @@ def test_a_seed_works_as_documented_the_same_dream_bit_for_bit(tiny, sounds, nam
 def test_what_is_heard_obeys_the_constraint_at_every_step(tiny, sounds, name) -> None:
     """A signal obeys when the constraint, which leaves such a signal unchanged, changes nothing."""
 
-    @drawn(4, "constraint", name)
+    @drawn(3, "constraint", name)
     def law(make) -> None:
         loop, heard = make(), []
         listen = loop.parametrization.log_mel

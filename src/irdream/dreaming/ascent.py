@@ -558,7 +558,8 @@ class _News:
             values = self.pending[0].tolist()
             told, self.pending = (int(values[0]), values[1]), None
         if self.pending is None:
-            sent = torch.stack([count.to(total.dtype), total]).to("cpu", non_blocking=True)
+            both = torch.stack([count.double(), total.double()])  # 16 bits count to 256
+            sent = both.to("cpu", non_blocking=True)
             event = torch.cuda.Event()
             event.record()
             self.pending = sent, event
