@@ -123,7 +123,7 @@ class Recognizer(nn.Module):
     def windows(self, log_mel: Tensor, hop_frames: int | None = None) -> Tensor:
         """Cut (batch, windows, n_mels, window_frames) from (batch, n_mels, frames)."""
         starts = window_starts(
-            log_mel.shape[-1], self.window_frames, hop_frames or self.window_frames // 2
+            log_mel.shape[-1], self.window_frames, hop_frames or max(1, self.window_frames // 2)
         )
         if starts == [0] and log_mel.shape[-1] == self.window_frames:
             return log_mel.unsqueeze(1)

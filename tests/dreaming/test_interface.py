@@ -15,7 +15,7 @@ import irdream
 from irdream import dream
 from irdream.audio import load_audio, write_wav
 from irdream.dreaming.ascent import Ascent, Octave
-from irdream.dreaming.constraints import SnrFloor
+from irdream.dreaming.constraints import FrequencyBand, SnrFloor
 from irdream.dreaming.interface import Given
 from irdream.dreaming.objectives import Diversity, Layer, LogProbability, Margin
 from irdream.dreaming.optimizers import MarginStep, NormalizedAscent
@@ -449,3 +449,28 @@ def test_answers_of_a_dream_can_be_taken_apart(on_log_mels) -> None:
     dreams = dream(on_log_mels, log_mels(), 0, **QUICK)
     assert isinstance(dreams.after, Answer)
     assert dreams.after.one(1).probabilities.shape == (1, 5)
+
+
+def test_a_network_on_waveforms_is_not_dreamed_as_a_spectrogram() -> None:
+    network = nn.Sequential(nn.Linear(400, 3))
+    with pytest.raises(InputError, match=r"LogMel dreams spectrograms, and this network hears wav"):
+        dream(network, torch.randn(2, 400), 1, parametrization=LogMel(), progress=False)
+
+
+def test_a_band_of_frequencies_needs_a_front_end() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(8 * 20, 3))
+    constraint = FrequencyBand(low_hz=100.0, high_hz=200.0)
+    with pytest.raises(InputError, match=r"Given has no mel_basis, which this constraint needs"):
+        dream(network, torch.randn(2, 8, 20), 1, constraint=constraint, progress=False)
+
+
+def test_an_optimizer_is_an_object() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(8 * 20, 3))
+    with pytest.raises(InputError, match=r"optimizer=MarginStep is a class; expected MarginStep\("):
+        dream(network, torch.randn(2, 8, 20), 1, optimizer=MarginStep, progress=False)
+
+
+def test_a_window_of_one_frame_is_a_window() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(8, 3))
+    dreams = dream(network, torch.randn(1, 8, 5), 1, window_frames=1, steps=2, progress=False)
+    assert dreams.after.windows.shape == (1, 5)

@@ -14,7 +14,7 @@ import torch
 from irdream.audio import load_audio
 from irdream.datasets.base import Excerpt
 from irdream.dreaming.ascent import Ascent
-from irdream.dreaming.constraints import MaxChange
+from irdream.dreaming.constraints import MaxChange, RmseBudget
 from irdream.dreaming.objectives import Diversity, Layer, LogProbability
 from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import LogMel, Maco, StftGain, Waveform
@@ -368,3 +368,17 @@ def test_the_summary_leaves_out_what_is_not_finite() -> None:
     assert metrics["dream/success"] == pytest.approx(2 / 3)
     assert (metrics["dream/steps"], metrics["dream/steps_median"]) == (3.0, 3.0)
     assert metrics["dream/snr_db"] == 10.0
+
+
+def test_one_budget_not_two(recognizer, tmp_path) -> None:
+    loop = ascent(constraint=RmseBudget(db=1.0))
+    with pytest.raises(
+        InputError, match=r"dream.budget_db and constraint=rmse_budget are both giv"
+    ):
+        run(recognizer, tmp_path, target="flu", ascent=loop, budget_db=2.0)
+
+
+def test_files_are_not_named_by_a_single_step_size(recognizer, tmp_path) -> None:
+    _, table, _ = run(recognizer, tmp_path, target="flu", step_size=0.25)
+    assert table["file"].tolist() == ["a_low_1-to-flu", "short-to-flu", "silence-to-flu"]
+    assert table["step_size"].tolist() == [0.25] * 3

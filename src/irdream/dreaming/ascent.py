@@ -286,6 +286,11 @@ class _Run:
                 f"dream.consistency_every={self.ascent.consistency_every} needs the originals' "
                 "waveforms, and only log-mels were given; expected 0"
             )
+        if log_mel.ndim == 2 and "plane" in self.parametrization.kinds:
+            raise InputError(
+                f"{type(self.parametrization).__name__} dreams spectrograms, and this network "
+                "hears waveforms; expected Waveform()"
+            )
         origin |= {"keys": keys, "log_mel": log_mel}
         try:
             origin |= self.parametrization.start(self.recognizer, origin)
@@ -491,7 +496,7 @@ class _Run:
     def _slices(self, batch: _Batch) -> list[slice]:
         """Return slices of items with about `slice_windows` windows each."""
         recognizer, log_mel = self.recognizer, batch.origin["log_mel"]
-        hop_frames = recognizer.window_frames // 2
+        hop_frames = max(1, recognizer.window_frames // 2)
         windows = len(window_starts(log_mel.shape[-1], recognizer.window_frames, hop_frames))
         most = self.ascent.slice_windows or SLICE_WINDOWS.get(log_mel.device.type, 128)
         size, count = max(1, most // windows), len(log_mel)

@@ -109,6 +109,8 @@ def dream(
     stopwatch = stopwatch or Stopwatch()
     targets = parse_targets(target)
     step_sizes, budgets_db = _several("step_size", step_size), _several("budget_db", budget_db)
+    if len(step_sizes) == 1 and step_sizes[0] is not None:  # then files are not named by it
+        ascent, step_sizes = replace(ascent, step_size=step_sizes[0]), [None]
     if variations < 1:
         raise InputError(f"dream.variations={variations}; expected at least 1")
     with stopwatch("reading audio"):
@@ -183,6 +185,10 @@ def _dream_all(
     if any(item.budget_db is not None for item in items):
         given = ascent.constraint or ()
         others = [given] if isinstance(given, Constraint) else given
+        if any(isinstance(constraint, RmseBudget) for constraint in others):
+            raise InputError(
+                "dream.budget_db and constraint=rmse_budget are both given; expected one of them"
+            )
         ascent = replace(ascent, constraint=[*others, RmseBudget(db=1.0)])  # each item its own
     variations = 1 + max(item.variation for item in items)
     with dream_bar(len(items)) as bar:
@@ -237,6 +243,7 @@ def _dream_batch(
             before=dreams.before.one(i),
             after=dreams.after.one(i),
             steps=int(dreams.steps[i]),
+            step_size=sizes[i],
             curves={name: curve[:steps, i] for name, curve in curves.items()},
         )
 

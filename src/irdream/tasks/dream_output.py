@@ -34,6 +34,7 @@ class FinishedDream:
         waveform: (samples,) where the dream is sound, else None.
         before, after: what the recognizer says, for one item.
         steps: from the original to the dream.
+        step_size: of each, in the parametrization's unit.
         curves: target probability and objective over steps, (steps + 1,) each.
     """
 
@@ -45,6 +46,7 @@ class FinishedDream:
     before: Answer
     after: Answer
     steps: int
+    step_size: float
     curves: dict[str, np.ndarray]
 
     @property
@@ -114,7 +116,9 @@ def measure(
         "name": one.excerpt.name,
         "labels": " ".join(one.excerpt.labels),
         "target": one.item.target,
-        **{name: getattr(one.item, name) for name in ("step_size", "budget_db", "variation")},
+        "step_size": one.step_size,
+        "budget_db": one.item.budget_db,
+        "variation": one.item.variation,
         "success": bool(one.after.success(target, confidence)[0]),
         "success_wav": bool(on_wav.success(target, confidence)[0]),
         "target_probability_before": float(one.before.of_target(target)[0]),

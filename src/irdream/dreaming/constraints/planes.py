@@ -8,12 +8,13 @@ that magnitude.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from irdream.dreaming.parametrizations.base import Origin
+from irdream.errors import InputError
 from irdream.psychoacoustics import bins_hz
 from irdream.recognizer import Recognizer
 from irdream.stft import stft
@@ -59,8 +60,18 @@ def row_frequencies_hz(recognizer: Recognizer, origin: Origin) -> Tensor:
 
 
 def mel_basis(recognizer: Recognizer) -> Tensor:
-    """Return the front end's weights, (n_mels, bins)."""
-    return cast(Tensor, cast(Any, recognizer.frontend).mel_basis)
+    """Return the front end's weights, (n_mels, bins).
+
+    Raises:
+        InputError: when the front end has none.
+    """
+    basis = getattr(recognizer.frontend, "mel_basis", None)
+    if basis is None:
+        raise InputError(
+            f"{type(recognizer.frontend).__name__} has no mel_basis, which this constraint needs; "
+            "expected a front end such as HanLogMel()"
+        )
+    return cast(Tensor, basis)
 
 
 def as_many_frames(plane: Tensor, frames: int) -> Tensor:

@@ -148,6 +148,8 @@ def as_optimizer(optimizer: Any) -> Optimizer:
     if isinstance(optimizer, Optimizer):
         return optimizer
     made = optimizer.func if isinstance(optimizer, functools.partial) else optimizer
+    if isinstance(made, type) and issubclass(made, Optimizer):
+        raise InputError(f"optimizer={made.__name__} is a class; expected {made.__name__}(...)")
     if isinstance(made, type) and issubclass(made, torch.optim.Optimizer):
         return TorchOptimizer(optimizer)
     if callable(optimizer):
