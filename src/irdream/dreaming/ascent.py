@@ -23,17 +23,19 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from irdream.dreaming.batch import Batch, numbered, rows_of
 from irdream.dreaming.constraints.base import Constraint, Constraints
 from irdream.dreaming.listener import Listener, listening
+from irdream.dreaming.news import News
 from irdream.dreaming.objectives import Heard, Objective, as_objective, of_target
-from irdream.dreaming.optimizers import Optimizer, State, View, as_optimizer
+from irdream.dreaming.optimizers import View, as_optimizer
 from irdream.dreaming.parametrizations import Origin, Parametrization
 from irdream.dreaming.random_streams import item_keys, normal, substream
 from irdream.dreaming.record import Answer, Dreams, Record, Stops
@@ -204,35 +206,6 @@ class _Look(NamedTuple):
     gradient: Tensor | None
 
 
-@dataclass
-class _Batch:
-    """The items that are left; every tensor has an axis of items."""
-
-    origin: Origin
-    prepared: dict[str, Tensor]
-    parameters: Tensor
-    undreamed: Tensor
-    unit: Tensor
-    step: Tensor
-    targets: Tensor
-    keys: Tensor
-    groups: Tensor
-    state: State = field(default_factory=dict)
-
-    def at(self, rows: slice | Tensor) -> _Batch:
-        """Return the items at some rows, without the optimizer's state."""
-        tensors = ("parameters", "undreamed", "unit", "step", "targets", "keys", "groups")
-        return _Batch(
-            origin=_rows(self.origin, rows),
-            prepared=_rows(self.prepared, rows),
-            **{name: getattr(self, name)[rows] for name in tensors},
-        )
-
-    def pick(self, rows: Tensor, optimizer: Optimizer) -> _Batch:
-        """Return the items at some rows."""
-        return replace(self.at(rows), state=optimizer.pick(self.state, rows))
-
-
 class _Run:
     """One run of an ascent: what does not change between its steps."""
 
@@ -273,7 +246,7 @@ class _Run:
         step_sizes: Tensor | None,
         groups: Tensor | None,
         origin: Origin,
-    ) -> _Batch:
+    ) -> Batch:
         """Return all items, undreamed."""
         keys = item_keys(list(seeds), targets.device)
         if waveform is not None:
@@ -281,27 +254,8 @@ class _Run:
             log_mel = self.recognizer.log_mel(waveform)
         if log_mel is None:
             raise InputError("nothing to dream on; expected a waveform or a log-mel")
-        if self.ascent.consistency_every and waveform is None:
-            raise InputError(
-                f"dream.consistency_every={self.ascent.consistency_every} needs the originals' "
-                "waveforms, and only log-mels were given; expected 0"
-            )
-        if log_mel.ndim == 2 and "plane" in self.parametrization.kinds:
-            raise InputError(
-                f"{type(self.parametrization).__name__} dreams spectrograms, and this network "
-                "hears waveforms; expected Waveform()"
-            )
         origin |= {"keys": keys, "log_mel": log_mel}
-        try:
-            origin |= self.parametrization.start(self.recognizer, origin)
-            origin |= self.constraints.prepare(self.recognizer, origin)
-        except KeyError as error:
-            if error.args != ("waveform",):
-                raise
-            raise InputError(
-                f"{type(self.parametrization).__name__} or its constraint needs the originals' "
-                "waveforms, and only log-mels were given"
-            ) from error
+        self._start(origin)
         undreamed = self.parametrization.parameters(origin)
         unit = self.parametrization.unit(origin)
         step = self.ascent.step_size * unit
@@ -314,7 +268,7 @@ class _Run:
         if self.parametrization.from_original:
             first = self._held(self.parametrization.signal(origin, parameters), origin)
             self.undreamed_first = torch.equal(first, origin["signal"])
-        return _Batch(
+        return Batch(
             origin=origin,
             prepared=self.objective.prepare(
                 self.recognizer, self.listener.activations, log_mel, origin.get("waveform")
@@ -325,21 +279,44 @@ class _Run:
             step=step,
             targets=targets,
             keys=substream(keys, _VIEWS),
-            groups=_numbered(torch.arange(len(keys), device=keys.device), groups),
+            groups=numbered(torch.arange(len(keys), device=keys.device), groups),
         )
+
+    def _start(self, origin: Origin) -> None:
+        """Add to the originals what the parametrization and the constraints start from."""
+        if self.ascent.consistency_every and "waveform" not in origin:
+            raise InputError(
+                f"dream.consistency_every={self.ascent.consistency_every} needs the originals' "
+                "waveforms, and only log-mels were given; expected 0"
+            )
+        if origin["log_mel"].ndim == 2 and "plane" in self.parametrization.kinds:
+            raise InputError(
+                f"{type(self.parametrization).__name__} dreams spectrograms, and this network "
+                "hears waveforms; expected Waveform()"
+            )
+        try:
+            origin |= self.parametrization.start(self.recognizer, origin)
+            origin |= self.constraints.prepare(self.recognizer, origin)
+        except KeyError as error:
+            if error.args != ("waveform",):
+                raise
+            raise InputError(
+                f"{type(self.parametrization).__name__} or its constraint needs the originals' "
+                "waveforms, and only log-mels were given"
+            ) from error
 
     # The loop -------------------------------------------------------------------------------
 
     def dream(
         self,
-        batch: _Batch,
+        batch: Batch,
         on_step: Callable[[Record], None],
         on_octave: Callable[[Octave], None],
     ) -> Dreams:
         """Take all steps."""
         ascent, everything = self.ascent, batch
         stops = Stops(patience=ascent.patience, goes_on=self.optimizer.seeks_least_change)
-        record, news = Record(batch.targets, stops), _News(batch.targets.device)
+        record, news = Record(batch.targets, stops), News(batch.targets.device)
         for octave in reversed(range(ascent.octaves)):
             coarser = tuple(ratio**octave for ratio in ascent.octave_ratio)
             regrid = self.parametrization.regrid
@@ -362,7 +339,7 @@ class _Run:
             self._look(batch, record, gradient=False)
         return self._result(everything, record)
 
-    def _look(self, batch: _Batch, record: Record, *, gradient: bool = True) -> _Look:
+    def _look(self, batch: Batch, record: Record, *, gradient: bool = True) -> _Look:
         """Hear the items that are left and record what is heard."""
         step, items = record.step + 1, record.items
         parts = [self._look_at(batch, rows, items, step, gradient) for rows in self._slices(batch)]
@@ -378,7 +355,7 @@ class _Run:
         return look
 
     def _look_at(
-        self, batch: _Batch, rows: slice, items: Tensor, step: int, gradient: bool
+        self, batch: Batch, rows: slice, items: Tensor, step: int, gradient: bool
     ) -> _Look:
         """Hear one slice of items; the answer is on the dream, not on its random view."""
         if rows != slice(None):
@@ -426,8 +403,8 @@ class _Run:
         )
 
     def _drop_finished(
-        self, batch: _Batch, look: _Look, record: Record, news: _News
-    ) -> tuple[_Batch, _Look]:
+        self, batch: Batch, look: _Look, record: Record, news: News
+    ) -> tuple[Batch, _Look]:
         """Take the finished items out of the batch, as soon as it is known how many there are."""
         left = record.alive
         if self.objective.needs_whole_groups:  # a group is left while one of its items is
@@ -451,7 +428,7 @@ class _Run:
         look = _Look(*(None if part is None else part[rows] for part in look))  # type: ignore[arg-type]
         return batch.pick(rows, self.optimizer), look
 
-    def _step(self, batch: _Batch, look: _Look, step: int) -> None:
+    def _step(self, batch: Batch, look: _Look, step: int) -> None:
         """Change the parameters."""
         signal, parameters = look.signal, batch.parameters
         due = self.ascent.consistency_every and step % self.ascent.consistency_every == 0
@@ -493,7 +470,7 @@ class _Run:
             return reached
         return reached & (logs.exp().mean(dim=1).argmax(dim=1) == targets)
 
-    def _slices(self, batch: _Batch) -> list[slice]:
+    def _slices(self, batch: Batch) -> list[slice]:
         """Return slices of items with about `slice_windows` windows each."""
         recognizer, log_mel = self.recognizer, batch.origin["log_mel"]
         hop_frames = max(1, recognizer.window_frames // 2)
@@ -514,13 +491,13 @@ class _Run:
         return [slice(first, end) for first, end in pairwise(firsts)]
 
     @torch.no_grad()
-    def _result(self, batch: _Batch, record: Record) -> Dreams:
+    def _result(self, batch: Batch, record: Record) -> Dreams:
         """Return what was kept of all items, and what is heard of it."""
         kept = record.kept()
         from_output = self.objective.reads_output
         log_mels, sounds, before, after = [], [], [], []
         for rows in self._slices(batch):
-            origin = _rows(batch.origin, rows)
+            origin = rows_of(batch.origin, rows)
             sound, log_mel = self._heard_of(origin, kept["signal"][rows])
             log_mels.append(log_mel)
             sounds.append(sound)
@@ -544,49 +521,6 @@ class _Run:
         )
 
 
-class _News:
-    """Two numbers from the device, asked in one step and read in that or a later one.
-
-    On CUDA reading them at once would make the host wait for all that was asked before.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.cuda = device.type == "cuda"
-        self.pending: tuple[Tensor, torch.cuda.Event] | None = None
-
-    def read(self, count: Tensor, total: Tensor) -> tuple[int, float] | None:
-        """Return count and total, those of an earlier step on CUDA; None: not known yet."""
-        if not self.cuda:
-            return int(count), float(total)
-        told = None
-        if self.pending is not None and self.pending[1].query():
-            values = self.pending[0].tolist()
-            told, self.pending = (int(values[0]), values[1]), None
-        if self.pending is None:
-            both = torch.stack([count.double(), total.double()])  # 16 bits count to 256
-            sent = both.to("cpu", non_blocking=True)
-            event = torch.cuda.Event()
-            event.record()
-            self.pending = sent, event
-        return told
-
-
 def _told(octave: int, record: Record) -> Octave:
     kept = record.kept()
     return Octave(octave, kept["signal"], kept["steps"], kept["reached"])
-
-
-def _numbered(places: Tensor, groups: Tensor | None) -> Tensor:
-    """Return groups (items,) as numbers from 0, each item its own where there are none."""
-    if groups is None:
-        return places
-    different, numbers = torch.unique(groups, return_inverse=True)
-    if int((numbers.diff() != 0).sum()) >= len(different):
-        raise InputError("items of one group do not stand side by side; sort them by group")
-    return numbers
-
-
-def _rows(tensors: Mapping[str, Tensor], rows: slice | Tensor) -> dict[str, Tensor]:
-    if isinstance(rows, slice) and rows == slice(None):
-        return dict(tensors)
-    return {name: values[rows] for name, values in tensors.items()}

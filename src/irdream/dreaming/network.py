@@ -38,9 +38,8 @@ def simplified(model: nn.Module, *, untouched: Collection[str] = ()) -> nn.Modul
         model: every module in eval mode; of a model that cannot be copied, itself is returned.
         untouched: names of modules whose outputs have to stay what they are.
     """
-    shared = {id(t): t.detach() for t in (*model.parameters(), *model.buffers())}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        del name
+    shared = {id(buffer): buffer.detach() for buffer in model.buffers()}
+    for parameter in model.parameters():
         shared[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
     try:
         copied = copy.deepcopy(model, memo=shared)  # type: ignore[arg-type]
