@@ -474,3 +474,9 @@ def test_a_window_of_one_frame_is_a_window() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(8, 3))
     dreams = dream(network, torch.randn(1, 8, 5), 1, window_frames=1, steps=2, progress=False)
     assert dreams.after.windows.shape == (1, 5)
+
+
+@pytest.mark.parametrize("given", [{"labels": ["a"] * 11}, {"window_frames": 3}])
+def test_what_a_recognizer_has_is_not_given_again(recognizer, given) -> None:
+    with pytest.raises(InputError, match=r"window_frames belong to the recognizer; expected none"):
+        dream(recognizer, torch.randn(1, 8000), 1, progress=False, **given)

@@ -90,6 +90,11 @@ def dream(
     rate = getattr(model if isinstance(model, Recognizer) else frontend, "sample_rate_hz", None)
     signal = _signal(start, rate or sample_rate_hz)
     if isinstance(model, Recognizer):
+        if any(given is not None for given in (frontend, labels, output, window_frames)):
+            raise InputError(
+                "frontend, labels, output and window_frames belong to the recognizer; expected "
+                "none of them, or recognizer.model in its place"
+            )
         recognizer = model
     else:
         frontend = None if signal.ndim == 3 else frontend
