@@ -36,6 +36,7 @@ from irdream.dreaming.optimizers import LeastChange
 from irdream.dreaming.parametrizations import Fourier, LogMel, StftGain, Waveform
 from irdream.evaluation import dreams as measures
 from irdream.evaluation.figures import BLUE, GRAY, ORANGE, save_figure
+from irdream.evaluation.sounds import snr_db
 from irdream.files import replacing
 from irdream.recognizer import Recognizer, load_recognizer
 from irdream.sonification import StftGain as Sonification
@@ -164,7 +165,7 @@ def dream_one(recognizer: Recognizer, waveform: Tensor, name: str) -> Dreamed:
         sound=sound[0],
         probability=float(dreams.after.probabilities[0, place]),
         rmse_db=float(measures.rmse_db(original, dreams.log_mel)[0]),
-        snr_db=float(measures.snr_db(waveform[None], sound)[0]),
+        snr_db=float(snr_db(waveform[None], sound)[0]),
         steps=int(dreams.steps[0]),
     )
 

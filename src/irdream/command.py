@@ -57,6 +57,7 @@ class DreamSettings:
     consistency_every: int = 0  # steps after which a spectrogram is made one that a sound has
     confidence: float | None = 0.9  # of the target, where a dream stops; null: never
     patience: int | None = None  # steps without a better iterate; null: any
+    keep: str = "best"  # of the iterates; or last
     budget_db: Any = None  # RMSE of the change; or a list, dreamed in one batch
     variations: int = 1  # of each dream
     count: int = 11  # excerpts or noises

@@ -30,7 +30,9 @@ from irdream.files import replacing
 from irdream.instruments import CODES
 
 FORMAT = 1
-SHIPPED = Path(__file__).parent / "checkpoints" / "rendered"
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+SHIPPED = CHECKPOINTS / "rendered"
+SECOND = CHECKPOINTS / "second"  # of another seed and other music
 TRUSTED = ("irdream.frontends", "irdream.models", "torch.nn")
 Output = Literal["softmax", "sigmoid"]
 _KEYS: Any = {"format": int, "instruments": list, "output": str, "window_seconds": int | float}
@@ -226,13 +228,16 @@ def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
 def load_recognizer(
     path: str | Path, *, device: str | torch.device = "cpu", trust: Sequence[str] = ()
 ) -> Recognizer:
-    """Load a checkpoint folder, in eval mode. "shipped" is the one that comes with irdream.
+    """Load a checkpoint folder, in eval mode.
+
+    "shipped" is the one that comes with irdream; "second" another one, trained apart from it,
+    that says whether a dream transfers.
 
     Raises:
         InputError: when it is missing, damaged, of another format or label set, or names
             code outside the allow-list.
     """
-    folder = SHIPPED if str(path) == "shipped" else Path(path).expanduser()
+    folder = {"shipped": SHIPPED, "second": SECOND}.get(str(path), Path(path).expanduser())
     about, weights = _read(folder)
     labels = tuple(map(str, about["instruments"]))
     if labels != CODES:
@@ -274,7 +279,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise InputError(
             f"no checkpoint at {str(folder)!r} ({Path(error.filename).name} is missing); "
             "expected a folder with recognizer.json and weights.safetensors, 'shipped', "
-            "runs:/... or models:/..."
+            "'second', runs:/... or models:/..."
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError, safetensors.SafetensorError) as error:
         raise InputError(f"checkpoint {str(folder)!r} is damaged: {error}") from error

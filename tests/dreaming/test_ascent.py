@@ -656,6 +656,7 @@ def test_a_gradient_that_is_not_finite_is_refused(recognizer, waveform, ascent) 
         ({"consistency_every": -1}, r"dream.consistency_every=-1; expected at least 0"),
         ({"start_noise": -0.5}, r"dream.start_noise=-0.5; expected at least 0"),
         ({"patience": 0}, r"dream.patience=0; expected at least 1, or null"),
+        ({"keep": "first"}, r"dream.keep=first; expected best or last"),
     ],
 )
 def test_values_out_of_range_are_refused(ascent, changes, message) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from irdream.dreaming.objectives import Layer, Objective
 from irdream.dreaming.optimizers import Optimizer
-from irdream.dreaming.record import PROGRESS, Answer, Dreams, Record, Stops
+from irdream.dreaming.record import PROGRESS, Answer, Dreams, Record, Stops, first_step
 
 TARGETS = torch.tensor([2, 7, 0])
 SEEDS = [11, 12, 13]
@@ -23,6 +23,7 @@ def kept(record: Record, *probabilities: float, score: float = 0.0, **changes) -
         "score": torch.full_like(values, score),
         "probability": values,
         "reached": values >= 0.9,
+        "on_top": (values >= 0.5).float(),
         **changes,
     }
     record.keep(**told)
@@ -53,7 +54,7 @@ def test_an_item_that_has_the_confidence_is_finished_and_not_recorded_any_more()
     assert record.alive.tolist() == [False, True]
     assert best(record) == pytest.approx([0.95, 0.3])
     assert best(record, "reached") == [True, False]
-    probability, _ = record.curves()
+    probability, _, _ = record.curves()
     torch.testing.assert_close(
         probability, torch.tensor([[0.1, 0.2], [0.95, 0.3], [torch.nan, 0.1]]), equal_nan=True
     )
@@ -71,7 +72,7 @@ def test_finished_items_leave_and_come_back_in_order() -> None:
 
     assert best(record) == pytest.approx([0.3, 0.95, 0.8, 0.91])
     assert best(record, "steps") == [2, 0, 2, 1]
-    probability, objective = record.curves()
+    probability, objective, _ = record.curves()
     nan = torch.nan
     expected = torch.tensor([[0.1, 0.95, 0.2, 0.3], [0.2, nan, 0.1, 0.91], [0.3, nan, 0.8, nan]])
     torch.testing.assert_close(probability, expected, equal_nan=True)
@@ -87,7 +88,7 @@ def test_where_nothing_reads_the_output_the_objective_says_what_is_best() -> Non
         )  # fmt: skip
 
     assert best(record) == [5.0]
-    probability, objective = record.curves()
+    probability, objective, _ = record.curves()
     assert probability.isnan().all()
     assert objective[:, 0].tolist() == [1.0, 5.0, 3.0]
 
@@ -198,6 +199,16 @@ def test_not_only_the_last_iterate_is_returned(tiny, sounds, ascent) -> None:
     torch.testing.assert_close(heard.of_target(TARGETS), curves[3].double(), atol=1e-6, rtol=0)
 
 
+def test_the_last_iterate_is_returned_where_it_is_asked_for(tiny, sounds, ascent) -> None:
+    settings = {"optimizer": There(), "steps": 6, "confidence": None}
+    last = run(tiny, sounds, ascent(**settings, keep="last"))
+
+    assert (last.steps == 6).all()
+    heard = Answer.to(tiny().eval(), last.log_mel, TARGETS).of_target(TARGETS)
+    torch.testing.assert_close(heard, last.probability_curve[-1].double(), atol=1e-6, rtol=0)
+    assert (run(tiny, sounds, ascent(**settings)).steps == 3).all()
+
+
 def test_a_finished_item_costs_nothing_and_its_dream_is_the_same(tiny, sounds, ascent) -> None:
     settings = {"confidence": 0.3, "steps": 12, "jitter_frames": 3}
     dropped = run(tiny, sounds, ascent(**settings))
@@ -214,6 +225,26 @@ def test_a_finished_item_costs_nothing_and_its_dream_is_the_same(tiny, sounds, a
     assert dropped.item_steps == int((~dropped.probability_curve.isnan()).sum()) - 3
     assert computed_on.item_steps == 3 * (len(computed_on.probability_curve) - 1)
     assert dropped.item_steps < computed_on.item_steps
+
+
+def test_the_first_step_of_a_level() -> None:
+    nan = torch.nan
+    curve = torch.tensor([[0.1, 0.9, 0.0], [0.5, 0.2, 0.1], [0.4, nan, 0.3]])
+    torch.testing.assert_close(
+        first_step(curve, 0.5), torch.tensor([1.0, 0.0, nan]), equal_nan=True
+    )
+
+
+def test_the_flip_is_where_the_target_comes_on_top(tiny, sounds, ascent) -> None:
+    settings = {"confidence": None, "step_size": 0.5}
+    dreams = run(tiny, sounds, ascent(**settings, steps=30))
+    flips = {i: int(n) for i, n in enumerate(dreams.flip_steps.nan_to_num(-1)) if n > 1}
+
+    assert flips
+    for item, step in flips.items():
+        for steps, on_top in ((step - 1, False), (step, True)):
+            heard = run(tiny, sounds, ascent(**settings, steps=steps)).after.probabilities[item]
+            assert bool(heard.argmax() == TARGETS[item]) == on_top
 
 
 def test_curves_end_where_an_item_stops(tiny, sounds, ascent) -> None:

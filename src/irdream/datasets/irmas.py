@@ -71,6 +71,7 @@ class Irmas:
         self.download = download
         self.official_counts = official_counts
         self.name = name
+        self.about = "recordings in the tree of IRMAS"
 
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
         """Return one part; a warning says when the tree is not whole.

@@ -90,6 +90,7 @@ class SoundFont:
         self.counts = {"training": training_recordings, "test": test_excerpts}
         self.cache_dir, self.name = cache_dir, name
         self.base = Path(root).expanduser()
+        self.about = f"music rendered by {', '.join(Path(font).stem for font in self.fonts)}"
 
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
         """Return one part, rendered first when it is not in the cache."""

@@ -25,7 +25,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ from irdream.dreaming.objectives import Heard, Objective, as_objective, of_targe
 from irdream.dreaming.optimizers import View, as_optimizer
 from irdream.dreaming.parametrizations import Origin, Parametrization
 from irdream.dreaming.random_streams import item_keys, normal, substream
-from irdream.dreaming.record import Answer, Dreams, Record, Stops
+from irdream.dreaming.record import Answer, Dreams, Record, Stops, first_step
 from irdream.dreaming.transforms import Chain, Jitter, Transform
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer, window_starts
@@ -87,6 +87,7 @@ class Ascent:
         confidence: probability of the target at which an item stops; None: never.
         patience: steps without a better iterate after which an item stops, in the last octave;
             None: never.
+        keep: of an item's iterates the "best", or the "last", as DeepDream does.
         drop_finished: False: finished items are computed on, for comparison.
         slice_windows: windows in one forward pass; None: by the device.
         mixed_precision: the network in bfloat16, on CUDA.
@@ -106,6 +107,7 @@ class Ascent:
     start_noise: float = 0.0
     confidence: float | None = 0.9
     patience: int | None = None
+    keep: Literal["best", "last"] = "best"
     drop_finished: bool = True
     slice_windows: int | None = None
     mixed_precision: bool = False
@@ -142,6 +144,7 @@ class Ascent:
                 self.patience is None or self.patience >= 1,
                 "at least 1, or null",
             ),
+            ("keep", self.keep, self.keep in ("best", "last"), "best or last"),
         ]
         for name, value, fine, expected in checks:
             if not fine:
@@ -201,6 +204,7 @@ class _Look(NamedTuple):
     signal: Tensor
     score: Tensor
     probability: Tensor
+    on_top: Tensor
     reached: Tensor
     logits: Tensor | None
     gradient: Tensor | None
@@ -315,7 +319,11 @@ class _Run:
     ) -> Dreams:
         """Take all steps."""
         ascent, everything = self.ascent, batch
-        stops = Stops(patience=ascent.patience, goes_on=self.optimizer.seeks_least_change)
+        stops = Stops(
+            patience=ascent.patience,
+            goes_on=self.optimizer.seeks_least_change,
+            keeps_last=ascent.keep == "last",
+        )
         record, news = Record(batch.targets, stops), News(batch.targets.device)
         for octave in reversed(range(ascent.octaves)):
             coarser = tuple(ratio**octave for ratio in ascent.octave_ratio)
@@ -351,7 +359,15 @@ class _Run:
         if self.optimizer.seeks_least_change:
             moved = (batch.parameters - batch.undreamed) / batch.unit
             change = moved.flatten(1).square().mean(dim=1).sqrt()
-        record.keep(look.signal, look.logits, look.score, look.probability, look.reached, change)
+        record.keep(
+            look.signal,
+            look.logits,
+            look.score,
+            look.probability,
+            look.reached,
+            change,
+            on_top=look.on_top,
+        )
         return look
 
     def _look_at(
@@ -386,17 +402,20 @@ class _Run:
         with torch.no_grad():
             if logits is None:
                 unknown = torch.full_like(score, torch.nan)
-                return _Look(signal.detach(), score.detach(), unknown, unknown > 0, None, slope)
+                never = unknown > 0
+                return _Look(signal.detach(), score.detach(), unknown, unknown, never, None, slope)
             logs = heard.log_probabilities
             if self.view is not None:
                 logits = self.listener(log_mel)[0]
                 logs = self.recognizer.log_probabilities(logits)  # type: ignore[arg-type]
             probability = of_target(logs, targets).exp().mean(dim=1)
-            reached = self._reached(logs, probability, targets)
+            on_top = logs.exp().mean(dim=1).argmax(dim=1) == targets
+            reached = self._reached(probability, on_top)
         return _Look(
             signal.detach(),
             score.detach(),
             probability,
+            on_top.to(probability.dtype),
             reached,
             logits.detach(),  # type: ignore[union-attr]
             slope,
@@ -462,13 +481,10 @@ class _Run:
             waveform = self.constraints.hold("sound", waveform, origin)
         return waveform, self.parametrization.log_mel(self.recognizer, origin, signal, waveform)
 
-    def _reached(self, logs: Tensor, probability: Tensor, targets: Tensor) -> Tensor:
+    def _reached(self, probability: Tensor, on_top: Tensor) -> Tensor:
         if self.confidence is None:
-            return torch.zeros_like(targets, dtype=torch.bool)
-        reached = probability >= self.confidence
-        if self.confidence > 0.5:  # then it is on top
-            return reached
-        return reached & (logs.exp().mean(dim=1).argmax(dim=1) == targets)
+            return torch.zeros_like(on_top)
+        return on_top & (probability >= self.confidence)
 
     def _slices(self, batch: Batch) -> list[slice]:
         """Return slices of items with about `slice_windows` windows each."""
@@ -506,7 +522,7 @@ class _Run:
             if not from_output:
                 after.append(self.listener(log_mel, output=True)[0])
         answer = functools.partial(Answer.of, self.recognizer, targets=batch.targets)
-        probability_curve, objective_curve = record.curves()
+        probability_curve, objective_curve, on_top_curve = record.curves()
         return Dreams(
             signal=kept["signal"],
             log_mel=torch.cat(log_mels),
@@ -514,6 +530,7 @@ class _Run:
             before=answer(torch.cat(before) if before else record.first_logits),
             after=answer(torch.cat(after) if after else kept["logits"]),
             steps=kept["steps"],
+            flip_steps=first_step(on_top_curve, 1.0),
             reached=kept["reached"],
             probability_curve=probability_curve,
             objective_curve=objective_curve,

@@ -72,6 +72,7 @@ class Dreams:
         waveform: (items, samples) where the parametrization makes sound, else None.
         before, after: what the recognizer says of the originals and of `log_mel`.
         steps: steps from the original to `signal`, (items,).
+        flip_steps: steps until the target is first the most probable, (items,); NaN: never.
         reached: whether the confidence was reached, (items,).
         probability_curve: the target's probability before each step and after the last,
             (steps + 1, items); NaN after an item's stop, and where the network was left early.
@@ -85,6 +86,7 @@ class Dreams:
     before: Answer
     after: Answer
     steps: Tensor
+    flip_steps: Tensor
     reached: Tensor
     probability_curve: Tensor
     objective_curve: Tensor
@@ -98,10 +100,12 @@ class Stops:
     Attributes:
         patience: steps without an iterate that is better by `PROGRESS`; None: never.
         goes_on: an item that has the confidence looks for an iterate with less change.
+        keeps_last: the last iterate is kept instead of the best.
     """
 
     patience: int | None = None
     goes_on: bool = False
+    keeps_last: bool = False
 
 
 class Record:
@@ -109,7 +113,7 @@ class Record:
 
     An iterate is better when the target is more probable (where nothing reads the output: when
     the objective is higher); or, where the least change is sought, when it has the confidence
-    and changes less. Nothing here waits for a device.
+    and changes less; or simply later, where the last is kept. Nothing here waits for a device.
 
     Args:
         targets: instrument indices, (items,).
@@ -127,7 +131,7 @@ class Record:
         self.mark, self.waited = torch.empty(0), torch.zeros_like(targets)  # since it was passed
         self.reached = torch.zeros(count, dtype=torch.bool, device=device)
         self.ended: list[dict[str, Tensor]] = []
-        self.rows: list[tuple[Tensor, ...]] = []  # items, alive, probability, objective
+        self.rows: list[tuple[Tensor, ...]] = []  # items, alive, and the curves
         self.item_steps = 0
 
     @property
@@ -148,6 +152,8 @@ class Record:
         probability: Tensor,
         reached: Tensor,
         change: Tensor | None = None,
+        *,
+        on_top: Tensor,
     ) -> None:
         """Take in the present iterate of the items that are left.
 
@@ -158,12 +164,15 @@ class Record:
             probability: of the target, (items,).
             reached: whether they have the confidence, (items,).
             change: from the original, (items,), where the least is sought.
+            on_top: 1 where the target is the most probable, 0 elsewhere, (items,).
         """
         merit = score if logits is None else probability
         if change is not None:  # all that have it before all that have it not, then the quieter
             merit = torch.where(reached, 1.0 + 1.0 / (1.0 + change), merit)
+        if self.stops.keeps_last:
+            merit = torch.full_like(score, len(self.rows))
         logits = score if logits is None else logits
-        self.rows.append((self.items, self.alive, probability, score))
+        self.rows.append((self.items, self.alive, probability, score, on_top))
         if self.step == 0:
             self.signal, self.logits, self.merit, self.mark = signal, logits, merit, merit
             self.first_logits = logits
@@ -208,20 +217,30 @@ class Record:
         order = torch.cat([part["items"] for part in parts]).argsort()
         return {name: torch.cat([part[name] for part in parts])[order] for name in _KEPT}
 
-    def curves(self) -> tuple[Tensor, Tensor]:
-        """Return target probability and objective over the steps, (steps + 1, items) each."""
+    def curves(self) -> list[Tensor]:
+        """Return target probability, objective and `on_top` over the steps.
+
+        Each is (steps + 1, items), and NaN after an item's end.
+        """
         shape = (len(self.rows), len(self.targets))
-        both = [torch.full(shape, torch.nan, device=self.targets.device) for _ in range(2)]
+        curves = [torch.full(shape, torch.nan, device=self.targets.device) for _ in range(3)]
         first = 0
         for _, same in itertools.groupby(self.rows, key=lambda row: id(row[0])):  # until a drop
             rows = list(same)
             items, alive = rows[0][0], torch.stack([row[1] for row in rows])
             steps = torch.arange(first, first + len(rows), device=items.device)[:, None]
-            for curve, values in zip(both, list(zip(*rows, strict=True))[2:], strict=True):
+            for curve, values in zip(curves, list(zip(*rows, strict=True))[2:], strict=True):
                 heard = torch.stack(values).to(curve.dtype).masked_fill(~alive, torch.nan)
                 curve[steps, items] = heard
             first += len(rows)
-        return both[0], both[1]
+        return curves
+
+
+def first_step(curve: Tensor, level: float) -> Tensor:
+    """Return where a curve (steps + 1, items) is first at least `level`, (items,); NaN: nowhere."""
+    there = curve >= level
+    first = there.to(torch.uint8).argmax(dim=0).to(curve.dtype)
+    return first.masked_fill(~there.any(dim=0), torch.nan)
 
 
 def _like(mask: Tensor, values: Tensor) -> Tensor:

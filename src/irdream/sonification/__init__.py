@@ -6,5 +6,6 @@ original waveform (items, samples) and the front end, and returns (items, sample
 
 from irdream.sonification.gain import StftGain
 from irdream.sonification.griffin_lim import GriffinLim
+from irdream.sonification.mel_inversion import MelInversion
 
-__all__ = ["GriffinLim", "StftGain"]
+__all__ = ["GriffinLim", "MelInversion", "StftGain"]

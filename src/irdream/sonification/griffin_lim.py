@@ -1,8 +1,7 @@
 """A waveform for a log-mel alone: non-negative mel inversion, then Griffin-Lim.
 
-The magnitudes s >= 0 of the frequency bins are found from the mel magnitudes m = B s by
-multiplicative updates (Lee and Seung 2001) from the least-squares start; the phase by the fast
-Griffin-Lim algorithm (Perraudin, Balazs and Sondergaard 2013) of torchaudio, from zero phase.
+The magnitudes of the frequency bins come from `mel_inversion`, the phase from the fast Griffin-Lim
+algorithm (Perraudin, Balazs and Sondergaard 2013) of torchaudio, from zero phase.
 An undreamed excerpt, too, comes back changed by a decibel or two.
 """
 
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from irdream.sonification.mel_inversion import magnitudes
 from irdream.stft import whole_hops
 
 
@@ -37,10 +37,7 @@ class GriffinLim:
         """Return the waveform (items, samples) of dreams (items, n_mels, frames)."""
         from torchaudio.functional import griffinlim
 
-        floor = getattr(frontend, "floor", 0.0)
-        magnitude = invert_mel(
-            (dream.exp() - floor).clamp(min=0.0), frontend.mel_basis, iterations=self.mel_iterations
-        )
+        magnitude = magnitudes(dream, frontend, iterations=self.mel_iterations)
         samples = waveform.shape[-1]
         hops = whole_hops(samples, frontend)
         missing = 1 + hops - magnitude.shape[-1]
@@ -58,21 +55,3 @@ class GriffinLim:
             rand_init=False,
         )
         return sound[..., :samples]
-
-
-def invert_mel(mel: Tensor, mel_basis: Tensor, *, iterations: int) -> Tensor:
-    """Return magnitudes (items, bins, frames) >= 0 whose mel bands are nearest to `mel`.
-
-    Args:
-        mel: magnitudes (items, n_mels, frames), not negative.
-        mel_basis: (n_mels, bins).
-        iterations: of the multiplicative updates.
-    """
-    tiny = 1e-10
-    bins = torch.linalg.pinv(mel_basis) @ mel
-    bins = bins.clamp(min=1e-4 * mel.mean(dim=(1, 2), keepdim=True) + tiny)
-    wanted = mel_basis.T @ mel
-    gram = mel_basis.T @ mel_basis
-    for _ in range(iterations):
-        bins = bins * wanted / (gram @ bins + tiny)
-    return bins

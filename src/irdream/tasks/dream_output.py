@@ -18,6 +18,7 @@ from irdream.dreaming.record import Answer
 from irdream.dreaming.targets import Item
 from irdream.evaluation import dreams as measures
 from irdream.evaluation.figures import save_figure, spectrograms_figure
+from irdream.evaluation.sounds import snr_db
 from irdream.recognizer import Recognizer
 
 Sonify = Callable[..., Tensor]
@@ -51,14 +52,18 @@ class FinishedDream:
 
     @property
     def name(self) -> str:
-        """Return a name for files: the excerpt's, made safe, and the target's code."""
-        safe = re.sub(r"[^\w.-]+", "_", self.excerpt.name).strip("._")[:80] or "excerpt"
-        item = self.item
-        parts = [f"{safe}-to-{item.target}"]
-        parts += [f"step-{item.step_size:g}"] if item.step_size is not None else []
-        parts += [f"budget-{item.budget_db:g}"] if item.budget_db is not None else []
-        parts += [f"variation-{item.variation}"] if item.variation else []
-        return "-".join(parts)
+        """Return a name for files."""
+        return file_name(self.excerpt.name, self.item)
+
+
+def file_name(excerpt: str, item: Item) -> str:
+    """Return a name for a dream's files: the excerpt's, made safe, and the target's code."""
+    safe = re.sub(r"[^\w.-]+", "_", excerpt).strip("._")[:80] or "excerpt"
+    parts = [f"{safe}-to-{item.target}"]
+    parts += [f"step-{item.step_size:g}"] if item.step_size is not None else []
+    parts += [f"budget-{item.budget_db:g}"] if item.budget_db is not None else []
+    parts += [f"variation-{item.variation}"] if item.variation else []
+    return "-".join(parts)
 
 
 def write_sounds(
@@ -129,7 +134,7 @@ def measure(
         "steps": one.steps,
         "rmse_db": float(measures.rmse_db(original, dream)[0]),
         "max_abs_db": float(measures.max_abs_db(original, dream)[0]),
-        "snr_db": float(measures.snr_db(one.excerpt.waveform[None], dreamed[None])[0]),
+        "snr_db": float(snr_db(one.excerpt.waveform[None], dreamed[None])[0]),
         "file": one.name,
     }
 

@@ -95,8 +95,46 @@ def evaluate(
             labels that the recognizer does not know.
     """
     stopwatch = stopwatch or Stopwatch()
-    check_aggregation(aggregation)
     announce(dataset)
+    report, unread, skipped = score(
+        recognizer=recognizer,
+        dataset=dataset,
+        part=part,
+        threshold=threshold,
+        aggregation=aggregation,
+        batch_windows=batch_windows,
+        validation_share=validation_share,
+        seed=seed,
+        stopwatch=stopwatch,
+    )
+    metrics = report.metrics() | {"eval/skipped": float(unread)}
+    tracker.log_metrics(metrics)
+    with stopwatch("tables and figures"):
+        paths = write_report(report, output_dir)
+    for path in paths:
+        tracker.log_file(path, "evaluation")
+    _print(report)
+    _list_skipped(skipped)
+    return metrics
+
+
+def score(
+    *,
+    recognizer: Recognizer,
+    dataset: DataSet,
+    part: PartName,
+    threshold: str | float,
+    aggregation: str,
+    batch_windows: int,
+    validation_share: float,
+    seed: int,
+    stopwatch: Stopwatch,
+) -> tuple[Report, int, list[str]]:
+    """Return the scores, how many excerpts of the part could not be read, and all such reasons.
+
+    Arguments and errors as of `evaluate`.
+    """
+    check_aggregation(aggregation)
     if batch_windows < 1:
         raise InputError(f"evaluate.batch_windows={batch_windows} is too small; expected 1 or more")
     with stopwatch("finding excerpts"):
@@ -113,7 +151,6 @@ def evaluate(
         skipped += heard.skipped
     with stopwatch("listening"):
         heard = _hear(recognizer, excerpts, batch_windows, dataset.name)
-    skipped += heard.skipped
     report = Report(
         dataset=f"{dataset.name}, {part} part",
         instruments=recognizer.instruments,
@@ -123,15 +160,7 @@ def evaluate(
         thresholds=thresholds,
         aggregation=aggregation,
     )
-    metrics = report.metrics() | {"eval/skipped": float(len(heard.skipped))}
-    tracker.log_metrics(metrics)
-    with stopwatch("tables and figures"):
-        paths = _write(report, output_dir)
-    for path in paths:
-        tracker.log_file(path, "evaluation")
-    _print(report)
-    _list_skipped(skipped)
-    return metrics
+    return report, len(heard.skipped), skipped + heard.skipped
 
 
 def _part(dataset: DataSet, part: PartName, recognizer: Recognizer) -> Excerpts:
@@ -236,7 +265,8 @@ def _windows(recognizer: Recognizer, excerpts: Excerpts, heard: _Heard) -> Itera
         yield windows
 
 
-def _write(report: Report, output_dir: Path) -> list[Path]:
+def write_report(report: Report, output_dir: Path) -> list[Path]:
+    """Write tables and figures, see the module; return their paths."""
     tables = {
         "scores": instrument_table(report),
         "summary": summary_table(report),

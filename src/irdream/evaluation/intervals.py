@@ -1,0 +1,207 @@
+"""How sure an average is: bootstrap intervals over groups of rows.
+
+Excerpts of one recording, and dreams of one excerpt, are alike; rows that are alike say less
+than as many independent ones. So whole groups are drawn with replacement, with all their rows,
+and the interval lies between two percentiles of what is computed on each draw. Where all rows
+say yes (or no) every draw does, and the exact interval of Clopper and Pearson takes its place.
+
+A mean or median of 1000 rows takes about 0.1 s with 2000 draws; `bootstrap` calls its statistic
+for each draw.
+
+Sources: B. Efron and R. Tibshirani, "An introduction to the bootstrap", 1993, chapter 13
+(percentiles); A. Davison and D. Hinkley, "Bootstrap methods and their application", 1997,
+section 3.8 (groups); C. Clopper and E. Pearson, Biometrika 26(4), 1934.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest
+
+from irdream.errors import InputError
+
+Array = NDArray[np.floating]
+Indices = NDArray[np.intp]
+
+LEVEL, RESAMPLES = 0.95, 2000
+
+
+class Interval(NamedTuple):
+    """An estimate between two bounds; the bounds are NaN where the rows give none."""
+
+    estimate: float
+    low: float
+    high: float
+
+    def text(self, digits: int = 2) -> str:
+        """Return such as "0.93 (0.88 to 0.97)"."""
+        if math.isnan(self.low):
+            return f"{self.estimate:.{digits}f} (no interval)"
+        return f"{self.estimate:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
+
+
+NOTHING = Interval(math.nan, math.nan, math.nan)
+
+
+def bootstrap(
+    statistic: Callable[[Indices], float],
+    groups: Iterable[Hashable],
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Return the percentile bootstrap interval of a statistic, groups of rows being drawn.
+
+    Draws for which the statistic is NaN are left out. There are no bounds where none is left,
+    or where there is but one group, which says nothing of how groups differ.
+
+    Args:
+        statistic: of the rows with these indices, some of them several times.
+        groups: for each row what it belongs to, such as its recording.
+        level: share of the draws between the bounds.
+        resamples: number of draws.
+        seed: of the draws.
+
+    Raises:
+        InputError: when `level` is not between 0 and 1, or `resamples` below 1.
+    """
+    numbers, count = _numbered(groups)
+    _check(level, resamples)
+    if count == 0:
+        return NOTHING
+    rows = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))[:-1])
+    draws = _draws(count, resamples, seed)
+    results = [statistic(np.concatenate([rows[group] for group in drawn])) for drawn in draws]
+    return _between(float(statistic(np.arange(len(numbers)))), np.array(results), level, count)
+
+
+def mean_interval(
+    values: ArrayLike,
+    groups: Iterable[Hashable] | None = None,
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Return the bootstrap interval of the mean of values (rows,), NaN values left out.
+
+    Args:
+        values: one a row.
+        groups: for each row what it belongs to; None: each row is a group.
+        level: share of the draws between the bounds.
+        resamples: number of draws.
+        seed: of the draws.
+
+    Raises:
+        InputError: as `bootstrap`, and when there is not one group a value.
+    """
+    kept, numbers, count = _present(values, groups)
+    _check(level, resamples)
+    if count == 0:
+        return NOTHING
+    sums = np.bincount(numbers, weights=kept, minlength=count)
+    sizes = np.bincount(numbers, minlength=count)
+    draws = _draws(count, resamples, seed)
+    means = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
+    return _between(float(kept.mean()), means, level, count)
+
+
+def median_interval(
+    values: ArrayLike,
+    groups: Iterable[Hashable] | None = None,
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Return the bootstrap interval of the median of values (rows,), NaN values left out.
+
+    Args and errors are those of `mean_interval`.
+    """
+    kept, numbers, count = _present(values, groups)
+    _check(level, resamples)
+    if count == 0:
+        return NOTHING
+    order = np.argsort(kept, kind="stable")
+    ascending, numbers = kept[order], numbers[order]
+    # How often each row is drawn, added up from the lowest value: half of it is the median.
+    places = _draws(count, resamples, seed) + count * np.arange(resamples)[:, None]
+    times = np.bincount(places.ravel(), minlength=count * resamples).reshape(resamples, count)
+    ranks = times[:, numbers].cumsum(axis=1)
+    half = ranks[:, -1:] / 2
+    below, above = (ranks >= half).argmax(axis=1), (ranks > half).argmax(axis=1)
+    medians = (ascending[below] + ascending[above]) / 2
+    return _between(float(np.median(kept)), medians, level, count)
+
+
+def share_interval(
+    flags: ArrayLike,
+    groups: Iterable[Hashable] | None = None,
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Return the interval of the share of flags (rows,) that are set, NaN left out.
+
+    It is the bootstrap's. Where all flags are equal that would have no width; the bounds are
+    then those of Clopper and Pearson for as many trials as there are groups, all of one result.
+
+    Args and errors are those of `mean_interval`.
+    """
+    kept, _, count = _present(flags, groups)
+    _check(level, resamples)
+    if count and (kept == kept[0]).all():
+        test = binomtest(count if kept[0] else 0, count)
+        low, high = test.proportion_ci(confidence_level=level, method="exact")
+        return Interval(float(kept[0]), float(low), float(high))
+    return mean_interval(flags, groups, level=level, resamples=resamples, seed=seed)
+
+
+def _numbered(groups: Iterable[Hashable]) -> tuple[Indices, int]:
+    """Return the group of each row as a number from 0, and how many groups there are."""
+    known: dict[Hashable, int] = {}
+    numbers = [known.setdefault(group, len(known)) for group in groups]
+    return np.array(numbers, dtype=np.intp), len(known)
+
+
+def _present(values: ArrayLike, groups: Iterable[Hashable] | None) -> tuple[Array, Indices, int]:
+    """Return the values that are there, the group of each as a number, and how many groups."""
+    all_values = np.asarray(values, float)
+    each = list(range(len(all_values)) if groups is None else groups)
+    if all_values.shape != (len(each),):
+        raise InputError(
+            f"values have shape {all_values.shape} and there are {len(each)} groups; "
+            "expected (rows,) and a group for each"
+        )
+    is_there = ~np.isnan(all_values)
+    numbers, count = _numbered(g for g, there in zip(each, is_there, strict=True) if there)
+    return all_values[is_there], numbers, count
+
+
+def _check(level: float, resamples: int) -> None:
+    if not 0 < level < 1:
+        raise InputError(f"level={level}; expected a number between 0 and 1, such as {LEVEL}")
+    if resamples < 1:
+        raise InputError(f"resamples={resamples}; expected at least 1, better {RESAMPLES}")
+
+
+def _draws(count: int, resamples: int, seed: int) -> Indices:
+    """Return which groups are drawn, (resamples, count)."""
+    return np.random.default_rng(seed).integers(count, size=(resamples, count))
+
+
+def _between(estimate: float, results: Array, level: float, count: int) -> Interval:
+    present = results[~np.isnan(results)]
+    if count < 2 or len(present) == 0:
+        return Interval(estimate, math.nan, math.nan)
+    # No interpolation: a signal-to-noise ratio can be infinite.
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(present, tails, method="nearest")
+    return Interval(estimate, float(low), float(high))

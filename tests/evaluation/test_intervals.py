@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from irdream.errors import InputError
+from irdream.evaluation.intervals import (
+    Interval,
+    bootstrap,
+    mean_interval,
+    median_interval,
+    share_interval,
+)
+
+INTERVALS = [mean_interval, median_interval, share_interval]
+
+
+def test_text() -> None:
+    assert Interval(0.931, 0.88, 0.966).text() == "0.93 (0.88 to 0.97)"
+    assert Interval(12.34, -1.0, 20.0).text(1) == "12.3 (-1.0 to 20.0)"
+    assert Interval(2.5, math.nan, math.nan).text() == "2.50 (no interval)"
+
+
+def test_the_statistic_gets_whole_groups() -> None:
+    groups = ["a", "b", "a", "c", "b", "a"]
+    rows_of = {"a": [0, 2, 5], "b": [1, 4], "c": [3]}
+
+    def statistic(rows: np.ndarray) -> float:
+        times = np.bincount(rows, minlength=6)
+        for members in rows_of.values():
+            assert len(set(times[members])) == 1
+        assert sum(times[members[0]] for members in rows_of.values()) == 3
+        return 0.0
+
+    assert bootstrap(statistic, groups, resamples=200) == (0, 0, 0)
+
+
+def test_the_bounds_are_percentiles() -> None:
+    # Of two groups the draws are aa, ab, ba, bb: means 0, 1/2, 1/2, 1.
+    assert mean_interval([0.0, 1.0]) == (0.5, 0, 1)
+    assert mean_interval([0.0, 1.0], level=0.4) == (0.5, 0.5, 0.5)
+    # The draws of one large and one small group: 0, 3/4, 3/4, 1.
+    assert mean_interval([0.0, 1.0, 1.0, 1.0], "abbb", level=0.4) == (0.75, 0.75, 0.75)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 40])
+@pytest.mark.parametrize("is_grouped", [False, True])
+def test_mean_and_median_are_what_the_plain_bootstrap_gives(rows: int, is_grouped: bool) -> None:
+    rng = np.random.default_rng(rows)
+    values = rng.normal(size=rows)
+    groups = rng.integers(5, size=rows) if is_grouped else np.arange(rows)
+    for quick, statistic in [(mean_interval, np.mean), (median_interval, np.median)]:
+        plain = bootstrap(
+            lambda drawn, of=statistic: float(of(values[drawn])), groups, resamples=300, seed=4
+        )
+        quickly = quick(values, groups, resamples=300, seed=4)
+        assert quickly == pytest.approx(plain, nan_ok=True)
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=20), st.sampled_from(INTERVALS[:2]))
+@settings(max_examples=30, deadline=None)
+def test_bounds_lie_among_the_values_and_move_with_them(values: list[float], interval) -> None:
+    estimate, low, high = interval(values, resamples=100)
+    assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
+    moved = interval([value + 7 for value in values], resamples=100)
+    assert moved == pytest.approx((estimate + 7, low + 7, high + 7))
+
+
+@pytest.mark.parametrize("interval", INTERVALS)
+def test_nan_values_are_left_out_with_their_groups(interval) -> None:
+    values = [0.0, math.nan, 1.0, 1.0, 0.0, math.nan]
+    assert interval(values, "aabbcd") == interval([0.0, 1.0, 1.0, 0.0], "abbc")
+
+
+def test_draws_whose_statistic_is_nan_are_left_out() -> None:
+    def statistic(rows: np.ndarray) -> float:
+        return math.nan if len(set(rows)) == 1 else float(rows.max())
+
+    assert bootstrap(statistic, [0, 1]) == (1, 1, 1)
+    assert bootstrap(lambda rows: math.nan, [0, 1]) == pytest.approx([math.nan] * 3, nan_ok=True)
+
+
+@pytest.mark.parametrize("interval", INTERVALS)
+@pytest.mark.parametrize("values", [[], [math.nan, math.nan]])
+def test_nothing_is_nan(interval, values: list[float]) -> None:
+    assert interval(values) == pytest.approx([math.nan] * 3, nan_ok=True)
+    assert bootstrap(lambda rows: 1.0, []) == pytest.approx([math.nan] * 3, nan_ok=True)
+
+
+def test_one_group_gives_no_bounds() -> None:
+    expected = pytest.approx([2.0, math.nan, math.nan], nan_ok=True)
+    assert mean_interval([1.0, 3.0], "aa") == expected
+    assert median_interval([1.0, 3.0], "aa") == expected
+    assert bootstrap(lambda rows: 2.0, "aa") == expected
+
+
+def test_an_infinite_ratio_gives_infinite_bounds() -> None:
+    assert mean_interval([1.0, math.inf, math.inf]) == (math.inf, 1.0, math.inf)
+    assert median_interval([1.0, 2.0, math.inf, math.inf]) == (math.inf, 1.0, math.inf)
+
+
+def test_equal_flags_get_the_exact_interval_of_the_groups() -> None:
+    # (alpha / 2) ** (1 / n) for n of n
+    assert share_interval([True] * 10) == pytest.approx((1, 0.025**0.1, 1))
+    assert share_interval([False] * 10) == pytest.approx((0, 0, 1 - 0.025**0.1))
+    assert share_interval([True] * 10, "aaabbbbccc") == pytest.approx((1, 0.025 ** (1 / 3), 1))
+    assert share_interval([True] * 4, level=0.9) == pytest.approx((1, 0.05**0.25, 1))
+
+
+def test_a_share_is_the_mean_of_its_flags() -> None:
+    flags = np.arange(30) % 3 == 0
+    assert share_interval(flags) == mean_interval(flags)
+    assert share_interval(flags).estimate == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("interval", [mean_interval, median_interval, share_interval])
+def test_95_percent_intervals_cover_the_truth(interval) -> None:
+    rng = np.random.default_rng(0)
+    trials = 200
+    covered = 0
+    for _ in range(trials):
+        values = rng.random(60) < 0.7 if interval is share_interval else rng.normal(3, 2, 60)
+        truth = 0.7 if interval is share_interval else 3.0
+        _, low, high = interval(values, resamples=400)
+        covered += low <= truth <= high
+    assert 0.9 * trials <= covered < trials
+
+
+def test_intervals_of_groups_cover_where_those_of_rows_do_not() -> None:
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(30), 8)
+    covered = {"rows": 0, "groups": 0}
+    for _ in range(200):
+        values = rng.normal(size=30)[groups] + 0.3 * rng.normal(size=240)
+        for name, given_groups in [("rows", None), ("groups", groups)]:
+            _, low, high = mean_interval(values, given_groups, resamples=300)
+            covered[name] += low <= 0 <= high
+    assert covered["groups"] >= 180
+    assert covered["rows"] < 120
+
+
+@pytest.mark.parametrize("interval", INTERVALS)
+def test_copies_of_rows_say_nothing_new(interval) -> None:
+    values = np.random.default_rng(0).random(40)
+    values = values < 0.5 if interval is share_interval else values
+    alone = interval(values)
+    copies = interval(np.repeat(values, 9), np.repeat(np.arange(40), 9))
+    as_rows = interval(np.repeat(values, 9))
+    assert copies == pytest.approx(alone, abs=1e-12)
+    assert as_rows.high - as_rows.low < 0.6 * (alone.high - alone.low)
+
+
+def test_the_seed_decides() -> None:
+    values = np.random.default_rng(0).normal(size=20)
+    assert mean_interval(values) == mean_interval(values)
+    assert mean_interval(values) != mean_interval(values, seed=1)
+
+
+@pytest.mark.parametrize("interval", INTERVALS)
+def test_a_thousand_rows_take_a_moment(interval) -> None:
+    values = np.random.default_rng(0).random(1000)
+    start = time.process_time()
+    interval(values > 0.5 if interval is share_interval else values)
+    assert time.process_time() - start < 0.4
+
+
+@pytest.mark.parametrize("interval", INTERVALS)
+def test_what_cannot_be_an_interval_is_refused(interval) -> None:
+    with pytest.raises(InputError, match=r"level=1; expected a number between 0 and 1"):
+        interval([1.0], level=1)
+    with pytest.raises(InputError, match="resamples=0; expected at least 1"):
+        interval([1.0], resamples=0)
+    with pytest.raises(InputError, match=r"shape \(2,\) and there are 3 groups; expected"):
+        interval([1.0, 2.0], "abc")
+    with pytest.raises(InputError, match=r"shape \(1, 2\) and there are 1 groups; expected"):
+        interval([[1.0, 2.0]])
+
+
+def test_a_plain_bootstrap_refuses_the_same() -> None:
+    with pytest.raises(InputError, match=r"level=-1; expected"):
+        bootstrap(lambda rows: 0.0, "ab", level=-1)
