@@ -22,6 +22,7 @@ import torch
 
 import irdream
 from irdream.files import replacing
+from irdream.tracking.provenance import processor
 
 ROOT = Path(__file__).resolve().parents[1]
 Name = TypeVar("Name", bound=Hashable)
@@ -86,7 +87,7 @@ def heading(device: torch.device, threads: int) -> dict[str, Any]:
 def machine(device: torch.device, threads: int) -> dict[str, Any]:
     """Say where it is measured, with what, and how busy the machine is before."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
@@ -112,12 +113,3 @@ def count(text: str) -> int:
     if int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is too small; expected 1 or more")
     return int(text)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

@@ -91,6 +91,24 @@ class EvaluateSettings:
 
 
 @dataclass
+class PaperSettings:
+    """How to reproduce the paper; see `irdream.tasks.paper.paper`."""
+
+    parts: list[str] = field(default_factory=lambda: ["excerpts", "noise"])
+    per_instrument: int = 10
+    grid_per_instrument: int = 2
+    steps: int = 20
+    seconds: float = 3.0
+    noises: int = 6
+    noise_steps: int = 20
+    permutations: int = 2000
+    griffin_lim_iterations: int = 64
+    second: str | None = "second"
+    visqol: bool = False
+    publish: str | None = None
+
+
+@dataclass
 class Settings:
     """All keys of the configuration; groups hold what conf/<group>/<choice>.yaml says."""
 
@@ -121,6 +139,7 @@ class Settings:
     dream: DreamSettings = field(default_factory=DreamSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+    paper: PaperSettings = field(default_factory=PaperSettings)
 
 
 @dataclass

@@ -206,11 +206,11 @@ def test_markdown(folder, tmp_path):
     assert "| text1 | text | text | **does not hold** | text |" in lines
     table = lines.index("| x text | number |")
     assert lines[table - 2 : table + 4] == [
-        "**Table 1. text** text", "", "| x text | number |", "| --- | ---: |", "| text | 1.50 |",
+        "**Table S1. text** text", "", "| x text | number |", "| --- | ---: |", "| text | 1.50 |",
         "| b | – |",
     ]  # fmt: skip
     assert "![text](page_files/p.png)" in lines
-    assert "**Figure 4.** text" in lines
+    assert "**Figure S4.** text" in lines
     assert "- [text](page_files/s.wav), text" in lines
     assert not any(one == two == "" for one, two in pairwise(lines))
 

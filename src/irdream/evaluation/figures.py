@@ -96,15 +96,15 @@ def spectrograms_figure(
         axes[0], original, dream, hop_seconds=hop_seconds, range_db=range_db, labels=labels
     )
     for ax in axes[0]:
-        _label_spectrogram(ax, np.asarray(mel_frequencies_hz, float))
+        label_spectrogram(ax, np.asarray(mel_frequencies_hz, float))
         ax.tick_params(labelleft=ax is axes[0, 0])
     axes[0, 0].set_ylabel("frequency (Hz)", fontsize=9)
     if probabilities_before is not None and probabilities_after is not None:
         before, after = np.asarray(probabilities_before), np.asarray(probabilities_after)
-        _draw_bars(axes[1, 0], before, instruments, target, confidence)
-        _draw_bars(axes[1, 1], after, instruments, target, confidence)
+        draw_bars(axes[1, 0], before, instruments, target, confidence)
+        draw_bars(axes[1, 1], after, instruments, target, confidence)
         _draw_wav(axes[1, 1], probabilities_wav)
-        _draw_bars(axes[1, 2], after - before, instruments, target, None)
+        draw_bars(axes[1, 2], after - before, instruments, target, None)
         axes[1, 0].set_ylabel("probability", fontsize=9)
         axes[1, 2].set_ylabel("change", fontsize=9)
     if title:
@@ -133,20 +133,27 @@ def _draw_spectrograms(
     for ax, name, values, (colors, low, high) in zip(
         axes, titles, (original - peak, dream - peak, difference), scales, strict=True
     ):
-        n_mels, frames = values.shape
-        extent = (0.0, frames * hop_seconds, -0.5, n_mels - 0.5)
         images.append(
-            ax.imshow(
-                _thin(values), cmap=colors, vmin=low, vmax=high, extent=extent, origin="lower",
-                aspect="auto", interpolation="nearest",
-            )
-        )  # fmt: skip
+            draw_plane(ax, values, hop_seconds=hop_seconds, colors=colors, low=low, high=high)
+        )
         ax.set_title(caption(name, length=60), fontsize=10, parse_math=False)
     lowest = min(float(original.min()), float(dream.min())) - peak
     below = "min" if lowest < top - range_db else "neither"
     beyond = "both" if float(np.abs(difference).max()) > limit else "neither"
-    _add_color_bar(images[1], axes[1], f"dB re loudest of {caption(labels[0], length=20)}", below)
-    _add_color_bar(images[2], axes[2], "difference (dB)", beyond)
+    add_color_bar(images[1], axes[1], f"dB re loudest of {caption(labels[0], length=20)}", below)
+    add_color_bar(images[2], axes[2], "difference (dB)", beyond)
+
+
+def draw_plane(
+    ax: Axes, values: Array, *, hop_seconds: float, colors: str, low: float, high: float
+) -> AxesImage:
+    """Draw values (n_mels, frames) over seconds and mel bands, in colors from `low` to `high`."""
+    n_mels, frames = values.shape
+    extent = (0.0, frames * hop_seconds, -0.5, n_mels - 0.5)
+    return ax.imshow(
+        _thin(values), cmap=colors, vmin=low, vmax=high, extent=extent, origin="lower",
+        aspect="auto", interpolation="nearest",
+    )  # fmt: skip
 
 
 def _thin(values: Array, *, max_frames: int = 400) -> Array:
@@ -156,27 +163,33 @@ def _thin(values: Array, *, max_frames: int = 400) -> Array:
     return np.add.reduceat(values, edges[:-1], axis=1) / np.diff(edges)
 
 
-def _add_color_bar(image: AxesImage, ax: Axes, label: str, extend: str) -> None:
-    figure = ax.get_figure()
-    assert isinstance(figure, Figure)
-    bar = figure.colorbar(image, ax=ax, extend=extend, pad=0.02, aspect=25)
+def add_color_bar(
+    image: AxesImage, axes: Axes | Sequence[Axes], label: str, extend: str = "neither"
+) -> None:
+    """Put the scale of an image beside axes, with arrows where values lie beyond it."""
+    figure = image.get_figure()
+    assert figure is not None
+    bar = figure.colorbar(image, ax=axes, extend=extend, pad=0.02, aspect=25)
     bar.set_label(label, fontsize=9)
     bar.ax.tick_params(labelsize=8)
 
 
-def _label_spectrogram(ax: Axes, mel_frequencies_hz: Array) -> None:
+def label_spectrogram(
+    ax: Axes, mel_frequencies_hz: Array, *, ticks_hz: Sequence[int] = _TICKS_HZ
+) -> None:
     """Put ticks in Hz on an axis whose unit is the mel band, and seconds below."""
     low, high = mel_frequencies_hz[0], mel_frequencies_hz[-1]
-    shown = [hz for hz in _TICKS_HZ if low <= hz <= high]
+    shown = [hz for hz in ticks_hz if low <= hz <= high]
     places = np.interp(shown, mel_frequencies_hz, np.arange(len(mel_frequencies_hz)))
     ax.set_yticks(places, [str(hz) for hz in shown])
     ax.set_xlabel("time (s)", fontsize=9)
     ax.tick_params(labelsize=8)
 
 
-def _draw_bars(
+def draw_bars(
     ax: Axes, values: Array, instruments: Sequence[str], target: str, confidence: float | None
 ) -> None:
+    """Draw probabilities, or their changes, as bars, with that of the target in orange."""
     places = np.arange(len(instruments))
     colors = [ORANGE if code == target else BLUE for code in instruments]
     ax.bar(places, values, color=colors, width=0.75)
@@ -190,7 +203,7 @@ def _draw_bars(
     ax.axhline(0, color="black", linewidth=0.6)
     if confidence is not None:
         ax.axhline(confidence, color=GRAY, linewidth=0.8, linestyle="--", zorder=0)
-    _plain(ax)
+    plain(ax)
 
 
 def _draw_wav(ax: Axes, probabilities_wav: ArrayLike | None) -> None:
@@ -204,7 +217,8 @@ def _draw_wav(ax: Axes, probabilities_wav: ArrayLike | None) -> None:
     ax.legend(fontsize=7, frameon=False, loc="upper right", borderpad=0, handletextpad=0.2)
 
 
-def _plain(ax: Axes) -> None:
+def plain(ax: Axes) -> None:
+    """Take away what a chart does not need."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(axis="y", labelsize=8)
 
@@ -245,5 +259,5 @@ def curve_figure(
     ax.set_xlabel("ascent step", fontsize=9)
     ax.set_ylabel("target probability", fontsize=9)
     ax.set_title(caption(title, length=80), fontsize=10, parse_math=False)
-    _plain(ax)
+    plain(ax)
     return figure

@@ -7,7 +7,9 @@ from the run that wrote it, and a score on rendered music is not taken for one o
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from irdream import instruments
@@ -28,6 +30,24 @@ def save_table(table: pd.DataFrame, path: str | Path) -> None:
     text = table.to_csv(index=False, float_format="%.6f", lineterminator="\n")
     with replacing(path) as file:
         file.write(text.encode("utf-8", errors="surrogateescape"))
+
+
+def rows_of(table: pd.DataFrame, **values: object) -> pd.DataFrame:
+    """Return the rows in which each of these columns has this value, or one of these (a list)."""
+    keep = np.ones(len(table), bool)
+    for name, value in values.items():
+        keep &= table[name].isin(value if isinstance(value, list) else [value]).to_numpy()
+    return table.iloc[np.flatnonzero(keep)]
+
+
+def mean_of(table: pd.DataFrame, name: str) -> float:
+    """Return the mean of a column."""
+    return float(table[name].to_numpy(dtype=float).mean())
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a dictionary for each row."""
+    return [dict(zip(map(str, table.columns), row, strict=True)) for row in table.to_numpy()]
 
 
 def instrument_table(report: Report) -> pd.DataFrame:

@@ -37,6 +37,11 @@ def load(
     return load_recognizer(folder, device=runtime.choose_device(device), trust=trust)
 
 
+def load_optional(*, path: str | None, **settings: Any) -> Recognizer | None:
+    """Return what `load` does; None for no path."""
+    return None if path is None else load(path=path, **settings)
+
+
 def new(
     *,
     frontend: Mapping[str, Any],

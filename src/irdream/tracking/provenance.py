@@ -58,6 +58,16 @@ def git_tags(file: Path) -> dict[str, str]:
     return {"mlflow.source.git.commit": commit, "irdream.git_dirty": str(bool(dirty)).lower()}
 
 
+def processor() -> str:
+    """Return the name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
 def _git(folder: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(

@@ -1,0 +1,77 @@
+"""What an experiment has to say: claims and sections of a page, metrics; and where it came from."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+from irdream import __version__
+from irdream.evaluation.figures import save_figure
+from irdream.evaluation.report import Claim, Picture, Section
+from irdream.recognizer import Recognizer
+from irdream.tasks.paper.stages import described
+from irdream.tracking.provenance import processor, run_tags
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One experiment's share of the report.
+
+    Attributes:
+        claims: rows of the first table.
+        sections: what they rest on.
+        metrics: for the tracker.
+        data: what was dreamed on, in words.
+    """
+
+    claims: Sequence[Claim]
+    sections: Sequence[Section]
+    metrics: Mapping[str, float]
+    data: str
+
+
+def draw(figure: Figure, path: Path, *, title: str, caption: str, alt: str) -> Picture:
+    """Save a figure and return it as a picture of a page."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_figure(figure, path)
+    return Picture(title=title, path=path, caption=caption, alt=alt)
+
+
+def provenance(
+    recognizer: Recognizer, second: Recognizer | None, *, data: str, seed: int, seconds: float
+) -> dict[str, str]:
+    """Return what to write down to get the same again."""
+    tags = run_tags()
+    commit = tags.get("mlflow.source.git.commit", "unknown")
+    changed = tags.get("irdream.git_dirty") == "true"
+    return {
+        "Command": tags["irdream.command"],
+        "Date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "Data": data,
+        "Checkpoint": _checkpoint(recognizer),
+        "Second recognizer": "none" if second is None else _checkpoint(second),
+        "Seed": str(seed),
+        "irdream": f"{__version__}, commit {commit[:12]}{' with changes' if changed else ''}",
+        "Machine": (
+            f"{processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+            f"{recognizer.device}; {platform.system()}, Python {platform.python_version()}, "
+            f"torch {torch.__version__}"
+        ),
+        "Time": f"{seconds / 60:.1f} min, less where parts were there already",
+    }
+
+
+def _checkpoint(recognizer: Recognizer) -> str:
+    """Name a recognizer by its model, its card and a hash of its weights."""
+    data = recognizer.card.get("data", {})
+    trained = f", trained on {data['training_excerpts']} excerpts of {data['name']}" if data else ""
+    return (
+        f"{type(recognizer.model).__name__}, weights {described(recognizer.model)[1][:12]}{trained}"
+    )

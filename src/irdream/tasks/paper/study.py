@@ -1,0 +1,168 @@
+"""What both experiments of the paper share: how to dream, the ways to sound, stages, batches."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from irdream.datasets.base import Excerpt
+from irdream.dreaming.ascent import Ascent
+from irdream.dreaming.targets import Item
+from irdream.errors import InputError
+from irdream.progress import track
+from irdream.recognizer import Recognizer
+from irdream.tasks.dream_output import Sonify
+from irdream.tasks.paper.stages import Stage, Stages
+from irdream.tasks.paper.trial import Trial, without_stop
+
+logger = logging.getLogger(__name__)
+BATCH = 22  # dreams; a killed study loses one batch at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What all batches of one trial gave.
+
+    Attributes:
+        items: the dreams, in order.
+        table: a row for each item, way and kind.
+        planes: for each name one array an item.
+        sounds: the folder of the WAVs that were kept.
+    """
+
+    items: list[Item]
+    table: pd.DataFrame
+    planes: dict[str, list[np.ndarray]]
+    sounds: Path
+
+    def of(self, name: str) -> np.ndarray:
+        """Return the planes of one name, (items, ...); all items must be of one length."""
+        return np.stack(self.planes[name])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """How the experiments dream, and where their parts are kept.
+
+    Args:
+        recognizer: what is to hear the targets.
+        second: another recognizer, trained apart; None: no transfer is measured.
+        ascents: ways to dream, by name; "log_mel" must be there.
+        sonifications: ways from a dreamed log-mel to sound, by name; "gain" must be there.
+        cache_dir: where the stages are kept; None: to be given before dreaming.
+        seed: of targets and dreams.
+        with_visqol: whether to ask ViSQOL.
+
+    Raises:
+        InputError: when "log_mel" or "gain" is missing, or the ascent has no confidence.
+    """
+
+    recognizer: Recognizer
+    second: Recognizer | None
+    ascents: Mapping[str, Ascent]
+    sonifications: Mapping[str, Sonify]
+    cache_dir: str | Path | None = None
+    seed: int = 0
+    with_visqol: bool = False
+
+    def __post_init__(self) -> None:
+        for what, given, needed in (
+            ("ascents", self.ascents, "log_mel"),
+            ("sonifications", self.sonifications, "gain"),
+        ):
+            if needed not in given:
+                raise InputError(f"task.{what} has {', '.join(given) or 'none'}; add {needed!r}")
+        if self.ascents["log_mel"].confidence is None:
+            raise InputError("dream.confidence=None; expected a number between 0 and 1")
+
+    @property
+    def confidence(self) -> float:
+        """The target's probability that counts as success."""
+        return self.ascents["log_mel"].confidence or 0.0
+
+    def trial(
+        self, name: str, *, ways: Sequence[str] | None = None, steps: int | None = None
+    ) -> Trial:
+        """Return how a batch is dreamed and measured.
+
+        Args:
+            name: of the ascent.
+            ways: of the sonifications that are wanted, where they are needed; None: all.
+            steps: take so many, whatever is heard; None: stop at the confidence.
+        """
+        ascent = self.ascents[name]
+        is_sound = "sound" in ascent.parametrization.kinds
+        chosen = ways or list(self.sonifications)
+        return Trial(
+            recognizer=self.recognizer,
+            second=self.second,
+            ascent=ascent if steps is None else without_stop(ascent, steps=steps),
+            ways={name: None} if is_sound else {way: self.sonifications[way] for way in chosen},
+            confidence=self.confidence,
+            seed=self.seed,
+            with_visqol=self.with_visqol,
+        )
+
+    def run(
+        self,
+        description: str,
+        trial: Trial,
+        excerpts: Sequence[Excerpt],
+        items: Sequence[Item],
+        *,
+        keep: Callable[[Item, str], bool] = lambda item, kind: False,
+    ) -> Found:
+        """Dream all items in batches, each of which is kept once it is done.
+
+        Args:
+            description: for the progress bar and the log.
+            trial: how.
+            excerpts: what the items' numbers mean.
+            items: one dream each.
+            keep: whether the WAVs of an item and a kind are kept.
+        """
+        stages = Stages(Path(self.cache_dir or ".") / "paper", trial)
+        sounds = stages.folder / "sounds"
+        by_length: dict[int, list[Item]] = defaultdict(list)
+        for item in items:
+            by_length[len(excerpts[item.excerpt].waveform)].append(item)
+        batches = [
+            group[first : first + BATCH]
+            for group in by_length.values()
+            for first in range(0, len(group), BATCH)
+        ]
+        names = [_batch_name(excerpts, batch) for batch in batches]
+        done = sum(stages.has(name) for name in names)
+        text = f"{description}: {len(items)} dreams" + (f", {done} batches done" if done else "")
+        logger.info(text)
+        found: list[Stage] = []
+        for batch, name in zip(track(batches, description, total=len(batches)), names, strict=True):
+            found.append(stages(name, lambda b=batch: trial(excerpts, b, folder=sounds, keep=keep)))
+        return _joined(found, [item for batch in batches for item in batch], sounds)
+
+
+def _batch_name(excerpts: Sequence[Excerpt], batch: Sequence[Item]) -> str:
+    """Return a name that holds what is dreamed: the sounds and the targets."""
+    digest = hashlib.sha256()
+    for item in batch:
+        digest.update(f"{excerpts[item.excerpt].name}/{item}".encode())
+        digest.update(excerpts[item.excerpt].waveform.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _joined(stages: Sequence[Stage], items: list[Item], sounds: Path) -> Found:
+    rows = [row for stage in stages for row in stage.rows]
+    names = stages[0].planes if stages else {}
+    return Found(
+        items=items,
+        table=pd.DataFrame(rows),
+        planes={n: [plane for stage in stages for plane in stage.planes[n].numpy()] for n in names},
+        sounds=sounds,
+    )
