@@ -73,5 +73,5 @@ def _checkpoint(recognizer: Recognizer) -> str:
     data = recognizer.card.get("data", {})
     trained = f", trained on {data['training_excerpts']} excerpts of {data['name']}" if data else ""
     return (
-        f"{type(recognizer.model).__name__}, weights {described(recognizer.model)[1][:12]}{trained}"
+        f"{type(recognizer.model).__name__}, weights {described(recognizer.model)[-1][:12]}{trained}"
     )

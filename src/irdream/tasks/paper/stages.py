@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from irdream import __version__
 from irdream.files import replacing
+from irdream.recognizer import Recognizer
 
 Row = dict[str, Any]
 
@@ -81,15 +82,17 @@ def _read(path: Path) -> Stage:
 def described(value: Any) -> Any:
     """Return what decides a value's behaviour as plain JSON: classes by name, tensors by hash.
 
-    Attributes that begin with an underscore are left out.
+    Attributes that begin with an underscore are left out; of a network its modules' names and
+    its weights count, of a recognizer the front end's settings too.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Tensor):
         return _hash_of([value])
     if isinstance(value, nn.Module):
-        parts = [[_name(part), described(_plain(part))] for part in value.modules()]
-        return [parts, _hash_of(value.state_dict().values())]
+        settings = value.settings() if isinstance(value, Recognizer) else {}
+        names = [_name(part) for part in value.modules()]
+        return [names, settings, _hash_of(value.state_dict().values())]
     if isinstance(value, Mapping):
         return {str(k): described(v) for k, v in value.items() if not str(k).startswith("_")}
     if isinstance(value, Sequence):
@@ -102,10 +105,6 @@ def described(value: Any) -> Any:
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         return [_name(value), described(fields)]
     return [_name(value), described(vars(value))]
-
-
-def _plain(module: nn.Module) -> dict[str, Any]:
-    return {k: v for k, v in vars(module).items() if isinstance(v, int | float | str)}
 
 
 def _name(value: Any) -> str:
