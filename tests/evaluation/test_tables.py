@@ -14,7 +14,10 @@ from irdream.evaluation.recognition import Report
 from irdream.evaluation.tables import (
     confusion_table,
     instrument_table,
+    mean_of,
     prediction_table,
+    records,
+    rows_of,
     save_table,
     summary_table,
 )
@@ -87,3 +90,51 @@ def test_saving_into_no_folder_leaves_nothing(report, tmp_path):
     with pytest.raises(FileNotFoundError):
         save_table(prediction_table(report), tmp_path / "missing" / "predictions.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def dreams() -> pd.DataFrame:
+    table = pd.DataFrame(
+        {
+            "way": ["gain", "gain", "lim", "lim", "gain"],
+            "kind": ["dream", "random", "dream", "random", "dream"],
+            "steps": [3, None, 0, None, 7],
+            "success": [True, False, False, True, True],
+        }
+    )
+    return table.set_axis([7, 7, 7, 2, 1])  # as after pd.concat: labels say nothing
+
+
+def test_rows_of_have_all_of_the_values(dreams):
+    found = rows_of(dreams, way="gain", kind="dream")
+    assert found["steps"].tolist() == [3, 7]
+    assert rows_of(dreams, kind=["random", "none"], success=True)["way"].tolist() == ["lim"]
+    assert rows_of(dreams, steps=0)["way"].tolist() == ["lim"]
+    assert rows_of(dreams, success=False).index.tolist() == [7, 7]
+    assert list(rows_of(dreams, way="none").columns) == list(dreams.columns)
+    assert len(rows_of(dreams, way=[])) == 0
+    pd.testing.assert_frame_equal(rows_of(dreams), dreams)
+
+
+def test_rows_of_an_unknown_column(dreams):
+    with pytest.raises(KeyError, match="ways"):
+        rows_of(dreams, ways="gain")
+
+
+def test_the_mean_of_numbers_and_of_flags(dreams):
+    assert mean_of(dreams, "success") == pytest.approx(3 / 5)
+    assert mean_of(rows_of(dreams, kind="dream"), "steps") == pytest.approx(10 / 3)
+    assert isinstance(mean_of(dreams, "success"), float)
+
+
+def test_a_value_that_is_missing_is_not_left_out_of_a_mean(dreams):
+    assert np.isnan(mean_of(dreams, "steps"))
+
+
+def test_records_are_rows_in_order(dreams):
+    found = records(dreams[["way", "success"]])
+    assert found[:2] == [{"way": "gain", "success": True}, {"way": "gain", "success": False}]
+    assert [row["way"] for row in found] == dreams["way"].tolist()
+    assert [row["steps"] for row in records(rows_of(dreams, way="lim", kind="dream"))] == [0]
+    assert records(rows_of(dreams, way="none")) == []
+    assert records(pd.DataFrame({0: ["a"], "n": [2]})) == [{"0": "a", "n": 2}]

@@ -69,3 +69,30 @@ def test_no_store(tmp_path: Path) -> None:
 def test_no_such_device(folder: Path) -> None:
     with pytest.raises(InputError, match=r"device='gpu' cannot be used"):
         checkpoint.load(path=str(folder), device="gpu", trust=TRUST)
+
+
+def test_none_is_loaded_where_none_is_wanted(folder: Path) -> None:
+    assert checkpoint.load_optional(path=None, device="no such device") is None
+    loaded = checkpoint.load_optional(path=str(folder), device="cpu", trust=TRUST)
+    assert loaded is not None
+    assert loaded.card == {"data": {"name": "rendered"}}
+    with pytest.raises(InputError, match=r"no checkpoint at .*nothing"):
+        checkpoint.load_optional(path=str(folder / "nothing"), device="cpu")
+
+
+def test_the_second_one_hears_the_same_sounds_with_other_weights() -> None:
+    first = checkpoint.load(path="shipped", device="cpu")
+    second = checkpoint.load_optional(path="second", device="cpu")
+    assert second is not None
+    assert not second.training
+    assert second.settings() == first.settings()
+    assert second.instruments == first.instruments
+    assert second.window_seconds == first.window_seconds
+    for one, other in zip(first.model.parameters(), second.model.parameters(), strict=True):
+        if one.ndim > 1:
+            assert not torch.allclose(one, other)
+    log_mel = torch.zeros(1, 128, first.window_frames) - 3.0
+    with torch.no_grad():
+        probabilities = second.probabilities(second.window_logits(log_mel))
+    assert probabilities.shape == (1, 1, 11)
+    assert float(probabilities.sum()) == pytest.approx(1.0)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from irdream import instruments
 from irdream.evaluation.intervals import (
     Interval,
     bootstrap,
@@ -22,7 +23,7 @@ from irdream.evaluation.intervals import (
     share_interval,
 )
 from irdream.evaluation.patterns import Consistency
-from irdream.evaluation.recognition import Report, average_scores, top1_accuracy
+from irdream.evaluation.recognition import Flags, Report, top1_accuracy
 from irdream.evaluation.report import Claim, Verdict
 from irdream.evaluation.tables import mean_of, records, rows_of
 
@@ -38,29 +39,37 @@ def recognition_intervals(report: Report) -> dict[str, Interval]:
     truth, scores = report.scored_truth, report.scored(report.aggregation)
     predicted = report.predicted[report.labelled]
     excerpts = range(len(truth))
-
-    def averaged(name: str) -> Interval:
-        return bootstrap(lambda rows: average_scores(truth[rows], predicted[rows])[name], excerpts)
-
     return {
-        "micro_f1": averaged("micro_f1"),
-        "macro_f1": averaged("macro_f1"),
+        "micro_f1": bootstrap(lambda rows: _f1(truth[rows], predicted[rows])[0], excerpts),
+        "macro_f1": bootstrap(lambda rows: _f1(truth[rows], predicted[rows])[1], excerpts),
         "top1": bootstrap(lambda rows: top1_accuracy(scores[rows], truth[rows]), excerpts),
     }
 
 
+def _f1(truth: Flags, predicted: Flags) -> tuple[float, float]:
+    """Return micro and macro F1 as `average_scores` does, in a fiftieth of its time."""
+    hits, named = (truth & predicted).sum(axis=0), truth.sum(axis=0)
+    sizes = named + predicted.sum(axis=0)
+    present = named > 0
+    return float(2 * hits.sum() / sizes.sum()), float((2 * hits[present] / sizes[present]).mean())
+
+
 def recognition_claim(report: Report, found: Mapping[str, Interval]) -> Claim:
     """C1: the network beside the state of the art; only the IRMAS test set can tell."""
+    top1 = found["top1"]
+    single = "no excerpt has a single label"
+    if not np.isnan(top1.estimate):
+        single = f"top-1 on single-label excerpts {top1.text()}"
     measured = (
-        f"micro F1 {found['micro_f1'].text()}, macro F1 {found['macro_f1'].text()}, "
-        f"top-1 on single-label excerpts {found['top1'].text()}; {report.dataset}"
+        f"micro F1 {found['micro_f1'].text()}, macro F1 {found['macro_f1'].text()}, {single}; "
+        f"{report.dataset}"
     )
     holds: Verdict = "not tested"
-    why = "the published scores are on the recorded IRMAS test set; this is other data"
+    why = "The published scores are on the recorded IRMAS test set; this is other data."
     if report.is_irmas_test:
         near = found["micro_f1"].high >= 0.602
         holds = "holds" if near else "does not hold"
-        why = "rule: the interval of micro F1 reaches that of Han et al. (arXiv v1), 0.602"
+        why = "Rule: the interval of micro F1 reaches that of Han et al. (arXiv v1), 0.602."
     return Claim(
         code="C1",
         says="The recogniser stands beside the state of the art (Figure 1).",
@@ -87,7 +96,7 @@ def success_claim(dreams: pd.DataFrame, toward: str) -> Claim:
     why = f"{unmoved:.0%} of them needed no step. " if own else ""
     return Claim(
         code="C2" if own else "C3",
-        says=f"Excerpts dreamed to {says} are all classified so, above 90 % confidence.",
+        says=f"Excerpts dreamed to {says} are all classified so, above 90% confidence.",
         measured=(
             f"{_percent(share)} at 0.9 or more, {_percent(on_top)} on top; probability in the "
             f"mean {probability.mean():.3f}, at least {probability.min():.3f} "
@@ -108,9 +117,9 @@ def size_claim(dreams: pd.DataFrame, grid: pd.DataFrame, steps: int) -> Claim:
     """
     stopped = _mean(rows_of(dreams, toward="other"), "rmse_db")
     fixed = _mean(grid, "rmse_db")
-    within = [_overlaps(one, ABOUT_2_DB) for one in (stopped, fixed)]
-    near = [_overlaps(one, WITHIN_FACTOR_2_DB) for one in (stopped, fixed)]
-    verdict: Verdict = "holds" if any(within) else "holds in part" if any(near) else "does not hold"
+    about = any(_within(one, ABOUT_2_DB) for one in (stopped, fixed))
+    near = any(_within(one, WITHIN_FACTOR_2_DB) for one in (stopped, fixed))
+    verdict: Verdict = "holds" if about else "holds in part" if near else "does not hold"
     return Claim(
         code="C4",
         says="The spectrograms differ by about 2 dB on average.",
@@ -135,7 +144,9 @@ def pairs_claim(pairs: pd.DataFrame) -> Claim:
     verdict: Verdict = (
         "holds" if share.low > 0.5 else "holds in part" if share.estimate > 0.5 else "does not hold"
     )
-    if rho.high < 1:
+    if np.isnan(rho.low):
+        direction = "there are too few recordings to say more"
+    elif rho.high < 1:
         direction = "the two changes share something"
     else:
         direction = "the two changes oppose each other" if rho.low > 1 else "as at right angles"
@@ -146,8 +157,8 @@ def pairs_claim(pairs: pd.DataFrame) -> Claim:
             "from the original, for most pairs."
         ),
         measured=(
-            f"{_percent(share)} of {len(pairs)} pairs; rho {rho.text()} "
-            "= MSE(c, w) / (MSE(o, c) + MSE(o, w))"
+            f"{_percent(share)} of {len(pairs)} pairs; "
+            f"rho = MSE(c, w) / (MSE(o, c) + MSE(o, w)) is {rho.text()}"
         ),
         verdict=verdict,
         why=(
@@ -158,19 +169,24 @@ def pairs_claim(pairs: pd.DataFrame) -> Claim:
 
 
 def example_claim(examples: pd.DataFrame) -> Claim:
-    """C6: Figure 2, a cello and a saxophone excerpt toward other instruments."""
+    """C6: Figure 2, a cello and a saxophone excerpt toward other instruments.
+
+    Args:
+        examples: one row for each dream of the figure.
+    """
     wrong = rows_of(examples, toward="other")
+    first = [str(labels).split()[0] for labels in examples.drop_duplicates("excerpt")["labels"]]
+    names = ", ".join(instruments.NAMES.get(code, code) for code in first)
     return Claim(
         code="C6",
         says="A cello and a saxophone excerpt can be dreamed toward the other instruments.",
         measured=(
-            f"{len(rows_of(examples, on_top=True))} of {len(examples)} dreams of "
-            f"{examples['excerpt'].nunique()} "
-            f"excerpts have their target on top, {len(rows_of(wrong, success=True))} of "
-            f"{len(wrong)} toward others at 0.9 or more"
+            f"{len(rows_of(examples, on_top=True))} of {len(examples)} dreams of {len(first)} "
+            f"excerpts ({names}) have their target on top, "
+            f"{len(rows_of(wrong, success=True))} of {len(wrong)} toward others at 0.9 or more"
         ),
         verdict=_all(mean_of(examples, "on_top")),
-        why="Examples, not a sample: see the figure. Rule: all, or in part from 90 %.",
+        why="Examples, not a sample: see the figure. Rule: all, or in part from 90%.",
     )
 
 
@@ -184,7 +200,7 @@ def audible_claim(ways: pd.DataFrame) -> Claim:
     dreams = records(rows_of(ways, kind="dream"))
     controls = {row["way"]: row for row in records(rows_of(ways, kind="undreamed"))}
     parts = [
-        f"{row['way']} {row['masking_violation']:.1%} "
+        f"{_spoken(row['way'])} {row['masking_violation']:.1%} "
         f"({controls[row['way']]['masking_violation']:.1%}), {row['snr_db']:.0f} dB"
         for row in dreams
     ]
@@ -216,25 +232,25 @@ def sound_claim(ways: pd.DataFrame, in_loop: list[str]) -> Claim:
         in_loop: the ways whose dreams are sound.
     """
     dreams = records(rows_of(ways, kind="dream"))
-    below = all(row["survival"] < AFTER_LOOP for row in dreams if row["way"] not in in_loop)
-    above = all(row["survival"] >= IN_LOOP for row in dreams if row["way"] in in_loop)
-    verdict: Verdict = (
-        "holds" if below and above else "holds in part" if below or above else "does not hold"
-    )
-    parts = [
-        f"{row['way']} {row['survival']:.0%} "
-        f"({row['survival_low']:.0%} to {row['survival_high']:.0%})"
-        for row in dreams
-    ]
+    alive = {row["way"]: row["survival"] for row in dreams if not np.isnan(row["survival"])}
+    after = [share < AFTER_LOOP for way, share in alive.items() if way not in in_loop]
+    inside = [share >= IN_LOOP for way, share in alive.items() if way in in_loop]
+    verdict: Verdict = "not tested"
+    if after and inside:
+        verdict = _both(all(after), all(inside))
+    parts = [f"{_spoken(row['way'])} {_survival(row)}" for row in dreams]
     return Claim(
         code="E1",
         says=(
-            "Not in the paper, our expectation: sonified afterwards, under 60 % of the dreams "
-            "survive as a WAV; dreamed as sound, at least 95 %."
+            "Not in the paper, our expectation: sonified afterwards, under 60% of the dreams "
+            "survive as a WAV; dreamed as sound, at least 95%."
         ),
         measured="; ".join(parts),
         verdict=verdict,
-        why="Rule: every way after the loop below 60 %, every way inside at 95 % or more.",
+        why=(
+            "Rule: every way after the loop below 60%, every way inside at 95% or more; in part "
+            "where one of the two is so. Of the dreams that succeed on the spectrogram."
+        ),
     )
 
 
@@ -275,7 +291,7 @@ def alike_claim(distances: pd.DataFrame) -> Claim:
         distances: rows with `color`, `pair`, `profile_db`.
     """
     medians = distances.groupby(["color", "pair"])["profile_db"].median()
-    colors = sorted(distances["color"].unique())
+    colors = list(dict.fromkeys(distances["color"]))
     own = [medians[c, "dream and its noise"] <= medians[c, "two noises"] for c in colors]
     apart = [medians[c, "two targets, one noise"] <= medians[c, "two noises"] for c in colors]
     verdict: Verdict = (
@@ -371,12 +387,27 @@ def _bounds(name: str, interval: Interval) -> dict[str, float]:
 
 
 def _percent(interval: Interval) -> str:
+    if np.isnan(interval.low):
+        return f"{interval.estimate:.0%} (no interval)"
     return f"{interval.estimate:.0%} ({interval.low:.0%} to {interval.high:.0%})"
+
+
+def _survival(row: Mapping[str, float]) -> str:
+    share = Interval(row["survival"], row["survival_low"], row["survival_high"])
+    return "(no dream to survive)" if np.isnan(share.estimate) else _percent(share)
+
+
+def _spoken(way: str) -> str:
+    return way.replace("_", " ")
 
 
 def _all(share: float) -> Verdict:
     return "holds" if share == 1 else "holds in part" if share >= NEARLY_ALL else "does not hold"
 
 
-def _overlaps(interval: Interval, bounds: tuple[float, float]) -> bool:
+def _both(first: bool, second: bool) -> Verdict:
+    return "holds" if first and second else "holds in part" if first or second else "does not hold"
+
+
+def _within(interval: Interval, bounds: tuple[float, float]) -> bool:
     return bounds[0] <= interval.estimate <= bounds[1]

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from irdream.stft import inverse_stft, stft
 
+_AT_ONCE = 256  # frames, which stay in the processor's cache
+
 
 class MelInversion:
     """Invert the mel bands and take the phase of the original (see the module).
@@ -55,9 +57,17 @@ def invert_mel(mel: Tensor, mel_basis: Tensor, *, iterations: int) -> Tensor:
         iterations: of the multiplicative updates.
     """
     tiny = 1e-10
-    bins = torch.linalg.pinv(mel_basis) @ mel
-    bins = bins.clamp(min=1e-4 * mel.mean(dim=(1, 2), keepdim=True) + tiny)
-    wanted = mel_basis.T @ mel
-    for _ in range(iterations):
-        bins = bins * wanted / (mel_basis.T @ (mel_basis @ bins) + tiny)
-    return bins
+    items, _, frames = mel.shape
+    inverse = torch.linalg.pinv(mel_basis)
+    # A bin is in two bands or so: dense products would take most of the time.
+    to_bands, to_bins = mel_basis.to_sparse(), mel_basis.T.to_sparse()
+    floor = (1e-4 * mel.mean(dim=(1, 2)) + tiny).repeat_interleave(frames)
+    columns = mel.transpose(0, 1).flatten(1)  # (n_mels, items * frames)
+    found = []
+    for some, least in zip(columns.split(_AT_ONCE, dim=1), floor.split(_AT_ONCE), strict=True):
+        bins, wanted = torch.maximum(inverse @ some, least), torch.sparse.mm(to_bins, some)
+        for _ in range(iterations):
+            has = torch.sparse.mm(to_bins, torch.sparse.mm(to_bands, bins))
+            bins = bins.mul_(wanted).div_(has.add_(tiny))
+        found.append(bins)
+    return torch.cat(found, dim=1).unflatten(1, (items, frames)).transpose(0, 1)

@@ -12,15 +12,16 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from irdream.dreaming.parametrizations import Parametrization, StftGain, Waveform
+from irdream.dreaming.parametrizations import Parametrization, StftGain
+from irdream.dreaming.parametrizations.waveform import QUIETEST_RMS
 from irdream.dreaming.random_streams import item_keys, normal, substream
 from irdream.evaluation.dreams import rmse_db
 from irdream.recognizer import Recognizer
 from irdream.stft import inverse_stft, stft
 
 _CONTROL = 2  # substream of an item; a dream uses 0 and 1
-_SEARCH_STEPS = 12  # of bisection: to a percent
-_LARGEST_SCALE, _OCTAVES = 8.0, 14
+_SEARCH_STEPS = 14  # of bisection: to a percent
+_LARGEST_SCALE, _OCTAVES = 8.0, 30  # clean sounds have bands at the floor: -150 dB may be heard
 
 
 def random_change(
@@ -34,16 +35,18 @@ def random_change(
 
     Args:
         recognizer: hears the sounds.
-        parametrization: what is changed: gain or waveform; anything else counts as log-mel.
+        parametrization: what is changed: the gain, a sound, or else the log-mel; of one that
+            wraps another, the other's.
         waveform: the originals, (items, samples).
         wanted_db: RMSE of each change, (items,).
         seeds: of the items.
     """
     keys = substream(item_keys(list(seeds), waveform.device), _CONTROL)
     original = recognizer.log_mel(waveform)
-    if isinstance(parametrization, StftGain):
+    changed = getattr(parametrization, "of", parametrization)
+    if isinstance(changed, StftGain):
         sound = _random_gain(recognizer, waveform, keys)
-    elif isinstance(parametrization, Waveform):
+    elif "sound" in changed.kinds:
         sound = _random_sound(waveform, keys)
     else:
         noise = normal(keys, 0, *original.shape[1:]).to(original)
@@ -70,9 +73,12 @@ def _random_gain(
 
 
 def _random_sound(waveform: Tensor, keys: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return what adds white noise of some scales, (items,), in units of the original's RMS."""
+    """Return what adds white noise of some scales, (items,), in units of the original's RMS.
+
+    In digital silence, as for a dream of the waveform, the unit is -60 dB.
+    """
     noise = normal(keys, 0, waveform.shape[-1]).to(waveform)
-    noise = noise * waveform.square().mean(dim=1, keepdim=True).sqrt()
+    noise = noise * waveform.square().mean(dim=1, keepdim=True).sqrt().clamp(min=QUIETEST_RMS)
     return lambda scale: waveform + scale[:, None] * noise
 
 

@@ -6,14 +6,16 @@ and on the waveform; sonified in every way, with controls. *All targets*: some e
 instrument toward all eleven, log-mels, a fixed number of steps whatever is heard: only so are
 changes of one size compared, and an excerpt that is heard rightly from the start changes at all.
 
-Files in `output_dir`: recognition/ (Figure 1 and its tables), dreams.csv and all_targets.csv (a
-row for each dream, way and kind), ways.csv, before_after.csv, pairs.csv, figures, sounds/,
-abx.html, report.html and report.md.
+Files in the folder excerpts/: recognition/ (Figure 1 and its tables), dreams.csv and
+all_targets.csv (a row for each dream, way and kind), ways.csv, before_after.csv, pairs.csv,
+distances.csv, figure_2.png and the other figures, sounds/, abx.html.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +34,7 @@ from irdream.stopwatch import Stopwatch
 from irdream.tasks.evaluate import score
 from irdream.tasks.paper.study import Found, Study
 
-UNTIL_HEARD, ALL_TARGETS = "until heard", "all targets"
+logger = logging.getLogger(__name__)
 GRID_WAYS = ("gain",)
 
 
@@ -44,7 +46,7 @@ class ExcerptFindings:
         data: what was dreamed on, in words.
         report: the recognizer's scores on the test part.
         second: the second recognizer's; None without one.
-        excerpts: those that were dreamed; the first of them are those of the grid.
+        excerpts: those that were dreamed; some of them are those of the grid.
         until_heard: by the name of the ascent.
         grid: all targets.
         grid_steps: of each of these dreams.
@@ -85,13 +87,14 @@ def dream_excerpts(
         stopwatch: counts where the time goes.
 
     Raises:
-        InputError: when there is nothing to dream on, or nothing of an instrument.
+        InputError: when there is nothing to dream on, or an excerpt has no label.
     """
     with stopwatch("recognition"):
-        report = _scored(study.recognizer, dataset, study.seed, stopwatch)
-        second = None
-        if study.second is not None:
-            second = _scored(study.second, dataset, study.seed, stopwatch)
+        report, skipped = _scored(study.recognizer, dataset, study.seed)
+        second = None if study.second is None else _scored(study.second, dataset, study.seed)[0]
+    if skipped:
+        reasons = "\n".join(f"  {reason}" for reason in dict.fromkeys(skipped))
+        logger.warning("skipped %d unreadable excerpts:\n%s", len(skipped), reasons)
     instruments = study.recognizer.instruments
     start = ExcerptStart(
         dataset=dataset,
@@ -104,7 +107,8 @@ def dream_excerpts(
         min_seconds=study.recognizer.window_seconds,
     )
     if not excerpts:
-        raise InputError(f"nothing to dream on: {bad[0] if bad else 'no excerpts'}")
+        raise InputError(f"nothing to dream on: {bad[0]}")
+    excerpts = at_most(excerpts, per_instrument)
     until_heard = {}
     for name in study.ascents:
         with stopwatch(f"dreams of {name}"):
@@ -141,6 +145,26 @@ def dream_excerpts(
     )
 
 
+def at_most(excerpts: Sequence[Excerpt], count: int) -> list[Excerpt]:
+    """Return the first excerpts of each first label, so many of each at most.
+
+    Raises:
+        InputError: when one has no label.
+    """
+    found: dict[str, int] = defaultdict(int)
+    chosen = []
+    for excerpt in excerpts:
+        if not excerpt.labels:
+            raise InputError(
+                f"excerpt {excerpt.name!r} has no label, and dreams are to go toward it and toward "
+                "others; label it, or take it out of the data set"
+            )
+        found[excerpt.labels[0]] += 1
+        if found[excerpt.labels[0]] <= count:
+            chosen.append(excerpt)
+    return chosen
+
+
 def own_and_other(excerpts: Sequence[Excerpt], seed: int) -> list[Item]:
     """Return an item toward the own and one toward a random other instrument, side by side."""
     names, labels = [e.name for e in excerpts], [e.labels for e in excerpts]
@@ -159,9 +183,9 @@ def first_of_each(excerpts: Sequence[Excerpt], instruments: Sequence[str], count
 
 
 def examples(excerpts: Sequence[Excerpt]) -> list[int]:
-    """Return the cello and the saxophone of Figure 2; without them the first two."""
-    found = [first_of_each(excerpts, [code], 1) for code in ("cel", "sax")]
-    return [i for one in found for i in one] or list(range(min(2, len(excerpts))))
+    """Return the cello and the saxophone of Figure 2; without both the first of two others."""
+    others = dict.fromkeys(e.labels[0] for e in excerpts)
+    return first_of_each(excerpts, ("cel", "sax"), 1) or first_of_each(excerpts, [*others], 1)[:2]
 
 
 def wrong_pairs(grid: Found, excerpts: Sequence[Excerpt]) -> pd.DataFrame:
@@ -202,7 +226,7 @@ def _plane(found: Found, name: str, i: int) -> Tensor:
     return torch.from_numpy(found.planes[name][i])[None]
 
 
-def _kept(excerpts: Sequence[Excerpt]):
+def _kept(excerpts: Sequence[Excerpt]) -> Callable[[Item, str], bool]:
     """Keep the WAVs of one excerpt an instrument toward another one, and of the undreamed."""
     first = set(first_of_each(excerpts, sorted({e.labels[0] for e in excerpts}), 1))
 
@@ -213,8 +237,9 @@ def _kept(excerpts: Sequence[Excerpt]):
     return keep
 
 
-def _scored(recognizer: Recognizer, dataset: DataSet, seed: int, stopwatch: Stopwatch) -> Report:
-    report, _, _ = score(
+def _scored(recognizer: Recognizer, dataset: DataSet, seed: int) -> tuple[Report, list[str]]:
+    """Return the scores on the test part, and why excerpts could not be read."""
+    report, _, skipped = score(
         recognizer=recognizer,
         dataset=dataset,
         part="test",
@@ -225,4 +250,4 @@ def _scored(recognizer: Recognizer, dataset: DataSet, seed: int, stopwatch: Stop
         seed=seed,
         stopwatch=Stopwatch(),
     )
-    return report
+    return report, skipped

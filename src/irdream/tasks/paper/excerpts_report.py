@@ -33,38 +33,46 @@ COMPARED = 4  # excerpts whose sounds stand side by side
 ABX_TRIALS = 16
 ABX_WAYS = ("gain", "stft_gain")
 WAY_NAMES = {
-    "gain": "gain on the original's spectrum, after",
-    "mel_inversion": "mel inversion, original phase, after",
+    "gain": "gain, after",
+    "mel_inversion": "mel inversion, after",
     "griffin_lim": "Griffin-Lim, after",
     "fast_griffin_lim": "fast Griffin-Lim, after",
-    "stft_gain": "gain dreamed in the loop",
-    "waveform": "waveform dreamed in the loop",
+    "stft_gain": "gain, in the loop",
+    "waveform": "waveform, in the loop",
 }
-SHOWN = {  # of ways.csv on the page: column, heading, format
-    "survival": ("survival", ".0%"),
-    "realized_correlation": ("realised r", ".2f"),
-    "wav_on_top": ("on top of WAV", ".0%"),
-    "wav_target_probability": ("p on WAV", ".2f"),
-    "rmse_db": ("RMSE dB", ".2f"),
-    "wav_rmse_db": ("RMSE of WAV dB", ".2f"),
-    "snr_db": ("SNR dB", ".1f"),
-    "segmental_snr_db": ("segmental SNR dB", ".1f"),
-    "db_x": ("dB_x", ".1f"),
-    "log_spectral_distance_db": ("LSD dB", ".1f"),
-    "masking_violation": ("above mask", ".1%"),
-    "noise_to_mask_db": ("NMR dB", ".1f"),
-    "visqol": ("ViSQOL", ".2f"),
-    "transfer_on_top": ("transfer", ".0%"),
-    "transfer_wav_on_top": ("transfer of WAV", ".0%"),
-    "flatness": ("flatness", ".4f"),
-    "voiced_share": ("voiced", ".0%"),
-    "total_variation_db": ("TV dB", ".2f"),
+SHOWN = {  # of ways.csv on the page: tables of column, heading, format
+    "What is left of a dream in the sound": {
+        "survival": ("survival", ".0%"),
+        "wav_on_top": ("WAV on top", ".0%"),
+        "wav_target_probability": ("p on WAV", ".2f"),
+        "realized_correlation": ("realised r", ".2f"),
+        "transfer_on_top": ("transfer", ".0%"),
+        "transfer_wav_on_top": ("of WAV", ".0%"),
+    },
+    "How far the sound is from the original": {
+        "rmse_db": ("RMSE dB", ".2f"),
+        "wav_rmse_db": ("of WAV", ".2f"),
+        "snr_db": ("SNR dB", ".1f"),
+        "segmental_snr_db": ("segmental", ".1f"),
+        "db_x": ("dB_x", ".1f"),
+        "log_spectral_distance_db": ("LSD dB", ".1f"),
+        "masking_violation": ("above mask", ".1%"),
+        "noise_to_mask_db": ("NMR dB", ".1f"),
+        "visqol": ("ViSQOL", ".2f"),
+    },
+    "What kind of sound it is": {
+        "flatness": ("flatness", ".4f"),
+        "voiced_share": ("voiced", ".0%"),
+        "total_variation_db": ("TV dB", ".2f"),
+    },
 }
 
 
 def report_excerpts(found: ExcerptFindings, study: Study, folder: Path) -> Part:
     """Write all files of the experiment and return what it has to say."""
-    folder.mkdir(parents=True, exist_ok=True)
+    for one in found.until_heard.values():
+        one.copy_sounds(folder / "sounds")
+    found.grid.copy_sounds(folder / "sounds" / "all_targets")
     dreams = _only_dreams(found.until_heard["log_mel"].table)
     grid = _only_dreams(found.grid.table)
     save_table(found.table, folder / "dreams.csv")
@@ -118,12 +126,6 @@ def _recognition(found: ExcerptFindings, folder: Path) -> Section:
         for path in paths
         if path.suffix == ".png"
     ]
-    tables = [summary_table(found.report)]
-    if found.second is not None:
-        rows = summary_table(found.second).iloc[:1]
-        tables.insert(0, rows.assign(system=rows["system"].str.replace("irdream", "second")))
-    summary = pd.concat(tables, ignore_index=True)
-    kept = ["system", "data", "excerpts", "micro_f1", "macro_f1", "top1", "note"]
     return Section(
         title="The recogniser",
         paragraphs=[
@@ -133,15 +135,25 @@ def _recognition(found: ExcerptFindings, folder: Path) -> Section:
         ],
         tables=[
             Table(title="By instrument", frame=instrument_table(found.report), digits=3),
-            Table(
-                title="Averages beside published systems",
-                frame=summary.filter(kept),
-                digits=3,
-                caption="The second recogniser hears the dreams of the first, for the transfer.",
-            ),
+            _averages(found),
         ],
         pictures=pictures,
     )
+
+
+def _averages(found: ExcerptFindings) -> Table:
+    """Return ours, those of the second recognizer, and the published ones."""
+    summary, ours, caption = summary_table(found.report), len(found.report.averages), ""
+    if found.second is not None:
+        rows = summary_table(found.second).iloc[:1]
+        rows = rows.assign(system=rows["system"].str.replace("irdream", "second"))
+        summary = pd.concat([summary[:ours], rows, summary[ours:]], ignore_index=True)
+        caption = "The second recogniser hears the dreams of the first, for the transfer."
+    headings = {"micro_f1": "micro F1", "macro_f1": "macro F1", "top1": "top-1"}
+    shown = ["system", "data", "excerpts", *headings, "note"]
+    frame = pd.DataFrame({headings.get(name, name): summary[name] for name in shown})
+    title = "Averages beside published systems"
+    return Table(title=title, frame=frame, digits=3, caption=caption)
 
 
 def _success(
@@ -154,7 +166,12 @@ def _success(
     fixed = grid.assign(set=f"log_mel, {found.grid_steps} steps")
     table = claims.before_after_table(pd.concat([*sets, fixed], ignore_index=True))
     save_table(table, folder / "before_after.csv")
-    shares = ("top before", "top", "≥ 0.9", "transfer")
+    shares, caption = ["top before", "top", "≥ 0.9"], ""
+    if found.second is not None:
+        shares.append("transfer")
+        caption = "Transfer: the second recogniser has the target on top."
+    heard, moved = ["p before", "p", "least p"], ["RMSE dB", "MSE dB²", "max dB"]
+    steps = ["steps", "to flip", "to 0.9"]
     figure = before_after_figure(
         dreams["before"],
         dreams["target_probability"],
@@ -172,14 +189,20 @@ def _success(
         ],
         tables=[
             Table(
-                title="Before and after, and the size of the change",
-                frame=table,
-                formats={**dict.fromkeys(shares, ".0%"), "steps": ".0f"},
+                title="Before and after",
+                frame=table.filter(["dreams", "toward", "n", *shares, *heard]),
+                formats=dict.fromkeys(shares, ".0%"),
+                caption=caption,
+            ),
+            Table(
+                title="Steps, and the size of the change",
+                frame=table.filter(["dreams", "toward", "n", *steps, *moved]),
+                formats=dict.fromkeys(steps, ".1f"),
                 caption=(
                     "RMSE, MSE and the largest difference are between log-mels in dB of magnitude "
-                    "(C4). Transfer: the second recogniser has the target on top."
+                    "(C4)."
                 ),
-            )
+            ),
         ],
         pictures=[
             draw(
@@ -227,6 +250,7 @@ def _distances(found: ExcerptFindings, study: Study, folder: Path) -> Section:
 def _figure_2(found: ExcerptFindings, study: Study, folder: Path) -> Section:
     codes = study.recognizer.instruments
     rows = examples(found.excerpts)
+    labels = [found.excerpts[e].labels[0] for e in rows]
     places = [[i for i, item in enumerate(found.grid.items) if item.excerpt == e] for e in rows]
     log_mel, heard = found.grid.planes, found.grid.planes
     figure = targets_figure(
@@ -236,13 +260,13 @@ def _figure_2(found: ExcerptFindings, study: Study, folder: Path) -> Section:
         instruments=codes,
         probabilities_before=np.stack([heard["before"][of[0]] for of in places]),
         probabilities=np.stack([[heard["after"][i] for i in of] for of in places]),
-        own=[codes.index(found.excerpts[e].labels[0]) for e in rows],
+        own=[codes.index(label) for label in labels],
         title=f"{found.grid_steps} steps toward each instrument ({found.data})",
         **_axes(study),
     )
     return Section(
-        title="A cello and a saxophone",
-        paragraphs=["Two excerpts toward every instrument, all panels on one scale of dB."],
+        title=f"Examples: {' and '.join(map(instruments.name, labels))}",
+        paragraphs=["Excerpts toward every instrument, all panels on one scale of dB."],
         pictures=[
             draw(
                 figure,
@@ -252,44 +276,68 @@ def _figure_2(found: ExcerptFindings, study: Study, folder: Path) -> Section:
                 alt="Rows of log-mel spectrograms, bars of eleven outputs and difference panels",
             )
         ],
+        comparisons=[_example(found, e, folder / "sounds" / "all_targets") for e in rows],
+    )
+
+
+def _example(found: ExcerptFindings, excerpt: int, sounds: Path) -> Comparison:
+    """Return the sounds of one excerpt toward every instrument."""
+    name = found.excerpts[excerpt].name
+    rows = records(rows_of(found.grid.table, excerpt=name, kind="dream"))
+    first = sounds / f"{rows[0]['file']}-{rows[0]['way']}-original.wav"
+    dreams = [
+        Sound(
+            label=instruments.name(row["target"]),
+            path=sounds / f"{row['file']}-{row['way']}-dream.wav",
+            note=f"p {row['wav_target_probability']:.2f}, SNR {row['snr_db']:.0f} dB",
+        )
+        for row in rows
+    ]
+    return Comparison(
+        title=f"{name} toward every instrument",
+        picture=None,
+        sounds=[Sound(label="original", path=first), *dreams],
+        caption="The log-mel dreams of the figure, as a gain on the original's spectrum.",
     )
 
 
 def _sound(found: ExcerptFindings, study: Study, ways: pd.DataFrame, folder: Path) -> Section:
     named = ways.assign(way=ways["way"].map(lambda way: WAY_NAMES.get(way, way)))
-    shown = {name: about for name, about in SHOWN.items() if name in named}
-    frame = named.filter(["way", "kind", "dreams", *shown])
-    frame.columns = ["way", "kind", "dreams", *(heading for heading, _ in shown.values())]
     return Section(
         title="From a dream to sound",
         paragraphs=[
             "Dreams toward a random other instrument, until heard. Each is written as a 16-bit "
             "WAV, read back and heard anew. Beside each dream stand its controls: the undreamed "
             "excerpt through the same sonification, and a random change of equal RMSE. A blinded "
-            "listening test is in abx.html, beside the tables.",
+            "listening test is in excerpts/abx.html, in the folder of the run.",
+            "After: made of the log-mel dream, by a gain on the original's spectrum, by mel "
+            "inversion with the original's phase, or by Griffin-Lim. In the loop: the gain, or the "
+            "waveform, is what is dreamed.",
             "Survival: of the dreams with 0.9 on the spectrogram, the share that has it on the "
             "WAV (of controls the share of all). Realised r: correlation between the change that "
-            "was wanted and the one in the WAV. Survival, transfer and the share of bins above the "
-            "masking threshold are means, the others medians; ways.csv has their intervals.",
+            "was wanted and the one in the WAV. Survival, on top, transfer and the share of bins "
+            "above the masking threshold are means, the others medians; excerpts/ways.csv has "
+            "their intervals.",
         ],
-        tables=[
-            Table(
-                title="Ways from a dream to sound",
-                frame=frame,
-                formats={heading: spec for heading, spec in shown.values()},
-            )
-        ],
+        tables=[_way_table(title, named) for title in SHOWN],
         pictures=[
             draw(
                 ways_figure(named),
                 folder / "ways.png",
                 title="Ways from a dream to sound",
-                caption="Dots with 95 % intervals by bootstrap over recordings.",
+                caption="Dots with 95% intervals by bootstrap over recordings.",
                 alt="Dots of survival, correlation, SNR and masking violation for each way",
             )
         ],
         comparisons=list(_comparisons(found, study, folder)),
     )
+
+
+def _way_table(title: str, ways: pd.DataFrame) -> Table:
+    shown = {name: about for name, about in SHOWN[title].items() if name in ways}
+    frame = ways.filter(["way", "kind", *shown])
+    frame.columns = ["way", "kind", *(heading for heading, _ in shown.values())]
+    return Table(title=title, frame=frame, formats=dict(shown.values()))
 
 
 def _comparisons(found: ExcerptFindings, study: Study, folder: Path) -> Iterator[Comparison]:
@@ -315,13 +363,13 @@ def _comparisons(found: ExcerptFindings, study: Study, folder: Path) -> Iterator
                 f"toward {instruments.name(item.target)}"
             ),
             picture=picture,
-            sounds=list(_sounds(found, rows, file)),
+            sounds=list(_sounds(folder / "sounds", rows, file)),
             caption="The log-mel dream. Each sound is the WAV that was written and heard.",
         )
 
 
-def _sounds(found: ExcerptFindings, rows: list[dict], file: str) -> Iterator[Sound]:
-    original = found.until_heard["log_mel"].sounds / f"{file}-gain-original.wav"
+def _sounds(sounds: Path, rows: list[dict], file: str) -> Iterator[Sound]:
+    original = sounds / f"{file}-gain-original.wav"
     yield Sound(label="original", path=original, note=f"p {rows[0]['before']:.2f}")
     for row in rows:
         if row["kind"] != "dream" and not (
@@ -331,7 +379,7 @@ def _sounds(found: ExcerptFindings, rows: list[dict], file: str) -> Iterator[Sou
         name = WAY_NAMES.get(row["way"], row["way"])
         yield Sound(
             label=name if row["kind"] == "dream" else f"undreamed: {name}",
-            path=found.until_heard[row["ascent"]].sounds / f"{file}-{row['way']}-{row['kind']}.wav",
+            path=sounds / f"{file}-{row['way']}-{row['kind']}.wav",
             note=f"p {row['wav_target_probability']:.2f}, SNR {row['snr_db']:.0f} dB",
         )
 
@@ -360,17 +408,19 @@ def _axes(study: Study) -> dict:
 def _write_abx(found: ExcerptFindings, folder: Path) -> None:
     """Write the listening test: dreams toward another instrument in two ways to sound."""
     pairs = []
-    for one in found.until_heard.values():
-        for row in records(rows_of(one.table, kind="dream", toward="other", way=list(ABX_WAYS))):
-            dream = one.sounds / f"{row['file']}-{row['way']}-dream.wav"
-            original = one.sounds / f"{row['file']}-{row['way']}-original.wav"
-            if dream.is_file() and original.is_file():
-                name = f"{row['excerpt']} toward {row['target']}, {row['way']}"
-                pairs.append(AbxPair(name=name, original=original, dream=dream))
-    count = ABX_TRIALS // len(ABX_WAYS)
-    chosen = [p for way in ABX_WAYS for p in [q for q in pairs if q.name.endswith(way)][:count]]
-    if chosen:
-        write_abx(chosen, folder / "abx.html", trials=ABX_TRIALS, note=found.data)
+    for way in ABX_WAYS:
+        rows = records(rows_of(found.table, kind="dream", toward="other", way=way))
+        of_way = [(row, folder / "sounds" / f"{row['file']}-{way}") for row in rows]
+        pairs += [
+            AbxPair(
+                name=f"{row['excerpt']} toward {instruments.name(row['target'])}, {way}",
+                original=file.with_name(f"{file.name}-original.wav"),
+                dream=file.with_name(f"{file.name}-dream.wav"),
+            )
+            for row, file in of_way
+            if file.with_name(f"{file.name}-dream.wav").is_file()
+        ][: ABX_TRIALS // len(ABX_WAYS)]
+    write_abx(pairs, folder / "abx.html", trials=ABX_TRIALS, note=found.data)
 
 
 def _metrics(ways: pd.DataFrame, dreams: pd.DataFrame, found: ExcerptFindings) -> dict[str, float]:

@@ -5,8 +5,8 @@ White and pink noises, each toward all instruments in a fixed number of steps, w
 pattern is tested on the residuals, dream minus noise; whether the dreams sound alike is measured
 on the WAVs.
 
-Files in `output_dir`: noises.csv (a row for each dream, way and kind), patterns.csv,
-distances.csv, figures, sounds/, report.html and report.md.
+Files in the folder noise/: noises.csv (a row for each dream, way and kind), patterns.csv,
+noise_distances.csv, figure_3_white.png, figure_3_pink.png, sounds/.
 """
 
 from __future__ import annotations

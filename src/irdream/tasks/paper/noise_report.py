@@ -19,24 +19,29 @@ from irdream.tasks.paper.part import Part, draw
 from irdream.tasks.paper.study import Study
 
 SHOWN_NOISES = 3
-MEANS = {  # of the table on the page: column, heading, format
-    "target_probability": ("p", ".2f"),
-    "on_top": ("on top", ".0%"),
-    "wav_on_top": ("WAV on top", ".0%"),
-    "transfer_on_top": ("transfer", ".0%"),
-    "rmse_db": ("RMSE dB", ".2f"),
-    "realized_correlation": ("realised r", ".2f"),
-    "snr_db": ("SNR dB", ".1f"),
-    "masking_violation": ("above mask", ".1%"),
-    "flatness": ("flatness", ".2f"),
-    "voiced_share": ("voiced", ".0%"),
-    "total_variation_db": ("TV dB", ".2f"),
+MEANS = {  # of the tables on the page: column, heading, format
+    "Dreamed noise and its controls": {
+        "target_probability": ("p", ".2f"),
+        "on_top": ("on top", ".0%"),
+        "wav_on_top": ("WAV on top", ".0%"),
+        "transfer_on_top": ("transfer", ".0%"),
+        "rmse_db": ("RMSE dB", ".2f"),
+        "realized_correlation": ("realised r", ".2f"),
+        "snr_db": ("SNR dB", ".1f"),
+    },
+    "What kind of sound it is": {
+        "masking_violation": ("above mask", ".1%"),
+        "flatness": ("flatness", ".2f"),
+        "voiced_share": ("voiced", ".0%"),
+        "total_variation_db": ("TV dB", ".2f"),
+    },
 }
 
 
 def report_noise(found: NoiseFindings, study: Study, folder: Path) -> Part:
     """Write all files of the experiment and return what it has to say."""
-    folder.mkdir(parents=True, exist_ok=True)
+    for dreams in found.found.values():
+        dreams.copy_sounds(folder / "sounds")
     save_table(found.table, folder / "noises.csv")
     save_table(found.distances, folder / "noise_distances.csv")
     patterns = _pattern_table(found)
@@ -62,7 +67,7 @@ def report_noise(found: NoiseFindings, study: Study, folder: Path) -> Part:
                 f"baseline: {_baseline(found)}.",
                 "Outlined are bands that recur: brighter or darker in the dreams of all noises "
                 "toward this instrument than toward the others, by a permutation test with the "
-                "family-wise error at 5 %, over the frames' mean, since the network can find its "
+                "family-wise error at 5%, over the frames' mean, since the network can find its "
                 "pattern at any time.",
             ],
             tables=[
@@ -76,7 +81,7 @@ def report_noise(found: NoiseFindings, study: Study, folder: Path) -> Part:
                         "targets within each noise; Cohen's d; mean silhouette."
                     ),
                 ),
-                _measure_table(found),
+                *(_measure_table(found, title) for title in MEANS),
             ],
             pictures=pictures,
         ),
@@ -87,7 +92,7 @@ def report_noise(found: NoiseFindings, study: Study, folder: Path) -> Part:
                 "the mel bands, in which two noises of one color are equal up to chance.",
             ],
             tables=[_distance_table(found)],
-            comparisons=list(_comparisons(found)),
+            comparisons=list(_comparisons(found, folder / "sounds")),
         ),
     ]
     return Part(
@@ -111,14 +116,14 @@ def _pattern_table(found: NoiseFindings) -> pd.DataFrame:
     )
 
 
-def _measure_table(found: NoiseFindings) -> Table:
-    shown = {name: about for name, about in MEANS.items() if name in found.table}
+def _measure_table(found: NoiseFindings, title: str) -> Table:
+    shown = {name: about for name, about in MEANS[title].items() if name in found.table}
     frame = _averaged(found.table, ["color", "ascent", "kind"], list(shown), "mean")
     frame.columns = ["color", "ascent", "kind", *(heading for heading, _ in shown.values())]
     return Table(
-        title="Dreamed noise and its controls",
+        title=title,
         frame=frame,
-        formats={heading: spec for heading, spec in shown.values()},
+        formats=dict(shown.values()),
         caption=(
             "Means over the noises and targets. Sound: a gain on the noise's spectrum, after "
             "(log_mel) or in the loop (stft_gain)."
@@ -188,13 +193,13 @@ def _baseline(found: NoiseFindings) -> str:
     return "; ".join(parts)
 
 
-def _comparisons(found: NoiseFindings) -> Iterator[Comparison]:
+def _comparisons(found: NoiseFindings, sounds: Path) -> Iterator[Comparison]:
     for (color, ascent), dreams in found.found.items():
         rows = records(rows_of(dreams.table, kind="dream", excerpt=f"{color}-0"))
         yield Comparison(
             title=f"{color} noise, dreamed as {ascent}",
             picture=None,
-            sounds=list(_sounds(dreams.sounds, rows)),
+            sounds=list(_sounds(sounds, rows)),
             caption="One noise toward every instrument.",
         )
 

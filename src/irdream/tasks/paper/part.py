@@ -60,7 +60,7 @@ def provenance(
         "Seed": str(seed),
         "irdream": f"{__version__}, commit {commit[:12]}{' with changes' if changed else ''}",
         "Machine": (
-            f"{processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+            f"{processor()}, {os.cpu_count()} cores, torch on {torch.get_num_threads()}, "
             f"{recognizer.device}; {platform.system()}, Python {platform.python_version()}, "
             f"torch {torch.__version__}"
         ),
@@ -72,6 +72,5 @@ def _checkpoint(recognizer: Recognizer) -> str:
     """Name a recognizer by its model, its card and a hash of its weights."""
     data = recognizer.card.get("data", {})
     trained = f", trained on {data['training_excerpts']} excerpts of {data['name']}" if data else ""
-    return (
-        f"{type(recognizer.model).__name__}, weights {described(recognizer.model)[-1][:12]}{trained}"
-    )
+    weights = described(recognizer.model)[-1][:12]
+    return f"{type(recognizer.model).__name__}, weights {weights}{trained}"

@@ -3,8 +3,8 @@
 All parts are kept as they are finished: a killed run goes on where it was when the same is asked
 for again, and a finished one only writes its report anew.
 
-Files in `output_dir`: excerpts/ and noise/ (see there), sounds/, report.html (self-contained),
-report.md with its pictures and sounds in report_files/.
+Files in `output_dir`: excerpts/ and noise/ (see there), report.html (self-contained), and
+report.md, which links to their figures and sounds.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from irdream.tracking import Tracker
 
 PARTS = ("excerpts", "noise")
 TITLE = "DeepDream applied to an instrument recognition CNN, reproduced"
+LEAST_PERMUTATIONS = 20  # the least p is then 1 / 21
 NOT_STATED = (
     "The paper (A. Cochran and Y. Kim) does not state the layer, the step size, the number of "
     "steps, octaves, the log floor, or whether the output is a softmax. Here log p of the target "
@@ -84,13 +85,18 @@ def paper(
     """
     stopwatch = stopwatch or Stopwatch()
     parts = [parts] if isinstance(parts, str) else list(parts)
-    for name in parts:
-        if name not in PARTS:
-            raise InputError(f"paper.parts={parts}; expected some of {', '.join(PARTS)}")
-    _check(per_instrument=per_instrument, grid_per_instrument=grid_per_instrument, steps=steps)
-    _check(noise_steps=noise_steps, permutations=permutations)
-    if noises < 2:
-        raise InputError(f"paper.noises={noises}; expected at least 2, to compare them")
+    if not parts or not set(parts) <= set(PARTS):
+        raise InputError(f"paper.parts={parts}; expected some of {', '.join(PARTS)}")
+    _check(
+        study.recognizer.window_seconds,
+        per_instrument=per_instrument,
+        grid_per_instrument=grid_per_instrument,
+        steps=steps,
+        seconds=seconds,
+        noises=noises,
+        noise_steps=noise_steps,
+        permutations=permutations,
+    )
     if study.cache_dir is None:
         study = replace(study, cache_dir=output_dir / "stages")
     found: list[Part] = []
@@ -128,17 +134,23 @@ def paper(
         metrics[f"paper/claims_{verdict.replace(' ', '_')}"] = float(count)
     with stopwatch("tracking"):
         tracker.log_metrics(metrics)
-        for name in ("report.html", "report.md", "report_files", *parts):
-            if (output_dir / name).exists():
-                tracker.log_file(output_dir / name)
+        for name in ("report.html", "report.md", *dict.fromkeys(parts)):
+            tracker.log_file(output_dir / name)
     _print(page.claims, output_dir)
     return metrics
 
 
-def _check(**values: int) -> None:
+def _check(window_seconds: float, **values: float) -> None:
+    """Raise InputError for a number out of range, before anything is dreamed."""
+    least = {
+        "seconds": (window_seconds, ", the length of the recognizer's window"),
+        "noises": (2, ", to compare them"),
+        "permutations": (LEAST_PERMUTATIONS, ", for a p below 0.05"),
+    }
     for name, value in values.items():
-        if value < 1:
-            raise InputError(f"paper.{name}={value}; expected at least 1")
+        limit, why = least.get(name, (1, ""))
+        if value < limit:
+            raise InputError(f"paper.{name}={value:g}; expected at least {limit:g}{why}")
 
 
 def _page(found: Sequence[Part], study: Study, stopwatch: Stopwatch) -> Page:

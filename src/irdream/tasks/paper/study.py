@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import logging
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +18,12 @@ from irdream.datasets.base import Excerpt
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.targets import Item
 from irdream.errors import InputError
+from irdream.evaluation import visqol
 from irdream.progress import track
 from irdream.recognizer import Recognizer
 from irdream.tasks.dream_output import Sonify
 from irdream.tasks.paper.stages import Stage, Stages
-from irdream.tasks.paper.trial import Trial, without_stop
+from irdream.tasks.paper.trial import KINDS, Trial, without_stop
 
 logger = logging.getLogger(__name__)
 BATCH = 22  # dreams; a killed study loses one batch at most
@@ -42,6 +45,13 @@ class Found:
     planes: dict[str, list[np.ndarray]]
     sounds: Path
 
+    def copy_sounds(self, folder: Path) -> None:
+        """Copy the WAVs that were kept of these dreams into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in self.table["file"].unique():
+            for path in self.sounds.glob(f"{glob.escape(file)}-*.wav"):
+                shutil.copy(path, folder / path.name)
+
     def of(self, name: str) -> np.ndarray:
         """Return the planes of one name, (items, ...); all items must be of one length."""
         return np.stack(self.planes[name])
@@ -61,7 +71,8 @@ class Study:
         with_visqol: whether to ask ViSQOL.
 
     Raises:
-        InputError: when "log_mel" or "gain" is missing, or the ascent has no confidence.
+        InputError: when "log_mel" or "gain" is missing, the ascent has no confidence, or ViSQOL
+            is to be asked and not installed.
     """
 
     recognizer: Recognizer
@@ -78,9 +89,14 @@ class Study:
             ("sonifications", self.sonifications, "gain"),
         ):
             if needed not in given:
-                raise InputError(f"task.{what} has {', '.join(given) or 'none'}; add {needed!r}")
+                names = ", ".join(given) or "none"
+                raise InputError(f"task.study.{what} has {names}; add {needed!r}")
         if self.ascents["log_mel"].confidence is None:
             raise InputError("dream.confidence=None; expected a number between 0 and 1")
+        if self.with_visqol and not visqol.is_available():
+            raise InputError(
+                "paper.visqol=true, and ViSQOL is not installed; run pip install 'irdream[visqol]'"
+            )
 
     @property
     def confidence(self) -> float:
@@ -138,7 +154,7 @@ class Study:
             for group in by_length.values()
             for first in range(0, len(group), BATCH)
         ]
-        names = [_batch_name(excerpts, batch) for batch in batches]
+        names = [_batch_name(excerpts, batch, keep) for batch in batches]
         done = sum(stages.has(name) for name in names)
         text = f"{description}: {len(items)} dreams" + (f", {done} batches done" if done else "")
         logger.info(text)
@@ -148,12 +164,17 @@ class Study:
         return _joined(found, [item for batch in batches for item in batch], sounds)
 
 
-def _batch_name(excerpts: Sequence[Excerpt], batch: Sequence[Item]) -> str:
-    """Return a name that holds what is dreamed: the sounds and the targets."""
+def _batch_name(
+    excerpts: Sequence[Excerpt], batch: Sequence[Item], keep: Callable[[Item, str], bool]
+) -> str:
+    """Return a name that holds what is dreamed and kept: sounds and what is known of them."""
     digest = hashlib.sha256()
     for item in batch:
-        digest.update(f"{excerpts[item.excerpt].name}/{item}".encode())
-        digest.update(excerpts[item.excerpt].waveform.numpy().tobytes())
+        excerpt = excerpts[item.excerpt]
+        kept = [kind for kind in KINDS if keep(item, kind)]
+        known = (excerpt.name, excerpt.recording, tuple(excerpt.labels), item, kept)
+        digest.update(repr(known).encode())
+        digest.update(excerpt.waveform.numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

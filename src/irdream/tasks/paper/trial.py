@@ -89,7 +89,7 @@ class Trial:
                 sound = version.sound
                 if sound is None:
                     assert sonify is not None
-                    sound = self._sonified(batch, version.log_mel, sonify)
+                    sound = self._sonified(batch, version, sonify)
                 kept = [folder if keep(item, kind) else None for item in items]
                 written, heard = self._written(batch, sound, f"{way}-{kind}", kept)
                 if kind == "dream":
@@ -145,17 +145,22 @@ class Trial:
         )
         return {
             "dream": _Version(dreams.log_mel, dreams.waveform),
-            "undreamed": _Version(batch.original, batch.waveform if is_sound else None),
+            "undreamed": _Version(batch.original, batch.waveform if is_sound else None, True),
             "random": _Version(*control),
         }
 
-    def _sonified(self, batch: _Batch, log_mel: Tensor, sonify: Sonify) -> Tensor:
-        return sonify(
-            dream=log_mel,
-            original=batch.original,
-            waveform=batch.waveform,
+    def _sonified(self, batch: _Batch, version: _Version, sonify: Sonify) -> Tensor:
+        """Return the sounds; items that are of one excerpt and undreamed share theirs."""
+        shares = [item.excerpt if version.is_original else i for i, item in enumerate(batch.items)]
+        first = {share: i for i, share in reversed(list(enumerate(shares)))}
+        rows = sorted(first.values())
+        sounds = sonify(
+            dream=version.log_mel[rows],
+            original=batch.original[rows],
+            waveform=batch.waveform[rows],
             frontend=self.recognizer.frontend,
         )
+        return sounds[[rows.index(first[share]) for share in shares]]
 
     # Measures -------------------------------------------------------------------------------
 
@@ -240,7 +245,7 @@ class Trial:
                 path = batch.path(i, folders[i] or Path(temporary), name)
                 write_wav(path, waveform, sample_rate_hz=rate_hz)
                 again.append(load_audio(path, sample_rate_hz=rate_hz))
-        written = (scaled * PCM).round() / PCM / scale
+        written = (scaled.double() * PCM).round() / PCM / scale
         heard = self.recognizer.log_mel(torch.stack(again).to(sound))
         return written.to(sound), heard
 
@@ -314,11 +319,12 @@ class _Version(NamedTuple):
 
     log_mel: Tensor
     sound: Tensor | None
+    is_original: bool = False
 
 
 def without_stop(ascent: Ascent, *, steps: int) -> Ascent:
-    """Return an ascent that takes all steps, whatever is heard."""
-    return replace(ascent, confidence=None, patience=None, steps=steps)
+    """Return an ascent that takes all steps, whatever is heard, and keeps the last iterate."""
+    return replace(ascent, confidence=None, patience=None, keep="last", steps=steps)
 
 
 def _lists(values: Mapping[str, Tensor]) -> dict[str, list]:
