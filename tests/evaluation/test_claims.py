@@ -10,11 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from irdream.evaluation import claims
+from irdream.evaluation import claims, recognition
 from irdream.evaluation.intervals import Interval
+from irdream.evaluation.paper_tables import before_after_table, ways_table
 from irdream.evaluation.patterns import Consistency
 from irdream.evaluation.published import IRMAS_TEST_EXCERPTS, IRMAS_TEST_LABELS
-from irdream.evaluation.recognition import Report, average_scores, top1_accuracy
+from irdream.evaluation.recognition import (
+    Report,
+    average_scores,
+    recognition_intervals,
+    top1_accuracy,
+)
 from irdream.instruments import CODES
 
 WAY = {
@@ -91,7 +97,7 @@ def test_only_the_irmas_test_set_can_tell_of_the_state_of_the_art(labels, high, 
 def test_without_single_labels_there_is_no_top_1() -> None:
     truth = np.array([[True] * 2 + [False] * 9] * 3)
     pairs = report(truth, truth.astype(float))
-    claim = claims.recognition_claim(pairs, claims.recognition_intervals(pairs))
+    claim = claims.recognition_claim(pairs, recognition_intervals(pairs))
 
     assert "no excerpt has a single label" in claim.measured
     assert "nan" not in claim.measured
@@ -103,7 +109,7 @@ def test_f1_is_that_of_scikit_learn(flags) -> None:
     truth[:, 0] |= ~truth.any(axis=1)  # every excerpt that is scored has a label
     expected = average_scores(truth, predicted)
 
-    found = claims._f1(truth, predicted)
+    found = recognition._f1(truth, predicted)
 
     assert found == pytest.approx((expected["micro_f1"], expected["macro_f1"]))
 
@@ -115,7 +121,7 @@ def test_intervals_of_recognition_are_around_the_scores() -> None:
     scores = 0.5 * truth + random.random((40, 11)) * 0.6
     toy = report(np.vstack([truth, np.zeros((1, 11), bool)]), np.vstack([scores, np.ones(11)]))
 
-    found = claims.recognition_intervals(toy)
+    found = recognition_intervals(toy)
 
     expected = average_scores(truth, scores >= 0.5)  # the one without a label is not scored
     assert found["micro_f1"].estimate == pytest.approx(expected["micro_f1"])
@@ -387,22 +393,22 @@ def one_row(table: pd.DataFrame) -> dict[str, Any]:
 
 def test_survival_counts_what_had_success_on_the_spectrogram() -> None:
     alive, lost = [True, True, True, True, False, False], [True, True, True, False, True, True]
-    dream = one_row(claims.ways_table(measured(6, success=alive, wav_success=lost)))
+    dream = one_row(ways_table(measured(6, success=alive, wav_success=lost)))
     assert dream["survival"] == 3 / 4
     assert dream["dreams"] == 6
     control = measured(6, success=alive, wav_success=lost, kind="random")
-    assert one_row(claims.ways_table(control))["survival"] == 5 / 6
+    assert one_row(ways_table(control))["survival"] == 5 / 6
 
 
 def test_without_any_success_there_is_no_survival() -> None:
-    row = one_row(claims.ways_table(measured(3, success=False)))
+    row = one_row(ways_table(measured(3, success=False)))
     assert np.isnan([row["survival"], row["survival_low"], row["survival_high"]]).all()
     assert row["snr_db"] == 10.0
 
 
 def test_measures_are_medians_and_shares_are_means() -> None:
     row = one_row(
-        claims.ways_table(
+        ways_table(
             measured(
                 4, snr_db=[1, 2, 4, 100], masking_violation=[0, 0, 0, 1],
                 wav_on_top=[True, False, False, False], visqol=[1.0, 2.0, 3.0, 5.0],
@@ -418,14 +424,14 @@ def test_measures_are_medians_and_shares_are_means() -> None:
 def test_infinite_and_missing_measures() -> None:
     """The SNR of what is not changed is infinite, its realized correlation not defined."""
     row = one_row(
-        claims.ways_table(
+        ways_table(
             measured(3, snr_db=np.inf, realized_correlation=np.nan, wav_rmse_db=[np.nan, 1, 3])
         )
     )
     assert [row[f"snr_db{end}"] for end in ("", "_low", "_high")] == [np.inf] * 3
     assert np.isnan(row["realized_correlation"])
     assert row["wav_rmse_db"] == 2.0
-    some = one_row(claims.ways_table(measured(3, snr_db=[10, 20, np.inf])))
+    some = one_row(ways_table(measured(3, snr_db=[10, 20, np.inf])))
     assert (some["snr_db"], some["snr_db_high"]) == (20.0, np.inf)
 
 
@@ -435,7 +441,7 @@ def test_ways_stand_in_the_order_of_the_dreams() -> None:
         for way in ("waveform", "gain")
         for kind in ("dream", "undreamed", "random")
     ]
-    table = claims.ways_table(pd.concat(parts, ignore_index=True))
+    table = ways_table(pd.concat(parts, ignore_index=True))
 
     assert table["way"].tolist() == ["waveform"] * 3 + ["gain"] * 3
     assert table["kind"].tolist() == ["dream", "undreamed", "random"] * 2
@@ -443,7 +449,7 @@ def test_ways_stand_in_the_order_of_the_dreams() -> None:
 
 
 def test_a_single_dream_has_a_row_without_intervals() -> None:
-    row = one_row(claims.ways_table(measured(1)))
+    row = one_row(ways_table(measured(1)))
     assert (row["survival"], row["snr_db"]) == (1.0, 10.0)
     assert np.isnan([row["snr_db_low"], row["masking_violation_high"]]).all()
 
@@ -457,7 +463,7 @@ def test_before_and_after_by_hand() -> None:
         max_abs_db=[0, 3, 6], transfer_on_top=[True, False, False],
     )  # fmt: skip
     none = own.assign(toward="other", steps_to_flip=np.nan, steps_to_confidence=np.nan)
-    first, second = claims.before_after_table(pd.concat([own, none])).to_dict("records")
+    first, second = before_after_table(pd.concat([own, none])).to_dict("records")
 
     expected = {
         "dreams": "until heard", "toward": "own", "n": 3, "top before": 2 / 3, "top": 1.0,
@@ -473,7 +479,7 @@ def test_before_and_after_without_a_second_recognizer() -> None:
     dreams = rows(
         1, set="a", before_on_top=False, steps_to_flip=0, steps_to_confidence=0, mse_db2=4.0
     )
-    row = one_row(claims.before_after_table(dreams))
+    row = one_row(before_after_table(dreams))
     assert np.isnan(row["transfer"])
     assert row["n"] == 1
 

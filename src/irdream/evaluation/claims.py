@@ -17,13 +17,11 @@ import pandas as pd
 from irdream import instruments
 from irdream.evaluation.intervals import (
     Interval,
-    bootstrap,
     mean_interval,
-    median_interval,
     share_interval,
 )
 from irdream.evaluation.patterns import Consistency
-from irdream.evaluation.recognition import Flags, Report, top1_accuracy
+from irdream.evaluation.recognition import Report
 from irdream.evaluation.report import Claim, Verdict
 from irdream.evaluation.tables import mean_of, records, rows_of
 
@@ -32,26 +30,6 @@ NEARLY_ALL = 0.9  # a share that counts as "in part" where the paper says all
 ABOUT_2_DB, WITHIN_FACTOR_2_DB = (1.5, 2.5), (1.0, 4.0)
 AFTER_LOOP, IN_LOOP = 0.6, 0.95  # of survival on the WAV: at most, at least
 NO_VIOLATION = 0.01  # share of bins above the masking threshold that counts as none
-
-
-def recognition_intervals(report: Report) -> dict[str, Interval]:
-    """Return micro F1, macro F1 and top-1 of a report, excerpts being drawn."""
-    truth, scores = report.scored_truth, report.scored(report.aggregation)
-    predicted = report.predicted[report.labelled]
-    excerpts = range(len(truth))
-    return {
-        "micro_f1": bootstrap(lambda rows: _f1(truth[rows], predicted[rows])[0], excerpts),
-        "macro_f1": bootstrap(lambda rows: _f1(truth[rows], predicted[rows])[1], excerpts),
-        "top1": bootstrap(lambda rows: top1_accuracy(scores[rows], truth[rows]), excerpts),
-    }
-
-
-def _f1(truth: Flags, predicted: Flags) -> tuple[float, float]:
-    """Return micro and macro F1 as `average_scores` does, in a fiftieth of its time."""
-    hits, named = (truth & predicted).sum(axis=0), truth.sum(axis=0)
-    sizes = named + predicted.sum(axis=0)
-    present = named > 0
-    return float(2 * hits.sum() / sizes.sum()), float((2 * hits[present] / sizes[present]).mean())
 
 
 def recognition_claim(report: Report, found: Mapping[str, Interval]) -> Claim:
@@ -315,75 +293,12 @@ def alike_claim(distances: pd.DataFrame) -> Claim:
     )
 
 
-MEDIANS = (
-    "realized_correlation", "snr_db", "segmental_snr_db", "db_x", "log_spectral_distance_db",
-    "noise_to_mask_db", "masking_excess_db", "wav_target_probability", "wav_rmse_db", "rmse_db",
-    "flatness", "voiced_share", "total_variation_db", "visqol",
-)  # fmt: skip
-MEANS = ("masking_violation", "transfer_on_top", "transfer_wav_on_top", "wav_on_top")
-
-
-def ways_table(dreams: pd.DataFrame) -> pd.DataFrame:
-    """Compare ways from dream to sound: a row for each way and kind, each measure with bounds.
-
-    `survival` is the share of the dreams with success on the spectrogram that have it on the
-    WAV too; for a control, the share of all. Of the other measures medians, of shares means.
-
-    Args:
-        dreams: a row for each dream, way and kind.
-    """
-    rows = []
-    for way, kind in dict.fromkeys(zip(dreams["way"], dreams["kind"], strict=True)):
-        group = rows_of(dreams, way=way, kind=kind)
-        alive = rows_of(group, success=True) if kind == "dream" else group
-        row: dict[str, object] = {"way": way, "kind": kind, "dreams": len(group)}
-        row |= _bounds("survival", share_interval(alive["wav_success"], alive["recording"]))
-        for names, interval in ((MEDIANS, median_interval), (MEANS, mean_interval)):
-            for name in [name for name in names if name in group]:
-                row |= _bounds(name, interval(group[name].astype(float), group["recording"]))
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def before_after_table(dreams: pd.DataFrame) -> pd.DataFrame:
-    """Return confidence and accuracy before and after: a row for each `set` and `toward`."""
-    rows = []
-    for name, toward in dict.fromkeys(zip(dreams["set"], dreams["toward"], strict=True)):
-        group = rows_of(dreams, set=name, toward=toward)
-        transfer = "transfer_on_top" in group
-        rows.append(
-            {
-                "dreams": name,
-                "toward": toward,
-                "n": len(group),
-                "top before": group["before_on_top"].mean(),
-                "top": group["on_top"].mean(),
-                "≥ 0.9": group["success"].mean(),
-                "p before": group["before"].mean(),
-                "p": group["target_probability"].mean(),
-                "least p": group["target_probability"].min(),
-                "steps": group["steps"].median(),
-                "to flip": group["steps_to_flip"].median(),
-                "to 0.9": group["steps_to_confidence"].median(),
-                "RMSE dB": group["rmse_db"].mean(),
-                "MSE dB²": group["mse_db2"].mean(),
-                "max dB": group["max_abs_db"].mean(),
-                "transfer": group["transfer_on_top"].mean() if transfer else np.nan,
-            }
-        )
-    return pd.DataFrame(rows)
-
-
 def _share(rows: pd.DataFrame, name: str) -> Interval:
     return share_interval(rows[name], rows["recording"])
 
 
 def _mean(rows: pd.DataFrame, name: str) -> Interval:
     return mean_interval(rows[name], rows["recording"])
-
-
-def _bounds(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _percent(interval: Interval) -> str:

@@ -28,13 +28,11 @@ from irdream.tracking import NullTracker
 RATE_HZ = 8000
 FIGURES = {
     "evaluate": ["scores_figure", "confusion_figure"],
-    "paper.excerpts_report": [
-        "before_after_figure", "distance_figure", "spectrograms_figure", "targets_figure",
-        "ways_figure",
-    ],
+    "paper.excerpts_report": ["before_after_figure", "distance_figure", "targets_figure"],
+    "paper.sound_report": ["spectrograms_figure", "ways_figure"],
     "paper.noise_report": ["noise_figure"],
 }  # fmt: skip
-SAVED = ["evaluate", "paper.part", "paper.excerpts_report"]
+SAVED = ["evaluate", "paper.part", "paper.sound_report"]
 
 
 class Gullible(nn.Module):

@@ -21,10 +21,11 @@ from irdream.instruments import CODES
 from irdream.stopwatch import Stopwatch
 from irdream.tasks.paper import excerpts_report, noise_report
 from irdream.tasks.paper.excerpts import ExcerptFindings, dream_excerpts
-from irdream.tasks.paper.excerpts_report import WAY_NAMES, report_excerpts
+from irdream.tasks.paper.excerpts_report import report_excerpts
 from irdream.tasks.paper.noise import NoiseFindings, by_noise, dream_noise
 from irdream.tasks.paper.noise_report import report_noise
 from irdream.tasks.paper.part import Part, provenance
+from irdream.tasks.paper.sound_report import SHOWN, WAY_NAMES
 from irdream.tasks.paper.study import Found
 
 
@@ -111,8 +112,8 @@ def test_the_tables_of_the_page_show_every_measure(excerpts, finished, tmp_path)
     part = report_excerpts(excerpts, finished.study, tmp_path)
 
     tables = section(part, "From a dream to sound").tables
-    assert [table.title for table in tables] == list(excerpts_report.SHOWN)
-    for table, shown in zip(tables, excerpts_report.SHOWN.values(), strict=True):
+    assert [table.title for table in tables] == list(SHOWN)
+    for table, shown in zip(tables, SHOWN.values(), strict=True):
         assert set(table.columns[2:]) == {
             heading for name, (heading, _) in shown.items() if name != "visqol"
         }

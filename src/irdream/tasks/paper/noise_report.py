@@ -15,7 +15,7 @@ from irdream.evaluation.paper_figures import noise_figure
 from irdream.evaluation.report import Comparison, Picture, Section, Sound, Table
 from irdream.evaluation.tables import records, rows_of, save_table
 from irdream.tasks.paper.noise import NoiseFindings, by_noise
-from irdream.tasks.paper.part import Part, draw
+from irdream.tasks.paper.part import Part, axes, draw
 from irdream.tasks.paper.study import Study
 
 SHOWN_NOISES = 3
@@ -160,8 +160,7 @@ def _figure_3(found: NoiseFindings, color: str, study: Study, folder: Path) -> P
         mean_outputs=planes["after"].mean(axis=0),
         outputs_before=by_noise(dreams.of("before"), count)[:, 0].mean(axis=0),
         instruments=codes,
-        hop_seconds=study.recognizer.hop_samples / study.recognizer.sample_rate_hz,
-        mel_frequencies_hz=study.recognizer.mel_centers_hz().numpy(),
+        **axes(study.recognizer),
         targets=targets,
         title=f"{color} noise, {found.steps} steps toward each instrument",
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -42,6 +43,14 @@ def draw(figure: Figure, path: Path, *, title: str, caption: str, alt: str) -> P
     path.parent.mkdir(parents=True, exist_ok=True)
     save_figure(figure, path)
     return Picture(title=title, path=path, caption=caption, alt=alt)
+
+
+def axes(recognizer: Recognizer) -> dict[str, Any]:
+    """Return how a figure draws the axes of a log-mel: the seconds of a frame, the bands' Hz."""
+    return {
+        "hop_seconds": recognizer.hop_samples / recognizer.sample_rate_hz,
+        "mel_frequencies_hz": recognizer.mel_centers_hz().numpy(),
+    }
 
 
 def provenance(
