@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -61,7 +63,7 @@ def provenance(
     commit = tags.get("mlflow.source.git.commit", "unknown")
     changed = tags.get("irdream.git_dirty") == "true"
     return {
-        "Command": tags["irdream.command"],
+        "Command": shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
         "Date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "Data": data,
         "Checkpoint": _checkpoint(recognizer),

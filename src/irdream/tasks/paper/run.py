@@ -9,11 +9,13 @@ report.md, which links to their figures and sounds.
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +24,7 @@ from irdream.datasets.base import DataSet, announce
 from irdream.errors import InputError
 from irdream.evaluation.pages import write_html, write_markdown
 from irdream.evaluation.report import Claim, Page
+from irdream.files import replacing
 from irdream.stopwatch import Stopwatch
 from irdream.tasks.paper.excerpts import dream_excerpts
 from irdream.tasks.paper.excerpts_report import report_excerpts
@@ -32,6 +35,7 @@ from irdream.tasks.paper.study import Study
 from irdream.tracking import Tracker
 
 PARTS = ("excerpts", "noise")
+LARGE_BYTES = 300_000  # of a picture
 TITLE = "DeepDream applied to an instrument recognition CNN, reproduced"
 LEAST_PERMUTATIONS = 20  # the least p is then 1 / 21
 NOT_STATED = (
@@ -176,9 +180,23 @@ def _publish(page: Page, output_dir: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     silent = replace(page, sections=[replace(s, comparisons=()) for s in page.sections])
     write_markdown(silent, folder / "README.md")
+    for picture in sorted((folder / "README_files").glob("*.png")):
+        shrink(picture)
     for path in sorted(output_dir.glob("*/*.csv")):
         if path.stat().st_size < 100_000:
             shutil.copy(path, folder / path.name)
+
+
+def shrink(picture: Path) -> None:
+    """Give a large PNG a palette of 256 colors, dithered, so that its color bars stay true."""
+    if picture.stat().st_size < LARGE_BYTES:
+        return
+    with Image.open(picture) as image:
+        small = image.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE)
+    content = io.BytesIO()
+    small.save(content, format="PNG", optimize=True)
+    with replacing(picture) as file:
+        file.write(content.getbuffer())
 
 
 def _print(claims: Sequence[Claim], output_dir: Path) -> None:
