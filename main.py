@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -23,35 +24,51 @@ from hydra.types import RunMode  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from omegaconf import DictConfig, OmegaConf, open_dict  # noqa: E402
 
-from irdream import command  # noqa: E402
+from irdream import command, sweep  # noqa: E402
 
 CONF = Path(__file__).resolve().parent / "conf"
-jobs: list[command.Job] = []  # of this process, for the end of a sweep
+jobs: list[command.Job] = []  # of this process
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def run(config: DictConfig) -> dict[str, float]:
     """Run one job; a single one ends the program with one line on an error, a sweep goes on."""
-    job = command.Job(HydraConfig.get().overrides.task, HydraConfig.get().runtime.output_dir)
+    hydra_config = HydraConfig.get()
+    began = time.perf_counter()
+    in_sweep = hydra_config.mode != RunMode.RUN
+    job = command.Job(hydra_config.overrides.task, hydra_config.runtime.output_dir)
+    job.number = int(hydra_config.job.num) if in_sweep else 0
     jobs.append(job)
     try:
-        job.metrics = perform(config, job)
-        return job.metrics
+        if in_sweep:
+            sweep.write_job(job)
+        job.metrics = perform(config, job, sweep.current() if in_sweep else None)
+        job.status = "finished" if job.status == "running" else job.status
     except Exception as error:
-        job.error = command.line(error, conf=CONF)
-        if config.debug or job.error is None:
+        job.status, job.error = "failed", command.line(error, conf=CONF)
+        if config.debug or (job.error is None and not in_sweep):
             raise
+        if job.error is None:
+            job.error = f"{type(error).__name__}: {error}".splitlines()[0]
+            traceback.print_exc()
         print(job.error, file=sys.stderr)
-        if HydraConfig.get().mode == RunMode.RUN:
+        if not in_sweep or config.sweep.stop_on_failure:
             sys.exit(1)
-        raise
+    finally:
+        job.seconds = time.perf_counter() - began
+        if in_sweep:
+            sweep.write_job(job)
+    return job.metrics
 
 
-def perform(config: DictConfig, job: command.Job) -> dict[str, float]:
+def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) -> dict[str, float]:
     """Check the configuration, open the run, build the task, call it."""
     command.check(config, typed=job.overrides)
     with open_dict(config):
         config.trust = command.trusted(config, typed=job.overrides)
+    if of_sweep and (done := of_sweep.find_done(config)):
+        job.status, job.run_id, job.found_in = "skipped", done.run_id, done.folder
+        return done.metrics
     from irdream import runtime
     from irdream.stopwatch import Stopwatch
 
@@ -62,7 +79,7 @@ def perform(config: DictConfig, job: command.Job) -> dict[str, float]:
     tracker: Any = instantiate(config.tracker)
     stopwatch.seconds["start-up"] = stopwatch.total()
     with tracker:
-        job.open(tracker, sweep=sweep_name())
+        job.open(tracker, sweep.tags(config, of_sweep))
         tracker.log_params(OmegaConf.to_container(config, resolve=True))
         device = runtime.choose_device(config.device)
         tracker.set_tags({"irdream.device": str(device), "irdream.threads": str(threads)})
@@ -77,16 +94,8 @@ def perform(config: DictConfig, job: command.Job) -> dict[str, float]:
     return metrics
 
 
-def sweep_name() -> str | None:
-    """Return the name of the sweep that this job belongs to."""
-    hydra_config = HydraConfig.get()
-    if hydra_config.mode == RunMode.RUN:
-        return None
-    return Path(hydra_config.sweep.dir).name
-
-
 def main() -> None:
-    """Answer errors in one line; tell a sweep's end."""
+    """Answer errors in one line; say by the exit status whether a job failed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         run()
@@ -99,11 +108,7 @@ def main() -> None:
             raise
         if not jobs:  # otherwise it was said when the job failed
             sys.exit(line)
-    if len(jobs) > 1:
-        from irdream.tracking import compare_url
-
-        print(command.sweep_summary(jobs, compare_url))
-    if any(job.error for job in jobs):
+    if any(job.status == "failed" for job in jobs) or sweep.ending.failed:
         sys.exit(1)
 
 

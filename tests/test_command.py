@@ -35,7 +35,7 @@ def answer(*overrides: str) -> str:
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("task=drem", "unknown task 'drem'; expected one of dream, evaluate, prepare, train; did "),
+        ("task=drem", "unknown task 'drem'; expected one of doctor, dream, evaluate, paper"),
         ("objective=logitt", ", log_probability, logit, margin, masked, neuron, probability, smoo"),
         ("objective=logitt", "unknown objective 'logitt'; expected one of caricature, channel, d"),
         ("objective=logitt", "smooth; did you mean 'logit'?"),
@@ -110,28 +110,23 @@ def test_an_unknown_argument_of_a_target_is_told() -> None:
     assert told == expected
 
 
-def test_a_sweep_is_summed_up() -> None:
-    jobs = [
-        command.Job(["seed=1", "dream.steps=1"], "out/0", metrics={"dream/success": 0.5}),
-        command.Job(["seed=1", "dream.steps=0"], "out/1", error="error: dream.steps=0"),
-    ]
-
+def test_a_job_names_its_run_by_what_was_swept() -> None:
     class Tracker:
-        experiment_id = "7"
+        run_id = "7"
 
         def set_tags(self, tags) -> None:
             self.tags = tags
 
-    tracker = Tracker()
-    jobs[1].open(tracker, sweep="nightly")
-    told = command.sweep_summary(jobs, lambda *words: "/" + "|".join(words))
+    job, tracker = command.Job(["seed=1", "dream.steps=0"], "out/1"), Tracker()
+    job.open(tracker, {"irdream.sweep": "nightly"})
 
+    assert job.run_id == "7"
     assert tracker.tags == {
         "irdream.sweep": "nightly",
         "irdream.overrides": "seed=1 dream.steps=0",
+        "irdream.folder": "out/1",
         "mlflow.runName": "dream.steps=0 seed=1",
     }
-    assert "2 jobs, 1 failed" in told
-    assert "\n  dream.steps=1: dream/success 0.5" in told
-    assert "\n  dream.steps=0: error: dream.steps=0" in told
-    assert "http://127.0.0.1:5000/7|nightly|dream/success" in told
+    job = command.Job(["tracker.run_name=mine"], "out/1")
+    job.open(tracker, {})
+    assert "mlflow.runName" not in tracker.tags

@@ -63,7 +63,7 @@ def test_every_yaml_opens_with_its_command(path) -> None:
 
 def test_every_key_of_the_sections_is_in_the_yaml_with_its_default() -> None:
     config = compose("config")
-    for section in ("dream", "train", "evaluate", "paper"):
+    for section in ("dream", "train", "evaluate", "paper", "sweep"):
         schema = OmegaConf.structured(command.Settings)[section]
         assert OmegaConf.to_container(config[section]) == OmegaConf.to_container(schema)
 

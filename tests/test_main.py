@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+
+from irdream.tracking.store import open_store
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "mlflow", "numpy", "matplotlib", "pandas", "sklearn", "scipy")
@@ -28,8 +32,8 @@ def irdream(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedP
 
 
 def tone(path: Path, *, seconds: float = 1.5, hz: float = 440.0) -> Path:
-    time = np.arange(round(seconds * 22_050)) / 22_050
-    partials = [np.sin(2 * np.pi * hz * k * time) / k for k in range(1, 6)]
+    at = np.arange(round(seconds * 22_050)) / 22_050
+    partials = [np.sin(2 * np.pi * hz * k * at) / k for k in range(1, 6)]
     soundfile.write(path, 0.3 * np.sum(partials, axis=0), 22_050)
     return path
 
@@ -133,8 +137,49 @@ def test_a_sweep_goes_on_after_a_failed_job_and_says_so(tmp_path) -> None:
 
     assert done.returncode == 1
     assert "error: dream.octaves=-1; expected at least 1" in done.stderr
-    assert "sweep: 3 jobs, 1 failed" in done.stdout
+    assert "sweep: 3 jobs, 2 finished, 1 failed" in done.stdout
     assert len(list(tmp_path.glob("outputs/*/*-sweep/*/dreams.csv"))) == 2
+
+
+def test_a_sweep_that_is_killed_goes_on_and_is_one_in_the_store(tmp_path) -> None:
+    tone(tmp_path / "tone.wav", seconds=1.0)
+    words = ["-m", "task=dream", "target=sax", "start=file", "start.path=tone.wav",
+             "dream.steps=2", "dream.octaves=1,2,3", "dream.figures=0"]  # fmt: skip
+    first = subprocess.Popen([sys.executable, str(ROOT / "main.py"), *words], cwd=tmp_path)
+    give_up = time.monotonic() + 120
+    while not list(tmp_path.glob("outputs/*/*-sweep/1/job.json")) and time.monotonic() < give_up:
+        time.sleep(0.02)
+    first.kill()
+    first.wait()
+
+    cured = irdream("task=doctor", cwd=tmp_path)
+    assert "closed as KILLED" in cured.stdout, cured.stderr
+    again = irdream(*words, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert re.search(r"sweep: 3 jobs, [12] finished, [12] skipped", again.stdout)
+
+    store = open_store(root=tmp_path / "mlruns")
+    runs = store.client.search_runs([store.experiment("irdream")])
+    (parent,) = [run for run in runs if run.data.tags.get("irdream.kind") == "sweep"]
+    below = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert parent.info.status == "FINISHED"
+    done = [run for run in below if run.info.status == "FINISHED"]
+    assert len(done) == 3
+    assert {run.data.tags["irdream.sweep"] for run in done} == {parent.info.run_name}
+
+    forced = irdream(*words[:-2], "dream.octaves=1,2", "sweep.force=true", cwd=tmp_path)
+    assert "sweep: 2 jobs, 2 finished" in forced.stdout, forced.stderr
+
+
+def test_a_sweep_stops_at_a_failed_job_where_it_is_asked_to(tmp_path) -> None:
+    tone(tmp_path / "tone.wav", seconds=1.0)
+    done = irdream(
+        "-m", "task=dream", "target=sax", "start=file", "start.path=tone.wav", "tracker=none",
+        "dream.steps=2", "dream.octaves=-1,1", "sweep.stop_on_failure=true", cwd=tmp_path,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "sweep: 1 jobs, 1 failed" in done.stdout
 
 
 def test_without_a_tracker_mlflow_is_not_imported(tmp_path) -> None:

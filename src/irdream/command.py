@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,14 @@ class PaperSettings:
 
 
 @dataclass
+class SweepSettings:
+    """What a multirun does; see `irdream.sweep`."""
+
+    force: bool = False  # true: run jobs that finished before, too
+    stop_on_failure: bool = False
+
+
+@dataclass
 class Settings:
     """All keys of the configuration; groups hold what conf/<group>/<choice>.yaml says."""
 
@@ -140,34 +148,50 @@ class Settings:
     train: TrainSettings = field(default_factory=TrainSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     paper: PaperSettings = field(default_factory=PaperSettings)
+    sweep: SweepSettings = field(default_factory=SweepSettings)
 
 
 @dataclass
 class Job:
-    """One run of a task, as the command line sees it."""
+    """One run of a task, as the command line sees it.
+
+    Attributes:
+        overrides: what was typed.
+        output_dir: the folder of its files.
+        number: in its sweep.
+        metrics: what the task returned.
+        error: one line, where it failed.
+        status: running, finished, skipped (it had finished before), failed or killed.
+        seconds: how long it took.
+        run_id: of its run in the tracking store.
+        tracker: while it runs.
+        found_in: the folder of the files of a job that was skipped.
+    """
 
     overrides: Sequence[str]
     output_dir: str
+    number: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     error: str | None = None
+    status: str = "running"
+    seconds: float = 0.0
+    run_id: str | None = None
     tracker: Any = None
-    sweep: str | None = None
+    found_in: str = ""
 
     @property
     def folder(self) -> Path:
         """Return the folder for the run's files."""
         return Path(self.output_dir)
 
-    def open(self, tracker: Any, *, sweep: str | None) -> None:
-        """Remember the tracker; name its run by what was typed, mark it as part of a sweep."""
-        self.tracker, self.sweep = tracker, sweep
+    def open(self, tracker: Any, tags: Mapping[str, str]) -> None:
+        """Remember the tracker; name its run by what was typed, and tag it."""
+        self.tracker, self.run_id = tracker, tracker.run_id
         typed = " ".join(reversed(self.overrides))  # what is swept stands last, and is read first
-        tags = {"irdream.overrides": " ".join(self.overrides)}
-        if not any(word.startswith("tracker.run_name=") for word in self.overrides):
-            tags["mlflow.runName"] = typed or "defaults"
-        if sweep:
-            tags["irdream.sweep"] = sweep
-        tracker.set_tags(tags)
+        named = any(word.startswith("tracker.run_name=") for word in self.overrides)
+        name = {} if named else {"mlflow.runName": typed or "defaults"}
+        told = {"irdream.overrides": " ".join(self.overrides), "irdream.folder": self.output_dir}
+        tracker.set_tags({**told, **name, **tags})
 
 
 def check(config: DictConfig, *, typed: Sequence[str] = ()) -> None:
@@ -218,23 +242,6 @@ def line(error: Exception, *, conf: Path) -> str | None:
     if type(error).__module__.startswith(("hydra.", "omegaconf.")):
         return f"error: {explain(error, known=known_keys(conf))}"
     return None
-
-
-def sweep_summary(jobs: Sequence[Job], compare_url: Callable[[str, str, str], str]) -> str:
-    """Return one line a job, and where to compare them."""
-    failed = sum(job.error is not None for job in jobs)
-    shared = set.intersection(*(set(job.overrides) for job in jobs))
-    lines = [f"sweep: {len(jobs)} jobs, {failed} failed"]
-    for job in jobs:
-        own = " ".join(word for word in job.overrides if word not in shared)
-        measures = [f"{k} {job.metrics[k]:.3g}" for k in HEADLINES if k in job.metrics]
-        lines.append(f"  {own}: {job.error or ', '.join(measures)}")
-    last = jobs[-1]
-    if last.sweep and getattr(last.tracker, "experiment_id", None):
-        metric = next((k for k in HEADLINES for job in jobs if k in job.metrics), HEADLINES[0])
-        url = compare_url(last.tracker.experiment_id, last.sweep, metric)
-        lines.append(f"compare them: make ui, then http://127.0.0.1:5000{url}")
-    return "\n".join(lines)
 
 
 def explain(error: Exception, *, known: Iterable[str] = ()) -> str:

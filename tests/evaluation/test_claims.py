@@ -227,7 +227,8 @@ def test_most_pairs_by_the_interval_or_by_the_estimate(farther, verdict) -> None
     [
         ([0.7, 0.8, 0.9], "the two changes share something."),
         ([1.1, 1.2, 1.3], "the two changes oppose each other."),
-        ([0.8, 1.0, 1.2], "as at right angles."),
+        ([0.7, 0.9, 1.1], "as at right angles."),
+        ([0.9, 1.1, 1.3], "as at right angles."),
         ([1.0, 1.0, 1.0], "as at right angles."),
         ([0.7, np.nan, 0.9], "the two changes share something."),
         ([0.7], "there are too few recordings to say more."),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import getpass
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from irdream import __version__
 from irdream.tracking import provenance, run_tags
-from irdream.tracking.provenance import git_tags
+from irdream.tracking.provenance import git_tags, processor
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -95,3 +96,37 @@ def test_a_machine_without_user_name_or_boot_id_is_fine(
     monkeypatch.setattr(getpass, "getuser", no_such_user)
     monkeypatch.setattr(provenance, "_BOOT_ID", tmp_path / "boot_id")
     assert not {"mlflow.user", "irdream.boot_id"} & set(run_tags())
+
+
+CORES = """processor\t: 0
+vendor_id\t: GenuineIntel
+model\t\t: 143
+model name\t: Intel(R) Xeon(R): 8481C @ 2.70GHz
+power management:
+
+processor\t: 1
+model name\t: another
+"""
+
+
+def test_the_processor_has_the_name_of_its_first_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda path: {"/proc/cpuinfo": CORES}[str(path)])
+    assert processor() == "Intel(R) Xeon(R): 8481C @ 2.70GHz"
+
+
+def test_a_processor_that_tells_no_name_has_that_of_its_kind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(path: Path) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(platform, "processor", lambda: "arm")
+    for read in (missing, lambda path: "processor\t: 0\nBogoMIPS\t: 50.00\n", lambda path: ""):
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "read_text", read)
+            assert processor() == "arm"
+
+
+def test_the_processor_of_this_machine_is_one_line() -> None:
+    assert len(processor().splitlines()) <= 1
+    assert processor() == processor().strip()

@@ -37,7 +37,7 @@ def run_tags() -> dict[str, str]:
         "irdream.torch": _torch_version(),
         "irdream.host": socket.gethostname(),
         "irdream.pid": str(os.getpid()),
-        "irdream.boot_id": _boot_id(),
+        "irdream.boot_id": boot_id(),
         "irdream.command": shlex.join(sys.orig_argv),
     }
     return {key: value for key, value in (tags | git_tags(Path(__file__))).items() if value}
@@ -94,7 +94,8 @@ def _user() -> str:
         return ""
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
+    """Return what is new at each start of this machine; empty where the system does not tell."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:

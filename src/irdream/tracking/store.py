@@ -32,6 +32,7 @@ from irdream.tracking.manners import (
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 _SERVER_ANSWER_SECONDS = 5.0
 
@@ -125,6 +126,21 @@ class Store:
     def end_run(self, run_id: str, status: str) -> None:
         """Mark a run as ended."""
         self.patiently(self.client.set_terminated, run_id, status)
+
+    def find_runs(
+        self, experiment_id: str, tags: Mapping[str, str], *, status: str | None = None
+    ) -> list[Run]:
+        """Return the runs of an experiment that have these tags, the last one first."""
+        parts = [f"tags.`{name}` = '{value}'" for name, value in tags.items()]
+        parts += [f"attributes.status = '{status}'"] if status else []
+        found = self.patiently(
+            self.client.search_runs,
+            [experiment_id],
+            " and ".join(parts),
+            order_by=["attributes.start_time DESC"],
+            max_results=1000,
+        )
+        return list(found)
 
     def running_children(self, run_id: str) -> list[str]:
         """Return the ids of the runs below `run_id` that are still marked RUNNING."""

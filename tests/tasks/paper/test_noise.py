@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.targets import Item
 from irdream.evaluation.dreams import DB_PER_NATURAL
+from irdream.evaluation.tables import rows_of
 from irdream.instruments import CODES
 from irdream.stopwatch import Stopwatch
 from irdream.tasks.paper.noise import (
@@ -143,6 +145,18 @@ def test_every_noise_meets_every_target_and_takes_all_steps(dream) -> None:
     assert {len(noises) for noises in result.noises.values()} == {2}
     assert result.steps == 5
     assert result.regions["white"].shape == (11, 12, 1)
+
+
+def test_the_last_iterate_is_taken_also_where_it_is_not_the_best(study) -> None:
+    small = study(second=None, dreamed=("log_mel",))
+    hasty = replace(small.ascents["log_mel"], step_size=30.0)
+    result = dream_noise(
+        replace(small, ascents={"log_mel": hasty}), count=2, steps=4, permutations=19,
+        stopwatch=Stopwatch(),
+    )  # fmt: skip
+    table = rows_of(result.table, kind="dream")
+    assert set(table["steps"]) == {4}
+    assert min(table["target_probability"]) < 0.9
 
 
 def test_what_is_done_is_not_dreamed_again(dream, monkeypatch) -> None:

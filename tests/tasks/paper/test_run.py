@@ -14,15 +14,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from irdream.dreaming.ascent import Ascent
 from irdream.errors import InputError
 from irdream.evaluation.report import Page
 from irdream.evaluation.tables import records, rows_of
 from irdream.recognizer import new_recognizer, save_recognizer
-from irdream.tasks.paper.run import _publish
+from irdream.tasks.paper.run import LARGE_BYTES, _publish, shrink
 
 ROOT = Path(__file__).parents[3]
 CODES = [f"C{k}" for k in range(1, 10)] + ["E1"]
@@ -165,6 +167,32 @@ def test_a_large_table_is_not_published(tmp_path) -> None:
         _publish(page, tmp_path / "run", tmp_path / "there" / "paper")
     names = [path.name for path in sorted((tmp_path / "there" / "paper").iterdir())]
     assert names == ["README.md", "small.csv"]
+
+
+def test_a_large_picture_takes_fewer_bytes_and_looks_the_same(tmp_path) -> None:
+    slope = np.linspace(0, 255, 600)
+    drawn = np.stack(np.broadcast_arrays(slope, slope[:500, None], 128.0), axis=2)
+    drawn += np.random.default_rng(0).normal(0, 3, drawn.shape)
+    path = tmp_path / "a.png"
+    Image.fromarray(drawn.clip(0, 255).astype(np.uint8)).save(path)
+    size = path.stat().st_size
+    assert size > LARGE_BYTES
+    shrink(path)
+
+    with Image.open(path) as after:
+        difference = np.asarray(after.convert("RGB"), float) - drawn
+    assert path.stat().st_size < size / 2
+    assert np.abs(difference).mean() < 8
+    blocks = difference.reshape(10, 50, 10, 60, 3).mean(axis=(1, 3))
+    assert np.abs(blocks).max() < 8  # nowhere another color
+
+
+def test_a_small_picture_stays_as_it_is(tmp_path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.zeros((50, 50, 3), np.uint8)).save(path)
+    before = path.read_bytes()
+    shrink(path)
+    assert path.read_bytes() == before
 
 
 def test_the_claims_are_printed(finished, run, music, undrawn, capsys, caplog) -> None:

@@ -1,0 +1,296 @@
+"""A sweep as a whole: its parent run, the jobs that are done already, the table at its end.
+
+Jobs may run in this process, in others, or on other machines. Each leaves `job.json` in its
+folder, from which the end of the sweep is told; and the parent run is found through an
+environment variable, which launchers hand on.
+
+Nothing heavy is imported here: MLflow comes with the first run that is opened.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from irdream import __version__
+from irdream.command import HEADLINES, Job
+from irdream.files import replacing
+
+VARIABLE = "IRDREAM_SWEEP"
+JOB_FILE = "job.json"
+# What does not change what a job finds; left out wherever it stands.
+NOT_SIGNED = {"device", "threads", "store", "server", "cache_dir", "debug", "tracker", "sweep"}
+OVERVIEW = "overview"  # the folder of a sweep's table, figures and gallery
+
+
+@dataclass
+class Sweep:
+    """What the jobs of a sweep share; travels in the environment as JSON.
+
+    Attributes:
+        name: the tag of its runs.
+        folder: below it stand the jobs' folders.
+        parent: the parent run; None without a store.
+        experiment: the name of MLflow's experiment.
+        experiment_id: its id.
+        root, server: of the store.
+    """
+
+    name: str
+    folder: str
+    parent: str | None = None
+    experiment: str = ""
+    experiment_id: str = ""
+    root: str = ""
+    server: str | None = None
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Return where the store is, as the functions of `irdream.tracking` take it."""
+        return {"root": Path(self.root), "uri": self.server}
+
+    def find_done(self, config: DictConfig) -> Any:
+        """Return a job that finished with this configuration, now below this sweep; or None."""
+        if self.parent is None or config.sweep.force:
+            return None
+        from irdream.tracking.sweeps import adopt_job, find_done
+
+        done = find_done(
+            self.place["root"], self.experiment, signature(config), uri=self.place["uri"]
+        )
+        if done is not None:
+            adopt_job(done.run_id, self.parent, self.name, **self.place)
+        return done
+
+
+@dataclass
+class Ending:
+    """How the last sweep of this process ended."""
+
+    jobs: list[Job] = field(default_factory=list)
+    is_open: bool = False
+
+    @property
+    def failed(self) -> int:
+        """Return how many jobs failed."""
+        return sum(job.status != "finished" and job.status != "skipped" for job in self.jobs)
+
+
+ending = Ending()
+
+
+def begin(config: DictConfig) -> Sweep:
+    """Open the parent run of a multirun, and tell the jobs of it."""
+    folder = Path(str(config.hydra.sweep.dir)).absolute()
+    overrides = list(config.hydra.overrides.task)
+    sweep = Sweep(name=folder.name, folder=str(folder))
+    if str(config.tracker.get("_target_", "")).endswith("MlflowTracker"):
+        from irdream.tracking.sweeps import open_sweep, sweep_experiment
+
+        sweep.root, sweep.server = str(Path(config.store).absolute()), config.server
+        sweep.experiment = str(config.tracker.experiment)
+        sweep.parent, sweep.name = open_sweep(
+            Path(sweep.root),
+            sweep.experiment,
+            folder.name,
+            uri=sweep.server,
+            signature=None if config.sweep.force else _hash(_signed_words(overrides)),
+            tags={"irdream.overrides": " ".join(overrides), "irdream.kind": "sweep"},
+        )
+        sweep.experiment_id = sweep_experiment(sweep.parent, **sweep.place)
+    os.environ[VARIABLE] = json.dumps(asdict(sweep))
+    ending.jobs, ending.is_open = [], True
+    atexit.register(_end_at_exit)
+    return sweep
+
+
+def current() -> Sweep | None:
+    """Return the sweep that this process or the one that started it has begun."""
+    text = os.environ.get(VARIABLE)
+    return Sweep(**json.loads(text)) if text else None
+
+
+def tags(config: DictConfig, sweep: Sweep | None) -> dict[str, str]:
+    """Return what a job's run is tagged with, so that it is found by its sweep and again."""
+    own = {"irdream.signature": signature(config)}
+    if sweep is not None:
+        own["irdream.sweep"] = sweep.name
+        own |= {"mlflow.parentRunId": sweep.parent} if sweep.parent else {}
+    return own
+
+
+def end(*, killed: bool = False) -> None:
+    """Print the table of jobs, keep the overview with the parent run, and close it."""
+    sweep = current()
+    if sweep is None or not ending.is_open:
+        return
+    ending.is_open = False
+    os.environ.pop(VARIABLE)
+    ending.jobs = read_jobs(Path(sweep.folder))
+    print(table(ending.jobs), flush=True)
+    if sweep.parent is None:
+        return
+    from irdream.tracking.sweeps import close_sweep
+
+    try:
+        _keep_overview(sweep)
+    finally:
+        status = "KILLED" if killed else "FAILED" if ending.failed else "FINISHED"
+        close_sweep(sweep.parent, status, **sweep.place)
+    print(f"compare them: make ui, then {_address(sweep)}", flush=True)
+
+
+def _end_at_exit() -> None:
+    if ending.is_open:
+        end(killed=True)
+
+
+def signature(config: DictConfig) -> str:
+    """Return a hash of all that decides what a job finds; paths of the store and devices do not."""
+    plain = OmegaConf.to_container(config, resolve=True)
+    return _hash(_signed(plain))
+
+
+def _signed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _signed(v) for k, v in value.items() if k not in NOT_SIGNED}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_signed(item) for item in value]
+    return value
+
+
+def _signed_words(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides that decide something, in any order."""
+    keys = [word.lstrip("+~").partition("=")[0] for word in overrides]
+    return sorted(
+        word
+        for word, key in zip(overrides, keys, strict=True)
+        if key.split(".")[0] not in NOT_SIGNED
+    )
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps([__version__, value], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# The jobs' files -----------------------------------------------------------------------------
+
+
+def write_job(job: Job) -> None:
+    """Write what the end of the sweep tells of a job, whole or not at all."""
+    about = {
+        "number": job.number,
+        "overrides": list(job.overrides),
+        "status": job.status,
+        "seconds": round(job.seconds, 3),
+        "metrics": job.metrics,
+        "error": job.error,
+        "run_id": job.run_id,
+        "folder": job.found_in or str(job.folder),
+    }
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with replacing(job.folder / JOB_FILE) as file:
+        file.write((json.dumps(about, indent=2) + "\n").encode())
+
+
+def read_jobs(folder: Path) -> list[Job]:
+    """Return the jobs of a sweep by their number; one that is still "running" was killed."""
+    jobs = []
+    for path in folder.glob(f"*/{JOB_FILE}"):
+        about = json.loads(path.read_text())
+        job = Job(
+            overrides=about["overrides"],
+            output_dir=str(path.parent),
+            number=about["number"],
+            metrics=about["metrics"],
+            error=about["error"],
+            status="killed" if about["status"] == "running" else about["status"],
+            seconds=about["seconds"],
+            run_id=about["run_id"],
+            found_in=about["folder"],
+        )
+        jobs.append(job)
+    return sorted(jobs, key=lambda job: job.number)
+
+
+def table(jobs: Sequence[Job]) -> str:
+    """Return a line a job: what was swept, status, time, main measures or the error."""
+    if not jobs:
+        return "sweep: no job was started"
+    shared = set.intersection(*(set(job.overrides) for job in jobs))
+    counts = {status: sum(job.status == status for job in jobs) for status in _STATUSES}
+    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    names = [k for k in HEADLINES if any(k in job.metrics for job in jobs)]
+    rows = [["job", "overrides", "status", "s", *names, ""]]
+    for job in jobs:
+        own = " ".join(word for word in job.overrides if word not in shared) or "(nothing swept)"
+        measures = [f"{job.metrics[k]:.3g}" if k in job.metrics else "-" for k in names]
+        seconds = f"{job.seconds:.1f}"
+        rows.append([str(job.number), own, job.status, seconds, *measures, job.error or ""])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
+    lines = [
+        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]])
+        for row in rows
+    ]
+    return "\n".join([f"sweep: {len(jobs)} jobs, {told}", *(line.rstrip() for line in lines)])
+
+
+_STATUSES = ("finished", "skipped", "failed", "killed")
+
+
+def _address(sweep: Sweep) -> str:
+    from irdream.tracking import compare_url
+
+    have = {name for job in ending.jobs for name in job.metrics}
+    metric = next((name for name in HEADLINES if name in have), HEADLINES[0])
+    server = (sweep.server or "http://127.0.0.1:5000").rstrip("/")
+    return f"{server}{compare_url(sweep.experiment_id, sweep.name, metric)}"
+
+
+def write_overview(folder: Path) -> Path:
+    """Write what compares a sweep's jobs; return the folder of it.
+
+    jobs.csv, a row a job; heat_map.png of the main measure over two swept values, numbers first;
+    curves.png over the first that is a number; gallery.html, spectrograms and sounds.
+    """
+    from irdream.evaluation import sweep as overview
+    from irdream.evaluation.figures import save_figure
+    from irdream.evaluation.gallery import write_gallery
+    from irdream.evaluation.sweep_figures import heat_map_figure, sweep_curve_figure
+
+    found, into = overview.read_jobs(folder), folder / OVERVIEW
+    into.mkdir(parents=True, exist_ok=True)
+    jobs, metric = overview.table(found), overview.main_metric(found, HEADLINES)
+    with replacing(into / "jobs.csv") as file:
+        file.write(jobs.to_csv(index=False).encode())
+    if metric is not None:
+        numeric = [key for key in found.swept if found.is_numeric(key)]
+        keys = [*numeric, *(key for key in found.swept if key not in numeric)]
+        if len(keys) > 1:
+            figure = heat_map_figure(jobs, keys[0], keys[1], metric)
+            save_figure(figure, into / "heat_map.png")
+        if numeric:
+            others = [key for key in keys if key != numeric[0]]
+            figure = sweep_curve_figure(jobs, numeric[0], metric, by=next(iter(others), None))
+            save_figure(figure, into / "curves.png")
+    if len(overview.dream_table(found)):
+        write_gallery(found, into / "gallery.html", title=folder.name)
+    return into
+
+
+def _keep_overview(sweep: Sweep) -> None:
+    """Write the overview and keep it with the parent run."""
+    from irdream.tracking.sweeps import log_sweep
+
+    assert sweep.parent is not None
+    numbers = {"sweep/jobs": float(len(ending.jobs)), "sweep/failed": float(ending.failed)}
+    log_sweep(sweep.parent, write_overview(Path(sweep.folder)), numbers, **sweep.place)
