@@ -24,6 +24,7 @@ from hydra.types import RunMode  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from omegaconf import DictConfig, OmegaConf, open_dict  # noqa: E402
 
+from hydra_plugins.irdream import _optuna_pruning as pruning  # noqa: E402
 from irdream import command, sweep  # noqa: E402
 
 CONF = Path(__file__).resolve().parent / "conf"
@@ -44,6 +45,8 @@ def run(config: DictConfig) -> dict[str, float]:
             sweep.write_job(job)
         job.metrics = perform(config, job, sweep.current() if in_sweep else None)
         job.status = "finished" if job.status == "running" else job.status
+    except pruning.JobPrunedError as reason:
+        job.status, job.error = "pruned", str(reason)
     except Exception as error:
         job.status, job.error = "failed", command.line(error, conf=CONF)
         if config.debug or (job.error is None and not in_sweep):
@@ -86,7 +89,8 @@ def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) 
         tracker.log_file(job.folder / ".hydra" / "config.yaml", "config")
         with stopwatch("start-up"):
             task = instantiate(config.task, _convert_="all")
-        metrics = task(tracker=tracker, output_dir=job.folder, stopwatch=stopwatch)
+        told = pruning.reporting(tracker)  # a search may stop the job by what it logs
+        metrics = task(tracker=told, output_dir=job.folder, stopwatch=stopwatch)
         tracker.log_metrics({"time/total_seconds": stopwatch.total()})
         with stopwatch("tracking"):
             tracker.flush()

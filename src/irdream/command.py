@@ -161,7 +161,8 @@ class Job:
         number: in its sweep.
         metrics: what the task returned.
         error: one line, where it failed.
-        status: running, finished, skipped (it had finished before), failed or killed.
+        status: running, finished, skipped (it had finished before), pruned (a search stopped it),
+            failed or killed.
         seconds: how long it took.
         run_id: of its run in the tracking store.
         tracker: while it runs.

@@ -81,7 +81,7 @@ class Ending:
     @property
     def failed(self) -> int:
         """Return how many jobs failed."""
-        return sum(job.status != "finished" and job.status != "skipped" for job in self.jobs)
+        return sum(job.status in ("failed", "killed") for job in self.jobs)
 
 
 ending = Ending()
@@ -145,7 +145,8 @@ def end(*, killed: bool = False) -> None:
     finally:
         status = "KILLED" if killed else "FAILED" if ending.failed else "FINISHED"
         close_sweep(sweep.parent, status, **sweep.place)
-    print(f"compare them: make ui, then {_address(sweep)}", flush=True)
+    if ending.jobs:
+        print(f"compare them: make ui, then {_address(sweep)}", flush=True)
 
 
 def _end_at_exit() -> None:
@@ -244,7 +245,7 @@ def table(jobs: Sequence[Job]) -> str:
     return "\n".join([f"sweep: {len(jobs)} jobs, {told}", *(line.rstrip() for line in lines)])
 
 
-_STATUSES = ("finished", "skipped", "failed", "killed")
+_STATUSES = ("finished", "skipped", "pruned", "failed", "killed")
 
 
 def _address(sweep: Sweep) -> str:
@@ -292,5 +293,7 @@ def _keep_overview(sweep: Sweep) -> None:
     from irdream.tracking.sweeps import log_sweep
 
     assert sweep.parent is not None
+    if not ending.jobs:
+        return
     numbers = {"sweep/jobs": float(len(ending.jobs)), "sweep/failed": float(ending.failed)}
     log_sweep(sweep.parent, write_overview(Path(sweep.folder)), numbers, **sweep.place)
