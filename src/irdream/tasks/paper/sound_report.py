@@ -122,7 +122,11 @@ def _comparisons(found: ExcerptFindings, study: Study, folder: Path) -> Iterator
             ),
             picture=picture,
             sounds=list(_sounds(folder / "sounds", rows, file)),
-            caption="The log-mel dream. Each sound is the WAV that was written and heard.",
+            caption=(
+                "The log-mel dream. Each sound is the WAV that was written and heard. What exceeds "
+                "full scale is scaled down, so ways may differ in loudness; the original has the "
+                "scale of the gain."
+            ),
         )
 
 
