@@ -79,21 +79,28 @@ def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) 
     threads = runtime.set_threads(config.threads)
     runtime.set_seed(config.seed)
     runtime.keep_memory()
-    tracker: Any = instantiate(config.tracker)
     stopwatch.seconds["start-up"] = stopwatch.total()
+    with stopwatch("start-up" if len(jobs) == 1 else "tracking"):  # the first imports MLflow
+        tracker: Any = instantiate(config.tracker)
     with tracker:
-        job.open(tracker, sweep.tags(config, of_sweep))
-        tracker.log_params(OmegaConf.to_container(config, resolve=True))
         device = runtime.choose_device(config.device)
-        tracker.set_tags({"irdream.device": str(device), "irdream.threads": str(threads)})
-        tracker.log_file(job.folder / ".hydra" / "config.yaml", "config")
+        with stopwatch("tracking"):
+            job.open(tracker, sweep.tags(config, of_sweep))
+            tracker.log_params(OmegaConf.to_container(config, resolve=True))
+            tracker.set_tags({"irdream.device": str(device), "irdream.threads": str(threads)})
+            tracker.log_file(job.folder / ".hydra" / "config.yaml", "config")
         with stopwatch("start-up"):
             task = instantiate(config.task, _convert_="all")
         told = pruning.reporting(tracker)  # a search may stop the job by what it logs
-        metrics = task(tracker=told, output_dir=job.folder, stopwatch=stopwatch)
-        tracker.log_metrics({"time/total_seconds": stopwatch.total()})
+        try:
+            metrics = task(tracker=told, output_dir=job.folder, stopwatch=stopwatch)
+        except pruning.JobPrunedError:
+            tracker.close("KILLED")
+            raise
         with stopwatch("tracking"):
-            tracker.flush()
+            tracker.log_metrics({"time/total_seconds": stopwatch.total()})
+            tracker.close()
+    job.phases = stopwatch.seconds
     print(f"time: {stopwatch.summary()}\nfiles: {job.folder}")
     return metrics
 

@@ -57,21 +57,18 @@ def test_as_many_threads_as_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.usefixtures("_threads")
-def test_a_thread_for_each_core_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 2, 5}, raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 64)
-    assert set_threads(None) == 3
-
-
-@pytest.mark.usefixtures("_threads")
-@pytest.mark.parametrize(("cores", "threads"), [(2, 2), (None, 1)])
-def test_where_the_system_does_not_tell(
-    cores: int | None, threads: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("slurm", "threads"), [(None, 3), ("2", 2), ("8", 3), ("", 3), ("0", 3), ("two", 3)]
+)
+def test_a_thread_for_each_core_that_may_be_used(
+    slurm: str | None, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 2, 5}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    if slurm is not None:
+        monkeypatch.setenv("SLURM_CPUS_PER_TASK", slurm)
     assert set_threads(None) == threads
 
 
@@ -79,7 +76,7 @@ def test_where_the_system_does_not_tell(
 def test_the_environment_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(2)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 2, 5}, raising=False)
+    monkeypatch.setattr(runtime, "cpu_count", lambda: 3)
     assert set_threads(None) == 2
 
 

@@ -164,6 +164,7 @@ class Job:
         status: running, finished, skipped (it had finished before), pruned (a search stopped it),
             failed or killed.
         seconds: how long it took.
+        phases: of it, by name.
         run_id: of its run in the tracking store.
         tracker: while it runs.
         found_in: the folder of the files of a job that was skipped.
@@ -176,6 +177,7 @@ class Job:
     error: str | None = None
     status: str = "running"
     seconds: float = 0.0
+    phases: dict[str, float] = field(default_factory=dict)
     run_id: str | None = None
     tracker: Any = None
     found_in: str = ""

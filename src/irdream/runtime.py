@@ -8,6 +8,7 @@ import random
 
 import numpy as np
 import torch
+from joblib import cpu_count
 
 from irdream.errors import InputError
 
@@ -38,9 +39,10 @@ def choose_device(name: str) -> torch.device:
 def set_threads(count: int | None) -> int:
     """Let torch use `count` threads, by default one for each core that this process may use.
 
-    A thread for each hyperthread of a core, or for cores that a container may not use, makes
-    convolutions slower; so the process's own affinity decides, not the machine's size.
-    OMP_NUM_THREADS is obeyed when it is set and `count` is not.
+    Threads for cores that a container, a cluster's scheduler or the process's affinity keeps
+    away make convolutions slower; so these decide, not the machine's size. OMP_NUM_THREADS is
+    obeyed when it is set and `count` is not: that is how joblib and Ray divide the cores among
+    the jobs that they run at once.
 
     Raises:
         InputError: when `count` is below one.
@@ -48,11 +50,20 @@ def set_threads(count: int | None) -> int:
     if count is not None and count < 1:
         raise InputError(f"threads={count}; expected at least 1, or null to choose")
     if count is None and not os.environ.get("OMP_NUM_THREADS"):
-        affinity = getattr(os, "sched_getaffinity", None)
-        count = len(affinity(0)) if affinity else os.cpu_count() or 1
+        count = cores()
     if count is not None:
         torch.set_num_threads(count)
     return torch.get_num_threads()
+
+
+def cores() -> int:
+    """Return how many cores this process may use: by affinity, cgroup quota, and Slurm.
+
+    Slurm gives a task its CPUs by SLURM_CPUS_PER_TASK; not every cluster binds it to them.
+    """
+    granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    mine = cpu_count()
+    return min(mine, int(granted)) if granted.isdecimal() and int(granted) else mine
 
 
 def set_seed(seed: int) -> None:

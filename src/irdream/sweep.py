@@ -193,6 +193,7 @@ def write_job(job: Job) -> None:
         "overrides": list(job.overrides),
         "status": job.status,
         "seconds": round(job.seconds, 3),
+        "phases": {name: round(seconds, 3) for name, seconds in job.phases.items()},
         "metrics": job.metrics,
         "error": job.error,
         "run_id": job.run_id,

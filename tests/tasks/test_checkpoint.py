@@ -41,6 +41,7 @@ def test_a_folder(folder: Path) -> None:
 
 
 def test_the_shipped_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "_loaded", {})
     monkeypatch.setattr(module, "SHIPPED", folder)
     loaded = checkpoint.load(path="shipped", device="cpu", trust=TRUST)
     assert loaded.card == {"data": {"name": "rendered"}}
@@ -59,6 +60,40 @@ def test_addresses_in_a_store(folder: Path, tmp_path: Path) -> None:
         checkpoint.load(path=by_name, device="cpu", store=store)
     with pytest.raises(InputError, match=r"no checkpoint folder at models:/other@champion"):
         checkpoint.load(path="models:/other@champion", device="cpu", store=store)
+
+
+def test_the_jobs_of_a_sweep_share_it_while_its_files_are_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "_loaded", {})
+    first = checkpoint.load(path=str(folder), device="cpu", trust=TRUST)
+    assert checkpoint.load(path=str(folder), device="cpu", trust=TRUST) is first
+    with pytest.raises(InputError, match=r"'my_package.MyNet' is not trusted"):
+        checkpoint.load(path=str(folder), device="cpu")
+
+    first.card = {"data": {"name": "another"}}
+    save_recognizer(first, folder)
+    again = checkpoint.load(path=str(folder), device="cpu", trust=TRUST)
+    assert again is not first
+    assert again.card == {"data": {"name": "another"}}
+
+
+def test_no_more_than_two_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "_loaded", {})
+    for trust in (TRUST, [*TRUST, "a"], [*TRUST, "b"]):
+        checkpoint.load(path=str(folder), device="cpu", trust=trust)
+    assert [key[2] for key in checkpoint._loaded] == [("my_package", "a"), ("my_package", "b")]
+
+
+def test_a_servers_is_copied_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copies = iter([folder])
+    monkeypatch.setattr(checkpoint, "_copies", {})
+    monkeypatch.setattr(checkpoint, "fetch_checkpoint", lambda *_, **__: next(copies))
+    for _ in range(2):
+        loaded = checkpoint.load(
+            path="models:/net@champion", device="cpu", trust=TRUST, server="http://127.0.0.1:1"
+        )
+        assert loaded.card == {"data": {"name": "rendered"}}
 
 
 def test_no_store(tmp_path: Path) -> None:

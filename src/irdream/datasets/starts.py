@@ -17,6 +17,7 @@ from torch import Tensor
 
 from irdream.audio import audio_files, load_audio
 from irdream.datasets.base import DataSet, Excerpt, ExcerptFile, PartName
+from irdream.datasets.memory import decoded
 from irdream.datasets.tree import unique_names
 from irdream.errors import InputError
 from irdream.instruments import CODES
@@ -62,6 +63,7 @@ class ExcerptStart:
     ) -> None:
         self.dataset, self.seconds, self.seed = dataset, seconds, seed
         self.part: PartName = part
+        self.name = dataset.name
         self.count = _at_least_one("dream.count", count)
 
     def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
@@ -104,16 +106,21 @@ class FileStart:
                 "such as start.path=my.wav"
             )
         self.path, self.seconds = Path(path), seconds
+        self.name = self.path.name
 
     def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
         """Return the excerpts, named like their files."""
         _check_seconds(self.seconds, min_seconds)
         paths = audio_files(self.path)
+
+        def load(path: Path) -> Tensor:
+            return load_audio(path, sample_rate_hz=sample_rate_hz, min_seconds=min_seconds)
+
         good: list[Excerpt] = []
         bad: list[str] = []
         for path, name in zip(paths, unique_names(paths), strict=True):
             try:
-                waveform = load_audio(path, sample_rate_hz=sample_rate_hz, min_seconds=min_seconds)
+                waveform = decoded(path, load, sample_rate_hz, min_seconds)
                 excerpt = Excerpt(waveform=waveform, labels=(), name=name)
                 good.append(_cut(excerpt, self.seconds, sample_rate_hz, min_seconds))
             except InputError as error:
@@ -142,6 +149,7 @@ class NoiseStart:
         if seed < 0:
             raise InputError(f"start.seed={seed}; expected 0 or more")
         self.seconds, self.color, self.seed = seconds, color, seed
+        self.name = f"{color} noise"
 
     def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
         """Return the noises."""

@@ -1,4 +1,8 @@
-"""A recognizer for a task: a new one, or one loaded by any of the names a user may give it."""
+"""A recognizer for a task: a new one, or one loaded by any of the names a user may give it.
+
+The jobs of a sweep share it: what this process has loaded is given out again while its files
+are the same. Tasks leave a loaded recognizer as it was.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,10 @@ from typing import Any
 from irdream import runtime
 from irdream.recognizer import Recognizer, load_recognizer, new_recognizer
 from irdream.tracking import fetch_checkpoint
+
+_AT_ONCE = 2  # the recognizer and a second one
+_loaded: dict[tuple[object, ...], Recognizer] = {}
+_copies: dict[tuple[str, str], Path] = {}
 
 
 def load(
@@ -33,8 +41,14 @@ def load(
     """
     folder: str | Path = path
     if path.startswith(("runs:/", "models:/")):
-        folder = fetch_checkpoint(path, root=Path(store), uri_server=server)
-    return load_recognizer(folder, device=runtime.choose_device(device), trust=trust)
+        folder = _fetched(path, Path(store).resolve(), server)
+    chosen = runtime.choose_device(device)
+    key = (str(folder), str(chosen), tuple(trust), _state(Path(folder).expanduser()))
+    if key not in _loaded:
+        while len(_loaded) >= _AT_ONCE:
+            del _loaded[next(iter(_loaded))]
+        _loaded[key] = load_recognizer(folder, device=chosen, trust=trust)
+    return _loaded[key]
 
 
 def load_optional(*, path: str | None, **settings: Any) -> Recognizer | None:
@@ -53,3 +67,21 @@ def new(
     return new_recognizer(
         frontend=frontend, model=model, device=runtime.choose_device(device), trust=trust
     )
+
+
+def _fetched(path: str, root: Path, server: str | None) -> Path:
+    """Return the folder behind an address; a server's is copied once in a sweep's process."""
+    if server is None:
+        return fetch_checkpoint(path, root=root)
+    key = (path, server)
+    if key not in _copies:
+        _copies[key] = fetch_checkpoint(path, root=root, uri_server=server)
+    return _copies[key]
+
+
+def _state(folder: Path) -> tuple[tuple[int, int], ...]:
+    """Return what tells whether the files of a folder are still the same; empty for a name."""
+    if not folder.is_dir():
+        return ()
+    states = [file.stat() for file in sorted(folder.iterdir())]
+    return tuple((state.st_size, state.st_mtime_ns) for state in states)

@@ -1,0 +1,115 @@
+"""What a sweep costs besides dreaming:  python -m benchmarks.sweep
+
+A real multirun in one process, the default dream (11 embedded excerpts toward a flute) with a seed
+after the other, each with `tracker=none` and then with `tracker=mlflow`. Two figures, over all jobs
+but the first two, which load everything:
+
+- overhead: seconds of a job outside dreaming, making sound, drawing figures and tracking
+  (checkpoint, data set, configuration, looking for finished jobs, the table);
+- tracking: seconds in the tracker as a share of the job's, as counted by the job itself; and the
+  ratio of the median jobs with and without the tracker, which sees what counting does not.
+
+It takes about two minutes on two cores and writes results/benchmark_sweep.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import ROOT, count, heading, ratio, summary, write
+from irdream import runtime
+
+PHASES = ("dreaming", "sound", "figures", "tracking")
+OVERHEAD_SECONDS, TRACKING_SHARE = 0.5, 0.05  # to stay below
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measure, print and write; return what was written."""
+    options = _options(arguments)
+    report = heading(runtime.choose_device(options.device), runtime.set_threads(options.threads))
+    with tempfile.TemporaryDirectory(prefix="irdream-") as folder:
+        jobs = _sweep(options, Path(folder))
+    report |= {"words": options.words, **measure(jobs)}
+    write(report, options.output)
+    print(_text(report, options.output))
+    return report
+
+
+def measure(jobs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the jobs' files tell, without the first of each kind.
+
+    Args:
+        jobs: the contents of job.json, in the order the jobs ran.
+    """
+    later = {
+        kind: [job for job in jobs if f"tracker={kind}" in job["overrides"]][1:]
+        for kind in ("mlflow", "none")
+    }
+    seconds = {kind: [job["seconds"] for job in found] for kind, found in later.items()}
+    tracked = later["mlflow"]
+    return {
+        "jobs": len(jobs),
+        "seconds": {kind: summary(values) for kind, values in seconds.items()},
+        "phases": {
+            name: summary([job["phases"].get(name, 0.0) for job in tracked]) for name in PHASES
+        },
+        "overhead_seconds": summary([_overhead(job) for job in tracked]),
+        "tracking_share": summary([job["phases"]["tracking"] / job["seconds"] for job in tracked]),
+        "ratio": ratio(seconds["mlflow"], seconds["none"]),
+    }
+
+
+def _overhead(job: dict[str, Any]) -> float:
+    return job["seconds"] - sum(job["phases"].get(name, 0.0) for name in PHASES)
+
+
+def _sweep(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """Run the multirun and return what its jobs wrote."""
+    seeds = ",".join(map(str, range(options.rounds + 1)))
+    words = [
+        "-m", f"seed={seeds}", "tracker=none,mlflow", f"store={folder}/mlruns",
+        f"hydra.sweep.dir={folder}/sweep", f"device={options.device}", *options.words,
+    ]  # fmt: skip
+    if options.threads is not None:
+        words.append(f"threads={options.threads}")
+    done = subprocess.run([sys.executable, "main.py", *words], cwd=ROOT, capture_output=True)
+    if done.returncode:
+        sys.exit(done.stderr.decode())
+    paths = sorted((folder / "sweep").glob("*/job.json"), key=lambda path: int(path.parent.name))
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def _text(report: dict[str, Any], output: Path) -> str:
+    phases = {name: report["phases"][name]["median"] for name in PHASES}
+    overhead, share = report["overhead_seconds"]["median"], report["tracking_share"]["median"]
+    lines = [
+        f"{report['jobs']} jobs in one process: {' '.join(report['words'])}",
+        "a later job, median seconds: "
+        + ", ".join(f"{name} {seconds:.2f}" for name, seconds in phases.items())
+        + f", the rest {overhead:.2f} (to stay below {OVERHEAD_SECONDS})",
+        f"tracking: {share:.1%} of the job (to stay below {TRACKING_SHARE:.0%}); "
+        f"a job with it takes {report['ratio']['median']:.3f} of one without",
+        f"written: {output}",
+    ]
+    return "\n".join(lines)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sweep", description=__doc__)
+    parser.add_argument("--rounds", type=count, default=7, help="jobs of each kind that count")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=count, default=None)
+    parser.add_argument("--output", type=Path, default=ROOT / "results" / "benchmark_sweep.json")
+    parser.add_argument("words", nargs="*", default=["task=dream", "target=flute"])
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
