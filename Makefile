@@ -6,7 +6,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint ui lock clean
+.PHONY: help demo test test-slow test-cluster lint ui lock clean
 
 # The versions in requirements.lock exist for these Pythons.
 SUPPORTED = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -14,6 +14,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done)
 VENV_PYTHON = .venv/bin/python
 PORT ?= 5000
+TESTED_WITH_RAY = ray==2.60.0
 PYTEST = OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n auto --maxprocesses 8
 
 help: ## list the targets
@@ -29,6 +30,12 @@ test: .venv/.stamp ## set up, then run the tests
 
 test-slow: .venv/.stamp ## run the tests marked slow
 	@$(PYTEST) -m slow
+
+# Ray is 240 MB, so it is no part of the set-up. Slurm and PostgreSQL are Debian's packages; what
+# is not installed is skipped.
+test-cluster: .venv/.stamp ## run the tests on Slurm, Ray and a tracking server
+	@$(VENV_PYTHON) -m pip install --quiet --constraint requirements.lock "$(TESTED_WITH_RAY)"
+	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -m slow -rs tests/cluster
 
 lint: .venv/.stamp ## check style, types and the direction of imports
 	$(VENV_PYTHON) -m ruff check

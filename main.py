@@ -42,7 +42,7 @@ def run(config: DictConfig) -> dict[str, float]:
     jobs.append(job)
     try:
         if in_sweep:
-            sweep.write_job(job)
+            job.write()
         job.metrics = perform(config, job, sweep.current() if in_sweep else None)
         job.status = "finished" if job.status == "running" else job.status
     except pruning.JobPrunedError as reason:
@@ -60,7 +60,7 @@ def run(config: DictConfig) -> dict[str, float]:
     finally:
         job.seconds = time.perf_counter() - began
         if in_sweep:
-            sweep.write_job(job)
+            job.write()
     return job.metrics
 
 
@@ -69,13 +69,15 @@ def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) 
     command.check(config, typed=job.overrides)
     with open_dict(config):
         config.trust = command.trusted(config, typed=job.overrides)
+    if config.info:
+        return show(config)
     if of_sweep and (done := of_sweep.find_done(config)):
         job.status, job.run_id, job.found_in = "skipped", done.run_id, done.folder
         return done.metrics
     from irdream import runtime
     from irdream.stopwatch import Stopwatch
 
-    stopwatch = Stopwatch(started=STARTED if len(jobs) == 1 else None)
+    stopwatch = Stopwatch(started=STARTED if of_sweep is None else None)
     threads = runtime.set_threads(config.threads)
     runtime.set_seed(config.seed)
     runtime.keep_memory()
@@ -105,15 +107,34 @@ def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) 
     return metrics
 
 
+def show(config: DictConfig) -> dict[str, float]:
+    """Print what would run and how long it would take."""
+    from irdream import runtime
+    from irdream.tasks import info
+
+    runtime.set_threads(config.threads)
+    runtime.set_seed(config.seed)
+    plan = info.plan(instantiate(config.task, _convert_="all"))
+    print("\n".join(plan.lines), flush=True)
+    return {} if plan.seconds is None else {"info/seconds": plan.seconds}
+
+
 def main() -> None:
     """Answer errors in one line; say by the exit status whether a job failed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
+        command.check_flags(sys.argv[1:])
+        sys.argv[1:] = command.only_told(sys.argv[1:])
         run()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except SystemExit as end:
+        if end.code == 1:  # a job failed, and no other was to be begun
+            sweep.end()
+        raise
     except Exception as error:
+        sweep.end()
         line = command.line(error, conf=CONF)
         if line is None or "debug=true" in sys.argv:
             raise

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf.errors import OmegaConfBaseException
 
 from irdream import command
 from irdream.errors import InputError
@@ -24,7 +26,7 @@ def _conf() -> Iterator[None]:
 
 def answer(*overrides: str) -> str:
     """Return the line that these overrides end in."""
-    with pytest.raises((InputError, HydraException)) as caught:
+    with pytest.raises((InputError, HydraException, OmegaConfBaseException)) as caught:
         command.check(compose("config", list(overrides)), typed=overrides)
     line = command.line(caught.value, conf=CONF)
     assert line is not None
@@ -33,28 +35,128 @@ def answer(*overrides: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("override", "expected"),
+    ("words", "expected"),
     [
+        # keys
+        ("dream.stepsize=1", "unknown key 'dream.stepsize'; did you mean 'dream.step_size' or 'dr"),
+        ("+dream.stepsize=1", "unknown key 'dream.stepsize'; did you mean 'dream.step_size' or 'd"),
+        ("++dream.stepsize=1", "unknown key 'dream.stepsize'; did you mean 'dream.step_size' or '"),
+        ("~dream.stepz", "unknown key 'dream.stepz'; did you mean 'dream.steps'"),
+        ("dream.budget=1", "unknown key 'dream.budget'; did you mean 'dream.budget_db'"),
+        ("sweep.forse=true", "unknown key 'sweep.forse'; did you mean 'sweep.force'"),
+        ("octaves=3", "unknown key 'octaves'; did you mean 'dream.octaves'?"),
+        ("trian.epochs=3", "unknown key 'trian.epochs'; did you mean 'train.epochs'?"),
+        ("+tagret=flute", "unknown key 'tagret'; did you mean 'target'"),
+        ("+foo=1", "unknown key 'foo'; python main.py --cfg job shows all, docs/configuration.md"),
+        ("train.zzzzzz=3", "unknown key 'train.zzzzzz'; expected one of train.epochs, train.patie"),
+        ("hydra.run.dri=x", "unknown key 'hydra.run.dri'; python main.py --cfg hydra shows Hydra'"),
+        ("~dream", "dream is missing; do not take it away"),
+        ("~dream.steps", "dream.steps is missing; expected a whole number, at least 1; do not tak"),
+        ("~objective", "objective is missing; expected a choice of the group, see conf/objective;"),
+        ("+dream.steps=5", "+dream.steps adds a key that is there; leave out the +"),
+        # groups
         ("task=drem", "unknown task 'drem'; expected one of doctor, dream, evaluate, paper"),
         ("objective=logitt", ", log_probability, logit, margin, masked, neuron, probability, smoo"),
         ("objective=logitt", "unknown objective 'logitt'; expected one of caricature, channel, d"),
-        ("objective=logitt", "smooth; did you mean 'logit'?"),
+        ("objective=logitt", "smooth; did you mean 'logit'"),
         ("constraint=max_chang", "unknown constraint 'max_chang'; expected one of band_range, "),
         ("transform=jiter", "unknown transform 'jiter'; expected one of frequency_mask, "),
-        ("dream.budget=1", "unknown key 'dream.budget'; did you mean 'dream.budget_db'"),
-        ("dream.start_noise=x", "dream.start_noise: Value 'x' of type 'str' could not be convert"),
+        ("experiment=papr", "unknown experiment 'papr'; expected one of paper, "),
+        ("hydra/launcher=jobli", "unknown hydra/launcher 'jobli'; expected one of basic, "),
+        ("hydra/sweeper=optun", "unknown hydra/sweeper 'optun'; expected one of basic, optuna; di"),
+        ("+objectiv=layer", "unknown key 'objectiv'; did you mean 'objective'"),
+        ("objectiv=layer", "unknown key 'objectiv'; did you mean 'objective'"),
+        ("objective@dream=layer", "unknown key 'objective@dream'; did you mean 'objective'"),
+        ("+objective=layer", "objective is chosen twice; type objective=CHOICE without +"),
+        # keys in groups
+        ("objective.layr=a", "unknown key 'objective.layr'; did you mean 'objective.layer'?"),
+        ("~objective.layr", "unknown key 'objective.layr'; did you mean 'objective.layer'?"),
+        ("tracker.experimnt=a", "unknown key 'tracker.experimnt'; did you mean 'tracker.experimen"),
+        (
+            "objective=layer +objective.layr=a",
+            "unknown key 'objective.layr' of irdream.dreaming.objectives.Layer; did you mean 'laye",
+        ),
+        (
+            "objective=logit +objective.layer=a",
+            "unknown key 'objective.layer' of irdream.dreaming.objectives.Logit, which takes none",
+        ),
+        (
+            "constraint.db=3",
+            "constraint.db is no key of the constraint that is chosen; it belongs to "
+            "constraint=max_change or rmse_budget or snr_floor",
+        ),
+        ("dataset=folder", "dataset.root is not set; expected dataset.root=..."),
+        # values
         ("target=flut", "unknown instrument 'flut'; expected one of cel (cello), cla (clarinet),"),
-        ("dream.stepsize=1", "unknown key 'dream.stepsize'; did you mean 'dream.step_size'"),
-        ("+dream.stepsize=1", "unknown key 'dream.stepsize'; did you mean 'dream.step_size'"),
-        ("+tagret=flute", "unknown key 'tagret'; did you mean 'target'"),
-        ("octaves=3", "unknown key 'octaves'; did you mean 'dream.octaves'?"),
-        ("train.zzzzzz=3", "unknown key 'train.zzzzzz'; expected one of train.epochs, train.patie"),
-        ("dream.steps=abc", "dream.steps: Value 'abc' of type 'str' could not be converted to Int"),
-        ("dream.confidence=high", "dream.confidence: Value 'high' of type 'str' could not be conv"),
+        ("target=null", "target=null; expected text, or a list of texts"),
+        ("dream.step_size=abc", "dream.step_size=abc; expected a number above 0, or a list of num"),
+        ("dream.start_noise=x", "dream.start_noise=x; expected a number, at least 0"),
+        ("dream.steps=", "dream.steps=; expected a whole number, at least 1"),
+        ("dream.steps=3.5", "dream.steps=3.5; expected a whole number, at least 1"),
+        ("dream.octave_ratio.0=a", "dream.octave_ratio=[a,1.4]; expected a list of 2 numbers, at "),
+        ("++dream=5", "dream=5; expected keys below it, such as dream.step_size=..."),
+        ("dream.steps=${nope}", "dream.steps: Interpolation key 'nope' not found"),
+        ("dream.steps=${dream.keep}", "dream.steps=best; expected a whole number, at least 1"),
+        # what Hydra cannot read
+        ("dream.steps", "dream.steps has no value; expected dream.steps=VALUE"),
+        ("dream.octave_ratio=[1,2", "cannot read 'dream.octave_ratio=[1,2'; expected key=value, i"),
+        ("dream.steps=1,2", "dream.steps=1,2 has several values; add -m for a job with each, or t"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_answered_in_one_line(override, expected) -> None:
-    assert expected in answer(override)
+def test_a_mistake_is_answered_in_one_line(words, expected) -> None:
+    assert expected in answer(*words.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "dream.step_size=[0.1,0.5] dream.budget_db=[1,2] target=[flute,cello]",
+        "dream.steps=${train.epochs} dream.confidence=null threads=2",
+        "evaluate.threshold=0.5 paper.parts=noise device=0 trust=[my_nets] info=true",
+        "+dataset.name=mine",  # an argument that no yaml names
+        "+tracker.tags={a:b}",
+        "scheduler=constant augmentation=none transform=none constraint=several",
+        "start=file dataset=folder task=dream",  # dataset.root is not set, and not needed
+        "task=doctor dataset=folder",
+        "model._target_=my.Net +model.anything=1",
+    ],
+)
+def test_what_is_right_is_let_through(words) -> None:
+    typed = words.split()
+    command.check(compose("config", typed), typed=typed)
+
+
+@pytest.mark.parametrize(
+    ("error", "extra"),
+    [
+        (MissingConfigException("Could not find 'hydra/launcher/joblib'\n\nAvailable"), "joblib"),
+        (MissingConfigException("In 'hydra/launcher/slurm': Could not load 'hydra/launcher/submit"
+                                "it_slurm'.\nConfig search path:"), "slurm"),
+        (RuntimeError("Unknown plugin class : 'hydra_plugins.hydra_ray_launcher.ray.Ray"), "ray"),
+    ],
+)  # fmt: skip
+def test_a_launcher_that_is_not_installed_names_its_extra(error, extra) -> None:
+    assert command.line(error, conf=CONF) == (
+        f'error: hydra/launcher={extra} needs the extra {extra}; pip install "irdream[{extra}]"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--multirn"], "unknown flag '--multirn'; did you mean '--multirun'?"),
+        (["task=dream", "--zzz=1"], "unknown flag '--zzz'; see --help and --hydra-help"),
+        (["-x"], "unknown flag '-x'; see --help and --hydra-help"),
+    ],
+)
+def test_an_unknown_flag_is_answered_in_one_line(words, expected) -> None:
+    with pytest.raises(InputError, match=re.escape(expected)):
+        command.check_flags(words)
+
+
+def test_flags_of_hydra_are_let_through() -> None:
+    flags = "-m --multi --cfg job -cd=conf -sc query=bash --info -h seed=-1"
+    command.check_flags(flags.split())
 
 
 def test_what_a_yaml_names_must_be_trusted(tmp_path) -> None:
@@ -105,7 +207,7 @@ def test_an_unknown_argument_of_a_target_is_told() -> None:
         "Error in call to target 'irdream.models.Han2016':\n"
         "TypeError(\"__init__() got an unexpected keyword argument 'instrumens'\")"
     )
-    told = command.explain(HydraException(text), known=["model.instruments"])
+    told = command.explain(HydraException(text), known={"model.instruments": ["han2016"]})
     expected = "unknown key 'instrumens' of irdream.models.Han2016; did you mean 'instruments'?"
     assert told == expected
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +14,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from irdream import command
+from irdream import command, settings
+from irdream.reference import documented
 
 CONF = Path(__file__).parents[1] / "conf"
 CHOICES = sorted(
@@ -61,14 +66,39 @@ def test_every_yaml_opens_with_its_command(path) -> None:
     assert any("python main.py" in line for line in comments[:4])
 
 
-def test_every_key_of_the_sections_is_in_the_yaml_with_its_default() -> None:
-    config = compose("config")
-    for section in ("dream", "train", "evaluate", "paper", "sweep"):
-        schema = OmegaConf.structured(command.Settings)[section]
-        assert OmegaConf.to_container(config[section]) == OmegaConf.to_container(schema)
+def test_the_schema_has_the_keys_of_the_yaml_and_allows_its_defaults() -> None:
+    config = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))
+    assert isinstance(config, dict)
+    flat = {}
+    for name, value in config.items():
+        if name in settings.sections():
+            flat |= {f"{name}.{key}": default for key, default in value.items()}
+        elif name not in ("defaults", "hydra"):
+            flat[str(name)] = value
+    own = {name: key for name, key in settings.keys().items() if not key.is_group}
+    assert list(flat) == list(own)
+    assert [name for name, key in own.items() if not key.allows(flat[name])] == []
+
+
+def test_every_key_of_the_yaml_has_a_comment() -> None:
+    lines = documented(CONF / "config.yaml")
+    named = [name for name, key in settings.keys().items() if not key.is_group]
+    assert [name for name in [*named, *settings.sections()] if not lines[name].words] == []
 
 
 def test_a_task_brings_its_own_optimizer_and_the_command_line_wins() -> None:
     assert "NormalizedAscent" in compose("config", ["task=dream"]).optimizer._target_
     assert "AdamW" in compose("config", ["task=train"]).optimizer._target_
     assert "SGD" in compose("config", ["task=train", "optimizer=sgd"]).optimizer._target_
+
+
+def test_help_fits_a_terminal_of_80_by_40() -> None:
+    shown = subprocess.run(
+        [sys.executable, str(CONF.parent / "main.py"), "--help"], capture_output=True, text=True
+    )
+    lines = shown.stdout.splitlines()
+    assert sum(max(1, math.ceil(len(line) / 80)) for line in lines) <= 40
+    for words in ("task=dream target=flute", "info=true", "-m task=dream", "task: doctor, dream, "):
+        assert words in shown.stdout
+    for task in TASKS:
+        assert re.search(rf"^  {task}  +\w", shown.stdout, re.MULTILINE)

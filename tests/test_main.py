@@ -132,11 +132,11 @@ def test_a_sweep_goes_on_after_a_failed_job_and_says_so(tmp_path) -> None:
     tone(tmp_path / "tone.wav", seconds=1.0)
     done = irdream(
         "-m", "task=dream", "target=sax", "start=file", "start.path=tone.wav", "tracker=none",
-        "dream.steps=2", "dream.octaves=1,-1,2", "dream.figures=0", cwd=tmp_path,
+        "dream.steps=2", "start.seconds=1,0.5,1.0", "dream.figures=0", cwd=tmp_path,
     )  # fmt: skip
 
     assert done.returncode == 1
-    assert "error: dream.octaves=-1; expected at least 1" in done.stderr
+    assert "error: start.seconds=0.5; expected at least 1" in done.stderr
     assert "sweep: 3 jobs, 2 finished, 1 failed" in done.stdout
     assert len(list(tmp_path.glob("outputs/*/*-sweep/*/dreams.csv"))) == 2
 
@@ -175,11 +175,36 @@ def test_a_sweep_stops_at_a_failed_job_where_it_is_asked_to(tmp_path) -> None:
     tone(tmp_path / "tone.wav", seconds=1.0)
     done = irdream(
         "-m", "task=dream", "target=sax", "start=file", "start.path=tone.wav", "tracker=none",
-        "dream.steps=2", "dream.octaves=-1,1", "sweep.stop_on_failure=true", cwd=tmp_path,
+        "dream.steps=2", "start.seconds=0.5,1", "sweep.stop_on_failure=true", cwd=tmp_path,
     )  # fmt: skip
 
     assert done.returncode == 1
     assert "sweep: 1 jobs, 1 failed" in done.stdout
+
+
+def test_a_mistake_in_what_is_swept_is_found_before_the_sweep_begins(tmp_path) -> None:
+    done = irdream("-m", "task=dream", "target=sax", "dream.octaves=1,-1", cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert done.stderr == "error: dream.octaves=-1; expected at least 1\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_flag_that_is_unknown_is_answered(tmp_path) -> None:
+    done = irdream("--multirn", "task=dream", cwd=tmp_path)
+    assert done.stderr == "error: unknown flag '--multirn'; did you mean '--multirun'?\n"
+
+
+@pytest.mark.parametrize("flag", ["--info", "info=true"])
+def test_what_would_run_is_told_and_nothing_is_run(tmp_path, flag) -> None:
+    tone(tmp_path / "tone.wav", seconds=1.0)
+    words = ("task=dream", "target=sax", "start=file", "start.path=tone.wav", "dream.steps=2")
+    told = irdream(*words, flag, cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert "toward sax: 1 dream" in told.stdout
+    several = irdream("-m", *words, "dream.octaves=1,2", flag, cwd=tmp_path)
+    assert re.search(r"sweep: 2 jobs, one after the other .* at most", several.stdout)
+    assert [path.name for path in tmp_path.iterdir()] == ["tone.wav"]
 
 
 def test_without_a_tracker_mlflow_is_not_imported(tmp_path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from irdream import sweep
-from irdream.command import Job
+from irdream.job import Job
 
 CONFIG = {
     "target": "flu",
@@ -57,8 +57,9 @@ def test_jobs_are_read_back_in_their_order(tmp_path: Path) -> None:
     ]
     jobs[0].metrics = {"dream/success": 0.5}
     for job in jobs:
-        sweep.write_job(job)
-    read = sweep.read_jobs(tmp_path)
+        job.write()
+    read, damaged = sweep.read_jobs(tmp_path)
+    assert damaged == []
 
     assert [job.number for job in read] == [2, 3, 4, 10]
     assert [job.status for job in read] == ["failed", "killed", "skipped", "finished"]

@@ -1,8 +1,7 @@
 """A sweep as a whole: its parent run, the jobs that are done already, the table at its end.
 
-Jobs may run in this process, in others, or on other machines. Each leaves `job.json` in its
-folder, from which the end of the sweep is told; and the parent run is found through an
-environment variable, which launchers hand on.
+The end of the sweep is told from the files that its jobs leave (`irdream.job`); the parent run is
+found through an environment variable, which launchers hand on.
 
 Nothing heavy is imported here: MLflow comes with the first run that is opened.
 """
@@ -21,13 +20,22 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from irdream import __version__
-from irdream.command import HEADLINES, Job
 from irdream.files import replacing
+from irdream.job import HEADLINES, STATUSES, Job, read_jobs
 
 VARIABLE = "IRDREAM_SWEEP"
-JOB_FILE = "job.json"
 # What does not change what a job finds; left out wherever it stands.
-NOT_SIGNED = {"device", "threads", "store", "server", "cache_dir", "debug", "tracker", "sweep"}
+NOT_SIGNED = {
+    "device",
+    "threads",
+    "store",
+    "server",
+    "cache_dir",
+    "debug",
+    "tracker",
+    "sweep",
+    "info",
+}
 OVERVIEW = "overview"  # the folder of a sweep's table, figures and gallery
 
 
@@ -42,6 +50,7 @@ class Sweep:
         experiment: the name of MLflow's experiment.
         experiment_id: its id.
         root, server: of the store.
+        info: whether jobs only tell what they would do.
     """
 
     name: str
@@ -51,6 +60,7 @@ class Sweep:
     experiment_id: str = ""
     root: str = ""
     server: str | None = None
+    info: bool = False
 
     @property
     def place(self) -> dict[str, Any]:
@@ -91,8 +101,8 @@ def begin(config: DictConfig) -> Sweep:
     """Open the parent run of a multirun, and tell the jobs of it."""
     folder = Path(str(config.hydra.sweep.dir)).absolute()
     overrides = list(config.hydra.overrides.task)
-    sweep = Sweep(name=folder.name, folder=str(folder))
-    if str(config.tracker.get("_target_", "")).endswith("MlflowTracker"):
+    sweep = Sweep(name=folder.name, folder=str(folder), info=config.info)
+    if not sweep.info and str(config.tracker.get("_target_", "")).endswith("MlflowTracker"):
         from irdream.tracking.sweeps import open_sweep, sweep_experiment
 
         sweep.root, sweep.server = str(Path(config.store).absolute()), config.server
@@ -134,8 +144,11 @@ def end(*, killed: bool = False) -> None:
         return
     ending.is_open = False
     os.environ.pop(VARIABLE)
-    ending.jobs = read_jobs(Path(sweep.folder))
-    print(table(ending.jobs), flush=True)
+    ending.jobs, damaged = read_jobs(Path(sweep.folder))
+    if sweep.info:
+        print(total(ending.jobs), flush=True)
+        return
+    print("\n".join([table(ending.jobs), *damaged]), flush=True)
     if sweep.parent is None:
         return
     from irdream.tracking.sweeps import close_sweep
@@ -183,45 +196,7 @@ def _hash(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-# The jobs' files -----------------------------------------------------------------------------
-
-
-def write_job(job: Job) -> None:
-    """Write what the end of the sweep tells of a job, whole or not at all."""
-    about = {
-        "number": job.number,
-        "overrides": list(job.overrides),
-        "status": job.status,
-        "seconds": round(job.seconds, 3),
-        "phases": {name: round(seconds, 3) for name, seconds in job.phases.items()},
-        "metrics": job.metrics,
-        "error": job.error,
-        "run_id": job.run_id,
-        "folder": job.found_in or str(job.folder),
-    }
-    job.folder.mkdir(parents=True, exist_ok=True)
-    with replacing(job.folder / JOB_FILE) as file:
-        file.write((json.dumps(about, indent=2) + "\n").encode())
-
-
-def read_jobs(folder: Path) -> list[Job]:
-    """Return the jobs of a sweep by their number; one that is still "running" was killed."""
-    jobs = []
-    for path in folder.glob(f"*/{JOB_FILE}"):
-        about = json.loads(path.read_text())
-        job = Job(
-            overrides=about["overrides"],
-            output_dir=str(path.parent),
-            number=about["number"],
-            metrics=about["metrics"],
-            error=about["error"],
-            status="killed" if about["status"] == "running" else about["status"],
-            seconds=about["seconds"],
-            run_id=about["run_id"],
-            found_in=about["folder"],
-        )
-        jobs.append(job)
-    return sorted(jobs, key=lambda job: job.number)
+# What is told of them -----------------------------------------------------------------------
 
 
 def table(jobs: Sequence[Job]) -> str:
@@ -229,7 +204,7 @@ def table(jobs: Sequence[Job]) -> str:
     if not jobs:
         return "sweep: no job was started"
     shared = set.intersection(*(set(job.overrides) for job in jobs))
-    counts = {status: sum(job.status == status for job in jobs) for status in _STATUSES}
+    counts = {status: sum(job.status == status for job in jobs) for status in STATUSES}
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     names = [k for k in HEADLINES if any(k in job.metrics for job in jobs)]
     rows = [["job", "overrides", "status", "s", *names, ""]]
@@ -246,7 +221,13 @@ def table(jobs: Sequence[Job]) -> str:
     return "\n".join([f"sweep: {len(jobs)} jobs, {told}", *(line.rstrip() for line in lines)])
 
 
-_STATUSES = ("finished", "skipped", "pruned", "failed", "killed")
+def total(jobs: Sequence[Job]) -> str:
+    """Return how long jobs would take that only told it."""
+    told = [job.metrics["info/seconds"] for job in jobs if "info/seconds" in job.metrics]
+    unknown = f", {len(jobs) - len(told)} that cannot tell" if len(told) < len(jobs) else ""
+    from irdream.tasks.info import duration
+
+    return f"sweep: {len(jobs)} jobs, one after the other {duration(sum(told))} at most{unknown}"
 
 
 def _address(sweep: Sweep) -> str:
@@ -269,7 +250,7 @@ def write_overview(folder: Path) -> Path:
     from irdream.evaluation.gallery import write_gallery
     from irdream.evaluation.sweep_figures import heat_map_figure, sweep_curve_figure
 
-    found, into = overview.read_jobs(folder), folder / OVERVIEW
+    found, into = overview.read_sweep(folder), folder / OVERVIEW
     into.mkdir(parents=True, exist_ok=True)
     jobs, metric = overview.table(found), overview.main_metric(found, HEADLINES)
     with replacing(into / "jobs.csv") as file:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from irdream.datasets.base import ExcerptFile, Excerpts, PartName
+from irdream.datasets.folder import Folder
 from irdream.datasets.starts import ExcerptStart, FileStart, NoiseStart, evenly
 from irdream.errors import InputError
 from irdream.instruments import CODES
@@ -289,3 +290,9 @@ def test_less_than_a_window_asked_for(kind: str, tmp_path: Path) -> None:
     expected = r"^start\.seconds=0\.5; expected at least 1, the length of the recognizer's window$"
     with pytest.raises(InputError, match=expected):
         starts[kind].excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+
+
+def test_a_start_has_the_name_of_its_sounds(tmp_path: Path) -> None:
+    dataset = Folder(root=tmp_path, name="notes")
+    starts = [ExcerptStart(dataset=dataset), FileStart(path=tmp_path / "my.wav"), NoiseStart()]
+    assert [start.name for start in starts] == ["notes", "my.wav", "white noise"]

@@ -16,7 +16,7 @@ import soundfile
 
 from irdream.errors import InputError
 from irdream.evaluation.gallery import load_small_picture, write_gallery
-from irdream.evaluation.sweep import read_jobs
+from irdream.evaluation.sweep import read_sweep
 
 
 def write_picture(path: Path, *, size: tuple[int, int] = (40, 20), seed: int = 0) -> None:
@@ -70,7 +70,7 @@ def write_sweep(root: Path) -> None:
 
 def gallery(root: Path, **options: Any) -> str:
     path = root / "gallery.html"
-    write_gallery(read_jobs(root), path, **options)
+    write_gallery(read_sweep(root), path, **options)
     return path.read_text(encoding="utf-8")
 
 

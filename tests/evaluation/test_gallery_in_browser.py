@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 
 from irdream.evaluation.gallery import write_gallery
-from irdream.evaluation.sweep import read_jobs
+from irdream.evaluation.sweep import read_sweep
 from tests.evaluation.test_gallery import write_job, write_picture, write_sound, write_sweep
 from tests.evaluation.test_pages_in_browser import CHROMIUM, Browser
 
@@ -42,7 +42,7 @@ def page(tmp_path: Path) -> Path:
                 sound = root / str(number) / "sounds" / f"{name}-to-flu-{kind}.wav"
                 write_sound(sound, frames=11_025, seed=number)
     path = tmp_path / "gallery.html"
-    write_gallery(read_jobs(root), path, title="T")
+    write_gallery(read_sweep(root), path, title="T")
     return path
 
 
@@ -255,7 +255,7 @@ def test_a_page_of_176_jobs_opens_at_once(browser: Browser, tmp_path: Path):
         place = write_job(tmp_path / "sweep", job, words, ["cel-1"])
         write_sound(place / "sounds" / "cel-1-to-flu-dream.wav", frames=66_150, seed=job)
     path = tmp_path / "gallery.html"
-    write_gallery(read_jobs(tmp_path / "sweep"), path)
+    write_gallery(read_sweep(tmp_path / "sweep"), path)
     assert path.stat().st_size > 2e7
     browser.open(path)
     assert browser.run("performance.getEntriesByType('navigation')[0].loadEventEnd") < 10_000

@@ -17,8 +17,9 @@ from irdream.evaluation.sweep import (
     main_metric,
     ordered,
     parse_value,
-    read_jobs,
+    read_sweep,
     table,
+    values_of,
 )
 
 
@@ -36,7 +37,7 @@ def write_job(root: Path, job: int, words: str, /, **changed: Any) -> Path:
 def read(folder: Path, *overrides: str) -> Sweep:
     for number, words in enumerate(overrides):
         write_job(folder, number, words)
-    return read_jobs(folder)
+    return read_sweep(folder)
 
 
 def test_jobs_come_by_number_with_what_they_left(tmp_path: Path):
@@ -44,32 +45,35 @@ def test_jobs_come_by_number_with_what_they_left(tmp_path: Path):
         write_job(tmp_path, number, f"seed={number}", seconds=float(number))
     (tmp_path / ".hydra").mkdir()
     (tmp_path / "007").mkdir()
-    sweep = read_jobs(str(tmp_path))
+    sweep = read_sweep(str(tmp_path))
     assert [job.number for job in sweep.jobs] == [2, 10]
     assert (sweep.damaged, sweep.folder) == ((), tmp_path)
     job = sweep.jobs[1]
     assert (job.seconds, job.status, job.error) == (10.0, "finished", None)
-    assert (job.metrics, job.values) == ({"dream/success": 1.0}, {"seed": 10})
+    assert (job.metrics, values_of(job)) == ({"dream/success": 1.0}, {"seed": 10})
     assert job.folder == tmp_path / "10"
 
 
 def test_a_moved_sweep_has_its_files_beside_and_a_skipped_job_elsewhere(tmp_path: Path):
     write_job(tmp_path, 0, "seed=0", folder="outputs/gone/0")
     write_job(tmp_path, 1, "seed=1", folder="outputs/before/7", status="skipped")
-    folders = [job.folder for job in read_jobs(tmp_path).jobs]
+    folders = [job.files for job in read_sweep(tmp_path).jobs]
     assert folders == [tmp_path / "0", Path("outputs/before/7")]
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path):
     message = rf"^sweep='{re.escape(str(tmp_path / 'no'))}'; expected the folder of a sweep; check"
     with pytest.raises(InputError, match=message):
-        read_jobs(tmp_path / "no")
+        read_sweep(tmp_path / "no")
 
 
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"status": "done"}, "status='done'; expected one of finished, failed, running, skipped"),
+        (
+            {"status": "done"},
+            "status='done'; expected one of finished, skipped, pruned, failed, killed",
+        ),
         ({"metrics": None}, "metrics=None; expected dict"),
         ({"overrides": "seed=1"}, "overrides='seed=1'; expected list"),
         ({"error": 3}, "error=3; expected str or NoneType"),
@@ -81,7 +85,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path):
 def test_a_damaged_job_is_listed(tmp_path: Path, changed: dict[str, Any], reason: str):
     write_job(tmp_path, 0, "seed=0")
     write_job(tmp_path, 1, "seed=1", **changed)
-    sweep = read_jobs(tmp_path)
+    sweep = read_sweep(tmp_path)
     assert [job.number for job in sweep.jobs] == [0]
     assert sweep.damaged == (f"1/job.json: {reason}",)
 
@@ -101,7 +105,7 @@ def test_half_a_file_and_none_are_listed(tmp_path: Path, content: bytes | None, 
     (tmp_path / "1").mkdir()
     if content is not None:
         (tmp_path / "1" / "job.json").write_bytes(content)
-    (line,) = read_jobs(tmp_path).damaged
+    (line,) = read_sweep(tmp_path).damaged
     assert line.startswith(reason)
     assert "\n" not in line
 
@@ -114,7 +118,7 @@ def test_what_differs_was_swept_in_the_order_typed(tmp_path: Path):
     )
     assert sweep.swept == ("dream.octaves", "target")  # 0.5 is 0.50
     assert sweep.shared == ("task=dream", "dream.step_size=0.5")
-    assert sweep.jobs[0].values == {
+    assert values_of(sweep.jobs[0]) == {
         "task": "dream", "dream.step_size": 0.5, "dream.octaves": 1, "target": "flute",
     }  # fmt: skip
 
@@ -164,11 +168,11 @@ def test_the_table_has_a_row_a_job(tmp_path: Path):
     write_job(tmp_path, 1, "task=dream a=x", status="failed", metrics={}, error="error: bad a")
     metrics = {"dream/rmse_db": None, "val/loss": 3.0}
     write_job(tmp_path, 2, "task=dream", status="running", metrics=metrics, seconds=None)
-    found = table(read_jobs(tmp_path))
+    found = table(read_sweep(tmp_path))
     columns = ["dream/rmse_db", "dream/success", "val/loss"]
     assert list(found.columns) == ["number", "status", "seconds", "a", *columns, "error"]
     assert found["number"].tolist() == [0, 1, 2]
-    assert found["status"].tolist() == ["finished", "failed", "running"]
+    assert found["status"].tolist() == ["finished", "failed", "killed"]
     assert found["a"].tolist()[:2] == [0.5, "x"]
     assert found["a"].isna().tolist() == [False, False, True]
     assert found["seconds"].tolist()[:2] == [1.5, 1.5]
@@ -180,7 +184,7 @@ def test_the_table_has_a_row_a_job(tmp_path: Path):
 
 
 def test_a_sweep_without_jobs_has_a_table(tmp_path: Path):
-    sweep = read_jobs(tmp_path)
+    sweep = read_sweep(tmp_path)
     assert list(table(sweep).columns) == ["number", "status", "seconds", "error"]
     assert (sweep.swept, sweep.shared, len(dream_table(sweep))) == ((), (), 0)
     assert main_metric(sweep, ["dream/success"]) is None
@@ -200,7 +204,7 @@ def test_a_sweep_without_jobs_has_a_table(tmp_path: Path):
 def test_the_metric_that_tells_jobs_apart(tmp_path: Path, metrics, expected: str | None):
     for number, values in enumerate(metrics):
         write_job(tmp_path, number, f"seed={number}", metrics=values)
-    assert main_metric(read_jobs(tmp_path), ["a", "b"]) == expected
+    assert main_metric(read_sweep(tmp_path), ["a", "b"]) == expected
 
 
 def test_dreams_of_all_jobs_stand_in_one_table(tmp_path: Path):
@@ -217,7 +221,7 @@ def test_dreams_of_all_jobs_stand_in_one_table(tmp_path: Path):
         place = write_job(tmp_path, number, f"seed={number}")
         if content is not None:
             (place / "dreams.csv").write_text(content)
-    found = dream_table(read_jobs(tmp_path))
+    found = dream_table(read_sweep(tmp_path))
     assert found["number"].tolist() == [0, 0, 5]
     assert found["name"].tolist() == ["007", "NA", "x"]  # names are not taken for values
     assert found["file"].tolist() == ["007-to-flu", "NA-to-flu", "x-to-flu"]

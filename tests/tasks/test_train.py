@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,14 +17,15 @@ import pytest
 import soundfile
 import torch
 
-from irdream.datasets.base import Excerpt, ExcerptFile, Excerpts, PartName
+from irdream.datasets.base import Excerpt, ExcerptFile, Excerpts, PartName, fingerprint
 from irdream.datasets.folder import Folder
 from irdream.errors import InputError
 from irdream.instruments import CODES
 from irdream.recognizer import load_recognizer, new_recognizer
 from irdream.stopwatch import Stopwatch
+from irdream.tasks import checkpoint
 from irdream.tasks.train import train
-from irdream.tracking import NullTracker
+from irdream.tracking import MlflowTracker, NullTracker
 from irdream.training.augmentation import SpectrogramAugmentation
 from irdream.training.loop import Fit
 
@@ -35,6 +37,7 @@ class Notebook(NullTracker):
     def __init__(self) -> None:
         self.metrics: list[tuple[int, dict[str, float]]] = []
         self.files: list[tuple[str, str]] = []
+        self.data: list[tuple[Any, ...]] = []
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         self.metrics.append((step, dict(metrics)))
@@ -42,6 +45,9 @@ class Notebook(NullTracker):
     def log_file(self, path: Path, folder: str = "") -> None:
         assert path.exists()
         self.files.append((path.name, folder))
+
+    def log_data(self, name: str, digest: str, **about: Any) -> None:
+        self.data.append((name, digest, about))
 
 
 class Labelled:
@@ -106,8 +112,9 @@ def run(
 
 
 def test_from_sounds_to_a_checkpoint(
-    run: Callable[..., dict[str, float]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    run: Callable[..., dict[str, float]], sounds: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     tracker, stopwatch = Notebook(), Stopwatch()
     metrics = run(tracker=tracker, stopwatch=stopwatch)
     assert set(metrics) == {
@@ -123,6 +130,11 @@ def test_from_sounds_to_a_checkpoint(
     logged = [values["train/loss"] for _, values in tracker.metrics]
     assert history["train/loss"] == pytest.approx(logged, abs=1e-6)
     assert tracker.files == [("checkpoint", ""), ("history.csv", "training")]
+
+    [(name, digest, about)] = tracker.data
+    assert name == "notes"
+    assert digest == fingerprint(Folder(root=sounds).part("training", sample_rate_hz=1).files)
+    assert about == {"context": "training", "source": str(sounds), "excerpts": 18}
 
     best = 1 + int(np.argmin(history["val/loss"]))
     assert f"best epoch {best} of 6: validation loss" in capsys.readouterr().out
@@ -185,6 +197,92 @@ def test_a_killed_run_is_resumed_from_its_folder(
         for folder in ("whole", "second")
     ]
     assert about[0]["thresholds"] == about[1]["thresholds"]
+
+
+def test_a_state_that_would_run_code_is_refused(
+    run: Callable[..., dict[str, float]], tmp_path: Path
+) -> None:
+    ran, state = tmp_path / "ran", tmp_path / "first" / "training" / "state.pt"
+    state.parent.mkdir(parents=True)
+    torch.save({"seed": 0, "model": Bomb(ran)}, state)
+    with pytest.raises(InputError, match=r"cannot resume from '.*state\.pt': ") as error:
+        run("second", resume=tmp_path / "first")
+    assert "\n" not in str(error.value)
+    assert not ran.exists()
+
+
+class Bomb:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.slow
+def test_a_registered_checkpoint_is_loaded_by_its_names(
+    run: Callable[..., dict[str, float]], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    store = tmp_path / "mlruns"
+    for output, seed in (("one", 0), ("two", 1)):
+        with MlflowTracker(root=store) as tracker:
+            run(output, epochs=1, seed=seed, tracker=tracker, register="notes", alias="best")
+    assert capsys.readouterr().out.count("registered: checkpoint=models:/notes@best\n") == 2
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("something is unpickled")
+
+    for module, name in ((pickle, "load"), (pickle, "loads"), (pickle, "Unpickler"),
+                         (torch, "load")):  # fmt: skip
+        monkeypatch.setattr(module, name, refuse)
+    for address, folder in (("@best", "two"), ("/1", "one"), ("/2", "two")):
+        loaded = checkpoint.load(
+            path=f"models:/notes{address}", device="cpu", trust=["my_package"], store=store
+        )
+        of_run = load_recognizer(tmp_path / folder / "checkpoint", trust=["my_package"])
+        assert loaded.card == of_run.card
+        assert {k: v.tolist() for k, v in loaded.model.state_dict().items()} == {
+            k: v.tolist() for k, v in of_run.model.state_dict().items()
+        }
+    message = r"no checkpoint folder at models:/notes@champion in the tracking store .*; see"
+    with pytest.raises(InputError, match=message):
+        checkpoint.load(path="models:/notes@champion", device="cpu", store=store)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"register": "notes"}, r"train.register=notes needs a run that is kept; .* tracker=none"),
+        ({"register": ""}, r"train.register=''; expected a name of letters"),
+        ({"register": "my/net"}, r"train.register='my/net'; expected a name of letters"),
+        ({"register": "notes", "alias": "v2"}, r"train.alias='v2'; expected a word of letters"),
+    ],
+)
+def test_what_cannot_be_registered_is_not_trained(
+    run: Callable[..., dict[str, float]], settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        run(dataset=Labelled("cel"), **settings)  # before it reads any sound
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_that_the_store_refuses_is_not_lost(
+    run: Callable[..., dict[str, float]], tmp_path: Path
+) -> None:
+    class Refusing(Notebook):
+        run_id = "0123"
+
+        def register(self, name: str, *, alias: str = "", path: str = "") -> str:
+            raise InputError("tracking store is full; free some space there")
+
+    tracker = Refusing()
+    with pytest.raises(InputError, match="tracking store is full"):
+        run(tracker=tracker, epochs=1, register="notes")
+    assert tracker.files == [("checkpoint", ""), ("history.csv", "training")]
+    assert load_recognizer(tmp_path / "run" / "checkpoint", trust=["my_package"]).thresholds
 
 
 def test_nothing_to_resume(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:

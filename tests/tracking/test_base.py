@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from irdream.errors import InputError
 from irdream.tracking import MlflowTracker, NullTracker, Tracker, flat
 
 
@@ -45,6 +46,7 @@ with NullTracker() as tracker:
     tracker.log_params({"a": {"b": 1}})
     tracker.log_metrics({"dream/success": 1.0}, step=3)
     tracker.log_file(Path("nowhere.png"), "pictures")
+    tracker.log_data("notes", "0123456789abcdef", context="training")
     tracker.set_tags({"a": "b"})
     tracker.flush()
     tracker.close("FAILED")
@@ -58,6 +60,11 @@ assert not heavy, heavy
 def test_the_null_tracker_hides_no_exception() -> None:
     with pytest.raises(ZeroDivisionError), NullTracker():
         _ = 1 / 0
+
+
+def test_the_null_tracker_registers_nothing() -> None:
+    with pytest.raises(InputError, match=r"cannot register a checkpoint as 'net': .* not kept"):
+        NullTracker().register("net")
 
 
 def test_both_are_trackers(root: Path) -> None:

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
 
 from irdream.errors import InputError
-from irdream.tracking import MlflowTracker, fetch_checkpoint, register_checkpoint
+from irdream.tracking import (
+    MlflowTracker,
+    checkpoints,
+    fetch_checkpoint,
+    register_checkpoint,
+)
+from irdream.tracking.checkpoints import check_names
 from irdream.tracking.store import open_store
 
 
@@ -110,5 +118,100 @@ def test_a_missing_checkpoint_is_said_in_one_line(uri: str, root: Path, run_id: 
 def test_registering_nothing_is_refused(root: Path, run_id: str) -> None:
     with pytest.raises(InputError, match=r"no checkpoint folder at runs:/.*/elsewhere"):
         register_checkpoint(root=root, run_id=run_id, name="net", path="elsewhere")
-    with pytest.raises(MlflowException, match="name"):
-        register_checkpoint(root=root, run_id=run_id, name="")
+    with pytest.raises(InputError, match=r"cannot register runs:/0123/checkpoint as 'net' in "):
+        register_checkpoint(root=root, run_id="0123", name="net")
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "a:b", "a@b", "..", "-a", "a b", "a" * 101])
+def test_a_name_that_no_address_could_hold_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=r"train\.register='.*'; expected a name of letters"):
+        check_names(name, "champion")
+
+
+@pytest.mark.parametrize("alias", ["", "a/b", "a@b", "latest", "Latest", "v2", "a.b", "a" * 101])
+def test_an_alias_that_mlflow_refuses_is_refused(alias: str) -> None:
+    with pytest.raises(InputError, match=r"train\.alias='.*'; expected a word of letters"):
+        check_names("net", alias)
+
+
+@pytest.mark.parametrize("name", ["han", "Han-2016_bn.v2", "7", "Flöte"])
+def test_a_name_that_passes_is_registered_and_found(root: Path, run_id: str, name: str) -> None:
+    check_names(name, "best-one")
+    uri = register_checkpoint(root=root, run_id=run_id, name=name, alias="best-one")
+    assert fetch_checkpoint(uri, root=root) == fetch_checkpoint(f"models:/{name}/1", root=root)
+
+
+def test_a_run_registers_its_own_checkpoint(root: Path, checkpoint: Path) -> None:
+    with MlflowTracker(root=root) as tracker:
+        tracker.log_file(checkpoint)
+        assert tracker.register("net") == "models:/net@champion"
+        assert tracker.register("net", alias="second") == "models:/net@second"
+        with pytest.raises(InputError, match=r"train\.register=''; expected a name"):
+            tracker.register("")
+    of_alias = open_store(root=root).client.get_model_version_by_alias
+    assert [of_alias("net", alias).version for alias in ("champion", "second")] == [1, 2]
+    assert of_alias("net", "champion").run_id == tracker.run_id
+
+
+def test_two_processes_may_set_one_alias_at_once(
+    root: Path, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(root=root)
+    set_alias, failures = store.client.set_registered_model_alias, ["UNIQUE constraint failed"]
+
+    def raced(*arguments: Any) -> None:
+        if failures:
+            raise MlflowException(failures.pop())
+        set_alias(*arguments)
+
+    monkeypatch.setattr(store.client, "set_registered_model_alias", raced)
+    checkpoints.register(store, run_id, name="net", path="checkpoint", alias="champion")
+    assert store.client.get_model_version_by_alias("net", "champion").version == 1
+
+
+def test_an_answer_that_is_lost_makes_no_second_version(
+    root: Path, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(root=root)
+    create, failures = store.client.create_model_version, ["database is locked"]
+
+    def lost(*arguments: Any, **tags: Any) -> Any:
+        made = create(*arguments, **tags)
+        if failures:
+            raise MlflowException(failures.pop())
+        return made
+
+    monkeypatch.setattr(store.client, "create_model_version", lost)
+    checkpoints.register(store, run_id, name="net", path="checkpoint", alias="champion")
+    versions = store.client.search_model_versions("name = 'net'")
+    assert [version.version for version in versions] == [1]
+
+
+def test_loading_runs_nothing_that_lies_beside(
+    root: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = tmp_path / "ran"
+    for name in ("model.pkl", "state.pt", "python_model.pkl", "MLmodel"):
+        (checkpoint / name).write_bytes(pickle.dumps(_Bomb(ran), protocol=2))
+    with MlflowTracker(root=root) as tracker:
+        tracker.log_file(checkpoint)
+        uri = tracker.register("net")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("something is unpickled")
+
+    for name in ("Unpickler", "_Unpickler", "load", "loads"):
+        monkeypatch.setattr(pickle, name, refuse)
+    for address in (uri, "models:/net/1", f"runs:/{tracker.run_id}/checkpoint"):
+        assert contents(fetch_checkpoint(address, root=root)) == contents(checkpoint)
+    assert not ran.exists()
+
+
+class _Bomb:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import getpass
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from irdream import __version__
 from irdream.tracking import provenance, run_tags
-from irdream.tracking.provenance import git_tags, processor
+from irdream.tracking.provenance import git_tags, lock_digest, packages, processor
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -21,7 +22,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "init", "--quiet", "--initial-branch=main")
     (tmp_path / "code.py").write_text("x = 1\n")
     git(tmp_path, "add", "code.py")
     git(tmp_path, "commit", "--quiet", "-m", "first")
@@ -30,7 +31,11 @@ def checkout(tmp_path: Path) -> Path:
 
 def test_a_clean_checkout_gives_its_commit(checkout: Path) -> None:
     commit = git(checkout, "rev-parse", "HEAD")
-    expected = {"mlflow.source.git.commit": commit, "irdream.git_dirty": "false"}
+    expected = {
+        "mlflow.source.git.commit": commit,
+        "mlflow.source.git.branch": "main",
+        "irdream.git_dirty": "false",
+    }
     assert git_tags(checkout / "code.py") == expected
     git(checkout, "tag", "-a", "v1.0", "-m", "a tag is not the commit")
     assert git_tags(checkout / "code.py") == expected
@@ -39,6 +44,17 @@ def test_a_clean_checkout_gives_its_commit(checkout: Path) -> None:
 def test_a_changed_checkout_is_dirty(checkout: Path) -> None:
     (checkout / "code.py").write_text("x = 2\n")
     assert git_tags(checkout / "code.py")["irdream.git_dirty"] == "true"
+
+
+def test_files_that_git_does_not_know_are_no_change(checkout: Path) -> None:
+    (checkout / "notes.txt").write_text("")
+    assert git_tags(checkout / "code.py")["irdream.git_dirty"] == "false"
+
+
+def test_a_commit_without_a_branch(checkout: Path) -> None:
+    git(checkout, "checkout", "--quiet", "--detach")
+    tags = git_tags(checkout / "code.py")
+    assert set(tags) == {"mlflow.source.git.commit", "irdream.git_dirty"}
 
 
 def test_a_file_that_is_not_tracked_has_no_commit(checkout: Path) -> None:
@@ -74,6 +90,40 @@ def test_tags_say_which_code_machine_and_process(monkeypatch: pytest.MonkeyPatch
     assert tags["irdream.command"] == "python main.py 'start.path=my song.wav'"
     assert tags["irdream.pid"].isdigit()
     assert all(tags.values())
+
+
+def test_git_is_asked_once_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run_tags()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("git is asked again")
+
+    monkeypatch.setattr(subprocess, "run", refuse)
+    assert run_tags() == first
+
+
+def test_the_lock_file_has_a_digest_where_there_is_one(tmp_path: Path) -> None:
+    lock = tmp_path / "requirements.lock"
+    assert lock_digest(lock) == ""
+    lock.write_text("numpy==2.4.6\n")
+    first = lock_digest(lock)
+    lock.write_text("numpy==2.4.7\n")
+    assert re.fullmatch(r"[0-9a-f]{16}", first)
+    assert lock_digest(lock) != first
+
+
+def test_packages_are_those_that_python_finds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "my_net-1.0rc1+cpu.dist-info").mkdir()
+    (tmp_path / "my_net").mkdir()
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path), str(tmp_path / "nowhere")])
+    packages.cache_clear()
+    lines = packages().splitlines()
+    packages.cache_clear()
+    assert "my_net==1.0rc1+cpu" in lines
+    assert f"pytest=={pytest.__version__}" in lines
+    assert lines == sorted(set(lines), key=str.lower)
 
 
 def test_torch_is_named_only_where_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,13 @@ import math
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from irdream.errors import InputError
 from irdream.tracking import MlflowTracker
@@ -270,12 +272,97 @@ def test_the_log_of_others_is_left_alone(root: Path) -> None:
     assert logging.getLogger().level == level
 
 
+def test_a_run_keeps_what_was_installed(root: Path) -> None:
+    with MlflowTracker(root=root) as tracker:
+        pass
+    kept = root / "artifacts" / tracker.run_id / "artifacts" / "config" / "packages.txt"
+    assert f"pytest=={pytest.__version__}" in kept.read_text().splitlines()
+
+
+def test_a_run_that_cannot_begin_is_closed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any, **what: Any) -> None:
+        raise InputError("disk is full")
+
+    monkeypatch.setattr(Store, "log_file", full)
+    with pytest.raises(InputError, match="disk is full"):
+        MlflowTracker(root=root)
+    client = open_store(root=root).client
+    experiment = client.get_experiment_by_name("irdream")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert [run.info.status for run in runs] == ["FAILED"]
+
+
+def test_the_data_of_a_run_is_an_input_of_it(root: Path) -> None:
+    for _ in range(2):
+        with MlflowTracker(root=root) as tracker:
+            tracker.log_data("n" * 600, "0123456789abcdef", context="training")
+            tracker.log_data("notes", "00ff", context="evaluation", source="/a/b", excerpts=18)
+            tracker.log_data("notes", "00ff", context="evaluation", source="/a/b", excerpts=18)
+    inputs = {put.dataset.digest: put for put in stored(root, tracker).inputs.dataset_inputs}
+    assert set(inputs) == {"0123456789abcdef", "00ff"}
+    data = inputs["00ff"].dataset
+    assert (data.name, data.source, data.profile) == (
+        "notes",
+        '{"uri": "/a/b"}',
+        '{"num_rows": 18}',
+    )
+    tags = [(tag.key, tag.value) for tag in inputs["00ff"].tags]
+    assert tags == [("mlflow.data.context", "evaluation")]
+    assert len(inputs["0123456789abcdef"].dataset.name) == 500
+
+
+def test_two_processes_may_log_the_same_data_at_once(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MlflowTracker(root=root) as tracker:
+        log, failures = tracker._store.client.log_inputs, ["UNIQUE constraint failed: datasets"]
+
+        def raced(*arguments: Any, **what: Any) -> None:
+            if failures:
+                raise MlflowException(failures.pop())
+            log(*arguments, **what)
+
+        monkeypatch.setattr(tracker._store.client, "log_inputs", raced)
+        tracker.log_data("notes", "00ff", context="training")
+    assert len(stored(root, tracker).inputs.dataset_inputs) == 1
+
+
+def test_what_the_machine_did_is_written_by_the_run_itself(root: Path, batches: list[int]) -> None:
+    with MlflowTracker(root=root, system_seconds=0.02, flush_seconds=0.0) as tracker:
+        time.sleep(0.1)
+        assert batches == []  # the thread only collects
+        tracker.log_metrics({"train/loss": 0.1}, step=1)
+    points = history(root, tracker, "system/process_cpu_percentage")
+    assert [step for step, _ in points] == list(range(len(points)))
+    assert len(points) >= 2
+
+
+def test_a_short_run_has_one_sample(root: Path) -> None:
+    with MlflowTracker(root=root, system_seconds=1000.0) as tracker:
+        pass
+    assert len(history(root, tracker, "system/process_cpu_percentage")) == 1
+    assert "irdream-system" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_no_figures_of_the_machine_unless_asked(root: Path) -> None:
+    with MlflowTracker(root=root) as tracker:
+        assert "irdream-system" not in [thread.name for thread in threading.enumerate()]
+    assert stored(root, tracker).data.metrics == {}
+
+
+def test_a_bad_interval_opens_no_run(root: Path) -> None:
+    with pytest.raises(InputError, match=r"tracker\.system_seconds=0; expected more than 0, or nu"):
+        MlflowTracker(root=root, system_seconds=0.0)
+    assert open_store(root=root).client.get_experiment_by_name("irdream") is None
+
+
 INTERRUPTED = """
 import signal, sys, time
 from pathlib import Path
 from irdream.tracking import MlflowTracker
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-tracker = MlflowTracker(root=Path(sys.argv[1]), flush_seconds=1000.0)
+tracker = MlflowTracker(root=Path(sys.argv[1]), flush_seconds=1000.0, system_seconds=0.05)
 tracker.log_metrics({"dream/success": 0.5}, step=1)
 print(tracker.run_id, flush=True)
 time.sleep(60)
@@ -295,4 +382,5 @@ def test_a_process_that_ends_without_closing_closes_as_killed(
         said = process.communicate(timeout=30)
     assert (process.returncode, said) == (143, ("", ""))
     run = open_store(root=root).client.get_run(run_id)
-    assert (run.info.status, run.data.metrics) == ("KILLED", {"dream/success": 0.5})
+    assert (run.info.status, run.data.metrics["dream/success"]) == ("KILLED", 0.5)
+    assert "system/process_cpu_percentage" in run.data.metrics

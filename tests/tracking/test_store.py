@@ -1,19 +1,34 @@
 from __future__ import annotations
 
 import http.server
+import json
+import logging
+import math
+import os
+import socket
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, TEMPORARILY_UNAVAILABLE
 
 from irdream.errors import InputError
+from irdream.tracking import MlflowTracker, register_checkpoint
 from irdream.tracking import store as store_module
-from irdream.tracking.store import Store, open_store
+from irdream.tracking.manners import is_away
+from irdream.tracking.store import Point, Store, open_store
+
+LOST = "API request to http://x failed with exception ('Connection aborted.', ...)"
+
+
+@pytest.fixture(autouse=True)
+def no_known_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IRDREAM_KNOWN_SERVER", "")
 
 
 @pytest.fixture
@@ -56,6 +71,9 @@ def test_a_lock_of_another_process_is_waited_for(store: Store, root: Path) -> No
         ("database or disk is full", "disk is full; free some space"),
         ("attempt to write a readonly database", "readonly database; make it writable"),
         ("API request to http://x failed", "http://x failed; check that the server runs"),
+        ("API request to http://me:word@x failed", r"http://x failed; .* and see its log"),
+        ("2 files failed\nAPI request to x failed with exception", "to x failed .*; check that"),
+        ("('Connection broken: IncompleteRead')", "broken: IncompleteRead'\\); check that the"),
     ],
 )
 def test_what_a_person_can_mend_is_said_in_one_line(
@@ -113,6 +131,101 @@ def test_a_file_that_cannot_be_copied_is_said(
         store.log_file("run", Path("a.wav"), "sounds")
 
 
+def test_a_folder_is_kept_file_by_file(store: Store, root: Path, tmp_path: Path) -> None:
+    run_id = store.start_run(store.experiment("irdream"), None, {})
+    (tmp_path / "checkpoint" / "more").mkdir(parents=True)
+    (tmp_path / "checkpoint" / "a.json").write_text("{}")
+    (tmp_path / "checkpoint" / "more" / "b.json").write_text("[]")
+    store.log_file(run_id, tmp_path / "checkpoint", "kept")
+    kept = root / "artifacts" / run_id / "artifacts" / "kept" / "checkpoint"
+    assert (kept / "a.json").read_text() == "{}"
+    assert (kept / "more" / "b.json").read_text() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("message", "is_so"),
+    [
+        ("API request to http://x/a b.wav failed with exception no route", True),
+        ("API request to http://x failed with timeout exception", True),
+        ("2 files failed:\n##### a\nAPI request to http://x failed with exception reset", True),
+        ("('Connection broken: IncompleteRead(0 bytes read)')", True),
+        ("API request to endpoint /api failed with error code 404 != 200", False),
+        ("database is locked", False),
+        ("[Errno 28] No space left on device", False),
+    ],
+)
+def test_it_is_known_when_a_server_is_away(message: str, is_so: bool) -> None:
+    assert is_away(MlflowException(message)) is is_so
+
+
+@pytest.mark.parametrize("name", ["50%25.wav", "a#1.wav", "why?.wav"])
+def test_a_name_that_a_server_would_change_is_refused(
+    store: Store, tmp_path: Path, name: str
+) -> None:
+    server = Store(store.client, where="http://x", artifacts=None)
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"cannot keep .* takes no '[%#?]' in a name; rename it"):
+        server.log_file("run", tmp_path / name, "")
+
+
+def losing_the_first_answer(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the call, which the first time is done and fails."""
+    is_first = [True]
+
+    def losing(*arguments: Any, **named: Any) -> Any:
+        answer = call(*arguments, **named)
+        if is_first.pop() if is_first else False:
+            raise MlflowException(LOST)
+        return answer
+
+    return losing
+
+
+def test_a_run_whose_answer_was_lost_is_found_and_not_made_twice(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        store.client, "create_run", losing_the_first_answer(store.client.create_run)
+    )
+    experiment_id = store.experiment("irdream")
+    run_id = store.start_run(experiment_id, "flute", {"seed": "7"})
+    (run,) = store.client.search_runs([experiment_id])
+    assert (run.info.run_id, run.info.run_name, run.data.tags["seed"]) == (run_id, "flute", "7")
+
+
+def test_a_version_whose_answer_was_lost_is_not_made_twice(
+    store: Store, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = store.start_run(store.experiment("irdream"), None, {})
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "recognizer.json").write_text("{}")
+    store.log_file(run_id, tmp_path / "checkpoint", "")
+    create = losing_the_first_answer(type(store.client).create_model_version)
+    monkeypatch.setattr(type(store.client), "create_model_version", create)
+    for version in ("1", "2"):
+        register_checkpoint(root=root, run_id=run_id, name="net")
+        found = store.client.get_model_version_by_alias("net", "champion")
+        assert str(found.version) == version
+    assert len(store.client.search_model_versions("name = 'net'")) == 2
+
+
+def test_what_is_written_twice_is_there_once(store: Store) -> None:
+    run_id = store.start_run(store.experiment("irdream"), None, {})
+    points = [Point("a", 1.0, 5, 1), Point("a", math.nan, 5, 2), Point("a", 2.0, 5, 2)]
+    for _ in range(3):
+        store.log(run_id, points=points, params=[("p", "1")], tags=[("t", "1")])
+    history = store.client.get_metric_history(run_id, "a")
+    assert sorted(str(point.value) for point in history) == ["1.0", "2.0", "nan"]
+
+
+def test_a_long_name_is_cut_as_postgresql_wants_it(root: Path) -> None:
+    with MlflowTracker(root=root, run_name="x" * 300) as tracker:
+        first = open_store(root=root).client.get_run(tracker.run_id).info.run_name
+        tracker.set_tags({"mlflow.runName": "y" * 300})
+    then = open_store(root=root).client.get_run(tracker.run_id).info.run_name
+    assert [first, then] == ["x" * 247 + "...", "y" * 247 + "..."]
+
+
 class Answering(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_error(404)
@@ -144,3 +257,122 @@ def test_no_server_is_said_at_once_and_without_the_password(tmp_path: Path) -> N
 def test_an_address_of_no_known_kind_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot open the tracking store ftp://x: .*correct its"):
         open_store(root=tmp_path, uri="ftp://x")
+
+
+class Ailing(http.server.BaseHTTPRequestHandler):
+    """Knows one experiment, and answers first what `ills` says: a status, or 0 for none."""
+
+    ills: ClassVar[list[int]] = []
+    asked: ClassVar[int] = 0
+
+    def do_GET(self) -> None:
+        if "get-by-name" in self.path:
+            type(self).asked += 1
+            if self.ills:
+                self.fail(self.ills.pop(0))
+                return
+        self.answer()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer()
+
+    def answer(self) -> None:
+        body = json.dumps({"experiment": {"experiment_id": "7", "name": "irdream"}})
+        body = "{}" if "search" in self.path else body
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def fail(self, status: int) -> None:
+        if status:
+            self.send_error(status)
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def ailing(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server that can be made to fail."""
+    monkeypatch.setattr(Ailing, "ills", [])
+    monkeypatch.setattr(Ailing, "asked", 0)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ailing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_server_that_is_away_for_a_while_is_waited_for(
+    ailing: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(root=tmp_path, uri=ailing)
+    Ailing.ills = [503, 0, 502, 500, 504]
+    with caplog.at_level(logging.WARNING):
+        assert store.experiment("irdream") == "7"
+    assert Ailing.asked == 6
+    said = [record.message for record in caplog.records if record.name.startswith("irdream")]
+    assert said == [f"the tracking store {ailing} does not answer; waiting for it, 120 s at most"]
+
+
+def test_the_patience_is_for_all_calls_together(
+    ailing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "PATIENCE_SECONDS", 0.5)
+    store = open_store(root=tmp_path, uri=ailing)
+    Ailing.ills = [503] * 1000
+    with pytest.raises(InputError, match=r"too many 503 .*; check that the server runs") as caught:
+        store.experiment("irdream")
+    assert "\n" not in str(caught.value)
+    asked = Ailing.asked
+    assert asked > 2
+    with pytest.raises(InputError, match="503"):
+        store.experiment("irdream")
+    assert Ailing.asked == asked + 1
+    Ailing.ills = []
+    assert store.experiment("irdream") == "7"
+    Ailing.ills = [503]
+    assert store.experiment("irdream") == "7"
+
+
+def free_port() -> int:
+    with socket.socket() as socket_:
+        socket_.bind(("127.0.0.1", 0))
+        return socket_.getsockname()[1]
+
+
+def test_a_server_that_answered_before_is_waited_for_at_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ailing, "ills", [])
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    with pytest.raises(InputError, match=f"no tracking server answers at {address} "):
+        open_store(root=tmp_path, uri=address)
+
+    def start() -> None:
+        servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", port), Ailing))
+        servers[0].serve_forever()
+
+    servers: list[http.server.ThreadingHTTPServer] = []
+    monkeypatch.setenv("IRDREAM_KNOWN_SERVER", address)  # as a sweep's jobs inherit it
+    threading.Timer(0.5, start).start()
+    assert open_store(root=tmp_path, uri=address).experiment("irdream") == "7"
+    servers[0].shutdown()
+    servers[0].server_close()
+
+    monkeypatch.setattr(store_module, "PATIENCE_SECONDS", 0.2)
+    for _ in range(2):  # the second time it is not known any more
+        with pytest.raises(InputError, match=f"no tracking server answers at {address} "):
+            open_store(root=tmp_path, uri=address)
+    assert "IRDREAM_KNOWN_SERVER" not in os.environ
+
+
+def test_what_a_server_refuses_is_not_asked_again(ailing: str, tmp_path: Path) -> None:
+    store = open_store(root=tmp_path, uri=ailing)
+    Ailing.ills = [403]
+    with pytest.raises(InputError, match="error code 403"):
+        store.experiment("irdream")
+    assert Ailing.asked == 1

@@ -3,11 +3,16 @@
 A data set is any object with `part("training")` and `part("test")`, each an `Excerpts`.
 The parts know their files, labels and recordings without decoding anything, so that a
 split by recording costs nothing; audio is read when an excerpt is indexed.
+
+A fingerprint says whether two runs had the same sounds, wherever these lie.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -16,6 +21,8 @@ import torch
 from torch import Tensor
 
 PartName = Literal["training", "test"]
+
+_PROBE_BYTES = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +90,53 @@ class DataSet(Protocol):
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
         """Return one part, its audio read at `sample_rate_hz`; empty when there is none."""
         ...
+
+
+def fingerprint(files: Iterable[ExcerptFile]) -> str:
+    """Return 16 hex digits that are equal for the same files in any folder and any order.
+
+    Of each file its name, labels, size and three probes of 4 kB (begin, middle, end) count, not
+    its path or date. A file that is missing, added, renamed, labelled otherwise, of another
+    length or of other sound changes it; a change of a few samples between the probes that keeps
+    the size does not. 0.05 ms a file: the 6705 of IRMAS take 0.3 s, to hash them whole 3.5 GB.
+    """
+    return _digest((file.name, file.labels, _probes(file.path)) for file in files)
+
+
+def fingerprint_of_sounds(excerpts: Iterable[Excerpt]) -> str:
+    """Return the same of decoded excerpts: names, labels and every sample; 1 ms for 2 MB."""
+    sounds = ((e.name, e.labels, e.waveform.contiguous().numpy().data) for e in excerpts)
+    return _digest(sounds)
+
+
+def common_folder(files: Sequence[ExcerptFile]) -> str:
+    """Return the folder that holds all files; empty where there is none."""
+    with contextlib.suppress(ValueError):  # no files, or several drives
+        return os.path.commonpath([file.path.resolve().parent for file in files])
+    return ""
+
+
+def _digest(parts: Iterable[tuple[str, Sequence[str], bytes | memoryview]]) -> str:
+    """Hash names, labels and bytes, in the order of names."""
+    lines = [
+        f"{name}\0{' '.join(labels)}\0{hashlib.sha256(content).hexdigest()}\n"
+        for name, labels, content in parts
+    ]
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()[:16]
+
+
+def _probes(path: Path) -> bytes:
+    """Return a file's size and 4 kB from three places; nothing where it cannot be read."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            probes = [str(size).encode()]
+            for at in (0, size // 2, max(0, size - _PROBE_BYTES)):
+                file.seek(at)
+                probes.append(file.read(_PROBE_BYTES))
+            return b"".join(probes)
+    except OSError:
+        return b""
 
 
 def announce(dataset: DataSet) -> None:

@@ -26,7 +26,8 @@ from markupsafe import Markup
 from irdream import instruments
 from irdream.errors import InputError, nearest
 from irdream.evaluation import pages
-from irdream.evaluation.sweep import Axis, Job, Sweep, dream_axes, dream_table
+from irdream.evaluation.sweep import Axis, Sweep, dream_axes, dream_table, values_of
+from irdream.job import Job
 
 MEASURES = ("target_probability", "target_probability_wav", "success", "rmse_db", "snr_db")
 LABELS = {
@@ -192,7 +193,7 @@ def _dream_entries(
     store: Store,
 ) -> list[dict[str, Any]]:
     """Return what the page knows of each dream; pictures enter the store before sounds."""
-    folders = {job.number: job.folder for job in sweep.jobs}
+    folders = {job.number: job.files for job in sweep.jobs}
     rows = dreams.to_dict("records")
     entries: list[dict[str, Any]] = []
     for i, row in enumerate(rows):
@@ -232,7 +233,7 @@ def _job_entries(
     return [
         {
             "number": job.number,
-            "at": [a.place(job.values.get(a.name)) if a.name in swept else None for a in axes],
+            "at": [a.place(values_of(job).get(a.name)) if a.name in swept else None for a in axes],
             "text": "left out" if job.number in dreamed else _what_happened(job),
             "hasFailed": job.status == "failed",
         }
@@ -244,7 +245,7 @@ def _job_entries(
 def _what_happened(job: Job) -> str:
     if job.status == "failed":
         return f"failed: {(job.error or 'no reason given').removeprefix('error: ')}"
-    return "not finished" if job.status == "running" else "no dreams"
+    return "not finished" if job.status == "killed" else "no dreams"
 
 
 def _notes(sweep: Sweep, dreams: pd.DataFrame, chosen: pd.DataFrame, store: Store) -> list[str]:

@@ -1,57 +1,26 @@
 """A sweep read back from what its jobs left: what was swept, and a table with a row a job.
 
-Each job leaves `<sweep folder>/<number>/job.json`, an object with number, overrides, status,
-seconds, metrics, error and folder, and its task's files beside it. A job that was killed may
-have left none, or half of them; the others are read all the same.
+Each job leaves `<sweep folder>/<number>/job.json` (see `irdream.job`) and its task's files beside
+it. A job that was killed may have left none, or half of them; the others are read all the same.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import pandas as pd
 
 from irdream.errors import InputError
+from irdream.job import Job, read_jobs
 
 Value = int | float | str
-Status = Literal["finished", "failed", "running", "skipped"]
 TEXT_COLUMNS = ("name", "labels", "target", "file")  # of dreams.csv
 WITHIN_JOB = ("target", "step_size", "budget_db", "variation")  # lists of these are one job
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One job of a sweep.
-
-    Attributes:
-        number: of its folder in the sweep's.
-        overrides: what was typed for it, such as "dream.step_size=0.5".
-        status: "skipped" where it was found finished before.
-        seconds: it took; NaN when it does not know.
-        metrics: that the task returned.
-        error: one line, or None.
-        folder: where the task's files are.
-    """
-
-    number: int
-    overrides: tuple[str, ...]
-    status: Status
-    seconds: float
-    metrics: Mapping[str, float]
-    error: str | None
-    folder: Path
-
-    @property
-    def values(self) -> dict[str, Value]:
-        """Return the overrides as keys and values, numbers as such."""
-        parts = [word.lstrip("+~").partition("=") for word in self.overrides]
-        return {key: parse_value(value) for key, _, value in parts}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +40,7 @@ class Sweep:
     @property
     def swept(self) -> tuple[str, ...]:
         """Return the keys whose values differ between jobs, in the order they were typed."""
-        values = [job.values for job in self.jobs]
+        values = [values_of(job) for job in self.jobs]
         keys = dict.fromkeys(key for one in values for key in one)
         return tuple(key for key in keys if len({one.get(key) for one in values}) > 1)
 
@@ -84,11 +53,11 @@ class Sweep:
 
     def values(self, key: str) -> list[Value]:
         """Return the values of a key: numbers from the least, then words as they were typed."""
-        return ordered(job.values[key] for job in self.jobs if key in job.values)
+        return ordered(found[key] for found in map(values_of, self.jobs) if key in found)
 
     def is_numeric(self, key: str) -> bool:
         """Tell whether every job has a number for this key."""
-        return all(not isinstance(job.values.get(key, ""), str) for job in self.jobs)
+        return all(not isinstance(values_of(job).get(key, ""), str) for job in self.jobs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +73,7 @@ class Axis:
         return self.values.index(value) if value in self.values else None
 
 
-def read_jobs(folder: str | Path) -> Sweep:
+def read_sweep(folder: str | Path) -> Sweep:
     """Read what the jobs of a sweep left; a job.json that is missing or damaged is only listed.
 
     Args:
@@ -116,17 +85,14 @@ def read_jobs(folder: str | Path) -> Sweep:
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"sweep={str(folder)!r}; expected the folder of a sweep; check the path")
-    names = [path.name for path in root.iterdir() if path.is_dir()]
-    numbers = sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
-    jobs, damaged = [], []
-    for number in numbers:
-        try:
-            jobs.append(_read_job(root / str(number)))
-        except FileNotFoundError:
-            damaged.append(f"{number}/job.json is missing")
-        except (OSError, TypeError, ValueError) as error:
-            damaged.append(f"{number}/job.json: {' '.join(str(error).split())}")
+    jobs, damaged = read_jobs(root)
     return Sweep(folder=root, jobs=tuple(jobs), damaged=tuple(damaged))
+
+
+def values_of(job: Job) -> dict[str, Value]:
+    """Return the overrides of a job as keys and values, numbers as such."""
+    parts = [word.lstrip("+~").partition("=") for word in job.overrides]
+    return {key: parse_value(value) for key, _, value in parts}
 
 
 def parse_value(text: str) -> Value:
@@ -155,7 +121,7 @@ def table(sweep: Sweep) -> pd.DataFrame:
             "number": job.number,
             "status": job.status,
             "seconds": job.seconds,
-            **{key: job.values.get(key) for key in sweep.swept},
+            **{key: values_of(job).get(key) for key in sweep.swept},
             **job.metrics,
             "error": job.error,
         }
@@ -182,7 +148,7 @@ def dream_axes(sweep: Sweep, dreams: pd.DataFrame) -> list[Axis]:
         sweep: with its jobs.
         dreams: rows of `dream_table`.
     """
-    values = {job.number: job.values for job in sweep.jobs}
+    values = {job.number: values_of(job) for job in sweep.jobs}
     numbers = dreams["number"].tolist()
     axes = [
         Axis(name=key, values=sweep.values(key), of_dreams=[values[n].get(key) for n in numbers])
@@ -238,41 +204,10 @@ def main_metric(sweep: Sweep, preferred: Sequence[str]) -> str | None:
     return next(iter([*varying, *there]), None)
 
 
-def _read_job(folder: Path) -> Job:
-    found = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    if not isinstance(found, dict):
-        raise ValueError(f"{type(found).__name__}; expected an object")
-    status = _of_kind(found, "status", str)
-    if status not in get_args(Status):
-        raise ValueError(f"status={status!r}; expected one of {', '.join(get_args(Status))}")
-    metrics = _of_kind(found, "metrics", dict)
-    error = _of_kind(found, "error", str, type(None))
-    return Job(
-        number=int(folder.name),
-        overrides=tuple(map(str, _of_kind(found, "overrides", list))),
-        status=status,
-        seconds=_number(found.get("seconds")),
-        metrics={name: _number(value) for name, value in metrics.items()},
-        error=error,
-        folder=Path(_of_kind(found, "folder", str)) if status == "skipped" else folder,
-    )
-
-
-def _of_kind(found: dict[str, Any], key: str, *kinds: type) -> Any:
-    if not isinstance(value := found.get(key), kinds):
-        expected = " or ".join(kind.__name__ for kind in kinds)
-        raise ValueError(f"{key}={value!r}; expected {expected}")
-    return value
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
-
-
 def _read_dreams(job: Job) -> pd.DataFrame | None:
     kinds: Any = dict.fromkeys(TEXT_COLUMNS, str)
     try:
-        path = job.folder / "dreams.csv"
+        path = job.files / "dreams.csv"
         frame = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=[""])
     except (OSError, ValueError):  # pandas' errors are ValueErrors
         return None

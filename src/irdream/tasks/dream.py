@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from irdream.datasets.base import Excerpt
+from irdream.datasets.base import Excerpt, fingerprint_of_sounds
 from irdream.datasets.starts import Start
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.constraints import Constraint, RmseBudget
@@ -39,6 +39,7 @@ from irdream.tasks.dream_output import (
     FinishedDream,
     Sonify,
     draw,
+    dream_figures,
     hear_file,
     measure,
     write_sounds,
@@ -119,6 +120,14 @@ def dream(
         )
     if not excerpts:
         raise InputError(f"nothing to dream on: {bad[0] if bad else 'no excerpts'}")
+    with stopwatch("tracking"):
+        tracker.log_data(
+            getattr(start, "name", "start"),
+            fingerprint_of_sounds(excerpts),
+            context="start",
+            source=str(getattr(start, "path", "")),
+            excerpts=len(excerpts),
+        )
     items = plan(
         targets,
         [e.name for e in excerpts],
@@ -137,6 +146,7 @@ def dream(
         changed = start.has_original and ascent.parametrization.from_original
         sonification = StftGain() if changed else GriffinLim()
     confidence = ascent.confidence or DEFAULT_CONFIDENCE
+    pictures = dream_figures(recognizer, confidence=confidence)
     rows = []
     for i, one in enumerate(track(dreamt, "writing", total=len(dreamt))):
         with stopwatch("sound"):
@@ -147,7 +157,7 @@ def dream(
         if i < figures:
             with stopwatch("figures"):
                 picture = output_dir / "spectrograms" / f"{one.name}.png"
-                draw(one, row, on_wav, recognizer, confidence=confidence, path=picture)
+                draw(one, row, on_wav, pictures, path=picture)
     table = pd.DataFrame(rows)
     metrics = summary(table)
     with stopwatch("figures"):

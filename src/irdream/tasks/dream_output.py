@@ -17,7 +17,7 @@ from irdream.datasets.base import Excerpt
 from irdream.dreaming.record import Answer
 from irdream.dreaming.targets import Item
 from irdream.evaluation import dreams as measures
-from irdream.evaluation.figures import save_figure, spectrograms_figure
+from irdream.evaluation.dream_figures import DreamFigures, Outputs, Series
 from irdream.evaluation.sounds import snr_db
 from irdream.recognizer import Recognizer
 
@@ -139,32 +139,35 @@ def measure(
     }
 
 
-def draw(
-    one: FinishedDream,
-    row: dict[str, object],
-    on_wav: Answer,
-    recognizer: Recognizer,
-    *,
-    confidence: float,
-    path: Path,
-) -> None:
-    """Draw original, dream and difference with the recognizer's outputs below."""
-    target = instruments.name(one.item.target)
-    figure = spectrograms_figure(
-        one.original.numpy() * measures.DB_PER_NATURAL,
-        one.dream.numpy() * measures.DB_PER_NATURAL,
+def dream_figures(recognizer: Recognizer, *, confidence: float) -> DreamFigures:
+    """Return what draws the dreams of one recognizer."""
+    series = Series(
         hop_seconds=recognizer.hop_samples / recognizer.sample_rate_hz,
         mel_frequencies_hz=recognizer.mel_centers_hz().numpy(),
+        instruments=recognizer.instruments,
+        confidence=confidence,
+    )
+    return DreamFigures(series)
+
+
+def draw(
+    one: FinishedDream, row: dict[str, object], on_wav: Answer, figures: DreamFigures, *, path: Path
+) -> None:
+    """Draw original, dream and difference with the recognizer's outputs below."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target = instruments.name(one.item.target)
+    figures.write(
+        path,
+        one.original.numpy() * measures.DB_PER_NATURAL,
+        one.dream.numpy() * measures.DB_PER_NATURAL,
         title=(
             f"{one.excerpt.name} toward {target}: {row['target_probability_before']:.2f} → "
             f"{row['target_probability']:.2f}, as WAV {row['target_probability_wav']:.2f}"
         ),
-        instruments=recognizer.instruments,
-        probabilities_before=one.before.probabilities[0].numpy(),
-        probabilities_after=one.after.probabilities[0].numpy(),
-        probabilities_wav=on_wav.probabilities[0].numpy(),
-        target=one.item.target,
-        confidence=confidence,
+        outputs=Outputs(
+            before=one.before.probabilities[0].numpy(),
+            after=one.after.probabilities[0].numpy(),
+            on_wav=on_wav.probabilities[0].numpy(),
+            target=one.item.target,
+        ),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_figure(figure, path)

@@ -22,7 +22,15 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from irdream.datasets.base import DataSet, Excerpts, PartName, announce, multi_hot
+from irdream.datasets.base import (
+    DataSet,
+    Excerpts,
+    PartName,
+    announce,
+    common_folder,
+    fingerprint,
+    multi_hot,
+)
 from irdream.datasets.split import split_by_recording
 from irdream.errors import InputError
 from irdream.evaluation.figures import save_figure
@@ -109,6 +117,14 @@ def evaluate(
     )
     metrics = report.metrics() | {"eval/skipped": float(unread)}
     tracker.log_metrics(metrics)
+    files = dataset.part(part, sample_rate_hz=recognizer.sample_rate_hz).files
+    tracker.log_data(
+        dataset.name,
+        fingerprint(files),
+        context="evaluation",
+        source=common_folder(files),
+        excerpts=len(files),
+    )
     with stopwatch("tables and figures"):
         paths = write_report(report, output_dir)
     for path in paths:

@@ -2,7 +2,8 @@
 
 Files in `output_dir`: `checkpoint/` (the best epoch, with thresholds and card),
 `training/` (`best/`, `last/`, and `state.pt`, from which a killed run is resumed),
-`history.csv`. Han's network trains at about 160 windows a second on two cores.
+`history.csv`. Han's network trains at about 160 windows a second on two cores. The checkpoint
+may be given a name in the tracking store, by which later runs load it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ import torch
 from rich.console import Console
 
 from irdream import __version__
-from irdream.datasets.base import DataSet, Excerpts, announce, multi_hot
+from irdream.datasets.base import (
+    DataSet,
+    Excerpts,
+    announce,
+    common_folder,
+    fingerprint,
+    multi_hot,
+)
 from irdream.datasets.cache import LogMels, log_mels
 from irdream.datasets.split import split_by_recording
 from irdream.errors import InputError
@@ -27,6 +35,7 @@ from irdream.evaluation.window_scores import window_scores
 from irdream.recognizer import Recognizer, load_recognizer, save_recognizer
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import Tracker
+from irdream.tracking.checkpoints import check_names
 from irdream.training.batches import WindowBatches
 from irdream.training.loop import Augmentation, Fit, Metrics, Progress, Schedule
 
@@ -50,6 +59,8 @@ def train(
     validation_share: float = 0.15,
     mixed_precision: bool = True,
     resume: str | Path | None = None,
+    register: str | None = None,
+    alias: str = "champion",
     seed: int = 0,
     trust: Iterable[str] = (),
     stopwatch: Stopwatch | None = None,
@@ -68,6 +79,9 @@ def train(
         epochs, patience, batch_size, random_start, mixed_precision: see `training.loop.Fit`.
         validation_share: of the excerpts, in whole recordings.
         resume: the folder of a run to go on with.
+        register: a name for the checkpoint, loaded as `models:/NAME@ALIAS`; None: none. A name
+            that is taken gets a new version.
+        alias: a word that points to the version registered last with it.
         seed: of the split, of shuffling, augmentation and dropout.
         trust: packages that the checkpoint's own model may come from.
         stopwatch: counts where the time goes.
@@ -77,13 +91,15 @@ def train(
 
     Raises:
         InputError: no training part, unreadable files only, labels that are unknown, nothing
-            to resume, or whatever the optimizer refuses.
+            to resume, no way to register, or whatever the optimizer refuses.
     """
     stopwatch = stopwatch or Stopwatch()
+    _check_registry(register, alias, tracker)
     state_folder = _state_folder(resume, output_dir)
     made = _made(optimizer, recognizer)
     with stopwatch("reading audio"):
         excerpts, spectrograms = _analyzed(dataset, recognizer, cache_dir)
+        _log_data(tracker, dataset, excerpts)
     training, validation = split_by_recording(
         excerpts.files, validation_share=validation_share, seed=seed
     )
@@ -126,7 +142,31 @@ def train(
         f"best epoch {progress.best_epoch} of {progress.epoch}: "
         f"validation loss {metrics['val/loss']:.3f}, top-1 {metrics['val/top1']:.3f}"
     )
+    if register is not None:
+        print(f"registered: checkpoint={tracker.register(register, alias=alias)}")
     return {**metrics, "train/epochs": float(progress.epoch)}
+
+
+def _check_registry(register: str | None, alias: str, tracker: Tracker) -> None:
+    """Refuse before the training what would be refused after it."""
+    if register is None:
+        return
+    check_names(register, alias)
+    if tracker.run_id is None:
+        raise InputError(
+            f"train.register={register} needs a run that is kept; expected a tracker with a store: "
+            "leave tracker=none out"
+        )
+
+
+def _log_data(tracker: Tracker, dataset: DataSet, excerpts: Excerpts) -> None:
+    tracker.log_data(
+        dataset.name,
+        fingerprint(excerpts.files),
+        context="training",
+        source=common_folder(excerpts.files),
+        excerpts=len(excerpts),
+    )
 
 
 def _analyzed(

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from irdream.errors import InputError
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -38,8 +40,42 @@ class Tracker(Protocol):
         """Keep a copy of a file, or of a folder, below `folder`."""
         ...
 
+    def log_data(
+        self,
+        name: str,
+        digest: str,
+        *,
+        context: str,
+        source: str = "",
+        excerpts: int | None = None,
+    ) -> None:
+        """Keep which sounds went into the run.
+
+        Args:
+            name: of the data set.
+            digest: equal for equal sounds, see `irdream.datasets.base.fingerprint`; at most 36
+                characters.
+            context: what for: "training", "validation", "evaluation", "start".
+            source: where they came from.
+            excerpts: how many.
+        """
+        ...
+
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Keep words to find the run by; a tag that is set again is replaced."""
+        ...
+
+    def register(self, name: str, *, alias: str = "champion", path: str = "checkpoint") -> str:
+        """Give a checkpoint that was kept with `log_file` a name; return its address.
+
+        Args:
+            name: in the registry; one that is there already gets a new version.
+            alias: a word that is made to point to this version.
+            path: of the checkpoint in the run.
+
+        Raises:
+            InputError: when there is no such checkpoint, no registry, or a name is none.
+        """
         ...
 
     def flush(self) -> None:
@@ -78,8 +114,26 @@ class NullTracker:
     def log_file(self, path: Path, folder: str = "") -> None:
         """Do nothing."""
 
+    def log_data(
+        self,
+        name: str,
+        digest: str,
+        *,
+        context: str,
+        source: str = "",
+        excerpts: int | None = None,
+    ) -> None:
+        """Do nothing."""
+
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Do nothing."""
+
+    def register(self, name: str, *, alias: str = "champion", path: str = "checkpoint") -> str:
+        """Refuse, since nothing was kept."""
+        raise InputError(
+            f"cannot register a checkpoint as {name!r}: this run is not kept; expected a tracker "
+            "with a store: leave tracker=none out"
+        )
 
     def flush(self) -> None:
         """Do nothing."""

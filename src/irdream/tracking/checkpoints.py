@@ -10,14 +10,26 @@ import atexit
 import re
 import shutil
 import tempfile
+import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec
 
 from irdream.errors import InputError
 from irdream.tracking.database import DATABASE, exists
-from irdream.tracking.store import Store, open_store
+from irdream.tracking.manners import first_line
+from irdream.tracking.store import OPENING_TAG, Store, open_store
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+P = ParamSpec("P")
 
 _RUN = re.compile(r"runs:/(?P<run_id>\w+)/(?P<path>.+)")
 _MODEL = re.compile(r"models:/(?P<name>[^@/]+)(@(?P<alias>[\w\-]+)|/(?P<version>\d+))")
+_NAME = re.compile(r"\w[\w.\-]{0,99}")
+_ALIAS = re.compile(r"[\w\-]{1,100}")
+_RESERVED = re.compile(r"latest|v\d+", re.IGNORECASE)  # by MLflow
 
 
 def fetch_checkpoint(uri: str, *, root: Path, uri_server: str | None = None) -> Path:
@@ -55,20 +67,82 @@ def register_checkpoint(
     alias: str = "champion",
     uri: str | None = None,
 ) -> str:
-    """Make a run's checkpoint the version of `name` that `alias` points to; return its address."""
+    """Make a run's checkpoint the version of `name` that `alias` points to; return its address.
+
+    Raises:
+        InputError: see `check_names`; when there is no such folder, or the store refuses.
+    """
+    check_names(name, alias)
+    return register(open_store(root=root, uri=uri), run_id, name=name, path=path, alias=alias)
+
+
+def check_names(name: str, alias: str) -> None:
+    """See to it that `models:/name@alias` is an address.
+
+    Raises:
+        InputError: when it would be none.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"train.register={name!r}; expected a name of letters, digits, '-', '_' and '.', "
+            "such as han"
+        )
+    if not _ALIAS.fullmatch(alias) or _RESERVED.fullmatch(alias):
+        raise InputError(
+            f"train.alias={alias!r}; expected a word of letters, digits, '-' and '_', such as "
+            "champion, not 'latest' nor a version such as 'v2'"
+        )
+
+
+def register(store: Store, run_id: str, *, name: str, path: str, alias: str) -> str:
+    """Do what `register_checkpoint` does, in a store that is open."""
     from mlflow.exceptions import MlflowException
 
-    store = open_store(root=root, uri=uri)
     source = f"runs:/{run_id}/{path}"
-    _fetch(source, store)
+    try:
+        if not store.patiently(store.client.list_artifacts, run_id, path):
+            raise _missing(source, store)
+        _add_name(name, store)
+        version = _add_version(name, source, run_id, store)
+        again(store, store.client.set_registered_model_alias, name, alias, str(version.version))
+    except MlflowException as error:
+        raise InputError(
+            f"cannot register {source} as {name!r} in the tracking store {store.where}: "
+            f"{first_line(error)}; it stays there, and can be loaded as checkpoint={source}"
+        ) from error
+    return f"models:/{name}@{alias}"
+
+
+def again(store: Store, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Call; where another process wrote the same row at the same time, call again and find it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        store.patiently(call, *args, **kwargs)
+    except MlflowException:
+        store.patiently(call, *args, **kwargs)
+
+
+def _add_name(name: str, store: Store) -> None:
+    from mlflow.exceptions import MlflowException
+
     try:
         store.patiently(store.client.create_registered_model, name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    version = store.patiently(store.client.create_model_version, name, source, run_id)
-    store.patiently(store.client.set_registered_model_alias, name, alias, str(version.version))
-    return f"models:/{name}@{alias}"
+
+
+def _add_version(name: str, source: str, run_id: str, store: Store) -> ModelVersion:
+    tags = {OPENING_TAG: uuid.uuid4().hex}
+
+    def added() -> ModelVersion | None:
+        versions = store.client.search_model_versions(f"name = '{name}'")
+        return next((one for one in versions if tags.items() <= one.tags.items()), None)
+
+    return store.once(
+        lambda: store.client.create_model_version(name, source, run_id, tags=tags), added
+    )
 
 
 def _fetch(uri: str, store: Store) -> Path:
@@ -113,7 +187,8 @@ def _download(address: str, store: Store) -> Path:
 
     local = address.startswith("file:")
     return Path(
-        download_artifacts(
+        store.patiently(
+            download_artifacts,
             artifact_uri=address,
             dst_path=None if local else _temporary_folder(),
             tracking_uri=store.client.tracking_uri,

@@ -1,12 +1,15 @@
 """Where a run came from: code, versions, machine, process, command.
 
-Read once when a run opens; about 10 ms, all of it git. GitPython, which MLflow would use, is
-not needed: one `git describe` says commit and dirtiness, and no git is no error.
+Read when a run opens. Git costs 7 ms and is asked once in a process: the jobs of a sweep share
+the code that was loaded, whatever becomes of its files. GitPython, which MLflow would use, is
+not needed: one `git status` says commit, branch and dirtiness, and no git is no error.
 """
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import hashlib
 import os
 import platform
 import shlex
@@ -14,12 +17,15 @@ import shutil
 import socket
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from irdream import __version__
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _GIT_SECONDS = 5.0
+_LOCK = Path(__file__).resolve().parents[3] / "requirements.lock"  # of a checkout
+_INSTALLED = ".dist-info"
 
 
 def run_tags() -> dict[str, str]:
@@ -35,27 +41,61 @@ def run_tags() -> dict[str, str]:
         "irdream.version": __version__,
         "irdream.python": platform.python_version(),
         "irdream.torch": _torch_version(),
+        "irdream.lock": lock_digest(_LOCK),
         "irdream.host": socket.gethostname(),
         "irdream.pid": str(os.getpid()),
         "irdream.boot_id": boot_id(),
         "irdream.command": shlex.join(sys.orig_argv),
     }
-    return {key: value for key, value in (tags | git_tags(Path(__file__))).items() if value}
+    return {key: value for key, value in (tags | _own_git_tags()).items() if value}
 
 
 def git_tags(file: Path) -> dict[str, str]:
-    """Return the commit of the checkout that `file` is part of, and whether it was changed.
+    """Return commit and branch of the checkout that `file` is part of, and whether it was changed.
 
     Empty without git, outside a checkout, before a first commit, or when the file is not tracked
-    (a package installed inside somebody else's checkout has not that checkout's commit).
+    (a package installed inside somebody else's checkout has not that checkout's commit). Without
+    a branch where none is checked out. Files that git does not know are no change.
     """
     if shutil.which("git") is None or not _git(file.parent, "ls-files", "--", file.name):
         return {}
-    described = _git(file.parent, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-    if not described:
+    said = _git(file.parent, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
+    lines = said.splitlines()
+    about = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
+    commit, branch = about.get("branch.oid", "(initial)"), about.get("branch.head", "")
+    if commit == "(initial)":
         return {}
-    commit, _, dirty = described.partition("-")
-    return {"mlflow.source.git.commit": commit, "irdream.git_dirty": str(bool(dirty)).lower()}
+    dirty = any(not line.startswith("# ") for line in lines)
+    tags = {"mlflow.source.git.commit": commit, "irdream.git_dirty": str(dirty).lower()}
+    return tags if branch == "(detached)" else tags | {"mlflow.source.git.branch": branch}
+
+
+@cache
+def _own_git_tags() -> dict[str, str]:
+    return git_tags(Path(__file__))
+
+
+def lock_digest(path: Path) -> str:
+    """Return the first 16 hex digits of a lock file's SHA-256; empty where there is none."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError:
+        return ""
+
+
+@cache
+def packages() -> str:
+    """Return what is installed, a line `name==version` each, as pip would take it.
+
+    Read from the names of folders: 1 ms for 140 packages, where their metadata takes 200.
+    """
+    names: set[str] = set()
+    for folder in sys.path:
+        with contextlib.suppress(OSError):
+            names.update(name for name in os.listdir(folder or ".") if name.endswith(_INSTALLED))
+    pairs = (name.removesuffix(_INSTALLED).rpartition("-") for name in names)
+    lines = {f"{name}=={version}\n" for name, _, version in pairs if name}
+    return "".join(sorted(lines, key=str.lower))
 
 
 def processor() -> str:

@@ -3,7 +3,8 @@
 Metrics are gathered and written in batches of up to 1000, every few seconds and at the end: a
 call to MLflow costs 5 to 25 ms on SQLite, a batch of 1000 about 150. What is kept back is lost
 only to kill -9 and to power cuts. Writing from a thread of its own was left out: MLflow's SQLite
-connection and a signal handler would then meet in two threads, for 5 % of the time at most.
+connection and a signal handler would then meet in two threads, for 5 % of the time at most. What
+a thread samples of the machine (`system`) is written here, too.
 
 Not for several threads at once; in a forked child the tracker does nothing at exit.
 """
@@ -13,9 +14,11 @@ from __future__ import annotations
 import atexit
 import contextlib
 import hashlib
+import json
 import math
 import os
 import re
+import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -26,8 +29,10 @@ from typing import TYPE_CHECKING
 
 from irdream.errors import InputError
 from irdream.tracking.base import Status, flat
-from irdream.tracking.provenance import run_tags
+from irdream.tracking.checkpoints import again, check_names, register
+from irdream.tracking.provenance import packages, run_tags
 from irdream.tracking.store import Point, open_store
+from irdream.tracking.system import SystemSampler
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -35,12 +40,15 @@ if TYPE_CHECKING:
 PARENT_TAG = "mlflow.parentRunId"
 SWEEP_TAG = "irdream.sweep"
 ERROR_TAG = "irdream.error"
+NAME_TAG = "mlflow.runName"
 
 _POINTS_PER_BATCH = 1000
 _PAIRS_PER_BATCH = 100
 _PARAM_CHARACTERS = 6000
 _TAG_CHARACTERS = 5000
+_DATA_NAME_CHARACTERS = 500
 _KEY_CHARACTERS = 250
+_NAME_CHARACTERS = 250  # SQLite would take more, PostgreSQL refuses it
 _NOT_IN_KEYS = re.compile(r"[^/\w.\- ]")
 
 
@@ -48,7 +56,8 @@ class MlflowTracker:
     """One run in an MLflow store; see `Tracker` for what the methods promise.
 
     The run is opened here, tagged with its provenance (`run_tags`), and closed by `close`, at the
-    end of a `with` block, or as KILLED when the interpreter exits.
+    end of a `with` block, or as KILLED when the interpreter exits. `config/packages.txt` says
+    what was installed.
 
     Args:
         root: the folder of the local store (`mlflow.db`, `artifacts/`).
@@ -59,6 +68,7 @@ class MlflowTracker:
         uri: the address of a tracking server, used in place of `root`.
         parent_run_id: the run that this one stands below, see `open_sweep`.
         sweep: the sweep's name, the tag that `compare_url` looks for.
+        system_seconds: between two samples of processor, memory and graphics cards; None: none.
 
     Raises:
         InputError: here and in every method, when the store cannot be opened or written.
@@ -75,19 +85,35 @@ class MlflowTracker:
         uri: str | None = None,
         parent_run_id: str | None = None,
         sweep: str | None = None,
+        system_seconds: float | None = None,
     ) -> None:
         self.flush_seconds = flush_seconds
         self._points: list[Point] = []
         self._flushed_at = time.monotonic()
         self._is_open = False
+        self._sampler = None if system_seconds is None else SystemSampler(system_seconds)
         self._pid = os.getpid()
         self._store = open_store(root=root, uri=uri)
         self.experiment_id = self._store.experiment(experiment)
         family = {PARENT_TAG: parent_run_id, SWEEP_TAG: sweep}
         every_tag = run_tags() | dict(tags or {}) | {k: v for k, v in family.items() if v}
-        self._run_id = self._store.start_run(self.experiment_id, run_name, _tags(every_tag))
+        name = run_name and _cut(run_name, _NAME_CHARACTERS)
+        self._run_id = self._store.start_run(self.experiment_id, name, _tags(every_tag))
         self._is_open = True
         atexit.register(self._close_at_exit)
+        try:
+            self._begin()
+        except BaseException:
+            self.close("FAILED")
+            raise
+
+    def _begin(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="irdream-") as folder:
+            path = Path(folder, "packages.txt")
+            path.write_text(packages(), encoding="utf-8")
+            self.log_file(path, "config")
+        if self._sampler is not None:
+            self._sampler.start()
 
     @property
     def run_id(self) -> str:
@@ -120,13 +146,48 @@ class MlflowTracker:
             raise InputError(f"cannot keep {path} with the run: there is no such file")
         self._store.log_file(self._run_id, path, folder)
 
+    def log_data(
+        self,
+        name: str,
+        digest: str,
+        *,
+        context: str,
+        source: str = "",
+        excerpts: int | None = None,
+    ) -> None:
+        """Keep which sounds went into the run; MLflow shows them in its column "Dataset".
+
+        Of an experiment's runs with one name and digest MLflow keeps the first one's source.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=_cut(name, _DATA_NAME_CHARACTERS),
+            digest=digest,
+            source_type="local",
+            source=json.dumps({"uri": source}),
+            profile=json.dumps({} if excerpts is None else {"num_rows": excerpts}),
+        )
+        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])]
+        again(self._store, self._store.client.log_inputs, self._run_id, datasets=inputs)
+
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; a text over 5000 characters is cut."""
         for batch in _batches(list(_tags(tags).items())):
             self._store.log(self._run_id, tags=batch)
 
+    def register(self, name: str, *, alias: str = "champion", path: str = "checkpoint") -> str:
+        """Name the checkpoint that this run keeps; see `register_checkpoint`."""
+        check_names(name, alias)
+        return register(self._store, self._run_id, name=name, path=path, alias=alias)
+
     def flush(self) -> None:
         """Write the metrics that wait; what an error or a signal interrupts is written again."""
+        for sample in self._sampler.take() if self._sampler else ():
+            self._points += [
+                Point(name, value, sample.timestamp, sample.step)
+                for name, value in sample.figures.items()
+            ]
         while self._points:
             batch = self._points[:_POINTS_PER_BATCH]
             self._store.log(self._run_id, points=batch)
@@ -138,6 +199,8 @@ class MlflowTracker:
         if not self._is_open:
             return
         try:
+            if self._sampler is not None:
+                self._sampler.stop()
             self.flush()
         finally:
             self._store.end_run(self._run_id, status)
@@ -173,7 +236,11 @@ def _batches(pairs: Sequence[tuple[str, str]]) -> list[list[tuple[str, str]]]:
 
 
 def _tags(tags: Mapping[str, str]) -> dict[str, str]:
-    return {_key(key): _cut(str(value), _TAG_CHARACTERS) for key, value in tags.items()}
+    longest = {NAME_TAG: _NAME_CHARACTERS}
+    return {
+        _key(key): _cut(str(value), longest.get(key, _TAG_CHARACTERS))
+        for key, value in tags.items()
+    }
 
 
 def _key(name: str) -> str:

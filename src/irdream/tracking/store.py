@@ -1,8 +1,12 @@
 """What irdream asks of MLflow, whether the store is a folder or a server.
 
-It adds two things to MLflow's client: a locked database is waited for, and what a person can
-mend is said in one line. mlflow is imported when a store is opened, not before: 1.2 s, and
-0.7 s more for the first question.
+It adds two things to MLflow's client: a locked database and a server that is restarted are waited
+for, and what a person can mend is said in one line. mlflow is imported when a store is opened,
+not before: 1.2 s, and 0.7 s more for the first question.
+
+A server may do what it was asked and be ended before it says so. Most calls may be repeated: a
+point, a parameter, a tag or a file that is written twice is there once. What may not be, a new
+run or a new version of a model, is looked for first (`Store.once`).
 
 One SQLite file carries 8 processes on one machine. On a network file system, or for several
 machines, run an MLflow server and give its address instead. MLflow's fluent interface
@@ -12,11 +16,12 @@ is gone.
 
 from __future__ import annotations
 
-import random
+import logging
+import math
+import os
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
@@ -24,17 +29,26 @@ from irdream.errors import InputError
 from irdream.tracking.database import ARTIFACTS, DATABASE, adopt, create_store, sqlite_uri
 from irdream.tracking.manners import (
     PATIENCE_SECONDS,
+    ask,
     explain,
     first_line,
     import_mlflow,
+    is_away,
     is_locked,
+    pauses,
+    without_password,
 )
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-_SERVER_ANSWER_SECONDS = 5.0
+OPENING_TAG = "irdream.opening"
+"""A run's own word, by which it is found when the answer to its opening was lost."""
+
+_KNOWN_SERVER = "IRDREAM_KNOWN_SERVER"  # in the environment, so that a sweep's jobs inherit it
+
+logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,14 +66,23 @@ class Point(NamedTuple):
 class Store:
     """MLflow's client, patient and plain-spoken.
 
-    Every call raises `InputError` for what a person can mend (a full disk, a lock that stays, a
-    server that is away); any other error of MLflow's passes through.
+    Every call raises `InputError` for what a person can mend (a full disk, a lock or a server
+    that is not there again in two minutes); any other error of MLflow's passes through.
+
+    Args:
+        client: of the store.
+        where: the store's name in messages.
+        artifacts: the address of a local store's artifacts.
+        answered: whether it ever did; before, it is not waited for.
     """
 
-    def __init__(self, client: MlflowClient, *, where: str, artifacts: str | None) -> None:
+    def __init__(
+        self, client: MlflowClient, *, where: str, artifacts: str | None, answered: bool = True
+    ) -> None:
         self.client = client
         self.where = where
         self._artifacts = artifacts
+        self._away_since = None if answered else -math.inf
 
     def experiment(self, name: str) -> str:
         """Return the id of the experiment called `name`, making it when it is new.
@@ -91,7 +114,11 @@ class Store:
 
     def start_run(self, experiment_id: str, name: str | None, tags: Mapping[str, str]) -> str:
         """Return the id of a new run."""
-        run = self.patiently(self.client.create_run, experiment_id, run_name=name, tags=dict(tags))
+        opening = {OPENING_TAG: uuid.uuid4().hex}
+        run = self.once(
+            lambda: self.client.create_run(experiment_id, run_name=name, tags={**tags, **opening}),
+            lambda: next(iter(self.find_runs(experiment_id, opening)), None),
+        )
         return run.info.run_id
 
     def log(
@@ -114,13 +141,24 @@ class Store:
         )
 
     def log_file(self, run_id: str, path: Path, folder: str) -> None:
-        """Copy a file or a folder to the run's artifacts."""
+        """Copy a file, or a folder file by file, to the run's artifacts.
+
+        Raises:
+            InputError: when it cannot be copied; or to a server, where MLflow would keep a name
+                with one of `%#?` under another one.
+        """
         try:
-            self.patiently(self.client.log_artifact, run_id, str(path), folder or None)
+            for file, into in _files(path, folder):
+                if self._artifacts is None and (refused := set("%#?") & set(f"{into}{file.name}")):
+                    raise InputError(
+                        f"cannot keep {file} with the run: a tracking server takes no "
+                        f"{refused.pop()!r} in a name; rename it"
+                    )
+                self.patiently(self.client.log_artifact, run_id, str(file), into or None)
         except OSError as error:
             raise InputError(
                 f"cannot copy {path} to the tracking store {self.where}: "
-                f"{error.strerror or error}; free some space or make it writable"
+                f"{error.strerror or first_line(error)}; free some space or make it writable"
             ) from error
 
     def end_run(self, run_id: str, status: str) -> None:
@@ -149,19 +187,53 @@ class Store:
         runs = self.patiently(self.client.search_runs, [experiment_id], query, max_results=50_000)
         return [run.info.run_id for run in runs]
 
+    def once(self, create: Callable[[], T], find: Callable[[], T | None]) -> T:
+        """Create something; before a second try see whether the first one did it after all."""
+        is_asked = False
+
+        def create_unless_found() -> T:
+            nonlocal is_asked
+            if is_asked and (found := find()) is not None:
+                return found
+            is_asked = True
+            return create()
+
+        return self.patiently(create_unless_found)
+
     def patiently(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call; while another process holds the database, wait and call again."""
+        """Call; while the database is held or the server is away, wait and call again.
+
+        The time runs from the first failure to the next success, whatever is called: a run whose
+        server is gone waits once, not for its metrics, its tags and its end each.
+        """
         from mlflow.exceptions import MlflowException
 
-        give_up = time.monotonic() + PATIENCE_SECONDS
+        pause = pauses()
         while True:
             try:
-                return call(*args, **kwargs)
-            except MlflowException as error:
-                if not is_locked(error) or time.monotonic() > give_up:
+                answer = call(*args, **kwargs)
+            except (MlflowException, OSError) as error:
+                if not self._may_pass(error):
                     explain(error, self.where)
                     raise
-            time.sleep(random.uniform(0.05, 0.5))
+            else:
+                self._away_since = None
+                return answer
+            time.sleep(next(pause))
+
+    def _may_pass(self, error: Exception) -> bool:
+        if not (is_locked(error) or is_away(error)):
+            return False
+        now = time.monotonic()
+        if self._away_since is None:
+            self._away_since = now
+            if is_away(error):
+                logger.warning(
+                    "the tracking store %s does not answer; waiting for it, %.0f s at most",
+                    self.where,
+                    PATIENCE_SECONDS,
+                )
+        return now - self._away_since <= PATIENCE_SECONDS
 
 
 def open_store(*, root: Path, uri: str | None = None) -> Store:
@@ -181,43 +253,44 @@ def open_store(*, root: Path, uri: str | None = None) -> Store:
 
 
 def _open_server(uri: str) -> Store:
-    where = _without_password(uri)
-    if uri.startswith(("http://", "https://")):
-        _ask(where)
-    return _connect(uri, where=where, artifacts=None)
-
-
-def _ask(where: str) -> None:
-    """Fail within seconds where nothing answers; MLflow itself tries for four minutes."""
+    where = without_password(uri)
+    if not uri.startswith(("http://", "https://")):
+        return _connect(uri, where=where, artifacts=None)
+    is_known = os.environ.get(_KNOWN_SERVER) == where
     try:
-        address = f"{where.rstrip('/')}/health"
-        with urllib.request.urlopen(address, timeout=_SERVER_ANSWER_SECONDS):
-            return
-    except urllib.error.HTTPError as error:
-        error.close()  # it did answer
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"no tracking server answers at {where} ({error}); start it, correct the address, or "
-            "leave it empty to track in a local folder"
-        ) from error
+        ask(where, seconds=PATIENCE_SECONDS if is_known else 0.0)
+    except InputError:
+        os.environ.pop(_KNOWN_SERVER, None)
+        raise
+    store = _connect(uri, where=where, artifacts=None, answered=is_known)
+    os.environ[_KNOWN_SERVER] = where
+    return store
 
 
-def _connect(uri: str, *, where: str, artifacts: str | None) -> Store:
+def _connect(uri: str, *, where: str, artifacts: str | None, answered: bool = True) -> Store:
     import_mlflow(local=artifacts is not None)
     from mlflow import MlflowClient
 
     try:
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        client.search_experiments(max_results=1)
+        store = Store(client, where=where, artifacts=artifacts, answered=answered)
+        store.patiently(client.search_experiments, max_results=1)
+    except InputError:
+        raise
     except Exception as error:  # MLflow's, SQLAlchemy's, a missing database driver
         explain(error, where)
         raise InputError(
             f"cannot open the tracking store {where}: {first_line(error)}; correct its address, or "
             "run with tracker=none"
         ) from error
-    return Store(client, where=where, artifacts=artifacts)
+    return store
 
 
-def _without_password(uri: str) -> str:
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+def _files(path: Path, folder: str) -> Iterator[tuple[Path, str]]:
+    """Yield the files of a folder, or the file itself, each with the folder that it goes to."""
+    if not path.is_dir():
+        yield path, folder
+        return
+    for file in sorted(path.rglob("*")):
+        if file.is_file():
+            yield file, (Path(folder) / path.name / file.parent.relative_to(path)).as_posix()

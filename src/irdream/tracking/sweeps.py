@@ -108,7 +108,11 @@ def find_done(
     run = found[0]
     return DoneJob(
         run_id=run.info.run_id,
-        metrics=dict(run.data.metrics),
+        metrics={
+            name: value
+            for name, value in run.data.metrics.items()
+            if not name.startswith(("system/", "time/"))
+        },
         folder=run.data.tags.get(FOLDER_TAG, ""),
     )
 

@@ -9,8 +9,9 @@ import pandas as pd
 
 from irdream import instruments
 from irdream.evaluation.abx import AbxPair, write_abx
+from irdream.evaluation.dream_figures import spectrograms_figure
 from irdream.evaluation.dreams import DB_PER_NATURAL
-from irdream.evaluation.figures import save_figure, spectrograms_figure
+from irdream.evaluation.figures import save_figure
 from irdream.evaluation.paper_charts import ways_figure
 from irdream.evaluation.report import Comparison, Section, Sound, Table
 from irdream.evaluation.tables import records, rows_of
