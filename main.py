@@ -113,7 +113,7 @@ def show(config: DictConfig) -> dict[str, float]:
     from irdream.tasks import info
 
     runtime.set_threads(config.threads)
-    runtime.set_seed(config.seed)
+    runtime.keep_memory()
     plan = info.plan(instantiate(config.task, _convert_="all"))
     print("\n".join(plan.lines), flush=True)
     return {} if plan.seconds is None else {"info/seconds": plan.seconds}

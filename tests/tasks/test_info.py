@@ -216,7 +216,7 @@ def test_what_was_measured_takes_part_in_proportion(recognizer, quick, monkeypat
     figures = 2.25 + 22 * 0.25 + 0.125
     assert planned.seconds == pytest.approx(dreamed + sound + figures)
     assert "at most 27 s: 3.7 dreaming, 15.3 sound, 7.9 figures" in text(planned)
-    assert "(10 ms a step of 40 s of sound, measured on 3)" in text(planned)
+    assert "(0.010 s a step of 40 s of sound, measured on 3; dreams that" in text(planned)
 
 
 def test_every_choice_is_told(recognizer, quick) -> None:

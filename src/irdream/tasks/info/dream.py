@@ -183,8 +183,9 @@ def _dreaming(planned: _Planned) -> tuple[float, str]:
     list(task._dream_all(planned.recognizer, clock, excerpts, batch, planned.given["seed"]))
     steps, tried = planned.ascent.steps * planned.ascent.octaves, each * len(batch)
     seconds = (clock.other_seconds + steps * clock.step_seconds) * planned.seconds() / tried
-    step = f"{1000 * clock.step_seconds:.3g} ms"
-    return seconds, f" ({step} a step of {tried:.0f} s of sound, measured on {STEPS})"
+    step = f"{clock.step_seconds:.3f} s" if clock.step_seconds >= 1e-3 else "under 1 ms"
+    early = "" if planned.ascent.confidence is None else "; dreams that stop early take less"
+    return seconds, f" ({step} a step of {tried:.0f} s of sound, measured on {STEPS}{early})"
 
 
 def _rest(planned: _Planned, laps: Laps) -> dict[str, float]:
