@@ -14,17 +14,20 @@ import numpy as np
 import pytest
 import soundfile
 
+from irdream.runtime import cores
 from irdream.tracking.store import open_store
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "mlflow", "numpy", "matplotlib", "pandas", "sklearn", "scipy")
 
 
-def irdream(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def irdream(*words: str, cwd: Path, **environment: str | None) -> subprocess.CompletedProcess[str]:
+    """Run a command; a variable of the environment that is None is taken away."""
+    variables = {**os.environ, "COLUMNS": "120", **environment}
     return subprocess.run(
         [sys.executable, str(ROOT / "main.py"), *words],
         cwd=cwd,
-        env={**os.environ, "COLUMNS": "120", **environment},
+        env={name: value for name, value in variables.items() if value is not None},
         capture_output=True,
         text=True,
         timeout=300,
@@ -169,6 +172,28 @@ def test_a_sweep_that_is_killed_goes_on_and_is_one_in_the_store(tmp_path) -> Non
 
     forced = irdream(*words[:-2], "dream.octaves=1,2", "sweep.force=true", cwd=tmp_path)
     assert "sweep: 2 jobs, 2 finished" in forced.stdout, forced.stderr
+
+
+@pytest.mark.slow
+def test_jobs_at_once_share_the_cores_and_the_parent(tmp_path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    tone(tmp_path / "tone.wav", seconds=1.0)
+    done = irdream(
+        "-m", "hydra/launcher=joblib", f"hydra.launcher.n_jobs={2 * cores()}", "task=dream",
+        "target=sax", "start=file", "start.path=tone.wav", "dream.steps=2", "dream.figures=0",
+        "start.seconds=1,0.5,1.0", cwd=tmp_path, OMP_NUM_THREADS=None,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "sweep: 3 jobs, 2 finished, 1 failed" in done.stdout, done.stderr
+    store = open_store(root=tmp_path / "mlruns")
+    runs = store.client.search_runs([store.experiment("irdream")])
+    (parent,) = [run for run in runs if run.data.tags.get("irdream.kind") == "sweep"]
+    below = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert parent.info.status == "FAILED"
+    assert sorted(run.info.status for run in below) == ["FAILED", "FINISHED", "FINISHED"]
+    assert {run.data.tags["irdream.threads"] for run in below} == {"1"}
+    assert len({run.data.tags["irdream.pid"] for run in runs}) > 1
 
 
 def test_a_sweep_stops_at_a_failed_job_where_it_is_asked_to(tmp_path) -> None:

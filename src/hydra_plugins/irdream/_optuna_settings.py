@@ -79,10 +79,14 @@ def objectives_of(settings: Settings, task: str | None) -> dict[str, Direction]:
 
 
 def batch_size(settings: Settings, launcher: Mapping[str, Any]) -> int:
-    """Return how many jobs to propose at once: `n_jobs`, else what the launcher runs at once."""
+    """Return how many jobs to propose at once: `n_jobs`, else what the launcher runs at once.
+
+    Slurm's `array_parallelism` is no such number: it is a limit, a cluster may run fewer, and a
+    batch that waits for its slowest job is better chosen by who knows the cluster.
+    """
     if settings.n_jobs is not None:
         return settings.n_jobs
-    at_once = launcher.get("n_jobs")
+    at_once = launcher.get("n_jobs") or launcher.get("max_jobs")  # of joblib, of Ray
     if not at_once:
         return 1
     from joblib import effective_n_jobs

@@ -10,6 +10,7 @@ the address below.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from urllib.parse import quote, urlencode
 from irdream.tracking.base import Status
 from irdream.tracking.provenance import run_tags
 from irdream.tracking.runs import SWEEP_TAG
-from irdream.tracking.store import Store, open_store
+from irdream.tracking.store import Point, Store, open_store
 
 SWEEP_SIGNATURE_TAG = "irdream.sweep_signature"  # of parents
 SIGNATURE_TAG = "irdream.signature"  # of jobs
@@ -88,11 +89,11 @@ def log_sweep(
     uri: str | None = None,
 ) -> None:
     """Keep a folder's files and a few numbers with a sweep's run."""
-    tracker = open_store(root=root, uri=uri)
+    store = open_store(root=root, uri=uri)
     for path in sorted(folder.iterdir()):
-        tracker.log_file(run_id, path, "")
-    for name, value in metrics.items():
-        tracker.patiently(tracker.client.log_metric, run_id, name, value)
+        store.log_file(run_id, path, "")
+    now = int(time.time() * 1000)
+    store.log(run_id, points=[Point(name, value, now, 0) for name, value in metrics.items()])
 
 
 def find_done(
