@@ -17,7 +17,8 @@ from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import LogMel
 from irdream.errors import InputError
 from irdream.evaluation.recognition import check_aggregation
-from irdream.tasks import dream, evaluate
+from irdream.tasks import evaluate
+from irdream.tasks.dream_plan import _several
 from irdream.tasks.paper import run as paper
 from irdream.training.batches import WindowBatches
 from irdream.training.loop import Fit
@@ -77,9 +78,9 @@ def start(name: str, value: Any) -> None:
 
 BEYOND = math.nextafter
 LIBRARY = [  # key, where it goes, values that are allowed, values that are not
-    ("dream.step_size", lambda n, v: dream._several(n, v), [1e-9, [0.1, 2]], [0, -1, [], [1, 0]]),
+    ("dream.step_size", lambda n, v: _several(n, v), [1e-9, [0.1, 2]], [0, -1, [], [1, 0]]),
     ("dream.step_size", ascent, [1e-9], [0.0]),
-    ("dream.budget_db", lambda n, v: dream._several(n, v), [1e-9, [0.1, 2], None], [0, [], [1, 0]]),
+    ("dream.budget_db", lambda n, v: _several(n, v), [1e-9, [0.1, 2], None], [0, [], [1, 0]]),
     ("dream.steps", ascent, [1], [0]),
     ("dream.octaves", ascent, [1], [0]),
     ("dream.octave_ratio", ascent, [[1, 1], [1.4, 2.0]], [[0.9, 1], [1.4], [1.0, 1.0, 1.0]]),

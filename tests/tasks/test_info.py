@@ -27,6 +27,7 @@ from irdream.dreaming.constraints import RmseBudget, TimeRange
 from irdream.dreaming.objectives import LogProbability
 from irdream.dreaming.optimizers import LeastChange, NormalizedAscent
 from irdream.dreaming.parametrizations import LogMel, StftGain, Waveform
+from irdream.dreaming.targets import plan as plan_items
 from irdream.dreaming.transforms import Chain, Noise
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
@@ -504,7 +505,7 @@ def test_the_dreams_of_the_paper_are_counted(recognizer, sounds, tmp_path, empty
 
     trial = made.trial("log_mel")
     excerpts, _ = Start().excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
-    items = dream_info.plan(["all"], ["low"], [("cel",)], seed=0)
+    items = plan_items(["all"], ["low"], [("cel",)], seed=0)
     made.run("until heard", trial, excerpts, items)
     kept = plan(partial(paper, **{**settings, "parts": "excerpts"}))
     assert "excerpts: 57 dreams" in text(kept)

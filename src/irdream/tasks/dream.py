@@ -8,26 +8,20 @@ heard anew: what it is taken for stands beside what the spectrogram is taken for
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from irdream.datasets.base import Excerpt, fingerprint_of_sounds
 from irdream.datasets.starts import Start
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.constraints import Constraint, RmseBudget
-from irdream.dreaming.targets import Item, item_seed, parse_targets, plan
+from irdream.dreaming.targets import Item, item_seed
 from irdream.errors import InputError
 from irdream.evaluation.figures import curve_figure, save_figure
 from irdream.evaluation.tables import save_table
@@ -42,23 +36,14 @@ from irdream.tasks.dream_output import (
     dream_figures,
     hear_file,
     measure,
+    print_dreams,
     write_sounds,
 )
+from irdream.tasks.dream_plan import plan_dreams
 from irdream.tracking import Tracker
 
-logger = logging.getLogger(__name__)
 DEFAULT_CONFIDENCE = 0.9  # of success, where `confidence` does not stop a dream
-ROWS_SHOWN = 24
 BATCH_SECONDS = 2048.0  # of sound that is dreamed at once: memory stays the same for any count
-COLUMNS = {  # of the table that is printed: heading and digits
-    "target_probability_before": ("before", 2),
-    "target_probability": ("dream", 2),
-    "target_probability_wav": ("WAV", 2),
-    "steps": ("steps", 0),
-    "rmse_db": ("RMSE dB", 2),
-    "max_abs_db": ("max dB", 1),
-    "snr_db": ("SNR dB", 1),
-}
 MEASURES = (
     "success", "success_wav", "target_probability_before", "target_probability",
     "target_probability_wav", "target_score", "window_share", "steps", "rmse_db", "max_abs_db",
@@ -108,18 +93,12 @@ def dream(
         InputError: bad target, step size, budget or number of variations; nothing to dream on.
     """
     stopwatch = stopwatch or Stopwatch()
-    targets = parse_targets(target)
-    step_sizes, budgets_db = _several("step_size", step_size), _several("budget_db", budget_db)
-    if len(step_sizes) == 1 and step_sizes[0] is not None:  # then files are not named by it
-        ascent, step_sizes = replace(ascent, step_size=step_sizes[0]), [None]
-    if variations < 1:
-        raise InputError(f"dream.variations={variations}; expected at least 1")
     with stopwatch("reading audio"):
-        excerpts, bad = start.excerpts(
-            sample_rate_hz=recognizer.sample_rate_hz, min_seconds=recognizer.window_seconds
-        )
-    if not excerpts:
-        raise InputError(f"nothing to dream on: {bad[0] if bad else 'no excerpts'}")
+        planned = plan_dreams(
+            recognizer, start, target, ascent,
+            step_size=step_size, budget_db=budget_db, variations=variations, seed=seed,
+        )  # fmt: skip
+    excerpts, items, ascent = planned.excerpts, planned.items, planned.ascent
     with stopwatch("tracking"):
         tracker.log_data(
             getattr(start, "name", "start"),
@@ -128,15 +107,6 @@ def dream(
             source=str(getattr(start, "path", "")),
             excerpts=len(excerpts),
         )
-    items = plan(
-        targets,
-        [e.name for e in excerpts],
-        [e.labels for e in excerpts],
-        seed=seed,
-        step_sizes=step_sizes,
-        budgets_db=budgets_db,
-        variations=variations,
-    )
     with stopwatch("dreaming"):
         place = {item: i for i, item in enumerate(items)}
         dreamt = sorted(
@@ -164,7 +134,7 @@ def dream(
         _write(table, dreamt, confidence, output_dir)
     with stopwatch("tracking"):
         _track(tracker, dreamt, metrics, output_dir)
-    _print(table, metrics, bad, omitted=max(0, len(rows) - figures))
+    print_dreams(table, metrics, planned.bad, omitted=max(0, len(rows) - figures))
     return metrics
 
 
@@ -264,25 +234,6 @@ def _groups(items: Sequence[Item]) -> list[int]:
     return [numbers.setdefault(replace(item, variation=0), len(numbers)) for item in items]
 
 
-def _several(name: str, value: Any) -> list[float | None]:
-    """Return a number or several of them as a list; [None] for None.
-
-    Raises:
-        InputError: when one is no number above 0.
-    """
-    values = list(value) if isinstance(value, list | tuple) else [value]
-    if value is None:
-        return [None]
-    for one in values:
-        if isinstance(one, bool) or not isinstance(one, int | float) or not one > 0:
-            raise InputError(
-                f"dream.{name}={value}; expected a number above 0, or a list of such numbers"
-            )
-    if not values:
-        raise InputError(f"dream.{name} is an empty list; expected numbers above 0")
-    return list(dict.fromkeys(float(one) for one in values))  # files are named by them
-
-
 def _write(
     table: pd.DataFrame, dreamt: Sequence[FinishedDream], confidence: float, output_dir: Path
 ) -> None:
@@ -322,34 +273,3 @@ def _track(
     for folder in ("spectrograms", "sounds"):
         if (output_dir / folder).is_dir():
             tracker.log_file(output_dir / folder)
-
-
-def _print(
-    table: pd.DataFrame, metrics: dict[str, float], bad: Sequence[str], *, omitted: int
-) -> None:
-    """Print the first dreams, the summary, and what could not be read."""
-    console = Console()
-    shown = Table(box=box.SIMPLE, pad_edge=False)
-    shown.add_column("excerpt")
-    for column in ("toward", *(heading for heading, _ in COLUMNS.values())):
-        shown.add_column(column, justify="right", no_wrap=True)
-    for row in table.head(ROWS_SHOWN).to_dict("records"):
-        cells = [f"{row[key]:.{digits}f}" for key, (_, digits) in COLUMNS.items()]
-        shown.add_row(escape(str(row["name"])), str(row["target"]), *cells)
-    shown.add_section()
-    medians = [
-        f"{metrics.get(f'dream/{key}_median', np.nan):.{digits}f}"
-        for key, (_, digits) in COLUMNS.items()
-    ]
-    shown.add_row("median", "", *medians)
-    console.print(shown)
-    if len(table) > ROWS_SHOWN:
-        console.print(f"{len(table) - ROWS_SHOWN} more dreams in dreams.csv")
-    if omitted:
-        console.print(f"{omitted} dreams without a figure (dream.figures)")
-    console.print(
-        f"heard as the target: {metrics['dream/success']:.0%} of the spectrograms, "
-        f"{metrics['dream/success_wav']:.0%} of the WAVs"
-    )
-    if bad:
-        logger.warning("skipped %d unreadable files:\n  %s", len(bad), "\n  ".join(bad))

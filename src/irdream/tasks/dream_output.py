@@ -1,14 +1,20 @@
-"""What is kept of one finished dream: three sounds, a row of measures, a figure."""
+"""What is kept of a finished dream: three sounds, a row of measures, a figure; and their table."""
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 from torch import Tensor
 
 from irdream import instruments
@@ -21,8 +27,19 @@ from irdream.evaluation.dream_figures import DreamFigures, Outputs, Series
 from irdream.evaluation.sounds import snr_db
 from irdream.recognizer import Recognizer
 
+logger = logging.getLogger(__name__)
 Sonify = Callable[..., Tensor]
 FULL_SCALE = 0.99
+ROWS_SHOWN = 24  # of the table that is printed
+COLUMNS = {  # of the table that is printed: heading and digits
+    "target_probability_before": ("before", 2),
+    "target_probability": ("dream", 2),
+    "target_probability_wav": ("WAV", 2),
+    "steps": ("steps", 0),
+    "rmse_db": ("RMSE dB", 2),
+    "max_abs_db": ("max dB", 1),
+    "snr_db": ("SNR dB", 1),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,3 +188,34 @@ def draw(
             target=one.item.target,
         ),
     )
+
+
+def print_dreams(
+    table: pd.DataFrame, metrics: dict[str, float], bad: Sequence[str], *, omitted: int
+) -> None:
+    """Print the first dreams, the summary, and what could not be read."""
+    console = Console()
+    shown = Table(box=box.SIMPLE, pad_edge=False)
+    shown.add_column("excerpt")
+    for column in ("toward", *(heading for heading, _ in COLUMNS.values())):
+        shown.add_column(column, justify="right", no_wrap=True)
+    for row in table.head(ROWS_SHOWN).to_dict("records"):
+        cells = [f"{row[key]:.{digits}f}" for key, (_, digits) in COLUMNS.items()]
+        shown.add_row(escape(str(row["name"])), str(row["target"]), *cells)
+    shown.add_section()
+    medians = [
+        f"{metrics.get(f'dream/{key}_median', np.nan):.{digits}f}"
+        for key, (_, digits) in COLUMNS.items()
+    ]
+    shown.add_row("median", "", *medians)
+    console.print(shown)
+    if len(table) > ROWS_SHOWN:
+        console.print(f"{len(table) - ROWS_SHOWN} more dreams in dreams.csv")
+    if omitted:
+        console.print(f"{omitted} dreams without a figure (dream.figures)")
+    console.print(
+        f"heard as the target: {metrics['dream/success']:.0%} of the spectrograms, "
+        f"{metrics['dream/success_wav']:.0%} of the WAVs"
+    )
+    if bad:
+        logger.warning("skipped %d unreadable files:\n  %s", len(bad), "\n  ".join(bad))

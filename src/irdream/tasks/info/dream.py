@@ -14,12 +14,13 @@ from typing import Any
 
 from irdream.datasets.base import Excerpt
 from irdream.dreaming.ascent import Ascent
-from irdream.dreaming.targets import Item, parse_targets, plan
+from irdream.dreaming.targets import Item
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 from irdream.sonification import GriffinLim, StftGain
 from irdream.tasks import dream as task
 from irdream.tasks.dream_output import file_name
+from irdream.tasks.dream_plan import DreamPlan, plan_dreams
 from irdream.tasks.info.measuring import STEPS, Laps, no_trace, short, timed, warm_up
 from irdream.tasks.info.untouched import without_writing
 from irdream.tasks.info.words import Plan, counted, heard_by, line, named, size, time_line
@@ -36,15 +37,10 @@ TARGETS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Planned:
+class _Planned(DreamPlan):
     """All that would be dreamed; `tries_whole`: whether a long excerpt is not cut to be tried."""
 
     given: Mapping[str, Any]
-    excerpts: Sequence[Excerpt]
-    items: Sequence[Item]
-    targets: Sequence[str]
-    bad: Sequence[str]
-    ascent: Ascent
     tries_whole: bool = False
 
     @property
@@ -100,31 +96,9 @@ def plan_dream(given: Mapping[str, Any]) -> Plan:
 
 def _planned(given: Mapping[str, Any]) -> _Planned:
     """Plan the items as the task does."""
-    recognizer, ascent = given["recognizer"], given["ascent"]
-    targets = parse_targets(given["target"])
-    step_sizes = task._several("step_size", given["step_size"])
-    budgets_db = task._several("budget_db", given["budget_db"])
-    if len(step_sizes) == 1 and step_sizes[0] is not None:
-        ascent, step_sizes = replace(ascent, step_size=step_sizes[0]), [None]
-    if given["variations"] < 1:
-        raise InputError(f"dream.variations={given['variations']}; expected at least 1")
-    excerpts, bad = given["start"].excerpts(
-        sample_rate_hz=recognizer.sample_rate_hz, min_seconds=recognizer.window_seconds
-    )
-    if not excerpts:
-        raise InputError(f"nothing to dream on: {bad[0] if bad else 'no excerpts'}")
-    items = plan(
-        targets,
-        [e.name for e in excerpts],
-        [e.labels for e in excerpts],
-        seed=given["seed"],
-        step_sizes=step_sizes,
-        budgets_db=budgets_db,
-        variations=given["variations"],
-    )
-    return _Planned(
-        given=given, excerpts=excerpts, items=items, targets=targets, bad=bad, ascent=ascent
-    )
+    names = ("recognizer", "start", "target", "ascent", "step_size", "budget_db", "variations")
+    planned = plan_dreams(**{name: given[name] for name in names}, seed=given["seed"])
+    return _Planned(**vars(planned), given=given)
 
 
 # Measuring -----------------------------------------------------------------------------------
