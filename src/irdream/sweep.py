@@ -156,7 +156,8 @@ def end(*, killed: bool = False) -> None:
     try:
         _keep_overview(sweep)
     finally:
-        status = "KILLED" if killed else "FAILED" if ending.failed else "FINISHED"
+        failed = ending.failed or not ending.jobs
+        status = "KILLED" if killed else "FAILED" if failed else "FINISHED"
         close_sweep(sweep.parent, status, **sweep.place)
     if ending.jobs:
         print(f"compare them: make ui, then {_address(sweep)}", flush=True)
