@@ -87,7 +87,7 @@ def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) 
     with tracker:
         device = runtime.choose_device(config.device)
         with stopwatch("tracking"):
-            job.open(tracker, sweep.tags(config, of_sweep))
+            job.open(tracker, sweep.tags(config, of_sweep), of_sweep.words if of_sweep else ())
             tracker.log_params(OmegaConf.to_container(config, resolve=True))
             tracker.set_tags({"irdream.device": str(device), "irdream.threads": str(threads)})
             tracker.log_file(job.folder / ".hydra" / "config.yaml", "config")

@@ -13,9 +13,16 @@ from irdream import sweep
 from irdream.job import Job
 
 CONFIG = {
+    "seed": 0,
     "target": "flu",
     "dream": {"steps": 3},
-    "task": {"device": "cpu", "recognizer": {"path": "shipped", "store": "a"}},
+    "train": {"epochs": 20},
+    "task": {
+        "target": "${target}",
+        "steps": "${dream.steps}",
+        "device": "cpu",
+        "recognizer": {"path": "shipped", "store": "a"},
+    },
     "tracker": {"_target_": "irdream.tracking.MlflowTracker", "experiment": "irdream"},
     "store": "mlruns",
     "sweep": {"force": False},
@@ -32,17 +39,23 @@ def config(**changes: Any) -> Any:
         {"store": "elsewhere"},
         {"tracker": {"experiment": "other"}},
         {"sweep": {"force": True}},
+        {"train": {"epochs": 3}},  # no part of this task
         {"task": {"device": "cuda"}},
         {"task": {"recognizer": {"store": "b"}}},
     ],
 )
-def test_paths_and_devices_do_not_decide_what_a_job_finds(changes) -> None:
+def test_paths_devices_and_other_tasks_do_not_decide_what_a_job_finds(changes) -> None:
     assert sweep.signature(config(**changes)) == sweep.signature(config())
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"target": "sax"}, {"dream": {"steps": 4}}, {"task": {"recognizer": {"path": "mine"}}}],
+    [
+        {"target": "sax"},
+        {"seed": 1},
+        {"dream": {"steps": 4}},
+        {"task": {"recognizer": {"path": "mine"}}},
+    ],
 )
 def test_what_is_dreamed_does(changes) -> None:
     assert sweep.signature(config(**changes)) != sweep.signature(config())

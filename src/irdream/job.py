@@ -74,10 +74,17 @@ class Job:
         """Return the folder where the task's files are."""
         return Path(self.found_in or self.output_dir)
 
-    def open(self, tracker: Any, tags: Mapping[str, str]) -> None:
-        """Remember the tracker; name its run by what was typed, and tag it."""
+    def open(self, tracker: Any, tags: Mapping[str, str], shared: Sequence[str] = ()) -> None:
+        """Remember the tracker; name its run by what was typed, and tag it.
+
+        Args:
+            tracker: whose run it is.
+            tags: more tags.
+            shared: what was typed for all jobs of a sweep; it comes last in the name.
+        """
         self.tracker, self.run_id = tracker, tracker.run_id
-        typed = " ".join(reversed(self.overrides))  # what is swept stands last, and is read first
+        own = [word for word in self.overrides if word not in shared]
+        typed = " ".join([*own, *(word for word in self.overrides if word in shared)])
         named = any(word.startswith("tracker.run_name=") for word in self.overrides)
         name = {} if named else {"mlflow.runName": typed or "defaults"}
         told = {"irdream.overrides": " ".join(self.overrides), "irdream.folder": self.output_dir}

@@ -48,7 +48,7 @@ class Sweep:
         folder: below it stand the jobs' folders.
         parent: the parent run; None without a store.
         experiment: the name of MLflow's experiment.
-        experiment_id: its id.
+        words: what was typed.
         root, server: of the store.
         info: whether jobs only tell what they would do.
     """
@@ -57,7 +57,7 @@ class Sweep:
     folder: str
     parent: str | None = None
     experiment: str = ""
-    experiment_id: str = ""
+    words: list[str] = field(default_factory=list)
     root: str = ""
     server: str | None = None
     info: bool = False
@@ -101,9 +101,9 @@ def begin(config: DictConfig) -> Sweep:
     """Open the parent run of a multirun, and tell the jobs of it."""
     folder = Path(str(config.hydra.sweep.dir)).absolute()
     overrides = list(config.hydra.overrides.task)
-    sweep = Sweep(name=folder.name, folder=str(folder), info=config.info)
+    sweep = Sweep(name=folder.name, folder=str(folder), info=config.info, words=overrides)
     if not sweep.info and str(config.tracker.get("_target_", "")).endswith("MlflowTracker"):
-        from irdream.tracking.sweeps import open_sweep, sweep_experiment
+        from irdream.tracking.sweeps import open_sweep
 
         sweep.root, sweep.server = str(Path(config.store).absolute()), config.server
         sweep.experiment = str(config.tracker.experiment)
@@ -115,7 +115,6 @@ def begin(config: DictConfig) -> Sweep:
             signature=None if config.sweep.force else _hash(_signed_words(overrides)),
             tags={"irdream.overrides": " ".join(overrides), "irdream.kind": "sweep"},
         )
-        sweep.experiment_id = sweep_experiment(sweep.parent, **sweep.place)
     os.environ[VARIABLE] = json.dumps(asdict(sweep))
     ending.jobs, ending.is_open = [], True
     atexit.register(_end_at_exit)
@@ -169,9 +168,12 @@ def _end_at_exit() -> None:
 
 
 def signature(config: DictConfig) -> str:
-    """Return a hash of all that decides what a job finds; paths of the store and devices do not."""
-    plain = OmegaConf.to_container(config, resolve=True)
-    return _hash(_signed(plain))
+    """Return a hash of all that decides what a job finds: what its task is given, and the seed.
+
+    Paths of the store and devices do not; nor does what is configured for other tasks.
+    """
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    return _hash(_signed({"task": plain["task"], "seed": plain["seed"]}))
 
 
 def _signed(value: Any) -> Any:
@@ -231,13 +233,29 @@ def total(jobs: Sequence[Job]) -> str:
     return f"sweep: {len(jobs)} jobs, one after the other {duration(sum(told))} at most{unknown}"
 
 
-def _address(sweep: Sweep) -> str:
-    from irdream.tracking import compare_url
+def swept_keys(jobs: Sequence[Job]) -> list[str]:
+    """Return the keys that differ between jobs, in the order they were typed."""
+    shared = set.intersection(*(set(job.overrides) for job in jobs)) if jobs else set()
+    words = (word for job in jobs for word in job.overrides if word not in shared)
+    return list(dict.fromkeys(word.lstrip("+~").partition("=")[0] for word in words))
 
+
+def _address(sweep: Sweep) -> str:
+    """Return where MLflow's UI compares the jobs, over what was swept."""
+    from irdream.tracking import share_view
+
+    assert sweep.parent is not None
     have = {name for job in ending.jobs for name in job.metrics}
-    metric = next((name for name in HEADLINES if name in have), HEADLINES[0])
-    server = (sweep.server or "http://127.0.0.1:5000").rstrip("/")
-    return f"{server}{compare_url(sweep.experiment_id, sweep.name, metric)}"
+    metrics = [name for name in HEADLINES if name in have]
+    constant = [name for name in metrics if len({job.metrics.get(name) for job in ending.jobs}) < 2]
+    view = share_view(
+        sweep.parent,
+        sweep.name,
+        swept=swept_keys(ending.jobs),
+        metrics=[name for name in metrics if name not in constant] + constant,
+        **sweep.place,
+    )
+    return f"{(sweep.server or 'http://127.0.0.1:5000').rstrip('/')}{view}"
 
 
 def write_overview(folder: Path) -> Path:

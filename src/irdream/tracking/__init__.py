@@ -14,7 +14,8 @@ from irdream.tracking.checkpoints import fetch_checkpoint, register_checkpoint
 from irdream.tracking.provenance import run_tags
 from irdream.tracking.runs import MlflowTracker
 from irdream.tracking.store import create_store
-from irdream.tracking.sweeps import close_sweep, compare_url, open_sweep, sweep_experiment
+from irdream.tracking.sweeps import close_sweep, open_sweep
+from irdream.tracking.view import share_view
 
 __all__ = [
     "MlflowTracker",
@@ -22,12 +23,11 @@ __all__ = [
     "Status",
     "Tracker",
     "close_sweep",
-    "compare_url",
     "create_store",
     "fetch_checkpoint",
     "flat",
     "open_sweep",
     "register_checkpoint",
     "run_tags",
-    "sweep_experiment",
+    "share_view",
 ]

@@ -67,7 +67,7 @@ class MlflowTracker:
         flush_seconds: how long metrics may wait to be written.
         uri: the address of a tracking server, used in place of `root`.
         parent_run_id: the run that this one stands below, see `open_sweep`.
-        sweep: the sweep's name, the tag that `compare_url` looks for.
+        sweep: the sweep's name, the tag that `share_view` looks for.
         system_seconds: between two samples of processor, memory and graphics cards; None: none.
 
     Raises:

@@ -1,11 +1,7 @@
-"""The parent run of a sweep, jobs that are done already, and the address that compares them.
+"""The parent run of a sweep, and jobs that are done already.
 
 A sweep's jobs are runs below one parent. A multirun that is typed again finds the parent of the
 first time by its signature, and the jobs that finished by theirs.
-
-MLflow's UI folds nested runs away and then draws no chart of them; filtered by a tag of the
-children and sorted by a metric it shows them flat, with charts. Hence the tag on each child and
-the address below.
 """
 
 from __future__ import annotations
@@ -14,7 +10,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlencode
 
 from irdream.tracking.base import Status
 from irdream.tracking.provenance import run_tags
@@ -112,7 +107,7 @@ def find_done(
         metrics={
             name: value
             for name, value in run.data.metrics.items()
-            if not name.startswith(("system/", "time/"))
+            if not name.startswith(("dream/curve/", "system/", "time/"))
         },
         folder=run.data.tags.get(FOLDER_TAG, ""),
     )
@@ -122,28 +117,3 @@ def adopt_job(run_id: str, parent: str, sweep: str, *, root: Path, uri: str | No
     """Put a job that finished before below another sweep, so that it is compared there."""
     store: Store = open_store(root=root, uri=uri)
     store.log(run_id, tags=[("mlflow.parentRunId", parent), (SWEEP_TAG, sweep)])
-
-
-def sweep_experiment(run_id: str, *, root: Path, uri: str | None = None) -> str:
-    """Return the id of the experiment that a run belongs to, for `compare_url`."""
-    store = open_store(root=root, uri=uri)
-    return store.patiently(store.client.get_run, run_id).info.experiment_id
-
-
-def compare_url(experiment_id: str, sweep: str, metric: str, *, ascending: bool = True) -> str:
-    """Return the address, after the server's, of the charts of a sweep's runs.
-
-    Args:
-        experiment_id: see `sweep_experiment`.
-        sweep: the name given to the runs as `sweep=`.
-        metric: the metric to sort by; each run must have it.
-        ascending: whether the least comes first.
-    """
-    query = {
-        "workflowType": "machine_learning",
-        "compareRunsMode": "CHART",
-        "searchFilter": f"tags.`{SWEEP_TAG}`='{sweep}'",
-        "orderByKey": f"metrics.`{metric}`",
-        "orderByAsc": str(ascending).lower(),
-    }
-    return f"/#/experiments/{experiment_id}/runs?{urlencode(query, quote_via=quote)}"
