@@ -258,7 +258,7 @@ def _address(sweep: Sweep) -> str:
     return f"{(sweep.server or 'http://127.0.0.1:5000').rstrip('/')}{view}"
 
 
-def write_overview(folder: Path) -> Path:
+def write_overview(folder: Path, title: str) -> Path:
     """Write what compares a sweep's jobs; return the folder of it.
 
     jobs.csv, a row a job; heat_map.png of the main measure over two swept values, numbers first;
@@ -285,7 +285,7 @@ def write_overview(folder: Path) -> Path:
             figure = sweep_curve_figure(jobs, numeric[0], metric, by=next(iter(others), None))
             save_figure(figure, into / "curves.png")
     if len(overview.dream_table(found)):
-        write_gallery(found, into / "gallery.html", title=folder.name)
+        write_gallery(found, into / "gallery.html", title=title)
     return into
 
 
@@ -297,4 +297,4 @@ def _keep_overview(sweep: Sweep) -> None:
     if not ending.jobs:
         return
     numbers = {"sweep/jobs": float(len(ending.jobs)), "sweep/failed": float(ending.failed)}
-    log_sweep(sweep.parent, write_overview(Path(sweep.folder)), numbers, **sweep.place)
+    log_sweep(sweep.parent, write_overview(Path(sweep.folder), sweep.name), numbers, **sweep.place)
