@@ -220,7 +220,7 @@ def test_a_job_names_its_run_by_what_was_swept() -> None:
             self.tags = tags
 
     job, tracker = command.Job(["seed=1", "dream.steps=0"], "out/1"), Tracker()
-    job.open(tracker, {"irdream.sweep": "nightly"})
+    job.open(tracker, {"irdream.sweep": "nightly"}, ["seed=1", "dream.steps=0,1"])
 
     assert job.run_id == "7"
     assert tracker.tags == {

@@ -115,7 +115,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slurm: FakeSlurm) -> 
     (tmp_path / "conf" / "hydra" / "launcher").mkdir(parents=True)
     shutil.copy(YAML, tmp_path / "conf" / "hydra" / "launcher")
     (tmp_path / "conf" / "config.yaml").write_text("x: 0\n")
-    quiet = ("hydra/job_logging=disabled", "hydra/hydra_logging=disabled")
+    quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none")
 
     def run(*words: str) -> Any:
         words = ("hydra/launcher=slurm", "hydra.sweep.dir=out", *quiet, *words)
