@@ -48,7 +48,7 @@ class Recognizer(nn.Module):
         instruments: the codes on the axis `instruments`.
         output: how logits become probabilities; None: as `model.output` says, or "softmax".
         window_seconds: what the model sees; 1 s is 43 frames of the default front end.
-        thresholds: for the aggregations "s1" and "s2", chosen on a validation part.
+        thresholds: for the aggregations "s1", "s2" and "max", chosen on a validation part.
         card: how it was made and how well it does; kept in the checkpoint as it is.
         spec: `_target_` and arguments of frontend and model, needed to save it.
     """
@@ -186,9 +186,14 @@ def new_recognizer(
     device: str | torch.device = "cpu",
     trust: Sequence[str] = (),
 ) -> Recognizer:
-    """Build an untrained recognizer from `{"_target_": ..., **arguments}` of its parts."""
+    """Build an untrained recognizer from `{"_target_": ..., **arguments}` of its parts.
+
+    An argument that has a `_target_` is built likewise, and must be trusted likewise.
+    """
     spec = {"frontend": dict(frontend), "model": dict(model)}
     built = {part: _build(values, trust=trust) for part, values in spec.items()}
+    for name in getattr(built["model"], "not_kept", ()):
+        spec["model"].pop(name, None)
     recognizer = Recognizer(**built, window_seconds=window_seconds, spec=spec)
     return _placed(recognizer, device)
 
@@ -312,6 +317,9 @@ def _build(spec: Mapping[str, Any], *, trust: Sequence[str]) -> Any:
         raise InputError(f"cannot import {target!r}: {error}") from error
     if not (isinstance(made, type) and issubclass(made, nn.Module)):
         raise InputError(f"{target} cannot be built; expected a class of torch.nn.Module")
+    for name, value in arguments.items():
+        if isinstance(value, Mapping) and "_target_" in value:
+            arguments[name] = _build(value, trust=trust)
     try:
         return made(**arguments)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -2,9 +2,23 @@
 
 A model is any `torch.nn.Module` with that `forward`. Its attribute `output` says how logits
 become probabilities: "softmax" (also when it is missing) or "sigmoid". It must not mix the
-items of a batch in eval mode.
+items of a batch in eval mode. An argument that is a network itself is given by a `_target_` of
+its own; arguments named in `not_kept` are used when it is new, and no checkpoint keeps them.
 """
 
+from irdream.models.attention import AttentionPooling, Han2016Body
+from irdream.models.convnext import ConvNeXt
 from irdream.models.han2016 import Han2016, Han2016BatchNorm
+from irdream.models.pons2017 import Pons2017Multi, Pons2017Single
+from irdream.models.transfer import Transfer
 
-__all__ = ["Han2016", "Han2016BatchNorm"]
+__all__ = [
+    "AttentionPooling",
+    "ConvNeXt",
+    "Han2016",
+    "Han2016BatchNorm",
+    "Han2016Body",
+    "Pons2017Multi",
+    "Pons2017Single",
+    "Transfer",
+]

@@ -60,12 +60,17 @@ def new(
     *,
     frontend: Mapping[str, Any],
     model: Mapping[str, Any],
+    window_seconds: float = 1.0,
     device: str = "auto",
     trust: Sequence[str] = (),
 ) -> Recognizer:
     """Return an untrained recognizer on its device; see `new_recognizer`."""
     return new_recognizer(
-        frontend=frontend, model=model, device=runtime.choose_device(device), trust=trust
+        frontend=frontend,
+        model=model,
+        window_seconds=window_seconds,
+        device=runtime.choose_device(device),
+        trust=trust,
     )
 
 

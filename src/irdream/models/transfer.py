@@ -1,0 +1,104 @@
+"""Transfer learning: a new head on any network that makes an embedding of a log-mel.
+
+    python main.py task=train model=transfer model.embedding._target_=my_package.Embedding \
+        model.features=512 model.frozen=true
+
+The embedding hears log-mels (batch, n_mels, frames) and gives (batch, features); what has more
+axes, (batch, features, ...), is averaged over them. A network that hears waveforms belongs into a
+class of one's own that turns log-mels into what it needs. Frozen, it stays in eval mode: neither
+its weights nor the averages of its batch norms change, and only the head learns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import safetensors
+import safetensors.torch
+from torch import Tensor, nn
+
+from irdream.errors import InputError
+from irdream.models.checks import check_network, check_size
+
+
+class Transfer(nn.Module):
+    """log-mel (batch, n_mels, frames) -> logits (batch, instruments), through an embedding.
+
+    Args:
+        embedding: log-mel -> (batch, features) or (batch, features, ...).
+        features: of the embedding.
+        frozen: keep the embedding as it is; or tune it as well.
+        hidden: units of a layer between the embedding and the answer; 0: none.
+        dropout: before each layer of the head.
+        weights: a safetensors file of the embedding's first weights, such as that of a
+            checkpoint whose network has layers of these names; None: as it was built. A
+            checkpoint of this network does not keep it, as all weights are in the checkpoint.
+        instruments: the number of outputs.
+
+    Raises:
+        InputError: when `embedding` is no network, or `weights` cannot be read or do not fit.
+    """
+
+    output: ClassVar[str] = "softmax"
+    not_kept: ClassVar[tuple[str, ...]] = ("weights",)
+
+    def __init__(
+        self,
+        *,
+        embedding: nn.Module,
+        features: int,
+        frozen: bool = True,
+        hidden: int = 0,
+        dropout: float = 0.0,
+        weights: str | None = None,
+        instruments: int = 11,
+    ) -> None:
+        super().__init__()
+        check_network("embedding", embedding)
+        self.embedding = embedding
+        self.features = features
+        self.frozen = frozen
+        if weights is not None:
+            _load(embedding, Path(weights).expanduser())
+        embedding.requires_grad_(not frozen)
+        layers: list[nn.Module] = [nn.LayerNorm(features)]
+        if hidden:
+            layers += [nn.Dropout(dropout), nn.Linear(features, hidden), nn.GELU()]
+        self.head = nn.Sequential(
+            *layers, nn.Dropout(dropout), nn.Linear(hidden or features, instruments)
+        )
+        self.train(self.training)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Return the logits of each window; InputError when the embedding is not as said."""
+        check_size(log_mel, n_mels=1, frames=1)
+        embedded = self.embedding(log_mel)
+        if embedded.ndim < 2 or embedded.shape[1] != self.features:
+            raise InputError(
+                f"{type(self.embedding).__name__} gave {tuple(embedded.shape)} for a log-mel "
+                f"{tuple(log_mel.shape)}; expected (batch, {self.features}): set model.features"
+            )
+        return self.head(embedded.flatten(2).mean(2) if embedded.ndim > 2 else embedded)
+
+    def train(self, mode: bool = True) -> Transfer:
+        """Switch to training; a frozen embedding stays in eval mode."""
+        super().train(mode)
+        self.embedding.train(mode and not self.frozen)
+        return self
+
+
+def _load(embedding: nn.Module, path: Path) -> None:
+    """Load weights by name; those of other layers are left out."""
+    try:
+        state = safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"weights={str(path)!r}; expected a safetensors file: {error}") from error
+    wanted = embedding.state_dict()
+    wrong = [k for k, v in wanted.items() if k not in state or state[k].shape != v.shape]
+    if wrong:
+        raise InputError(
+            f"weights={str(path)!r} do not fit {type(embedding).__name__}; expected one of the "
+            f"right shape for {wrong[0]} ({len(wrong)} of {len(wanted)} are missing or differ)"
+        )
+    embedding.load_state_dict({key: state[key] for key in wanted})

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from irdream.models import Pons2017Multi, Pons2017Single
+
+# 128 filters of 1 frame, 64 of 3 and 32 of 5, each 5 and 80 bands tall, with biases
+FIRST = (128 * 1 + 64 * 3 + 32 * 5) * (5 + 80) + 2 * (128 + 64 + 32)
+NORM = 2 * 448
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def averages(model: nn.Module) -> int:
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.affine]
+    return sum(2 * norm.num_features for norm in norms)
+
+
+def test_values_of_the_single_layer() -> None:
+    model = Pons2017Single()
+    assert parameters(model) == FIRST + NORM + (448 * 4 + 1) * 11 == 61_867
+    assert (parameters(model) + averages(model)) // 1000 == 62  # the paper's 62k
+
+
+def test_values_of_the_multi_layer() -> None:
+    model = Pons2017Multi()
+    deep = (448 * 9 + 1) * 128 + (128 * 9 + 1) * 128 + 4 * 128
+    assert parameters(model) == FIRST + NORM + deep + 129 * 256 + 257 * 11 == 742_315
+    assert (parameters(model) + averages(model)) // 1000 == 743  # the paper's 743k
+
+
+@pytest.mark.parametrize(("n_mels", "frames"), [(128, 43), (96, 128), (5, 5)])
+def test_layers(n_mels: int, frames: int) -> None:
+    """Convolutions keep the size, and the grid is the same for any input."""
+    shapes: list[tuple[int, ...]] = []
+    model = Pons2017Multi().eval()
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.AdaptiveMaxPool2d | nn.MaxPool2d | nn.Linear):
+            layer.register_forward_hook(lambda _, __, out: shapes.append(tuple(out.shape[1:])))
+    with torch.no_grad():
+        model(torch.zeros(1, n_mels, frames))
+    first = [(n, *size) for n in (128, 64, 32) for size in ((n_mels, frames), (4, 4))]
+    deep = [(128, 4, 4), (128, 2, 2), (128, 2, 2), (128, 1, 1), (256,), (11,)]
+    assert shapes == 2 * first + deep
+
+
+def test_the_single_layer_hears_a_quarter_of_the_frames_at_a_time() -> None:
+    torch.manual_seed(0)
+    model = Pons2017Single().eval()
+    log_mel = torch.randn(1, 96, 128)
+    other = log_mel.clone()
+    other[..., 100:] += 1
+    with torch.no_grad():
+        cells = [
+            torch.cat([timbre(heard[:, None]) for timbre in model.timbres], dim=1)
+            for heard in (log_mel, other)
+        ]
+    assert cells[0].shape == (1, 448, 1, 4)
+    changed = (cells[0] != cells[1]).any(dim=1)[0, 0]
+    assert changed.tolist() == [False, False, False, True]
+
+
+def test_a_frame_in_a_middle_hears_the_bands_around_it() -> None:
+    timbre = Pons2017Single().timbres[3]
+    heard = torch.zeros(1, 1, 128, 1)
+    heard[0, 0, 64] = 1
+    with torch.no_grad():
+        padded = nn.functional.pad(heard, timbre.padding)  # type: ignore[arg-type]
+        peaks = timbre.convolution(padded) - timbre.convolution(0 * padded)  # type: ignore[operator]
+    bands = peaks.abs().amax((0, 1, 3)).nonzero()[:, 0]
+    assert (bands[0].item(), bands[-1].item()) == (64 - 40, 64 + 39)
+
+
+def test_settings_of_the_authors() -> None:
+    rates = [m.p for m in Pons2017Multi().modules() if isinstance(m, nn.Dropout)]
+    assert rates == [0.25, 0.25, 0.5, 0.5]
+    assert [m.p for m in Pons2017Single().modules() if isinstance(m, nn.Dropout)] == [0.5]
+    assert Pons2017Single.output == Pons2017Multi.output == "softmax"
+
+
+def test_weights_start_as_he_says() -> None:
+    torch.manual_seed(0)
+    for layer in Pons2017Multi().modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.weight.numel() > 1000:
+            inputs = layer.weight[0].numel()
+            assert layer.weight.std().item() == pytest.approx((2 / inputs) ** 0.5, rel=0.1)
+            assert layer.bias is not None
+            assert not layer.bias.any()

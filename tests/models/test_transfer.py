@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from irdream.errors import InputError
+from irdream.models import Han2016Body, Transfer
+from irdream.recognizer import Recognizer, load_recognizer, new_recognizer, save_recognizer
+
+Settings = dict[str, Any]
+BODY: Settings = {"_target_": "irdream.models.Han2016Body"}
+TRANSFER: Settings = {"_target_": "irdream.models.Transfer", "embedding": BODY, "features": 256}
+MINE = TRANSFER | {"embedding": {"_target_": "my_package.MyNet"}, "features": 11}
+
+
+class Embedding(nn.Module):
+    """Batch norm and dropout, (batch, 5) of any log-mel."""
+
+    def __init__(self, *, output: int = 5) -> None:
+        super().__init__()
+        self.norm, self.dropout = nn.BatchNorm1d(1), nn.Dropout(0.5)
+        self.linear = nn.Linear(1, output)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return self.linear(self.dropout(self.norm(log_mel.mean((1, 2))[:, None])))
+
+
+def after_training(model: Transfer) -> dict[str, Tensor]:
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    model.train()
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(torch.randn(8, 4, 4)).square().sum().backward()
+        optimizer.step()
+    return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+def changed(model: Transfer) -> set[str]:
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    after = after_training(model)
+    return {key for key in before if not torch.equal(before[key], after[key])}
+
+
+def test_a_frozen_embedding_stays_as_it_was_to_the_averages() -> None:
+    model = Transfer(embedding=Embedding(), features=5, hidden=4)
+    assert changed(model)
+    assert {key.split(".")[0] for key in changed(model)} == {"head"}
+    assert not model.embedding.training
+    assert model.head.training
+
+
+def test_a_tuned_embedding_learns_too() -> None:
+    model = Transfer(embedding=Embedding(), features=5, frozen=False)
+    names = changed(model)
+    assert {"embedding.linear.weight", "embedding.norm.running_mean"} <= names
+    assert model.embedding.training
+    assert not model.eval().embedding.training
+
+
+def test_gradients_go_through_a_frozen_embedding() -> None:
+    log_mel = torch.randn(2, 4, 4, requires_grad=True)
+    model = Transfer(embedding=Embedding(), features=5)
+    (gradient,) = torch.autograd.grad(model(log_mel)[:, 0].sum(), log_mel)
+    assert gradient.any()
+
+
+@pytest.mark.parametrize(("hidden", "layers"), [(0, 1), (7, 2)])
+def test_heads(hidden: int, layers: int) -> None:
+    model = Transfer(embedding=Embedding(), features=5, hidden=hidden, dropout=0.3)
+    assert len([m for m in model.head if isinstance(m, nn.Linear)]) == layers
+    assert [m.p for m in model.head if isinstance(m, nn.Dropout)] == [0.3] * layers
+
+
+def test_maps_are_averaged() -> None:
+    model = Transfer(embedding=nn.Identity(), features=4).eval()
+    log_mel = torch.randn(2, 4, 6)
+    torch.testing.assert_close(model(log_mel), model(log_mel.mean(2, keepdim=True)))
+
+
+@pytest.mark.parametrize(
+    ("embedding", "message"),
+    [
+        (
+            Embedding(),
+            r"Embedding gave \(2, 5\) for a log-mel \(2, 4, 6\); expected \(batch, 6\): s",
+        ),
+        (nn.Flatten(0), r"Flatten gave \(48,\) .* set model.features"),
+    ],
+)
+def test_an_embedding_of_another_size(embedding: nn.Module, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Transfer(embedding=embedding, features=6)(torch.zeros(2, 4, 6))
+
+
+# First weights
+
+
+def test_first_weights_come_from_a_checkpoint_and_are_not_needed_again(
+    tmp_path: Path, tiny_frontend: Settings
+) -> None:
+    source = new_recognizer(
+        frontend=tiny_frontend, model={"_target_": "irdream.models.Han2016BatchNorm"}
+    )
+    save_recognizer(source, tmp_path / "source")
+    weights = tmp_path / "source" / "weights.safetensors"
+    made = new_recognizer(frontend=tiny_frontend, model=TRANSFER | {"weights": str(weights)})
+    state = source.model.state_dict()
+    embedding = made.model.get_submodule("embedding")
+    assert all(torch.equal(value, state[key]) for key, value in embedding.state_dict().items())
+    weights.unlink()
+    save_recognizer(made, tmp_path / "made")
+    assert "weights" not in load_recognizer(tmp_path / "made").spec["model"]
+
+
+def test_first_weights_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"weights='.*none'; expected a safetensors file: "):
+        Transfer(embedding=Embedding(), features=5, weights=str(tmp_path / "none"))
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(InputError, match=r"weights='.*text'; expected a safetensors file: "):
+        Transfer(embedding=Embedding(), features=5, weights=str(tmp_path / "text"))
+    save_file(Embedding(output=6).state_dict(), tmp_path / "other")
+    message = r"do not fit Embedding; .* shape for linear.weight \(2 of 7 are missing or differ\)"
+    with pytest.raises(InputError, match=message):
+        Transfer(embedding=Embedding(), features=5, weights=str(tmp_path / "other"))
+
+
+# Networks within networks, in a checkpoint
+
+
+def made(spec: Settings, frontend: Settings, **settings: Any) -> Recognizer:
+    return new_recognizer(frontend=frontend, model=spec, **settings)
+
+
+@pytest.mark.usefixtures("my_package")
+def test_an_embedding_of_ones_own_comes_back(tmp_path: Path, tiny_frontend: Settings) -> None:
+    recognizer = made(MINE, tiny_frontend, trust=["my_package"]).eval()
+    save_recognizer(recognizer, tmp_path)
+    loaded = load_recognizer(tmp_path, trust=["my_package"])
+    assert loaded.spec["model"] == MINE
+    assert type(loaded.model.get_submodule("embedding")).__name__ == "MyNet"
+    log_mel = torch.randn(1, 12, 25)
+    with torch.no_grad():
+        assert torch.equal(loaded.logits(log_mel), recognizer.logits(log_mel))
+
+
+def test_an_embedding_must_be_trusted_as_well(
+    tmp_path: Path, tiny_frontend: Settings, my_package: ModuleType
+) -> None:
+    save_recognizer(made(MINE, tiny_frontend, trust=[my_package.__name__]), tmp_path)
+    message = r"'my_package.MyNet' is not trusted; .* to allow it add trust=\[my_package\]"
+    with pytest.raises(InputError, match=message):
+        load_recognizer(tmp_path)
+    with pytest.raises(InputError, match=message):
+        made(MINE, tiny_frontend)
+
+
+@pytest.mark.parametrize(
+    ("inner", "message"),
+    [
+        ({"_target_": "os.system", "command": "true"}, "^'os.system' is not trusted"),
+        ({"_target_": None}, "^'None' is not trusted"),
+        ({"_target_": ["os.system"]}, "is not trusted"),
+        (TRANSFER | {"embedding": {"_target_": "builtins.eval"}}, "^'builtins.eval' is not trus"),
+        ({"_target_": "torch.nn.init.zeros_"}, "zeros_ cannot be built; expected a class of"),
+        ({"_target_": "torch.nn.Linear"}, "cannot build torch.nn.Linear: .*in_features"),
+        (
+            {"_target": "torch.nn.Identity"},
+            "cannot build .*Transfer: embedding={.*expected a torch.nn",
+        ),
+        (
+            "os.system",
+            "cannot build .*Transfer: embedding='os.system'; expected a torch.nn.Module; ",
+        ),
+    ],
+)
+def test_what_cannot_be_an_embedding(
+    tmp_path: Path, tiny_frontend: Settings, inner: Any, message: str
+) -> None:
+    save_recognizer(made(TRANSFER, tiny_frontend), tmp_path)
+    path = tmp_path / "recognizer.json"
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps(about | {"model": TRANSFER | {"embedding": inner}}))
+    with pytest.raises(InputError, match=message) as error:
+        load_recognizer(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_mapping_in_a_list_is_no_network(tiny_frontend: Settings) -> None:
+    spec = {"_target_": "torch.nn.Sequential", "args": [{"_target_": "os.system"}]}
+    with pytest.raises(InputError, match=r"cannot build torch\.nn\.Sequential"):
+        made(spec, tiny_frontend)
+
+
+def test_default_embedding_of_the_yaml() -> None:
+    with torch.no_grad():
+        assert Han2016Body().eval()(torch.zeros(1, 9, 9)).shape[1] == 256
