@@ -16,6 +16,7 @@ from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import LogMel
 from irdream.errors import InputError
+from irdream.evaluation.comparison import check_permutations
 from irdream.evaluation.recognition import check_aggregation
 from irdream.tasks import evaluate
 from irdream.tasks.dream_plan import _several
@@ -99,7 +100,8 @@ LIBRARY = [  # key, where it goes, values that are allowed, values that are not
     ("train.validation_share", split, [1e-9, BEYOND(1, 0)], [0.0, 1.0]),
     ("evaluate.validation_share", split, [1e-9, BEYOND(1, 0)], [0.0, 1.0]),
     ("evaluate.threshold", threshold, [0, 1, 0.5, "checkpoint", "validation"], ["best", -0.1, 1.1]),
-    ("evaluate.aggregation", lambda n, v: check_aggregation(v), ["s1", "s2"], ["s3"]),
+    ("evaluate.aggregation", lambda n, v: check_aggregation(v), ["s1", "s2", "max"], ["s3"]),
+    ("compare.permutations", lambda n, v: check_permutations(v), [20], [19, 0]),
     *(
         (f"paper.{name}", lambda n, v: paper._check(1.0, **{n: v}), [least], [least - 1])
         for name, least in {
@@ -163,7 +165,7 @@ def test_lists_may_be_empty_where_that_means_something() -> None:
 def test_groups_are_told_from_sections_and_keys() -> None:
     groups = [name for name, key in settings.keys().items() if key.is_group]
     assert groups[:3] == ["task", "dataset", "frontend"]
-    assert settings.sections() == ("dream", "train", "evaluate", "paper", "sweep")
+    assert settings.sections() == ("dream", "train", "evaluate", "compare", "paper", "sweep")
     assert settings.keys()["scheduler"].expected() == (
         "a choice of the group, see conf/scheduler, or null"
     )

@@ -46,9 +46,22 @@ class TrainSettings:
     epochs: Annotated[int, Range(at_least=1)]
     patience: Annotated[int, Range(at_least=1)]
     batch_size: Annotated[int, Range(at_least=1)]
+    window_seconds: Annotated[float, Range(above=0)]
     random_start: bool
     validation_share: Annotated[float, Range(above=0, below=1)]
     mixed_precision: bool
+    split: Literal["recording", "excerpt"]
+    balanced: bool
+    loss: Literal["categorical", "binary"]
+    label_smoothing: Annotated[float, Range(at_least=0, at_most=0.99)]
+    weight_averaging: Annotated[Literal["swa"] | float | None, Range(above=0, below=1)]
+    averaging_start: Annotated[float, Range(at_least=0, at_most=1)]
+    clip_norm: Annotated[float | None, Range(above=0)]
+    robust: Literal["fgsm", "free", "pgd", "trades"] | None
+    robust_db: Annotated[float, Range(above=0)]
+    robust_steps: Annotated[int, Range(at_least=1)]
+    robust_ramp_epochs: Annotated[int, Range(at_least=0)]
+    robust_weight: Annotated[float, Range(above=0)]
     resume: str | None
     register: str | None
     alias: str
@@ -60,9 +73,17 @@ class EvaluateSettings:
 
     part: Literal["test", "training"]
     threshold: Annotated[Literal["checkpoint", "validation"] | float, Range(at_least=0, at_most=1)]
-    aggregation: Literal["s1", "s2"]
+    aggregation: Literal["s1", "s2", "max"]
     batch_windows: Annotated[int, Range(at_least=1)]
     validation_share: Annotated[float, Range(above=0, below=1)]
+
+
+@dataclass
+class CompareSettings:
+    """How to compare two checkpoints; see `irdream.tasks.compare.compare`."""
+
+    other: str
+    permutations: Annotated[int, Range(at_least=20)]
 
 
 @dataclass
@@ -112,6 +133,7 @@ class Settings:
     dream: DreamSettings
     train: TrainSettings
     evaluate: EvaluateSettings
+    compare: CompareSettings
     paper: PaperSettings
     sweep: SweepSettings
     task: Group

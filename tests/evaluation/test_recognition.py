@@ -6,16 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from irdream.errors import InputError
+from irdream.evaluation.aggregation import aggregate
+from irdream.evaluation.calibration import tempered
 from irdream.evaluation.recognition import (
     THRESHOLDS,
     Report,
-    aggregate,
     average_scores,
     choose_threshold,
     confusion,
     instrument_scores,
     predict,
+    recognition_intervals,
     top1_accuracy,
 )
 
@@ -23,52 +24,6 @@ from irdream.evaluation.recognition import (
 def flags(*rows: str) -> np.ndarray:
     """`flags("110", "001")`: a row an excerpt, a digit an instrument."""
     return np.array([[digit == "1" for digit in row] for row in rows])
-
-
-# Two windows of one excerpt, one window of another, silence.
-WINDOWS = [
-    np.array([[0.9, 0.2, 0.0], [0.3, 0.4, 0.0]]),
-    np.array([[0.1, 0.2, 0.5]]),
-    np.zeros((3, 3)),
-]
-
-
-def test_s1_is_the_mean_of_the_windows():
-    expected = [[0.6, 0.3, 0.0], [0.1, 0.2, 0.5], [0, 0, 0]]
-    np.testing.assert_allclose(aggregate(WINDOWS, "s1"), expected)
-
-
-def test_s2_is_the_sum_over_its_maximum():
-    expected = [[1.0, 0.5, 0.0], [0.2, 0.4, 1.0], [0, 0, 0]]
-    np.testing.assert_allclose(aggregate(WINDOWS, "s2"), expected)
-
-
-def test_unknown_aggregation():
-    with pytest.raises(InputError, match=r"unknown aggregation 'mean'; expected 's1' or 's2'"):
-        aggregate(WINDOWS, "mean")
-
-
-score_lists = st.lists(
-    st.integers(1, 5).flatmap(lambda n: arrays(float, (n, 4), elements=st.floats(0, 1, width=16))),
-    min_size=1,
-    max_size=6,
-)
-
-
-@settings(deadline=None)
-@given(score_lists)
-def test_aggregations_keep_the_range_and_the_order(windows):
-    s1, s2 = aggregate(windows, "s1"), aggregate(windows, "s2")
-    assert ((s1 >= 0) & (s1 <= 1) & (s2 >= 0) & (s2 <= 1)).all()
-    np.testing.assert_array_equal(s1.argmax(axis=1), s2.argmax(axis=1))
-    assert set(s2.max(axis=1)) <= {0.0, 1.0}
-
-
-@settings(deadline=None)
-@given(score_lists, st.randoms())
-def test_s1_does_not_depend_on_the_order_of_windows(windows, rng):
-    shuffled = [np.array(rng.sample(list(scores), len(scores))) for scores in windows]
-    np.testing.assert_allclose(aggregate(shuffled, "s1"), aggregate(windows, "s1"))
 
 
 def test_a_score_at_the_threshold_is_predicted():
@@ -191,3 +146,70 @@ def test_unlabelled_excerpts_are_not_scored():
     assert scored.metrics()["eval/excerpts"] == 2
     assert scored.top1 == 1.0
     assert len(scored.predicted) == 4
+
+
+TWO_LABELS = flags("100", "010", "001", "110")
+
+
+def test_every_aggregation_has_an_oracle_beside_its_threshold():
+    found = report(TWO_LABELS)
+    assert set(found.oracle) == {"s1", "s2"}
+    assert found.averages["oracle"] == found.oracle["s1"]
+    metrics = found.metrics()
+    for by in ("s1", "s2"):
+        best = choose_threshold(found.scored(by), found.scored_truth)
+        known = (metrics[f"eval/oracle_{by}_threshold"], metrics[f"eval/oracle_{by}_micro_f1"])
+        assert known == pytest.approx(best)
+        assert known[1] >= metrics[f"eval/{by}_micro_f1"]
+
+
+def test_a_report_by_max_without_a_threshold_of_it():
+    scores = {by: aggregate([row[None] for row in SCORES], by) for by in ("s1", "s2", "max")}
+    found = report(TWO_LABELS, thresholds={"s1": 0.35})
+    metrics = Report(**{**vars_of(found), "scores": scores}).metrics()
+    assert "eval/oracle_max_micro_f1" in metrics
+    assert "eval/max_micro_f1" not in metrics
+
+
+def vars_of(found: Report) -> dict:
+    return {name: getattr(found, name) for name in Report.__dataclass_fields__}
+
+
+def test_metrics_of_rankings_and_calibration_by_hand():
+    metrics = report(TWO_LABELS).metrics()
+    assert metrics["eval/lrap"] == pytest.approx((1 + 1 / 2 + 1 + 1) / 4)
+    # cel and cla: first and third of their columns; flu: first.
+    assert metrics["eval/map"] == pytest.approx(((1 + 2 / 3) / 2 + 1 + 1) / 3)
+    expected = np.square(SCORES - TWO_LABELS).mean()
+    assert metrics["eval/brier"] == pytest.approx(expected)
+    assert 0 < metrics["eval/ece"] < 1
+    assert not any("temper" in name for name in metrics)
+
+
+def test_metrics_at_a_temperature():
+    windows = [row[None] for row in SCORES]
+    given = {"temperature": 2.0, "tempered": tempered(windows, 2.0, "sigmoid")}
+    metrics = report(TWO_LABELS, **given).metrics()
+    assert metrics["eval/temperature"] == 2.0
+    assert metrics["eval/tempered_brier"] != metrics["eval/brier"]
+    assert metrics["eval/micro_f1"] == report(TWO_LABELS).metrics()["eval/micro_f1"]
+
+
+def test_recordings_are_drawn_whole():
+    alone = recognition_intervals(report(TWO_LABELS))
+    together = recognition_intervals(report(TWO_LABELS, recordings=("x", "x", "", "")))
+    assert report(TWO_LABELS, recordings=("x", "x", "", "")).groups == [
+        "x", "x", "excerpt 2", "excerpt 3"
+    ]  # fmt: skip
+    assert alone["micro_f1"].estimate == together["micro_f1"].estimate
+    assert alone["micro_f1"] != together["micro_f1"]
+    one = recognition_intervals(report(TWO_LABELS, recordings=("x",) * 4))
+    assert np.isnan(one["top1"].low)
+
+
+def test_metrics_hold_the_intervals():
+    metrics = report(TWO_LABELS).metrics()
+    for name in ("micro_f1", "macro_f1", "top1", "lrap"):
+        assert metrics[f"eval/{name}_low"] <= metrics[f"eval/{name}"] <= 1
+        assert metrics[f"eval/{name}_high"] >= metrics[f"eval/{name}"]
+    assert not any(np.isnan(x) for x in metrics.values())

@@ -13,7 +13,6 @@ from torch import nn
 
 from irdream.datasets.base import ExcerptFile, Excerpts
 from irdream.errors import InputError
-from irdream.evaluation.recognition import AGGREGATIONS
 from irdream.evaluation.window_scores import window_scores
 from irdream.instruments import CODES
 from irdream.recognizer import Recognizer
@@ -132,7 +131,8 @@ def test_files_and_metrics_reach_the_tracker(recognizer, tmp_path):
     )  # fmt: skip
     assert tracker.metrics == metrics
     names = ["scores.csv", "summary.csv", "predictions.csv", "confusion.csv"]
-    names += ["scores.png", "confusion.png"]
+    names += ["scores.png", "confusion.png", "aggregations.csv", "instruments.csv", "groups.csv"]
+    names += ["intervals.csv", "calibration.csv", "reliability.csv", "reliability.png"]
     assert tracker.files == [(name, "evaluation") for name in names]
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(names)
     assert all(path.stat().st_size > 20 for path in (tmp_path / "run").iterdir())
@@ -276,7 +276,7 @@ def test_training_part(run, capsys):
             id="threshold in percent",
         ),
         pytest.param(
-            ToyData(test=["cel"]), {"aggregation": "max"}, r"unknown aggregation 'max'",
+            ToyData(test=["cel"]), {"aggregation": "mean"}, r"unknown aggregation 'mean'",
             id="aggregation",
         ),
         pytest.param(
@@ -292,5 +292,60 @@ def test_what_cannot_be_evaluated(run, dataset, settings, message, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_aggregations_are_those_of_the_checkpoint(recognizer):
-    assert set(recognizer.thresholds) == set(AGGREGATIONS)
+def test_a_checkpoint_without_a_threshold_of_max_is_scored_by_it_too(run, recognizer, tmp_path):
+    assert set(recognizer.thresholds) == {"s1", "s2"}
+    metrics = run(ToyData(test=["cel", "flu+pia"]))
+    assert metrics["eval/oracle_max_micro_f1"] == 1.0
+    assert "eval/max_micro_f1" not in metrics
+    table = pd.read_csv(tmp_path / "run" / "aggregations.csv")
+    assert table[["aggregation", "threshold_from"]].to_numpy().tolist() == [
+        ["s1", "checkpoint"], ["s1", "oracle"], ["s2", "checkpoint"], ["s2", "oracle"],
+        ["max", "oracle"],
+    ]  # fmt: skip
+
+
+def test_max_for_the_headline_takes_a_threshold_from_validation(run):
+    dataset = ToyData(test=["cel", "flu+pia"], training=["cel", "flu+pia"] * 20)
+    metrics = run(dataset, aggregation="max")
+    assert metrics["eval/micro_f1"] == metrics["eval/max_micro_f1"] == 1.0
+
+
+def test_a_temperature_is_fitted_where_validation_is_heard(run, tmp_path, capsys):
+    test, training = ["cel", "flu+pia", "gel"], ["cel", "flu+pia"] * 20
+    without = run(ToyData(test=test, training=training))
+    assert "eval/temperature" not in without
+    found = run(ToyData(test=test, training=training), threshold="validation")
+    assert found["eval/temperature"] > 0
+    assert found["eval/ece"] == without["eval/ece"]
+    assert "eval/tempered_ece" in found
+    table = pd.read_csv(tmp_path / "run" / "calibration.csv")
+    assert table["temperature"].tolist() == pytest.approx(
+        [1.0, found["eval/temperature"]], abs=1e-6
+    )
+    assert f"ECE of temperature {found['eval/temperature']:.2f}" in capsys.readouterr().out
+
+
+def test_unlabelled_excerpts_do_not_count_for_the_temperature(run):
+    labelled = ["cel", "flu+pia"] * 20
+    one = run(ToyData(test=["cel"], training=labelled), threshold="validation")
+    silent = [*labelled, *["unlabelled voi"] * 8]
+    other = run(ToyData(test=["cel"], training=silent), threshold="validation")
+    assert other["eval/temperature"] == pytest.approx(one["eval/temperature"], rel=0.2)
+
+
+def test_intervals_are_of_recordings(run, tmp_path):
+    run(ToyData(test=["cel", "cel", "cel as flu", "cel as flu", "pia"]))  # two of one recording
+    table = pd.read_csv(tmp_path / "run" / "intervals.csv").set_index("measure")
+    assert table["drawn"].unique().tolist() == ["recordings"]
+    assert table["count"].unique().tolist() == [3]
+    assert table.loc["top1", ["estimate", "low", "high"]].tolist() == [0.6, 0.0, 1.0]
+
+
+def test_the_lines_below_the_table_are_few(run, capsys):
+    run(ToyData(test=["cel", "flu"]))
+    lines = capsys.readouterr().out.splitlines()
+    begin = next(i for i, line in enumerate(lines) if line.startswith("S1, threshold 0.20"))
+    assert lines[begin].startswith("S1, threshold 0.20: micro F1 1.000 (1.000 to 1.000), macro")
+    assert len(lines[begin:]) <= 6
+    assert "LRAP 1.000, mAP 1.000; ECE of S1 0.000 (highest scores 0.0" in "\n".join(lines)
+    assert "macro averages and mAP without cla gac" in "\n".join(lines)

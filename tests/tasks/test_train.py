@@ -20,6 +20,7 @@ import torch
 from irdream.datasets.base import Excerpt, ExcerptFile, Excerpts, PartName, fingerprint
 from irdream.datasets.folder import Folder
 from irdream.errors import InputError
+from irdream.evaluation.recognition import AGGREGATIONS
 from irdream.instruments import CODES
 from irdream.recognizer import load_recognizer, new_recognizer
 from irdream.stopwatch import Stopwatch
@@ -27,7 +28,11 @@ from irdream.tasks import checkpoint
 from irdream.tasks.train import train
 from irdream.tracking import MlflowTracker, NullTracker
 from irdream.training.augmentation import SpectrogramAugmentation
+from irdream.training.averaging import Averaging
 from irdream.training.loop import Fit
+from irdream.training.losses import Loss
+from irdream.training.robust import Robust
+from irdream.training.waveform import WaveformAugmentation
 
 RATE_HZ = 1000
 PITCHES_HZ = {"cel": 60.0, "flu": 150.0, "voi": 330.0}
@@ -146,7 +151,7 @@ def test_the_checkpoint_is_whole(
 ) -> None:
     metrics = run()
     loaded = load_recognizer(tmp_path / "run" / "checkpoint", trust=["my_package"])
-    assert set(loaded.thresholds) == {"s1", "s2"}
+    assert set(loaded.thresholds) == set(AGGREGATIONS)
     assert all(0 < threshold < 1 for threshold in loaded.thresholds.values())
     card = loaded.card
     assert card["data"] == {
@@ -175,6 +180,44 @@ def test_the_best_epoch_is_kept_and_reported(
     )
     assert kept == best
     assert kept != last
+
+
+def test_with_everything_switched_on(
+    run: Callable[..., dict[str, float]], tmp_path: Path, tiny_frontend: dict[str, Any]
+) -> None:
+    net = {"_target_": "my_package.MyNet", "output": "sigmoid"}
+    settings: dict[str, Any] = {
+        "split": "excerpt", "balanced": True, "loss": Loss("binary", 0.05), "clip_norm": 5.0,
+        "robust": Robust("fgsm", epsilon_db=0.5),
+        "augmentation": SpectrogramAugmentation(union=True, time_masks=1, band_masks=1),
+    }  # fmt: skip
+
+    def train_it(output: str, **more: Any) -> dict[str, float]:
+        torch.manual_seed(0)
+        made = new_recognizer(frontend=tiny_frontend, model=net, trust=["my_package"])
+        return run(output, recognizer=made, averaging=Averaging(0.9), **settings, **more)
+
+    expected = train_it("whole", epochs=4)
+    train_it("first", epochs=2)
+    assert train_it("second", epochs=4, resume=tmp_path / "first") == expected
+    assert {"val/robust_loss", "val/robust_top1"} <= set(expected)
+    loaded = load_recognizer(tmp_path / "whole" / "checkpoint", trust=["my_package"])
+    assert loaded.output == "sigmoid"
+    assert loaded.card["validation"]["robust_top1"] == round(expected["val/robust_top1"], 4)
+
+
+def test_waveforms_are_changed_and_heard_again(
+    run: Callable[..., dict[str, float]], tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {
+        "augmentation": WaveformAugmentation(sample_rate_hz=RATE_HZ, room_seconds=(0.05, 0.1)),
+        "cache_dir": tmp_path / "cache",
+    }
+    expected = run("whole", epochs=8, **settings)
+    assert expected["val/loss"] < 1.6  # of a chance of 2.4
+    run("first", epochs=5, **settings)
+    assert run("second", epochs=8, resume=tmp_path / "first", **settings) == expected
+    assert len(list((tmp_path / "cache" / "log_mels").glob("*.npy"))) == 2  # and the waveforms
 
 
 def heard(recognizer: Any, excerpt: Excerpt) -> str:
@@ -357,6 +400,9 @@ def test_unlabelled_files_are_left_out(
             {"lr": -1.0}, "cannot build the optimizer: Invalid learning rate: -1.0; change",
             id="optimizer",
         ),
+        pytest.param({"split": "artist"}, r"train.split=artist; expected recording", id="split"),
+        pytest.param({"loss": Loss("binary")}, r"train.loss=binary needs sigm", id="loss"),
+        pytest.param({"clip_norm": 0.0}, r"train.clip_norm=0.0; expected a", id="clip"),
         pytest.param({"epochs": 0}, r"train.epochs=0 is too small", id="epochs"),
         pytest.param({"batch_size": 0}, r"train.batch_size=0 is too small", id="batch size"),
         pytest.param(

@@ -140,6 +140,39 @@ def test_a_window_alone_has_nothing_to_be_mixed_with() -> None:
     assert torch.equal(shares, one_hot(1))
 
 
+def test_a_union_names_all_that_sounds() -> None:
+    labels = one_hot()
+    labels[0, 5] = 1.0
+    _, shares = mixed(1, log_mels(), labels, mix_share=0.5)
+    _, union = mixed(1, log_mels(), labels, mix_share=0.5, union=True)
+    assert torch.equal(union, (shares > 0).float())
+    assert union.sum() > 7
+
+
+@pytest.mark.parametrize("name", ["time", "band"])
+def test_a_mask_is_one_stripe_of_the_mean_in_each_window(name: str) -> None:
+    windows = log_mels(300, n_mels=24, frames=20)
+    settings = {f"{name}_masks": 1, f"{name}_mask_share": 0.3}
+    masked = augmented(windows=windows, **settings)
+    changed = (masked - windows).abs() > 1e-3
+    along = changed.any(1) if name == "time" else changed.any(2)  # (windows, frames or bands)
+    widths = along.sum(1)
+    assert widths.min() == 0
+    assert widths.max() == (6 if name == "time" else 7)
+    assert (along.int().diff(dim=1).abs().sum(1) <= 2).all()  # one stripe
+    assert along[:, 0].any()
+    assert along[:, -1].any()
+    means = windows.mean((1, 2))[:, None, None].expand_as(windows)
+    torch.testing.assert_close(masked[changed], means[changed], rtol=0, atol=1e-3)
+
+
+def test_masks_draw_nothing_when_there_are_none() -> None:
+    plain, one = generator(), generator()
+    SpectrogramAugmentation()(log_mels(), one_hot(), plain)
+    SpectrogramAugmentation(time_masks=0, band_masks=0)(log_mels(), one_hot(), one)
+    assert torch.equal(torch.rand(3, generator=plain), torch.rand(3, generator=one))
+
+
 def test_the_same_generator_gives_the_same_result() -> None:
     augment = SpectrogramAugmentation(mix_share=0.5)
     results = [augment(log_mels(), one_hot(), generator(seed)) for seed in (1, 1, 2)]
@@ -165,6 +198,10 @@ def test_the_input_is_left_alone() -> None:
         ({"mix_db": [0, math.nan]}, r"augmentation.mix_db=\[0, nan\]; expected \[least, most\]"),
         ({"mix_share": 1.5}, r"augmentation.mix_share=1.5; expected 0 to 1"),
         ({"mix_share": -0.1}, r"augmentation.mix_share=-0.1; expected 0 to 1"),
+        ({"time_masks": -1}, r"augmentation.time_masks=-1; expected 0 or more"),
+        ({"band_masks": -1}, r"augmentation.band_masks=-1; expected 0 or more"),
+        ({"time_mask_share": 1.1}, r"augmentation.time_mask_share=1.1; expected 0 to 1"),
+        ({"band_mask_share": -0.1}, r"augmentation.band_mask_share=-0.1; expected 0 to 1"),
         ({"equalizer_db": -1.0}, r"augmentation.equalizer_db=-1.0; expected 0 or more"),
     ],
 )

@@ -78,6 +78,34 @@ def test_a_random_start_needs_a_generator(make) -> None:
     assert first_values(list(make().batches(random_start=True))) == [0, 10, 100, 200, 210, 220]
 
 
+def test_balanced_windows_name_each_instrument_as_often(make) -> None:
+    """Of 6 windows 3, 1 and 2 have the labels 2, 1 and 0."""
+    batches = make(balanced=True, batch_size=6)
+    assert len(batches) == 6
+    for seed in range(20):
+        [(_, labels)] = batches.batches(generator(seed))
+        assert labels.sum(0).tolist() == pytest.approx([2, 2, 2], abs=1)
+    drawn = torch.cat([batch[1] for s in range(200) for batch in batches.batches(generator(s))])
+    assert drawn.mean(0).tolist() == pytest.approx([1 / 3] * 3, abs=0.02)
+    assert first_values(list(batches.batches())) == [0, 10, 100, 200, 210, 220]  # validation
+
+
+def test_balanced_windows_with_several_labels_or_none(make) -> None:
+    labels = torch.tensor([[1.0, 1, 0], [0, 1, 0], [0, 0, 0]])
+    batches = make(balanced=True, labels=labels)
+    values = [v for s in range(50) for v in first_values(list(batches.batches(generator(s))))]
+    assert len(values) == 300
+    assert max(values) < 200  # what has no label has no share
+
+
+def test_a_window_that_is_drawn_twice_is_moved_twice(make) -> None:
+    batches, apart = make(balanced=True, excerpts=[0, 2], batch_size=5), []
+    for seed in range(20):
+        values = first_values(list(batches.batches(generator(seed), random_start=True)))
+        apart.append(len({value for value in values if value < 100}))  # excerpt 0 has 2 windows
+    assert max(apart) == 3
+
+
 def test_an_excerpt_that_is_too_short(make) -> None:
     message = "an excerpt of 10 frames is too short; expected at least one window of 11"
     with pytest.raises(InputError, match=message):

@@ -17,11 +17,16 @@ from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer, load_recognizer, new_recognizer
 from irdream.training.augmentation import SpectrogramAugmentation
+from irdream.training.averaging import Averaging
 from irdream.training.batches import WindowBatches
 from irdream.training.loop import Fit, Metrics, epoch_seed
+from irdream.training.losses import Loss
+from irdream.training.robust import Robust
 
 WINDOW = 25
 MY_NET = {"_target_": "my_package.MyNet"}
+TRAIN = [2.4210581345991655, 2.2672190232710405, 2.134050716053356]  # before there were switches
+VAL = [2.396835067055442, 2.3757540095936167, 2.343572356484153]
 
 
 class Constant(nn.Module):
@@ -242,6 +247,102 @@ def test_validation_changes_nothing(fit: Callable[..., Fit]) -> None:
     before = weights(run.recognizer)
     assert run._validate() == run._validate()
     assert same(weights(run.recognizer), before)
+
+
+# What can be switched on
+
+
+def everything(parts: dict[str, WindowBatches], rule: Any) -> dict[str, Any]:
+    parts["training"].balanced = True
+    return {
+        "averaging": Averaging(rule, start=0.25), "loss": Loss("categorical", 0.1),
+        "clip_norm": 1.0, "robust": Robust("free", epsilon_db=1.0, steps=2, ramp_epochs=2),
+        "augment": SpectrogramAugmentation(time_masks=1, band_masks=1, union=True),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", [0.9, "swa"])
+def test_a_killed_run_with_everything_on_ends_as_one_that_was_not(
+    fit: Callable[..., Fit], parts: dict[str, WindowBatches], rule: Any
+) -> None:
+    whole = fit(folder="whole", **everything(parts, rule))
+    expected = whole.run()
+    with pytest.raises(KeyboardInterrupt):
+        after_two_epochs(fit(folder="killed", **everything(parts, rule)), pytest.MonkeyPatch())
+    resumed = fit(folder="killed", initial=99, **everything(parts, rule))
+    assert resumed.run() == expected
+    assert same(weights(resumed.recognizer), weights(whole.recognizer))
+    for name in ("best", "last"):
+        assert same(weights(load(whole.folder / name)), weights(load(resumed.folder / name)))
+    assert not same(weights(load(whole.folder / "last")), weights(whole.recognizer))  # the average
+
+
+def test_the_average_is_what_is_validated_and_kept(fit: Callable[..., Fit]) -> None:
+    run = fit(averaging=Averaging(0.9), epochs=2)
+    model = run.recognizer.model
+    history = run.run().history
+    assert run.recognizer.model is model
+    for name in ("best", "last"):
+        kept = fit(folder="other", recognizer=load(run.folder / name), averaging=None)
+        losses = [epoch["val/loss"] for epoch in history]
+        assert kept._validate()["val/loss"] == (min(losses) if name == "best" else losses[-1])
+    assert run.averaging is not None
+    run.averaging = None
+    assert run._validate()["val/loss"] != history[-1]["val/loss"]  # of the weights themselves
+
+
+def test_a_state_without_the_average_that_is_asked_for(fit: Callable[..., Fit]) -> None:
+    fit(epochs=1).run()
+    cannot_resume(fit(averaging=Averaging(0.9)), "; expected the state of a training with the same")
+    fit(epochs=1, folder="swa", averaging=Averaging("swa")).run()
+    message = r"its train.weight_averaging is swa, not 0.9"
+    cannot_resume(fit(folder="swa", averaging=Averaging(0.9)), message)
+
+
+@pytest.mark.parametrize("method", ["fgsm", "free", "pgd", "trades"])
+def test_robust_training_is_judged_under_attack(fit: Callable[..., Fit], method: Any) -> None:
+    run = fit(robust=Robust(method, epsilon_db=1.0, steps=2), epochs=3)
+    progress = run.run()
+    assert all(e["val/robust_loss"] > e["val/loss"] for e in progress.history)
+    assert all(e["val/robust_top1"] <= e["val/top1"] + 1e-6 for e in progress.history)
+    assert progress.best_loss == min(e["val/robust_loss"] for e in progress.history)
+
+
+def test_robust_training_makes_robust(fit: Callable[..., Fit]) -> None:
+    strong = Robust("pgd", epsilon_db=4.0, steps=2, ramp_epochs=3)
+    losses = {}
+    for name, robust in (("plain", None), ("robust", strong)):
+        run = fit(folder=name, robust=robust, augment=None, epochs=10, schedule=None)
+        run.run()
+        run.robust = strong
+        losses[name] = run._validate()["val/robust_loss"]
+    assert losses["robust"] < 0.8 * losses["plain"]
+
+
+def test_a_gradient_is_cut_to_its_norm(fit: Callable[..., Fit]) -> None:
+    moved = {}
+    for clip in (None, 1e-3, 1e9):
+        run = fit(folder=str(clip), epochs=1, clip_norm=clip)
+        run.optimizer = torch.optim.SGD(run.recognizer.model.parameters(), lr=1.0)
+        run.schedule = None
+        before = weights(run.recognizer)
+        run.run()
+        bias = "layers.8.bias"
+        moved[clip] = (run.recognizer.model.state_dict()[bias] - before[bias]).norm().item()
+    assert moved[None] == moved[1e9]
+    assert moved[1e-3] <= 6 * 1e-3 + 1e-6  # six steps
+    assert moved[1e-3] < moved[None]
+
+
+def test_a_norm_of_nothing(fit: Callable[..., Fit]) -> None:
+    with pytest.raises(InputError, match=r"train.clip_norm=0.0; expected a number above 0"):
+        fit(clip_norm=0.0)
+
+
+def test_the_defaults_train_as_they_always_did(fit: Callable[..., Fit]) -> None:
+    history = fit(epochs=3).run().history
+    assert [epoch["train/loss"] for epoch in history] == pytest.approx(TRAIN, rel=1e-5)
+    assert [epoch["val/loss"] for epoch in history] == pytest.approx(VAL, rel=1e-5)
 
 
 # The loss

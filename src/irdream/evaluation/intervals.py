@@ -71,14 +71,14 @@ def bootstrap(
     Raises:
         InputError: when `level` is not between 0 and 1, or `resamples` below 1.
     """
-    numbers, count = _numbered(groups)
+    numbers, count = numbered(groups)
     _check(level, resamples)
     if count == 0:
         return NOTHING
     rows = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))[:-1])
-    draws = _draws(count, resamples, seed)
+    draws = draws_of(count, resamples, seed)
     results = [statistic(np.concatenate([rows[group] for group in drawn])) for drawn in draws]
-    return _between(float(statistic(np.arange(len(numbers)))), np.array(results), level, count)
+    return between(float(statistic(np.arange(len(numbers)))), np.array(results), level, count)
 
 
 def mean_interval(
@@ -107,9 +107,9 @@ def mean_interval(
         return NOTHING
     sums = np.bincount(numbers, weights=kept, minlength=count)
     sizes = np.bincount(numbers, minlength=count)
-    draws = _draws(count, resamples, seed)
+    draws = draws_of(count, resamples, seed)
     means = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
-    return _between(float(kept.mean()), means, level, count)
+    return between(float(kept.mean()), means, level, count)
 
 
 def median_interval(
@@ -131,13 +131,13 @@ def median_interval(
     order = np.argsort(kept, kind="stable")
     ascending, numbers = kept[order], numbers[order]
     # How often each row is drawn, added up from the lowest value: half of it is the median.
-    places = _draws(count, resamples, seed) + count * np.arange(resamples)[:, None]
+    places = draws_of(count, resamples, seed) + count * np.arange(resamples)[:, None]
     times = np.bincount(places.ravel(), minlength=count * resamples).reshape(resamples, count)
     ranks = times[:, numbers].cumsum(axis=1)
     half = ranks[:, -1:] / 2
     below, above = (ranks >= half).argmax(axis=1), (ranks > half).argmax(axis=1)
     medians = (ascending[below] + ascending[above]) / 2
-    return _between(float(np.median(kept)), medians, level, count)
+    return between(float(np.median(kept)), medians, level, count)
 
 
 def share_interval(
@@ -164,7 +164,7 @@ def share_interval(
     return mean_interval(flags, groups, level=level, resamples=resamples, seed=seed)
 
 
-def _numbered(groups: Iterable[Hashable]) -> tuple[Indices, int]:
+def numbered(groups: Iterable[Hashable]) -> tuple[Indices, int]:
     """Return the group of each row as a number from 0, and how many groups there are."""
     known: dict[Hashable, int] = {}
     numbers = [known.setdefault(group, len(known)) for group in groups]
@@ -181,7 +181,7 @@ def _present(values: ArrayLike, groups: Iterable[Hashable] | None) -> tuple[Arra
             "expected (rows,) and a group for each"
         )
     is_there = ~np.isnan(all_values)
-    numbers, count = _numbered(g for g, there in zip(each, is_there, strict=True) if there)
+    numbers, count = numbered(g for g, there in zip(each, is_there, strict=True) if there)
     return all_values[is_there], numbers, count
 
 
@@ -192,12 +192,20 @@ def _check(level: float, resamples: int) -> None:
         raise InputError(f"resamples={resamples}; expected at least 1, better {RESAMPLES}")
 
 
-def _draws(count: int, resamples: int, seed: int) -> Indices:
-    """Return which groups are drawn, (resamples, count)."""
+def draws_of(count: int, resamples: int, seed: int) -> Indices:
+    """Return which of so many groups are drawn, (resamples, count)."""
     return np.random.default_rng(seed).integers(count, size=(resamples, count))
 
 
-def _between(estimate: float, results: Array, level: float, count: int) -> Interval:
+def between(estimate: float, results: Array, level: float, count: int) -> Interval:
+    """Return the percentile interval of what was found on each draw of `count` groups.
+
+    Args:
+        estimate: of all rows.
+        results: of the draws, (resamples,); NaN is left out.
+        level: share of the draws between the bounds.
+        count: of groups; there are no bounds where there is but one.
+    """
     present = results[~np.isnan(results)]
     if count < 2 or len(present) == 0:
         return Interval(estimate, math.nan, math.nan)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from irdream.evaluation.recognition import Array
+from irdream.evaluation.aggregation import Array
 from irdream.recognizer import Recognizer
 
 

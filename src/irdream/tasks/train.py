@@ -8,7 +8,6 @@ may be given a name in the tracking store, by which later runs load it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -18,28 +17,23 @@ import torch
 from rich.console import Console
 
 from irdream import __version__
-from irdream.datasets.base import (
-    DataSet,
-    Excerpts,
-    announce,
-    common_folder,
-    fingerprint,
-    multi_hot,
-)
-from irdream.datasets.cache import LogMels, log_mels
-from irdream.datasets.split import split_by_recording
+from irdream.datasets.base import DataSet, Excerpts, common_folder, fingerprint, multi_hot
+from irdream.datasets.cache import LogMels
+from irdream.datasets.parts import Split, split_excerpts
 from irdream.errors import InputError
 from irdream.evaluation.recognition import AGGREGATIONS, aggregate, choose_threshold
 from irdream.evaluation.tables import save_table
 from irdream.evaluation.window_scores import window_scores
 from irdream.recognizer import Recognizer, load_recognizer, save_recognizer
 from irdream.stopwatch import Stopwatch
+from irdream.tasks.train_data import analyzed, views
 from irdream.tracking import Tracker
 from irdream.tracking.checkpoints import check_names
+from irdream.training.averaging import Averaging
 from irdream.training.batches import WindowBatches
 from irdream.training.loop import Augmentation, Fit, Metrics, Progress, Schedule
-
-logger = logging.getLogger(__name__)
+from irdream.training.losses import Loss
+from irdream.training.robust import Robust
 
 
 def train(
@@ -58,6 +52,12 @@ def train(
     random_start: bool = True,
     validation_share: float = 0.15,
     mixed_precision: bool = True,
+    split: Split = "recording",
+    balanced: bool = False,
+    loss: Loss | None = None,
+    averaging: Averaging | None = None,
+    clip_norm: float | None = None,
+    robust: Robust | None = None,
     resume: str | Path | None = None,
     register: str | None = None,
     alias: str = "champion",
@@ -69,15 +69,19 @@ def train(
 
     Args:
         recognizer: untrained; it is changed in place.
-        dataset: its training part is used, split by recording.
+        dataset: its training part is used.
         optimizer: makes one of torch.optim from parameters.
         scheduler: makes one of torch.optim.lr_scheduler, stepped once an epoch; None: constant.
-        augmentation: of log-mel windows; None: none.
+        augmentation: of log-mel windows, or a `WaveformAugmentation`; None: none.
         tracker: gets the metrics of each epoch and the checkpoint.
         output_dir: where the files are written.
         cache_dir: where log-mels are kept for the next run.
         epochs, patience, batch_size, random_start, mixed_precision: see `training.loop.Fit`.
-        validation_share: of the excerpts, in whole recordings.
+        validation_share: of the excerpts.
+        split: by whole recordings, or by excerpts; see `training.parts`.
+        balanced: draw training windows so that the labels are equally frequent.
+        loss, averaging, clip_norm, robust: see `training.loop.Fit`; None: the cross-entropy of
+            the probabilities, and none of the others.
         resume: the folder of a run to go on with.
         register: a name for the checkpoint, loaded as `models:/NAME@ALIAS`; None: none. A name
             that is taken gets a new version.
@@ -97,34 +101,45 @@ def train(
     _check_registry(register, alias, tracker)
     state_folder = _state_folder(resume, output_dir)
     made = _made(optimizer, recognizer)
+    loss = loss or Loss()
+    loss.check(recognizer)
     with stopwatch("reading audio"):
-        excerpts, spectrograms = _analyzed(dataset, recognizer, cache_dir)
+        excerpts, spectrograms = analyzed(dataset, recognizer, cache_dir)
+        packed, augment = views(augmentation, excerpts, spectrograms, recognizer, cache_dir)
         _log_data(tracker, dataset, excerpts)
-    training, validation = split_by_recording(
-        excerpts.files, validation_share=validation_share, seed=seed
+    training, validation = split_excerpts(
+        excerpts.files, split, validation_share=validation_share, seed=seed
     )
     labels = multi_hot([file.labels for file in excerpts.files], recognizer.instruments)
     windows = {
         name: WindowBatches(
-            log_mels=spectrograms,
+            log_mels=cut_from,
             excerpts=part,
             labels=labels,
             window_frames=recognizer.window_frames,
             batch_size=batch_size,
+            balanced=balanced,
         )
-        for name, part in (("training", training), ("validation", validation))
+        for name, part, cut_from in (
+            ("training", training, packed),
+            ("validation", validation, spectrograms),
+        )
     }
     fit = Fit(
         recognizer=recognizer,
         optimizer=made,
         schedule=None if scheduler is None else scheduler(made),
-        augment=augmentation,
+        augment=augment,
         random_start=random_start,
         epochs=epochs,
         patience=patience,
         seed=seed,
         folder=state_folder,
         mixed_precision=mixed_precision,
+        loss=loss,
+        averaging=averaging,
+        clip_norm=clip_norm,
+        robust=robust,
         **windows,
     )
     with stopwatch("training"):
@@ -169,57 +184,6 @@ def _log_data(tracker: Tracker, dataset: DataSet, excerpts: Excerpts) -> None:
     )
 
 
-def _analyzed(
-    dataset: DataSet, recognizer: Recognizer, cache_dir: str | Path | None
-) -> tuple[Excerpts, LogMels]:
-    """Return the labelled excerpts of the training part that can be read, and their log-mels."""
-    excerpts = dataset.part("training", sample_rate_hz=recognizer.sample_rate_hz)
-    announce(dataset)
-    labelled = [i for i, file in enumerate(excerpts.files) if file.labels]
-    if not labelled:
-        raise InputError(
-            f"the training part of {dataset.name!r} has no labelled excerpts; "
-            "expected labels by the names of folders or by a CSV"
-        )
-    excerpts = excerpts.subset(labelled)
-    found = {label for file in excerpts.files for label in file.labels}
-    if unknown := sorted(found - set(recognizer.instruments)):
-        raise InputError(
-            f"labels of {dataset.name!r} that the recognizer does not know: {', '.join(unknown)}; "
-            f"expected some of {', '.join(recognizer.instruments)}"
-        )
-
-    def analyze(excerpts: Excerpts) -> LogMels:
-        return log_mels(
-            excerpts,
-            lambda waveform: recognizer.log_mel(waveform.to(recognizer.device)),
-            settings=recognizer.settings(),
-            cache_dir=cache_dir,
-        )
-
-    try:
-        return excerpts, analyze(excerpts)
-    except InputError:
-        readable = _readable(excerpts)
-        return readable, analyze(readable)
-
-
-def _readable(excerpts: Excerpts) -> Excerpts:
-    """Return the excerpts that can be read; list the others."""
-    good, bad = [], []
-    for i in range(len(excerpts)):
-        try:
-            excerpts[i]
-            good.append(i)
-        except InputError as error:
-            bad.append(str(error))
-    if not good:
-        raise InputError(f"none of {len(bad)} training excerpts can be read; the first: {bad[0]}")
-    if bad:
-        logger.warning("skipped %d unreadable excerpts:\n  %s", len(bad), "\n  ".join(bad))
-    return excerpts.subset(good)
-
-
 def _made(
     optimizer: Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer],
     recognizer: Recognizer,
@@ -253,7 +217,7 @@ def _report(tracker: Tracker, epoch: int, metrics: Metrics) -> None:
 def _thresholds(
     recognizer: Recognizer, spectrograms: LogMels, validation: list[int], labels: torch.Tensor
 ) -> dict[str, float]:
-    """Choose the thresholds of both aggregations on the validation part."""
+    """Choose the thresholds of all aggregations on the validation part."""
     windows = (
         recognizer.windows(spectrograms[i][None].to(recognizer.device))[0] for i in validation
     )
@@ -271,6 +235,11 @@ def _card(
     seed: int,
 ) -> dict[str, Any]:
     best = progress.history[progress.best_epoch - 1]
+    validation_figures = {
+        name.removeprefix("val/"): round(value, 4)
+        for name, value in best.items()
+        if name.startswith("val/")
+    }
     return {
         "irdream": __version__,
         "torch": torch.__version__,
@@ -283,7 +252,7 @@ def _card(
         "device": str(recognizer.device),
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
-        "validation": {"loss": round(best["val/loss"], 4), "top1": round(best["val/top1"], 4)},
+        "validation": validation_figures,
     }
 
 

@@ -8,16 +8,13 @@ analysis; so the log-mels can be cached. Every draw comes from the generator tha
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from irdream.errors import InputError
-
-Range = Sequence[float]
+from irdream.training.draws import Draw, Range, amplitude, is_range
+from irdream.training.masks import Masks
 
 
 class SpectrogramAugmentation:
@@ -29,6 +26,8 @@ class SpectrogramAugmentation:
         noise_db: range of the level of noise below the window's mean magnitude; null: none.
         mix_share: share of windows that get another one of the batch mixed in.
         mix_db: range of how far below the first the other one is mixed.
+        union: the labels of a mixture are 1 for all that sounds, instead of shares by amplitude.
+        masks: what `Masks` takes, all in its words; none: no masks.
         floor: of the front end, the magnitude added before its logarithm.
     """
 
@@ -40,10 +39,12 @@ class SpectrogramAugmentation:
         noise_db: Range | None = (15.0, 60.0),
         mix_share: float = 0.3,
         mix_db: Range = (3.0, 20.0),
+        union: bool = False,
         floor: float = 1e-5,
+        **masks: float,
     ) -> None:
         for name, value in (("gain_db", gain_db), ("noise_db", noise_db), ("mix_db", mix_db)):
-            if not (_is_range(value) or (value is None and name == "noise_db")):
+            if not (is_range(value) or (value is None and name == "noise_db")):
                 raise InputError(
                     f"augmentation.{name}={value}; expected [least, most], such as [0, 6]"
                 )
@@ -53,73 +54,49 @@ class SpectrogramAugmentation:
             raise InputError(f"augmentation.mix_share={mix_share}; expected 0 to 1")
         self.gain_db, self.noise_db, self.mix_db = gain_db, noise_db, mix_db
         self.equalizer_db, self.mix_share, self.floor = equalizer_db, mix_share, floor
+        self.union, self.masks = union, Masks(**masks)  # type: ignore[arg-type]
 
     def __call__(
         self, log_mel: Tensor, labels: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Return changed windows and the labels of what is now heard in them, summing to one."""
-        draw = _Draw(len(log_mel), generator, log_mel.device)
+        """Return changed windows and the labels of what is now heard in them, summing to one.
+
+        With `union` they are 0 or 1 instead.
+        """
+        draw = Draw(len(log_mel), generator, log_mel.device)
         magnitude = (log_mel.exp() - self.floor).clamp(min=0.0)
         if self.equalizer_db > 0:
             magnitude = magnitude * self._equalizer(draw, magnitude.shape[1])
         power, labels = self._mix(draw, magnitude.square(), labels)
         if self.noise_db is not None:
             power = power + self._noise(draw, power)
-        gain = _amplitude(draw.uniform(self.gain_db))[:, None, None]
-        return torch.log(power.sqrt() * gain + self.floor), labels
+        gain = amplitude(draw.uniform(self.gain_db))[:, None, None]
+        log_mel = self.masks(torch.log(power.sqrt() * gain + self.floor), draw)
+        return log_mel, (labels > 0).to(labels.dtype) if self.union else labels
 
-    def _equalizer(self, draw: _Draw, n_mels: int) -> Tensor:
+    def _equalizer(self, draw: Draw, n_mels: int) -> Tensor:
         """Return a gain for each band, (batch, n_mels, 1): seven random points, interpolated."""
         points = draw.normal(7) * self.equalizer_db
         curve = F.interpolate(points[:, None], size=n_mels, mode="linear", align_corners=True)
-        return _amplitude(curve[:, 0, :, None])
+        return amplitude(curve[:, 0, :, None])
 
-    def _noise(self, draw: _Draw, power: Tensor) -> Tensor:
+    def _noise(self, draw: Draw, power: Tensor) -> Tensor:
         """Return the power of noise of a random slope, its magnitudes Rayleigh-distributed."""
         below = draw.uniform(self.noise_db or (0.0, 0.0))[:, None, None]
         slope = torch.linspace(-0.5, 0.5, power.shape[1], device=power.device)
         tilt = draw.uniform((-20.0, 20.0))[:, None] * slope
-        level = power.mean(dim=(1, 2), keepdim=True) * _amplitude(tilt[:, :, None] - below).square()
+        level = power.mean(dim=(1, 2), keepdim=True) * amplitude(tilt[:, :, None] - below).square()
         return level * draw.exponential(power.shape[1:])
 
-    def _mix(self, draw: _Draw, power: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _mix(self, draw: Draw, power: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Add other windows of the batch; labels weigh by amplitude and sum to one."""
         labels = labels / labels.sum(dim=1, keepdim=True).clamp(min=1.0)
         if self.mix_share == 0 or len(power) < 2:
             return power, labels
         other = draw.permutation()
         chosen = (draw.uniform((0.0, 1.0)) < self.mix_share).float()
-        amplitude = chosen * _amplitude(-draw.uniform(self.mix_db))
+        factor = chosen * amplitude(-draw.uniform(self.mix_db))
         level = power.mean(dim=(1, 2)).clamp(min=1e-20)
-        gain = (amplitude.square() * level / level[other])[:, None, None]
-        labels = labels + amplitude[:, None] * labels[other]
+        gain = (factor.square() * level / level[other])[:, None, None]
+        labels = labels + factor[:, None] * labels[other]
         return power + gain * power[other], labels / labels.sum(dim=1, keepdim=True)
-
-
-class _Draw:
-    """Random tensors for one batch, drawn on the CPU so that devices agree."""
-
-    def __init__(self, batch: int, generator: torch.Generator, device: torch.device) -> None:
-        self.batch, self.generator, self.device = batch, generator, device
-
-    def uniform(self, ends: Range) -> Tensor:
-        values = torch.rand(self.batch, generator=self.generator) * (ends[1] - ends[0]) + ends[0]
-        return values.to(self.device)
-
-    def normal(self, count: int) -> Tensor:
-        return torch.randn(self.batch, count, generator=self.generator).to(self.device)
-
-    def exponential(self, shape: Sequence[int]) -> Tensor:
-        values = torch.empty(self.batch, *shape).exponential_(generator=self.generator)
-        return values.to(self.device)
-
-    def permutation(self) -> Tensor:
-        return torch.randperm(self.batch, generator=self.generator).to(self.device)
-
-
-def _is_range(value: object) -> bool:
-    return isinstance(value, Sequence) and len(value) == 2 and value[0] <= value[1]
-
-
-def _amplitude(decibels: Tensor) -> Tensor:
-    return torch.exp(decibels * (math.log(10.0) / 20.0))

@@ -33,6 +33,7 @@ class WindowBatches:
         labels: of all excerpts, (excerpts, instruments).
         window_frames: length of a window.
         batch_size: windows in a batch.
+        balanced: draw windows so that the labels are equally frequent; as many as there are.
 
     Raises:
         InputError: when there is nothing to use, an excerpt is shorter than a window, or a
@@ -47,6 +48,7 @@ class WindowBatches:
         labels: Tensor,
         window_frames: int,
         batch_size: int,
+        balanced: bool = False,
     ) -> None:
         if batch_size < 1:
             raise InputError(f"train.batch_size={batch_size} is too small; expected 1 or more")
@@ -54,6 +56,7 @@ class WindowBatches:
             raise InputError("no excerpts to train on; expected at least one in each part")
         self.log_mels, self.labels = log_mels, labels
         self.window_frames, self.batch_size = window_frames, batch_size
+        self.balanced = balanced
         indices = np.asarray(excerpts)
         counts = log_mels.frames[indices] // window_frames
         if counts.min() < 1:
@@ -78,17 +81,39 @@ class WindowBatches:
             generator: shuffles; without one the order is fixed.
             random_start: move each window by a random part of its length, within its excerpt.
         """
-        order, starts = torch.arange(len(self)), self.places * self.window_frames
-        if generator is not None:
-            order = torch.randperm(len(self), generator=generator)
+        drawn = self._drawn(generator).numpy()
+        starts = self.places[drawn] * self.window_frames
         if generator is not None and random_start:
             shift = torch.rand(len(self), generator=generator).numpy() - 0.5
-            room = self.log_mels.frames[self.excerpts] - self.window_frames
+            shift = shift if self.balanced else shift[drawn]  # a window may be drawn again
+            room = self.log_mels.frames[self.excerpts[drawn]] - self.window_frames
             starts = np.clip(starts + np.rint(shift * self.window_frames), 0, room).astype(int)
-        for rows in _slices(order.numpy(), self.batch_size):
-            excerpts = self.excerpts[rows]
+        for rows in _slices(np.arange(len(drawn)), self.batch_size):
+            excerpts = self.excerpts[drawn[rows]]
             windows = self.log_mels.windows(excerpts, starts[rows], self.window_frames)
             yield windows, self.labels[torch.from_numpy(excerpts)]
+
+    def _drawn(self, generator: torch.Generator | None) -> Tensor:
+        """Return which windows there are in an epoch, in their order."""
+        if generator is None:
+            return torch.arange(len(self))
+        order = torch.randperm(len(self), generator=generator)
+        return self._balanced(order, generator) if self.balanced else order
+
+    def _balanced(self, order: Tensor, generator: torch.Generator) -> Tensor:
+        """Return as many windows, each label's as often; a rare one's several times.
+
+        A window's share of the draws is 1 / (windows with its label), and the mean of these for
+        several labels. Steps of equal length along the added-up shares give each window its
+        share to within one draw; independent draws would miss a third of the windows.
+        """
+        has = (self.labels[torch.from_numpy(self.excerpts)] > 0).double()
+        each = has / has.sum(dim=0).clamp(min=1) / has.sum(dim=1, keepdim=True).clamp(min=1)
+        shares = each.sum(dim=1)[order].cumsum(0)
+        offset = torch.rand((), generator=generator, dtype=torch.float64)
+        steps = (torch.arange(len(order)) + offset) / len(order) * shares[-1]
+        drawn = order[torch.searchsorted(shares, steps).clamp(max=len(order) - 1)]
+        return drawn[torch.randperm(len(order), generator=generator)]
 
 
 def _slices(order: np.ndarray, size: int) -> Iterator[np.ndarray]:

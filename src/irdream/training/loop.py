@@ -4,16 +4,17 @@ Resumable: after each epoch one file, `state.pt`, holds weights, optimizer, sche
 history, written whole or not at all. All randomness of epoch e follows from (seed, e), so a
 run that was killed and resumed ends on the CPU with the very weights of one that was not.
 
-The loss is -sum_k t_k log p_k with p = `recognizer.probabilities`: the cross-entropy of a
-softmax, or, for sigmoid outputs, of the sigmoids rescaled to sum to one, which is what Keras
-computed for Han, Kim and Lee (2016).
+What is validated and kept is the average of the weights where there is one, and under attack
+where training is robust: the loss of unchanged windows rises while the changes grow, so that the
+best epoch by it would be one that had met none.
 """
 
 from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +26,11 @@ from irdream.errors import InputError
 from irdream.files import replacing
 from irdream.progress import track
 from irdream.recognizer import Recognizer, save_recognizer
+from irdream.training.averaging import Averaging
 from irdream.training.batches import WindowBatches
+from irdream.training.hearing import Hearing
+from irdream.training.losses import Loss
+from irdream.training.robust import Robust
 
 Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 Metrics = dict[str, float]
@@ -68,6 +73,10 @@ class Fit:
         seed: of shuffling, augmentation and dropout.
         folder: where `best/`, `last/` and `state.pt` are kept.
         mixed_precision: bfloat16 where the device is a CUDA one.
+        loss: what is made small.
+        averaging: of the weights, or None.
+        clip_norm: largest norm of the gradient, or None.
+        robust: training on misleading windows, or None.
 
     Raises:
         InputError: here when `epochs` or `patience` is below one; in `run` when a loss is no
@@ -86,11 +95,19 @@ class Fit:
     seed: int
     folder: Path
     mixed_precision: bool = True
+    loss: Loss = field(default_factory=Loss)
+    averaging: Averaging | None = None
+    clip_norm: float | None = None
+    robust: Robust | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("epochs", self.epochs), ("patience", self.patience)):
             if value < 1:
                 raise InputError(f"train.{name}={value} is too small; expected 1 or more")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise InputError(f"train.clip_norm={self.clip_norm}; expected a number above 0")
+        if self.averaging is not None:
+            self.averaging.begin(self.recognizer.model)
 
     def run(
         self, on_epoch: Callable[[int, Metrics], None] = lambda epoch, metrics: None
@@ -105,10 +122,13 @@ class Fit:
             _check(metrics, epoch)
             progress.epoch = epoch
             progress.history.append(metrics)
-            if metrics["val/loss"] < progress.best_loss:
-                progress.best_loss, progress.best_epoch = metrics["val/loss"], epoch
-                save_recognizer(self.recognizer, self.folder / "best")
-            save_recognizer(self.recognizer, self.folder / "last")
+            with self._averaged():
+                if (
+                    loss := metrics.get("val/robust_loss", metrics["val/loss"])
+                ) < progress.best_loss:
+                    progress.best_loss, progress.best_epoch = loss, epoch
+                    save_recognizer(self.recognizer, self.folder / "best")
+                save_recognizer(self.recognizer, self.folder / "last")
             self._save(progress)
             on_epoch(epoch, metrics)
         return progress
@@ -117,39 +137,89 @@ class Fit:
         generator = torch.Generator().manual_seed(epoch_seed(self.seed, epoch))
         torch.manual_seed(epoch_seed(self.seed, epoch) + 1)  # dropout
         self.recognizer.train()
+        if self.robust is not None:
+            self.robust.begin_epoch(epoch)
         total = torch.zeros((), device=self.recognizer.device)
         rate = self.optimizer.param_groups[0]["lr"]
-        batches = self.training.batches(generator, random_start=self.random_start)
         count = math.ceil(len(self.training) / self.training.batch_size)
-        for windows, labels in track(batches, f"epoch {epoch}/{self.epochs}", total=count):
+        for windows, labels in track(
+            self._views(generator), f"epoch {epoch}/{self.epochs}", total=count
+        ):
+            total += self._fit_batch(windows, labels, generator) * len(windows)
+        if self.schedule is not None:
+            self.schedule.step()
+        if self.averaging is not None:
+            views = (windows for windows, _ in self._views(generator))
+            self.averaging.after_epoch(self.recognizer.model, epoch, self.epochs, views)
+        return {"train/loss": total.item() / len(self.training), "train/learning_rate": rate}
+
+    def _views(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the training windows of an epoch, shuffled, moved, augmented, on the device."""
+        for windows, labels in self.training.batches(generator, random_start=self.random_start):
             windows, labels = self._to_device(windows), self._to_device(labels)
             if self.augment is not None:
                 windows, labels = self.augment(windows, labels, generator)
+            yield windows, labels
+
+    def _fit_batch(self, windows: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Make a step of the optimizer, or several; return the mean of their losses."""
+        losses = []
+        for loss in self._losses(windows, labels, generator):
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self._loss(windows, labels)
             loss.backward()
+            if self.clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(self.recognizer.model.parameters(), self.clip_norm)
             self.optimizer.step()
-            total += loss.detach() * len(windows)
-        if self.schedule is not None:
-            self.schedule.step()
-        return {"train/loss": total.item() / len(self.training), "train/learning_rate": rate}
+            if self.averaging is not None:
+                self.averaging.after_step(self.recognizer.model)
+            losses.append(loss.detach())
+        return sum(losses[1:], losses[0]) / len(losses)
+
+    def _losses(
+        self, windows: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> Iterator[Tensor]:
+        hearing = Hearing(self.recognizer, self.loss, self.mixed_precision)
+        if self.robust is not None:
+            return self.robust.losses(hearing, windows, labels, generator)
+        return iter([hearing.loss(hearing.logits(windows), labels)])
 
     @torch.no_grad()
     def _validate(self) -> Metrics:
         """Return the loss over windows and the top-1 accuracy over excerpts."""
         self.recognizer.eval()
+        network = None if self.averaging is None else self.averaging.network
+        hearing = Hearing(self.recognizer, self.loss, self.mixed_precision, network)
+        metrics = self._heard(hearing, lambda windows, _: windows, "")
+        if (robust := self.robust) is not None:
+            metrics |= self._heard(
+                hearing, lambda *batch: robust.misled(hearing, *batch), "robust_"
+            )
+        return metrics
+
+    def _heard(
+        self, hearing: Hearing, change: Callable[[Tensor, Tensor], Tensor], prefix: str
+    ) -> Metrics:
+        """Return the measures of the validation windows, each batch changed first."""
         total, log_probabilities = 0.0, []
         for windows, labels in self.validation.batches():
             windows, labels = self._to_device(windows), self._to_device(labels)
-            with self._precision():
-                logits = self.recognizer.logits(windows)
-            log_p = self.recognizer.log_probabilities(logits.float())
-            total += float(-(_shares(labels) * log_p).sum())
-            log_probabilities.append(log_p.cpu())
+            logits = hearing.logits(change(windows, labels))
+            total += float(self.loss(self.recognizer, logits, labels).sum())
+            log_probabilities.append(self.recognizer.log_probabilities(logits).cpu())
         return {
-            "val/loss": total / len(self.validation),
-            "val/top1": self._top1(torch.cat(log_probabilities).exp()),
+            f"val/{prefix}loss": total / len(self.validation),
+            f"val/{prefix}top1": self._top1(torch.cat(log_probabilities).exp()),
         }
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Have the recognizer hear with the average of its weights where there is one."""
+        model, averaging = self.recognizer.model, self.averaging
+        self.recognizer.model = (averaging and averaging.network) or model
+        try:
+            yield
+        finally:
+            self.recognizer.model = model
 
     def _top1(self, probabilities: Tensor) -> float:
         """Return how many excerpts have their label on top of their windows' mean."""
@@ -160,17 +230,6 @@ class Fit:
         right = self.validation.labels[excerpts].gather(1, sums.argmax(dim=1, keepdim=True))
         return float((right > 0).float().mean())
 
-    def _loss(self, windows: Tensor, labels: Tensor) -> Tensor:
-        with self._precision():
-            logits = self.recognizer.logits(windows)
-        log_p = self.recognizer.log_probabilities(logits.float())
-        return -(_shares(labels) * log_p).sum(dim=1).mean()
-
-    def _precision(self) -> torch.autocast:
-        device = self.recognizer.device.type
-        enabled = self.mixed_precision and device == "cuda"
-        return torch.autocast(device, dtype=torch.bfloat16, enabled=enabled)
-
     def _to_device(self, batch: Tensor) -> Tensor:
         return batch.to(self.recognizer.device, non_blocking=True)
 
@@ -179,6 +238,7 @@ class Fit:
             "model": self.recognizer.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "averaging": None if self.averaging is None else self.averaging.state_dict(),
             "progress": vars(progress),
             "seed": self.seed,
         }
@@ -199,6 +259,8 @@ class Fit:
             self.optimizer.load_state_dict(state["optimizer"])
             if self.schedule is not None and state["schedule"] is not None:
                 self.schedule.load_state_dict(state["schedule"])
+            if self.averaging is not None:
+                self.averaging.load_state_dict(state["averaging"])
             return Progress(**state["progress"])
         except _NOT_OURS as error:
             reason = " ".join(str(error).split())[:200]
@@ -214,13 +276,8 @@ def epoch_seed(seed: int, epoch: int) -> int:
 
 
 def _check(metrics: Metrics, epoch: int) -> None:
-    for name in ("train/loss", "val/loss"):
-        if not math.isfinite(metrics[name]):
+    for name, value in metrics.items():
+        if name.endswith("loss") and not math.isfinite(value):
             raise InputError(
-                f"{name} is {metrics[name]} in epoch {epoch}; "
-                "expected a finite number: lower optimizer.lr"
+                f"{name} is {value} in epoch {epoch}; expected a finite number: lower optimizer.lr"
             )
-
-
-def _shares(labels: Tensor) -> Tensor:
-    return labels / labels.sum(dim=1, keepdim=True).clamp(min=1e-9)

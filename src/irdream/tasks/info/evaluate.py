@@ -14,9 +14,17 @@ from irdream.tasks.info.untouched import Sample, Untouched
 from irdream.tasks.info.words import Plan, counted, heard_by, line, time_line
 from irdream.tracking import NullTracker
 
-AGGREGATIONS = {"s1": "mean of the windows", "s2": "sum of the windows over its largest"}
+AGGREGATIONS = {
+    "s1": "mean of the windows",
+    "s2": "sum of the windows over its largest",
+    "max": "sum of maxima over four windows, over its largest",
+}
 _SETTINGS = ("part", "threshold", "aggregation", "batch_windows", "validation_share", "seed")
-FILES = "scores.csv, summary.csv, predictions.csv, confusion.csv, scores.png, confusion.png"
+FILES = (
+    "scores.csv, summary.csv, predictions.csv, confusion.csv, scores.png, confusion.png, "
+    "aggregations.csv, instruments.csv, groups.csv, intervals.csv, calibration.csv, "
+    "reliability.csv, reliability.png"
+)
 
 
 def plan_evaluate(given: Mapping[str, Any]) -> Plan:

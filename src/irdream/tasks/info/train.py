@@ -17,15 +17,16 @@ from torch import Tensor
 from irdream.datasets import cache
 from irdream.datasets.base import ExcerptFile, multi_hot
 from irdream.datasets.cache import LogMels
-from irdream.datasets.split import split_by_recording
+from irdream.datasets.parts import split_excerpts
 from irdream.recognizer import Recognizer, save_recognizer
 from irdream.tasks import train as task
 from irdream.tasks.info.measuring import no_trace, warm_up
 from irdream.tasks.info.untouched import Sample, Untouched
 from irdream.tasks.info.words import Plan, counted, line, named, place, time_line
 from irdream.tracking.checkpoints import check_names
-from irdream.training.batches import WindowBatches
+from irdream.training.batches import PackedLogMels, WindowBatches
 from irdream.training.loop import Fit, Progress
+from irdream.training.losses import Loss
 
 WINDOWS = {"cpu": 32}  # in a batch that is tried, at most; elsewhere as many as in any
 BATCHES = 2
@@ -73,7 +74,7 @@ def plan_train(given: Mapping[str, Any]) -> Plan:
         measured = _measure(given, dataset, folder)
     whole = dataset.part("training", sample_rate_hz=recognizer.sample_rate_hz)
     files, share = [file for file in whole.files if file.labels], given["validation_share"]
-    parts = split_by_recording(files, validation_share=share, seed=given["seed"])
+    parts = split_excerpts(files, given["split"], validation_share=share, seed=given["seed"])
     packed = None if dataset.unrendered else _cached(given, files)
     training, validation = (_window_count(part, recognizer, measured, packed) for part in parts)
     seconds = {
@@ -121,11 +122,14 @@ def _measure(given: Mapping[str, Any], dataset: Untouched, folder: Path) -> _Mea
     warm_up(recognizer.eval())
     dataset.part("training", sample_rate_hz=recognizer.sample_rate_hz)
     sample, began = Sample(dataset), time.perf_counter()
-    excerpts, spectrograms = task._analyzed(sample, recognizer, None)
+    excerpts, spectrograms = task.analyzed(sample, recognizer, None)
     analysis = (time.perf_counter() - began) / len(excerpts)
     labels = multi_hot([file.labels for file in excerpts.files], recognizer.instruments)
+    packed, augment = task.views(given["augmentation"], excerpts, spectrograms, recognizer, None)
     few = _windows(recognizer, spectrograms, labels, given["batch_size"])
     fit = _fit(given, recognizer, made, few, resumed)
+    fit.training = _windows(recognizer, packed, labels, given["batch_size"])
+    fit.augment = augment
     progress = fit._resumed()
     fit.folder = folder
     fit._train(1)  # the first batches take longer
@@ -143,7 +147,7 @@ def _measure(given: Mapping[str, Any], dataset: Untouched, folder: Path) -> _Mea
 
 
 def _windows(
-    recognizer: Recognizer, spectrograms: LogMels, labels: Tensor, batch_size: int
+    recognizer: Recognizer, spectrograms: PackedLogMels, labels: Tensor, batch_size: int
 ) -> WindowBatches:
     """Return windows for a batch or two, the same ones again where there are too few."""
     size = min(batch_size, WINDOWS.get(recognizer.device.type, batch_size))
@@ -151,7 +155,7 @@ def _windows(
     again = range(math.ceil(BATCHES * size / each))
     return WindowBatches(
         log_mels=spectrograms,
-        excerpts=[i % len(spectrograms) for i in again],
+        excerpts=[i % len(spectrograms.frames) for i in again],
         labels=labels,
         window_frames=recognizer.window_frames,
         batch_size=size,
@@ -172,13 +176,17 @@ def _fit(
         schedule=None if schedule is None else schedule(made),
         training=windows,
         validation=windows,
-        augment=given["augmentation"],
+        augment=None,
         random_start=given["random_start"],
         epochs=given["epochs"],
         patience=given["patience"],
         seed=given["seed"],
         folder=folder,
         mixed_precision=given["mixed_precision"],
+        loss=given["loss"] or Loss(),
+        averaging=given["averaging"],
+        clip_norm=given["clip_norm"],
+        robust=given["robust"],
     )
 
 
@@ -209,7 +217,7 @@ def _cached(given: Mapping[str, Any], files: Sequence[ExcerptFile]) -> LogMels |
 
 
 def _data_line(given: Mapping[str, Any], training: int, validation: int, about: str) -> str:
-    what = f"{counted(training, 'excerpt')} and {validation} for validation, by recording"
+    what = f"{counted(training, 'excerpt')} and {validation} for validation, by {given['split']}"
     return line("train", f"{given['dataset'].name}: {about}{what}")
 
 

@@ -1,0 +1,164 @@
+"""How far scores can be taken for probabilities, and the one number that makes them better ones.
+
+Every pair of a scored excerpt and an instrument has a score s and a truth y, 1 where the
+instrument is labelled. In bins of equal width over 0..1, the expected calibration error is
+
+    ECE = sum over the bins of (pairs in the bin / pairs) * |mean of y - mean of s|
+
+and the Brier score the mean of (s - y)^2. That is ECE over pairs, since an excerpt may have
+several labels; Guo et al. define it over the highest scores and whether they are right, which
+here is `top1_ece`, over the excerpts with one label. Both have 15 bins, as theirs.
+
+A softmax sums to one, so that an excerpt with several labels cannot have all of them near 1: on
+k labels an excerpt and n instruments, ECE over pairs is (k - 1) / n or more at any temperature.
+
+S1 alone is calibrated: S2 and max are divided by the largest score, which no probability is.
+
+A temperature T divides the logits of every window before the softmax or the sigmoids: above 1
+it makes a network less sure. It leaves the order of the instruments in a window as it is. It
+is the one with the lowest mean of -y ln s - (1 - y) ln(1 - s) over the pairs of other excerpts,
+where Guo et al. have -ln s of the one right class.
+
+Source: C. Guo, G. Pleiss, Y. Sun, K. Weinberger, "On calibration of modern neural networks",
+ICML 2017; G. Brier, Monthly Weather Review 78(1), 1950.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+Array = NDArray[np.floating]
+Flags = NDArray[np.bool_]
+
+BINS = 15
+LOWEST, HIGHEST = 0.05, 20.0  # temperatures tried
+_LEAST = 1e-7  # of a score, where its logarithm is taken
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """Scores in bins of equal width over 0..1, each (bins,).
+
+    Attributes:
+        counts: of scores.
+        scores: their mean; NaN in an empty bin.
+        shares: of them that are true; NaN in an empty bin.
+    """
+
+    counts: NDArray[np.integer]
+    scores: Array
+    shares: Array
+
+    @property
+    def ece(self) -> float:
+        """Return the expected calibration error; NaN without scores."""
+        if not self.counts.any():
+            return float("nan")
+        gaps = np.abs(self.shares - self.scores)[self.counts > 0]
+        return float((gaps * self.counts[self.counts > 0]).sum() / self.counts.sum())
+
+
+def reliability(truth: Flags, scores: Array, *, bins: int = BINS) -> Reliability:
+    """Sort scores into bins, which hold their upper ends; 0 is in the first.
+
+    Args:
+        truth: whether what was scored is so, of any shape.
+        scores: in 0..1, of the same shape.
+        bins: how many.
+    """
+    places = np.clip(np.ceil(scores.ravel() * bins).astype(int) - 1, 0, bins - 1)
+    counts = np.bincount(places, minlength=bins)
+    sums = [np.bincount(places, x.ravel().astype(float), bins) for x in (scores, truth)]
+    means = [np.divide(x, counts, out=np.full(bins, np.nan), where=counts > 0) for x in sums]
+    return Reliability(counts=counts, scores=means[0], shares=means[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Scores beside the truth, see the module.
+
+    Attributes:
+        pairs: of excerpt and instrument.
+        top1: the highest scores of the excerpts with one label, and whether they are right.
+        brier: the Brier score, the mean over the pairs.
+        loss: mean negative log-likelihood of the pairs, nats.
+    """
+
+    pairs: Reliability
+    top1: Reliability
+    brier: float
+    loss: float
+
+    @classmethod
+    def of(cls, truth: Flags, scores: Array) -> Calibration:
+        """Compare scores in 0..1 with labels, both (excerpts, instruments)."""
+        single = truth.sum(axis=1) == 1
+        right = scores[single].argmax(axis=1) == truth[single].argmax(axis=1)
+        return cls(
+            pairs=reliability(truth, scores),
+            top1=reliability(right, scores[single].max(axis=1)),
+            brier=float(np.square(scores - truth).mean()),
+            loss=log_loss(truth, scores),
+        )
+
+    def measures(self) -> dict[str, float]:
+        """Return ece, top1_ece and brier."""
+        return {"ece": self.pairs.ece, "top1_ece": self.top1.ece, "brier": self.brier}
+
+
+def log_loss(truth: Flags, scores: Array) -> float:
+    """Return the mean negative log-likelihood of labels given scores of the same shape, nats."""
+    likely = np.clip(np.where(truth, scores, 1 - scores), _LEAST, 1)
+    return float(-np.log(likely).mean())
+
+
+def tempered(
+    window_scores: Sequence[Array], temperature: float, output: Literal["softmax", "sigmoid"]
+) -> Array:
+    """Return S1 at another temperature: (excerpts, instruments).
+
+    The windows' logits need not be known: a softmax or sigmoid gives them but for what is the
+    same for all instruments. Scores of exactly 0 or 1 are taken for 1e-7 from there.
+
+    Args:
+        window_scores: for each excerpt an array (windows, instruments).
+        temperature: what the logits are divided by.
+        output: what made scores of them.
+    """
+    flat = _tempered(np.concatenate(window_scores).astype(float), temperature, output)
+    ends = np.cumsum([len(scores) for scores in window_scores])[:-1]
+    return np.stack([scores.mean(axis=0) for scores in np.split(flat, ends)])
+
+
+def _tempered(scores: Array, temperature: float, output: str) -> Array:
+    kept = np.clip(scores, _LEAST, 1 - _LEAST)
+    if output == "sigmoid":
+        return 1 / (1 + np.exp((np.log1p(-kept) - np.log(kept)) / temperature))
+    logits = np.log(kept) / temperature
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def fit_temperature(
+    truth: Flags, window_scores: Sequence[Array], output: Literal["softmax", "sigmoid"]
+) -> float:
+    """Return the temperature, 0.05 to 20, with the lowest loss of S1.
+
+    Args:
+        truth: labels of the excerpts (excerpts, instruments), other ones than will be scored.
+        window_scores: for each excerpt an array (windows, instruments).
+        output: what made scores of the logits.
+    """
+
+    def loss(logarithm: float) -> float:
+        return log_loss(truth, tempered(window_scores, float(np.exp(logarithm)), output))
+
+    ends = (float(np.log(LOWEST)), float(np.log(HIGHEST)))
+    found: Any = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-3})
+    return float(np.exp(found.x))

@@ -1,0 +1,188 @@
+"""Test whether one checkpoint scores better than another on the same excerpts.
+
+Both are scored as by task=evaluate, each by its own threshold, and compared in pairs; how stands
+in `irdream.evaluation.comparison`. Files in `output_dir`: comparison.csv, a row a test.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.text import Text
+
+from irdream.datasets.base import DataSet, PartName, announce, common_folder, fingerprint
+from irdream.errors import InputError
+from irdream.evaluation.comparison import (
+    PERMUTATIONS,
+    Comparison,
+    check_permutations,
+    compare_reports,
+)
+from irdream.evaluation.recognition import Report
+from irdream.evaluation.tables import save_table
+from irdream.recognizer import Recognizer
+from irdream.stopwatch import Stopwatch
+from irdream.tasks.evaluate import list_skipped, score
+from irdream.tracking import Tracker
+
+SHOWN = {"micro_f1": "micro F1", "macro_f1": "macro F1", "top1": "top-1", "lrap": "LRAP"}
+
+
+def compare(
+    *,
+    recognizer: Recognizer,
+    other: Recognizer,
+    dataset: DataSet,
+    tracker: Tracker,
+    output_dir: Path,
+    names: Sequence[str] = ("checkpoint", "other"),
+    part: PartName = "test",
+    threshold: str | float = "checkpoint",
+    aggregation: str = "s1",
+    batch_windows: int = 128,
+    validation_share: float = 0.15,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+    stopwatch: Stopwatch | None = None,
+) -> dict[str, float]:
+    """Score two recognizers on a part of `dataset` and test the differences of their scores.
+
+    Args:
+        recognizer: in eval mode.
+        other: what it is compared with, in eval mode.
+        dataset: its labels must be among the instruments of both.
+        tracker: gets the metrics and the file.
+        output_dir: where the file is written.
+        names: of the two, for the table.
+        part, threshold, aggregation, batch_windows, validation_share: as of `evaluate`.
+        permutations: of the paired test.
+        seed: of its swaps, and which validation split.
+        stopwatch: counts where the time goes.
+
+    Returns:
+        `compare/micro_f1`, `compare/micro_f1_other`, `..._difference`, `..._low`, `..._high` and
+        `..._p`, and so for macro_f1, top1 and lrap; `compare/top1_mcnemar_p`.
+
+    Raises:
+        InputError: as `evaluate`; other numbers of names than two, fewer than 20 permutations.
+    """
+    stopwatch = stopwatch or Stopwatch()
+    if len(names) != 2:
+        raise InputError(f"names={list(names)}; expected two, one for each checkpoint")
+    check_permutations(permutations)
+    announce(dataset)
+    reports, skipped = [], []
+    for one in (recognizer, other):
+        report, _, reasons = score(
+            recognizer=one,
+            dataset=dataset,
+            part=part,
+            threshold=threshold,
+            aggregation=aggregation,
+            batch_windows=batch_windows,
+            validation_share=validation_share,
+            seed=seed,
+            stopwatch=stopwatch,
+        )
+        reports.append(report)
+        skipped += reasons
+    with stopwatch("comparison"):
+        found = compare_reports(*reports, permutations=permutations, seed=seed)
+    metrics = _metrics(found)
+    tracker.log_metrics(metrics)
+    _log_data(tracker, dataset, part, recognizer.sample_rate_hz)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    path = output_dir / "comparison.csv"
+    save_table(comparison_table(found, names, reports[0]), path)
+    tracker.log_file(path, "comparison")
+    Console().print(Text("\n".join(_lines(found, names, reports[0]))), soft_wrap=True)
+    list_skipped(skipped)
+    return metrics
+
+
+def _log_data(tracker: Tracker, dataset: DataSet, part: PartName, sample_rate_hz: int) -> None:
+    files = dataset.part(part, sample_rate_hz=sample_rate_hz).files
+    tracker.log_data(
+        dataset.name,
+        fingerprint(files),
+        context="comparison",
+        source=common_folder(files),
+        excerpts=len(files),
+    )
+
+
+def comparison_table(found: Comparison, names: Sequence[str], report: Report) -> pd.DataFrame:
+    """A row per measure and test.
+
+    Columns: data, excerpts, recordings, aggregation, measure, first, second, first_score,
+    second_score, difference, low, high, p_value, test.
+    """
+    shared = {
+        "data": report.dataset,
+        "excerpts": found.excerpts,
+        "recordings": found.groups,
+        "aggregation": report.aggregation,
+    }
+    rows = [
+        {
+            **shared,
+            "measure": one.measure,
+            "first": names[0],
+            "second": names[1],
+            "first_score": one.first,
+            "second_score": one.second,
+            "difference": one.difference.estimate,
+            "low": one.difference.low,
+            "high": one.difference.high,
+            "p_value": one.p_value,
+            "test": "paired permutation of recordings",
+        }
+        for one in found.differences
+    ]
+    if found.mcnemar is not None:
+        top1 = next(row for row in rows if row["measure"] == "top1")
+        alone = f"{found.mcnemar.first_alone} against {found.mcnemar.second_alone}"
+        test = f"McNemar, exact: {alone} right alone"
+        rows.append(top1 | {"p_value": found.mcnemar.p_value, "test": test})
+    return pd.DataFrame(rows)
+
+
+def _metrics(found: Comparison) -> dict[str, float]:
+    metrics = {}
+    for one in found.differences:
+        values = {
+            "": one.first,
+            "_other": one.second,
+            "_difference": one.difference.estimate,
+            "_low": one.difference.low,
+            "_high": one.difference.high,
+            "_p": one.p_value,
+        }
+        metrics |= {f"compare/{one.measure}{name}": x for name, x in values.items()}
+    if found.mcnemar is not None:
+        metrics["compare/top1_mcnemar_p"] = found.mcnemar.p_value
+    metrics["compare/excerpts"] = float(found.excerpts)
+    return {name: x for name, x in metrics.items() if not math.isnan(x)}
+
+
+def _lines(found: Comparison, names: Sequence[str], report: Report) -> list[str]:
+    lines = [
+        f"{report.dataset}: {names[0]} less {names[1]}, {found.excerpts} excerpts of "
+        f"{found.groups} recordings, {report.aggregation.upper()}"
+    ]
+    for one in found.differences:
+        if not math.isnan(one.first):
+            lines.append(
+                f"{SHOWN[one.measure]}: {one.first:.3f} and {one.second:.3f}, difference "
+                f"{one.difference.text(3)}, p = {one.p_value:.2g}"
+            )
+    if (test := found.mcnemar) is not None:
+        lines.append(
+            f"top-1 by McNemar's exact test: {test.first_alone} right by the first alone, "
+            f"{test.second_alone} by the second alone, p = {test.p_value:.2g}"
+        )
+    return lines

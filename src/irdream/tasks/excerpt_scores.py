@@ -1,0 +1,114 @@
+"""A recognizer hears one part of a data set: the window scores of every excerpt it can read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from irdream.datasets.base import DataSet, ExcerptFile, Excerpts, PartName, multi_hot
+from irdream.errors import InputError
+from irdream.evaluation.aggregation import AGGREGATIONS, Array, aggregate
+from irdream.evaluation.recognition import Flags, choose_threshold
+from irdream.evaluation.window_scores import window_scores
+from irdream.progress import track
+from irdream.recognizer import Recognizer
+
+
+@dataclass
+class Heard:
+    """The window scores of the excerpts that could be read, and why others could not."""
+
+    instruments: tuple[str, ...]
+    files: list[ExcerptFile] = field(default_factory=list)
+    windows: list[Array] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    @property
+    def truth(self) -> Flags:
+        """Return the labels, (excerpts, instruments)."""
+        return multi_hot([file.labels for file in self.files], self.instruments).numpy() > 0
+
+    def scores(self, aggregation: str) -> Array:
+        """Return the scores (excerpts, instruments) by an aggregation."""
+        return aggregate(self.windows, aggregation)
+
+    def best_thresholds(self) -> dict[str, float]:
+        """Return the threshold with the highest micro F1 of each aggregation."""
+        labelled = self.truth.any(axis=1)
+        return {
+            by: choose_threshold(self.scores(by)[labelled], self.truth[labelled])[0]
+            for by in AGGREGATIONS
+        }
+
+
+def part_of(dataset: DataSet, part: PartName, recognizer: Recognizer) -> Excerpts:
+    """Return a part whose labels the recognizer knows, some of its excerpts labelled.
+
+    Raises:
+        InputError: for another part; an empty one; no labels, or labels it does not know.
+    """
+    if part not in ("training", "test"):
+        raise InputError(f"evaluate.part={part!r} is unknown; expected 'test' or 'training'")
+    excerpts = dataset.part(part, sample_rate_hz=recognizer.sample_rate_hz)
+    where = f"the {part} part of {dataset.name!r}"
+    if not excerpts.files:
+        remedy = (
+            "try evaluate.part=training"
+            if part == "test"
+            else "give a number: evaluate.threshold=0.5"
+        )
+        raise InputError(f"{where} is empty; {remedy}")
+    labels = {label for file in excerpts.files for label in file.labels}
+    if not labels:
+        raise InputError(
+            f"no excerpt in {where} has a label to score against; "
+            "label them, by the names of subfolders or by a CSV"
+        )
+    if unknown := sorted(labels - set(recognizer.instruments)):
+        raise InputError(
+            f"labels in {where} that the checkpoint does not know: {', '.join(unknown)}; "
+            f"expected some of {', '.join(recognizer.instruments)}"
+        )
+    return excerpts
+
+
+def hear(
+    recognizer: Recognizer, excerpts: Excerpts, batch_windows: int, dataset_name: str
+) -> Heard:
+    """Return the window scores of all excerpts that can be read.
+
+    Args:
+        recognizer: in eval mode.
+        excerpts: of one part.
+        batch_windows: the most windows in one forward pass.
+        dataset_name: for the message, when there is nothing.
+
+    Raises:
+        InputError: when none can be read that has a label.
+    """
+    heard = Heard(recognizer.instruments)
+    windows = _windows(recognizer, excerpts, heard)
+    heard.windows.extend(window_scores(recognizer, windows, batch_windows=batch_windows))
+    if not any(file.labels for file in heard.files):
+        reason = f"; the first: {heard.skipped[0]}" if heard.skipped else ""
+        raise InputError(
+            f"none of {len(excerpts)} excerpts of {dataset_name!r} is readable and labelled{reason}"
+        )
+    return heard
+
+
+def _windows(recognizer: Recognizer, excerpts: Excerpts, heard: Heard) -> Iterator[Tensor]:
+    """Yield the windows of each excerpt that can be read, (windows, n_mels, window_frames)."""
+    for i in track(range(len(excerpts)), "listening", total=len(excerpts)):
+        file = excerpts.files[i]
+        try:
+            excerpt = excerpts[i]
+            log_mel = recognizer.log_mel(excerpt.waveform[None].to(recognizer.device))
+            windows = recognizer.windows(log_mel)[0]
+        except InputError as error:
+            heard.skipped.append(f"{file.name}: {error}")
+            continue
+        heard.files.append(file)
+        yield windows

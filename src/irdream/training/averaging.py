@@ -1,0 +1,111 @@
+"""Averages of the weights, which often hear better than the weights themselves.
+
+A number is the decay of an exponential mean after each step (Polyak and Juditsky 1992); it is
+smaller at first, so that the untrained weights are forgotten. "swa" is the plain mean of the
+weights at the ends of epochs (Izmailov et al. 2018), from a certain one on.
+
+Batch norm: an exponential mean takes in the statistics as it takes in the weights. The mean of
+distant weights has statistics of its own, which one more pass over the training part collects;
+that costs about a third of an epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, update_bn
+
+from irdream.errors import InputError
+
+Rule = Literal["swa"] | float
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+class Averaging:
+    """The average of a model's weights, kept beside it.
+
+    Args:
+        rule: "swa", or a decay between 0 and 1, such as 0.999.
+        start: the share of the epochs after which "swa" begins.
+
+    Raises:
+        InputError: another rule, a share that is not from 0 to 1.
+    """
+
+    def __init__(self, rule: Rule, *, start: float = 0.5) -> None:
+        if not (rule == "swa" or (isinstance(rule, float) and 0 < rule < 1)):
+            raise InputError(
+                f"train.weight_averaging={rule}; expected swa, or a number between 0 and 1"
+            )
+        if not 0 <= start <= 1:
+            raise InputError(f"train.averaging_start={start}; expected 0 to 1")
+        self.rule: Rule = rule
+        self.start = start
+        self._average: AveragedModel | None = None
+        self._taken = 0  # weights in the average; on the CPU, so that a GPU is not waited for
+
+    def begin(self, model: nn.Module) -> None:
+        """Make a copy of the model, in which the average will be."""
+        self._average = AveragedModel(model, multi_avg_fn=self._move, use_buffers=True)
+        self._average.eval()
+        self._taken = 0
+
+    @property
+    def network(self) -> nn.Module | None:
+        """Return the averaged model; None before there is an average."""
+        average = self._average
+        return average.module if average is not None and self._taken > 0 else None
+
+    def after_step(self, model: nn.Module) -> None:
+        """Take in the weights after a step of the optimizer."""
+        if self.rule != "swa" and self._average is not None:
+            self._average.update_parameters(model)
+            self._taken += 1
+
+    def after_epoch(
+        self, model: nn.Module, epoch: int, epochs: int, windows: Iterable[Tensor]
+    ) -> None:
+        """Take in the weights after an epoch; `windows` are for the statistics of batch norm."""
+        if self.rule != "swa" or self._average is None or epoch <= math.ceil(self.start * epochs):
+            return
+        self._average.update_parameters(model)
+        self._taken += 1
+        update_bn(windows, self._average.module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs."""
+        assert self._average is not None
+        return {"rule": self.rule, "average": self._average.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with what `state_dict` gave.
+
+        Raises:
+            ValueError: when it is of another rule.
+        """
+        if state["rule"] != self.rule:
+            raise ValueError(f"its train.weight_averaging is {state['rule']}, not {self.rule}")
+        assert self._average is not None
+        self._average.load_state_dict(state["average"])
+        self._taken = int(self._average.n_averaged)
+
+    @torch.no_grad()
+    def _move(self, averages: Tensors, values: Tensors, _: Tensor | int) -> None:
+        """Move averages toward values; whole numbers, such as counts of batches, are copied."""
+        share = 1 / (self._taken + 1)
+        if isinstance(self.rule, float):
+            share = 1 - min(self.rule, (1 + self._taken) / (10 + self._taken))
+        for average, value in zip(averages, values, strict=True):
+            if torch.is_floating_point(average):
+                average.lerp_(value, share)
+            else:
+                average.copy_(value)
+
+
+def averaging(rule: Rule | None, start: float = 0.5) -> Averaging | None:
+    """Return an average by its rule; None for none."""
+    return None if rule is None else Averaging(rule, start=start)

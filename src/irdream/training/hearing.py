@@ -1,0 +1,48 @@
+"""A recognizer in training: its outputs, their loss, and the precision they are computed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from irdream.recognizer import Recognizer
+from irdream.training.losses import Loss
+
+
+@dataclass
+class Hearing:
+    """What a step of a training asks of its recognizer.
+
+    Args:
+        recognizer: that is trained.
+        terms: of the loss.
+        mixed_precision: bfloat16 where the device is a CUDA one.
+        network: listens in the model's place, such as an average of its weights.
+    """
+
+    recognizer: Recognizer
+    terms: Loss = field(default_factory=Loss)
+    mixed_precision: bool = False
+    network: nn.Module | None = None
+
+    def logits(self, windows: Tensor) -> Tensor:
+        """Return (batch, instruments) in single precision."""
+        device = self.recognizer.device.type
+        enabled = self.mixed_precision and device == "cuda"
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=enabled):
+            logits = self.recognizer.logits(windows, self.network)
+        return logits.float()
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean loss of training, with smoothed labels where that was asked for."""
+        return self.terms(self.recognizer, logits, labels, smooth=True).sum(dim=1).mean()
+
+    def divergence(self, logits: Tensor, others: Tensor) -> Tensor:
+        """Return the mean divergence from `logits` to `others`."""
+        return self.terms.divergence(self.recognizer, logits, others).sum(dim=1).mean()
+
+    def train(self, mode: bool = True) -> object:
+        """Switch dropout and batch norm; False: as when it listens."""
+        return self.recognizer.train(mode)

@@ -1,0 +1,73 @@
+"""What training makes small, for windows with one label or several.
+
+`categorical`: -sum_k t_k log p_k with p = `recognizer.probabilities`: the cross-entropy of a
+softmax, or, for sigmoid outputs, of the sigmoids rescaled to sum to one, which is what Keras
+computed for Han, Kim and Lee (2016). The labels of a window are shares that sum to one.
+
+`binary`: each instrument for itself, by its sigmoid: the sum of their cross-entropies. All that
+has any share of the label is present, which makes the label of a mixture a union.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from irdream.errors import InputError
+from irdream.recognizer import Recognizer
+
+Kind = Literal["categorical", "binary"]
+
+
+class Loss:
+    """logits and labels (batch, instruments) -> the loss of each, (batch, instruments).
+
+    Args:
+        kind: see above.
+        label_smoothing: share of the labels that is spread evenly: over all instruments, or for
+            `binary` over present and absent.
+
+    Raises:
+        InputError: an unknown kind, a share that is not from 0 to 0.99.
+    """
+
+    def __init__(self, kind: Kind = "categorical", label_smoothing: float = 0.0) -> None:
+        if kind not in get_args(Kind):
+            raise InputError(f"train.loss={kind}; expected categorical or binary")
+        if not 0.0 <= label_smoothing <= 0.99:
+            raise InputError(f"train.label_smoothing={label_smoothing}; expected 0 to 0.99")
+        self.kind, self.label_smoothing = kind, label_smoothing
+
+    def check(self, recognizer: Recognizer) -> None:
+        """Raise InputError where the recognizer's outputs are not those of the loss."""
+        if self.kind == "binary" and recognizer.output != "sigmoid":
+            raise InputError(
+                f"train.loss=binary needs sigmoids, and {type(recognizer.model).__name__} has a "
+                "softmax; expected model=han2016, or model.output=sigmoid where it takes that"
+            )
+
+    def __call__(
+        self, recognizer: Recognizer, logits: Tensor, labels: Tensor, *, smooth: bool = False
+    ) -> Tensor:
+        """Return the terms of the loss, of which a window's is the sum; smoothed in training."""
+        smoothing = self.label_smoothing if smooth else 0.0
+        if self.kind == "binary":
+            present = (labels > 0).to(logits.dtype)
+            targets = present * (1 - smoothing) + smoothing / 2 if smoothing else present
+            return F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        shares = labels / labels.sum(dim=1, keepdim=True).clamp(min=1e-9)
+        if smoothing:
+            shares = shares * (1 - smoothing) + smoothing / labels.shape[1]
+        return -(shares * recognizer.log_probabilities(logits))
+
+    def divergence(self, recognizer: Recognizer, logits: Tensor, others: Tensor) -> Tensor:
+        """Return the terms of the Kullback-Leibler divergence from `logits` to `others`."""
+        if self.kind == "binary":
+            present, absent = logits.sigmoid(), (-logits).sigmoid()
+            return present * (F.logsigmoid(logits) - F.logsigmoid(others)) + absent * (
+                F.logsigmoid(-logits) - F.logsigmoid(-others)
+            )
+        one, other = recognizer.log_probabilities(logits), recognizer.log_probabilities(others)
+        return one.exp() * (one - other)

@@ -1,0 +1,187 @@
+"""Training on windows that were changed to mislead the network, for networks that stay right.
+
+A change is a log-mel of the size of the window's, each of its values at most `epsilon_db` (there
+are 20 / ln 10 = 8.686 dB in a natural unit), in the direction that raises the loss:
+
+| method | source | forward and backward passes for a step of the optimizer |
+| --- | --- | --- |
+| fgsm | one step from a random start (Wong, Rice and Kolter 2020) | 2 |
+| free | the step on the weights gives the one on the change, too (Shafahi et al. 2019) | 1 |
+| pgd | `steps` steps from a random start (Madry et al. 2018) | steps + 1 |
+| trades | clean loss, and the divergence to the changed (Zhang et al. 2019) | steps + 2 to 3 |
+
+`free` makes `steps` optimizer steps on each batch, so an epoch costs that many: divide
+train.epochs by it. Changes are sought on the network as it listens, without dropout and with batch
+norm's running statistics, which they leave alone; steps on the weights have both as always. The
+size rises in a line over the first epochs: networks that meet all of it at once may learn nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from irdream.errors import InputError
+from irdream.training.hearing import Hearing
+
+Method = Literal["fgsm", "free", "pgd", "trades"]
+DB_PER_UNIT = 20 / math.log(10)
+VALIDATION_STEPS = 3
+
+
+def perturb(
+    objective: Callable[[Tensor], Tensor],
+    windows: Tensor,
+    *,
+    start: Tensor,
+    epsilon: float,
+    step: float,
+    steps: int,
+) -> Tensor:
+    """Return windows changed by at most `epsilon`, in the direction in which `objective` rises.
+
+    Args:
+        objective: of windows; a sum or mean over them.
+        windows: log-mels.
+        start: the change to begin with.
+        epsilon, step: greatest change and length of a step, in natural units.
+        steps: how many; each is a forward and a backward pass.
+    """
+    change = start.clamp(-epsilon, epsilon)
+    with torch.enable_grad():
+        for _ in range(steps):
+            change = change.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(objective(windows + change), change)
+            change = (change.detach() + step * gradient.sign()).clamp(-epsilon, epsilon)
+    return windows + change.detach()
+
+
+class Robust:
+    """Robust training by one of the methods above.
+
+    Args:
+        method: see above.
+        epsilon_db: greatest change of a value of the log-mel.
+        steps: of `pgd` and `trades`; how often `free` uses a batch.
+        ramp_epochs: over which the change grows to `epsilon_db`.
+        weight: of the divergence in `trades`.
+
+    Raises:
+        InputError: when one of them is out of range.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        *,
+        epsilon_db: float = 1.0,
+        steps: int = 4,
+        ramp_epochs: int = 5,
+        weight: float = 6.0,
+    ) -> None:
+        if method not in get_args(Method):
+            raise InputError(f"train.robust={method}; expected fgsm, free, pgd, trades or null")
+        for name, value in (("robust_db", epsilon_db), ("robust_weight", weight)):
+            if not value > 0:
+                raise InputError(f"train.{name}={value}; expected a number above 0")
+        counts = (("robust_steps", steps, 1), ("robust_ramp_epochs", ramp_epochs, 0))
+        for name, value, least in counts:
+            if value < least:
+                raise InputError(f"train.{name}={value}; expected {least} or more")
+        self.method, self.steps, self.weight = method, steps, weight
+        self.full, self.ramp_epochs = epsilon_db / DB_PER_UNIT, ramp_epochs
+        self.epsilon = self.full
+        self._change: Tensor | None = None  # what `free` takes from batch to batch
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the size of the changes; epochs count from 1."""
+        self.epsilon = self.full * min(1.0, epoch / max(1, self.ramp_epochs))
+        self._change = None
+
+    def losses(
+        self, hearing: Hearing, windows: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> Iterator[Tensor]:
+        """Yield a loss for each step of the optimizer on this batch."""
+        if self.method == "free":
+            yield from self._free(hearing, windows, labels, generator)
+            return
+        hearing.train(False)
+        seek = self._apart if self.method == "trades" else self._misleading
+        changed = seek(hearing, windows, labels, generator)
+        hearing.train()
+        if self.method != "trades":
+            yield hearing.loss(hearing.logits(changed), labels)
+            return
+        logits = hearing.logits(windows)
+        apart = hearing.divergence(logits, hearing.logits(changed))
+        yield hearing.loss(logits, labels) + self.weight * apart
+
+    def _misleading(
+        self, hearing: Hearing, windows: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Return windows that raise the loss, from a random start."""
+        steps = 1 if self.method == "fgsm" else self.steps
+        return perturb(
+            lambda changed: hearing.loss(hearing.logits(changed), labels),
+            windows,
+            start=self._random(windows, generator),
+            epsilon=self.epsilon,
+            step=self.epsilon * (1.25 if steps == 1 else 2.5 / steps),
+            steps=steps,
+        )
+
+    def _apart(
+        self, hearing: Hearing, windows: Tensor, _: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Return windows whose outputs differ from those of the unchanged."""
+        with torch.no_grad():
+            logits = hearing.logits(windows)
+        return perturb(
+            lambda changed: hearing.divergence(logits, hearing.logits(changed)),
+            windows,
+            start=self._random(windows, generator),
+            epsilon=self.epsilon,
+            step=self.epsilon * 2.5 / self.steps,
+            steps=self.steps,
+        )
+
+    def _free(
+        self, hearing: Hearing, windows: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> Iterator[Tensor]:
+        """Yield the loss of a batch again and again, its change moved in between."""
+        change = self._change
+        if change is None:
+            change = self._random(windows, generator)
+        kept = change[len(windows) :]  # the last batch may be smaller
+        change = change[: len(windows)].clamp(-self.epsilon, self.epsilon)
+        for _ in range(self.steps):
+            change = change.detach().requires_grad_()
+            yield hearing.loss(hearing.logits(windows + change), labels)
+            assert change.grad is not None  # the loop has gone back through the loss
+            moved = change.detach() + self.epsilon * change.grad.sign()
+            change = moved.clamp(-self.epsilon, self.epsilon)
+        self._change = torch.cat([change.detach(), kept])
+
+    def misled(self, hearing: Hearing, windows: Tensor, labels: Tensor) -> Tensor:
+        """Return validation windows that raise the loss, at full size and without chance."""
+        return perturb(
+            lambda changed: hearing.loss(hearing.logits(changed), labels),
+            windows,
+            start=torch.zeros_like(windows),
+            epsilon=self.full,
+            step=self.full * 2.5 / VALIDATION_STEPS,
+            steps=VALIDATION_STEPS,
+        )
+
+    def _random(self, windows: Tensor, generator: torch.Generator) -> Tensor:
+        noise = torch.rand(windows.shape, generator=generator) * 2 - 1
+        return (noise * self.epsilon).to(windows.device)
+
+
+def robust(method: Method | None, **settings: float) -> Robust | None:
+    """Return robust training by its method; None for none."""
+    return None if method is None else Robust(method, **settings)  # type: ignore[arg-type]

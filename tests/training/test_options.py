@@ -1,0 +1,233 @@
+"""Losses, averages of weights, schedules, the split: what a training can have switched on."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from irdream.datasets.base import ExcerptFile
+from irdream.datasets.parts import split_excerpts
+from irdream.errors import InputError
+from irdream.frontends import HanLogMel
+from irdream.recognizer import Recognizer
+from irdream.training.averaging import Averaging, averaging
+from irdream.training.losses import Loss
+from irdream.training.schedules import warmup_cosine
+
+LOGITS = torch.tensor([[2.0, -1.0, 0.5, *[0.0] * 8], [0.0, 3.0, -2.0, *[1.0] * 8]])
+LABELS = torch.tensor([[1.0, *[0.0] * 10], [0.8, 0.2, *[0.0] * 9]])
+
+
+def recognizer(output: Any = "softmax") -> Recognizer:
+    return Recognizer(frontend=HanLogMel(n_mels=12), model=nn.Identity(), output=output)
+
+
+# Losses
+
+
+def test_label_smoothing_is_torchs() -> None:
+    loss = Loss("categorical", 0.1)
+    expected = F.cross_entropy(LOGITS, LABELS, label_smoothing=0.1, reduction="none")
+    smooth = loss(recognizer(), LOGITS, LABELS, smooth=True).sum(1)
+    torch.testing.assert_close(smooth, expected)
+    plain = F.cross_entropy(LOGITS, LABELS, reduction="none")
+    torch.testing.assert_close(loss(recognizer(), LOGITS, LABELS).sum(1), plain)  # validation
+
+
+def test_binary_hears_all_that_has_a_share() -> None:
+    heard, loss = recognizer("sigmoid"), Loss("binary", 0.2)
+    loss.check(heard)
+    p = LOGITS.sigmoid()
+    present = (LABELS > 0).float()
+    expected = -(present * p.log() + (1 - present) * (1 - p).log())
+    torch.testing.assert_close(loss(heard, LOGITS, LABELS), expected)
+    smooth = -((present * 0.8 + 0.1) * p.log() + (0.9 - present * 0.8) * (1 - p).log())
+    torch.testing.assert_close(loss(heard, LOGITS, LABELS, smooth=True), smooth)
+
+
+def test_a_binary_loss_needs_sigmoids() -> None:
+    Loss().check(recognizer())
+    message = r"train.loss=binary needs sigmoids, and Identity has a softmax; expected model=han20"
+    with pytest.raises(InputError, match=message):
+        Loss("binary").check(recognizer())
+
+
+@pytest.mark.parametrize("kind", ["categorical", "binary"])
+def test_a_divergence_is_zero_from_itself_and_above_elsewhere(kind) -> None:
+    heard, loss, other = recognizer(), Loss(kind), LOGITS.flip(1)
+    assert loss.divergence(heard, LOGITS, LOGITS).abs().max() < 1e-6
+    apart = loss.divergence(heard, LOGITS, other).sum(1)
+    assert (apart > 0.1).all()
+    if kind == "categorical":
+        ours = F.kl_div(other.log_softmax(1), LOGITS.softmax(1), reduction="none").sum(1)
+        torch.testing.assert_close(apart, ours)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "hinge"}, "train.loss=hinge; expected categorical or binary"),
+        ({"label_smoothing": 1.0}, "train.label_smoothing=1.0; expected 0 to 0.99"),
+        ({"label_smoothing": -0.1}, "train.label_smoothing=-0.1; expected 0 to 0.99"),
+    ],
+)
+def test_bad_losses(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Loss(**settings)
+
+
+# Averages of weights
+
+
+def model(value: float) -> nn.Module:
+    made = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
+    nn.init.constant_(made[0].weight, value)  # type: ignore[arg-type]
+    return made
+
+
+def weight(network: nn.Module | None) -> float:
+    assert network is not None
+    return network[0].weight.item()  # type: ignore[index, union-attr]
+
+
+def test_an_exponential_mean_forgets_where_it_began() -> None:
+    average = Averaging(0.5)
+    trained = model(0.0)
+    average.begin(trained)
+    assert average.network is None
+    for value in (1.0, 2.0, 3.0):
+        nn.init.constant_(trained[0].weight, value)  # type: ignore[index]
+        average.after_step(trained)
+    first = 1.0  # the first weights are taken whole
+    second = first + (1 - 2 / 11) * (2.0 - first)
+    assert weight(average.network) == pytest.approx(second + (1 - 3 / 12) * (3.0 - second))
+    average.after_epoch(trained, 1, 4, iter([]))  # of swa alone
+    assert weight(average.network) != 3.0
+
+
+def test_swa_is_the_mean_of_the_last_epochs_with_statistics_of_its_own() -> None:
+    average = Averaging("swa", start=0.5)
+    trained = model(0.0)
+    average.begin(trained)
+    for epoch, value in enumerate((9.0, 9.0, 1.0, 3.0), start=1):
+        nn.init.constant_(trained[0].weight, value)  # type: ignore[index]
+        average.after_step(trained)
+        windows = [torch.tensor([[0.0], [1.0], [2.0]])] if epoch == 4 else [torch.ones(2, 1)]
+        average.after_epoch(trained, epoch, 4, windows)
+        assert (average.network is None) == (epoch <= 2)
+    assert weight(average.network) == 2.0
+    norm = average.network[1]  # type: ignore[index]
+    assert norm.running_mean.item() == pytest.approx(2.0)
+    assert norm.running_var.item() == pytest.approx(4.0)
+    assert not norm.training
+
+
+def test_an_average_goes_on_where_it_was() -> None:
+    one, other = Averaging(0.9), Averaging(0.9)
+    for average in (one, other):
+        average.begin(model(0.0))
+    one.after_step(model(1.0))
+    other.load_state_dict(one.state_dict())
+    for average in (one, other):
+        average.after_step(model(5.0))
+    assert weight(one.network) == weight(other.network)
+    with pytest.raises(ValueError, match=r"its train.weight_averaging is 0.9, not swa"):
+        Averaging("swa").load_state_dict(one.state_dict())
+
+
+def test_no_average() -> None:
+    assert averaging(None) is None
+    assert averaging("swa", 0.2).start == 0.2  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("rule", "start", "message"),
+    [
+        ("ema", 0.5, "train.weight_averaging=ema; expected swa, or a number between 0 and 1"),
+        (1.0, 0.5, "train.weight_averaging=1.0; expected swa, or a number between 0 and 1"),
+        ("swa", 1.5, "train.averaging_start=1.5; expected 0 to 1"),
+    ],
+)
+def test_bad_averages(rule, start, message) -> None:
+    with pytest.raises(InputError, match=message):
+        Averaging(rule, start=start)
+
+
+# The schedule
+
+
+def rates(epochs: int, warmup_epochs: int) -> list[float]:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
+    schedule, found = warmup_cosine(optimizer, epochs=epochs, warmup_epochs=warmup_epochs), []
+    for _ in range(epochs):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+def test_the_rate_rises_and_falls() -> None:
+    falling = [1 + math.cos(math.pi * e / 4) for e in range(4)]
+    assert rates(6, 2) == pytest.approx([2 / 3, 4 / 3, *falling])
+    assert rates(4, 0) == pytest.approx(falling)
+
+
+def test_a_rise_as_long_as_the_training() -> None:
+    with pytest.raises(InputError, match=r"scheduler.warmup_epochs=4; .* train.epochs=4"):
+        rates(4, 4)
+
+
+# The split
+
+
+def files(recordings: int, each: int = 3) -> list[ExcerptFile]:
+    return [
+        ExcerptFile(path=Path(f"{r}_{k}"), name=f"{r}_{k}", labels=("flu",), recording=str(r))
+        for r in range(recordings)
+        for k in range(each)
+    ]
+
+
+def test_a_split_by_excerpt_has_the_share_and_separates_recordings() -> None:
+    all_files = files(40)
+    training, validation = split_excerpts(all_files, "excerpt", validation_share=0.15, seed=0)
+    assert sorted(training + validation) == list(range(120))
+    assert len(validation) == 18
+    shared = {all_files[i].recording for i in training} & {
+        all_files[i].recording for i in validation
+    }
+    assert len(shared) > 10
+    assert split_excerpts(all_files, "excerpt", validation_share=0.15, seed=1)[1] != validation
+    names = {all_files[i].name for i in validation}
+    turned = all_files[::-1]  # the order of files is of no matter
+    again = split_excerpts(turned, "excerpt", validation_share=0.15, seed=0)[1]
+    assert {turned[i].name for i in again} == names
+
+
+def test_a_split_by_recording_keeps_them_together() -> None:
+    training, validation = split_excerpts(files(20), "recording", validation_share=0.2, seed=0)
+    assert {i // 3 for i in training}.isdisjoint({i // 3 for i in validation})
+
+
+@pytest.mark.parametrize(
+    ("by", "share", "count", "message"),
+    [
+        ("artist", 0.15, 9, "train.split=artist; expected recording or excerpt"),
+        ("excerpt", 1.0, 9, "validation_share=1.0 is out of range"),
+        ("excerpt", 0.5, 0, "found 0 recordings"),
+    ],
+)
+def test_what_cannot_be_split(by, share, count, message) -> None:
+    with pytest.raises(InputError, match=message):
+        split_excerpts(files(count), by, validation_share=share, seed=0)
+
+
+def test_a_window_of_two_excerpts_may_be_split() -> None:
+    training, validation = split_excerpts(files(1, 2), "excerpt", validation_share=0.9, seed=0)
+    assert (len(training), len(validation)) == (1, 1)
