@@ -119,7 +119,7 @@ class Queue:
 def tell(job: Job) -> None:
     """Tell the sweep of a job that it would not know of if it were killed before it began."""
     hydra = job.config.hydra
-    folder = Path(str(hydra.sweep.dir)) / str(hydra.sweep.subdir)
+    folder = Path(str(hydra.sweep.dir)) / str(job.number)  # as `irdream.job.read_jobs` wants it
     SweepJob(list(hydra.overrides.task), str(folder), number=job.number).write()
 
 
