@@ -14,7 +14,7 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from irdream.datasets.base import DataSet, PartName, announce, common_folder, fingerprint
+from irdream.datasets.base import DataSet, PartName, announce
 from irdream.errors import InputError
 from irdream.evaluation.comparison import (
     PERMUTATIONS,
@@ -26,6 +26,7 @@ from irdream.evaluation.recognition import Report
 from irdream.evaluation.tables import save_table
 from irdream.recognizer import Recognizer
 from irdream.stopwatch import Stopwatch
+from irdream.tasks.data_log import log_files
 from irdream.tasks.evaluate import list_skipped, score
 from irdream.tracking import Tracker
 
@@ -94,7 +95,8 @@ def compare(
         found = compare_reports(*reports, permutations=permutations, seed=seed)
     metrics = _metrics(found)
     tracker.log_metrics(metrics)
-    _log_data(tracker, dataset, part, recognizer.sample_rate_hz)
+    files = dataset.part(part, sample_rate_hz=recognizer.sample_rate_hz).files
+    log_files(tracker, dataset.name, files, context="comparison")
     output_dir.mkdir(parents=True, exist_ok=True)
     path = output_dir / "comparison.csv"
     save_table(comparison_table(found, names, reports[0]), path)
@@ -102,17 +104,6 @@ def compare(
     Console().print(Text("\n".join(_lines(found, names, reports[0]))), soft_wrap=True)
     list_skipped(skipped)
     return metrics
-
-
-def _log_data(tracker: Tracker, dataset: DataSet, part: PartName, sample_rate_hz: int) -> None:
-    files = dataset.part(part, sample_rate_hz=sample_rate_hz).files
-    tracker.log_data(
-        dataset.name,
-        fingerprint(files),
-        context="comparison",
-        source=common_folder(files),
-        excerpts=len(files),
-    )
 
 
 def comparison_table(found: Comparison, names: Sequence[str], report: Report) -> pd.DataFrame:

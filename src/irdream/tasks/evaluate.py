@@ -21,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from irdream.datasets.base import DataSet, PartName, announce, common_folder, fingerprint
+from irdream.datasets.base import DataSet, PartName, announce
 from irdream.datasets.split import split_by_recording
 from irdream.errors import InputError
 from irdream.evaluation.aggregation import AGGREGATIONS, check_aggregation
@@ -48,6 +48,7 @@ from irdream.evaluation.tables import (
 )
 from irdream.recognizer import Recognizer
 from irdream.stopwatch import Stopwatch
+from irdream.tasks.data_log import log_files
 from irdream.tasks.excerpt_scores import Heard, hear, part_of
 from irdream.tracking import Tracker
 
@@ -112,13 +113,7 @@ def evaluate(
     metrics = report.metrics() | {"eval/skipped": float(unread)}
     tracker.log_metrics(metrics)
     files = dataset.part(part, sample_rate_hz=recognizer.sample_rate_hz).files
-    tracker.log_data(
-        dataset.name,
-        fingerprint(files),
-        context="evaluation",
-        source=common_folder(files),
-        excerpts=len(files),
-    )
+    log_files(tracker, dataset.name, files, context="evaluation")
     with stopwatch("tables and figures"):
         paths = write_report(report, output_dir) + write_details(report, output_dir)
     for path in paths:

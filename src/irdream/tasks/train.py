@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 
 from irdream import __version__
-from irdream.datasets.base import DataSet, Excerpts, common_folder, fingerprint, multi_hot
+from irdream.datasets.base import DataSet, multi_hot
 from irdream.datasets.cache import LogMels
 from irdream.datasets.parts import Split, split_excerpts
 from irdream.errors import InputError
@@ -26,6 +26,7 @@ from irdream.evaluation.tables import save_table
 from irdream.evaluation.window_scores import window_scores
 from irdream.recognizer import Recognizer, load_recognizer, save_recognizer
 from irdream.stopwatch import Stopwatch
+from irdream.tasks.data_log import log_files
 from irdream.tasks.train_data import analyzed, views
 from irdream.tracking import Tracker
 from irdream.tracking.checkpoints import check_names
@@ -106,7 +107,7 @@ def train(
     with stopwatch("reading audio"):
         excerpts, spectrograms = analyzed(dataset, recognizer, cache_dir)
         packed, augment = views(augmentation, excerpts, spectrograms, recognizer, cache_dir)
-        _log_data(tracker, dataset, excerpts)
+        log_files(tracker, dataset.name, excerpts.files, context="training")
     training, validation = split_excerpts(
         excerpts.files, split, validation_share=validation_share, seed=seed
     )
@@ -172,16 +173,6 @@ def _check_registry(register: str | None, alias: str, tracker: Tracker) -> None:
             f"train.register={register} needs a run that is kept; expected a tracker with a store: "
             "leave tracker=none out"
         )
-
-
-def _log_data(tracker: Tracker, dataset: DataSet, excerpts: Excerpts) -> None:
-    tracker.log_data(
-        dataset.name,
-        fingerprint(excerpts.files),
-        context="training",
-        source=common_folder(excerpts.files),
-        excerpts=len(excerpts),
-    )
 
 
 def _made(
