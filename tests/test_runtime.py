@@ -130,3 +130,14 @@ def test_another_c_library_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> No
     assert keep_memory() is False
     monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name: object())  # musl has no mallopt
     assert keep_memory() is False
+
+
+def test_bfloat16_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    known: dict[str, bool] = {}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    cpu = torch.device("cpu")
+    assert not runtime.has_bfloat16(cpu)
+    known["avx512_bf16"] = True
+    assert runtime.has_bfloat16(cpu)
+    assert runtime.has_bfloat16(torch.device("cuda"))
+    assert not runtime.has_bfloat16(torch.device("mps"))

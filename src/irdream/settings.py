@@ -65,6 +65,7 @@ class TrainSettings:
     resume: str | None
     register: str | None
     alias: str
+    test: bool
 
 
 @dataclass
@@ -73,9 +74,12 @@ class EvaluateSettings:
 
     part: Literal["test", "training"]
     threshold: Annotated[Literal["checkpoint", "validation"] | float, Range(at_least=0, at_most=1)]
-    aggregation: Literal["s1", "s2", "max"]
+    aggregation: Literal["s1", "s2", "max", "network"]
     batch_windows: Annotated[int, Range(at_least=1)]
     validation_share: Annotated[float, Range(above=0, below=1)]
+    robust_db: Annotated[list[float], Range(at_least=0, may_be_empty=True)]
+    robust_steps: Annotated[int, Range(at_least=1)]
+    robust_windows: Annotated[int, Range(at_least=1)]
 
 
 @dataclass

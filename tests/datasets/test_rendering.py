@@ -64,6 +64,24 @@ def test_a_note_sounds_when_it_starts(font: Path) -> None:
     assert np.abs(sound[round(0.26 * RATE_HZ) :]).max() > 0.01
 
 
+def test_the_spectrum_moves_and_pitch_and_time_stay(tmp_path: Path) -> None:
+    font = font_path(TIM_GM6MB, cache_dir=tmp_path)
+    violin = Voice(40, [Note(start=0.5, length=1.0, key=69, velocity=100)])
+    centroids_hz = []
+    for semitones in (-4, 0, 4):
+        sound = render(
+            [violin], font=font, seconds=1.5, sample_rate_hz=RATE_HZ, formant_semitones=semitones
+        )
+        assert np.argmax(np.abs(sound) > 0.01) / RATE_HZ == pytest.approx(0.5, abs=0.02)
+        note = sound[RATE_HZ * 6 // 10 :] * np.hanning(len(sound) - RATE_HZ * 6 // 10)
+        spectrum, hz = np.abs(np.fft.rfft(note)), np.fft.rfftfreq(len(note), 1 / RATE_HZ)
+        near = (hz > 400) & (hz < 480)
+        assert hz[near][spectrum[near].argmax()] == pytest.approx(440, rel=0.01)
+        centroids_hz.append(float((spectrum * hz).sum() / spectrum.sum()))
+    assert centroids_hz == sorted(centroids_hz)
+    assert centroids_hz[2] > 1.05 * centroids_hz[0]
+
+
 def test_voices_are_added(font: Path) -> None:
     low, high = voice(key=57), voice(key=64)
     together = play(low, high, font=font)

@@ -132,7 +132,6 @@ def test_a_retuned_font_is_in_tune(make_font: MakeFont) -> None:
         (RATE_HZ - 10, 4, RATE_HZ + 30),
         (RATE_HZ - 40, 1, RATE_HZ),
         (RATE_HZ + 44, 1, RATE_HZ + 46),  # the data end there
-        (RATE_HZ, 0x11, RATE_HZ),  # compressed: these are places in a file
     ],
 )
 def test_a_sample_reaches_beyond_its_loop(

@@ -238,7 +238,35 @@ def test_other_fonts_are_rendered_elsewhere(sine_font: Path, tmp_path: Path) -> 
 
 
 def test_one_font_needs_no_list(sine_font: Path, tmp_path: Path) -> None:
-    assert SoundFont(root=tmp_path, fonts=str(sine_font)).fonts == [str(sine_font)]
+    assert SoundFont(root=tmp_path, fonts=str(sine_font)).fonts["test"] == [str(sine_font)]
+
+
+def test_the_test_part_has_fonts_of_its_own(sine_font: Path, tmp_path: Path) -> None:
+    data = SoundFont(root=tmp_path, fonts="TimGM6mb", test_fonts=str(sine_font))
+    assert data.folder("training") == SoundFont(root=tmp_path).folder("training")
+    assert data.folder("test") == SoundFont(root=tmp_path, fonts=str(sine_font)).folder("test")
+    assert data.about == "music rendered by TimGM6mb, for the test by sine"
+
+
+def test_formants_move_in_the_training_part_alone(sine_font: Path, tmp_path: Path) -> None:
+    plain, moved = (
+        SoundFont(root=tmp_path, fonts=str(sine_font), training_recordings=1, formant_semitones=n)
+        for n in (0, 3)
+    )
+    assert plain.folder("test") == moved.folder("test")
+    for data in (plain, moved):
+        data.part("training", sample_rate_hz=RATE_HZ)
+    assert files_of(plain, "training") != files_of(moved, "training")
+
+
+def test_the_font_that_is_missing_is_named_with_its_key(
+    make_font: MakeFont, tmp_path: Path
+) -> None:
+    pianos = tmp_path / "pianos.sf2"
+    pianos.write_bytes(make_font([[((54, 1), (53, 0))]] * 2))
+    data = SoundFont(root=tmp_path, test_fonts=[str(pianos)])
+    with pytest.raises(InputError, match=r"dataset\.test_fonts=\[.*\] gave no sound of"):
+        data.part("test", sample_rate_hz=RATE_HZ)
 
 
 def test_a_sound_that_blew_up_is_drawn_anew(
@@ -255,7 +283,7 @@ def test_a_sound_that_blew_up_is_drawn_anew(
     sines = SoundFont(root=tmp_path, fonts=[str(sine_font)], training_recordings=1)
     rng = np.random.default_rng(0)
     monkeypatch.setattr(soundfont, "render", unstable)
-    piece = sines._piece(rng, ["vio"], seconds=1.0)
+    piece = sines._piece(rng, "training", ["vio"], seconds=1.0)
     assert piece.shape == (RATE_HZ,)
     assert np.abs(piece).max() > 0.05
     assert len(calls) >= 4
@@ -290,7 +318,7 @@ def test_a_font_that_has_it_is_taken_instead(
     data = SoundFont(root=tmp_path, fonts=[str(pianos), str(sine_font)])
     rng = np.random.default_rng(0)
     for _ in range(10):
-        assert np.abs(data._piece(rng, ["cel"], seconds=0.5)).max() > 0.05
+        assert np.abs(data._piece(rng, "training", ["cel"], seconds=0.5)).max() > 0.05
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -312,8 +340,10 @@ def test_a_file_that_is_no_font(tmp_path: Path) -> None:
     [
         ({"fonts": []}, r"dataset\.fonts is empty; expected a list such as \[TimGM6mb\]"),
         ({"fonts": ""}, r"dataset\.fonts is empty"),
+        ({"test_fonts": []}, r"dataset\.test_fonts is empty; expected a list"),
         ({"training_recordings": 0}, r"dataset\.training_recordings=0; expected at least 1"),
         ({"test_excerpts": -2}, r"dataset\.test_excerpts=-2; expected at least 1"),
+        ({"formant_semitones": 13}, r"dataset\.formant_semitones=13; expected 0 to 12"),
         ({"seed": -1}, r"dataset\.seed=-1; expected 0 or more"),
     ],
 )

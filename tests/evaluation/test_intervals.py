@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
 
 from irdream.errors import InputError
 from irdream.evaluation.intervals import (
     Interval,
+    average_precision,
     bootstrap,
+    map_interval,
     mean_interval,
     median_interval,
     share_interval,
@@ -184,3 +187,74 @@ def test_what_cannot_be_an_interval_is_refused(interval) -> None:
 def test_a_plain_bootstrap_refuses_the_same() -> None:
     with pytest.raises(InputError, match=r"level=-1; expected"):
         bootstrap(lambda rows: 0.0, "ab", level=-1)
+
+
+# Mean average precision
+
+
+def ranked(rows: int = 40, instruments: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels and scores with many ties; the last instrument has one label alone."""
+    random = np.random.default_rng(rows)
+    truth = random.random((rows, instruments)) < 0.3
+    truth[:, -1] = np.arange(rows) == 5
+    return truth, (0.3 * truth + random.random(truth.shape)).round(1)
+
+
+def plain_map(truth: np.ndarray, scores: np.ndarray) -> float:
+    present = np.flatnonzero(truth.any(axis=0))
+    return float(np.mean([average_precision_score(truth[:, i], scores[:, i]) for i in present]))
+
+
+def test_average_precision_is_that_of_scikit_learn_for_rows_drawn_again() -> None:
+    truth, scores = ranked()
+    drawn = np.random.default_rng(0).integers(40, size=(30, 40))
+    times = np.stack([np.bincount(one, minlength=40) for one in drawn])
+    found = average_precision(truth[:, 0], scores[:, 0], times)
+    expected = [average_precision_score(truth[one, 0], scores[one, 0]) for one in drawn]
+    np.testing.assert_allclose(found, expected)
+    assert np.isnan(average_precision(truth[:, 0], scores[:, 0], 1 - truth[None, :, 0])).all()
+
+
+@pytest.mark.parametrize("each", [1, 3])
+def test_the_interval_of_map_is_that_of_the_bootstrap_of_the_rows(each: int) -> None:
+    truth, scores = ranked()
+    groups = np.arange(40) // each
+    expected = bootstrap(
+        lambda rows: plain_map(truth[rows], scores[rows]), groups, resamples=150, seed=2
+    )
+    found = map_interval(truth, scores, groups, resamples=150, seed=2)
+    assert found == pytest.approx(expected)
+    assert found.estimate == pytest.approx(plain_map(truth, scores))
+    assert found.low < found.estimate < found.high
+
+
+def test_copies_of_excerpts_say_nothing_new_of_map() -> None:
+    truth, scores = ranked()
+    copies = np.repeat(np.arange(40), 5)
+    alone = map_interval(truth, scores, range(40), resamples=200)
+    again = map_interval(truth[copies], scores[copies], copies, resamples=200)
+    assert again == pytest.approx(alone)
+
+
+def test_map_of_nothing_and_of_one_recording() -> None:
+    truth, scores = ranked()
+    none = map_interval(np.zeros_like(truth), scores, range(40))
+    assert none == pytest.approx([math.nan] * 3, nan_ok=True)
+    one = map_interval(truth, scores, [0] * 40, resamples=10)
+    assert one == pytest.approx((plain_map(truth, scores), math.nan, math.nan), nan_ok=True)
+
+
+def test_what_map_refuses() -> None:
+    truth, scores = ranked()
+    with pytest.raises(InputError, match="40 rows of labels, 40 of scores and 2 groups; expected"):
+        map_interval(truth, scores, "ab")
+    with pytest.raises(InputError, match="resamples=0; expected at least 1"):
+        map_interval(truth, scores, range(40), resamples=0)
+
+
+def test_map_of_the_irmas_test_set_takes_seconds() -> None:
+    random = np.random.default_rng(0)
+    truth = random.random((2874, 11)) < 0.15
+    start = time.process_time()
+    map_interval(truth, random.random(truth.shape), range(2874), resamples=1000)
+    assert time.process_time() - start < 4

@@ -94,7 +94,7 @@ def test_without_genres_there_are_no_rows_of_them(report):
 
 def test_intervals_say_what_was_drawn(report):
     table = interval_table(report)
-    assert table["measure"].tolist() == ["micro_f1", "macro_f1", "top1", "lrap"]
+    assert table["measure"].tolist() == ["micro_f1", "macro_f1", "top1", "lrap", "map"]
     assert set(table["drawn"]) == {"excerpts"}
     table = interval_table(dataclasses.replace(report, recordings=("x", "x", "y", "y", "z")))
     assert (set(table["drawn"]), set(table["count"])) == ({"recordings"}, {3})

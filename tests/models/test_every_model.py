@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from irdream import dream
@@ -20,17 +22,21 @@ from irdream.models import (
     Han2016,
     Han2016BatchNorm,
     Han2016Body,
+    Light,
     Pons2017Multi,
     Pons2017Single,
     Transfer,
 )
 from irdream.recognizer import load_recognizer, new_recognizer, save_recognizer
+from irdream.training.losses import Loss
 
+CONF = Path(__file__).parents[2] / "conf" / "model"
 NARROW = {"channels": [8, 12], "blocks": [1, 1]}
 BODY = {"_target_": "irdream.models.Han2016Body"}
 MAKE: dict[str, Callable[[], nn.Module]] = {
     "Han2016": Han2016,
     "Han2016BatchNorm": Han2016BatchNorm,
+    "Light": lambda: Light(width=4),
     "Pons2017Single": Pons2017Single,
     "Pons2017Multi": Pons2017Multi,
     "ConvNeXt": lambda: ConvNeXt(**NARROW),  # type: ignore[arg-type]
@@ -40,11 +46,19 @@ MAKE: dict[str, Callable[[], nn.Module]] = {
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "ConvNeXt": NARROW,
     "AttentionPooling": {"body": BODY, "hidden": 32},
+    "Light": {"width": 4},
     "Transfer": {"embedding": BODY, "features": 256, "frozen": False},
 }
-SMALLEST = {"ConvNeXt": (16, 8), "Pons2017Single": (5, 5), "Pons2017Multi": (5, 5)}
+SMALLEST = {
+    "ConvNeXt": (16, 8),
+    "Light": (27, 27),
+    "Pons2017Single": (5, 5),
+    "Pons2017Multi": (5, 5),
+}
 NEW = sorted(set(MAKE) - {"Han2016", "Han2016BatchNorm"})
 every = pytest.mark.parametrize("name", sorted(MAKE))
+with_an_output = pytest.mark.parametrize("name", sorted(set(MAKE) - {"Han2016"}))
+ANY_LENGTH = ["AttentionPooling", "ConvNeXt", "Han2016", "Han2016BatchNorm", "Light", "Transfer"]
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +165,80 @@ def test_a_checkpoint_comes_back_bit_for_bit(
     with torch.no_grad():
         log_mel = windows(frames=40)
         assert torch.equal(loaded.window_logits(log_mel), recognizer.window_logits(log_mel))
+
+
+# Softmax or sigmoids
+
+
+@with_an_output
+def test_sigmoids_are_kept_with_the_checkpoint_and_heard(
+    name: str, tmp_path: Path, tiny_frontend: dict[str, Any]
+) -> None:
+    spec = {"_target_": f"irdream.models.{name}", **ARGUMENTS.get(name, {}), "output": "sigmoid"}
+    torch.manual_seed(0)
+    recognizer = new_recognizer(frontend=tiny_frontend | {"n_mels": 24}, model=spec).eval()
+    Loss("binary").check(recognizer)
+    save_recognizer(recognizer, tmp_path)
+    loaded = load_recognizer(tmp_path)
+    assert loaded.output == loaded.model.output == "sigmoid"
+    with torch.no_grad():
+        logits = loaded.logits(windows())
+    torch.testing.assert_close(loaded.scores(logits), logits.sigmoid())
+    dreams = dream(loaded.model, windows(), 3, step_size=1.0, steps=4, progress=False)
+    after = dreams.after.probabilities[:, 3]
+    assert (after > dreams.before.probabilities[:, 3]).all()
+    shares = logits.sigmoid() / logits.sigmoid().sum(1, keepdim=True)
+    torch.testing.assert_close(torch.as_tensor(dreams.before.probabilities), shares)
+
+
+@with_an_output
+def test_a_checkpoint_that_says_nothing_of_it_has_a_softmax(
+    made: dict[str, nn.Module], name: str
+) -> None:
+    """Those written before there was a choice."""
+    assert made[name].output == "softmax"
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_output_of_every_yaml_is_one_that_its_network_takes(
+    path: Path, output: str, tiny_frontend: dict[str, Any]
+) -> None:
+    spec = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(spec, dict)
+    if "output" not in spec:
+        pytest.skip("no choice")
+    assert spec["output"] == "softmax"
+    built = new_recognizer(frontend=tiny_frontend, model=spec | {"output": output})  # type: ignore[dict-item]
+    assert built.output == output
+
+
+def test_another_output_is_refused(tiny_frontend: dict[str, Any]) -> None:
+    spec = {"_target_": "irdream.models.Han2016BatchNorm", "output": "tanh"}
+    with pytest.raises(InputError, match=r"BatchNorm.output='tanh'; expected 'softmax' or 'sigm"):
+        new_recognizer(frontend=tiny_frontend, model=spec)
+
+
+# Any length
+
+
+def test_who_hears_whole_excerpts(made: dict[str, nn.Module]) -> None:
+    found = [name for name in sorted(made) if getattr(made[name], "any_length", False)]
+    assert found == ANY_LENGTH
+    for around in (
+        AttentionPooling(body=nn.Identity(), channels=24),
+        Transfer(embedding=nn.Flatten(), features=408),
+    ):
+        assert not around.any_length  # what they stand on does not say so
+
+
+@pytest.mark.parametrize("name", ANY_LENGTH)
+def test_what_goes_on_is_heard_as_it_began(made: dict[str, nn.Module], name: str) -> None:
+    """A pattern of 27 frames, one of the maps: what a mean has of its ends falls to half."""
+    pattern = windows(2, 24, 27)
+    with torch.no_grad():
+        logits = [made[name](pattern.repeat(1, 1, times)) for times in (16, 32, 64)]
+    assert all(found.isfinite().all() for found in logits)
+    first, second = ((b - a).abs().max().item() for a, b in itertools.pairwise(logits))
+    assert first < (1e-5 if name.startswith("Han") else 0.05)
+    assert second < 0.7 * first + 1e-5

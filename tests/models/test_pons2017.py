@@ -79,7 +79,7 @@ def test_settings_of_the_authors() -> None:
     rates = [m.p for m in Pons2017Multi().modules() if isinstance(m, nn.Dropout)]
     assert rates == [0.25, 0.25, 0.5, 0.5]
     assert [m.p for m in Pons2017Single().modules() if isinstance(m, nn.Dropout)] == [0.5]
-    assert Pons2017Single.output == Pons2017Multi.output == "softmax"
+    assert Pons2017Single().output == Pons2017Multi().output == "softmax"
 
 
 def test_weights_start_as_he_says() -> None:

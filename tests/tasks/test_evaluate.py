@@ -276,7 +276,7 @@ def test_training_part(run, capsys):
             id="threshold in percent",
         ),
         pytest.param(
-            ToyData(test=["cel"]), {"aggregation": "mean"}, r"unknown aggregation 'mean'",
+            ToyData(test=["cel"]), {"aggregation": "mean"}, r"'mean'; expected .* or 'network'",
             id="aggregation",
         ),
         pytest.param(
@@ -349,3 +349,62 @@ def test_the_lines_below_the_table_are_few(run, capsys):
     assert len(lines[begin:]) <= 6
     assert "LRAP 1.000, mAP 1.000; ECE of S1 0.000 (highest scores 0.0" in "\n".join(lines)
     assert "macro averages and mAP without cla gac" in "\n".join(lines)
+
+
+def test_how_far_it_can_be_misled(run, recognizer, tmp_path, capsys):
+    recognizer.model.slope = nn.Parameter(torch.ones(()))
+    dataset = ToyData(test=["cel", "flu", "pia as voi", "cel+flu"])
+    tracker = Rows()
+    settings = {"robust_db": [0.01, 400.0], "robust_steps": 3, "robust_windows": 3}
+    metrics = run(dataset, tracker=tracker, **settings)
+    assert metrics["eval/robust_windows"] == 3
+    assert metrics["eval/robust_accuracy_0dB"] == pytest.approx(2 / 3)
+    assert metrics["eval/robust_accuracy_0.01dB"] == pytest.approx(2 / 3)
+    assert metrics["eval/robust_accuracy_400dB"] == 0
+    assert tracker.metrics == metrics
+    assert {"robustness.csv", "robustness.png"} <= {name for name, _ in tracker.files}
+    assert (
+        "top-1 of 3 windows: 0.667 unchanged; misled by PGD of 3 steps" in capsys.readouterr().out
+    )
+    plain = run(dataset)
+    assert plain == {name: x for name, x in metrics.items() if "robust" not in name}
+
+
+def test_what_cannot_mislead_is_refused_at_once(run, tmp_path):
+    for dataset, settings, message in (
+        (ToyData(test=["cel+flu"]), {"robust_db": [1.0]}, "excerpts with one label, and there is"),
+        (ToyData(test=["cel"]), {"robust_db": [-1.0]}, r"evaluate.robust_db=\[-1.0\]; expected"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run(dataset, **settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_whole_excerpts(run, recognizer, tmp_path):
+    recognizer.model.any_length = True
+    heard = []
+    recognizer.model.register_forward_pre_hook(lambda _, args: heard.append(args[0].shape))
+    dataset = ToyData(test=["cel", "flu+pia", "broken gel"], training=["cel", "flu+pia"] * 20)
+    metrics = run(dataset, aggregation="network")
+    assert metrics["eval/micro_f1"] == metrics["eval/network_micro_f1"] == 1.0
+    assert 0.1 < metrics["eval/threshold"] < 0.5  # chosen on validation: a half each of a pair
+    assert (1, 11, 65) in heard  # 1.31 s at once
+    assert (1, 11, 115) in heard
+    table = pd.read_csv(tmp_path / "run" / "aggregations.csv")
+    assert table["aggregation"].unique().tolist() == ["s1", "s2", "max", "network"]
+    assert metrics["eval/s1_micro_f1"] == 1.0  # windows are heard, too
+
+
+def test_a_threshold_for_whole_excerpts_is_taken_from_the_checkpoint(run, recognizer):
+    recognizer.model.any_length = True
+    recognizer.thresholds |= {"network": 0.6}
+    dataset = ToyData(test=["cel", "flu+pia"])
+    metrics = run(dataset, aggregation="network")
+    assert metrics["eval/threshold"] == 0.6
+    assert metrics["eval/micro_recall"] == pytest.approx(1 / 3)
+    assert "eval/network_micro_f1" not in run(dataset)  # by s1
+
+
+def test_whole_excerpts_are_refused_for_networks_that_hear_windows(run):
+    with pytest.raises(InputError, match="whole excerpts, and LoudnessModel hears windows of one"):
+        run(ToyData(test=["cel"]), aggregation="network")

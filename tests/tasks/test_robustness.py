@@ -1,16 +1,30 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
 
+from irdream.datasets.base import ExcerptFile, Excerpts
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
+from irdream.instruments import CODES
 from irdream.recognizer import Recognizer
-from irdream.tasks.robustness import robust_accuracy
+from irdream.tasks.robustness import drawn_windows, robust_accuracy, robustness
+from irdream.tasks.robustness_report import robust_line, robust_metrics, write_robustness
 from irdream.training.robust import DB_PER_UNIT
+
+
+class Levels(nn.Module):
+    """The log-mel of a waveform is its level, the same in all bands; four frames a window."""
+
+    sample_rate_hz, hop_samples = 4, 1
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return waveform[:, None].expand(-1, 12, -1)
 
 
 class Bands(nn.Module):
@@ -69,3 +83,120 @@ def test_what_cannot_be_measured(settings: dict[str, Any], message: str) -> None
     log_mels, labels = windows(1.0)
     with pytest.raises(InputError, match=message):
         robust_accuracy(recognizer(), **{"windows": log_mels, "labels": labels, **settings})
+
+
+# Windows of a data set
+
+
+def excerpts(*descriptions: str) -> Excerpts:
+    """Return excerpts such as "flu 3": of that label or these, and so many windows.
+
+    Each window of excerpt i has a level of its own, 100 i + 0.5, 1.5, ...
+    """
+    files = []
+    for i, text in enumerate(descriptions):
+        labels, _, count = text.partition(" ")
+        path = Path(f"{i} {count}")
+        files.append(
+            ExcerptFile(path=path, name=text, labels=tuple(labels.split("+")), recording="")
+        )
+
+    def load(path: Path) -> Tensor:
+        i, _, count = path.name.partition(" ")
+        if count == "broken":
+            raise InputError(f"'{path}' is cut off; copy it again")
+        halves = torch.arange(int(count) + 1).repeat_interleave(2)
+        return 100.0 * int(i) + halves
+
+    return Excerpts(files, load)
+
+
+def drawn(parts: Excerpts, count: int, seed: int = 0) -> tuple[list[float], list[str]]:
+    heard = Recognizer(frontend=Levels(), model=Bands()).eval()
+    windows, labels = drawn_windows(heard, parts, count, seed=seed)
+    assert windows.shape[1:] == (12, 4)
+    return windows.mean((1, 2)).tolist(), [CODES[i] for i in labels.argmax(1)]
+
+
+def test_windows_are_drawn_evenly_over_instruments_and_their_excerpts() -> None:
+    parts = excerpts(*["flu 9"] * 6, *["pia 9"] * 2, "sax 2", "flu+pia 9", "voi broken")
+    levels, codes = drawn(parts, 14)
+    assert len(set(levels)) == 14
+    assert {code: codes.count(code) for code in set(codes)} == {"flu": 6, "pia": 6, "sax": 2}
+    places = [int(level // 100) for level in levels]
+    assert sorted(place for place in places if place < 6) == [0, 1, 2, 3, 4, 5]
+    assert sorted(place for place in places if place in (6, 7)) == [6, 6, 6, 7, 7, 7]
+
+
+def test_the_seed_draws_the_windows() -> None:
+    parts = excerpts(*["flu 9"] * 30)
+    assert drawn(parts, 5) == drawn(parts, 5)
+    assert drawn(parts, 5) != drawn(parts, 5, seed=1)
+    assert sum(level % 100 > 3 for level in drawn(parts, 30)[0]) > 5  # not the first ones alone
+
+
+def test_there_are_no_more_windows_than_the_excerpts_have() -> None:
+    levels, _ = drawn(excerpts("flu 2", "pia 3"), 256)
+    assert sorted(levels) == [0.5, 1.5, 100.5, 101.5, 102.5]
+
+
+def test_only_what_is_read_is_drawn() -> None:
+    with pytest.raises(InputError, match=r"robust_db is measured on excerpts with one label, and"):
+        drawn(excerpts("flu broken", "flu+pia 3"), 4)
+
+
+def tables(*epsilons_db: float) -> pd.DataFrame:
+    return robust_accuracy(recognizer(), *windows(0.5, 1.5, 9.0), epsilons_db=epsilons_db)
+
+
+def test_without_epsilons_nothing_is_measured_nor_written(tmp_path: Path) -> None:
+    table = robustness(recognizer(), excerpts("flu+pia 3"), [])
+    assert table.empty
+    assert robust_metrics(table) == {}
+    assert write_robustness(table, "toy", tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_is_measured_beside_the_unchanged_windows() -> None:
+    heard = Recognizer(frontend=Levels(), model=Bands()).eval()
+    # All bands are alike, so the first instrument is heard until any other is raised.
+    table = robustness(heard, excerpts("cel 3", "flu 1"), [1, 0.5], steps=2, windows=3, seed=1)
+    assert table["epsilon_db"].tolist() == [0.0, 0.5, 1.0]
+    assert table["top1"].tolist() == pytest.approx([2 / 3, 0, 0])
+    assert table["steps"].tolist() == [0, 2, 2]
+
+
+def test_what_is_told_of_it(tmp_path: Path) -> None:
+    table = tables(0.0, 0.5, 2.0)
+    assert robust_metrics(table) == pytest.approx(
+        {
+            "eval/robust_accuracy_0dB": 1.0,
+            "eval/robust_accuracy_0.5dB": 2 / 3,
+            "eval/robust_accuracy_2dB": 1 / 3,
+            "eval/robust_windows": 3.0,
+        }
+    )
+    assert robust_line(table) == (
+        "top-1 of 3 windows: 1.000 unchanged; misled by PGD of 20 steps, at most: "
+        "0.667 by 0.5 dB, 0.333 by 2 dB"
+    )
+    csv, png = write_robustness(table, "toy, test part", tmp_path)
+    assert pd.read_csv(csv)["top1"].tolist() == pytest.approx([1.0, 2 / 3, 1 / 3])
+    assert png.name == "robustness.png"
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, r"evaluate.robust_steps=0 is too small; expected 1 or more"),
+        ({"windows": 0}, r"evaluate.robust_windows=0 is too small; expected 1 or more"),
+        ({"epsilons_db": [1.0, -1.0]}, r"evaluate.robust_db=\[1.0, -1.0\]; expected numbers, 0 or"),
+        ({"excerpts": excerpts("flu+pia 3")}, r"there is none that can be read; leave it out, or"),
+    ],
+)
+def test_what_is_refused_before_anything_is_heard(settings: dict[str, Any], message: str) -> None:
+    given = {"excerpts": excerpts("flu 3"), "epsilons_db": [1.0], **settings}
+    with pytest.raises(InputError, match=message) as error:
+        robustness(recognizer(), **given)
+    assert "\n" not in str(error.value)

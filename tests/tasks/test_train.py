@@ -182,6 +182,42 @@ def test_the_best_epoch_is_kept_and_reported(
     assert kept != last
 
 
+class Whole:
+    """Sounds whose test part is their training part."""
+
+    name = "tested"
+
+    def __init__(self, root: Path) -> None:
+        self.folder = Folder(root=root)
+
+    def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
+        return self.folder.part("training", sample_rate_hz=sample_rate_hz)
+
+
+def test_the_checkpoint_is_scored_on_the_test_part(
+    run: Callable[..., dict[str, float]], sounds: Path, tmp_path: Path
+) -> None:
+    metrics = run(dataset=Whole(sounds), test=True)
+    assert metrics["eval/micro_f1"] > 0.8
+    assert {"train/epochs", "val/loss", "eval/top1", "eval/macro_f1"} <= set(metrics)
+    scores = pd.read_csv(tmp_path / "run" / "test" / "predictions.csv")
+    assert len(scores) == 18
+
+
+def test_nothing_to_test_on(
+    run: Callable[..., dict[str, float]], sounds: Path, tmp_path: Path
+) -> None:
+    class Untested(Whole):
+        def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
+            part = super().part(name, sample_rate_hz=sample_rate_hz)
+            return part if name == "training" else part.subset([])
+
+    expected = r"^train\.test=true has nothing to score: the test part of 'tested' is empty"
+    with pytest.raises(InputError, match=expected):
+        run(dataset=Untested(sounds), test=True)
+    assert not (tmp_path / "run" / "training").exists()
+
+
 def test_with_everything_switched_on(
     run: Callable[..., dict[str, float]], tmp_path: Path, tiny_frontend: dict[str, Any]
 ) -> None:
@@ -204,6 +240,16 @@ def test_with_everything_switched_on(
     loaded = load_recognizer(tmp_path / "whole" / "checkpoint", trust=["my_package"])
     assert loaded.output == "sigmoid"
     assert loaded.card["validation"]["robust_top1"] == round(expected["val/robust_top1"], 4)
+
+
+def test_the_line_of_an_epoch_tells_the_loss_on_misleading_windows(
+    run: Callable[..., dict[str, float]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = run(epochs=1, robust=Robust("fgsm", epsilon_db=0.5))
+    told = f"validation loss {metrics['val/loss']:.3f}, misled {metrics['val/robust_loss']:.3f}"
+    assert told in capsys.readouterr().out
+    run("plain", epochs=1)
+    assert "misled" not in capsys.readouterr().out
 
 
 def test_waveforms_are_changed_and_heard_again(

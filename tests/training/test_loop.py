@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer, load_recognizer, new_recognizer
+from irdream.training import hearing
 from irdream.training.augmentation import SpectrogramAugmentation
 from irdream.training.averaging import Averaging
 from irdream.training.batches import WindowBatches
@@ -98,7 +99,7 @@ def fit(
         defaults: dict[str, Any] = {
             "schedule": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4),
             "augment": SpectrogramAugmentation(noise_db=(20.0, 40.0), equalizer_db=2.0),
-            "random_start": True, "epochs": 4, "patience": 9, "seed": 3,
+            "random_start": True, "epochs": 4, "patience": 9, "seed": 3, "mixed_precision": False,
         } | parts  # fmt: skip
         return Fit(
             recognizer=recognizer, optimizer=optimizer, folder=tmp_path / folder,
@@ -343,6 +344,19 @@ def test_the_defaults_train_as_they_always_did(fit: Callable[..., Fit]) -> None:
     history = fit(epochs=3).run().history
     assert [epoch["train/loss"] for epoch in history] == pytest.approx(TRAIN, rel=1e-5)
     assert [epoch["val/loss"] for epoch in history] == pytest.approx(VAL, rel=1e-5)
+
+
+def test_half_the_precision_where_the_processor_has_it(
+    fit: Callable[..., Fit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = {}
+    for name, has in (("full", False), ("half", True)):
+        monkeypatch.setattr(hearing, "has_bfloat16", lambda _, has=has: has)
+        runs[name] = fit(epochs=3, folder=name, mixed_precision=True).run().history
+    losses = {name: [epoch["train/loss"] for epoch in run] for name, run in runs.items()}
+    assert losses["full"] == pytest.approx(TRAIN, rel=1e-5)
+    assert losses["half"] != pytest.approx(TRAIN, rel=1e-5)
+    assert losses["half"] == pytest.approx(TRAIN, rel=0.02)
 
 
 # The loss

@@ -53,7 +53,7 @@ def test_binary_hears_all_that_has_a_share() -> None:
 
 def test_a_binary_loss_needs_sigmoids() -> None:
     Loss().check(recognizer())
-    message = r"train.loss=binary needs sigmoids, and Identity has a softmax; expected model=han20"
+    message = r"train.loss=binary needs sigmoids, and Identity has a softmax; give model.output=sig"
     with pytest.raises(InputError, match=message):
         Loss("binary").check(recognizer())
 

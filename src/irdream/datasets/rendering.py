@@ -53,24 +53,35 @@ def font_path(font: str, *, cache_dir: Path) -> Path:
 
 
 def render(
-    voices: list[Voice], *, font: Path, seconds: float, sample_rate_hz: int, cents: int = 0
+    voices: list[Voice],
+    *,
+    font: Path,
+    seconds: float,
+    sample_rate_hz: int,
+    cents: int = 0,
+    formant_semitones: int = 0,
 ) -> np.ndarray:
     """Return the sound of some voices, (samples,) float32, tuned `cents` away from 440 Hz.
+
+    With `formant_semitones` the spectra are moved by so much while the pitch stays: lower notes
+    are played slower, and their sound is read as much faster.
 
     Raises:
         UnstableSoundError: when the result is not finite or absurdly loud.
     """
     import symusic
 
+    slower = 2 ** (formant_semitones / 12)
+    rate_hz = sample_rate_hz * 2 ** (-cents / 1200) / slower
     score: Any = symusic.Score(480, ttype="Second")
     for voice in voices:
         track: Any = symusic.Track("", voice.program, voice.drums, ttype="Second")
         for note in voice.notes:
-            track.notes.append(
-                symusic.Note(note.start, note.length, note.key, note.velocity, ttype="Second")
-            )
+            start, length = note.start * slower, note.length * slower
+            key = note.key - formant_semitones
+            track.notes.append(symusic.Note(start, length, key, note.velocity, ttype="Second"))
         score.tracks.append(track)
-    sound = _synthesizer(str(font), round(sample_rate_hz * 2 ** (-cents / 1200))).render(score)
+    sound = _synthesizer(str(font), round(rate_hz)).render(score)
     mono = np.asarray(sound).mean(axis=0)[: round(seconds * sample_rate_hz)]
     if not np.abs(mono).max(initial=0.0) < LOUDEST:  # also true for NaN
         raise UnstableSoundError(f"{font.name} gave |x| > {LOUDEST:g}")

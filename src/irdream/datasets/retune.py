@@ -15,6 +15,8 @@ together it reads a value or two behind its buffer, whatever stands there: mostl
 and then 1e30. So the copy lets samples go on for 40 of the 46 guard points that must follow
 each of them (section 6.1).
 
+Samples of .sf3 files are decoded (unpack_samples.py).
+
 Cost: reads and writes the file once (6 MB: 30 ms; 148 MB: half a second).
 """
 
@@ -25,12 +27,14 @@ from pathlib import Path
 
 import numpy as np
 
+from irdream.datasets.unpack_samples import COMPRESSED, unpacked
 from irdream.errors import InputError
 from irdream.files import replacing
 
 VERSION = 2  # raised when a font gets another copy
 _COARSE_TUNE, _SAMPLE_ID, _OVERRIDING_ROOT_KEY = 51, 53, 58
-_NO_ROOT, _COMPRESSED = 0xFFFF, 0x10
+_NO_ROOT = 0xFFFF
+_SF2 = struct.pack("<HH", 2, 4)  # the version of the format; with 3 symusic decodes all samples
 _GUARD_SAMPLES = 40
 _RECORDS = {
     b"inst": np.dtype([("name", "S20"), ("bag", "<u2")]),
@@ -63,7 +67,7 @@ def retuned(font: Path, *, cache_dir: Path) -> Path:
         raise InputError(f"no SoundFont at {str(font)!r}; expected a .sf2 or .sf3 file")
     stat = font.stat()
     change = f"{stat.st_size:x}-{stat.st_mtime_ns:x}"
-    copy = cache_dir / f"{font.stem}-{change}-v{VERSION}{font.suffix}"
+    copy = cache_dir / f"{font.stem}-{change}-v{VERSION}.sf2"
     if not copy.is_file():
         cache_dir.mkdir(parents=True, exist_ok=True)
         content = retune(font.read_bytes(), name=str(font))
@@ -84,8 +88,15 @@ def retune(content: bytes, *, name: str = "the font") -> bytes:
         lists = _chunks(content[12:])
         kinds = [body[:4] if c == b"LIST" else b"" for c, body in lists]
         data, place = kinds.index(b"sdta"), kinds.index(b"pdta")
-        samples = len(dict(_chunks(lists[data][1][4:]))[b"smpl"]) // 2
-        lists[place] = _retune_list(lists[place][1], samples=samples)
+        sounds, parts = (dict(_chunks(lists[i][1][4:])) for i in (data, place))
+        smpl, shdr = sounds[b"smpl"], np.frombuffer(parts[b"shdr"], _RECORDS[b"shdr"]).copy()
+        if any(shdr["kind"][:-1] & COMPRESSED):
+            shdr, sounds[b"smpl"] = unpacked(shdr, smpl)
+            parts[b"shdr"] = shdr.tobytes()
+            info = kinds.index(b"INFO")
+            lists[info] = _list(b"INFO", dict(_chunks(lists[info][1][4:])) | {b"ifil": _SF2})
+        lists[data] = _list(b"sdta", sounds)
+        lists[place] = _list(b"pdta", _retuned_parts(parts, samples=len(sounds[b"smpl"]) // 2))
     except (ValueError, IndexError, KeyError, struct.error) as error:
         raise InputError(
             f"{name} is not a readable SoundFont ({error}); expected a .sf2 or .sf3 file"
@@ -93,9 +104,8 @@ def retune(content: bytes, *, name: str = "the font") -> bytes:
     return _chunk(b"RIFF", b"sfbk" + b"".join(_chunk(c, body) for c, body in lists))
 
 
-def _retune_list(body: bytes, *, samples: int) -> Chunk:
-    """Return the list pdta with the roots moved and the samples longer, within `samples`."""
-    parts = dict(_chunks(body[4:]))
+def _retuned_parts(parts: dict[bytes, bytes], *, samples: int) -> dict[bytes, bytes]:
+    """Return the parts of pdta with the roots moved and the samples longer, within `samples`."""
     inst, ibag, igen, shdr = (np.frombuffer(parts[c], d).copy() for c, d in _RECORDS.items())
     _extend(shdr[:-1], samples)
     headers = list(shdr[:-1])
@@ -116,15 +126,18 @@ def _retune_list(body: bytes, *, samples: int) -> Chunk:
     igen["amount"][igen["operator"] == _OVERRIDING_ROOT_KEY] = _NO_ROOT
     parts[b"igen"] = igen.tobytes()
     parts[b"shdr"] = np.array([*headers, shdr[-1]], dtype=shdr.dtype).tobytes()
-    return b"LIST", b"pdta" + b"".join(_chunk(c, part) for c, part in parts.items())
+    return parts
+
+
+def _list(kind: bytes, parts: dict[bytes, bytes]) -> Chunk:
+    return b"LIST", kind + b"".join(_chunk(c, part) for c, part in parts.items())
 
 
 def _extend(shdr: np.ndarray, samples: int) -> None:
-    """Let samples that are not compressed reach beyond the end of their loops."""
+    """Let samples reach beyond the end of their loops."""
     end, loop_end = shdr["span"][:, 1], shdr["span"][:, 3]
     beyond = np.minimum(loop_end + np.uint32(_GUARD_SAMPLES), np.uint32(samples))
-    plain = shdr["kind"] & _COMPRESSED == 0
-    shdr["span"][:, 1] = np.where(plain, np.maximum(end, beyond), end)
+    shdr["span"][:, 1] = np.maximum(end, beyond)
 
 
 def _root(generators: dict[int, int], headers: list) -> int:

@@ -57,9 +57,14 @@ class SoundFont:
     Args:
         root: the cache folder; each choice of the arguments below gets a folder of its own.
         fonts: `TimGM6mb`, which pip installs, or paths of .sf2 and .sf3 files; one or a list.
+        test_fonts: of the test part, so that it is played by fonts that were not trained on;
+            None: the same.
         training_recordings: for each instrument; each gives one to three excerpts.
         test_excerpts: for each instrument as the first label.
         single_label: give every test excerpt one label only.
+        formant_semitones: by up to so many the spectra of training recordings are moved, at the
+            same pitch: notes are played lower and the sound faster, or the other way round. So
+            one font gives more than its own timbres.
         seed: of the music.
     """
 
@@ -68,29 +73,37 @@ class SoundFont:
         *,
         root: str | Path,
         fonts: str | Sequence[str] = (TIM_GM6MB,),
+        test_fonts: str | Sequence[str] | None = None,
         training_recordings: int = 60,
         test_excerpts: int = 10,
         single_label: bool = False,
+        formant_semitones: int = 0,
         seed: int = 0,
         cache_dir: str | Path | None = None,
         name: str = "soundfont",
     ) -> None:
-        if not fonts:
-            raise InputError(f"dataset.fonts is empty; expected a list such as [{TIM_GM6MB}]")
+        trained = _listed("fonts", fonts)
+        tested = trained if test_fonts is None else _listed("test_fonts", test_fonts)
         for key, count in (
             ("training_recordings", training_recordings),
             ("test_excerpts", test_excerpts),
         ):
             if count < 1:
                 raise InputError(f"dataset.{key}={count}; expected at least 1")
+        if not 0 <= formant_semitones <= 12:
+            raise InputError(f"dataset.formant_semitones={formant_semitones}; expected 0 to 12")
         if seed < 0:
             raise InputError(f"dataset.seed={seed}; expected 0 or more")
-        self.fonts = [fonts] if isinstance(fonts, str) else [str(font) for font in fonts]
+        self.fonts = {"training": trained, "test": tested}
+        self.keys = {"training": "fonts", "test": "fonts" if test_fonts is None else "test_fonts"}
         self.seed, self.single_label = seed, single_label
+        self.formant_semitones = {"training": formant_semitones, "test": 0}
         self.counts = {"training": training_recordings, "test": test_excerpts}
         self.cache_dir, self.name = cache_dir, name
         self.base = Path(root).expanduser()
-        self.about = f"music rendered by {', '.join(Path(font).stem for font in self.fonts)}"
+        self.about = f"music rendered by {_stems(trained)}"
+        if trained != tested:
+            self.about += f", for the test by {_stems(tested)}"
 
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
         """Return one part, rendered first when it is not in the cache."""
@@ -109,9 +122,10 @@ class SoundFont:
 
     def folder(self, name: PartName) -> Path:
         """Return where a part is or will be; its name holds all that decides its sound."""
-        fonts = [font_path(font, cache_dir=self.base / "fonts").name for font in self.fonts]
+        fonts = [font_path(font, cache_dir=self.base / "fonts").name for font in self.fonts[name]]
         choice = [VERSION, fonts, self.seed, name, self.counts[name]]
         choice += [self.single_label] if name == "test" else []
+        choice += [self.formant_semitones[name]] if self.formant_semitones[name] else []
         key = hashlib.sha256(json.dumps(choice).encode()).hexdigest()[:12]
         return self.base / f"{name}-{key}"
 
@@ -129,7 +143,7 @@ class SoundFont:
                 for code, i in track(work, f"rendering the {name} part", total=len(work)):
                     write(folder, code, i)
                 with replacing(done) as file:
-                    file.write(json.dumps({"fonts": self.fonts, "seed": self.seed}).encode())
+                    file.write(json.dumps({"fonts": self.fonts[name], "seed": self.seed}).encode())
         return folder
 
     def _write_training(self, folder: Path, code: str, i: int) -> None:
@@ -143,7 +157,7 @@ class SoundFont:
         if all(path.is_file() for path in paths):
             return
         target.mkdir(parents=True, exist_ok=True)
-        piece = self._piece(rng, (code,), seconds=count * EXCERPT_SECONDS)
+        piece = self._piece(rng, "training", (code,), seconds=count * EXCERPT_SECONDS)
         for k, path in enumerate(paths):
             excerpt = piece[k * excerpt_samples : (k + 1) * excerpt_samples]
             write_wav(path, torch.from_numpy(excerpt), sample_rate_hz=SAMPLE_RATE_HZ)
@@ -159,28 +173,33 @@ class SoundFont:
         if path.with_suffix(".txt").is_file():
             return
         target.mkdir(parents=True, exist_ok=True)
-        piece = self._piece(rng, labels, seconds=float(rng.uniform(5.0, 12.0)))
+        piece = self._piece(rng, "test", labels, seconds=float(rng.uniform(5.0, 12.0)))
         write_wav(path, torch.from_numpy(piece), sample_rate_hz=SAMPLE_RATE_HZ)
         with replacing(path.with_suffix(".txt")) as file:
             file.write("".join(f"{label}\t\n" for label in labels).encode())
 
     def _piece(
-        self, rng: np.random.Generator, labels: Sequence[str], *, seconds: float
+        self, rng: np.random.Generator, part: PartName, labels: Sequence[str], *, seconds: float
     ) -> np.ndarray:
         """Return music in which `labels` are predominant, (samples,), at a random level."""
         for _ in range(ATTEMPTS):  # each another draw from the same stream
             with contextlib.suppress(UnstableSoundError, _SilentLeadError):
-                return self._draw(rng, labels, seconds=seconds)
+                return self._draw(rng, part, labels, seconds=seconds)
         raise InputError(
-            f"dataset.fonts={self.fonts} gave no sound of {' '.join(labels)} in {ATTEMPTS} "
-            "attempts; expected General MIDI SoundFonts"
+            f"dataset.{self.keys[part]}={self.fonts[part]} gave no sound of {' '.join(labels)} "
+            f"in {ATTEMPTS} attempts; expected General MIDI SoundFonts"
         )
 
     def _draw(
-        self, rng: np.random.Generator, labels: Sequence[str], *, seconds: float
+        self,
+        rng: np.random.Generator,
+        part: PartName,
+        labels: Sequence[str],
+        *,
+        seconds: float,
     ) -> np.ndarray:
         piece = composition.draw_piece(rng, seconds=seconds + LEAD_IN_SECONDS)
-        font = font_path(str(rng.choice(self.fonts)), cache_dir=self.base / "fonts")
+        font = font_path(str(rng.choice(self.fonts[part])), cache_dir=self.base / "fonts")
         cents = int(rng.choice(CENTS))
         sound = partial(
             render,
@@ -189,9 +208,11 @@ class SoundFont:
             cents=cents,
             sample_rate_hz=SAMPLE_RATE_HZ,
         )
+        most = self.formant_semitones[part]
         mix = np.zeros(0, dtype=np.float32)
         for label in labels:
-            lead = sound([composition.lead(rng, label, piece)])
+            moved = int(rng.integers(-most, most + 1)) if most else 0
+            lead = sound([composition.lead(rng, label, piece)], formant_semitones=moved)
             if not lead.any():
                 raise _SilentLeadError(f"no sound of {label} in {font.name}")
             mix = _add(mix, lead, db=rng.uniform(-4, 0))
@@ -202,6 +223,16 @@ class SoundFont:
         mix = mix[round(LEAD_IN_SECONDS * SAMPLE_RATE_HZ) :]
         peak = np.abs(mix).max()
         return mix * np.float32(10 ** (rng.uniform(-20.0, -0.5) / 20) / peak) if peak > 0 else mix
+
+
+def _listed(key: str, fonts: str | Sequence[str]) -> list[str]:
+    if not fonts:
+        raise InputError(f"dataset.{key} is empty; expected a list such as [{TIM_GM6MB}]")
+    return [fonts] if isinstance(fonts, str) else [str(font) for font in fonts]
+
+
+def _stems(fonts: Sequence[str]) -> str:
+    return ", ".join(Path(font).stem for font in fonts)
 
 
 def _add(mix: np.ndarray, voice: np.ndarray, *, db: float) -> np.ndarray:

@@ -8,6 +8,9 @@ instruments) and a data set's as a list of them. Three aggregations make one row
 - max: as S2, of the maxima of each instrument over four windows in a row, so that what sounds
   now and then is not averaged away.
 
+A network that hears the whole excerpt at once has made one row by itself: "network", see
+`whole_excerpts`.
+
 S1 and S2 are those of arXiv:1605.09507v1. The journal version (IEEE/ACM TASLP 25(1), 2017) has
 S2 and max; how many windows its maxima span is ours to choose: four, which are 2.5 s.
 """
@@ -24,6 +27,7 @@ from irdream.errors import InputError
 Array = NDArray[np.floating]
 
 AGGREGATIONS = ("s1", "s2", "max")
+NETWORK = "network"
 POOLED_WINDOWS = 4
 
 
@@ -45,10 +49,10 @@ def aggregate(window_scores: Sequence[Array], aggregation: str) -> Array:
     return means if aggregation == "s1" else _divide_by_maximum(means)
 
 
-def check_aggregation(aggregation: str) -> None:
-    """Raise InputError unless `aggregation` is one of AGGREGATIONS."""
-    if aggregation not in AGGREGATIONS:
-        expected = " or ".join(repr(name) for name in AGGREGATIONS)
+def check_aggregation(aggregation: str, allowed: Sequence[str] = AGGREGATIONS) -> None:
+    """Raise InputError unless `aggregation` is one of these."""
+    if aggregation not in allowed:
+        expected = " or ".join(repr(name) for name in allowed)
         raise InputError(f"unknown aggregation {aggregation!r}; expected {expected}")
 
 

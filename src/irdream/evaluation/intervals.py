@@ -5,8 +5,8 @@ than as many independent ones. So whole groups are drawn with replacement, with 
 and the interval lies between two percentiles of what is computed on each draw. Where all rows
 say yes (or no) every draw does, and the exact interval of Clopper and Pearson takes its place.
 
-A mean or median of 1000 rows takes about 0.1 s with 2000 draws; `bootstrap` calls its statistic
-for each draw.
+A mean or median of 1000 rows takes about 0.1 s with 2000 draws, the mean average precision of
+2874 rows of 11 scores 1 s; `bootstrap` calls its statistic for each draw.
 
 Sources: B. Efron and R. Tibshirani, "An introduction to the bootstrap", 1993, chapter 13
 (percentiles); A. Davison and D. Hinkley, "Bootstrap methods and their application", 1997,
@@ -29,6 +29,7 @@ Array = NDArray[np.floating]
 Indices = NDArray[np.intp]
 
 LEVEL, RESAMPLES = 0.95, 2000
+_DRAWS = 100  # at a time
 
 
 class Interval(NamedTuple):
@@ -162,6 +163,78 @@ def share_interval(
         low, high = test.proportion_ci(confidence_level=level, method="exact")
         return Interval(float(kept[0]), float(low), float(high))
     return mean_interval(flags, groups, level=level, resamples=resamples, seed=seed)
+
+
+def map_interval(
+    truth: NDArray[np.bool_],
+    scores: Array,
+    groups: Iterable[Hashable],
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Return the bootstrap interval of the mean average precision.
+
+    On each draw it is the mean over the instruments that have a label there. One seed draws here
+    what it draws in `tallies`.
+
+    Args:
+        truth: labels (rows, instruments).
+        scores: of the same shape.
+        groups: for each row what it belongs to.
+        level, resamples, seed: as of `mean_interval`.
+
+    Raises:
+        InputError: as `bootstrap`, and when there is not one group a row.
+    """
+    _check(level, resamples)
+    numbers, count = numbered(groups)
+    if not len(numbers) == len(truth) == len(scores):
+        raise InputError(
+            f"{len(truth)} rows of labels, {len(scores)} of scores and {len(numbers)} groups; "
+            "expected as many of each"
+        )
+    if not truth.any():
+        return NOTHING
+    draws = draws_of(count, resamples, seed)
+    times = np.stack([np.bincount(one, minlength=count) for one in draws])
+    drawn = np.full((truth.shape[1], resamples), np.nan)
+    whole = np.full(truth.shape[1], np.nan)
+    for i in np.flatnonzero(truth.any(axis=0)):
+        for begin in range(0, resamples, _DRAWS):
+            some = slice(begin, begin + _DRAWS)
+            drawn[i, some] = average_precision(truth[:, i], scores[:, i], times[some, numbers])
+        whole[i] = average_precision(truth[:, i], scores[:, i], np.ones((1, len(truth))))[0]
+    return between(float(np.nanmean(whole)), _mean_of_present(drawn), level, count)
+
+
+def average_precision(truth: NDArray[np.bool_], scores: Array, times: Array | Indices) -> Array:
+    """Return the average precision of rows that count several times or never: (draws,).
+
+    The precision among all rows that score no less than a labelled one, averaged over these.
+
+    Args:
+        truth: (rows,).
+        scores: (rows,); those of equal score are taken together.
+        times: how often each row counts, (draws, rows); NaN where no labelled one does.
+    """
+    order = np.argsort(-scores, kind="stable")
+    truth, scores, times = truth[order], scores[order], times[:, order]
+    ends = np.searchsorted(-scores, -scores, side="right") - 1
+    places = np.flatnonzero(truth)
+    labelled = times[:, places]
+    right = labelled.cumsum(axis=1)[:, truth.cumsum()[ends[places]] - 1]
+    precision = right / np.maximum(times.cumsum(axis=1)[:, ends[places]], 1)
+    with np.errstate(invalid="ignore"):
+        return (labelled * precision).sum(axis=1) / labelled.sum(axis=1)
+
+
+def _mean_of_present(values: Array) -> Array:
+    """Return the mean of the columns without NaN values; NaN where there is nothing else."""
+    is_there = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(is_there, values, 0).sum(axis=0) / is_there.sum(axis=0)
 
 
 def numbered(groups: Iterable[Hashable]) -> tuple[Indices, int]:

@@ -25,7 +25,7 @@ from irdream.evaluation.aggregation import AGGREGATIONS as AGGREGATIONS
 from irdream.evaluation.aggregation import aggregate as aggregate
 from irdream.evaluation.aggregation import check_aggregation as check_aggregation
 from irdream.evaluation.calibration import Calibration
-from irdream.evaluation.intervals import Interval
+from irdream.evaluation.intervals import Interval, map_interval
 from irdream.evaluation.published import is_whole_irmas_test
 from irdream.evaluation.ranking import Ranking, ranking
 from irdream.evaluation.tallies import Tallies
@@ -274,8 +274,12 @@ class Report:
 
 
 def recognition_intervals(report: Report) -> dict[str, Interval]:
-    """Return micro F1, macro F1, top-1 and LRAP of a report, whole recordings being drawn."""
+    """Return micro F1, macro F1, top-1, LRAP and mAP of a report, whole recordings being drawn."""
     tallies = Tallies.of(
         report.scored_truth, report.predicted[report.labelled], report.scored(report.aggregation)
     )
-    return tallies.intervals(report.groups)
+    scores = report.scored(report.aggregation)
+    return {
+        **tallies.intervals(report.groups),
+        "map": map_interval(report.scored_truth, scores, report.groups),
+    }

@@ -45,8 +45,7 @@ def _verdict(report: Report) -> str:
     ]
     if not math.isnan(report.top1):
         lines.append(f"top-1 on excerpts with one label: {found['top1'].text(3)}")
-    ranked = report.rankings[report.aggregation]
-    lines.append(f"LRAP {ranked.lrap:.3f}, mAP {ranked.map:.3f}; {_ece(report)}")
+    lines.append(f"LRAP {found['lrap'].text(3)}, mAP {found['map'].text(3)}; {_ece(report)}")
     lines += left_out(report)
     if not report.is_irmas_test:
         lines.append("not the IRMAS test set: not comparable with published scores")

@@ -129,7 +129,7 @@ def _group(report: Report, by: str, group: str, chosen: Flags) -> dict[str, obje
 
 
 def interval_table(report: Report) -> pd.DataFrame:
-    """A row per headline measure: estimate, low and high of 95 %, and what was drawn."""
+    """A row per headline measure: estimate, low and high of 95 %, what was drawn."""
     count = len(set(report.groups))
     drawn = "excerpts" if count == len(report.groups) else "recordings"
     rows = [

@@ -29,6 +29,8 @@ class Han2016Body(nn.Module):
     have in `Han2016` or, with `batch_norm`, in `Han2016BatchNorm`.
     """
 
+    any_length: ClassVar[bool] = True
+
     def __init__(self, *, batch_norm: bool = True) -> None:
         super().__init__()
         whole = Han2016BatchNorm() if batch_norm else Han2016()
@@ -43,23 +45,32 @@ class Han2016Body(nn.Module):
 class AttentionPooling(nn.Module):
     """log-mel (batch, n_mels, frames) -> logits (batch, instruments), any number of frames.
 
+    Whole excerpts are heard where the body has `any_length = True`.
+
     Args:
         body: log-mel -> maps (batch, channels, mels, frames) or (batch, channels, frames).
         channels: of the maps.
         hidden: units between the maps and the answer of a frame.
+        output: "softmax", or "sigmoid" for each instrument by itself.
         instruments: the number of outputs.
 
     Raises:
         InputError: when `body` is no network.
     """
 
-    output: ClassVar[str] = "softmax"
-
     def __init__(
-        self, *, body: nn.Module, channels: int = 256, hidden: int = 512, instruments: int = 11
+        self,
+        *,
+        body: nn.Module,
+        channels: int = 256,
+        hidden: int = 512,
+        output: str = "softmax",
+        instruments: int = 11,
     ) -> None:
         super().__init__()
         check_network("body", body)
+        self.output = output
+        self.any_length = bool(getattr(body, "any_length", False))
         self.body = body
         self.channels = channels
         self.frame = nn.Sequential(

@@ -32,13 +32,14 @@ class ConvNeXt(nn.Module):
         channels: of each level.
         blocks: of each level, as many numbers as `channels`.
         drop_path: how often the last block is skipped in training; the first never is.
+        output: "softmax", or "sigmoid" for each instrument by itself.
         instruments: the number of outputs.
 
     Raises:
         InputError: when `channels` and `blocks` differ in length, or `drop_path` is no share.
     """
 
-    output: ClassVar[str] = "softmax"
+    any_length: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -46,9 +47,11 @@ class ConvNeXt(nn.Module):
         channels: Sequence[int] = (48, 96, 192),
         blocks: Sequence[int] = (2, 2, 2),
         drop_path: float = 0.1,
+        output: str = "softmax",
         instruments: int = 11,
     ) -> None:
         super().__init__()
+        self.output = output
         if len(channels) != len(blocks):
             raise InputError(
                 f"blocks={list(blocks)}; expected as many numbers as channels={list(channels)}"

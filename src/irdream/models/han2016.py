@@ -26,7 +26,8 @@ class Han2016(nn.Module):
     rescaled to sum to one, which is what Keras makes of that loss.
     """
 
-    output: ClassVar[str] = "sigmoid"
+    output: str = "sigmoid"
+    any_length: ClassVar[bool] = True
     batch_norm: ClassVar[bool] = False
 
     def __init__(self, *, instruments: int = 11) -> None:
@@ -61,10 +62,17 @@ class Han2016BatchNorm(Han2016):
     """Han2016 with batch norm on its input and after every convolution, and a softmax.
 
     Not in the paper: it trains in fewer epochs.
+
+    Args:
+        output: "softmax", or "sigmoid" for each instrument by itself.
+        instruments: the number of outputs.
     """
 
-    output: ClassVar[str] = "softmax"
     batch_norm: ClassVar[bool] = True
+
+    def __init__(self, *, output: str = "softmax", instruments: int = 11) -> None:
+        super().__init__(instruments=instruments)
+        self.output = output
 
 
 @torch.no_grad()

@@ -25,8 +25,6 @@ and the code that its authors published with it.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,12 +37,16 @@ TIMBRES = len(HEIGHTS) * sum(FILTERS.values())
 
 
 class Pons2017Single(nn.Module):
-    """log-mel (batch, n_mels, frames), at least 5 x 5 -> logits (batch, instruments)."""
+    """log-mel (batch, n_mels, frames), at least 5 x 5 -> logits (batch, instruments).
 
-    output: ClassVar[str] = "softmax"
+    Args:
+        output: "softmax", or "sigmoid" for each instrument by itself.
+        instruments: the number of outputs.
+    """
 
-    def __init__(self, *, instruments: int = 11) -> None:
+    def __init__(self, *, output: str = "softmax", instruments: int = 11) -> None:
         super().__init__()
+        self.output = output
         self.input = nn.BatchNorm2d(1, affine=False)
         self.timbres = _timbres((1, 4))
         self.classifier = nn.Sequential(
@@ -58,12 +60,16 @@ class Pons2017Single(nn.Module):
 
 
 class Pons2017Multi(nn.Module):
-    """log-mel (batch, n_mels, frames), at least 5 x 5 -> logits (batch, instruments)."""
+    """log-mel (batch, n_mels, frames), at least 5 x 5 -> logits (batch, instruments).
 
-    output: ClassVar[str] = "softmax"
+    Args:
+        output: "softmax", or "sigmoid" for each instrument by itself.
+        instruments: the number of outputs.
+    """
 
-    def __init__(self, *, instruments: int = 11) -> None:
+    def __init__(self, *, output: str = "softmax", instruments: int = 11) -> None:
         super().__init__()
+        self.output = output
         self.input = nn.BatchNorm2d(1, affine=False)
         self.timbres = _timbres((4, 4))
         self.features = nn.Sequential(*_convolution(TIMBRES), *_convolution(128), nn.Flatten())

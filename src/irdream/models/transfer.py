@@ -4,9 +4,10 @@
         model.features=512 model.frozen=true
 
 The embedding hears log-mels (batch, n_mels, frames) and gives (batch, features); what has more
-axes, (batch, features, ...), is averaged over them. A network that hears waveforms belongs into a
-class of one's own that turns log-mels into what it needs. Frozen, it stays in eval mode: neither
-its weights nor the averages of its batch norms change, and only the head learns.
+axes, (batch, features, ...), is averaged over them. It hears whole excerpts where it has
+`any_length = True`. A network that hears waveforms belongs into a class of one's own that turns
+log-mels into what it needs. Frozen, it stays in eval mode: neither its weights nor the averages of
+its batch norms change, and only the head learns.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ class Transfer(nn.Module):
         weights: a safetensors file of the embedding's first weights, such as that of a
             checkpoint whose network has layers of these names; None: as it was built. A
             checkpoint of this network does not keep it, as all weights are in the checkpoint.
+        output: "softmax", or "sigmoid" for each instrument by itself.
         instruments: the number of outputs.
 
     Raises:
         InputError: when `embedding` is no network, or `weights` cannot be read or do not fit.
     """
 
-    output: ClassVar[str] = "softmax"
     not_kept: ClassVar[tuple[str, ...]] = ("weights",)
 
     def __init__(
@@ -52,10 +53,13 @@ class Transfer(nn.Module):
         hidden: int = 0,
         dropout: float = 0.0,
         weights: str | None = None,
+        output: str = "softmax",
         instruments: int = 11,
     ) -> None:
         super().__init__()
         check_network("embedding", embedding)
+        self.output = output
+        self.any_length = bool(getattr(embedding, "any_length", False))
         self.embedding = embedding
         self.features = features
         self.frozen = frozen

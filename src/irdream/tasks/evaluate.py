@@ -8,7 +8,8 @@ Files in `output_dir`: scores.csv (a row per instrument), summary.csv (ours and 
 systems), predictions.csv (a row per excerpt), confusion.csv, scores.png, confusion.png; and in
 detail aggregations.csv (each aggregation, with its threshold and the oracle's), instruments.csv
 (the same by instrument), groups.csv (by number of labels and genre), intervals.csv,
-calibration.csv, reliability.csv, reliability.png.
+calibration.csv, reliability.csv, reliability.png. Where it is measured how far the recognizer can
+be misled (`irdream.tasks.robustness`): robustness.csv, robustness.png.
 Nearly all of the time goes into the network's forward passes.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -24,7 +26,7 @@ from matplotlib.figure import Figure
 from irdream.datasets.base import DataSet, PartName, announce
 from irdream.datasets.split import split_by_recording
 from irdream.errors import InputError
-from irdream.evaluation.aggregation import AGGREGATIONS, check_aggregation
+from irdream.evaluation.aggregation import AGGREGATIONS, NETWORK, check_aggregation
 from irdream.evaluation.calibration import fit_temperature, tempered
 from irdream.evaluation.figures import save_figure
 from irdream.evaluation.recognition import Report
@@ -46,10 +48,13 @@ from irdream.evaluation.tables import (
     save_table,
     summary_table,
 )
+from irdream.evaluation.whole_excerpts import check_any_length
 from irdream.recognizer import Recognizer
 from irdream.stopwatch import Stopwatch
 from irdream.tasks.data_log import log_files
 from irdream.tasks.excerpt_scores import Heard, hear, part_of
+from irdream.tasks.robustness import check_robustness, robustness
+from irdream.tasks.robustness_report import robust_line, robust_metrics, write_robustness
 from irdream.tracking import Tracker
 
 logger = logging.getLogger(__name__)
@@ -66,6 +71,9 @@ def evaluate(
     aggregation: str = "s1",
     batch_windows: int = 128,
     validation_share: float = 0.15,
+    robust_db: Sequence[float] = (),
+    robust_steps: int = 20,
+    robust_windows: int = 256,
     seed: int = 0,
     stopwatch: Stopwatch | None = None,
 ) -> dict[str, float]:
@@ -83,15 +91,20 @@ def evaluate(
         threshold: "checkpoint": the recognizer's own, or as "validation" when it has none;
             "validation": the best on the validation split of the training part, on which a
             temperature is fitted, too; a number: this one, for `aggregation` alone.
-        aggregation: "s1", "s2" or "max", what the headline scores use.
+        aggregation: "s1", "s2" or "max", what the headline scores use; or "network", which has
+            whole excerpts heard at once, too, by a network that takes any length.
         batch_windows: the most windows in one forward pass.
         validation_share: share of the training part that a threshold is chosen on.
-        seed: which validation split.
+        robust_db: greatest changes of a log-mel that the recognizer is misled by; empty: none.
+        robust_steps: of the search for such a change.
+        robust_windows: how many are to be misled, at most.
+        seed: which validation split, and which windows are misled.
         stopwatch: counts where the time goes.
 
     Returns:
         `eval/micro_f1`, `eval/macro_f1`, `eval/top1` and more, see `Report.metrics`;
-        `eval/skipped`: the number of excerpts that could not be read.
+        `eval/skipped`: the number of excerpts that could not be read;
+        `eval/robust_accuracy_1dB` and the like, where `robust_db` has 1.
 
     Raises:
         InputError: an argument out of range; an empty or wholly unreadable part; no labels;
@@ -99,6 +112,9 @@ def evaluate(
     """
     stopwatch = stopwatch or Stopwatch()
     announce(dataset)
+    with stopwatch("finding excerpts"):
+        excerpts = part_of(dataset, part, recognizer)
+    check_robustness(excerpts, robust_db, robust_steps, robust_windows)
     report, unread, skipped = score(
         recognizer=recognizer,
         dataset=dataset,
@@ -110,15 +126,27 @@ def evaluate(
         seed=seed,
         stopwatch=stopwatch,
     )
-    metrics = report.metrics() | {"eval/skipped": float(unread)}
+    with stopwatch("misleading"):
+        misled = robustness(
+            recognizer,
+            excerpts,
+            robust_db,
+            steps=robust_steps,
+            windows=robust_windows,
+            batch_windows=batch_windows,
+            seed=seed,
+        )
+    metrics = report.metrics() | {"eval/skipped": float(unread)} | robust_metrics(misled)
     tracker.log_metrics(metrics)
-    files = dataset.part(part, sample_rate_hz=recognizer.sample_rate_hz).files
-    log_files(tracker, dataset.name, files, context="evaluation")
+    log_files(tracker, dataset.name, excerpts.files, context="evaluation")
     with stopwatch("tables and figures"):
         paths = write_report(report, output_dir) + write_details(report, output_dir)
+        paths += write_robustness(misled, report.dataset, output_dir)
     for path in paths:
         tracker.log_file(path, "evaluation")
     print_report(report)
+    if len(misled):
+        print(robust_line(misled))
     list_skipped(skipped)
     return metrics
 
@@ -139,7 +167,9 @@ def score(
 
     Arguments and errors as of `evaluate`.
     """
-    check_aggregation(aggregation)
+    check_aggregation(aggregation, (*AGGREGATIONS, NETWORK))
+    if whole := aggregation == NETWORK:
+        check_any_length(recognizer)
     if batch_windows < 1:
         raise InputError(f"evaluate.batch_windows={batch_windows} is too small; expected 1 or more")
     with stopwatch("finding excerpts"):
@@ -148,17 +178,17 @@ def score(
     chosen_on = threshold if thresholds and threshold == "checkpoint" else "given"
     if not thresholds:
         others = _hear_validation(
-            recognizer, dataset, batch_windows, validation_share, seed, stopwatch
+            recognizer, dataset, batch_windows, validation_share, seed, stopwatch, whole
         )
         thresholds, chosen_on = others.best_thresholds(), "validation"
     with stopwatch("listening"):
-        heard = hear(recognizer, excerpts, batch_windows, dataset.name)
+        heard = hear(recognizer, excerpts, batch_windows, dataset.name, whole=whole)
     report = Report(
         dataset=f"{dataset.name}, {part} part",
         instruments=recognizer.instruments,
         names=tuple(file.name for file in heard.files),
         truth=heard.truth,
-        scores={by: heard.scores(by) for by in AGGREGATIONS},
+        scores={by: heard.scores(by) for by in heard.aggregations},
         thresholds=thresholds,
         aggregation=aggregation,
         chosen_on=str(chosen_on),
@@ -181,11 +211,13 @@ def _hear_validation(
     validation_share: float,
     seed: int,
     stopwatch: Stopwatch,
+    whole: bool,
 ) -> Heard:
     training = part_of(dataset, "training", recognizer)
     _, validation = split_by_recording(training.files, validation_share=validation_share, seed=seed)
     with stopwatch("listening"):
-        return hear(recognizer, training.subset(validation), batch_windows, dataset.name)
+        some = training.subset(validation)
+        return hear(recognizer, some, batch_windows, dataset.name, whole=whole)
 
 
 def _tempered(report: Report, recognizer: Recognizer, others: Heard, heard: Heard) -> Report:
@@ -206,7 +238,8 @@ def _given_thresholds(
     if threshold == "validation":
         return {}
     if threshold == "checkpoint":
-        known = {by: x for by, x in recognizer.thresholds.items() if by in AGGREGATIONS}
+        heard = {*AGGREGATIONS, aggregation}
+        known = {by: x for by, x in recognizer.thresholds.items() if by in heard}
         if aggregation in known:
             return known
         logger.info("the checkpoint has no threshold: choosing one on the validation split")

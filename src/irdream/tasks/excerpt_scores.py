@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+import numpy as np
 from torch import Tensor
 
-from irdream.datasets.base import DataSet, ExcerptFile, Excerpts, PartName, multi_hot
+from irdream.datasets.ahead import decoding
+from irdream.datasets.base import DataSet, Excerpt, ExcerptFile, Excerpts, PartName, multi_hot
 from irdream.errors import InputError
-from irdream.evaluation.aggregation import AGGREGATIONS, Array, aggregate
+from irdream.evaluation.aggregation import AGGREGATIONS, NETWORK, Array, aggregate
 from irdream.evaluation.recognition import Flags, choose_threshold
+from irdream.evaluation.whole_excerpts import whole_scores
 from irdream.evaluation.window_scores import window_scores
 from irdream.progress import track
 from irdream.recognizer import Recognizer
@@ -18,11 +22,15 @@ from irdream.recognizer import Recognizer
 
 @dataclass
 class Heard:
-    """The window scores of the excerpts that could be read, and why others could not."""
+    """The window scores of the excerpts that could be read, and why others could not.
+
+    `whole` are the scores of whole excerpts, where these were asked for.
+    """
 
     instruments: tuple[str, ...]
     files: list[ExcerptFile] = field(default_factory=list)
     windows: list[Array] = field(default_factory=list)
+    whole: list[Array] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
     @property
@@ -30,8 +38,15 @@ class Heard:
         """Return the labels, (excerpts, instruments)."""
         return multi_hot([file.labels for file in self.files], self.instruments).numpy() > 0
 
+    @property
+    def aggregations(self) -> tuple[str, ...]:
+        """Return the aggregations that there are scores of."""
+        return (*AGGREGATIONS, NETWORK) if self.whole else AGGREGATIONS
+
     def scores(self, aggregation: str) -> Array:
         """Return the scores (excerpts, instruments) by an aggregation."""
+        if aggregation == NETWORK:
+            return np.stack(self.whole)
         return aggregate(self.windows, aggregation)
 
     def best_thresholds(self) -> dict[str, float]:
@@ -39,7 +54,7 @@ class Heard:
         labelled = self.truth.any(axis=1)
         return {
             by: choose_threshold(self.scores(by)[labelled], self.truth[labelled])[0]
-            for by in AGGREGATIONS
+            for by in self.aggregations
         }
 
 
@@ -75,22 +90,32 @@ def part_of(dataset: DataSet, part: PartName, recognizer: Recognizer) -> Excerpt
 
 
 def hear(
-    recognizer: Recognizer, excerpts: Excerpts, batch_windows: int, dataset_name: str
+    recognizer: Recognizer,
+    excerpts: Excerpts,
+    batch_windows: int,
+    dataset_name: str,
+    workers: int | None = None,
+    *,
+    whole: bool = False,
 ) -> Heard:
     """Return the window scores of all excerpts that can be read.
 
     Args:
         recognizer: in eval mode.
-        excerpts: of one part.
+        excerpts: of one part; decoded ahead, and not held.
         batch_windows: the most windows in one forward pass.
         dataset_name: for the message, when there is nothing.
+        workers: threads that decode, see `datasets.ahead`.
+        whole: let the network hear each excerpt at once, too.
 
     Raises:
         InputError: when none can be read that has a label.
     """
     heard = Heard(recognizer.instruments)
-    windows = _windows(recognizer, excerpts, heard)
-    heard.windows.extend(window_scores(recognizer, windows, batch_windows=batch_windows))
+    with decoding(excerpts, workers) as decoded:
+        shown = track(decoded, "listening", total=len(excerpts))
+        windows = _windows(recognizer, zip(excerpts.files, shown, strict=True), heard, whole)
+        heard.windows.extend(window_scores(recognizer, windows, batch_windows=batch_windows))
     if not any(file.labels for file in heard.files):
         reason = f"; the first: {heard.skipped[0]}" if heard.skipped else ""
         raise InputError(
@@ -99,16 +124,22 @@ def hear(
     return heard
 
 
-def _windows(recognizer: Recognizer, excerpts: Excerpts, heard: Heard) -> Iterator[Tensor]:
+def _windows(
+    recognizer: Recognizer,
+    decoded: Iterable[tuple[ExcerptFile, Future[Excerpt]]],
+    heard: Heard,
+    whole: bool,
+) -> Iterator[Tensor]:
     """Yield the windows of each excerpt that can be read, (windows, n_mels, window_frames)."""
-    for i in track(range(len(excerpts)), "listening", total=len(excerpts)):
-        file = excerpts.files[i]
+    for file, excerpt in decoded:
         try:
-            excerpt = excerpts[i]
-            log_mel = recognizer.log_mel(excerpt.waveform[None].to(recognizer.device))
+            waveform = excerpt.result().waveform
+            log_mel = recognizer.log_mel(waveform[None].to(recognizer.device))
             windows = recognizer.windows(log_mel)[0]
         except InputError as error:
             heard.skipped.append(f"{file.name}: {error}")
             continue
         heard.files.append(file)
+        if whole:
+            heard.whole.append(whole_scores(recognizer, log_mel[0]))
         yield windows

@@ -4,23 +4,147 @@ The change is sought by projected gradient ascent on the loss (PGD; Madry et al.
 steps of 2.5 epsilon / steps, from several random starts. What is found is an upper bound of the
 robust accuracy: another attack may find more. A window that is misled by a small change counts as
 misled for every larger one, since the same change is allowed there.
+
+`task=evaluate` measures it on windows of excerpts with one label. With 256 windows, 20 steps and
+evaluate.robust_db=[0.5,1,2,4] the shipped network takes 2.4 min on one core; one that is never
+misled takes 5.5 min.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
+from irdream.datasets.base import Excerpts, multi_hot
 from irdream.errors import InputError
+from irdream.progress import track
 from irdream.recognizer import Recognizer
 from irdream.training.hearing import Hearing
 from irdream.training.robust import DB_PER_UNIT, perturb
 
 EPSILONS_DB = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+_NONE = (
+    "evaluate.robust_db is measured on excerpts with one label, and there is none that can be "
+    "read; leave it out, or try evaluate.part=training"
+)
+
+
+def robustness(
+    recognizer: Recognizer,
+    excerpts: Excerpts,
+    epsilons_db: Sequence[float],
+    *,
+    steps: int = 20,
+    windows: int = 256,
+    batch_windows: int = 128,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return `robust_accuracy` on windows of a part of a data set; empty without epsilons.
+
+    A row of 0 dB is always there: the same windows unchanged.
+
+    Args:
+        recognizer: in eval mode.
+        excerpts: those with one label are taken, as `drawn_windows` says.
+        epsilons_db: greatest changes.
+        steps: of the search.
+        windows: how many, at most.
+        batch_windows: in one pass.
+        seed: of the windows and the random starts.
+
+    Raises:
+        InputError: as `check_robustness`; no excerpt with one label can be read.
+    """
+    check_robustness(excerpts, epsilons_db, steps, windows)
+    if not len(epsilons_db):
+        return pd.DataFrame()
+    return robust_accuracy(
+        recognizer,
+        *drawn_windows(recognizer, excerpts, windows, seed=seed),
+        epsilons_db=sorted({0.0, *map(float, epsilons_db)}),
+        steps=steps,
+        batch_windows=batch_windows,
+        seed=seed,
+    )
+
+
+def check_robustness(
+    excerpts: Excerpts, epsilons_db: Sequence[float], steps: int, windows: int
+) -> None:
+    """Check what can be checked before anything is heard.
+
+    Raises:
+        InputError: something is out of range; no excerpt has one label, where epsilons are given.
+    """
+    for name, value in (("robust_steps", steps), ("robust_windows", windows)):
+        if value < 1:
+            raise InputError(f"evaluate.{name}={value} is too small; expected 1 or more")
+    if any(not epsilon_db >= 0 for epsilon_db in epsilons_db):
+        raise InputError(f"evaluate.robust_db={list(epsilons_db)}; expected numbers, 0 or more")
+    if len(epsilons_db) and all(len(file.labels) != 1 for file in excerpts.files):
+        raise InputError(_NONE)
+
+
+def drawn_windows(
+    recognizer: Recognizer, excerpts: Excerpts, count: int, *, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Return at most `count` windows (windows, n_mels, window_frames) and their labels.
+
+    They are of excerpts with one label: one of each instrument in turn, and of each of its
+    excerpts in turn, in an order drawn by the seed. Excerpts that cannot be read are left out.
+
+    Raises:
+        InputError: there are none.
+    """
+    labels = [file.labels for file in excerpts.files]
+    order = np.random.default_rng(seed).permutation(len(labels))
+    turns = {}
+    for code in recognizer.instruments:
+        places = [int(i) for i in order if labels[i] == (code,)]
+        turns[code] = _in_turn(recognizer, excerpts, places, seed)
+    found: list[tuple[Tensor, str]] = []
+    while turns and len(found) < count:
+        for code in list(turns):
+            window = next(turns[code], None)
+            if window is None:
+                del turns[code]
+            elif len(found) < count:
+                found.append((window, code))
+    if not found:
+        raise InputError(_NONE)
+    windows, codes = zip(*found, strict=True)
+    return torch.stack(windows), multi_hot([(code,) for code in codes], recognizer.instruments)
+
+
+def _in_turn(
+    recognizer: Recognizer, excerpts: Excerpts, places: Sequence[int], seed: int
+) -> Iterator[Tensor]:
+    """Yield a window of each excerpt, then another of each, until all are through."""
+    for turn in itertools.count():
+        is_through = True
+        for i in places:
+            windows = _windows(recognizer, excerpts, i)
+            if turn < len(windows):
+                is_through = False
+                yield windows[np.random.default_rng([seed, i]).permutation(len(windows))[turn]]
+        if is_through:
+            return
+
+
+@torch.no_grad()
+def _windows(recognizer: Recognizer, excerpts: Excerpts, i: int) -> Tensor:
+    """Return the windows of an excerpt, on the CPU; none where it cannot be read."""
+    try:
+        waveform = excerpts[i].waveform[None].to(recognizer.device)
+        return recognizer.windows(recognizer.log_mel(waveform))[0].cpu()
+    except InputError:
+        return torch.empty(0)
 
 
 def robust_accuracy(
@@ -59,7 +183,8 @@ def robust_accuracy(
         tries = starts if epsilon_db > 0 else 1
         for _ in range(tries):
             left = right.nonzero()[:, 0]
-            for some in left.split(batch_windows):
+            batches = left.split(batch_windows)
+            for some in track(batches, f"misleading by {epsilon_db:g} dB", total=len(batches)):
                 batch = windows[some].to(recognizer.device), labels[some].to(recognizer.device)
                 right[some] = _stays_right(recognizer, *batch, epsilon_db, steps, generator)
         top1 = right.float().mean().item()

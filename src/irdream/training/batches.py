@@ -81,7 +81,7 @@ class WindowBatches:
             generator: shuffles; without one the order is fixed.
             random_start: move each window by a random part of its length, within its excerpt.
         """
-        drawn = self._drawn(generator).numpy()
+        drawn = self.drawn(generator).numpy()
         starts = self.places[drawn] * self.window_frames
         if generator is not None and random_start:
             shift = torch.rand(len(self), generator=generator).numpy() - 0.5
@@ -93,7 +93,7 @@ class WindowBatches:
             windows = self.log_mels.windows(excerpts, starts[rows], self.window_frames)
             yield windows, self.labels[torch.from_numpy(excerpts)]
 
-    def _drawn(self, generator: torch.Generator | None) -> Tensor:
+    def drawn(self, generator: torch.Generator | None) -> Tensor:
         """Return which windows there are in an epoch, in their order."""
         if generator is None:
             return torch.arange(len(self))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from irdream.recognizer import Recognizer
+from irdream.runtime import has_bfloat16
 from irdream.training.losses import Loss
 
 
@@ -18,7 +19,7 @@ class Hearing:
     Args:
         recognizer: that is trained.
         terms: of the loss.
-        mixed_precision: bfloat16 where the device is a CUDA one.
+        mixed_precision: bfloat16 where that is faster, see `runtime.has_bfloat16`.
         network: listens in the model's place, such as an average of its weights.
     """
 
@@ -29,9 +30,9 @@ class Hearing:
 
     def logits(self, windows: Tensor) -> Tensor:
         """Return (batch, instruments) in single precision."""
-        device = self.recognizer.device.type
-        enabled = self.mixed_precision and device == "cuda"
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=enabled):
+        device = self.recognizer.device
+        enabled = self.mixed_precision and has_bfloat16(device)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
             logits = self.recognizer.logits(windows, self.network)
         return logits.float()
 

@@ -72,7 +72,7 @@ class Fit:
         patience: epochs without a lower validation loss before it ends.
         seed: of shuffling, augmentation and dropout.
         folder: where `best/`, `last/` and `state.pt` are kept.
-        mixed_precision: bfloat16 where the device is a CUDA one.
+        mixed_precision: bfloat16 where that is faster, see `runtime.has_bfloat16`.
         loss: what is made small.
         averaging: of the weights, or None.
         clip_norm: largest norm of the gradient, or None.

@@ -45,7 +45,7 @@ class Loss:
         if self.kind == "binary" and recognizer.output != "sigmoid":
             raise InputError(
                 f"train.loss=binary needs sigmoids, and {type(recognizer.model).__name__} has a "
-                "softmax; expected model=han2016, or model.output=sigmoid where it takes that"
+                "softmax; give model.output=sigmoid"
             )
 
     def __call__(

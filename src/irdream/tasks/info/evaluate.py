@@ -18,6 +18,7 @@ AGGREGATIONS = {
     "s1": "mean of the windows",
     "s2": "sum of the windows over its largest",
     "max": "sum of maxima over four windows, over its largest",
+    "network": "whole excerpts, heard at once",
 }
 _SETTINGS = ("part", "threshold", "aggregation", "batch_windows", "validation_share", "seed")
 FILES = (
@@ -25,6 +26,8 @@ FILES = (
     "aggregations.csv, instruments.csv, groups.csv, intervals.csv, calibration.csv, "
     "reliability.csv, reliability.png"
 )
+
+ROBUST_FILES = ", robustness.csv, robustness.png"
 
 
 def plan_evaluate(given: Mapping[str, Any]) -> Plan:
@@ -41,8 +44,9 @@ def plan_evaluate(given: Mapping[str, Any]) -> Plan:
         *dataset.lines,
         heard_by(recognizer),
         line("labels", f"{_aggregation(given)}; {_threshold(given, recognizer, counts)}"),
+        *_misled(given),
         time_line(seconds, at_most=False),
-        line("writes", FILES),
+        line("writes", FILES + (ROBUST_FILES if given["robust_db"] else "")),
     ]
     return Plan(tuple(lines), sum(seconds.values()))
 
@@ -89,6 +93,14 @@ def _counts(
         files("training"), validation_share=given["validation_share"], seed=given["seed"]
     )
     return [len(validation), *scored]
+
+
+def _misled(given: Mapping[str, Any]) -> list[str]:
+    if not given["robust_db"]:
+        return []
+    sizes = ", ".join(f"{size_db:g}" for size_db in given["robust_db"])
+    what = f"at most {counted(given['robust_windows'], 'window')} by up to {sizes} dB"
+    return [line("misleads", f"{what}, {given['robust_steps']} steps each; not in the time")]
 
 
 def _aggregation(given: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from irdream.tasks import train as task
 from irdream.tasks.info.measuring import no_trace, warm_up
 from irdream.tasks.info.untouched import Sample, Untouched
 from irdream.tasks.info.words import Plan, counted, line, named, place, time_line
+from irdream.tasks.train_fitted import IN_STEPS, check_fitted, is_fitted
 from irdream.tracking.checkpoints import check_names
 from irdream.training.batches import PackedLogMels, WindowBatches
 from irdream.training.loop import Fit, Progress
@@ -42,14 +43,16 @@ class _Measured:
         training, validation: of a window.
         saving: after an epoch.
         progress: of the run that is resumed.
+
+    Of a model that is fitted at once no more is measured than the analysis.
     """
 
     analysis: float
     frames: float
-    training: float
-    validation: float
-    saving: float
-    progress: Progress
+    training: float = 0.0
+    validation: float = 0.0
+    saving: float = 0.0
+    progress: Progress = field(default_factory=Progress)
 
     def times(self, epochs: int, training: int, validation: int) -> dict[str, float]:
         """Return the seconds of so many epochs of so many windows, and of the thresholds."""
@@ -69,6 +72,8 @@ def plan_train(given: Mapping[str, Any]) -> Plan:
     recognizer: Recognizer = given["recognizer"]
     if given["register"] is not None:
         check_names(given["register"], given["alias"])
+    if is_fitted(recognizer):
+        check_fitted(recognizer, *(given[name] for name in IN_STEPS))
     dataset = Untouched(given["dataset"])
     with no_trace() as folder:
         measured = _measure(given, dataset, folder)
@@ -77,14 +82,19 @@ def plan_train(given: Mapping[str, Any]) -> Plan:
     parts = split_excerpts(files, given["split"], validation_share=share, seed=given["seed"])
     packed = None if dataset.unrendered else _cached(given, files)
     training, validation = (_window_count(part, recognizer, measured, packed) for part in parts)
+    data = _data_line(given, len(parts[0]), len(parts[1]), "about " if dataset.unrendered else "")
     seconds = {
         **dataset.times,
         "reading audio": measured.analysis * len(files) if packed is None else 0.0,
-        **measured.times(_epochs_left(given, measured.progress), training, validation),
     }
+    if is_fitted(recognizer):
+        time_of_all = time_line(seconds, "; and the fit, which is not measured", at_most=False)
+        lines = [data, *dataset.lines, _fit_line(recognizer, training), time_of_all]
+        return Plan((*lines, _writes_line(given)), None)
+    seconds |= measured.times(_epochs_left(given, measured.progress), training, validation)
     rate = f" ({1 / measured.training:.0f} windows a second)"
     lines = [
-        _data_line(given, len(parts[0]), len(parts[1]), "about " if dataset.unrendered else ""),
+        data,
         *dataset.lines,
         _network_line(recognizer),
         _epochs_line(given, training, measured.progress),
@@ -118,12 +128,15 @@ def _measure(given: Mapping[str, Any], dataset: Untouched, folder: Path) -> _Mea
     """Analyze a few excerpts, and train a copy on their windows."""
     recognizer = copy.deepcopy(given["recognizer"])
     resumed = task._state_folder(given["resume"], folder)
-    made = task._made(given["optimizer"], recognizer)
+    made = None if is_fitted(recognizer) else task._made(given["optimizer"], recognizer)
     warm_up(recognizer.eval())
     dataset.part("training", sample_rate_hz=recognizer.sample_rate_hz)
     sample, began = Sample(dataset), time.perf_counter()
     excerpts, spectrograms = task.analyzed(sample, recognizer, None)
-    analysis = (time.perf_counter() - began) / len(excerpts)
+    analysis = (time.perf_counter() - began) / len(excerpts) / sample.share
+    frames = float(spectrograms.frames.mean()) / sample.share
+    if made is None:
+        return _Measured(analysis=analysis, frames=frames)
     labels = multi_hot([file.labels for file in excerpts.files], recognizer.instruments)
     packed, augment = task.views(given["augmentation"], excerpts, spectrograms, recognizer, None)
     few = _windows(recognizer, spectrograms, labels, given["batch_size"])
@@ -137,8 +150,8 @@ def _measure(given: Mapping[str, Any], dataset: Untouched, folder: Path) -> _Mea
         _seconds(do) for do in (lambda: fit._train(1), fit._validate, lambda: _save(fit, progress))
     )
     return _Measured(
-        analysis=analysis / sample.share,
-        frames=float(spectrograms.frames.mean()) / sample.share,
+        analysis=analysis,
+        frames=frames,
         training=training / len(few),
         validation=validation / len(few),
         saving=saving,
@@ -227,6 +240,14 @@ def _network_line(recognizer: Recognizer) -> str:
     some = f", {free:,} of them trained" if free < count else ""
     name = type(recognizer.model).__name__
     return line("recognizer", f"{name}, {count:,} parameters{some}; {place(recognizer)}")
+
+
+def _fit_line(recognizer: Recognizer, windows: int) -> str:
+    model: Any = recognizer.model
+    used = counted(min(windows, model.max_windows), "window")
+    return line(
+        "recognizer", f"{type(model).__name__}, fitted at once to {used}; {place(recognizer)}"
+    )
 
 
 def _epochs_line(given: Mapping[str, Any], windows: int, done: Progress) -> str:

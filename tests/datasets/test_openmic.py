@@ -1,0 +1,419 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from filelock import FileLock
+
+from irdream.datasets import openmic_download
+from irdream.datasets.openmic import DOWNLOAD, OFFICIAL, OpenMic
+from irdream.datasets.openmic_download import ARCHIVE, download_openmic, unpack_tgz
+from irdream.datasets.openmic_labels import CODE_OF, LABELS_CSV, OTHERS, read_splits
+from irdream.datasets.openmic_predominant import read_predominant
+from irdream.errors import InputError
+from irdream.instruments import CODES
+
+RATE_HZ = 8_000
+TRAINING = ["000046_3840", "000135_483840", "000139_119040", "000141_153600"]
+TEST = ["000178_3840", "000308_61440"]
+ROWS = [
+    "000046_3840,flute,0.9,3",
+    "000046_3840,voice,1.0,3",
+    "000046_3840,drums,1.0,3",
+    "000135_483840,piano,0.2,4",
+    "000135_483840,piano,0.5,3",  # the last of two rows counts
+    "000139_119040,guitar,1.0,3",
+    "000141_153600,cello,0.4,3",
+    "000141_153600,violin,0.6,3",
+    "000178_3840,trumpet,0.8,3",
+    "000308_61440,accordion,1.0,3",
+]
+
+
+def write_tree(folder: Path) -> Path:
+    """Write the archive's folder, of six clips."""
+    tree = folder / "openmic-2018"
+    for i, key in enumerate(TRAINING + TEST):
+        path = tree / "audio" / key[:3] / f"{key}.ogg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(i).uniform(-0.5, 0.5, (round(1.5 * RATE_HZ), 2))
+        soundfile.write(path, noise, RATE_HZ)
+        features = tree / "vggish" / key[:3] / f"{key}.json"
+        features.parent.mkdir(parents=True, exist_ok=True)
+        features.write_text('{"features": []}')
+    (tree / "audio" / "000" / "._000046_3840.ogg").write_bytes(b"of a Mac")
+    (tree / "partitions").mkdir()
+    (tree / "partitions" / "split01_train.csv").write_text("\n".join(TRAINING) + "\n")
+    (tree / "partitions" / "split01_test.csv").write_text("\n".join(TEST) + "\n")
+    header = "sample_key,instrument,relevance,num_responses"
+    (tree / LABELS_CSV).write_text("\n".join([header, *ROWS]) + "\n")
+    (tree / "openmic-2018-metadata.csv").write_text("sample_key,track_id\n000046_3840,46\n")
+    instruments = sorted((*CODE_OF, *OTHERS))
+    classes = {name: i for i, name in enumerate(instruments)}
+    (tree / "class-map.json").write_text(json.dumps(classes))
+    np.savez(tree / "openmic-2018.npz", Y_mask=np.zeros((6, 20), bool), sample_key=TRAINING + TEST)
+    return tree
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return write_tree(tmp_path)
+
+
+def labels_of(data: OpenMic) -> dict[str, tuple[str, ...]]:
+    parts = (data.part(part, sample_rate_hz=RATE_HZ).files for part in OFFICIAL)
+    return {file.name: file.labels for files in parts for file in files}
+
+
+def test_the_twenty_instruments_are_ours_or_not() -> None:
+    assert len(CODE_OF) + len(OTHERS) == 20
+    assert set(CODE_OF.values()) == set(CODES) - {"gac", "gel"}
+    assert sum(OFFICIAL.values()) == 20_000
+
+
+def test_labels_are_what_was_heard_the_surest_first(tree: Path) -> None:
+    data = OpenMic(root=tree)
+    assert [file.name for file in data.part("training", sample_rate_hz=RATE_HZ).files] == [
+        "000046_3840",
+        "000135_483840",
+        "000141_153600",
+    ]
+    assert labels_of(data) == {
+        "000046_3840": ("voi", "flu"),
+        "000135_483840": ("pia",),
+        "000141_153600": ("vio",),
+        "000178_3840": ("tru",),
+    }
+
+
+def test_guitar_is_a_label_only_when_it_is_mapped(tree: Path) -> None:
+    assert "000139_119040" not in labels_of(OpenMic(root=tree))
+    assert labels_of(OpenMic(root=tree, guitar="gel"))["000139_119040"] == ("gel",)
+
+
+def test_relevance_says_from_where_an_instrument_is_heard(tree: Path) -> None:
+    assert labels_of(OpenMic(root=tree, relevance=0.4))["000141_153600"] == ("vio", "cel")
+    assert set(labels_of(OpenMic(root=tree, relevance=0.95))) == {"000046_3840"}
+
+
+def test_ogg_is_decoded_and_the_track_is_the_recording(tree: Path, tmp_path: Path) -> None:
+    data = OpenMic(root=tree, cache_dir=tmp_path / "cache")
+    excerpts = data.part("test", sample_rate_hz=16_000)
+    assert [(len(e.waveform), e.recording) for e in excerpts] == [(24_000, "000178")]
+    assert len(list((tmp_path / "cache").rglob("*.npy"))) == 1
+
+
+@pytest.mark.parametrize("levels", [0, 1, 2])
+def test_the_root_may_be_above_the_tree(tmp_path: Path, levels: int) -> None:
+    tree = write_tree(tmp_path / "openmic-2018-v1.0.0")
+    root = [tree, *tree.parents][levels]
+    assert len(labels_of(OpenMic(root=root))) == 4
+
+
+def test_clips_converted_to_another_format_are_found(tree: Path) -> None:
+    path = tree / "audio" / "000" / "000178_3840.ogg"
+    sound, rate_hz = soundfile.read(path)
+    soundfile.write(path.with_suffix(".flac"), sound, rate_hz)
+    path.unlink()
+    assert "000178_3840" in labels_of(OpenMic(root=tree))
+
+
+def test_says_what_was_found(tree: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = OpenMic(root=tree)
+    found = "4 of 14915 training clips and 2 of 5085 test clips"
+    assert data.summary() == (
+        f"found {found} below {tree}; 3 and 1 with a label: flu 1, pia 1, tru 1, vio 1, voi 1; "
+        "weak labels: what nobody was asked about counts as absent"
+    )
+    data.part("test", sample_rate_hz=RATE_HZ)
+    warnings = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+    assert warnings == [f"not the whole of OpenMIC-2018: {found}"]
+    assert "absent" in data.about
+
+
+def test_warns_of_clips_that_are_not_everywhere(
+    tree: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tree / "audio" / "000" / "000178_3840.ogg").unlink()
+    with (tree / "partitions" / "split01_test.csv").open("a") as file:
+        file.write("000999_0\n")
+    with (tree / LABELS_CSV).open("a") as file:
+        file.write("123456_0,flute,1.0,3\n")
+    assert "000178_3840" not in labels_of(OpenMic(root=tree))
+    for line in (
+        "2 clips have no sound file, such as 000178_3840",
+        f"1 clips have no row in {LABELS_CSV}, such as 000999_0",
+        f"1 clips of {LABELS_CSV} are in neither split file, such as 123456_0",
+    ):
+        assert line in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("make_root", "match"),
+    [
+        (lambda _: None, r"dataset\.root is not set; OpenMIC is Zenodo record 1432913"),
+        (lambda tmp: tmp / "x", r"no such folder: dataset\.root='.*x'; OpenMIC is Zenodo"),
+        (lambda tmp: tmp, rf"no {LABELS_CSV} below '.*'; OpenMIC is Zenodo record 1432913"),
+    ],
+    ids=["none", "missing", "empty"],
+)
+def test_without_a_tree_one_line_says_where_to_get_it(tmp_path: Path, make_root, match) -> None:
+    data = OpenMic(root=make_root(tmp_path))  # making one costs nothing
+    with pytest.raises(InputError, match=match) as caught:
+        data.part("test", sample_rate_hz=RATE_HZ)
+    assert DOWNLOAD in str(caught.value)
+
+
+def test_a_root_within_the_tree_is_told_the_right_one(tree: Path) -> None:
+    match = r"dataset\.root='.*audio' lies within OpenMIC; expected dataset\.root=.*openmic-2018$"
+    with pytest.raises(InputError, match=match):
+        OpenMic(root=tree / "audio").summary()
+
+
+def write(path: str, text: str) -> Callable[[Path], object]:
+    return lambda tree: (tree / path).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "match"),
+    [
+        (
+            lambda tree: (tree / "partitions" / "split01_test.csv").unlink(),
+            r"no split01_test\.csv in '.*partitions'; unpack the archive again",
+        ),
+        (
+            write("partitions/split01_train.csv", "sample_key\n"),
+            r"split01_train\.csv' names no clip; expected one sample key a line",
+        ),
+        (
+            write("partitions/split01_train.csv", TEST[0]),
+            r"1 clips are in both split files of '.*', such as 000178_3840; unpack them again",
+        ),
+        (
+            lambda tree: (tree / "audio").rename(tree / "sounds"),
+            r"no sound file below '.*audio'; unpack the archive again",
+        ),
+        (
+            write(LABELS_CSV, "sample_key,instrument\n"),
+            r"labels\.csv' has no relevance; found sample_key, instrument; unpack it again",
+        ),
+        (
+            write(LABELS_CSV, "sample_key,instrument,relevance\n000046_3840,flute,yes\n"),
+            r"labels\.csv' line 2: relevance 'yes' is no number; unpack it again",
+        ),
+        (
+            lambda tree: (tree / LABELS_CSV).write_bytes(b"sample_key,\xff\n"),
+            r"labels\.csv' is not UTF-8 text; save it as UTF-8",
+        ),
+        (
+            write(LABELS_CSV, f"sample_key,instrument\n{'x' * 140_000}\n"),
+            r"labels\.csv' line 2: field larger than field limit .*; mend it",
+        ),
+    ],
+)
+def test_a_damaged_tree_is_refused(tree: Path, spoil, match: str) -> None:
+    spoil(tree)
+    with pytest.raises(InputError, match=match) as caught:
+        OpenMic(root=tree).part("training", sample_rate_hz=RATE_HZ)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_names_and_headers_of_split_files(tree: Path) -> None:
+    folder = tree / "partitions"
+    (folder / "split01_train.csv").rename(folder / "train01.txt")
+    (folder / "split01_test.csv").write_text('sample_key\r\n"000178_3840"\r\n000308_61440\r\n')
+    assert read_splits(tree) == {"training": TRAINING, "test": TEST}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"guitar": "voi"}, r"dataset\.guitar=voi; expected gac, gel or null"),
+        ({"relevance": 0}, r"dataset\.relevance=0; expected a number above 0, at most 1"),
+        ({"relevance": "x"}, r"dataset\.relevance=x; expected a number"),
+    ],
+)
+def test_arguments_are_checked_at_once(arguments, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        OpenMic(root=None, **arguments)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sample_key,predominant\n000046_3840,cello;voice\n000178_3840,acoustic guitar\n",
+        "key,Label\n000046_3840,cel\n000178_3840,gac\n000046_3840,voi\n",
+        ",Sample-Key,artist,labels\n0,000046_3840,A,\"['cello', 'voice']\"\n1,000178_3840,,[gac]\n",
+        "filename;cello;voice;guitar;gac;drums\n"
+        "audio/000/000046_3840.ogg;1;1;1;0;1\n000178_3840.ogg;0;;0;1.0;1\n",
+        "id\tfile\tinstrument\n1\ta\\000046_3840.ogg\tCello, drums, Voice\n2\t000178_3840\tgac\n",
+    ],
+    ids=["names", "codes", "lists", "columns", "tabs"],
+)
+def test_predominant_labels_take_the_place_of_the_others(
+    tree: Path, tmp_path: Path, text: str
+) -> None:
+    table = tmp_path / "openpir.csv"
+    table.write_text(text)
+    data = OpenMic(root=tree, predominant=table)
+    assert labels_of(data) == {"000046_3840": ("cel", "voi"), "000178_3840": ("gac",)}
+    assert data.about == "clips of OpenMIC-2018, labels of openpir.csv"
+    assert data.summary().endswith(
+        f"1 and 1 with a label: cel 1, gac 1, voi 1; labels of '{table}'"
+    )
+
+
+def test_a_predominant_guitar_is_mapped_like_any_other(tmp_path: Path) -> None:
+    table = tmp_path / "p.csv"
+    table.write_text("sample_key,label\n000046_3840,guitar\n000178_3840,nan\n")
+    assert read_predominant(table, CODE_OF) == {"000046_3840": (), "000178_3840": ()}
+    found = read_predominant(table, CODE_OF | {"guitar": "gac"})
+    assert found["000046_3840"] == ("gac",)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (
+            "song,mood\na,b\n",
+            r"has the columns song, mood; expected sample_key, and either predominant or a column "
+            "for each instrument, such as flute; rename them",
+        ),
+        ("", r"has the columns none; expected sample_key"),
+        ("sample_key,genre\n", r"has the columns sample_key, genre; expected"),
+        ("key,label\n000046_3840,kazoo\n", r"p\.csv' line 2: unknown instrument 'kazoo'"),
+        ("key,flute\n000046_3840,maybe\n", r"p\.csv' line 2: flute is 'maybe'; expected 0 or 1"),
+        (
+            "key,label\n9_9,flute\n",
+            r"none of the 1 clips of '.*p\.csv' is OpenMIC's; expected sample keys such as 000178",
+        ),
+    ],
+)
+def test_a_table_that_is_not_understood_is_refused(
+    tree: Path, tmp_path: Path, text: str, match: str
+) -> None:
+    (tmp_path / "p.csv").write_text(text)
+    with pytest.raises(InputError, match=match):
+        labels_of(OpenMic(root=tree, predominant=tmp_path / "p.csv"))
+
+
+def test_a_table_that_is_not_there(tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot read '.*none\.csv': No such file or directory"):
+        labels_of(OpenMic(root=tree, predominant=tmp_path / "none.csv"))
+
+
+def write_archive(tree: Path, path: Path) -> str:
+    """Write a tree as the published archive; return its MD5."""
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(tree, arcname="openmic-2018")
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def test_an_archive_fetched_by_hand_is_unpacked_once_and_kept(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "data"
+    md5 = write_archive(tree, root / ARCHIVE)
+    monkeypatch.setattr(openmic_download, "fetch", None)  # not called
+    download_openmic(root, md5=md5, clips=6)
+    assert len(labels_of(OpenMic(root=root))) == 4
+    assert {path.name for path in root.iterdir() if path.name[0] != "."} == {
+        ARCHIVE,
+        "openmic-2018",
+    }
+    assert not [p for p in (root / "openmic-2018").rglob("*") if p.name[:2] in ("vg", "._")]
+    (root / ARCHIVE).unlink()
+    download_openmic(root, md5=md5, clips=6)  # complete: nothing to do
+
+
+def test_prepare_fetches_only_when_asked_and_looks_again(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    md5 = write_archive(tree, tmp_path / "archive.tgz")
+    fetched: list[str] = []
+
+    def fetch(url: str, path: Path, **_: object) -> None:
+        fetched.append(url)
+        path.write_bytes((tmp_path / "archive.tgz").read_bytes())
+
+    monkeypatch.setattr(openmic_download, "fetch", fetch)
+    monkeypatch.setattr(
+        "irdream.datasets.openmic.download_openmic",
+        lambda root: download_openmic(root, md5=md5, clips=6),
+    )
+    OpenMic(root=root).prepare()
+    assert not fetched
+    data = OpenMic(root=root, download=True)
+    with pytest.raises(InputError, match="below"):
+        data.summary()
+    data.prepare()
+    assert fetched == [
+        "https://zenodo.org/records/1432913/files/openmic-2018-v1.0.0.tgz?download=1"
+    ]
+    assert len(labels_of(data)) == 4
+    assert not list(root.glob("*.tgz*"))
+
+
+def test_a_download_needs_a_root() -> None:
+    with pytest.raises(InputError, match=r"dataset\.root is not set; name the folder for Zenodo"):
+        OpenMic(root=None, download=True).prepare()
+
+
+@pytest.mark.parametrize(("name", "stays"), [(ARCHIVE, True), (f"{ARCHIVE}.part", False)])
+def test_a_wrong_md5_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, stays: bool
+) -> None:
+    (tmp_path / name).write_bytes(b"half an archive")
+    monkeypatch.setattr(openmic_download, "fetch", lambda *_, **__: None)
+    with pytest.raises(InputError, match=r"has MD5 [0-9a-f]{32}, not e4ccf187.*remove.*and retry"):
+        download_openmic(tmp_path)
+    assert (tmp_path / name).exists() == stays
+
+
+def test_only_one_download_at_a_time(tmp_path: Path) -> None:
+    with (
+        FileLock(tmp_path / ".irdream-download.lock"),
+        pytest.raises(InputError, match=r"another download is at work in .*; wait for it"),
+    ):
+        download_openmic(tmp_path)
+
+
+def test_a_root_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"")
+    with pytest.raises(InputError, match=r"cannot write below .*File exists; free space or change"):
+        download_openmic(tmp_path / "data")
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a\\b", "C:evil", "link"])
+def test_an_unsafe_archive_leaves_nothing(tmp_path: Path, name: str) -> None:
+    archive = tmp_path / "a.tgz"
+    with tarfile.open(archive, "w:gz") as opened:
+        opened.addfile(tarfile.TarInfo("openmic-2018/good"), io.BytesIO())
+        member = tarfile.TarInfo(name)
+        if name == "link":
+            member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        opened.addfile(member)
+    with pytest.raises(InputError, match=r"is not safe to unpack: its member .*; do not use it"):
+        unpack_tgz(archive, tmp_path)
+    assert list(tmp_path.iterdir()) == [archive]
+
+
+def test_a_broken_archive_is_refused(tree: Path, tmp_path: Path) -> None:
+    write_archive(tree, tmp_path / "a.tgz")
+    whole = (tmp_path / "a.tgz").read_bytes()
+    for broken in (whole[: len(whole) // 2], b"no archive"):
+        (tmp_path / "b.tgz").write_bytes(broken)
+        with pytest.raises(InputError, match=r"cannot unpack '.*b\.tgz': .*; fetch it again"):
+            unpack_tgz(tmp_path / "b.tgz", tmp_path / "out")
+        assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
