@@ -15,6 +15,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 VENV_PYTHON = .venv/bin/python
 PORT ?= 5000
 TESTED_WITH_RAY = ray==2.60.0
+SYNTHESIZER = tinysoundfont==0.3.7
 PYTEST = OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n auto --maxprocesses 8
 
 help: ## list the targets
@@ -68,6 +69,8 @@ clean: ## remove the environment and caches; keeps data/, outputs/ and mlruns/
 	rm -rf .venv/.stamp .venv build .pytest_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# The synthesizer asks for PyAudio, which has to be compiled and only plays through a sound card; so
+# it is installed without.
 .venv/.stamp: requirements.lock pyproject.toml
 	@"$(PYTHON)" -c '$(SUPPORTED)' || { echo "Python 3.11, 3.12 or 3.13 is needed:" \
 		"install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -77,5 +80,6 @@ clean: ## remove the environment and caches; keeps data/, outputs/ and mlruns/
 	$(VENV_PYTHON) -m pip install --disable-pip-version-check --requirement requirements.lock
 	$(VENV_PYTHON) -m pip install --disable-pip-version-check --no-deps --no-build-isolation \
 		--editable .
+	$(VENV_PYTHON) -m pip install --disable-pip-version-check --no-deps "$(SYNTHESIZER)"
 	@$(VENV_PYTHON) -m irdream.repair_torchaudio
 	@rm .venv/.unfinished && touch .venv/.stamp

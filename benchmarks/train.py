@@ -8,12 +8,14 @@ settings (`runtime.keep_memory`) and precision. They take turns in one process, 
 a round alternating, so that other load on the machine hits both; the ratio is the median
 over rounds. Data are random, so that nothing has to be downloaded.
 
-It takes about 3 minutes on two cores and writes results/benchmark_train.json.
+It takes about 3 minutes on two cores and writes results/benchmark_train.json. With
+--irmas-sized it is `python -m benchmarks.scale` instead, with the options of that.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -34,11 +36,17 @@ from irdream.training.batches import WindowBatches
 from irdream.training.loop import Fit
 
 FRAMES = 129  # of an excerpt of 3 s: three windows
+IRMAS_SIZED = "--irmas-sized"
 Contender = Callable[[], float]  # trains an epoch, returns windows per second
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure, print and write; return what was written."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if IRMAS_SIZED in words:
+        from benchmarks import scale
+
+        return scale.main([word for word in words if word != IRMAS_SIZED])
     runtime.keep_memory()
     options = _options(arguments)
     threads = runtime.set_threads(options.threads)
@@ -63,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(IRMAS_SIZED, action="store_true", help="a data set from end to end")
     parser.add_argument("--rounds", type=count, default=5, help="each contender trains so often")
     parser.add_argument("--batches", type=count, default=24, help="in a round")
     parser.add_argument("--batch-size", type=count, default=128, help="windows in a batch")
@@ -143,7 +152,7 @@ def _bare(
         model.train()
         for x, y in zip(windows.split(batch_size), shares.split(batch_size), strict=True):
             optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=runtime.has_bfloat16(device)):
                 logits = model(x)
             loss = -(y * recognizer.log_probabilities(logits.float())).sum(dim=1).mean()
             loss.backward()

@@ -262,9 +262,21 @@ def test_nothing_is_unpickled(checkpoint: Path, monkeypatch: pytest.MonkeyPatch)
     assert sorted(os.listdir(checkpoint)) == ["recognizer.json", "weights.safetensors"]
 
 
-def test_shipped_is_a_name(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SHIPPED", checkpoint)
-    assert load_recognizer("shipped", trust=["my_package"]).spec["model"] == MY_NET
+@pytest.mark.parametrize("name", module.NAMES)
+def test_what_comes_along_has_a_name(
+    name: str, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).symlink_to(checkpoint)
+    monkeypatch.setattr(module, "CHECKPOINTS", tmp_path)
+    assert load_recognizer(name, trust=["my_package"]).spec["model"] == MY_NET
+
+
+@pytest.mark.parametrize("name", module.NAMES)
+def test_what_comes_along_is_whole_and_small(name: str) -> None:
+    folder = module.CHECKPOINTS / name
+    assert load_recognizer(name).thresholds
+    assert (folder / "CARD.md").is_file()
+    assert (folder / "weights.safetensors").stat().st_size < 8e6
 
 
 def test_what_was_not_built_from_a_spec_cannot_be_saved(tmp_path: Path) -> None:
@@ -385,7 +397,7 @@ def refused(path: Path | str, message: str, **settings: Any) -> None:
 
 
 def test_no_checkpoint(tmp_path: Path) -> None:
-    expected = r"\(recognizer.json is missing\); expected .*'shipped', 'second', runs:/"
+    expected = r"\(recognizer.json is missing\); expected .*'shipped', 'second', 'light', runs:/"
     refused(tmp_path / "nothing", expected)
     refused("~/there/is/no/such/folder", r"no checkpoint at '/.*/there/is/no/such/folder'")
     file = tmp_path / "model.pt"

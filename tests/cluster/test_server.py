@@ -26,7 +26,7 @@ from tests.cluster.conftest import Postgres, Server
 pytestmark = pytest.mark.slow
 
 MAIN = Path(__file__).parents[2] / "main.py"
-SHIPPED = Path(irdream.__file__).parent / "checkpoints" / "rendered"
+SHIPPED = Path(irdream.__file__).parent / "checkpoints" / "shipped"
 WRITERS = 8
 WAIT_SECONDS = 300.0
 

@@ -40,9 +40,10 @@ def test_a_folder(folder: Path) -> None:
     assert not loaded.training
 
 
-def test_the_shipped_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shipped_one(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "_loaded", {})
-    monkeypatch.setattr(module, "SHIPPED", folder)
+    (tmp_path / "shipped").symlink_to(folder)
+    monkeypatch.setattr(module, "CHECKPOINTS", tmp_path)
     loaded = checkpoint.load(path="shipped", device="cpu", trust=TRUST)
     assert loaded.card == {"data": {"name": "rendered"}}
 

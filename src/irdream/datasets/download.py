@@ -93,7 +93,7 @@ def download_irmas(
             little space, no permission, another download at work in `root`.
     """
     root = Path(root).expanduser()
-    with _locked(root):
+    with locked(root):
         for archive in archives:
             if is_complete(root, archive):
                 logger.info("%s is complete", archive.folder)
@@ -218,7 +218,7 @@ def _check_md5(path: Path, archive: Archive) -> None:
 
 
 @contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
+def locked(root: Path) -> Iterator[None]:
     """Hold the root alone; say in one line what the file system refuses."""
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -8,20 +8,16 @@ links, are refused, and nothing of such an archive stays.
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import logging
 import os
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from filelock import FileLock, Timeout
-
 from irdream.audio import sounds_below
-from irdream.datasets.download import fetch
+from irdream.datasets.download import fetch, locked
 from irdream.datasets.openmic_labels import find_tree
 from irdream.datasets.tree import md5_of
 from irdream.errors import InputError
@@ -60,7 +56,7 @@ def download_openmic(
             permission, another download at work in `root`.
     """
     root = Path(root).expanduser()
-    with _locked(root):
+    with locked(root):
         if _is_complete(root, clips):
             logger.info("%s is complete", root)
             return
@@ -121,17 +117,3 @@ def _extract(opened: tarfile.TarFile, member: tarfile.TarInfo, archive: Path, fo
     target.parent.mkdir(parents=True, exist_ok=True)
     with source, target.open("wb") as file:
         shutil.copyfileobj(source, file, 2**20)
-
-
-@contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Hold the root alone; say in one line what the file system refuses."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / ".irdream-download.lock", timeout=0):
-            yield
-    except Timeout:
-        raise InputError(f"another download is at work in {str(root)!r}; wait for it") from None
-    except OSError as error:
-        remedy = "free space or change permissions, and run the command again"
-        raise InputError(f"cannot write below {str(root)!r}: {error.strerror}; {remedy}") from error

@@ -30,7 +30,8 @@ def load(
     """Return a recognizer in eval mode, on its device.
 
     Args:
-        path: a checkpoint's folder, `shipped`, `runs:/ID/checkpoint` or `models:/NAME@ALIAS`.
+        path: a checkpoint's folder, one that comes along (`shipped`, `light`, `second`),
+            `runs:/ID/checkpoint` or `models:/NAME@ALIAS`.
         device: see `runtime.choose_device`.
         trust: packages that the checkpoint may name.
         store: the folder of the local tracking store.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from irdream.datasets.ahead import decoding
 from irdream.datasets.base import DataSet, Excerpts, announce
 from irdream.datasets.cache import LogMels, log_mels
 from irdream.errors import InputError
@@ -58,12 +59,13 @@ def analyzed(
 def _readable(excerpts: Excerpts) -> Excerpts:
     """Return the excerpts that can be read; list the others."""
     good, bad = [], []
-    for i in range(len(excerpts)):
-        try:
-            excerpts[i]
-            good.append(i)
-        except InputError as error:
-            bad.append(str(error))
+    with decoding(excerpts) as decoded:
+        for i, future in enumerate(decoded):
+            try:
+                future.result()
+                good.append(i)
+            except InputError as error:
+                bad.append(str(error))
     if not good:
         raise InputError(f"none of {len(bad)} training excerpts can be read; the first: {bad[0]}")
     if bad:
