@@ -51,7 +51,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 SMALLEST = {
     "ConvNeXt": (16, 8),
-    "Light": (27, 27),
     "Pons2017Single": (5, 5),
     "Pons2017Multi": (5, 5),
 }

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from irdream.errors import InputError
 from irdream.models.checks import check_size
 
 BLOCKS, SLOPE, UNITS = 4, 0.33, 256
-SMALLEST = 3 ** (BLOCKS - 1)  # bands or frames that leave something to pool
 
 
 class Light(nn.Module):
@@ -33,7 +33,7 @@ class Light(nn.Module):
         instruments: the number of outputs.
 
     Raises:
-        InputError: when `width` is below one; in `forward` for less than 27 bands or frames.
+        InputError: when `width` is below one.
     """
 
     any_length: ClassVar[bool] = True
@@ -49,7 +49,7 @@ class Light(nn.Module):
             filters = width * 2**block
             layers += _convolution(channels, filters) + _convolution(filters, filters)
             if block < BLOCKS - 1:
-                layers += [nn.MaxPool2d(3), nn.Dropout(0.25)]
+                layers += [_Pool(), nn.Dropout(0.25)]
             channels = filters
         self.features = nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten())
         self.classifier = nn.Sequential(
@@ -61,8 +61,16 @@ class Light(nn.Module):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Return the logits of each window."""
-        check_size(log_mel, n_mels=SMALLEST, frames=SMALLEST)
+        check_size(log_mel, n_mels=1, frames=1)
         return self.classifier(self.features(log_mel.unsqueeze(1)))
+
+
+class _Pool(nn.Module):
+    """The largest of each 3 x 3 values; of fewer where a short window has no more."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        height, width = maps.shape[-2:]
+        return F.max_pool2d(maps, (min(3, height), min(3, width)))
 
 
 def _convolution(channels: int, filters: int) -> list[nn.Module]:
