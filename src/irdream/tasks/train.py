@@ -11,33 +11,28 @@ tracking store, by which later runs load it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import torch
 from rich.console import Console
 
-from irdream import __version__
 from irdream.datasets.base import DataSet, multi_hot
-from irdream.datasets.cache import LogMels
 from irdream.datasets.parts import Split, split_excerpts
 from irdream.errors import InputError
-from irdream.evaluation.recognition import AGGREGATIONS, aggregate, choose_threshold
-from irdream.evaluation.tables import save_table
-from irdream.evaluation.window_scores import window_scores
-from irdream.recognizer import Recognizer, load_recognizer, save_recognizer
+from irdream.recognizer import Recognizer, load_recognizer
 from irdream.stopwatch import Stopwatch
 from irdream.tasks.data_log import log_files
 from irdream.tasks.evaluate import evaluate
 from irdream.tasks.excerpt_scores import part_of
 from irdream.tasks.train_data import analyzed, views
 from irdream.tasks.train_fitted import check_fitted, fit_at_once, is_fitted
+from irdream.tasks.train_results import card, chosen_thresholds, keep
 from irdream.tracking import Tracker
 from irdream.tracking.checkpoints import check_names
 from irdream.training.averaging import Averaging
 from irdream.training.batches import WindowBatches
-from irdream.training.loop import Augmentation, Fit, Metrics, Progress, Schedule
+from irdream.training.loop import Augmentation, Fit, Metrics, Schedule
 from irdream.training.losses import Loss
 from irdream.training.robust import Robust
 
@@ -126,19 +121,16 @@ def train(
         excerpts.files, split, validation_share=validation_share, seed=seed
     )
     labels = multi_hot([file.labels for file in excerpts.files], recognizer.instruments)
+    cut = partial(
+        WindowBatches,
+        labels=labels,
+        window_frames=recognizer.window_frames,
+        batch_size=batch_size,
+        balanced=balanced,
+    )
     windows = {
-        name: WindowBatches(
-            log_mels=cut_from,
-            excerpts=part,
-            labels=labels,
-            window_frames=recognizer.window_frames,
-            batch_size=batch_size,
-            balanced=balanced,
-        )
-        for name, part, cut_from in (
-            ("training", training, packed),
-            ("validation", validation, spectrograms),
-        )
+        "training": cut(log_mels=packed, excerpts=training),
+        "validation": cut(log_mels=spectrograms, excerpts=validation),
     }
     if made is None:
         recordings = [file.recording for file in excerpts.files]
@@ -164,13 +156,10 @@ def train(
     with stopwatch("training"):
         progress = fit.run(lambda epoch, metrics: _report(tracker, epoch, metrics))
     best = load_recognizer(fit.folder / "best", device=recognizer.device, trust=list(trust))
-    best.thresholds = _thresholds(best, spectrograms, validation, labels)
-    best.card = _card(best, dataset, progress, len(training), len(validation), seed)
+    best.thresholds = chosen_thresholds(best, spectrograms, validation, labels)
+    best.card = card(best, dataset.name, progress, len(training), len(validation), seed)
     best.card["hours"] = round(stopwatch.seconds["training"] / 3600, 2)
-    save_recognizer(best, output_dir / "checkpoint")
-    save_table(_history(progress), output_dir / "history.csv")
-    tracker.log_file(output_dir / "checkpoint")
-    tracker.log_file(output_dir / "history.csv", "training")
+    keep(best, progress, output_dir, tracker)
     metrics = progress.history[progress.best_epoch - 1]
     Console().print(
         f"best epoch {progress.best_epoch} of {progress.epoch}: "
@@ -249,51 +238,3 @@ def _report(tracker: Tracker, epoch: int, metrics: Metrics) -> None:
         f"epoch {epoch}: loss {metrics['train/loss']:.3f}, validation loss "
         f"{metrics['val/loss']:.3f}{misled}, top-1 {metrics['val/top1']:.3f}"
     )
-
-
-def _thresholds(
-    recognizer: Recognizer, spectrograms: LogMels, validation: list[int], labels: torch.Tensor
-) -> dict[str, float]:
-    """Choose the thresholds of all aggregations on the validation part."""
-    windows = (
-        recognizer.windows(spectrograms[i][None].to(recognizer.device))[0] for i in validation
-    )
-    scores = list(window_scores(recognizer, windows, batch_windows=128))
-    truth = labels[validation].numpy() > 0
-    return {by: choose_threshold(aggregate(scores, by), truth)[0] for by in AGGREGATIONS}
-
-
-def _card(
-    recognizer: Recognizer,
-    dataset: DataSet,
-    progress: Progress,
-    training: int,
-    validation: int,
-    seed: int,
-) -> dict[str, Any]:
-    best = progress.history[progress.best_epoch - 1]
-    validation_figures = {
-        name.removeprefix("val/"): round(value, 4)
-        for name, value in best.items()
-        if name.startswith("val/")
-    }
-    return {
-        "irdream": __version__,
-        "torch": torch.__version__,
-        "data": {
-            "name": dataset.name,
-            "training_excerpts": training,
-            "validation_excerpts": validation,
-        },
-        "seed": seed,
-        "device": str(recognizer.device),
-        "epochs": progress.epoch,
-        "best_epoch": progress.best_epoch,
-        "validation": validation_figures,
-    }
-
-
-def _history(progress: Progress) -> pd.DataFrame:
-    table = pd.DataFrame(progress.history)
-    table.insert(0, "epoch", range(1, len(table) + 1))
-    return table

@@ -1,0 +1,71 @@
+"""What a training leaves: the best epoch's checkpoint, its thresholds and card, the history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from irdream import __version__
+from irdream.datasets.cache import LogMels
+from irdream.evaluation.recognition import AGGREGATIONS, aggregate, choose_threshold
+from irdream.evaluation.tables import save_table
+from irdream.evaluation.window_scores import window_scores
+from irdream.recognizer import Recognizer, save_recognizer
+from irdream.tracking import Tracker
+from irdream.training.loop import Progress
+
+
+def keep(recognizer: Recognizer, progress: Progress, output_dir: Path, tracker: Tracker) -> None:
+    """Write `checkpoint/` and history.csv into `output_dir`, and log them."""
+    save_recognizer(recognizer, output_dir / "checkpoint")
+    history = pd.DataFrame(progress.history)
+    history.insert(0, "epoch", range(1, len(history) + 1))
+    save_table(history, output_dir / "history.csv")
+    tracker.log_file(output_dir / "checkpoint")
+    tracker.log_file(output_dir / "history.csv", "training")
+
+
+def chosen_thresholds(
+    recognizer: Recognizer, spectrograms: LogMels, validation: list[int], labels: torch.Tensor
+) -> dict[str, float]:
+    """Choose the thresholds of all aggregations on the validation part."""
+    windows = (
+        recognizer.windows(spectrograms[i][None].to(recognizer.device))[0] for i in validation
+    )
+    scores = list(window_scores(recognizer, windows, batch_windows=128))
+    truth = labels[validation].numpy() > 0
+    return {by: choose_threshold(aggregate(scores, by), truth)[0] for by in AGGREGATIONS}
+
+
+def card(
+    recognizer: Recognizer,
+    dataset_name: str,
+    progress: Progress,
+    training: int,
+    validation: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Return what a checkpoint tells of its training; the numbers are of excerpts."""
+    best = progress.history[progress.best_epoch - 1]
+    validation_figures = {
+        name.removeprefix("val/"): round(value, 4)
+        for name, value in best.items()
+        if name.startswith("val/")
+    }
+    return {
+        "irdream": __version__,
+        "torch": torch.__version__,
+        "data": {
+            "name": dataset_name,
+            "training_excerpts": training,
+            "validation_excerpts": validation,
+        },
+        "seed": seed,
+        "device": str(recognizer.device),
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "validation": validation_figures,
+    }
