@@ -11,7 +11,7 @@ beside something else of the same run:
 - memory: what grows with the number of excerpts (the same stage is run with few) as a share of
   the decoded audio; 1 would be holding all of it.
 
-It takes about 20 minutes on two quiet cores and 17 GB of disk, in a temporary folder that is
+It takes about 13 minutes on two cores and 17 GB of disk, in a temporary folder that is
 deleted at the end, unless --folder names one. --excerpts and --test-excerpts make it smaller. It
 writes results/benchmark_scale.json.
 """
