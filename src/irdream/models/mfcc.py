@@ -12,6 +12,7 @@ is known only then, so a model takes their lengths from the checkpoint that it l
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -44,7 +45,7 @@ def statistics_of(series: Tensor) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-class MfccModel(nn.Module):
+class MfccModel(nn.Module, ABC):
     """log-mel (batch, n_mels, frames) -> logits (batch, instruments), by a fitted classifier.
 
     A classifier adds its tensors to `fitted` by `hold`, and has `_fit` and `classify`. What it
@@ -95,9 +96,9 @@ class MfccModel(nn.Module):
         with torch.autocast(log_mel.device.type, enabled=False):
             return self.classify((self.statistics(log_mel) - self.mean) / self.scale)
 
+    @abstractmethod
     def classify(self, standardized: Tensor) -> Tensor:
         """Return logits (batch, instruments) of standardized statistics (batch, features)."""
-        raise NotImplementedError
 
     def fit(self, statistics: Tensor, labels: Tensor, recordings: Sequence[str], seed: int) -> None:
         """Fit the classifier to windows.
@@ -127,11 +128,11 @@ class MfccModel(nn.Module):
         present = labels.cpu().numpy() > 0
         self._fit(standardized.float().cpu().numpy(), present, recordings, seed)
 
+    @abstractmethod
     def _fit(
         self, standardized: np.ndarray, present: np.ndarray, recordings: Sequence[str], seed: int
     ) -> None:
         """Fit to (windows, features) and (windows, instruments), and keep the tensors."""
-        raise NotImplementedError
 
     def misfit(self) -> str | None:
         """Return what is wrong with tensors that were loaded, if anything is."""
