@@ -11,27 +11,25 @@ tracking store, by which later runs load it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
-from irdream.datasets.base import DataSet, multi_hot
-from irdream.datasets.parts import Split, split_excerpts
+from irdream.datasets.base import DataSet
+from irdream.datasets.parts import Split
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer, load_recognizer
 from irdream.stopwatch import Stopwatch
 from irdream.tasks.data_log import log_files
 from irdream.tasks.evaluate import evaluate
 from irdream.tasks.excerpt_scores import part_of
-from irdream.tasks.train_data import analyzed, views
+from irdream.tasks.train_data import training_data
 from irdream.tasks.train_fitted import check_fitted, fit_at_once, is_fitted
 from irdream.tasks.train_results import card, chosen_thresholds, keep
 from irdream.tracking import Tracker
 from irdream.tracking.checkpoints import check_names
 from irdream.training.averaging import Averaging
-from irdream.training.batches import WindowBatches
 from irdream.training.loop import Augmentation, Fit, Metrics, Schedule
 from irdream.training.losses import Loss
 from irdream.training.robust import Robust
@@ -109,55 +107,49 @@ def train(
     if fitted := is_fitted(recognizer):
         check_fitted(recognizer, augmentation, robust, averaging, clip_norm, resume)
         augmentation = None
-    state_folder = _state_folder(resume, output_dir)
+    folder = _state_folder(resume, output_dir)
     made = None if fitted else _made(optimizer, recognizer)
     loss = loss or Loss()
     loss.check(recognizer)
     with stopwatch("reading audio"):
-        excerpts, spectrograms = analyzed(dataset, recognizer, cache_dir)
-        packed, augment = views(augmentation, excerpts, spectrograms, recognizer, cache_dir)
-        log_files(tracker, dataset.name, excerpts.files, context="training")
-    training, validation = split_excerpts(
-        excerpts.files, split, validation_share=validation_share, seed=seed
-    )
-    labels = multi_hot([file.labels for file in excerpts.files], recognizer.instruments)
-    cut = partial(
-        WindowBatches,
-        labels=labels,
-        window_frames=recognizer.window_frames,
-        batch_size=batch_size,
-        balanced=balanced,
-    )
-    windows = {
-        "training": cut(log_mels=packed, excerpts=training),
-        "validation": cut(log_mels=spectrograms, excerpts=validation),
-    }
+        data = training_data(
+            dataset,
+            recognizer,
+            augmentation,
+            cache_dir=cache_dir,
+            split=split,
+            validation_share=validation_share,
+            batch_size=batch_size,
+            balanced=balanced,
+            seed=seed,
+        )
+        log_files(tracker, dataset.name, data.excerpts.files, context="training")
     if made is None:
-        recordings = [file.recording for file in excerpts.files]
-        fit = fit_at_once(recognizer, recordings, loss, seed, state_folder, **windows)
+        fit = fit_at_once(recognizer, data, loss, seed, folder)
     else:
         fit = Fit(
             recognizer=recognizer,
             optimizer=made,
             schedule=None if scheduler is None else scheduler(made),
-            augment=augment,
+            training=data.training,
+            validation=data.validation,
+            augment=data.augment,
             random_start=random_start,
             epochs=epochs,
             patience=patience,
             seed=seed,
-            folder=state_folder,
+            folder=folder,
             mixed_precision=mixed_precision,
             loss=loss,
             averaging=averaging,
             clip_norm=clip_norm,
             robust=robust,
-            **windows,
         )
     with stopwatch("training"):
         progress = fit.run(lambda epoch, metrics: _report(tracker, epoch, metrics))
     best = load_recognizer(fit.folder / "best", device=recognizer.device, trust=list(trust))
-    best.thresholds = chosen_thresholds(best, spectrograms, validation, labels)
-    best.card = card(best, dataset.name, progress, len(training), len(validation), seed)
+    best.thresholds = chosen_thresholds(best, data)
+    best.card = card(best, dataset.name, progress, data.sizes, seed)
     best.card["hours"] = round(stopwatch.seconds["training"] / 3600, 2)
     keep(best, progress, output_dir, tracker)
     metrics = progress.history[progress.best_epoch - 1]

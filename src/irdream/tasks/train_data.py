@@ -1,24 +1,96 @@
-"""What a training part is cut from: log-mels of the excerpts that have labels and can be read.
+"""The windows of a training: of the excerpts that have labels and can be read, in two parts.
 
-Where the augmentation changes waveforms, training windows are cut from these instead.
+They are cut from log-mels; where the augmentation changes waveforms, training windows are cut
+from these instead.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from torch import Tensor
+
 from irdream.datasets.ahead import decoding
-from irdream.datasets.base import DataSet, Excerpts, announce
+from irdream.datasets.base import DataSet, Excerpts, announce, multi_hot
 from irdream.datasets.cache import LogMels, log_mels
+from irdream.datasets.parts import Split, split_excerpts
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 from irdream.tasks.train_waveforms import on_waveforms
-from irdream.training.batches import PackedLogMels
+from irdream.training.batches import PackedLogMels, WindowBatches
 from irdream.training.loop import Augmentation
 from irdream.training.waveform import WaveformAugmentation
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """The windows of both parts, and the excerpts they are cut from.
+
+    Args:
+        excerpts: of both parts.
+        log_mels: of the excerpts.
+        labels: (excerpts, instruments), 1 for what is labelled.
+        training: windows to be trained on.
+        validation: windows to be validated on.
+        validation_excerpts: their places among the excerpts.
+        augment: what makes views of training windows; None: as they are.
+    """
+
+    excerpts: Excerpts
+    log_mels: LogMels
+    labels: Tensor
+    training: WindowBatches
+    validation: WindowBatches
+    validation_excerpts: list[int]
+    augment: Augmentation | None
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """The number of excerpts for training, and for validation."""
+        validation = len(self.validation_excerpts)
+        return len(self.excerpts.files) - validation, validation
+
+
+def training_data(
+    dataset: DataSet,
+    recognizer: Recognizer,
+    augmentation: Augmentation | None,
+    *,
+    cache_dir: str | Path | None,
+    split: Split,
+    validation_share: float,
+    batch_size: int,
+    balanced: bool,
+    seed: int,
+) -> TrainingData:
+    """Read a data set's training part and divide it; see `tasks.train.train`."""
+    excerpts, spectrograms = analyzed(dataset, recognizer, cache_dir)
+    packed, augment = views(augmentation, excerpts, spectrograms, recognizer, cache_dir)
+    training, validation = split_excerpts(
+        excerpts.files, split, validation_share=validation_share, seed=seed
+    )
+    labels = multi_hot([file.labels for file in excerpts.files], recognizer.instruments)
+    cut = partial(
+        WindowBatches,
+        labels=labels,
+        window_frames=recognizer.window_frames,
+        batch_size=batch_size,
+        balanced=balanced,
+    )
+    return TrainingData(
+        excerpts=excerpts,
+        log_mels=spectrograms,
+        labels=labels,
+        training=cut(log_mels=packed, excerpts=training),
+        validation=cut(log_mels=spectrograms, excerpts=validation),
+        validation_excerpts=validation,
+        augment=augment,
+    )
 
 
 def analyzed(

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
+from irdream.tasks.train_data import TrainingData
 from irdream.training.averaging import Averaging
-from irdream.training.batches import WindowBatches
 from irdream.training.hearing import Hearing
 from irdream.training.loop import Augmentation, Fit, Metrics, Progress
 from irdream.training.losses import Loss
@@ -128,23 +128,16 @@ class FitAtOnce(Fit):
 
 
 def fit_at_once(
-    recognizer: Recognizer,
-    recordings: Sequence[str],
-    loss: Loss,
-    seed: int,
-    folder: Path,
-    *,
-    training: WindowBatches,
-    validation: WindowBatches,
+    recognizer: Recognizer, data: TrainingData, loss: Loss, seed: int, folder: Path
 ) -> FitAtOnce:
     """Return the training of a model that is fitted; see `FitAtOnce`."""
     return FitAtOnce(
         recognizer=recognizer,
         optimizer=torch.optim.SGD([nn.Parameter(torch.zeros(()))]),  # has nothing to do
         schedule=None,
-        training=training,
-        validation=validation,
-        augment=None,
+        training=data.training,
+        validation=data.validation,
+        augment=data.augment,
         random_start=False,
         epochs=1,
         patience=1,
@@ -152,5 +145,5 @@ def fit_at_once(
         folder=folder,
         mixed_precision=False,
         loss=loss,
-        recordings=recordings,
+        recordings=[file.recording for file in data.excerpts.files],
     )

@@ -9,11 +9,11 @@ import pandas as pd
 import torch
 
 from irdream import __version__
-from irdream.datasets.cache import LogMels
 from irdream.evaluation.recognition import AGGREGATIONS, aggregate, choose_threshold
 from irdream.evaluation.tables import save_table
 from irdream.evaluation.window_scores import window_scores
 from irdream.recognizer import Recognizer, save_recognizer
+from irdream.tasks.train_data import TrainingData
 from irdream.tracking import Tracker
 from irdream.training.loop import Progress
 
@@ -28,15 +28,14 @@ def keep(recognizer: Recognizer, progress: Progress, output_dir: Path, tracker: 
     tracker.log_file(output_dir / "history.csv", "training")
 
 
-def chosen_thresholds(
-    recognizer: Recognizer, spectrograms: LogMels, validation: list[int], labels: torch.Tensor
-) -> dict[str, float]:
+def chosen_thresholds(recognizer: Recognizer, data: TrainingData) -> dict[str, float]:
     """Choose the thresholds of all aggregations on the validation part."""
+    validation = data.validation_excerpts
     windows = (
-        recognizer.windows(spectrograms[i][None].to(recognizer.device))[0] for i in validation
+        recognizer.windows(data.log_mels[i][None].to(recognizer.device))[0] for i in validation
     )
     scores = list(window_scores(recognizer, windows, batch_windows=128))
-    truth = labels[validation].numpy() > 0
+    truth = data.labels[validation].numpy() > 0
     return {by: choose_threshold(aggregate(scores, by), truth)[0] for by in AGGREGATIONS}
 
 
@@ -44,11 +43,10 @@ def card(
     recognizer: Recognizer,
     dataset_name: str,
     progress: Progress,
-    training: int,
-    validation: int,
+    sizes: tuple[int, int],
     seed: int,
 ) -> dict[str, Any]:
-    """Return what a checkpoint tells of its training; the numbers are of excerpts."""
+    """Return what a checkpoint tells of its training; the sizes are of `TrainingData`."""
     best = progress.history[progress.best_epoch - 1]
     validation_figures = {
         name.removeprefix("val/"): round(value, 4)
@@ -60,8 +58,8 @@ def card(
         "torch": torch.__version__,
         "data": {
             "name": dataset_name,
-            "training_excerpts": training,
-            "validation_excerpts": validation,
+            "training_excerpts": sizes[0],
+            "validation_excerpts": sizes[1],
         },
         "seed": seed,
         "device": str(recognizer.device),

@@ -23,6 +23,7 @@ from irdream.tasks import train as task
 from irdream.tasks.info.measuring import no_trace, warm_up
 from irdream.tasks.info.untouched import Sample, Untouched
 from irdream.tasks.info.words import Plan, counted, line, named, place, time_line
+from irdream.tasks.train_data import analyzed, views
 from irdream.tasks.train_fitted import IN_STEPS, check_fitted, is_fitted
 from irdream.tracking.checkpoints import check_names
 from irdream.training.batches import PackedLogMels, WindowBatches
@@ -132,13 +133,13 @@ def _measure(given: Mapping[str, Any], dataset: Untouched, folder: Path) -> _Mea
     warm_up(recognizer.eval())
     dataset.part("training", sample_rate_hz=recognizer.sample_rate_hz)
     sample, began = Sample(dataset), time.perf_counter()
-    excerpts, spectrograms = task.analyzed(sample, recognizer, None)
+    excerpts, spectrograms = analyzed(sample, recognizer, None)
     analysis = (time.perf_counter() - began) / len(excerpts) / sample.share
     frames = float(spectrograms.frames.mean()) / sample.share
     if made is None:
         return _Measured(analysis=analysis, frames=frames)
     labels = multi_hot([file.labels for file in excerpts.files], recognizer.instruments)
-    packed, augment = task.views(given["augmentation"], excerpts, spectrograms, recognizer, None)
+    packed, augment = views(given["augmentation"], excerpts, spectrograms, recognizer, None)
     few = _windows(recognizer, spectrograms, labels, given["batch_size"])
     fit = _fit(given, recognizer, made, few, resumed)
     fit.training = _windows(recognizer, packed, labels, given["batch_size"])
