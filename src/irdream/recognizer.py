@@ -31,7 +31,7 @@ from irdream.instruments import CODES
 
 FORMAT = 1
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
-NAMES = ("shipped", "second", "light")  # of those that come with irdream, each with a CARD.md
+NAMES = ("shipped", "second")  # of those that come with irdream, each with a CARD.md
 TRUSTED = ("irdream.frontends", "irdream.models", "torch.nn")
 Output = Literal["softmax", "sigmoid"]
 _KEYS: Any = {"format": int, "instruments": list, "output": str, "window_seconds": int | float}
@@ -234,9 +234,8 @@ def load_recognizer(
 ) -> Recognizer:
     """Load a checkpoint folder, in eval mode.
 
-    Three come with irdream: "shipped", the best on recorded notes; "light", a smaller network,
-    the best on rendered music; and "second", trained apart from both, which says whether a dream
-    transfers.
+    Two come with irdream: "shipped", Han's network; and "second", another network trained on
+    other music, which says whether a dream transfers.
 
     Raises:
         InputError: when it is missing, damaged, of another format or label set, or names
@@ -284,7 +283,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise InputError(
             f"no checkpoint at {str(folder)!r} ({Path(error.filename).name} is missing); "
             "expected a folder with recognizer.json and weights.safetensors, 'shipped', "
-            "'second', 'light', runs:/... or models:/..."
+            "'second', runs:/... or models:/..."
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError, safetensors.SafetensorError) as error:
         raise InputError(f"checkpoint {str(folder)!r} is damaged: {error}") from error

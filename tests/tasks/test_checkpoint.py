@@ -116,7 +116,7 @@ def test_none_is_loaded_where_none_is_wanted(folder: Path) -> None:
         checkpoint.load_optional(path=str(folder / "nothing"), device="cpu")
 
 
-def test_the_second_one_hears_the_same_sounds_with_other_weights() -> None:
+def test_the_second_one_hears_the_same_sounds_by_another_network() -> None:
     first = checkpoint.load(path="shipped", device="cpu")
     second = checkpoint.load_optional(path="second", device="cpu")
     assert second is not None
@@ -124,9 +124,7 @@ def test_the_second_one_hears_the_same_sounds_with_other_weights() -> None:
     assert second.settings() == first.settings()
     assert second.instruments == first.instruments
     assert second.window_seconds == first.window_seconds
-    for one, other in zip(first.model.parameters(), second.model.parameters(), strict=True):
-        if one.ndim > 1:
-            assert not torch.allclose(one, other)
+    assert type(second.model) is not type(first.model)
     log_mel = torch.zeros(1, 128, first.window_frames) - 3.0
     with torch.no_grad():
         probabilities = second.probabilities(second.window_logits(log_mel))

@@ -12,11 +12,13 @@ import torch
 from torch import nn
 
 from irdream.datasets.base import ExcerptFile, Excerpts
+from irdream.datasets.parts import split_excerpts
 from irdream.errors import InputError
 from irdream.evaluation.window_scores import window_scores
 from irdream.instruments import CODES
 from irdream.recognizer import Recognizer
 from irdream.tasks.evaluate import evaluate
+from irdream.tasks.excerpt_scores import validation_of
 from irdream.tracking import NullTracker
 
 RATE_HZ = 1000
@@ -196,6 +198,24 @@ def test_validation_threshold_comes_from_the_training_part(run):
     assert metrics["eval/micro_recall"] == pytest.approx(2 / 3)
     assert metrics["eval/oracle_micro_recall"] == 1.0
     assert metrics["eval/s2_threshold"] > metrics["eval/s1_threshold"]
+
+
+def test_what_was_trained_on_is_not_validated_on(recognizer):
+    training = ["cel", "flu", "pia", "voi"] * 10
+    excerpts = ToyData(training=training).part("training", sample_rate_hz=RATE_HZ)
+
+    def names(dataset="toy", seed=0):
+        chosen = validation_of(excerpts, recognizer, dataset, 0.5, seed)
+        return [file.name for file in chosen.files]
+
+    drawn = names()
+    assert len(drawn) == 20
+    recognizer.card = {
+        "data": {"name": "toy"}, "seed": 3, "split": {"by": "excerpt", "validation_share": 0.1},
+    }  # fmt: skip
+    _, kept = split_excerpts(excerpts.files, "excerpt", validation_share=0.1, seed=3)
+    assert names() == names(seed=1) == [f"[x]{i}" for i in kept]
+    assert names("another") == drawn != names("another", seed=1)
 
 
 def test_without_thresholds_in_the_checkpoint_they_are_chosen(run, recognizer, caplog):

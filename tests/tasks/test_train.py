@@ -157,6 +157,7 @@ def test_the_checkpoint_is_whole(
     assert card["data"] == {
         "name": "notes", "training_excerpts": 12, "validation_excerpts": 6,
     }  # fmt: skip
+    assert card["split"] == {"by": "recording", "validation_share": 0.34}
     assert card["validation"]["top1"] == pytest.approx(metrics["val/top1"], abs=1e-4)
     assert {"irdream", "torch", "seed", "device", "epochs", "best_epoch", "hours"} <= set(card)
     excerpts = Folder(root=sounds).part("training", sample_rate_hz=RATE_HZ)
@@ -197,8 +198,9 @@ class Whole:
 def test_the_checkpoint_is_scored_on_the_test_part(
     run: Callable[..., dict[str, float]], sounds: Path, tmp_path: Path
 ) -> None:
-    metrics = run(dataset=Whole(sounds), test=True)
+    metrics = run(dataset=Whole(sounds), test=True, test_robust_db=[0.0, 20.0])
     assert metrics["eval/micro_f1"] > 0.8
+    assert metrics["eval/robust_accuracy_0dB"] > metrics["eval/robust_accuracy_20dB"]
     assert {"train/epochs", "val/loss", "eval/top1", "eval/macro_f1"} <= set(metrics)
     scores = pd.read_csv(tmp_path / "run" / "test" / "predictions.csv")
     assert len(scores) == 18

@@ -83,7 +83,7 @@ def _is_complete(root: Path, clips: int) -> bool:
 
 
 def unpack_tgz(archive: Path, root: Path) -> None:
-    """Unpack `archive` into `root`, all of it or nothing, without vggish/ and hidden files.
+    """Unpack `archive` into `root`, nothing of a broken one, without vggish/ and hidden files.
 
     Raises:
         InputError: when it is broken or not safe.

@@ -1,11 +1,11 @@
-"""Han's network made light: the same blocks and pooling, with a sixth of the work.
+"""Han's network made light: the same blocks and pooling, with an eighth of the work.
 
 Four blocks of two 3 x 3 convolutions, each with batch norm and LeakyReLU of slope 0.33, with
 `width`, 2, 4 and 8 times as many filters; blocks 1 to 3 end in 3 x 3 max-pooling and dropout 0.25,
 block 4 in global max-pooling; then 256 units, LeakyReLU, dropout 0.5, and one output an
 instrument. What differs from Han et al. (2016): half the filters at the default width, a padding
 that keeps the size (theirs adds two rows and columns at each convolution), batch norm, a quarter
-of the units, and He's initial weights (torch's own) instead of Glorot's.
+of the units, and torch's own initial weights instead of Glorot's.
 
 It trains about five times as fast as `han2016_bn` on a processor, and needs fewer windows to get
 as far: see docs/fonts.md.

@@ -30,7 +30,7 @@ def load(
     """Return a recognizer in eval mode, on its device.
 
     Args:
-        path: a checkpoint's folder, one that comes along (`shipped`, `light`, `second`),
+        path: a checkpoint's folder, one that comes along (`shipped`, `second`),
             `runs:/ID/checkpoint` or `models:/NAME@ALIAS`.
         device: see `runtime.choose_device`.
         trust: packages that the checkpoint may name.

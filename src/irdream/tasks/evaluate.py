@@ -24,7 +24,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from irdream.datasets.base import DataSet, PartName, announce
-from irdream.datasets.split import split_by_recording
 from irdream.errors import InputError
 from irdream.evaluation.aggregation import AGGREGATIONS, NETWORK, check_aggregation
 from irdream.evaluation.calibration import fit_temperature, tempered
@@ -52,7 +51,7 @@ from irdream.evaluation.whole_excerpts import check_any_length
 from irdream.recognizer import Recognizer
 from irdream.stopwatch import Stopwatch
 from irdream.tasks.data_log import log_files
-from irdream.tasks.excerpt_scores import Heard, hear, part_of
+from irdream.tasks.excerpt_scores import Heard, hear, part_of, validation_of
 from irdream.tasks.robustness import check_robustness, robustness
 from irdream.tasks.robustness_report import robust_line, robust_metrics, write_robustness
 from irdream.tracking import Tracker
@@ -94,11 +93,12 @@ def evaluate(
         aggregation: "s1", "s2" or "max", what the headline scores use; or "network", which has
             whole excerpts heard at once, too, by a network that takes any length.
         batch_windows: the most windows in one forward pass.
-        validation_share: share of the training part that a threshold is chosen on.
+        validation_share: share of the training part that a threshold is chosen on, where the
+            checkpoint's card does not tell what it was validated on.
         robust_db: greatest changes of a log-mel that the recognizer is misled by; empty: none.
         robust_steps: of the search for such a change.
         robust_windows: how many are to be misled, at most.
-        seed: which validation split, and which windows are misled.
+        seed: which validation split, where the card does not tell, and which windows are misled.
         stopwatch: counts where the time goes.
 
     Returns:
@@ -114,7 +114,7 @@ def evaluate(
     announce(dataset)
     with stopwatch("finding excerpts"):
         excerpts = part_of(dataset, part, recognizer)
-    check_robustness(excerpts, robust_db, robust_steps, robust_windows)
+    check_robustness(recognizer, excerpts, robust_db, robust_steps, robust_windows)
     report, unread, skipped = score(
         recognizer=recognizer,
         dataset=dataset,
@@ -214,9 +214,8 @@ def _hear_validation(
     whole: bool,
 ) -> Heard:
     training = part_of(dataset, "training", recognizer)
-    _, validation = split_by_recording(training.files, validation_share=validation_share, seed=seed)
+    some = validation_of(training, recognizer, dataset.name, validation_share, seed)
     with stopwatch("listening"):
-        some = training.subset(validation)
         return hear(recognizer, some, batch_windows, dataset.name, whole=whole)
 
 

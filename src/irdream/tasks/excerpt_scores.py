@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from irdream.datasets.ahead import decoding
 from irdream.datasets.base import DataSet, Excerpt, ExcerptFile, Excerpts, PartName, multi_hot
+from irdream.datasets.parts import Split, split_excerpts
 from irdream.errors import InputError
 from irdream.evaluation.aggregation import AGGREGATIONS, NETWORK, Array, aggregate
 from irdream.evaluation.recognition import Flags, choose_threshold
@@ -56,6 +58,29 @@ class Heard:
             by: choose_threshold(self.scores(by)[labelled], self.truth[labelled])[0]
             for by in self.aggregations
         }
+
+
+def validation_of(
+    excerpts: Excerpts, recognizer: Recognizer, name: str, validation_share: float, seed: int
+) -> Excerpts:
+    """Return some excerpts of a training part that the recognizer was not trained on.
+
+    Where its card tells how it divided a data set of this name, these are the ones it was
+    validated on; otherwise whole recordings are drawn.
+
+    Args:
+        excerpts: the training part.
+        recognizer: that is to hear them.
+        name: of the data set.
+        validation_share, seed: of what is drawn.
+    """
+    card: dict[str, Any] = recognizer.card
+    by: Split = "recording"
+    if card.get("data", {}).get("name") == name and "split" in card:
+        by, validation_share = card["split"]["by"], card["split"]["validation_share"]
+        seed = card["seed"]
+    _, chosen = split_excerpts(excerpts.files, by, validation_share=validation_share, seed=seed)
+    return excerpts.subset(chosen)
 
 
 def part_of(dataset: DataSet, part: PartName, recognizer: Recognizer) -> Excerpts:

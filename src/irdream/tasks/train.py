@@ -10,7 +10,7 @@ tracking store, by which later runs load it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -61,6 +61,7 @@ def train(
     register: str | None = None,
     alias: str = "champion",
     test: bool = False,
+    test_robust_db: Sequence[float] = (),
     seed: int = 0,
     trust: Iterable[str] = (),
     stopwatch: Stopwatch | None = None,
@@ -87,6 +88,7 @@ def train(
             that is taken gets a new version.
         alias: a word that points to the version registered last with it.
         test: score the checkpoint on the test part, as `task=evaluate` does.
+        test_robust_db: how many dB it is misled by in that test, see `evaluate`'s robust_db.
         seed: of the split, of shuffling, augmentation and dropout.
         trust: packages that the checkpoint's own model may come from.
         stopwatch: counts where the time goes.
@@ -149,7 +151,7 @@ def train(
         progress = fit.run(lambda epoch, metrics: _report(tracker, epoch, metrics))
     best = load_recognizer(fit.folder / "best", device=recognizer.device, trust=list(trust))
     best.thresholds = chosen_thresholds(best, data)
-    best.card = card(best, dataset.name, progress, data.sizes, seed)
+    best.card = card(best, dataset.name, progress, data.sizes, split, validation_share, seed)
     best.card["hours"] = round(stopwatch.seconds["training"] / 3600, 2)
     keep(best, progress, output_dir, tracker)
     metrics = progress.history[progress.best_epoch - 1]
@@ -159,7 +161,17 @@ def train(
     )
     if register is not None:
         print(f"registered: checkpoint={tracker.register(register, alias=alias)}")
-    scores = _tested(best, dataset, tracker, output_dir, seed, stopwatch) if test else {}
+    scores = {}
+    if test:
+        scores = evaluate(
+            recognizer=best,
+            dataset=dataset,
+            tracker=tracker,
+            output_dir=output_dir / "test",
+            robust_db=test_robust_db,
+            seed=seed,
+            stopwatch=stopwatch,
+        )
     return {**metrics, "train/epochs": float(progress.epoch), **scores}
 
 
@@ -169,24 +181,6 @@ def _check_test(dataset: DataSet, recognizer: Recognizer) -> None:
         part_of(dataset, "test", recognizer)
     except InputError as error:
         raise InputError(f"train.test=true has nothing to score: {error}") from error
-
-
-def _tested(
-    recognizer: Recognizer,
-    dataset: DataSet,
-    tracker: Tracker,
-    output_dir: Path,
-    seed: int,
-    stopwatch: Stopwatch,
-) -> dict[str, float]:
-    return evaluate(
-        recognizer=recognizer,
-        dataset=dataset,
-        tracker=tracker,
-        output_dir=output_dir / "test",
-        seed=seed,
-        stopwatch=stopwatch,
-    )
 
 
 def _check_registry(register: str | None, alias: str, tracker: Tracker) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from irdream import __version__
+from irdream.datasets.parts import Split
 from irdream.evaluation.recognition import AGGREGATIONS, aggregate, choose_threshold
 from irdream.evaluation.tables import save_table
 from irdream.evaluation.window_scores import window_scores
@@ -44,6 +45,8 @@ def card(
     dataset_name: str,
     progress: Progress,
     sizes: tuple[int, int],
+    split: Split,
+    validation_share: float,
     seed: int,
 ) -> dict[str, Any]:
     """Return what a checkpoint tells of its training; the sizes are of `TrainingData`."""
@@ -61,6 +64,7 @@ def card(
             "training_excerpts": sizes[0],
             "validation_excerpts": sizes[1],
         },
+        "split": {"by": split, "validation_share": validation_share},
         "seed": seed,
         "device": str(recognizer.device),
         "epochs": progress.epoch,

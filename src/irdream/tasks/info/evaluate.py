@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from irdream.datasets.base import PartName
-from irdream.datasets.split import split_by_recording
+from irdream.datasets.base import Excerpts, PartName
 from irdream.recognizer import Recognizer
 from irdream.tasks import evaluate as task
+from irdream.tasks.excerpt_scores import validation_of
 from irdream.tasks.info.measuring import Laps, no_trace, warm_up
 from irdream.tasks.info.untouched import Sample, Untouched
 from irdream.tasks.info.words import Plan, counted, heard_by, line, time_line
@@ -83,16 +83,14 @@ def _counts(
 ) -> list[int]:
     """Return how many excerpts are heard: for the threshold, where it is chosen, and to score."""
 
-    def files(name: PartName) -> Any:
-        return dataset.part(name, sample_rate_hz=recognizer.sample_rate_hz).files
+    def part(name: PartName) -> Excerpts:
+        return dataset.part(name, sample_rate_hz=recognizer.sample_rate_hz)
 
-    scored = [len(files(given["part"]))]
+    scored = [len(part(given["part"]))]
     if not chooses:
         return scored
-    _, validation = split_by_recording(
-        files("training"), validation_share=given["validation_share"], seed=given["seed"]
-    )
-    return [len(validation), *scored]
+    drawn = (given["validation_share"], given["seed"])
+    return [len(validation_of(part("training"), recognizer, dataset.name, *drawn)), *scored]
 
 
 def _misled(given: Mapping[str, Any]) -> list[str]:
