@@ -18,7 +18,7 @@ from irdream.dreaming.parametrizations import LogMel
 from irdream.errors import InputError
 from irdream.evaluation.comparison import check_permutations
 from irdream.evaluation.recognition import check_aggregation
-from irdream.tasks import evaluate
+from irdream.tasks import scoring
 from irdream.tasks.dream_plan import _several
 from irdream.tasks.paper import run as paper
 from irdream.training.batches import WindowBatches
@@ -66,7 +66,7 @@ def batches(name: str, value: Any) -> None:
 
 def threshold(name: str, value: Any) -> None:
     recognizer: Any = type("Recognizer", (), {"thresholds": {}})()
-    evaluate._given_thresholds(value, recognizer, "s1")
+    scoring._given_thresholds(value, recognizer, "s1")
 
 
 def start(name: str, value: Any) -> None:

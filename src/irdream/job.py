@@ -28,6 +28,7 @@ HEADLINES = (  # of a sweep's jobs; the first one there is orders the comparison
     "eval/micro_f1",
     "eval/macro_f1",
     "eval/top1",
+    "eval/robust_accuracy_1dB",
     "val/loss",
     "val/top1",
 )

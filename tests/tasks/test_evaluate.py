@@ -391,10 +391,12 @@ def test_how_far_it_can_be_misled(run, recognizer, tmp_path, capsys):
     assert plain == {name: x for name, x in metrics.items() if "robust" not in name}
 
 
-def test_what_cannot_mislead_is_refused_at_once(run, tmp_path):
+def test_what_cannot_mislead_is_refused_at_once(run, recognizer, tmp_path):
+    recognizer.model.register_forward_hook(lambda _, __, logits: logits.detach())
     for dataset, settings, message in (
         (ToyData(test=["cel+flu"]), {"robust_db": [1.0]}, "excerpts with one label, and there is"),
         (ToyData(test=["cel"]), {"robust_db": [-1.0]}, r"evaluate.robust_db=\[-1.0\]; expected"),
+        (ToyData(test=["broken cel"]), {"robust_db": [1.0]}, "and LoudnessModel has none; leave"),
     ):
         with pytest.raises(InputError, match=message):
             run(dataset, **settings)

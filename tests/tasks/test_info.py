@@ -382,6 +382,13 @@ def test_a_training_is_planned_as_it_then_runs(my_package, sounds, tmp_path, emp
     assert "Adam(lr=0.01); constant rate; no augmentation" in text(planned)
 
 
+def test_a_training_that_is_scored_says_on_what(my_package, sounds) -> None:
+    count = len(Folder(root=sounds).part("test", sample_rate_hz=1))
+    planned = text(plan(training(sounds, test=True)))
+    assert f"scores {count} excerpts, the test part of notes; not in the time" in planned
+    assert "history.csv, test/" in planned
+
+
 def test_log_mels_that_are_kept_are_not_made_again(my_package, sounds, tmp_path) -> None:
     task = training(sounds, cache_dir=tmp_path / "cache", epochs=1)
     plan(task)
@@ -409,8 +416,9 @@ def test_a_training_that_goes_on(my_package, sounds, tmp_path) -> None:
         ({"validation_share": 2.0}, "validation_share=2.0 is out of range"),
         ({"register": "a/b"}, "a/b"),
         ({"batch_size": 0}, "train.batch_size=0 is too small"),
+        ({"test": True, "test_robust_db": [-1.0]}, "evaluate.robust_db=[-1.0]; expected finite"),
     ],
-    ids=["resume", "optimizer", "split", "register", "batch"],
+    ids=["resume", "optimizer", "split", "register", "batch", "test"],
 )
 def test_what_a_training_refuses_is_refused(my_package, sounds, changes, message) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
@@ -442,6 +450,35 @@ def test_an_evaluation_is_planned_as_it_then_runs(
     assert {path.name for path in (tmp_path / "run").iterdir()} == set(
         planned.lines[-1].removeprefix("writes").strip().split(", ")
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"robust_db": [-1.0]}, "evaluate.robust_db=[-1.0]; expected finite numbers, 0 or more"),
+        ({"robust_db": [1.0], "robust_steps": 0}, "evaluate.robust_steps=0 is too small"),
+        ({"robust_db": [1.0], "robust_windows": 0}, "evaluate.robust_windows=0 is too small"),
+        ({"robust_db": [1.0], "part": "tests"}, "evaluate.part='tests' is unknown; expected"),
+        ({"part": "tests"}, "evaluate.part='tests' is unknown; expected"),
+    ],
+)
+def test_what_an_evaluation_refuses_is_refused(
+    recognizer, sounds, tmp_path, quick, changes, message
+) -> None:
+    dataset = Folder(root=sounds, name="notes")
+    task = partial(evaluate, recognizer=recognizer, dataset=dataset, **changes)
+    for refuse in (lambda: plan(task), lambda: task(tracker=NullTracker(), output_dir=tmp_path)):
+        with pytest.raises(InputError, match=re.escape(message)):
+            refuse()
+
+
+def test_that_it_is_misled_is_told(recognizer, sounds, quick) -> None:
+    dataset = Folder(root=sounds, name="notes")
+    task = partial(evaluate, recognizer=recognizer, dataset=dataset, robust_db=[0.5, 1])
+    planned = plan(task)
+    told = "misleads   at most 256 windows by up to 0.5, 1 dB, 20 steps each; the time is without"
+    assert told in text(planned)
+    assert planned.lines[-1].endswith("robustness.csv, robustness.png")
 
 
 class Odd:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,14 @@ from irdream.datasets.base import ExcerptFile, Excerpts
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.instruments import CODES
+from irdream.models import MfccForest
 from irdream.recognizer import Recognizer
-from irdream.tasks.robustness import drawn_windows, robust_accuracy, robustness
+from irdream.tasks.robustness import (
+    check_robustness,
+    drawn_windows,
+    robust_accuracy,
+    robustness,
+)
 from irdream.tasks.robustness_report import robust_line, robust_metrics, write_robustness
 from irdream.training.robust import DB_PER_UNIT
 
@@ -34,8 +41,22 @@ class Bands(nn.Module):
         return log_mel[:, :11].mean(2)
 
 
-def recognizer() -> Recognizer:
-    return Recognizer(frontend=HanLogMel(n_mels=12), model=Bands()).eval()
+class Net(nn.Module):
+    """A small network as it comes, with other logits of the same order."""
+
+    def __init__(self, scale: float = 1.0, offset: float = 0.0) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Linear(12, 30), nn.ReLU(), nn.Linear(30, 11))
+        self.scale, self.offset = scale, offset
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return self.scale * self.layers(4 * log_mel.mean(2)) + self.offset
+
+
+def recognizer(model: nn.Module | None = None, output: Any = "softmax") -> Recognizer:
+    frontend = HanLogMel(n_mels=12)
+    return Recognizer(frontend=frontend, model=model or Bands(), output=output).eval()
 
 
 def windows(*ahead_db: float) -> tuple[Tensor, Tensor]:
@@ -70,13 +91,35 @@ def test_it_never_rises_and_does_not_depend_on_the_batch() -> None:
 
 
 @pytest.mark.parametrize(
+    ("output", "scale", "offset"),
+    [("sigmoid", 1.0, 0.0), ("sigmoid", 1.0, 10.0), ("sigmoid", 1.0, -10.0), ("softmax", 1e3, 0.0)],
+)
+def test_it_is_the_order_of_the_logits_that_is_attacked(
+    output: str, scale: float, offset: float
+) -> None:
+    """Sigmoids near 1 and a softmax that is sure of itself have losses that hardly change."""
+    plain = recognizer(Net())
+    log_mels = torch.randn(60, 12, 4, generator=torch.Generator().manual_seed(2))
+    labels = torch.eye(11)[plain.logits(log_mels).argmax(1)]
+    sizes_db = [0.0, 0.25, 0.5, 1.0]
+    found = [
+        robust_accuracy(heard, log_mels, labels, epsilons_db=sizes_db, steps=5)["top1"].tolist()
+        for heard in (plain, recognizer(Net(scale, offset), output))
+    ]
+    assert found[1] == pytest.approx(found[0], abs=0.04)  # two windows, where rounding tells
+    assert 0.9 > found[0][1] > found[0][2] > found[0][3] > 0.05
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epsilons_db": []}, r"epsilons_db=\[\]; expected numbers, 0 or more"),
-        ({"epsilons_db": [-1.0]}, r"epsilons_db=\[-1.0\]; expected numbers, 0 or more"),
+        ({"epsilons_db": []}, "nothing to measure; expected windows and epsilons_db, at least one"),
+        ({"windows": torch.zeros(0, 12, 4)}, "nothing to measure; expected windows and epsilons_"),
+        ({"epsilons_db": [-1.0]}, r"epsilons_db=\[-1.0\]; expected finite numbers, 0 or more"),
+        ({"epsilons_db": [0.0, math.nan]}, r"epsilons_db=\[0.0, nan\]; expected finite numbers"),
+        ({"epsilons_db": [math.inf]}, r"epsilons_db=\[inf\]; expected finite numbers, 0 or more"),
         ({"steps": 0}, r"steps=0 is too small; expected 1 or more"),
         ({"starts": 0}, r"starts=0 is too small; expected 1 or more"),
-        ({"windows": torch.zeros(0, 12, 4)}, "no windows to mislead; expected at least one"),
     ],
 )
 def test_what_cannot_be_measured(settings: dict[str, Any], message: str) -> None:
@@ -180,6 +223,7 @@ def test_what_is_told_of_it(tmp_path: Path) -> None:
         "top-1 of 3 windows: 1.000 unchanged; misled by PGD of 20 steps, at most: "
         "0.667 by 0.5 dB, 0.333 by 2 dB"
     )
+    assert robust_line(tables(0.0)) == "top-1 of 3 windows: 1.000 unchanged"
     csv, png = write_robustness(table, "toy, test part", tmp_path)
     assert pd.read_csv(csv)["top1"].tolist() == pytest.approx([1.0, 2 / 3, 1 / 3])
     assert png.name == "robustness.png"
@@ -191,7 +235,8 @@ def test_what_is_told_of_it(tmp_path: Path) -> None:
     [
         ({"steps": 0}, r"evaluate.robust_steps=0 is too small; expected 1 or more"),
         ({"windows": 0}, r"evaluate.robust_windows=0 is too small; expected 1 or more"),
-        ({"epsilons_db": [1.0, -1.0]}, r"evaluate.robust_db=\[1.0, -1.0\]; expected numbers, 0 or"),
+        ({"epsilons_db": [1.0, -1.0]}, r"evaluate.robust_db=\[1.0, -1.0\]; expected finite numbe"),
+        ({"epsilons_db": [math.nan]}, r"evaluate.robust_db=\[nan\]; expected finite numbers, 0 or"),
         ({"excerpts": excerpts("flu+pia 3")}, r"there is none that can be read; leave it out, or"),
     ],
 )
@@ -200,3 +245,57 @@ def test_what_is_refused_before_anything_is_heard(settings: dict[str, Any], mess
     with pytest.raises(InputError, match=message) as error:
         robustness(recognizer(), **given)
     assert "\n" not in str(error.value)
+
+
+class Deaf(nn.Module):
+    """Has weights, and the same logits whatever it hears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(11))
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return self.logits.expand(len(log_mel), -1)
+
+
+class Steps(nn.Module):
+    """Counts the loud bands."""
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return (log_mel > 0).float().mean(2)[:, :11]
+
+
+class Wrong(nn.Module):
+    """Has other logits than there are instruments."""
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return log_mel.mean(2)
+
+
+@pytest.mark.parametrize("model", [MfccForest(coefficients=6, trees=3), Deaf(), Steps()])
+def test_what_has_no_gradient_cannot_be_misled(model: nn.Module) -> None:
+    heard, parts = recognizer(model), excerpts("flu 3")
+    message = (
+        "evaluate.robust_db needs a network with a gradient, and "
+        f"{type(model).__name__} has none; leave it out"
+    )
+    with pytest.raises(InputError) as error:
+        check_robustness(heard, parts, [1.0], 20, 256)
+    assert str(error.value) == message
+    check_robustness(heard, parts, [], 20, 256)
+    check_robustness(heard, parts, [0.0], 20, 256)  # unchanged windows need none
+
+
+def test_a_network_in_training_is_left_as_it_is() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.LazyLinear(11), nn.BatchNorm1d(11))
+    model(torch.zeros(2, 12, 43))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    check_robustness(recognizer(model).train(), excerpts("flu 3"), [1.0])
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_what_is_wrong_with_a_network_is_told_as_it_is() -> None:
+    check_robustness(recognizer(), excerpts("flu 3"), [1.0], 20, 256)
+    with pytest.raises(InputError, match=r"Wrong gave \(1, 12\) for windows"):
+        check_robustness(recognizer(Wrong()), excerpts("flu 3"), [1.0], 20, 256)

@@ -217,6 +217,8 @@ def test_nothing_to_test_on(
     expected = r"^train\.test=true has nothing to score: the test part of 'tested' is empty"
     with pytest.raises(InputError, match=expected):
         run(dataset=Untested(sounds), test=True)
+    with pytest.raises(InputError, match=r"^evaluate\.robust_db=\[-1\.0\]; expected finite"):
+        run(dataset=Whole(sounds), test=True, test_robust_db=[-1.0])
     assert not (tmp_path / "run" / "training").exists()
 
 

@@ -25,6 +25,7 @@ from irdream.tasks.train_fitted import is_fitted
 from irdream.tracking import NullTracker
 from irdream.training.augmentation import SpectrogramAugmentation
 from irdream.training.averaging import Averaging
+from irdream.training.losses import Loss
 from irdream.training.robust import Robust
 from irdream.training.waveform import WaveformAugmentation
 
@@ -138,6 +139,7 @@ def test_windows_are_drawn_evenly_over_instruments(
 @pytest.mark.parametrize(
     ("settings", "name"),
     [
+        ({"loss": Loss(label_smoothing=0.1)}, "train.label_smoothing"),
         ({"robust": Robust("fgsm")}, "train.robust"),
         ({"averaging": Averaging(0.9)}, "train.weight_averaging"),
         ({"clip_norm": 1.0}, "train.clip_norm"),
@@ -158,7 +160,7 @@ def test_what_works_in_steps_is_refused(
 
 
 def test_the_plan_says_on_how_many_windows_and_that_the_fit_is_not_measured(task: Task) -> None:
-    made = plan(task(SVM))
+    made = plan(task(SVM, loss=Loss("binary")))  # a loss without smoothing is no matter
     text = "\n".join(made.lines)
     assert "MfccSvm, fitted at once to 24 windows; cpu" in text
     assert "reading audio; and the fit, which is not measured" in text or "s; and the fit" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from irdream.datasets.base import ExcerptFile
 from irdream.datasets.parts import split_excerpts
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
+from irdream.models import Transfer
 from irdream.recognizer import Recognizer
 from irdream.training.averaging import Averaging, averaging
 from irdream.training.losses import Loss
@@ -126,6 +128,41 @@ def test_swa_is_the_mean_of_the_last_epochs_with_statistics_of_its_own() -> None
     assert norm.running_mean.item() == pytest.approx(2.0)
     assert norm.running_var.item() == pytest.approx(4.0)
     assert not norm.training
+
+
+def test_statistics_of_what_is_frozen_are_kept_by_swa() -> None:
+    """Those behind them are collected of what the frozen part gives."""
+    frozen = nn.BatchNorm1d(3)
+    nn.init.constant_(frozen.running_mean, 4.0)  # type: ignore[arg-type]
+    nn.init.constant_(frozen.running_var, 9.0)  # type: ignore[arg-type]
+    trained = Transfer(embedding=frozen, features=3)
+    trained.head = nn.Sequential(nn.BatchNorm1d(3, momentum=0.2), nn.Linear(3, 11))
+    expected = {name: value.clone() for name, value in frozen.state_dict().items()}
+    average = Averaging("swa", start=0.0)
+    average.begin(trained)
+    windows = [torch.full((2, 3, 5), level) for level in (7.0, 10.0)]
+    average.after_epoch(trained, 1, 1, windows)
+    network = average.network
+    assert isinstance(network, Transfer)
+    for name, value in network.embedding.state_dict().items():
+        torch.testing.assert_close(value, expected[name])
+    behind = network.head[0]
+    assert behind.running_mean.tolist() == pytest.approx([1.5] * 3, abs=1e-4)  # 1 and 2
+    assert behind.momentum == 0.2
+    assert not any(part.training for part in network.modules())
+
+
+def test_swa_hears_nothing_where_all_statistics_are_frozen() -> None:
+    average = Averaging("swa", start=0.0)
+    trained = Transfer(embedding=nn.BatchNorm1d(3), features=3)
+    average.begin(trained)
+
+    def windows() -> Iterator[torch.Tensor]:
+        raise AssertionError
+        yield
+
+    average.after_epoch(trained, 1, 1, windows())
+    assert average.network is not None
 
 
 def test_an_average_goes_on_where_it_was() -> None:

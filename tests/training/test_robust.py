@@ -84,17 +84,42 @@ def test_a_misleading_batch_costs_more_than_a_random_one(hearing, method, kind) 
     assert loss > max(random, clean)
 
 
-def test_one_step_is_the_sign_of_the_gradient(hearing) -> None:
+@pytest.mark.parametrize("method", ["fgsm", "pgd", "trades"])
+def test_sigmoids_near_one_are_misled_as_a_softmax_is(hearing, method) -> None:
+    """What is sought follows the logits; the loss that is made small is that of the sigmoids."""
+    found: list[list[Tensor]] = []
+    hearing.recognizer.model.drop.p = 0.0
+    hearing.recognizer.model.register_forward_pre_hook(lambda _, args: found[-1].append(args[0]))
+    windows, losses = torch.randn(WINDOWS.shape, generator=generator()), []
+    for output, offset in (("softmax", 0.0), ("sigmoid", 12.0)):
+        hearing.recognizer.output = output
+        found.append([])
+        with torch.no_grad():
+            hearing.recognizer.model.norm.reset_running_stats()
+            hearing.recognizer.model.out.bias.add_(offset)
+        made = Robust(method, epsilon_db=3.0)
+        losses += back(hearing, made, windows)
+        found[-1].append(made.misled(hearing, windows, LABELS))
+    for one, other in zip(*found, strict=True):
+        assert (one - other).abs().le(1e-5).float().mean() > 0.95  # some gradients are near 0
+    assert hearing.recognizer.output == "sigmoid"
+    assert abs(losses[0] - losses[1]) > 0.01
+
+
+def test_steps_reach_every_change_and_rise_by_the_sign_of_the_gradient() -> None:
+    seen: list[float] = []
+
     def objective(windows: Tensor) -> Tensor:
+        seen.append(windows[0, -1, 0].item())
         return (windows * torch.linspace(-1, 1, 12)[:, None]).sum()
 
-    start = torch.zeros_like(WINDOWS)
-    changed = perturb(objective, WINDOWS, start=start, epsilon=0.2, step=0.15, steps=1)
-    expected = 0.15 * torch.linspace(-1, 1, 12).sign()
-    assert torch.equal(changed[0, :, 0], expected)
-    far = perturb(objective, WINDOWS, start=start, epsilon=0.2, step=0.15, steps=3)
-    torch.testing.assert_close(far[0, :, 0], 0.2 * expected.sign())
-    none = perturb(objective, WINDOWS, start=start + 9, epsilon=0.2, step=0.15, steps=0)
+    sign = torch.linspace(-1, 1, 12).sign()[:, None].expand_as(WINDOWS)
+    changed = perturb(objective, WINDOWS, start=-0.2 * sign, epsilon=0.2, steps=4)
+    assert seen == pytest.approx([-0.2, -0.075, 0.05, 0.175])
+    torch.testing.assert_close(changed, 0.2 * sign)
+    changed = perturb(objective, WINDOWS, start=-0.2 * sign, epsilon=0.2, steps=1)
+    torch.testing.assert_close(changed, 0.05 * sign)
+    none = perturb(objective, WINDOWS, start=9 * sign, epsilon=0.2, steps=0)
     assert none.max().item() == pytest.approx(0.2)
 
 
@@ -145,8 +170,9 @@ def test_no_method_is_no_robust_training() -> None:
     ("settings", "message"),
     [
         ({"method": "pgdd"}, "train.robust=pgdd; expected fgsm, free, pgd, trades or null"),
-        ({"epsilon_db": 0.0}, "train.robust_db=0.0; expected a number above 0"),
-        ({"weight": math.nan}, "train.robust_weight=nan; expected a number above 0"),
+        ({"epsilon_db": 0.0}, "train.robust_db=0.0; expected a finite number above 0"),
+        ({"epsilon_db": math.inf}, "train.robust_db=inf; expected a finite number above 0"),
+        ({"weight": math.nan}, "train.robust_weight=nan; expected a finite number above 0"),
         ({"steps": 0}, "train.robust_steps=0; expected 1 or more"),
         ({"ramp_epochs": -1}, "train.robust_ramp_epochs=-1; expected 0 or more"),
     ],

@@ -38,6 +38,11 @@ def changed(waveform: Tensor, seed: int = 0, **settings: Any) -> tuple[Tensor, T
     return augment(waveform, torch.eye(11)[: len(waveform)], generator(seed))
 
 
+def test_a_room_may_be_shorter_than_a_sample() -> None:
+    heard, _ = changed(sounds(), room_share=1.0, room_seconds=(1e-6, 1e-5))
+    torch.testing.assert_close(heard, sounds())
+
+
 def level_db(waveform: Tensor) -> Tensor:
     return 10 * torch.log10(waveform.square().mean(1))
 

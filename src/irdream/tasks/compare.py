@@ -27,7 +27,8 @@ from irdream.evaluation.tables import save_table
 from irdream.recognizer import Recognizer
 from irdream.stopwatch import Stopwatch
 from irdream.tasks.data_log import log_files
-from irdream.tasks.evaluate import list_skipped, score
+from irdream.tasks.evaluate import list_skipped
+from irdream.tasks.scoring import score
 from irdream.tracking import Tracker
 
 SHOWN = {"micro_f1": "micro F1", "macro_f1": "macro F1", "top1": "top-1", "lrap": "LRAP"}

@@ -25,11 +25,11 @@ def robust_metrics(table: pd.DataFrame) -> dict[str, float]:
 def robust_line(table: pd.DataFrame) -> str:
     """Return the accuracies in one line."""
     rows = table.to_dict("records")
+    unchanged = f"top-1 of {rows[0]['windows']} windows: {rows[0]['top1']:.3f} unchanged"
     told = [f"{row['top1']:.3f} by {row['epsilon_db']:g} dB" for row in rows[1:]]
-    return (
-        f"top-1 of {rows[0]['windows']} windows: {rows[0]['top1']:.3f} unchanged; "
-        f"misled by PGD of {rows[-1]['steps']} steps, at most: {', '.join(told)}"
-    )
+    if not told:
+        return unchanged
+    return f"{unchanged}; misled by PGD of {rows[-1]['steps']} steps, at most: {', '.join(told)}"
 
 
 def robustness_figure(table: pd.DataFrame, title: str, *, chance: float = 1 / 11) -> Figure:

@@ -24,6 +24,7 @@ from irdream.stopwatch import Stopwatch
 from irdream.tasks.data_log import log_files
 from irdream.tasks.evaluate import evaluate
 from irdream.tasks.excerpt_scores import part_of
+from irdream.tasks.robustness import check_robustness
 from irdream.tasks.train_data import training_data
 from irdream.tasks.train_fitted import check_fitted, fit_at_once, is_fitted
 from irdream.tasks.train_results import card, chosen_thresholds, keep
@@ -105,9 +106,9 @@ def train(
     stopwatch = stopwatch or Stopwatch()
     _check_registry(register, alias, tracker)
     if test:
-        _check_test(dataset, recognizer)
+        _check_test(dataset, recognizer, test_robust_db)
     if fitted := is_fitted(recognizer):
-        check_fitted(recognizer, augmentation, robust, averaging, clip_norm, resume)
+        check_fitted(recognizer, augmentation, loss, robust, averaging, clip_norm, resume)
         augmentation = None
     folder = _state_folder(resume, output_dir)
     made = None if fitted else _made(optimizer, recognizer)
@@ -175,12 +176,13 @@ def train(
     return {**metrics, "train/epochs": float(progress.epoch), **scores}
 
 
-def _check_test(dataset: DataSet, recognizer: Recognizer) -> None:
+def _check_test(dataset: DataSet, recognizer: Recognizer, robust_db: Sequence[float]) -> None:
     """Refuse before the training what could not be scored after it."""
     try:
-        part_of(dataset, "test", recognizer)
+        excerpts = part_of(dataset, "test", recognizer)
     except InputError as error:
         raise InputError(f"train.test=true has nothing to score: {error}") from error
+    check_robustness(recognizer, excerpts, robust_db)
 
 
 def _check_registry(register: str | None, alias: str, tracker: Tracker) -> None:

@@ -27,7 +27,7 @@ from irdream.training.losses import Loss
 from irdream.training.robust import Robust
 from irdream.training.waveform import WaveformAugmentation
 
-IN_STEPS = ("augmentation", "robust", "averaging", "clip_norm", "resume")  # for `check_fitted`
+IN_STEPS = ("augmentation", "loss", "robust", "averaging", "clip_norm", "resume")
 
 
 @runtime_checkable
@@ -57,6 +57,7 @@ def is_fitted(recognizer: Recognizer) -> bool:
 def check_fitted(
     recognizer: Recognizer,
     augmentation: Augmentation | None,
+    loss: Loss | None,
     robust: Robust | None,
     averaging: Averaging | None,
     clip_norm: float | None,
@@ -68,13 +69,15 @@ def check_fitted(
 
     Args:
         recognizer: with a model that is fitted.
-        augmentation, robust, averaging, clip_norm, resume: see `tasks.train.train`.
+        augmentation, loss, robust, averaging, clip_norm, resume: see `tasks.train.train`; these
+            are IN_STEPS.
 
     Raises:
         InputError: when one of them was given.
     """
     asked = {
         "augmentation=waveform": isinstance(augmentation, WaveformAugmentation) or None,
+        "train.label_smoothing": (loss is not None and loss.label_smoothing > 0) or None,
         "train.robust": robust,
         "train.weight_averaging": averaging,
         "train.clip_norm": clip_norm,

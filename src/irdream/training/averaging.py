@@ -6,7 +6,9 @@ weights at the ends of epochs (Izmailov et al. 2018), from a certain one on.
 
 Batch norm: an exponential mean takes in the statistics as it takes in the weights. The mean of
 distant weights has statistics of its own, which one more pass over the training part collects;
-that costs about a third of an epoch.
+that costs about a third of an epoch. Batch norms that stay in eval mode, as those of a frozen
+embedding do, keep theirs. The pass hears the windows of training before robust training changes
+them, so the statistics are those of listening, and not those that weights met in their steps.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, update_bn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import AveragedModel
 
 from irdream.errors import InputError
 
@@ -74,7 +77,7 @@ class Averaging:
             return
         self._average.update_parameters(model)
         self._taken += 1
-        update_bn(windows, self._average.module)
+        _collect_statistics(self._average.module, windows)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs."""
@@ -104,6 +107,25 @@ class Averaging:
                 average.lerp_(value, share)
             else:
                 average.copy_(value)
+
+
+@torch.no_grad()
+def _collect_statistics(network: nn.Module, windows: Iterable[Tensor]) -> None:
+    """Have batch norms collect their statistics anew; those in eval mode keep theirs.
+
+    `update_bn` of torch would reset these, too, which nothing then collects again.
+    """
+    network.train()
+    norms = [part for part in network.modules() if isinstance(part, _BatchNorm) and part.training]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all windows
+    for batch in windows if norms else ():
+        network(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()
 
 
 def averaging(rule: Rule | None, start: float = 0.5) -> Averaging | None:

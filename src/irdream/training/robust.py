@@ -11,13 +11,20 @@ are 20 / ln 10 = 8.686 dB in a natural unit), in the direction that raises the l
 | trades | clean loss, and the divergence to the changed (Zhang et al. 2019) | steps + 2 to 3 |
 
 `free` makes `steps` optimizer steps on each batch, so an epoch costs that many: divide
-train.epochs by it. Changes are sought on the network as it listens, without dropout and with batch
-norm's running statistics, which they leave alone; steps on the weights have both as always. The
-size rises in a line over the first epochs: networks that meet all of it at once may learn nothing.
+train.epochs by it. The others seek changes on the network as it listens, without dropout and with
+batch norm's running statistics, which they leave alone; steps on the weights have both as always,
+and with them the changes of `free`. The size rises in a line over the first epochs: networks that
+meet all of it at once may learn nothing.
+
+Rescaled sigmoids hardly change where several are near 1, and what raises their loss may then miss
+what misleads. So for a categorical loss changes are sought with a softmax of the same logits,
+whatever the output; not so in `free`, which has one gradient for both.
 """
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from typing import Literal, get_args
@@ -39,18 +46,21 @@ def perturb(
     *,
     start: Tensor,
     epsilon: float,
-    step: float,
     steps: int,
 ) -> Tensor:
     """Return windows changed by at most `epsilon`, in the direction in which `objective` rises.
+
+    A step is 2.5 epsilon / steps, so that steps reach every change from every start; a single
+    one is 1.25 epsilon, as is best from a random start (Wong, Rice and Kolter 2020).
 
     Args:
         objective: of windows; a sum or mean over them.
         windows: log-mels.
         start: the change to begin with.
-        epsilon, step: greatest change and length of a step, in natural units.
+        epsilon: greatest change, in natural units.
         steps: how many; each is a forward and a backward pass.
     """
+    step = epsilon * (1.25 if steps == 1 else 2.5 / max(1, steps))
     change = start.clamp(-epsilon, epsilon)
     with torch.enable_grad():
         for _ in range(steps):
@@ -86,8 +96,8 @@ class Robust:
         if method not in get_args(Method):
             raise InputError(f"train.robust={method}; expected fgsm, free, pgd, trades or null")
         for name, value in (("robust_db", epsilon_db), ("robust_weight", weight)):
-            if not value > 0:
-                raise InputError(f"train.{name}={value}; expected a number above 0")
+            if not 0 < value < math.inf:
+                raise InputError(f"train.{name}={value}; expected a finite number above 0")
         counts = (("robust_steps", steps, 1), ("robust_ramp_epochs", ramp_epochs, 0))
         for name, value, least in counts:
             if value < least:
@@ -111,7 +121,7 @@ class Robust:
             return
         hearing.train(False)
         seek = self._apart if self.method == "trades" else self._misleading
-        changed = seek(hearing, windows, labels, generator)
+        changed = seek(_with_softmax(hearing), windows, labels, generator)
         hearing.train()
         if self.method != "trades":
             yield hearing.loss(hearing.logits(changed), labels)
@@ -124,14 +134,12 @@ class Robust:
         self, hearing: Hearing, windows: Tensor, labels: Tensor, generator: torch.Generator
     ) -> Tensor:
         """Return windows that raise the loss, from a random start."""
-        steps = 1 if self.method == "fgsm" else self.steps
         return perturb(
             lambda changed: hearing.loss(hearing.logits(changed), labels),
             windows,
             start=self._random(windows, generator),
             epsilon=self.epsilon,
-            step=self.epsilon * (1.25 if steps == 1 else 2.5 / steps),
-            steps=steps,
+            steps=1 if self.method == "fgsm" else self.steps,
         )
 
     def _apart(
@@ -145,7 +153,6 @@ class Robust:
             windows,
             start=self._random(windows, generator),
             epsilon=self.epsilon,
-            step=self.epsilon * 2.5 / self.steps,
             steps=self.steps,
         )
 
@@ -168,18 +175,27 @@ class Robust:
 
     def misled(self, hearing: Hearing, windows: Tensor, labels: Tensor) -> Tensor:
         """Return validation windows that raise the loss, at full size and without chance."""
+        hearing = _with_softmax(hearing)
         return perturb(
             lambda changed: hearing.loss(hearing.logits(changed), labels),
             windows,
             start=torch.zeros_like(windows),
             epsilon=self.full,
-            step=self.full * 2.5 / VALIDATION_STEPS,
             steps=VALIDATION_STEPS,
         )
 
     def _random(self, windows: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.rand(windows.shape, generator=generator) * 2 - 1
         return (noise * self.epsilon).to(windows.device)
+
+
+def _with_softmax(hearing: Hearing) -> Hearing:
+    """Return what hears with the same network, and for a categorical loss with a softmax."""
+    if hearing.terms.kind == "binary":
+        return hearing
+    recognizer = copy.copy(hearing.recognizer)  # shares its parts
+    recognizer.output = "softmax"
+    return dataclasses.replace(hearing, recognizer=recognizer)
 
 
 def robust(method: Method | None, **settings: float) -> Robust | None:

@@ -112,7 +112,7 @@ class WaveformAugmentation:
     def _filtered(self, draw: Draw, waveform: Tensor) -> Tensor:
         """Return each through an equalizer and some in a room, in one product of spectra."""
         samples = waveform.shape[1]
-        tail = round(self.room_seconds[1] * self.sample_rate_hz) if self.room_share else 0
+        tail = max(1, round(self.room_seconds[1] * self.sample_rate_hz)) if self.room_share else 0
         size = _fast_size(samples + tail)
         response = torch.ones(len(waveform), size // 2 + 1, device=waveform.device)
         if self.equalizer_db > 0:

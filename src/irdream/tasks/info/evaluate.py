@@ -8,10 +8,11 @@ from typing import Any
 from irdream.datasets.base import Excerpts, PartName
 from irdream.recognizer import Recognizer
 from irdream.tasks import evaluate as task
-from irdream.tasks.excerpt_scores import validation_of
+from irdream.tasks.excerpt_scores import part_of, validation_of
 from irdream.tasks.info.measuring import Laps, no_trace, warm_up
 from irdream.tasks.info.untouched import Sample, Untouched
 from irdream.tasks.info.words import Plan, counted, heard_by, line, time_line
+from irdream.tasks.robustness import check_robustness
 from irdream.tracking import NullTracker
 
 AGGREGATIONS = {
@@ -21,6 +22,7 @@ AGGREGATIONS = {
     "network": "whole excerpts, heard at once",
 }
 _SETTINGS = ("part", "threshold", "aggregation", "batch_windows", "validation_share", "seed")
+_ROBUST = ("robust_db", "robust_steps", "robust_windows")
 FILES = (
     "scores.csv, summary.csv, predictions.csv, confusion.csv, scores.png, confusion.png, "
     "aggregations.csv, instruments.csv, groups.csv, intervals.csv, calibration.csv, "
@@ -37,6 +39,8 @@ def plan_evaluate(given: Mapping[str, Any]) -> Plan:
         InputError: as the task.
     """
     recognizer, dataset = given["recognizer"], Untouched(given["dataset"])
+    excerpts = part_of(dataset, given["part"], recognizer)
+    check_robustness(recognizer, excerpts, *(given[name] for name in _ROBUST))
     counts, seconds = _measured(given, dataset)
     what = f"{counted(counts[-1], 'excerpt')}, the {given['part']} part of {dataset.name}"
     lines = [
@@ -98,7 +102,7 @@ def _misled(given: Mapping[str, Any]) -> list[str]:
         return []
     sizes = ", ".join(f"{size_db:g}" for size_db in given["robust_db"])
     what = f"at most {counted(given['robust_windows'], 'window')} by up to {sizes} dB"
-    return [line("misleads", f"{what}, {given['robust_steps']} steps each; not in the time")]
+    return [line("misleads", f"{what}, {given['robust_steps']} steps each; the time is without it")]
 
 
 def _aggregation(given: Mapping[str, Any]) -> str:

@@ -16,7 +16,6 @@ from irdream.datasets.base import Excerpt
 from irdream.datasets.starts import ExcerptStart, NoiseStart
 from irdream.dreaming.targets import Item
 from irdream.errors import InputError
-from irdream.tasks.evaluate import score
 from irdream.tasks.info.measuring import Laps, no_trace, timed, warm_up
 from irdream.tasks.info.untouched import Sample, Untouched
 from irdream.tasks.info.words import Plan, counted, heard_by, line, time_line
@@ -26,6 +25,7 @@ from irdream.tasks.paper.noise import ASCENTS, COLORS, WAYS
 from irdream.tasks.paper.stages import Stages
 from irdream.tasks.paper.study import BATCH, Study
 from irdream.tasks.paper.trial import Trial
+from irdream.tasks.scoring import score
 
 TRIED = 2  # dreams of each kind
 KINDS = ("recognition", "dreams of excerpts", "dreams of noise")

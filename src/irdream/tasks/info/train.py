@@ -76,6 +76,7 @@ def plan_train(given: Mapping[str, Any]) -> Plan:
     if is_fitted(recognizer):
         check_fitted(recognizer, *(given[name] for name in IN_STEPS))
     dataset = Untouched(given["dataset"])
+    tested = _tested_lines(given, dataset)
     with no_trace() as folder:
         measured = _measure(given, dataset, folder)
     whole = dataset.part("training", sample_rate_hz=recognizer.sample_rate_hz)
@@ -90,7 +91,7 @@ def plan_train(given: Mapping[str, Any]) -> Plan:
     }
     if is_fitted(recognizer):
         time_of_all = time_line(seconds, "; and the fit, which is not measured", at_most=False)
-        lines = [data, *dataset.lines, _fit_line(recognizer, training), time_of_all]
+        lines = [data, *dataset.lines, _fit_line(recognizer, training), *tested, time_of_all]
         return Plan((*lines, _writes_line(given)), None)
     seconds |= measured.times(_epochs_left(given, measured.progress), training, validation)
     rate = f" ({1 / measured.training:.0f} windows a second)"
@@ -100,6 +101,7 @@ def plan_train(given: Mapping[str, Any]) -> Plan:
         _network_line(recognizer),
         _epochs_line(given, training, measured.progress),
         _optimizer_line(given),
+        *tested,
         time_line(seconds, rate),
         _writes_line(given),
     ]
@@ -272,10 +274,22 @@ def _optimizer_line(given: Mapping[str, Any]) -> str:
     return line("optimizer", "; ".join(parts))
 
 
+def _tested_lines(given: Mapping[str, Any], dataset: Untouched) -> list[str]:
+    """Say what the checkpoint is scored on; refuse what the task would refuse."""
+    if not given["test"]:
+        return []
+    recognizer, robust_db = given["recognizer"], given["test_robust_db"]
+    task._check_test(dataset, recognizer, robust_db)
+    excerpts = dataset.part("test", sample_rate_hz=recognizer.sample_rate_hz)
+    what = f"{counted(len(excerpts), 'excerpt')}, the test part of {dataset.name}"
+    return [line("then", f"scores {what}; not in the time")]
+
+
 def _writes_line(given: Mapping[str, Any]) -> str:
-    text = "checkpoint/, training/, history.csv"
+    tested = ", test/" if given["test"] else ""
+    text = f"checkpoint/, training/, history.csv{tested}"
     if given["resume"] is not None:
-        text = f"checkpoint/, history.csv; training/ in {given['resume']}"
+        text = f"checkpoint/, history.csv{tested}; training/ in {given['resume']}"
     if given["register"] is not None:
         text += f"; registers models:/{given['register']}@{given['alias']}"
     return line("writes", text)

@@ -31,8 +31,8 @@ from irdream.evaluation.dreams import mse_db2
 from irdream.evaluation.recognition import Report
 from irdream.recognizer import Recognizer
 from irdream.stopwatch import Stopwatch
-from irdream.tasks.evaluate import score
 from irdream.tasks.paper.study import Found, Study
+from irdream.tasks.scoring import score
 
 logger = logging.getLogger(__name__)
 GRID_WAYS = ("gain",)
