@@ -146,7 +146,9 @@ def test_statistics_of_what_is_frozen_are_kept_by_swa() -> None:
     assert isinstance(network, Transfer)
     for name, value in network.embedding.state_dict().items():
         torch.testing.assert_close(value, expected[name])
-    behind = network.head[0]
+    behind = network.get_submodule("head.0")
+    assert isinstance(behind, nn.BatchNorm1d)
+    assert behind.running_mean is not None
     assert behind.running_mean.tolist() == pytest.approx([1.5] * 3, abs=1e-4)  # 1 and 2
     assert behind.momentum == 0.2
     assert not any(part.training for part in network.modules())
