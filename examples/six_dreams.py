@@ -94,8 +94,8 @@ WAYS = {
     ),
     "waveform": Way(
         title="waveform",
-        typed="parametrization=waveform",
-        settings={"parametrization": Waveform()},
+        typed="parametrization=waveform dream.steps=200",
+        settings={"parametrization": Waveform(), "steps": 200},
     ),
 }
 
