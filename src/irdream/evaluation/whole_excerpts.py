@@ -6,8 +6,8 @@ itself which of them count, so that nothing is left to average. Such a network h
 convolutions 1.5 MB and half the time of windows for each second.
 
 It is meant for networks that were trained on longer windows. One that pools by a maximum and knows
-but single seconds loses by it: the shipped one has an mAP of 0.88 so on rendered excerpts of 5 to
-12 s, and of 0.95 by S1.
+but single seconds loses by it: the shipped one has an mAP of 0.84 so on rendered excerpts of 5 to
+12 s, and of 0.89 by S1.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ upper bound of the robust accuracy: another attack may find more. A window that 
 change counts as misled for every larger one, since the same change is allowed there.
 
 `task=evaluate` measures it on windows of excerpts with one label. With 256 windows, 20 steps and
-evaluate.robust_db=[0.5,1,2,4] the shipped network takes 2.4 min on one core; one that is never
-misled takes 5.5 min.
+evaluate.robust_db=[0.5,1,2,4] the shipped network takes 74 s on one core. Windows that are
+misled are not tried again: one that never is would take 2.6 times as long.
 """
 
 from __future__ import annotations
