@@ -240,10 +240,10 @@ def test_a_checkpoint_comes_back_from_the_server_and_dreams(server: Server, tmp_
         tracker.log_file(SHIPPED, "nets")
     run_id = tracker.run_id
     champion = register_checkpoint(
-        root=tmp_path, run_id=run_id, name="net", path="nets/rendered", uri=server.address
+        root=tmp_path, run_id=run_id, name="net", path="nets/shipped", uri=server.address
     )
     assert champion == "models:/net@champion"
-    for uri in (f"runs:/{run_id}/nets/rendered", champion):
+    for uri in (f"runs:/{run_id}/nets/shipped", champion):
         folder = fetch_checkpoint(uri, root=tmp_path, uri_server=server.address)
         assert contents(folder) == contents(SHIPPED)
 
