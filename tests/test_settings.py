@@ -142,6 +142,7 @@ def test_ranges_are_those_of_the_library(name, use, fine, bad) -> None:
         ("dream.step_size", [0.5, -1.0], "dream.step_size=[0.5,-1.0]; expected a number above 0"),
         ("dream.octave_ratio", [1.4], "=[1.4]; expected a list of 2 numbers, at least 1"),
         ("dream.keep", True, "dream.keep=true; expected best or last"),
+        ("evaluate.robust_db", [-1.0], "=[-1.0]; expected a list of numbers, at least 0"),
         ("sweep.force", 1, "sweep.force=1; expected true or false"),
         ("evaluate.threshold", 2, "expected checkpoint or validation, or a number from 0 to 1"),
         ("paper.parts", ["excerpts", "nois"], "expected excerpts or noise, or a list, some of exc"),

@@ -159,10 +159,13 @@ def _words(hint: Any, limits: Range) -> str:
     if get_origin(hint) is list:
         return _list_words(get_args(hint)[0], limits)
     if hint in (int, float):
-        number = "a whole number" if hint is int else "a number"
-        comma = "," if str(limits).startswith("at least") else ""
-        return f"{number}{comma} {limits}" if str(limits) else number
+        return _within("a whole number" if hint is int else "a number", limits)
     return {str: "text", bool: "true or false"}[hint]
+
+
+def _within(noun: str, limits: Range) -> str:
+    comma = "," if str(limits).startswith("at least") else ""
+    return f"{noun}{comma} {limits}" if str(limits) else noun
 
 
 def _list_words(item: Any, limits: Range) -> str:
@@ -171,4 +174,6 @@ def _list_words(item: Any, limits: Range) -> str:
     )
     if limits.length:
         return f"a list of {limits.length} {several}, {limits}"
-    return f"a list of {several}" if item in (float, str) else f"a list, {several}"
+    if item is float:
+        return _within(f"a list of {several}", limits)
+    return f"a list of {several}" if item is str else f"a list, {several}"
