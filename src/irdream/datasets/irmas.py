@@ -31,7 +31,7 @@ from irdream.audio import sounds_below
 from irdream.datasets.base import ExcerptFile, Excerpts, PartName
 from irdream.datasets.cache import audio_loader
 from irdream.datasets.download import download_irmas
-from irdream.datasets.tree import equal_files, recordings_of, unique_names
+from irdream.datasets.tree import equal_files, forget, recordings_of, unique_names
 from irdream.errors import InputError
 from irdream.instruments import CODES
 
@@ -93,8 +93,7 @@ class Irmas:
         if self.root is None:
             raise InputError(f"dataset.root is not set; name the folder for {SOURCE}")
         download_irmas(self.root)
-        for scanned in ("_paths", "_equal_groups", "_training", "_test"):
-            self.__dict__.pop(scanned, None)
+        forget(self)
 
     def found(self) -> dict[str, int]:
         """Count the excerpts found: `training`, `test`, and the training ones by code."""

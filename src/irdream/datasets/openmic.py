@@ -36,6 +36,7 @@ from irdream.datasets.openmic_labels import (
     read_splits,
 )
 from irdream.datasets.openmic_predominant import read_predominant
+from irdream.datasets.tree import forget
 from irdream.errors import InputError
 from irdream.instruments import CODES
 
@@ -106,8 +107,7 @@ class OpenMic:
         if self.root is None:
             raise InputError(f"dataset.root is not set; name the folder for {SOURCE}")
         download_openmic(self.root)
-        for scanned in ("_tree", "_splits", "_labels", "_paths", "_files"):
-            self.__dict__.pop(scanned, None)
+        forget(self)
 
     def summary(self) -> str:
         """Say in one line what was found."""

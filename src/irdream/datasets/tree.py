@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -88,3 +89,10 @@ def md5_of(path: Path) -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def forget(dataset: object) -> None:
+    """Drop what the cached properties of a data set keep, so that its tree is scanned anew."""
+    for name, value in vars(type(dataset)).items():
+        if isinstance(value, cached_property):
+            vars(dataset).pop(name, None)

@@ -31,7 +31,7 @@ from irdream.tasks.train_results import card, chosen_thresholds, keep
 from irdream.tracking import Tracker
 from irdream.tracking.checkpoints import check_names
 from irdream.training.averaging import Averaging
-from irdream.training.loop import Augmentation, Fit, Metrics, Schedule
+from irdream.training.loop import Augmentation, Fit, Metrics, Progress, Schedule
 from irdream.training.losses import Loss
 from irdream.training.robust import Robust
 
@@ -155,25 +155,21 @@ def train(
     best.card = card(best, dataset.name, progress, data.sizes, split, validation_share, seed)
     best.card["hours"] = round(stopwatch.seconds["training"] / 3600, 2)
     keep(best, progress, output_dir, tracker)
-    metrics = progress.history[progress.best_epoch - 1]
-    Console().print(
-        f"best epoch {progress.best_epoch} of {progress.epoch}: "
-        f"validation loss {metrics['val/loss']:.3f}, top-1 {metrics['val/top1']:.3f}"
-    )
+    _report_best(progress)
     if register is not None:
         print(f"registered: checkpoint={tracker.register(register, alias=alias)}")
-    scores = {}
-    if test:
-        scores = evaluate(
-            recognizer=best,
-            dataset=dataset,
-            tracker=tracker,
-            output_dir=output_dir / "test",
-            robust_db=test_robust_db,
-            seed=seed,
-            stopwatch=stopwatch,
-        )
-    return {**metrics, "train/epochs": float(progress.epoch), **scores}
+    metrics = {**progress.best, "train/epochs": float(progress.epoch)}
+    if not test:
+        return metrics
+    return metrics | evaluate(
+        recognizer=best,
+        dataset=dataset,
+        tracker=tracker,
+        output_dir=output_dir / "test",
+        robust_db=test_robust_db,
+        seed=seed,
+        stopwatch=stopwatch,
+    )
 
 
 def _check_test(dataset: DataSet, recognizer: Recognizer, robust_db: Sequence[float]) -> None:
@@ -225,4 +221,12 @@ def _report(tracker: Tracker, epoch: int, metrics: Metrics) -> None:
     Console().print(
         f"epoch {epoch}: loss {metrics['train/loss']:.3f}, validation loss "
         f"{metrics['val/loss']:.3f}{misled}, top-1 {metrics['val/top1']:.3f}"
+    )
+
+
+def _report_best(progress: Progress) -> None:
+    best = progress.best
+    Console().print(
+        f"best epoch {progress.best_epoch} of {progress.epoch}: "
+        f"validation loss {best['val/loss']:.3f}, top-1 {best['val/top1']:.3f}"
     )

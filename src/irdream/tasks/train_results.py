@@ -50,10 +50,9 @@ def card(
     seed: int,
 ) -> dict[str, Any]:
     """Return what a checkpoint tells of its training; the sizes are of `TrainingData`."""
-    best = progress.history[progress.best_epoch - 1]
     validation_figures = {
         name.removeprefix("val/"): round(value, 4)
-        for name, value in best.items()
+        for name, value in progress.best.items()
         if name.startswith("val/")
     }
     return {

@@ -56,6 +56,11 @@ class Progress:
     best_epoch: int = 0
     history: list[Metrics] = field(default_factory=list)
 
+    @property
+    def best(self) -> Metrics:
+        """The metrics of the best epoch."""
+        return self.history[self.best_epoch - 1]
+
 
 @dataclass(kw_only=True)
 class Fit:
