@@ -2,11 +2,19 @@
 
     python main.py task=train model=mfcc_svm
 
+MFCCs are the first coefficients of an orthonormal DCT-II over the mel bands of a log-mel in the
+natural logarithm of the magnitude. A window becomes the mean and the standard deviation over its
+frames, of the MFCCs and of their first differences: 80 numbers for 20 coefficients.
+
 For each instrument a machine with an RBF kernel tells the windows that have it from all others;
 so one window may have several. Its decision value becomes a probability by Platt's sigmoid, which
 is fitted to decision values of recordings that the machine has not seen (three folds), as those
 of its own windows are too good. scikit-learn's `SVC(probability=True)`, which did the like
 without regard for recordings, goes away in its version 1.11.
+
+scikit-learn fits it in one go, and it is copied into tensors. After that it runs, is saved and is
+loaded as a network is, without scikit-learn. How long these tensors are is known only then, so a
+model takes their lengths from the checkpoint that it loads.
 
 The time of a fit grows nearly with the square of the windows: 4,000 took 10 s of one core, 10,000
 took 47 s. Nearly all windows become support vectors, and a checkpoint has 0.4 kB for each.
@@ -17,27 +25,50 @@ Sources: C. Cortes, V. Vapnik, "Support-vector networks", Machine Learning 20, 1
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import joblib
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
 
 from irdream.errors import InputError
-from irdream.models.mfcc import MfccModel, prior_log_odds
+from irdream.models.checks import check_size
 
 if TYPE_CHECKING:
     from sklearn.svm import SVC
 
 FOLDS = 3  # of recordings, for the sigmoid
+_TINY = 1e-6  # added to a variance: the root of zero has no gradient
 
 
-class MfccSvm(MfccModel):
+def mfcc(log_mel: Tensor, coefficients: int) -> Tensor:
+    """Return MFCCs (batch, coefficients, frames) of log-mels (batch, n_mels, frames)."""
+    n_mels = log_mel.shape[1]
+    places = torch.arange(n_mels, dtype=torch.float64) + 0.5
+    orders = torch.arange(coefficients, dtype=torch.float64)[:, None]
+    basis = math.sqrt(2 / n_mels) * torch.cos(math.pi / n_mels * orders * places)
+    basis[0] /= math.sqrt(2)
+    return basis.to(log_mel) @ log_mel
+
+
+def statistics_of(series: Tensor) -> Tensor:
+    """Return (batch, 4 x series) of (batch, series, frames): means, deviations, of changes too."""
+    parts = []
+    for values in (series, series.diff(dim=2)):
+        parts += [values.mean(2), (values.var(2, unbiased=False) + _TINY).sqrt()]
+    return torch.cat(parts, dim=1)
+
+
+class MfccSvm(nn.Module):
     """log-mel (batch, n_mels, frames) -> logits (batch, instruments), by support vectors.
 
-    It has a gradient, so that one can dream toward what it hears.
+    It has a gradient, so that one can dream toward its instruments. In training every instrument
+    that is a label of an excerpt is present in all of its windows. Before it is fitted its logits
+    are all zero.
 
     Args:
         coefficients: of the MFCCs; a log-mel needs as many mel bands.
@@ -51,6 +82,10 @@ class MfccSvm(MfccModel):
         InputError: when a number is not above zero.
     """
 
+    output: ClassVar[str] = "sigmoid"
+    any_length: ClassVar[bool] = True
+    mean: Tensor  # (features,), of the statistics
+    scale: Tensor  # (features,)
     support_vectors: Tensor  # (vectors, features), of all machines
     weights: Tensor  # (vectors, instruments), zero where a vector is not of a machine
     offset: Tensor  # (instruments,)
@@ -67,18 +102,39 @@ class MfccSvm(MfccModel):
         max_windows: int = 20_000,
         instruments: int = 11,
     ) -> None:
-        super().__init__(
-            coefficients=coefficients, max_windows=max_windows, instruments=instruments
-        )
+        super().__init__()
+        for name, count in (("coefficients", coefficients), ("max_windows", max_windows)):
+            if count < 1:
+                raise InputError(f"model.{name}={count}; expected 1 or more")
         for name, value in (("penalty", penalty), ("gamma", gamma)):
             if value is not None and not value > 0:
                 raise InputError(f"model.{name}={value}; expected a number above 0")
+        self.coefficients, self.max_windows = coefficients, max_windows
+        self.instruments, self.features = instruments, 4 * coefficients
         self.penalty, self.balanced = penalty, balanced
         self.gamma = 1 / self.features if gamma is None else gamma
-        self.hold("support_vectors", torch.zeros(0, self.features))
-        self.hold("weights", torch.zeros(0, instruments))
-        for name in ("offset", "sigmoid_scale", "sigmoid_offset"):
-            self.hold(name, torch.zeros(instruments))
+        fitted = {
+            "mean": torch.zeros(self.features),
+            "scale": torch.ones(self.features),
+            "support_vectors": torch.zeros(0, self.features),
+            "weights": torch.zeros(0, instruments),
+            "offset": torch.zeros(instruments),
+            "sigmoid_scale": torch.zeros(instruments),
+            "sigmoid_offset": torch.zeros(instruments),
+        }
+        for name, values in fitted.items():
+            self.register_parameter(name, nn.Parameter(values, requires_grad=False))
+
+    def statistics(self, log_mel: Tensor) -> Tensor:
+        """Return (batch, features) of windows; InputError when they are too small."""
+        check_size(log_mel, n_mels=self.coefficients, frames=2)
+        return statistics_of(mfcc(log_mel, self.coefficients))
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Return the logits of each window, in full precision; InputError when it is too small."""
+        with torch.autocast(log_mel.device.type, enabled=False):
+            standardized = (self.statistics(log_mel) - self.mean) / self.scale
+            return self.sigmoid_scale * self.decisions(standardized) + self.sigmoid_offset
 
     def decisions(self, standardized: Tensor) -> Tensor:
         """Return what each machine says, (batch, instruments): above zero is present."""
@@ -87,13 +143,27 @@ class MfccSvm(MfccModel):
         distances = (squares - 2 * standardized @ vectors.T).clamp(min=0)  # squared
         return torch.exp(-self.gamma * distances) @ self.weights + self.offset
 
-    def classify(self, standardized: Tensor) -> Tensor:
-        """Return the log-odds of each instrument."""
-        return self.sigmoid_scale * self.decisions(standardized) + self.sigmoid_offset
+    def fit(self, statistics: Tensor, labels: Tensor, recordings: Sequence[str], seed: int) -> None:
+        """Fit the machines to windows.
 
-    def _fit(
-        self, standardized: np.ndarray, present: np.ndarray, recordings: Sequence[str], seed: int
-    ) -> None:
+        Args:
+            statistics: (windows, features), not standardized.
+            labels: (windows, instruments), above zero where an instrument is present.
+            recordings: of each window; one is never on both sides of a split.
+            seed: of all that is random.
+
+        Raises:
+            InputError: when statistics are not finite, or there are not as many of each.
+        """
+        if not len(statistics) == len(labels) == len(recordings) or not len(labels):
+            raise InputError(
+                f"{len(statistics)} windows, {len(labels)} labels and {len(recordings)} "
+                "recordings to fit; expected as many of each, and at least one"
+            )
+        if not bool(statistics.isfinite().all()):
+            raise InputError("windows to fit have values that are not finite; check the sounds")
+        standardized = self._standardize(statistics)
+        present = labels.cpu().numpy() > 0
         fit = joblib.delayed(self._machine)
         parallel: Any = joblib.Parallel(n_jobs=torch.get_num_threads(), prefer="threads")
         machines = parallel(fit(standardized, one, recordings, seed) for one in present.T)
@@ -106,11 +176,20 @@ class MfccSvm(MfccModel):
                 offset[i] = machine.svc.intercept_[0]
                 scale[i], sigmoid_offset[i] = machine.scale, machine.offset
         used = np.flatnonzero(weights.any(axis=1))
-        self.keep("support_vectors", standardized[used])
-        self.keep("weights", weights[used])
-        self.keep("offset", offset)
-        self.keep("sigmoid_scale", scale)
-        self.keep("sigmoid_offset", sigmoid_offset)
+        self._keep("support_vectors", standardized[used])
+        self._keep("weights", weights[used])
+        self._keep("offset", offset)
+        self._keep("sigmoid_scale", scale)
+        self._keep("sigmoid_offset", sigmoid_offset)
+
+    def _standardize(self, statistics: Tensor) -> np.ndarray:
+        """Keep mean and deviation of (windows, features), and return these standardized."""
+        from sklearn.preprocessing import StandardScaler
+
+        scaler: Any = StandardScaler().fit(statistics.cpu().double().numpy())
+        self._keep("mean", scaler.mean_)
+        self._keep("scale", scaler.scale_)
+        return ((statistics.to(self.mean) - self.mean) / self.scale).float().cpu().numpy()
 
     def _machine(
         self, standardized: np.ndarray, present: np.ndarray, recordings: Sequence[str], seed: int
@@ -132,14 +211,19 @@ class MfccSvm(MfccModel):
         sigmoid = both.calibrators[0]  # 1 / (1 + exp(a f + b))
         return _Machine(both.estimator, -sigmoid.a_, -sigmoid.b_)
 
-    def misfit(self) -> str | None:
-        """Return what is wrong with tensors that were loaded, if anything is."""
-        lengths = [len(getattr(self, name)) for name in self.fitted]
-        features, _, vectors, weights, *others = lengths
-        right = [self.features, self.features, vectors, vectors] + [self.instruments] * len(others)
-        if lengths != right:
-            return f"{vectors} support vectors with {weights} weights, of {features} features"
-        return None
+    def _keep(self, name: str, values: ArrayLike) -> None:
+        """Set a fitted tensor, whatever the length of its first axis."""
+        parameter = getattr(self, name)
+        parameter.data = torch.as_tensor(np.asarray(values)).to(parameter)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **named: Any
+    ) -> None:
+        """Take the number of support vectors from a checkpoint; all else must be as it is."""
+        vectors = state_dict.get(prefix + "support_vectors", self.support_vectors)
+        for parameter in (self.support_vectors, self.weights):
+            parameter.data = parameter.new_zeros(len(vectors), parameter.shape[1])
+        super()._load_from_state_dict(state_dict, prefix, *args, **named)
 
 
 class _Machine(NamedTuple):
@@ -173,3 +257,9 @@ def folds_of(present: np.ndarray, recordings: Sequence[str], seed: int) -> np.nd
         dealt = order[kind[order]]
         folds[dealt] = np.arange(len(dealt)) % count
     return folds[which]
+
+
+def prior_log_odds(present: np.ndarray) -> np.ndarray:
+    """Return the log-odds (instruments,) of (windows, instruments), finite where all are equal."""
+    count = present.sum(axis=0)
+    return np.log((count + 1) / (len(present) - count + 1))

@@ -1,6 +1,6 @@
 """Training of what is no network: a model that is fitted at once to windows.
 
-Such a model has `statistics`, `fit` and `max_windows`, as those of `irdream.models.mfcc` have. The
+Such a model has `statistics`, `fit` and `max_windows`, as `irdream.models.MfccSvm` has. The
 fit is a training of one epoch, so that validation, checkpoint, thresholds, card and history are
 those of the networks. Optimizer, schedule, masks and everything else that works in steps are not
 used; what was asked for on purpose is refused.
