@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,25 @@ def test_every_choice_composes_and_can_be_built(group, choice, tmp_path) -> None
     built = instantiate(config[group], _convert_="all")
     if hasattr(built, "close"):
         built.close()
+
+
+@pytest.mark.parametrize(
+    ("package", "parts"),
+    [
+        ("irdream.dreaming.constraints", {"Constraint", "Constraints"}),
+        ("irdream.dreaming.objectives", {"Custom", "Heard", "Objective"}),
+        ("irdream.dreaming.parametrizations", {"Additive", "Origin", "Parametrization"}),
+        ("irdream.dreaming.transforms", {"Transform"}),
+        ("irdream.models", set()),
+        ("irdream.sonification", set()),
+    ],
+)
+def test_every_variant_has_a_yaml(package, parts) -> None:
+    exported = vars(import_module(package))
+    variants = {name for name in exported["__all__"] if isinstance(exported[name], type)} - parts
+    yamls = "".join(path.read_text() for path in CONF.glob("*/*.yaml"))
+    named = set(re.findall(rf"_target_: {re.escape(package)}\.(\w+)$", yamls, re.MULTILINE))
+    assert named >= variants
 
 
 @pytest.mark.parametrize("task", TASKS)

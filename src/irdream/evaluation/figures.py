@@ -30,7 +30,7 @@ from irdream.files import replacing
 
 Array = NDArray[np.floating]
 
-BLUE, ORANGE, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
+BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#7F7F7F"
 DPI = 125
 _TICKS_HZ = (100, 300, 1000, 3000, 8000, 20000)
 

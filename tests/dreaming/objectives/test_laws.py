@@ -26,7 +26,6 @@ from irdream.dreaming.objectives import (
     Margin,
     Neuron,
     Probability,
-    Similarity,
     TotalVariation,
     WeightedSum,
 )
@@ -52,7 +51,6 @@ OBJECTIVES = [
     Caricature("plane", cosine_power=0),
     Caricature("plane", cosine_power=2),
     Caricature("features"),
-    Similarity(),
     Diversity("plane"),
     Diversity("features"),
     TotalVariation(),
@@ -63,7 +61,7 @@ OBJECTIVES = [
     LogProbability() - 0.01 * TotalVariation() + 0.5 * Inversion("plane"),
     Layer("plane") * torch.linspace(-1, 2, MOST_ITEMS) + 2 * Diversity("plane"),
 ]
-ON_LOG_MEL = [TotalVariation(), L1(), L2(), Blur(), Similarity()]
+ON_LOG_MEL = [TotalVariation(), L1(), L2(), Blur()]
 of_each = pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
 
 

@@ -11,7 +11,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from irdream.dreaming.objectives import L2, Caricature, Diversity, Heard, Inversion, Similarity
+from irdream.dreaming.objectives import Caricature, Diversity, Heard, Inversion
 from irdream.errors import InputError
 
 NONE = torch.empty(0)
@@ -144,15 +144,6 @@ def test_a_negative_power_is_refused() -> None:
         Caricature("a", cosine_power=-1)
 
 
-def test_similarity_is_minus_the_mean_square_change_in_db() -> None:
-    db = math.log(10.0) / 20.0
-    start = torch.tensor([[[-60.0, -20.0], [0.0, 5.0]]]) * db
-    dream = torch.tensor([[[-58.0, -20.0], [4.0, 5.0]]]) * db
-    both = heard(NONE, log_mel=dream, start=start)
-    torch.testing.assert_close(Similarity()(both, NONE), torch.tensor([-(4.0 + 16.0) / 4]))
-    assert torch.equal(Similarity()(both, NONE), -L2()(both, NONE))
-
-
 # Gram matrices of two channels: of items 0 and 1 diag(2, 0), of 2 diag(0, 8), of 3 all ones
 TWO = torch.tensor(
     [
@@ -202,12 +193,11 @@ def test_diversity_of_others_has_no_gradient_in_a_group() -> None:
         (Caricature("f.1"), "caricature('f.1', cosine_power=1.0)"),
         (Caricature("f.1", "x.wav", cosine_power=2), "caricature('f.1', 'x.wav', cosine_power=2)"),
         (Diversity("f.1"), "diversity('f.1')"),
-        (Similarity(), "similarity"),
     ],
     ids=repr,
 )
 def test_what_is_printed_builds_the_same(objective, shown) -> None:
     assert repr(objective) == shown
     names = {"inversion": Inversion, "caricature": Caricature, "diversity": Diversity}
-    built = eval(shown, {**names, "similarity": Similarity()})
+    built = eval(shown, names)
     assert vars(built) == vars(objective)

@@ -61,9 +61,6 @@ def test_a_logit_has_no_goal() -> None:
 
 def test_an_items_probability_is_the_mean_of_its_windows() -> None:
     torch.testing.assert_close(HEARD.probabilities(), torch.full((2, 2), 0.5))
-    torch.testing.assert_close(
-        HEARD.window_probabilities(TARGETS), torch.tensor([[0.75, 0.25], [0.5, 0.5]])
-    )
 
 
 def test_their_names_are_told() -> None:

@@ -9,7 +9,7 @@ from irdream.dreaming.objectives.base import (
     of_target,
 )
 from irdream.dreaming.objectives.layers import Channel, Direction, Layer, Neuron
-from irdream.dreaming.objectives.likeness import Caricature, Diversity, Inversion, Similarity
+from irdream.dreaming.objectives.likeness import Caricature, Diversity, Inversion
 from irdream.dreaming.objectives.outputs import Logit, LogProbability, Margin, Probability
 from irdream.dreaming.objectives.smoothness import L1, L2, Blur, TotalVariation
 
@@ -31,7 +31,6 @@ __all__ = [
     "Neuron",
     "Objective",
     "Probability",
-    "Similarity",
     "TotalVariation",
     "WeightedSum",
     "as_objective",

@@ -56,10 +56,6 @@ class Heard:
     items: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
     groups: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
 
-    def window_probabilities(self, targets: Tensor) -> Tensor:
-        """Return the target's probability in each window, (items, windows)."""
-        return of_target(self.log_probabilities, targets).exp()
-
     def probabilities(self) -> Tensor:
         """Return an item's probabilities, the mean over its windows, (items, instruments)."""
         return self.log_probabilities.exp().mean(dim=1)

@@ -1,4 +1,4 @@
-"""Objectives on likeness: to a reference, to the original, among the dreams of a group.
+"""Objectives on likeness: to a reference, among the dreams of a group.
 
 All are scores to be added, higher is better: `log_probability + 0.5 * inversion('features.9')`.
 """
@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from irdream.audio import load_audio
-from irdream.dreaming.objectives.base import Heard, Listen, Objective
+from irdream.dreaming.objectives.base import Heard, Listen
 from irdream.dreaming.objectives.layers import OnLayer, checked_power, inner_product
-from irdream.dreaming.objectives.smoothness import mean_square_change
 from irdream.errors import InputError
 
 
@@ -115,20 +114,6 @@ class Caricature(_LikeReference):
 
     def _arguments(self) -> list[str]:
         return [*super()._arguments(), f"cosine_power={self.cosine_power!r}"]
-
-
-class Similarity(Objective):
-    """Minus the mean square of the log-mel's change from the start, in dB^2: minus `L2`.
-
-    Where a network hears sound: of the waveform's change, in units of full scale.
-    """
-
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
-        """Return (items,)."""
-        return -mean_square_change(heard)
-
-    def __repr__(self) -> str:
-        return "similarity"
 
 
 class Diversity(OnLayer):

@@ -62,7 +62,7 @@ class L2(_OnLogMel):
 
     def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        return mean_square_change(heard)
+        return _unit(heard) ** 2 * _mean((heard.log_mel - heard.start).square())
 
 
 class Blur(_OnLogMel):
@@ -98,11 +98,6 @@ class Blur(_OnLogMel):
 
     def __repr__(self) -> str:
         return f"blur(mels={self.mels!r}, frames={self.frames!r})"
-
-
-def mean_square_change(heard: Heard) -> Tensor:
-    """Return the mean square of the change from the start, (items,), in dB^2."""
-    return _unit(heard) ** 2 * _mean((heard.log_mel - heard.start).square())
 
 
 def _from_blur(values: Tensor, axis: int) -> Tensor:
