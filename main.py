@@ -22,9 +22,10 @@ import hydra  # noqa: E402
 from hydra.core.hydra_config import HydraConfig  # noqa: E402
 from hydra.types import RunMode  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
-from omegaconf import DictConfig, OmegaConf, open_dict  # noqa: E402
+from omegaconf import DictConfig, OmegaConf  # noqa: E402
 
 from hydra_plugins.irdream import _optuna_pruning as pruning  # noqa: E402
+from hydra_plugins.irdream._words import as_grammar  # noqa: E402
 from irdream import command, sweep  # noqa: E402
 
 CONF = Path(__file__).resolve().parent / "conf"
@@ -66,9 +67,8 @@ def run(config: DictConfig) -> dict[str, float]:
 
 def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) -> dict[str, float]:
     """Check the configuration, open the run, build the task, call it."""
-    command.check(config, typed=job.overrides)
-    with open_dict(config):
-        config.trust = command.trusted(config, typed=job.overrides)
+    command.prepare(config, job.overrides)
+    command.check(config)
     if config.info:
         return show(config)
     if of_sweep and (done := of_sweep.find_done(config)):
@@ -124,7 +124,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         command.check_flags(sys.argv[1:])
-        sys.argv[1:] = command.only_told(sys.argv[1:])
+        sys.argv[1:] = as_grammar(command.only_told(sys.argv[1:]))
         run()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

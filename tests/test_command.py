@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins.irdream._words import as_grammar
 from irdream import command
 from irdream.errors import InputError
 
@@ -24,10 +26,19 @@ def _conf() -> Iterator[None]:
         yield
 
 
+def checked(typed: Sequence[str]) -> DictConfig:
+    """Return the configuration that these overrides make, after it was checked."""
+    words = as_grammar(list(typed))
+    config = compose("config", words)
+    command.prepare(config, words)
+    command.check(config)
+    return config
+
+
 def answer(*overrides: str) -> str:
     """Return the line that these overrides end in."""
     with pytest.raises((InputError, HydraException, OmegaConfBaseException)) as caught:
-        command.check(compose("config", list(overrides)), typed=overrides)
+        checked(overrides)
     line = command.line(caught.value, conf=CONF)
     assert line is not None
     assert "\n" not in line
@@ -99,7 +110,8 @@ def answer(*overrides: str) -> str:
         ("dream.steps=${dream.keep}", "dream.steps=best; expected a whole number, at least 1"),
         # what Hydra cannot read
         ("dream.steps", "dream.steps has no value; expected dream.steps=VALUE"),
-        ("dream.octave_ratio=[1,2", "cannot read 'dream.octave_ratio=[1,2'; expected key=value, i"),
+        ("dre#am=1", "cannot read 'dre#am=1'; expected key=value, in quotes where"),
+        ("dream.octave_ratio=[1,2", "dream.octave_ratio=[1,2; expected a list of 2 numbers, at "),
         ("dream.steps=1,2", "dream.steps=1,2 has several values; add -m for a job with each, or t"),
     ],
 )  # fmt: skip
@@ -122,8 +134,7 @@ def test_a_mistake_is_answered_in_one_line(words, expected) -> None:
     ],
 )
 def test_what_is_right_is_let_through(words) -> None:
-    typed = words.split()
-    command.check(compose("config", typed), typed=typed)
+    checked(words.split())
 
 
 @pytest.mark.parametrize(
@@ -170,13 +181,30 @@ def test_what_a_yaml_names_must_be_trusted(tmp_path) -> None:
     command.check(config)
 
 
-def test_a_target_that_was_typed_is_trusted() -> None:
-    typed = ["model._target_=my_package.nets.MyNet"]
-    config = compose("config", typed)
-    command.check(config, typed=typed)
-    assert command.trusted(config, typed=typed) == ["my_package"]
-    with pytest.raises(InputError, match=r"my_package\.nets\.MyNet is not trusted"):
-        command.check(config)
+@pytest.mark.parametrize("group", ["model", "dataset", "optimizer", "constraint", "task"])
+def test_a_target_that_was_typed_is_trusted_and_starts_without_the_keys_it_replaces(group) -> None:
+    config = checked([f"{group}._target_=my_package.nets.Own", f"{group}.width=8"])
+    partial = {"_partial_": True} if group == "task" else {}
+    assert config[group] == {"_target_": "my_package.nets.Own", "width": 8, **partial}
+    assert config.trust == ["my_package"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("scheduler._target_=my.Own", {"_partial_": True}),  # how it is built stays
+        ("model._target_=my.Own model.output=sigmoid", {"output": "sigmoid"}),  # what was typed too
+        ("model._target_=my.Own ~model.output", {}),
+        ("model._target_=my.Own ~model.anything +model.width=8", {"width": 8}),
+        ("model=transfer model.embedding._target_=my.Own", {}),  # further down
+        ("dataset=folder dataset._target_='my.Own' dataset.root=2024", {"root": "2024"}),
+    ],
+)
+def test_what_was_typed_beside_a_target_of_ones_own_stays(words, expected) -> None:
+    config = checked(words.split())
+    node = config[next(word for word in words.split() if "_target_" in word).split(".")[0]]
+    own = node.get("embedding", node)
+    assert own == {"_target_": "my.Own", **expected}
 
 
 def test_causes_are_looked_through() -> None:

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
 from irdream import settings
@@ -40,7 +40,8 @@ __all__ = [
     "known_keys",
     "line",
     "only_told",
-    "trusted",
+    "prepare",
+    "typed_targets",
 ]
 
 _SYSTEM = {
@@ -84,12 +85,38 @@ def only_told(words: list[str]) -> list[str]:
     return words
 
 
-def check(config: DictConfig, *, typed: Sequence[str] = ()) -> None:
-    """Check keys, types, ranges, the target's words, and what would be called with which keys.
+def prepare(config: DictConfig, typed: Sequence[str]) -> None:
+    """Let each `_target_` that was typed start anew, and trust it.
+
+    The keys of the choice that it replaces are taken away, but for those that were typed for it
+    and those that say how it is built, such as `_partial_`.
 
     Args:
-        config: as composed.
-        typed: the overrides on the command line; a `_target_` among them is trusted.
+        config: as composed; it is changed.
+        typed: the overrides on the command line.
+    """
+    keys = [word.lstrip("+").partition("=")[0] for word in typed]
+    targets = typed_targets(typed)
+    with open_dict(config):
+        for node in targets:
+            kept = {key.removeprefix(f"{node}.").partition(".")[0] for key in keys}
+            replaced: Any = OmegaConf.select(config, node)
+            for key in [str(key) for key in replaced]:
+                if not key.startswith("_") and key not in kept:
+                    del replaced[key]
+        if targets and OmegaConf.is_list(trust := config.get("trust")):
+            packages = [target.partition(".")[0] for target in targets.values()]
+            config.trust = list(dict.fromkeys([*trust, *packages]))
+
+
+def typed_targets(words: Sequence[str]) -> dict[str, str]:
+    """Return what was typed as `<node>._target_=<target>`, such as model: my_package.Net."""
+    found = [re.fullmatch(r"\+*(?!hydra\.)([\w.]+)\._target_=(.+)", word) for word in words]
+    return {match[1]: match[2].strip("'\"") for match in found if match}
+
+
+def check(config: DictConfig) -> None:
+    """Check keys, types, ranges, the target's words, and what would be called with which keys.
 
     Raises:
         InputError: one line on the first mistake.
@@ -105,7 +132,7 @@ def check(config: DictConfig, *, typed: Sequence[str] = ()) -> None:
         if not key.allows(value):
             raise InputError(key.problem(value))
     parse_targets(_value(config, plain, "target"))
-    allowed = (*TRUSTED, *(f"{package}." for package in trusted(config, typed=typed)))
+    allowed = (*TRUSTED, *(f"{package}." for package in plain["trust"]))
     for key, target, given in _targets(plain, ""):
         if not target.startswith(tuple(allowed)):
             raise InputError(
@@ -168,14 +195,6 @@ def _check_nothing_is_missing(config: DictConfig) -> None:
     except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
         key = str(error.full_key).removeprefix("task.")
         raise InputError(f"{key} is not set; expected {key}=...") from error
-
-
-def trusted(config: DictConfig, *, typed: Sequence[str] = ()) -> list[str]:
-    """Return the packages that the user trusts: `trust=[...]`, and of targets that were typed."""
-    targets = [re.fullmatch(r"\+*[\w.@/]+\._target_=([\w.]+)", word) for word in typed]
-    packages = [str(package) for package in config.get("trust") or ()]
-    packages += [target[1].split(".")[0] for target in targets if target]
-    return list(dict.fromkeys(packages))
 
 
 def _targets(node: Any, path: str) -> Iterator[tuple[str, str, list[str]]]:

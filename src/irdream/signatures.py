@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import functools
+from collections import ChainMap
 from pathlib import Path
 
 PACKAGE = "irdream"
@@ -18,14 +19,15 @@ _Definition = ast.ClassDef | ast.FunctionDef
 
 
 @functools.cache
-def parameters(target: str) -> frozenset[str] | None:
-    """Return the names of the keyword arguments of a class or function.
+def parameters(target: str) -> dict[str, str] | None:
+    """Return the keyword arguments of a class or function, each with its annotation.
 
     Args:
         target: its path with dots, as a `_target_` has it.
 
     Returns:
-        The names; None where anything may be given, or nothing is known.
+        The annotations by name, as they stand in the source; None where anything may be given,
+        or nothing is known.
     """
     module, _, name = target.rpartition(".")
     found = _find(module, name)
@@ -61,7 +63,7 @@ def _body(module: str) -> tuple[ast.stmt, ...]:
     return ()
 
 
-def _of_class(module: str, definition: ast.ClassDef) -> frozenset[str] | None:
+def _of_class(module: str, definition: ast.ClassDef) -> dict[str, str] | None:
     for node in definition.body:
         if isinstance(node, ast.FunctionDef) and node.name == "__init__":
             return _arguments(node)
@@ -69,22 +71,22 @@ def _of_class(module: str, definition: ast.ClassDef) -> frozenset[str] | None:
     if any(isinstance(node, ast.Name | ast.Call) and _is_dataclass(node)
            for node in definition.decorator_list):  # fmt: skip
         own = {
-            node.target.id
+            node.target.id: ast.unparse(node.annotation)
             for node in definition.body
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
         }
-        inherited.append(frozenset(own))
-    known = [names for names in inherited if names is not None]
-    return frozenset().union(*known) if len(known) == len(inherited) else None
+        inherited.append(own)
+    known = [given for given in inherited if given is not None]
+    return dict(ChainMap(*reversed(known))) if len(known) == len(inherited) else None
 
 
-def _of_base(module: str, base: ast.expr) -> frozenset[str] | None:
+def _of_base(module: str, base: ast.expr) -> dict[str, str] | None:
     if isinstance(base, ast.Subscript):  # Generic[T]
         base = base.value
     if not isinstance(base, ast.Name):
         return None
     if base.id in _WITHOUT_ARGUMENTS:
-        return frozenset()
+        return {}
     found = _find(module, base.id)
     if found is None or not isinstance(found[1], ast.ClassDef):
         return None
@@ -96,9 +98,13 @@ def _is_dataclass(decorator: ast.Name | ast.Call) -> bool:
     return isinstance(called, ast.Name) and called.id == "dataclass"
 
 
-def _arguments(function: ast.FunctionDef) -> frozenset[str] | None:
+def _arguments(function: ast.FunctionDef) -> dict[str, str] | None:
     given = function.args
     if given.kwarg is not None:
         return None
-    names = [argument.arg for argument in (*given.args, *given.kwonlyargs)]
-    return frozenset(names) - {"self"}
+    named = (*given.args, *given.kwonlyargs)
+    return {
+        argument.arg: ast.unparse(argument.annotation) if argument.annotation else ""
+        for argument in named
+        if argument.arg != "self"
+    }

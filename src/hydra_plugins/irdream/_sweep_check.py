@@ -37,7 +37,9 @@ def check_sweep(config: DictConfig, loader: ConfigLoader | None = None) -> None:
     typed = [str(word) for word in config.hydra.overrides.task]
     params = OmegaConf.to_container(config.hydra.sweeper).get("params") or {}  # type: ignore[union-attr]
     for words in itertools.islice(probes(_lines(params) + typed, loader), MOST):
-        command.check(loader.load_sweep_config(config, words), typed=words)
+        job = loader.load_sweep_config(config, words)
+        command.prepare(job, words)
+        command.check(job)
 
 
 def probes(words: Sequence[str], loader: ConfigLoader | None = None) -> Iterator[list[str]]:

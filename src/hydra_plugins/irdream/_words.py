@@ -1,0 +1,140 @@
+"""What was typed, as Hydra's grammar takes it.
+
+Hydra refuses `start.path=[cel]1.wav`, takes `start.path=a,b.wav` for two values and
+`start.path=2024` for a number. A key that is text gets what was typed: such values are put in
+quotes before Hydra sees them. What is Hydra's grammar on purpose keeps its meaning: quotes,
+`${...}`, lists where a key takes one, values with commas between them after -m. Where a file has
+the very name that was typed, that file is meant.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Quote, QuotedString
+from hydra.errors import HydraException
+
+from irdream import settings
+from irdream.command import typed_targets
+from irdream.mistakes import CONF
+from irdream.signatures import parameters
+
+_WORD = re.compile(r"(\+{0,2}|~)([\w$][\w.@/$-]*)(?:=(.*))?", re.DOTALL)
+_PIECE = re.compile(r"""(?:"[^"]*"|'[^']*'|\[[^][]*\])(?=,|$)|(?:\\.|[^,])+""")
+_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
+_REFUSED = object()
+
+
+class _Kind(NamedTuple):
+    """What a key takes, as far as quotes are concerned."""
+
+    is_text: bool
+    is_list: bool  # too
+
+
+def as_grammar(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line as Hydra reads them.
+
+    A `_target_` of one's own starts without the keys of the choice that it replaces
+    (`irdream.command.prepare`): what is typed beside it need not be there, nor be taken away.
+    """
+    multirun = any(word == "-m" or word.startswith("--mu") for word in words)
+    own = tuple(f"{node}." for node in typed_targets(words))
+    read = []
+    for word in words:
+        match = _WORD.fullmatch(word)
+        sign, key, value = match.groups() if match else ("", "", None)
+        is_own = bool(own) and key.startswith(own)
+        if sign == "~" or value is None:
+            read += [] if is_own else [word]
+            continue
+        value = os.path.expanduser(value) if key in _FOLDERS else value
+        read.append(f"{'++' if is_own else sign}{key}={_read(value, _kind(key), multirun)}")
+    return read
+
+
+def _read(value: str, kind: _Kind, multirun: bool = False) -> str:
+    """Return a value, in quotes where Hydra would refuse it or take it for something else."""
+    found = _parsed(value)
+    if kind.is_text and os.path.exists(os.path.expanduser(value)):
+        text = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)  # for OmegaConf
+        return value if found == text else _quoted(text)
+    if found is not _REFUSED and not (kind.is_text and _is_other(found, kind.is_list, multirun)):
+        return value
+    if multirun and len(pieces := _pieces(value)) > 1:
+        return ",".join(_read(piece, kind) for piece in pieces)
+    if kind.is_list and value.startswith("[") and value.endswith("]"):
+        return f"[{','.join(_read(piece, _Kind(True, False)) for piece in _pieces(value[1:-1]))}]"
+    return _quoted(value)
+
+
+def _parsed(value: str) -> Any:
+    try:
+        return OverridesParser.create().parse_override(f"key={value}").value()
+    except HydraException:
+        return _REFUSED
+
+
+def _is_other(found: Any, is_list: bool, multirun: bool) -> bool:
+    """Return whether Hydra takes a value for something else than text."""
+    if isinstance(found, ChoiceSweep) and found.simple_form:
+        return multirun or not is_list
+    if isinstance(found, list) and is_list:
+        return any(_is_other(one, False, False) for one in found)
+    return isinstance(found, int | float | list | dict)
+
+
+def _pieces(value: str) -> list[str]:
+    """Return what stands between commas; names of files that have some stay whole."""
+    pieces = _PIECE.findall(value)
+    joined = []
+    while pieces:
+        ends = range(len(pieces), 1, -1)
+        is_file = (n for n in ends if os.path.exists(os.path.expanduser(",".join(pieces[:n]))))
+        length = next(is_file, 1)
+        joined.append(",".join(pieces[:length]))
+        pieces = pieces[length:]
+    return joined
+
+
+def _quoted(value: str) -> str:
+    return QuotedString(value, Quote.double).with_quotes()
+
+
+def _kind(key: str) -> _Kind:
+    """Return what a key takes, by the schema, or by what the choices of its group are made of."""
+    name = key.partition("@")[0]
+    own = settings.keys().get(name)
+    types = [str(own.hint)] if own else _types_in_group(name.partition(".")[0]).get(name, [])
+    words = {word for hint in types for word in re.findall(r"\w+", hint)}
+    lists = {"list", "Sequence"}
+    is_text = "str" in words and words <= {"class", "str", "Path", "None", *lists}
+    return _Kind(is_text or key in _FOLDERS, bool(words & lists))
+
+
+@functools.cache
+def _types_in_group(group: str) -> dict[str, list[str]]:
+    """Return the annotations of a group's keys, of all its choices."""
+    types: dict[str, list[str]] = {}
+    for path in sorted((CONF / group).glob("*.yaml")):
+        made = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for key, hint in _types(made if group in made else {group: made}, ""):
+            types.setdefault(key, []).append(hint)
+    return types
+
+
+def _types(node: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield each argument of what a configuration builds, and its annotation."""
+    if isinstance(node, dict):
+        for name, hint in (parameters(str(node.get("_target_", ""))) or {}).items():
+            yield f"{path}{name}", hint
+    items = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, value in items:
+        if isinstance(value, dict | list):
+            yield from _types(value, f"{path}{key}.")
