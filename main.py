@@ -29,6 +29,7 @@ from hydra_plugins.irdream._words import as_grammar  # noqa: E402
 from irdream import command, sweep  # noqa: E402
 
 CONF = Path(__file__).resolve().parent / "conf"
+NO_TRACKER = {"_target_": "irdream.tracking.NullTracker"}
 jobs: list[command.Job] = []  # of this process
 
 
@@ -69,9 +70,7 @@ def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) 
     """Check the configuration, open the run, build the task, call it."""
     command.prepare(config, job.overrides)
     command.check(config)
-    if config.info:
-        return show(config)
-    if of_sweep and (done := of_sweep.find_done(config)):
+    if not config.info and of_sweep and (done := of_sweep.find_done(config)):
         job.status, job.run_id, job.found_in = "skipped", done.run_id, done.folder
         return done.metrics
     from irdream import runtime
@@ -83,7 +82,7 @@ def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) 
     runtime.keep_memory()
     stopwatch.seconds["start-up"] = stopwatch.total()
     with stopwatch("start-up" if len(jobs) == 1 else "tracking"):  # the first imports MLflow
-        tracker: Any = instantiate(config.tracker)
+        tracker: Any = instantiate(NO_TRACKER if config.info else config.tracker)
     with tracker:
         device = runtime.choose_device(config.device)
         with stopwatch("tracking"):
@@ -93,9 +92,10 @@ def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) 
             tracker.log_file(job.folder / ".hydra" / "config.yaml", "config")
         with stopwatch("start-up"):
             task = instantiate(config.task, _convert_="all")
+            only = {"info": command.check_info(task)} if config.info else {}
         told = pruning.reporting(tracker)  # a search may stop the job by what it logs
         try:
-            metrics = task(tracker=told, output_dir=job.folder, stopwatch=stopwatch)
+            metrics = task(tracker=told, output_dir=job.folder, stopwatch=stopwatch, **only)
         except pruning.JobPrunedError:
             tracker.close("KILLED")
             raise
@@ -103,20 +103,9 @@ def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) 
             tracker.log_metrics({"time/total_seconds": stopwatch.total()})
             tracker.close()
     job.phases = stopwatch.seconds
-    print(f"time: {stopwatch.summary()}\nfiles: {job.folder}")
+    if not config.info:
+        print(f"time: {stopwatch.summary()}\nfiles: {job.folder}")
     return metrics
-
-
-def show(config: DictConfig) -> dict[str, float]:
-    """Print what would run and how long it would take."""
-    from irdream import runtime
-    from irdream.tasks import info
-
-    runtime.set_threads(config.threads)
-    runtime.keep_memory()
-    plan = info.plan(instantiate(config.task, _convert_="all"))
-    print("\n".join(plan.lines), flush=True)
-    return {} if plan.seconds is None else {"info/seconds": plan.seconds}
 
 
 def main() -> None:
@@ -124,7 +113,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         command.check_flags(sys.argv[1:])
-        sys.argv[1:] = as_grammar(command.only_told(sys.argv[1:]))
+        sys.argv[1:] = as_grammar(command.without_files(sys.argv[1:]))
         run()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

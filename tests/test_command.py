@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,26 @@ def test_an_unknown_flag_is_answered_in_one_line(words, expected) -> None:
 def test_flags_of_hydra_are_let_through() -> None:
     flags = "-m --multi --cfg job -cd=conf -sc query=bash --info -h seed=-1"
     command.check_flags(flags.split())
+
+
+def test_a_task_that_cannot_only_say_what_it_would_do_is_not_run() -> None:
+    def mine(*, info: bool, **_: object) -> None: ...
+
+    def other(**_: object) -> None: ...
+
+    assert command.check_info(partial(mine, info=True))
+    with pytest.raises(InputError, match=r"other has no argument 'info' .* leave info out"):
+        command.check_info(partial(other))
+
+
+@pytest.mark.parametrize("word", ["--info", "info=true", "info=True", "+info=TRUE"])
+def test_with_info_hydra_writes_into_a_folder_that_goes(word) -> None:
+    words = command.without_files(["task=dream", word])
+    folders = {name.partition("=")[2] for name in words[2:]}
+    assert [name.partition("=")[0] for name in words[2:]] == ["hydra.run.dir", "hydra.sweep.dir"]
+    assert len(folders) == 1
+    assert Path(folders.pop()).is_dir()
+    assert command.without_files(["task=dream", "info=false"]) == ["task=dream", "info=false"]
 
 
 def test_what_a_yaml_names_must_be_trusted(tmp_path) -> None:

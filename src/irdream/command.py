@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import atexit
 import errno
+import functools
+import inspect
 import os
 import re
 import shutil
@@ -36,12 +38,13 @@ __all__ = [
     "Job",
     "check",
     "check_flags",
+    "check_info",
     "explain",
     "known_keys",
     "line",
-    "only_told",
     "prepare",
     "typed_targets",
+    "without_files",
 ]
 
 _SYSTEM = {
@@ -75,14 +78,29 @@ def check_flags(words: Sequence[str]) -> None:
             raise InputError(f"unknown flag {word!r}; see --help and --hydra-help")
 
 
-def only_told(words: list[str]) -> list[str]:
+def without_files(words: list[str]) -> list[str]:
     """Return the words of a command; with `--info` or `info=true` such that leave no files."""
     words = ["info=true" if word == "--info" else word for word in words]
-    if "info=true" in words:
+    if any(re.fullmatch(r"\+*info=true", word, re.IGNORECASE) for word in words):
         folder = tempfile.mkdtemp(prefix="irdream-info-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         words += [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}"]
     return words
+
+
+def check_info(task: functools.partial[Any]) -> bool:
+    """Return True where a task can say what it would do.
+
+    Raises:
+        InputError: where it has no argument `info`, and would be run instead.
+    """
+    if "info" not in inspect.signature(task.func).parameters:
+        name = f"{task.func.__module__}.{task.func.__qualname__}"
+        raise InputError(
+            f"info=true, and {name} has no argument 'info' that lets it only say what it would do; "
+            "leave info out"
+        )
+    return True
 
 
 def prepare(config: DictConfig, typed: Sequence[str]) -> None:

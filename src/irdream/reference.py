@@ -29,7 +29,7 @@ loaded; a mistake is answered in one line with the nearest word.
 | to see | type |
 | --- | --- |
 | all keys as they would be | `python main.py task=train --cfg job` |
-| what would run, and how long it would take | `python main.py task=train info=true` |
+| what would run, in one line | `python main.py task=train info=true` |
 | tasks, groups, examples | `python main.py --help` |
 
 ## Completion

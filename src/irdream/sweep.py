@@ -50,7 +50,7 @@ class Sweep:
         experiment: the name of MLflow's experiment.
         words: what was typed.
         root, server: of the store.
-        info: whether jobs only tell what they would do.
+        info: whether jobs only say what they would do.
     """
 
     name: str
@@ -145,7 +145,6 @@ def end(*, killed: bool = False) -> None:
     os.environ.pop(VARIABLE)
     ending.jobs, damaged = read_jobs(Path(sweep.folder))
     if sweep.info:
-        print(total(ending.jobs), flush=True)
         return
     print("\n".join([table(ending.jobs), *damaged]), flush=True)
     if sweep.parent is None:
@@ -222,15 +221,6 @@ def table(jobs: Sequence[Job]) -> str:
         for row in rows
     ]
     return "\n".join([f"sweep: {len(jobs)} jobs, {told}", *(line.rstrip() for line in lines)])
-
-
-def total(jobs: Sequence[Job]) -> str:
-    """Return how long jobs would take that only told it."""
-    told = [job.metrics["info/seconds"] for job in jobs if "info/seconds" in job.metrics]
-    unknown = f", {len(jobs) - len(told)} that cannot tell" if len(told) < len(jobs) else ""
-    from irdream.tasks.info import duration
-
-    return f"sweep: {len(jobs)} jobs, one after the other {duration(sum(told))} at most{unknown}"
 
 
 def swept_keys(jobs: Sequence[Job]) -> list[str]:

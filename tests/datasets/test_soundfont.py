@@ -92,6 +92,18 @@ def test_the_test_part_is_read_like_irmas(data: SoundFont) -> None:
     assert annotation == "".join(f"{code}\t\n" for code in files[0].labels).encode()
 
 
+@pytest.mark.parametrize("part", PARTS)
+def test_what_is_to_be_rendered_is_listed(data: SoundFont, part: PartName, tmp_path) -> None:
+    again = SoundFont(root=tmp_path, training_recordings=1, test_excerpts=3)
+    listed = [(file.name, file.labels, file.recording) for file in again.listed(part)]
+    files = data.part(part, sample_rate_hz=RATE_HZ).files
+    assert listed == [(file.name, file.labels, file.recording) for file in files]
+    assert not again.is_rendered(part)
+    assert again.to_prepare() == f"renders the training part and the test part into {tmp_path}"
+    assert data.to_prepare() == ""
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_lengths(data: SoundFont) -> None:
     training = data.part("training", sample_rate_hz=RATE_HZ)
     assert {len(excerpt.waveform) for excerpt in training} == {3 * RATE_HZ}

@@ -106,7 +106,8 @@ def test_scores_differences_and_p_values(run, tmp_path, capsys):
     # 6 of 12 recordings are heard better by the first: p is about 2 / 2^6.
     assert metrics["compare/micro_f1_p"] == pytest.approx(1 / 32, abs=0.03)
     assert metrics["compare/top1_mcnemar_p"] == pytest.approx(2 / 2**12)
-    printed = capsys.readouterr().out.splitlines()
+    said, *printed = capsys.readouterr().out.splitlines()
+    assert said == "compare: A and B, 24 excerpts, the test part of 'toy', on cpu"
     assert printed[0] == "toy, test part: A less B, 24 excerpts of 12 recordings, S1"
     assert printed[1].startswith("micro F1: 1.000 and 0.500, difference 0.500 (0.")
     assert printed[-1].startswith("top-1 by McNemar's exact test: 12 right by the first alone, 0")

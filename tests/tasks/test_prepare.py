@@ -64,7 +64,10 @@ def test_counts_without_decoding(tmp_path: Path, capsys: pytest.CaptureFixture[s
         "prepare/test_recordings": 1,
     }
     assert tracker.metrics == metrics
-    assert capsys.readouterr().out == "plain: found 2 training and 3 test excerpts\n"
+    assert capsys.readouterr().out.splitlines() == [
+        "prepare: counts 2 training and 3 test excerpts of 'plain'",
+        "plain: found 2 training and 3 test excerpts",
+    ]
 
 
 def test_the_table_counts_each_label(tmp_path: Path) -> None:
@@ -79,4 +82,7 @@ def test_a_data_set_that_can_be_made_ready_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepare(dataset=Rendered(), tracker=NullTracker(), output_dir=tmp_path)
-    assert capsys.readouterr().out == "plain: found what was rendered\n"
+    assert capsys.readouterr().out.splitlines() == [
+        "prepare: 'plain' makes itself ready, then its excerpts are counted",
+        "plain: found what was rendered",
+    ]

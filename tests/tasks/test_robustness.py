@@ -273,7 +273,7 @@ class Wrong(nn.Module):
 
 @pytest.mark.parametrize("model", [Deaf(), Steps()])
 def test_what_has_no_gradient_cannot_be_misled(model: nn.Module) -> None:
-    heard, parts = recognizer(model), excerpts("flu 3")
+    heard, parts = recognizer(model), excerpts("flu 3").files
     message = (
         "evaluate.robust_db needs a network with a gradient, and "
         f"{type(model).__name__} has none; leave it out"
@@ -289,12 +289,12 @@ def test_a_network_in_training_is_left_as_it_is() -> None:
     model = nn.Sequential(nn.Flatten(), nn.LazyLinear(11), nn.BatchNorm1d(11))
     model(torch.zeros(2, 12, 43))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    check_robustness(recognizer(model).train(), excerpts("flu 3"), [1.0])
+    check_robustness(recognizer(model).train(), excerpts("flu 3").files, [1.0])
     assert model.training
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
 def test_what_is_wrong_with_a_network_is_told_as_it_is() -> None:
-    check_robustness(recognizer(), excerpts("flu 3"), [1.0], 20, 256)
+    check_robustness(recognizer(), excerpts("flu 3").files, [1.0], 20, 256)
     with pytest.raises(InputError, match=r"Wrong gave \(1, 12\) for windows"):
-        check_robustness(recognizer(Wrong()), excerpts("flu 3"), [1.0], 20, 256)
+        check_robustness(recognizer(Wrong()), excerpts("flu 3").files, [1.0], 20, 256)

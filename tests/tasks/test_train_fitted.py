@@ -19,7 +19,6 @@ from irdream.errors import InputError
 from irdream.models import MfccSvm
 from irdream.recognizer import Recognizer, load_recognizer, new_recognizer
 from irdream.tasks.evaluate import evaluate
-from irdream.tasks.info import plan
 from irdream.tasks.train import train
 from irdream.tasks.train_fitted import is_fitted
 from irdream.tracking import NullTracker
@@ -151,19 +150,7 @@ def test_what_works_in_steps_is_refused(
     with pytest.raises(InputError, match=message) as error:
         task(SVM, **settings)(tracker=NullTracker(), output_dir=tmp_path / "run")
     assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match=message):
-        plan(task(SVM, **settings))
     assert not (tmp_path / "run").exists()
-
-
-def test_the_plan_says_on_how_many_windows_and_that_the_fit_is_not_measured(task: Task) -> None:
-    made = plan(task(SVM, loss=Loss("binary")))  # a loss without smoothing is no matter
-    text = "\n".join(made.lines)
-    assert "MfccSvm, fitted at once to 24 windows; cpu" in text
-    assert "reading audio; and the fit, which is not measured" in text or "s; and the fit" in text
-    assert "optimizer" not in text
-    assert made.seconds is None
-    assert "fitted at once to 10 windows" in "\n".join(plan(task(SVM | {"max_windows": 10})).lines)
 
 
 def test_networks_are_not_fitted(tiny_frontend: dict[str, Any]) -> None:

@@ -145,6 +145,12 @@ def announce(dataset: DataSet) -> None:
         print(f"{dataset.name}: {describe()}")
 
 
+def listed(dataset: DataSet, part: PartName, *, sample_rate_hz: int) -> Sequence[ExcerptFile]:
+    """Return the files of one part, also of one that is still to be rendered."""
+    own = getattr(dataset, "listed", None)
+    return dataset.part(part, sample_rate_hz=sample_rate_hz).files if own is None else own(part)
+
+
 def multi_hot(labels: Sequence[Sequence[str]], instruments: Sequence[str]) -> Tensor:
     """Return labels as (excerpts, instruments), 1 where an instrument is named."""
     table = torch.zeros(len(labels), len(instruments))

@@ -82,18 +82,27 @@ class Irmas:
         files = self._training if name == "training" else self._test
         return Excerpts(files, audio_loader(self.cache_dir, sample_rate_hz=sample_rate_hz))
 
+    def to_prepare(self) -> str:
+        """Say what `prepare` would do; nothing where it was not asked to fetch anything.
+
+        Raises:
+            InputError: no root.
+        """
+        if not self.download:
+            return ""
+        if self.root is None:
+            raise InputError(f"dataset.root is not set; name the folder for {SOURCE}")
+        return f"fetches what {str(self.root)!r} lacks of {SOURCE}"
+
     def prepare(self) -> None:
         """Fetch and unpack what is missing, when `download` was asked for.
 
         Raises:
             InputError: no root; whatever hinders the download.
         """
-        if not self.download:
-            return
-        if self.root is None:
-            raise InputError(f"dataset.root is not set; name the folder for {SOURCE}")
-        download_irmas(self.root)
-        forget(self)
+        if self.to_prepare() and self.root is not None:
+            download_irmas(self.root)
+            forget(self)
 
     def found(self) -> dict[str, int]:
         """Count the excerpts found: `training`, `test`, and the training ones by code."""

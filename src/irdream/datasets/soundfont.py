@@ -29,7 +29,7 @@ from filelock import FileLock
 
 from irdream.audio import write_wav
 from irdream.datasets import composition
-from irdream.datasets.base import Excerpts, PartName
+from irdream.datasets.base import ExcerptFile, Excerpts, PartName
 from irdream.datasets.composition import Voice
 from irdream.datasets.irmas import Irmas
 from irdream.datasets.rendering import TIM_GM6MB, font_digest, font_path, level, render, room
@@ -44,6 +44,7 @@ SAMPLE_RATE_HZ = 22_050
 EXCERPT_SECONDS = 3.0
 LEAD_IN_SECONDS = 0.5
 LABELS_SHARE = (0.5, 0.35, 0.15)  # test excerpts with one, two and three labels
+_PARTS: tuple[PartName, PartName] = ("training", "test")
 CENTS = (-30, -20, -10, 0, 10, 20, 30)
 
 
@@ -108,10 +109,19 @@ class SoundFont:
         )
         return tree.part(name, sample_rate_hz=sample_rate_hz)
 
+    def is_rendered(self, name: PartName) -> bool:
+        """Say whether a part is in the cache."""
+        return (self.folder(name) / "complete.json").is_file()
+
+    def to_prepare(self) -> str:
+        """Say what `prepare` would do; nothing where it is done."""
+        parts = [f"the {name} part" for name in _PARTS if not self.is_rendered(name)]
+        return f"renders {' and '.join(parts)} into {self.base}" if parts else ""
+
     def prepare(self) -> None:
         """Render both parts."""
-        self._rendered("training")
-        self._rendered("test")
+        for name in _PARTS:
+            self._rendered(name)
 
     def folder(self, name: PartName) -> Path:
         """Return where a part is or will be; its name holds all that decides its sound."""
@@ -123,52 +133,66 @@ class SoundFont:
 
     def _rendered(self, name: PartName) -> Path:
         folder = self.folder(name)
-        done = folder / "complete.json"
-        if done.is_file():
+        if self.is_rendered(name):
             return folder
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.base / f"{folder.name}.lock"):
-            if not done.is_file():
-                count = self.counts[name]
-                write = self._write_training if name == "training" else self._write_test
-                work = [(code, i) for code in CODES for i in range(count)]
+            if not self.is_rendered(name):
+                work = [(code, i) for code in CODES for i in range(self.counts[name])]
                 for code, i in track(work, f"rendering the {name} part", total=len(work)):
-                    write(folder, code, i)
-                with replacing(done) as file:
+                    self._write(name, code, i)
+                with replacing(folder / "complete.json") as file:
                     file.write(json.dumps({"fonts": self.fonts[name], "seed": self.seed}).encode())
         return folder
 
-    def _write_training(self, folder: Path, code: str, i: int) -> None:
-        """Render a recording and cut one to three excerpts from it."""
-        rng = np.random.default_rng([self.seed, 0, CODES.index(code), i])
-        count = int(rng.integers(1, 4))
-        target = folder / "IRMAS-TrainingData" / code
-        excerpt_samples = round(EXCERPT_SECONDS * SAMPLE_RATE_HZ)
-        stem = f"[{code}][nod][pop_roc]{i:04d}"
-        paths = [target / f"{stem}__{k + 1}.wav" for k in range(count)]
-        if all(path.is_file() for path in paths):
-            return
-        target.mkdir(parents=True, exist_ok=True)
-        piece = self._piece(rng, "training", (code,), seconds=count * EXCERPT_SECONDS)
-        for k, path in enumerate(paths):
-            excerpt = piece[k * excerpt_samples : (k + 1) * excerpt_samples]
-            write_wav(path, torch.from_numpy(excerpt), sample_rate_hz=SAMPLE_RATE_HZ)
+    def listed(self, name: PartName) -> list[ExcerptFile]:
+        """Return the files of one part, rendered or not."""
+        drawn = [self._drawn(name, code, i)[1] for code in CODES for i in range(self.counts[name])]
+        return [file for files in drawn for file in files]
 
-    def _write_test(self, folder: Path, code: str, i: int) -> None:
-        """Render one test excerpt and its annotation."""
-        rng = np.random.default_rng([self.seed, 1, CODES.index(code), i])
-        count = 1 if self.single_label else 1 + int(rng.choice(3, p=LABELS_SHARE))
-        others = [other for other in CODES if other != code]
-        labels = (code, *rng.choice(others, size=count - 1, replace=False).tolist())
-        target = folder / "IRMAS-TestingData-Part1" / "Part1"
-        path = target / f"{code}-{i:04d}.wav"
-        if path.with_suffix(".txt").is_file():
+    def _drawn(
+        self, name: PartName, code: str, i: int
+    ) -> tuple[np.random.Generator, list[ExcerptFile]]:
+        """Return the files of a recording, and the generator that its music is drawn from.
+
+        One to three excerpts are cut from one for training; one for the test has one to three
+        labels.
+        """
+        is_test = name == "test"
+        rng = np.random.default_rng([self.seed, int(is_test), CODES.index(code), i])
+        if is_test:
+            count = 1 if self.single_label else 1 + int(rng.choice(3, p=LABELS_SHARE))
+            others = [other for other in CODES if other != code]
+            labels = (code, *rng.choice(others, size=count - 1, replace=False).tolist())
+            recording, stems = f"{code}-{i:04d}", [f"{code}-{i:04d}"]
+            folder = self.folder(name) / "IRMAS-TestingData-Part1" / "Part1"
+        else:
+            labels, stem = (code,), f"[{code}][nod][pop_roc]{i:04d}"
+            recording = f"{code}/{stem}"
+            stems = [f"{stem}__{k + 1}" for k in range(int(rng.integers(1, 4)))]
+            folder = self.folder(name) / "IRMAS-TrainingData" / code
+        return rng, [
+            ExcerptFile(path=folder / f"{stem}.wav", name=stem, labels=labels, recording=recording)
+            for stem in stems
+        ]
+
+    def _write(self, name: PartName, code: str, i: int) -> None:
+        """Render a recording, unless its files are there; the annotation comes last."""
+        rng, files = self._drawn(name, code, i)
+        suffix = ".txt" if name == "test" else ".wav"
+        if all(file.path.with_suffix(suffix).is_file() for file in files):
             return
-        target.mkdir(parents=True, exist_ok=True)
-        piece = self._piece(rng, "test", labels, seconds=float(rng.uniform(5.0, 12.0)))
-        write_wav(path, torch.from_numpy(piece), sample_rate_hz=SAMPLE_RATE_HZ)
-        with replacing(path.with_suffix(".txt")) as file:
-            file.write("".join(f"{label}\t\n" for label in labels).encode())
+        files[0].path.parent.mkdir(parents=True, exist_ok=True)
+        if name == "training":
+            seconds = len(files) * EXCERPT_SECONDS
+        else:
+            seconds = float(rng.uniform(5.0, 12.0))
+        piece = self._piece(rng, name, files[0].labels, seconds=seconds)
+        for file, sound in zip(files, np.array_split(piece, len(files)), strict=True):
+            write_wav(file.path, torch.from_numpy(sound), sample_rate_hz=SAMPLE_RATE_HZ)
+        if name == "test":
+            with replacing(files[0].path.with_suffix(".txt")) as text:
+                text.write("".join(f"{label}\t\n" for label in files[0].labels).encode())
 
     def _piece(
         self, rng: np.random.Generator, part: PartName, labels: Sequence[str], *, seconds: float

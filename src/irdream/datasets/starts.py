@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from irdream.audio import audio_files, load_audio
-from irdream.datasets.base import DataSet, Excerpt, ExcerptFile, PartName
+from irdream.datasets.base import DataSet, Excerpt, ExcerptFile, PartName, listed
 from irdream.datasets.memory import decoded
 from irdream.datasets.tree import unique_names
 from irdream.errors import InputError
 from irdream.instruments import CODES
 
 Readable = tuple[list[Excerpt], list[str]]
+Listed = list[tuple[str, tuple[str, ...]]]
 
 
 class Start(Protocol):
@@ -30,12 +31,17 @@ class Start(Protocol):
 
     `has_original` says whether the start is worth keeping in the sound of the dream: then the
     dream is made of it by a gain, otherwise the sound is made from the spectrogram alone.
+    `listed`, which tells what will be dreamed on, may be missing.
     """
 
     has_original: bool
 
     def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
         """Return the excerpts and one line for each that could not be read."""
+        ...
+
+    def listed(self, *, sample_rate_hz: int, min_seconds: float) -> Listed:
+        """Return names and labels; nothing is rendered for it."""
         ...
 
 
@@ -74,19 +80,32 @@ class ExcerptStart:
         """
         _check_seconds(self.seconds, min_seconds)
         part = self.dataset.part(self.part, sample_rate_hz=sample_rate_hz)
-        if not part.files:
-            raise InputError(
-                f"the {self.part} part of {self.dataset.name!r} is empty; "
-                f"try start.part={'training' if self.part == 'test' else 'test'}"
-            )
         good: list[Excerpt] = []
         bad: list[str] = []
-        for i in evenly(part.files, count=self.count, seed=self.seed):
+        for i in self._chosen(part.files):
             try:
                 good.append(_cut(part[i], self.seconds, sample_rate_hz, min_seconds))
             except InputError as error:
                 bad.append(str(error))
         return good, bad
+
+    def listed(self, *, sample_rate_hz: int, min_seconds: float) -> Listed:
+        """Return the chosen excerpts' names and labels, also of a part to be rendered.
+
+        Raises:
+            InputError: when the part is empty.
+        """
+        _check_seconds(self.seconds, min_seconds)
+        files = listed(self.dataset, self.part, sample_rate_hz=sample_rate_hz)
+        return [(files[i].name, files[i].labels) for i in self._chosen(files)]
+
+    def _chosen(self, files: Sequence[ExcerptFile]) -> list[int]:
+        if not files:
+            raise InputError(
+                f"the {self.part} part of {self.dataset.name!r} is empty; "
+                f"try start.part={'training' if self.part == 'test' else 'test'}"
+            )
+        return evenly(files, count=self.count, seed=self.seed)
 
 
 class FileStart:
@@ -127,6 +146,20 @@ class FileStart:
                 bad.append(str(error))
         return good, bad
 
+    def listed(self, *, sample_rate_hz: int, min_seconds: float) -> Listed:
+        """Return the files' names, without labels.
+
+        Raises:
+            InputError: when the only file there is cannot be read.
+        """
+        _check_seconds(self.seconds, min_seconds)
+        names = unique_names(audio_files(self.path))
+        if len(names) == 1:
+            _, bad = self.excerpts(sample_rate_hz=sample_rate_hz, min_seconds=min_seconds)
+            if bad:
+                raise InputError(f"nothing to dream on: {bad[0]}")
+        return [(name, ()) for name in names]
+
 
 class NoiseStart:
     """Gaussian noise of full scale, each one drawn from its own seed.
@@ -160,6 +193,11 @@ class NoiseStart:
             for i in range(self.count)
         ]
         return noises, []
+
+    def listed(self, *, sample_rate_hz: int, min_seconds: float) -> Listed:
+        """Return the noises' names, without labels."""
+        _check_seconds(self.seconds, min_seconds)
+        return [(f"{self.color}-{i}", ()) for i in range(self.count)]
 
     def _noise(self, i: int, samples: int) -> Tensor:
         rng = np.random.default_rng([self.seed, i])

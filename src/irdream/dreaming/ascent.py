@@ -20,9 +20,10 @@ and read in a later one.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -184,18 +185,27 @@ class Ascent:
                 a constraint does not fit the objective or the parametrization, or for layers
                 that the network does not have.
         """
+        with self._opened(recognizer) as run:
+            batch = run.batch(
+                waveform, log_mel, targets, seeds, step_sizes, groups, dict(origin or {})
+            )
+            return run.dream(batch, on_step, on_octave)
+
+    def check(self, recognizer: Recognizer) -> None:
+        """Raise the InputError of `run` where that can be known before there is an excerpt."""
+        with self._opened(recognizer):
+            pass
+
+    @contextlib.contextmanager
+    def _opened(self, recognizer: Recognizer) -> Iterator[_Run]:
         objective = as_objective(self.objective)
         with listening(
             recognizer,
             layers=objective.layers,
             reads_output=objective.reads_output,
-            mixed_precision=self.mixed_precision and targets.device.type == "cuda",
+            mixed_precision=self.mixed_precision and recognizer.device.type == "cuda",
         ) as listener:
-            run = _Run(self, listener, objective)
-            batch = run.batch(
-                waveform, log_mel, targets, seeds, step_sizes, groups, dict(origin or {})
-            )
-            return run.dream(batch, on_step, on_octave)
+            yield _Run(self, listener, objective)
 
 
 class _Look(NamedTuple):

@@ -26,9 +26,11 @@ from irdream.evaluation.recognition import Report
 from irdream.evaluation.tables import save_table
 from irdream.recognizer import Recognizer
 from irdream.stopwatch import Stopwatch
+from irdream.tasks.announcement import part_words
 from irdream.tasks.data_log import log_files
 from irdream.tasks.evaluate import list_skipped
-from irdream.tasks.scoring import score
+from irdream.tasks.excerpt_scores import listed_part
+from irdream.tasks.scoring import check_scoring, score
 from irdream.tracking import Tracker
 
 SHOWN = {"micro_f1": "micro F1", "macro_f1": "macro F1", "top1": "top-1", "lrap": "LRAP"}
@@ -49,6 +51,7 @@ def compare(
     validation_share: float = 0.15,
     permutations: int = PERMUTATIONS,
     seed: int = 0,
+    info: bool = False,
     stopwatch: Stopwatch | None = None,
 ) -> dict[str, float]:
     """Score two recognizers on a part of `dataset` and test the differences of their scores.
@@ -63,6 +66,7 @@ def compare(
         part, threshold, aggregation, batch_windows, validation_share: as of `evaluate`.
         permutations: of the paired test.
         seed: of its swaps, and which validation split.
+        info: only say what would be compared.
         stopwatch: counts where the time goes.
 
     Returns:
@@ -76,6 +80,13 @@ def compare(
     if len(names) != 2:
         raise InputError(f"names={list(names)}; expected two, one for each checkpoint")
     check_permutations(permutations)
+    for one in (recognizer, other):
+        check_scoring(one, threshold, aggregation, batch_windows)
+        files = listed_part(dataset, part, one)
+    where = f"{part_words(files, part, dataset)}, on {recognizer.device}"
+    print(f"compare: {names[0]} and {names[1]}, {where}", flush=True)
+    if info:
+        return {}
     announce(dataset)
     reports, skipped = [], []
     for one in (recognizer, other):

@@ -20,18 +20,25 @@ TOLD = {
 
 
 def doctor(
-    *, store: str | Path, server: str | None = None, output_dir: Path | None = None, **_: Any
+    *, store: str | Path, server: str | None = None, info: bool = False, **_: Any
 ) -> dict[str, float]:
     """Close the runs that are marked RUNNING by processes that died on this machine.
 
     Args:
         store: the folder of the local tracking store.
         server: the address of a tracking server, asked instead of `store`.
-        output_dir: not used.
+        info: only say where would be looked.
 
     Returns:
         `doctor/closed`, `doctor/alive`, `doctor/elsewhere`: how many runs there were.
     """
+    where = server or Path(store).absolute()
+    print(
+        f"doctor: looks in {where} for runs that are marked RUNNING, and closes the dead",
+        flush=True,
+    )
+    if info:
+        return {}
     found = close_dead(root=Path(store), uri=server)
     console = Console()
     if found:

@@ -20,7 +20,6 @@ import torch
 from irdream.datasets.base import Excerpt, fingerprint_of_sounds
 from irdream.datasets.starts import Start
 from irdream.dreaming.ascent import Ascent
-from irdream.dreaming.constraints import Constraint, RmseBudget
 from irdream.dreaming.targets import Item, item_seed
 from irdream.errors import InputError
 from irdream.evaluation.figures import curve_figure, save_figure
@@ -65,6 +64,7 @@ def dream(
     variations: int = 1,
     figures: int = 24,
     seed: int = 0,
+    info: bool = False,
     stopwatch: Stopwatch | None = None,
 ) -> dict[str, float]:
     """Dream every excerpt of `start` toward every target, with every step size and budget.
@@ -84,6 +84,7 @@ def dream(
         variations: of each dream, that differ in their random numbers; one group each.
         figures: at most so many spectrogram figures.
         seed: of random targets and jitter.
+        info: only say what would be dreamed.
         stopwatch: counts where the time goes.
 
     Returns:
@@ -93,12 +94,22 @@ def dream(
         InputError: bad target, step size, budget or number of variations; nothing to dream on.
     """
     stopwatch = stopwatch or Stopwatch()
+    planned = plan_dreams(
+        target, ascent, step_size=step_size, budget_db=budget_db, variations=variations, seed=seed
+    )
+    ascent = planned.ascent
+    if info:
+        ascent.check(recognizer)
+    print(planned.line(start, recognizer), flush=True)
+    if info:
+        return {}
     with stopwatch("reading audio"):
-        planned = plan_dreams(
-            recognizer, start, target, ascent,
-            step_size=step_size, budget_db=budget_db, variations=variations, seed=seed,
-        )  # fmt: skip
-    excerpts, items, ascent = planned.excerpts, planned.items, planned.ascent
+        excerpts, bad = start.excerpts(
+            sample_rate_hz=recognizer.sample_rate_hz, min_seconds=recognizer.window_seconds
+        )
+        if not excerpts:
+            raise InputError(f"nothing to dream on: {bad[0] if bad else 'no excerpts'}")
+        items = planned.items([(excerpt.name, excerpt.labels) for excerpt in excerpts])
     with stopwatch("tracking"):
         tracker.log_data(
             getattr(start, "name", "start"),
@@ -134,7 +145,7 @@ def dream(
         _write(table, dreamt, confidence, output_dir)
     with stopwatch("tracking"):
         _track(tracker, dreamt, metrics, output_dir)
-    print_dreams(table, metrics, planned.bad, omitted=max(0, len(rows) - figures))
+    print_dreams(table, metrics, bad, omitted=max(0, len(rows) - figures))
     return metrics
 
 
@@ -162,14 +173,6 @@ def _dream_all(
     groups: dict[int, list[Item]] = defaultdict(list)
     for item in items:
         groups[len(excerpts[item.excerpt].waveform)].append(item)
-    if any(item.budget_db is not None for item in items):
-        given = ascent.constraint or ()
-        others = [given] if isinstance(given, Constraint) else given
-        if any(isinstance(constraint, RmseBudget) for constraint in others):
-            raise InputError(
-                "dream.budget_db and constraint=rmse_budget are both given; expected one of them"
-            )
-        ascent = replace(ascent, constraint=[*others, RmseBudget(db=1.0)])  # each item its own
     variations = 1 + max(item.variation for item in items)
     with dream_bar(len(items)) as bar:
         for samples, group in groups.items():

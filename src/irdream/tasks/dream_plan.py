@@ -1,4 +1,4 @@
-"""What a dream run is to do: excerpts, and items that each go from one toward a target."""
+"""What a dream run is to do: items that each go from an excerpt toward a target."""
 
 from __future__ import annotations
 
@@ -6,36 +6,79 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from irdream.datasets.base import Excerpt
-from irdream.datasets.starts import Start
+from irdream.datasets.starts import Listed, Start
 from irdream.dreaming.ascent import Ascent
+from irdream.dreaming.constraints import Constraint, RmseBudget
 from irdream.dreaming.targets import Item, parse_targets, plan
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
+from irdream.tasks.announcement import counted
 
 
 @dataclass(frozen=True, kw_only=True)
 class DreamPlan:
-    """What is dreamed.
+    """What every excerpt is dreamed toward, and with which settings.
 
     Attributes:
-        ascent: how; with the step size, where there is but one.
+        ascent: how to dream; with the step size, where there is but one.
         targets: as they were asked for.
-        excerpts: what there is to dream on.
-        bad: a line for each that could not be read.
-        items: excerpt, target, step size, budget, variation of each dream.
+        step_sizes, budgets_db: of the items; None: the ascent's, and none.
+        variations: of each dream.
+        seed: of random targets.
     """
 
     ascent: Ascent
     targets: Sequence[str]
-    excerpts: Sequence[Excerpt]
-    bad: Sequence[str]
-    items: Sequence[Item]
+    step_sizes: Sequence[float | None]
+    budgets_db: Sequence[float | None]
+    variations: int
+    seed: int
+
+    def items(self, excerpts: Listed) -> list[Item]:
+        """Return the dreams of excerpts, given by names and labels; errors as `targets.plan`."""
+        return plan(
+            self.targets,
+            [name for name, _ in excerpts],
+            [labels for _, labels in excerpts],
+            seed=self.seed,
+            step_sizes=self.step_sizes,
+            budgets_db=self.budgets_db,
+            variations=self.variations,
+        )
+
+    def line(self, start: Start, recognizer: Recognizer) -> str:
+        """Return the line that says what will be dreamed.
+
+        Raises:
+            InputError: what can be known to be wrong before a data set is decoded.
+        """
+        found = listed_by(start, recognizer)
+        what = f"the excerpts of {getattr(start, 'name', 'the start')}"
+        dreams = ""
+        if found is not None:
+            what, items = counted(len(found), "excerpt"), self.items(found)
+            dreams = f": {len(items)} dreams" if len(items) != len(found) else ""
+        lists = ("step size", self.step_sizes), ("budget", self.budgets_db)
+        several = [counted(len(values), name) for name, values in lists if len(values) > 1]
+        several += [counted(self.variations, "variation")] if self.variations > 1 else []
+        steps = counted(self.ascent.steps, "step")
+        may_stop = self.ascent.confidence is not None or self.ascent.patience is not None
+        return (
+            f"dream: {what} toward {', '.join([*self.targets, *several])}{dreams}, "
+            f"{'at most ' if may_stop else ''}{steps} x {counted(self.ascent.octaves, 'octave')}, "
+            f"on {recognizer.device}"
+        )
+
+
+def listed_by(start: Start, recognizer: Recognizer) -> Listed | None:
+    """Return names and labels of what a start has; None for one of a user's that has no list."""
+    listed = getattr(start, "listed", None)
+    if listed is None:
+        return None
+    return listed(sample_rate_hz=recognizer.sample_rate_hz, min_seconds=recognizer.window_seconds)
 
 
 def plan_dreams(
-    recognizer: Recognizer,
-    start: Start,
     target: str | Sequence[str],
     ascent: Ascent,
     *,
@@ -49,23 +92,29 @@ def plan_dreams(
     step_sizes, budgets_db = _several("step_size", step_size), _several("budget_db", budget_db)
     if len(step_sizes) == 1 and step_sizes[0] is not None:  # then files are not named by it
         ascent, step_sizes = replace(ascent, step_size=step_sizes[0]), [None]
+    if budget_db is not None:
+        ascent = _with_budgets(ascent)
     if variations < 1:
         raise InputError(f"dream.variations={variations}; expected at least 1")
-    excerpts, bad = start.excerpts(
-        sample_rate_hz=recognizer.sample_rate_hz, min_seconds=recognizer.window_seconds
-    )
-    if not excerpts:
-        raise InputError(f"nothing to dream on: {bad[0] if bad else 'no excerpts'}")
-    items = plan(
-        targets,
-        [e.name for e in excerpts],
-        [e.labels for e in excerpts],
-        seed=seed,
+    return DreamPlan(
+        ascent=ascent,
+        targets=targets,
         step_sizes=step_sizes,
         budgets_db=budgets_db,
         variations=variations,
+        seed=seed,
     )
-    return DreamPlan(ascent=ascent, targets=targets, excerpts=excerpts, bad=bad, items=items)
+
+
+def _with_budgets(ascent: Ascent) -> Ascent:
+    """Return an ascent whose items have budgets of their own."""
+    given = ascent.constraint or ()
+    others = [given] if isinstance(given, Constraint) else given
+    if any(isinstance(constraint, RmseBudget) for constraint in others):
+        raise InputError(
+            "dream.budget_db and constraint=rmse_budget are both given; expected one of them"
+        )
+    return replace(ascent, constraint=[*others, RmseBudget(db=1.0)])
 
 
 def _several(name: str, value: Any) -> list[float | None]:

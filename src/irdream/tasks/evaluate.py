@@ -45,11 +45,12 @@ from irdream.evaluation.tables import (
 )
 from irdream.recognizer import Recognizer
 from irdream.stopwatch import Stopwatch
+from irdream.tasks.announcement import part_words
 from irdream.tasks.data_log import log_files
-from irdream.tasks.excerpt_scores import part_of
+from irdream.tasks.excerpt_scores import listed_part, part_of
 from irdream.tasks.robustness import check_robustness, robustness
 from irdream.tasks.robustness_report import robust_line, robust_metrics, write_robustness
-from irdream.tasks.scoring import score
+from irdream.tasks.scoring import check_scoring, score
 from irdream.tracking import Tracker
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ def evaluate(
     robust_steps: int = 20,
     robust_windows: int = 256,
     seed: int = 0,
+    info: bool = False,
     stopwatch: Stopwatch | None = None,
 ) -> dict[str, float]:
     """Score `recognizer` on a part of `dataset`, write tables and figures, print the scores.
@@ -95,6 +97,7 @@ def evaluate(
         robust_steps: of the search for such a change.
         robust_windows: how many are to be misled, at most.
         seed: which validation split, where the card does not tell, and which windows are misled.
+        info: only say what would be scored.
         stopwatch: counts where the time goes.
 
     Returns:
@@ -107,10 +110,15 @@ def evaluate(
             labels that the recognizer does not know.
     """
     stopwatch = stopwatch or Stopwatch()
-    announce(dataset)
+    check_scoring(recognizer, threshold, aggregation, batch_windows)
     with stopwatch("finding excerpts"):
-        excerpts = part_of(dataset, part, recognizer)
-    check_robustness(recognizer, excerpts, robust_db, robust_steps, robust_windows)
+        files = listed_part(dataset, part, recognizer)
+    check_robustness(recognizer, files, robust_db, robust_steps, robust_windows)
+    print(f"evaluate: {part_words(files, part, dataset)}, on {recognizer.device}", flush=True)
+    if info:
+        return {}
+    announce(dataset)
+    excerpts = part_of(dataset, part, recognizer)
     report, unread, skipped = score(
         recognizer=recognizer,
         dataset=dataset,

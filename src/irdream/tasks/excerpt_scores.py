@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,15 @@ import numpy as np
 from torch import Tensor
 
 from irdream.datasets.ahead import decoding
-from irdream.datasets.base import DataSet, Excerpt, ExcerptFile, Excerpts, PartName, multi_hot
+from irdream.datasets.base import (
+    DataSet,
+    Excerpt,
+    ExcerptFile,
+    Excerpts,
+    PartName,
+    listed,
+    multi_hot,
+)
 from irdream.datasets.parts import Split, split_excerpts
 from irdream.errors import InputError
 from irdream.evaluation.aggregation import AGGREGATIONS, NETWORK, Array, aggregate
@@ -89,18 +97,24 @@ def part_of(dataset: DataSet, part: PartName, recognizer: Recognizer) -> Excerpt
     Raises:
         InputError: for another part; an empty one; no labels, or labels it does not know.
     """
+    listed_part(dataset, part, recognizer)
+    return dataset.part(part, sample_rate_hz=recognizer.sample_rate_hz)
+
+
+def listed_part(dataset: DataSet, part: PartName, recognizer: Recognizer) -> Sequence[ExcerptFile]:
+    """Return the files of a part, also of one that is still to be rendered; errors as `part_of`."""
     if part not in ("training", "test"):
         raise InputError(f"evaluate.part={part!r} is unknown; expected 'test' or 'training'")
-    excerpts = dataset.part(part, sample_rate_hz=recognizer.sample_rate_hz)
+    files = listed(dataset, part, sample_rate_hz=recognizer.sample_rate_hz)
     where = f"the {part} part of {dataset.name!r}"
-    if not excerpts.files:
+    if not files:
         remedy = (
             "try evaluate.part=training"
             if part == "test"
             else "give a number: evaluate.threshold=0.5"
         )
         raise InputError(f"{where} is empty; {remedy}")
-    labels = {label for file in excerpts.files for label in file.labels}
+    labels = {label for file in files for label in file.labels}
     if not labels:
         raise InputError(
             f"no excerpt in {where} has a label to score against; "
@@ -111,7 +125,7 @@ def part_of(dataset: DataSet, part: PartName, recognizer: Recognizer) -> Excerpt
             f"labels in {where} that the checkpoint does not know: {', '.join(unknown)}; "
             f"expected some of {', '.join(recognizer.instruments)}"
         )
-    return excerpts
+    return files
 
 
 def hear(

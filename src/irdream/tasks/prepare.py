@@ -23,9 +23,12 @@ def prepare(
     tracker: Tracker,
     output_dir: Path,
     sample_rate_hz: int = 22_050,
+    info: bool = False,
     stopwatch: Stopwatch | None = None,
 ) -> dict[str, float]:
     """Prepare `dataset`, print what was found, and write `excerpts.csv` (part, label, count).
+
+    With `info` it is only said what would be done.
 
     Returns:
         `prepare/training_excerpts`, `prepare/training_recordings`, `prepare/test_excerpts`
@@ -35,6 +38,9 @@ def prepare(
         InputError: whatever the data set finds wrong.
     """
     stopwatch = stopwatch or Stopwatch()
+    print(f"prepare: {_intended(dataset, sample_rate_hz)}", flush=True)
+    if info:
+        return {}
     with stopwatch("preparing"):
         if make_ready := getattr(dataset, "prepare", None):
             make_ready()
@@ -50,6 +56,17 @@ def prepare(
         metrics[f"prepare/{part}_recordings"] = len({file.recording for file in files})
     tracker.log_metrics(metrics)
     return metrics
+
+
+def _intended(dataset: DataSet, sample_rate_hz: int) -> str:
+    """Say what will be done; where nothing must be made first, what can be counted already."""
+    first = "makes itself ready" if hasattr(dataset, "prepare") else ""
+    if tell := getattr(dataset, "to_prepare", None):
+        first = tell()
+    if first:
+        return f"{dataset.name!r} {first}, then its excerpts are counted"
+    counts = [len(dataset.part(part, sample_rate_hz=sample_rate_hz)) for part in _PARTS]
+    return f"counts {counts[0]} training and {counts[1]} test excerpts of {dataset.name!r}"
 
 
 def _summary(dataset: DataSet, parts: dict[str, list[ExcerptFile]]) -> str:

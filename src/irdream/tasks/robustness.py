@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from irdream.datasets.base import Excerpts, multi_hot
+from irdream.datasets.base import ExcerptFile, Excerpts, multi_hot
 from irdream.errors import InputError
 from irdream.progress import track
 from irdream.recognizer import Recognizer
@@ -63,7 +63,7 @@ def robustness(
     Raises:
         InputError: as `check_robustness`; no excerpt with one label can be read.
     """
-    check_robustness(recognizer, excerpts, epsilons_db, steps, windows)
+    check_robustness(recognizer, excerpts.files, epsilons_db, steps, windows)
     if not len(epsilons_db):
         return pd.DataFrame()
     return robust_accuracy(
@@ -78,7 +78,7 @@ def robustness(
 
 def check_robustness(
     recognizer: Recognizer,
-    excerpts: Excerpts,
+    files: Sequence[ExcerptFile],
     epsilons_db: Sequence[float],
     steps: int = 20,
     windows: int = 256,
@@ -93,7 +93,7 @@ def check_robustness(
     _check_numbers(counts, "evaluate.robust_db", epsilons_db)
     if not len(epsilons_db):
         return
-    if all(len(file.labels) != 1 for file in excerpts.files):
+    if all(len(file.labels) != 1 for file in files):
         raise InputError(_NONE)
     if max(epsilons_db) > 0 and not _has_gradient(recognizer):
         raise InputError(

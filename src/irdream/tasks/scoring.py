@@ -34,14 +34,10 @@ def score(
 
     Arguments and errors as of `evaluate`.
     """
-    check_aggregation(aggregation, (*AGGREGATIONS, NETWORK))
-    if whole := aggregation == NETWORK:
-        check_any_length(recognizer)
-    if batch_windows < 1:
-        raise InputError(f"evaluate.batch_windows={batch_windows} is too small; expected 1 or more")
+    thresholds = check_scoring(recognizer, threshold, aggregation, batch_windows)
+    whole, others = aggregation == NETWORK, None
     with stopwatch("finding excerpts"):
         excerpts = part_of(dataset, part, recognizer)
-    thresholds, others = _given_thresholds(threshold, recognizer, aggregation), None
     chosen_on = threshold if thresholds and threshold == "checkpoint" else "given"
     if not thresholds:
         others = _hear_validation(
@@ -69,6 +65,18 @@ def score(
         len(heard.skipped),
         others.skipped + heard.skipped,
     )
+
+
+def check_scoring(
+    recognizer: Recognizer, threshold: str | float, aggregation: str, batch_windows: int
+) -> dict[str, float]:
+    """Check what needs no data; return the thresholds that are given, see `_given_thresholds`."""
+    check_aggregation(aggregation, (*AGGREGATIONS, NETWORK))
+    if aggregation == NETWORK:
+        check_any_length(recognizer)
+    if batch_windows < 1:
+        raise InputError(f"evaluate.batch_windows={batch_windows} is too small; expected 1 or more")
+    return _given_thresholds(threshold, recognizer, aggregation)
 
 
 def _hear_validation(

@@ -21,11 +21,12 @@ from irdream.datasets.parts import Split
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer, load_recognizer
 from irdream.stopwatch import Stopwatch
+from irdream.tasks.announcement import counted
 from irdream.tasks.data_log import log_files
 from irdream.tasks.evaluate import evaluate
-from irdream.tasks.excerpt_scores import part_of
+from irdream.tasks.excerpt_scores import listed_part
 from irdream.tasks.robustness import check_robustness
-from irdream.tasks.train_data import training_data
+from irdream.tasks.train_data import training_data, training_words
 from irdream.tasks.train_fitted import check_fitted, fit_at_once, is_fitted
 from irdream.tasks.train_results import card, chosen_thresholds, keep
 from irdream.tracking import Tracker
@@ -65,6 +66,7 @@ def train(
     test_robust_db: Sequence[float] = (),
     seed: int = 0,
     trust: Iterable[str] = (),
+    info: bool = False,
     stopwatch: Stopwatch | None = None,
 ) -> dict[str, float]:
     """Train `recognizer`, keep the epoch of the lowest validation loss, choose its thresholds.
@@ -92,6 +94,7 @@ def train(
         test_robust_db: how many dB it is misled by in that test, see `evaluate`'s robust_db.
         seed: of the split, of shuffling, augmentation and dropout.
         trust: packages that the checkpoint's own model may come from.
+        info: only say what would be trained.
         stopwatch: counts where the time goes.
 
     Returns:
@@ -104,7 +107,7 @@ def train(
             optimizer refuses.
     """
     stopwatch = stopwatch or Stopwatch()
-    _check_registry(register, alias, tracker)
+    _check_registry(register, alias, None if info else tracker)
     if test:
         _check_test(dataset, recognizer, test_robust_db)
     if fitted := is_fitted(recognizer):
@@ -114,6 +117,13 @@ def train(
     made = None if fitted else _made(optimizer, recognizer)
     loss = loss or Loss()
     loss.check(recognizer)
+    what = training_words(dataset, recognizer, split, validation_share, seed)
+    how = f"at most {counted(epochs, 'epoch')} in batches of {batch_size} windows"
+    how = "fitted at once" if fitted else how if resume is None else f"{how}, resuming {resume}"
+    tested = ", then scored on the test part" if test else ""
+    print(f"train: {what}, {how}{tested}, on {recognizer.device}", flush=True)
+    if info:
+        return {}
     with stopwatch("reading audio"):
         data = training_data(
             dataset,
@@ -175,18 +185,18 @@ def train(
 def _check_test(dataset: DataSet, recognizer: Recognizer, robust_db: Sequence[float]) -> None:
     """Refuse before the training what could not be scored after it."""
     try:
-        excerpts = part_of(dataset, "test", recognizer)
+        files = listed_part(dataset, "test", recognizer)
     except InputError as error:
         raise InputError(f"train.test=true has nothing to score: {error}") from error
-    check_robustness(recognizer, excerpts, robust_db)
+    check_robustness(recognizer, files, robust_db)
 
 
-def _check_registry(register: str | None, alias: str, tracker: Tracker) -> None:
+def _check_registry(register: str | None, alias: str, tracker: Tracker | None) -> None:
     """Refuse before the training what would be refused after it."""
     if register is None:
         return
     check_names(register, alias)
-    if tracker.run_id is None:
+    if tracker is not None and tracker.run_id is None:
         raise InputError(
             f"train.register={register} needs a run that is kept; expected a tracker with a store: "
             "leave tracker=none out"

@@ -7,6 +7,7 @@ from these instead.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,11 +15,12 @@ from pathlib import Path
 from torch import Tensor
 
 from irdream.datasets.ahead import decoding
-from irdream.datasets.base import DataSet, Excerpts, announce, multi_hot
+from irdream.datasets.base import DataSet, ExcerptFile, Excerpts, announce, listed, multi_hot
 from irdream.datasets.cache import LogMels, log_mels
 from irdream.datasets.parts import Split, split_excerpts
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
+from irdream.tasks.announcement import counted
 from irdream.tasks.train_waveforms import on_waveforms
 from irdream.training.batches import PackedLogMels, WindowBatches
 from irdream.training.loop import Augmentation
@@ -99,19 +101,7 @@ def analyzed(
     """Return the labelled excerpts of the training part that can be read, and their log-mels."""
     excerpts = dataset.part("training", sample_rate_hz=recognizer.sample_rate_hz)
     announce(dataset)
-    labelled = [i for i, file in enumerate(excerpts.files) if file.labels]
-    if not labelled:
-        raise InputError(
-            f"the training part of {dataset.name!r} has no labelled excerpts; "
-            "expected labels by the names of folders or by a CSV"
-        )
-    excerpts = excerpts.subset(labelled)
-    found = {label for file in excerpts.files for label in file.labels}
-    if unknown := sorted(found - set(recognizer.instruments)):
-        raise InputError(
-            f"labels of {dataset.name!r} that the recognizer does not know: {', '.join(unknown)}; "
-            f"expected some of {', '.join(recognizer.instruments)}"
-        )
+    excerpts = excerpts.subset(_labelled(excerpts.files, dataset, recognizer))
 
     def analyze(excerpts: Excerpts) -> LogMels:
         return log_mels(
@@ -126,6 +116,37 @@ def analyzed(
     except InputError:
         readable = _readable(excerpts)
         return readable, analyze(readable)
+
+
+def training_words(
+    dataset: DataSet, recognizer: Recognizer, split: Split, validation_share: float, seed: int
+) -> str:
+    """Say how many excerpts there are to be trained and validated on.
+
+    Raises:
+        InputError: as `training_data`, as far as nothing must be decoded.
+    """
+    files = listed(dataset, "training", sample_rate_hz=recognizer.sample_rate_hz)
+    files = [files[i] for i in _labelled(files, dataset, recognizer)]
+    parts = split_excerpts(files, split, validation_share=validation_share, seed=seed)
+    return f"{len(parts[0])} training and {counted(len(parts[1]), 'validation excerpt')}"
+
+
+def _labelled(files: Sequence[ExcerptFile], dataset: DataSet, recognizer: Recognizer) -> list[int]:
+    """Return which files have labels; the recognizer must know all of them."""
+    labelled = [i for i, file in enumerate(files) if file.labels]
+    if not labelled:
+        raise InputError(
+            f"the training part of {dataset.name!r} has no labelled excerpts; "
+            "expected labels by the names of folders or by a CSV"
+        )
+    found = {label for file in files for label in file.labels}
+    if unknown := sorted(found - set(recognizer.instruments)):
+        raise InputError(
+            f"labels of {dataset.name!r} that the recognizer does not know: {', '.join(unknown)}; "
+            f"expected some of {', '.join(recognizer.instruments)}"
+        )
+    return labelled
 
 
 def _readable(excerpts: Excerpts) -> Excerpts:

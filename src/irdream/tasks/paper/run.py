@@ -26,6 +26,8 @@ from irdream.evaluation.pages import write_html, write_markdown
 from irdream.evaluation.report import Claim, Page
 from irdream.files import replacing
 from irdream.stopwatch import Stopwatch
+from irdream.tasks.announcement import counted, part_words
+from irdream.tasks.excerpt_scores import listed_part
 from irdream.tasks.paper.excerpts import dream_excerpts
 from irdream.tasks.paper.excerpts_report import report_excerpts
 from irdream.tasks.paper.noise import dream_noise
@@ -61,6 +63,7 @@ def paper(
     noise_steps: int = 20,
     permutations: int = 2000,
     publish: str | Path | None = None,
+    info: bool = False,
     stopwatch: Stopwatch | None = None,
 ) -> dict[str, float]:
     """Run the experiments, or go on with them, and write the report.
@@ -79,6 +82,7 @@ def paper(
         noise_steps: of each dream of noise, whatever is heard.
         permutations: of the targets, in the tests for a pattern.
         publish: a folder that gets the report without sounds, its tables and figures; None: none.
+        info: only say what would be dreamed.
         stopwatch: counts where the time goes.
 
     Returns:
@@ -101,6 +105,19 @@ def paper(
         noise_steps=noise_steps,
         permutations=permutations,
     )
+    told = []
+    if "excerpts" in parts:
+        where = part_words(listed_part(dataset, "test", study.recognizer), "test", dataset)
+        told += [
+            f"at most {per_instrument} excerpts of each instrument (of {where}) in "
+            f"{counted(len(study.ascents), 'way')}, {grid_per_instrument} of each toward all "
+            f"instruments, {counted(steps, 'step')}"
+        ]
+    if "noise" in parts:
+        told += [f"{noises} noises of each color, {counted(noise_steps, 'step')}"]
+    print(f"paper: {'; '.join(told)}; on {study.recognizer.device}", flush=True)
+    if info:
+        return {}
     if study.cache_dir is None:
         study = replace(study, cache_dir=output_dir / "stages")
     found: list[Part] = []
