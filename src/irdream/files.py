@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all.
+"""Files that appear whole or not at all, and names that no two of them share.
 
 A reader must never meet half a file: after a full disk, a kill or a power cut there is the
 old file or the new one. So everything is written to a temporary name in the same folder,
@@ -9,16 +9,52 @@ one fsync a file. `tempfile` was not used: its files are readable by their owner
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
 import secrets
-from collections.abc import Iterator
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
+
+_NAME_BYTES = 80  # so that endings and a temporary name fit into the 255 of file systems
 
 
 def temporary_path(path: Path) -> Path:
     """Return a hidden name beside `path` that nobody else uses."""
-    return path.with_name(f".{path.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    name = _cut(path.name)
+    return path.with_name(f".{name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+
+
+def distinct_names(texts: Sequence[str]) -> list[str]:
+    """Return a name for files, without an ending, for each of some different texts.
+
+    Letters, digits, `_` and `-` stay, 80 bytes at most. Where two would be the same file, also
+    where upper and lower case or the forms of Unicode are not told apart, each gets eight digits
+    of its text's hash. So a name depends on the texts, not on their order.
+    """
+    plain = [_cut(re.sub(r"[^\w-]+", "_", _composed(text)).strip("_-")) or "_" for text in texts]
+    folded = [_composed(name.casefold()) for name in plain]
+    count = Counter(folded)
+    return [
+        name if count[key] == 1 else f"{name}-{_digest(text)}"
+        for name, key, text in zip(plain, folded, texts, strict=True)
+    ]
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
+
+
+def _cut(name: str) -> str:
+    """Return as much of a name as has 80 bytes, whole letters only."""
+    return name.encode(errors="ignore")[:_NAME_BYTES].decode(errors="ignore")
 
 
 @contextlib.contextmanager

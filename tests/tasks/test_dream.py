@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -218,6 +219,36 @@ def test_a_single_step_size_is_that_of_all(recognizer, tmp_path) -> None:
     )  # fmt: skip
     assert table["step_size"].tolist() == [0.5] * 3
     np.testing.assert_allclose(table.rmse_db[:2], 0.5, rtol=1e-4)
+
+
+class Named(Start):
+    """One short excerpt of each of some names."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self.names = names
+
+    def excerpts(self, *, sample_rate_hz: int, min_seconds: float):
+        _, short, _ = super().excerpts(sample_rate_hz=sample_rate_hz, min_seconds=min_seconds)[0]
+        return [replace(short, name=name) for name in self.names], []
+
+
+def test_dreams_whose_names_agree_have_their_own_files(recognizer, tmp_path) -> None:
+    names = ["x" * 100 + "1", "x" * 100 + "2", "take #1", "take 1", "Take_1", "é", "e\u0301"]
+    sizes, loop = [0.12345678, 0.12345679], ascent(steps=1)
+    _, table, _ = run(
+        recognizer, tmp_path, target=["sax", "flu"], ascent=loop, start=Named(*names),
+        step_size=sizes, variations=2, figures=99,
+    )  # fmt: skip
+    assert len(table) == 7 * 2 * 2 * 2
+    for kinds, folder in ((["-original.wav", "-dream.wav", "-difference.wav"], "sounds"),
+                          ([".png"], "spectrograms")):  # fmt: skip
+        expected = {f"{file}{kind}" for file in table["file"] for kind in kinds}
+        written = [path.name for path in (tmp_path / folder).iterdir()]
+        assert set(written) == expected
+        assert len({name.casefold() for name in written}) == len(table) * len(kinds)
+    curves = pd.read_csv(tmp_path / "curves.csv")
+    assert set(curves["file"]) == set(table["file"])
 
 
 def test_the_same_step_size_twice_is_one(recognizer, tmp_path) -> None:

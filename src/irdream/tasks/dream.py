@@ -33,6 +33,7 @@ from irdream.tasks.dream_output import (
     Sonify,
     draw,
     dream_figures,
+    file_names,
     hear_file,
     measure,
     print_dreams,
@@ -197,14 +198,17 @@ def _dream_batch(
     originals = [excerpts[item.excerpt] for item in items]
     waveform = torch.stack([e.waveform for e in originals]).to(device)
     targets = [recognizer.instruments.index(item.target) for item in items]
-    both = list(zip(items, originals, strict=True))
+    names = file_names(excerpts, items, recognizer.instruments)
     sizes = [item.step_size or ascent.step_size for item in items]
     budgets = [item.budget_db for item in items if item.budget_db is not None]
     dreams = ascent.run(
         recognizer,
         waveform,
         torch.tensor(targets, device=device),
-        [item_seed(seed, e.name, item.target, item.variation) for item, e in both],
+        [
+            item_seed(seed, excerpt.name, item.target, item.variation)
+            for item, excerpt in zip(items, originals, strict=True)
+        ],
         lambda record: show(record.step, record.dropped),
         step_sizes=torch.tensor(sizes, device=device),
         groups=torch.tensor(_groups(items), device=device),
@@ -215,9 +219,10 @@ def _dream_batch(
         "target_probability": dreams.probability_curve.cpu().numpy(),
         "objective": dreams.objective_curve.cpu().numpy(),
     }
-    for i, (item, excerpt) in enumerate(both):
+    for i, (name, item, excerpt) in enumerate(zip(names, items, originals, strict=True)):
         steps = int(np.isfinite(curves["objective"][:, i]).sum())
         yield FinishedDream(
+            name=name,
             item=item,
             excerpt=excerpt,
             original=before[i],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from irdream.dreaming.targets import Item
 from irdream.evaluation import dreams as measures
 from irdream.evaluation.dream_figures import DreamFigures, Outputs, Series
 from irdream.evaluation.sounds import snr_db
+from irdream.files import distinct_names
 from irdream.recognizer import Recognizer
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ class FinishedDream:
     """One dream, on the CPU.
 
     Attributes:
+        name: for its files.
         item, excerpt: where it came from and went to.
         original, dream: log-mels (n_mels, frames).
         waveform: (samples,) where the dream is sound, else None.
@@ -56,6 +57,7 @@ class FinishedDream:
         curves: target probability and objective over steps, (steps + 1,) each.
     """
 
+    name: str
     item: Item
     excerpt: Excerpt
     original: Tensor
@@ -67,20 +69,33 @@ class FinishedDream:
     step_size: float
     curves: dict[str, np.ndarray]
 
-    @property
-    def name(self) -> str:
-        """Return a name for files."""
-        return file_name(self.excerpt.name, self.item)
+
+def file_names(
+    excerpts: Sequence[Excerpt], items: Sequence[Item], instruments: Sequence[str]
+) -> list[str]:
+    """Return a name for the files of each item's dream, unlike that of any other item.
+
+    Args:
+        excerpts: all that items may be of.
+        items: some or all.
+        instruments: all that items may go toward.
+    """
+    of_excerpt = distinct_names([excerpt.name for excerpt in excerpts])
+    of_target = dict(zip(instruments, distinct_names(instruments), strict=True))
+    return [_file_name(of_excerpt[item.excerpt], of_target[item.target], item) for item in items]
 
 
-def file_name(excerpt: str, item: Item) -> str:
-    """Return a name for a dream's files: the excerpt's, made safe, and the target's code."""
-    safe = re.sub(r"[^\w.-]+", "_", excerpt).strip("._")[:80] or "excerpt"
-    parts = [f"{safe}-to-{item.target}"]
-    parts += [f"step-{item.step_size:g}"] if item.step_size is not None else []
-    parts += [f"budget-{item.budget_db:g}"] if item.budget_db is not None else []
+def _file_name(excerpt: str, target: str, item: Item) -> str:
+    parts = [f"{excerpt}-to-{target}"]
+    parts += [f"step-{_number(item.step_size)}"] if item.step_size is not None else []
+    parts += [f"budget-{_number(item.budget_db)}"] if item.budget_db is not None else []
     parts += [f"variation-{item.variation}"] if item.variation else []
     return "-".join(parts)
+
+
+def _number(value: float) -> str:
+    """Return all digits of a number, and none that says nothing."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
 def write_sounds(

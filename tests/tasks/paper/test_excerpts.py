@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -122,7 +121,7 @@ def grid(of: list[tuple[int, str, list[float]]], original: list[float] | None = 
             "original": [start for _ in of],
             "dream": [start + np.array([added]) / DB_PER_NATURAL for *_, added in of],
         },
-        sounds=Path(),
+        sounds=[],
     )
 
 

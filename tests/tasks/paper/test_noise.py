@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -34,7 +33,7 @@ def found(**planes: list[np.ndarray]) -> Found:
         name.replace("_", "-"): [plane / DB_PER_NATURAL for plane in values]
         for name, values in planes.items()
     }
-    return Found(items=[], table=pd.DataFrame(), planes=natural, sounds=Path())
+    return Found(items=[], table=pd.DataFrame(), planes=natural, sounds=[])
 
 
 def plane(*values: float) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -301,7 +300,7 @@ def test_the_baseline_by_hand() -> None:
     items = [Item(i, target) for i in range(3) for target in ("cel", "cla")]
     dreams = Found(
         items=items, table=pd.DataFrame(), planes={"before": list(heard.repeat(2, axis=0))},
-        sounds=Path(),
+        sounds=[],
     )  # fmt: skip
     findings: Any = type("Findings", (), {})()
     findings.noises, findings.found = {"pink": [None] * 3}, {("pink", "log_mel"): dreams}

@@ -108,10 +108,14 @@ def run(study: Study, items: Sequence[Item] = ITEMS, **changes: Any) -> Found:
     return study.run(items=items, **settings)
 
 
+def kept(found: Found) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for one in found.sounds for path in one.glob("*")}
+
+
 def assert_same(one: Found, other: Found) -> None:
     assert one.items == other.items
     pd.testing.assert_frame_equal(one.table, other.table, check_exact=True)
-    assert one.sounds == other.sounds
+    assert kept(one) == kept(other)
     assert set(one.planes) == set(other.planes)
     for name, planes in one.planes.items():
         for found, expected in zip(planes, other.planes[name], strict=True):
@@ -251,8 +255,31 @@ def test_what_is_kept_can_be_copied(study, tmp_path) -> None:
         for kind in ("dream", "original")
     ]
     assert sorted(path.name for path in (tmp_path / "sounds" / "here").iterdir()) == names
-    assert found.sounds == next((tmp_path / "cache" / "paper").iterdir()) / "sounds"
-    assert len(list(found.sounds.iterdir())) == 8
+
+
+def test_other_sounds_of_the_same_name_do_not_change_what_was_kept(study, tmp_path) -> None:
+    def keep(item: Item, kind: str) -> bool:
+        return kind == "dream"
+
+    before = kept(run(study, ITEMS[:1], keep=keep))
+    others = [louder(excerpts()[1]), *excerpts()[1:]]
+    others[0] = replace(others[0], name=excerpts()[0].name)
+    other = run(study, ITEMS[:1], excerpts=others, keep=keep)
+    assert kept(other).keys() == before.keys()
+    assert kept(other) != before
+    assert kept(run(study, ITEMS[:1], keep=keep)) == before
+
+
+def test_names_that_agree_are_told_apart_in_every_batch(study, monkeypatch) -> None:
+    monkeypatch.setattr(module, "BATCH", 1)
+    alike = [replace(one, name=f"{'x' * 90} {i % 2}") for i, one in enumerate(excerpts()[::2])]
+    items = [Item(i, "sax") for i in range(2)]
+    run(study, items[:1], excerpts=alike[:1], keep=lambda item, kind: True)
+    found = run(study, items, excerpts=alike, keep=lambda item, kind: True)
+    assert found.table["file"].nunique() == 2
+    assert {name.partition("-to-")[0] for name in kept(found)} == {
+        file.partition("-to-")[0] for file in found.table["file"]
+    }
 
 
 # Going on -----------------------------------------------------------------------------------
@@ -297,15 +324,13 @@ def test_a_killed_study_goes_on_where_it_was(study, heard, said, tmp_path, stop)
     assert said() == ["until heard: 12 dreams, 4 batches done"]
 
     assert_same(gone_on, again)
-    assert_same(replace(whole, sounds=gone_on.sounds), gone_on)
-    for path in whole.sounds.iterdir():
-        assert (gone_on.sounds / path.name).read_bytes() == path.read_bytes()
-    assert len(list(gone_on.sounds.iterdir())) == len(list(whole.sounds.iterdir())) == 16
+    assert_same(whole, gone_on)
+    assert len(kept(whole)) == 16
 
 
 def test_a_damaged_batch_is_dreamed_anew(study, heard, caplog) -> None:
     before = run(study)
-    stage = sorted(before.sounds.parent.glob("*.safetensors"))[1]
+    stage = before.sounds[1].parents[1] / f"{before.sounds[1].name}.safetensors"
     stage.write_bytes(stage.read_bytes()[:-7])
     heard._batches.clear()
 

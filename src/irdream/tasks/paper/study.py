@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import logging
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from irdream.errors import InputError
 from irdream.evaluation import visqol
 from irdream.progress import track
 from irdream.recognizer import Recognizer
-from irdream.tasks.dream_output import Sonify
+from irdream.tasks.dream_output import Sonify, file_names
 from irdream.tasks.paper.stages import Stage, Stages
 from irdream.tasks.paper.trial import KINDS, Trial, without_stop
 
@@ -37,20 +37,19 @@ class Found:
         items: the dreams, in order.
         table: a row for each item, way and kind.
         planes: for each name one array an item.
-        sounds: the folder of the WAVs that were kept.
+        sounds: the folders of the WAVs that were kept, one of each batch.
     """
 
     items: list[Item]
     table: pd.DataFrame
     planes: dict[str, list[np.ndarray]]
-    sounds: Path
+    sounds: Sequence[Path]
 
     def copy_sounds(self, folder: Path) -> None:
         """Copy the WAVs that were kept of these dreams into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        for file in self.table["file"].unique():
-            for path in self.sounds.glob(f"{glob.escape(file)}-*.wav"):
-                shutil.copy(path, folder / path.name)
+        for path in (path for sounds in self.sounds for path in sounds.glob("*.wav")):
+            shutil.copy(path, folder / path.name)
 
     def of(self, name: str) -> np.ndarray:
         """Return the planes of one name, (items, ...); all items must be of one length."""
@@ -145,7 +144,6 @@ class Study:
             keep: whether the WAVs of an item and a kind are kept.
         """
         stages = Stages(Path(self.cache_dir or ".") / "paper", trial)
-        sounds = stages.folder / "sounds"
         by_length: dict[int, list[Item]] = defaultdict(list)
         for item in items:
             by_length[len(excerpts[item.excerpt].waveform)].append(item)
@@ -154,31 +152,42 @@ class Study:
             for group in by_length.values()
             for first in range(0, len(group), BATCH)
         ]
-        names = [_batch_name(excerpts, batch, keep) for batch in batches]
+        files = [file_names(excerpts, one, self.recognizer.instruments) for one in batches]
+        names = [
+            _batch_name(excerpts, batch, of_batch, keep)
+            for batch, of_batch in zip(batches, files, strict=True)
+        ]
+        sounds = [stages.folder / "sounds" / name for name in names]
         done = sum(stages.has(name) for name in names)
         text = f"{description}: {len(items)} dreams" + (f", {done} batches done" if done else "")
         logger.info(text)
-        found: list[Stage] = []
-        for batch, name in zip(track(batches, description, total=len(batches)), names, strict=True):
-            found.append(stages(name, lambda b=batch: trial(excerpts, b, folder=sounds, keep=keep)))
+        found = [
+            stages(name, partial(trial, excerpts, batch, folder=folder, keep=keep))
+            for batch, name, folder in zip(
+                track(batches, description, total=len(batches)), names, sounds, strict=True
+            )
+        ]
         return _joined(found, [item for batch in batches for item in batch], sounds)
 
 
 def _batch_name(
-    excerpts: Sequence[Excerpt], batch: Sequence[Item], keep: Callable[[Item, str], bool]
+    excerpts: Sequence[Excerpt],
+    batch: Sequence[Item],
+    files: Sequence[str],
+    keep: Callable[[Item, str], bool],
 ) -> str:
     """Return a name that holds what is dreamed and kept: sounds and what is known of them."""
     digest = hashlib.sha256()
-    for item in batch:
+    for item, file in zip(batch, files, strict=True):
         excerpt = excerpts[item.excerpt]
         kept = [kind for kind in KINDS if keep(item, kind)]
-        known = (excerpt.name, excerpt.recording, tuple(excerpt.labels), item, kept)
+        known = (excerpt.name, excerpt.recording, tuple(excerpt.labels), item, kept, file)
         digest.update(repr(known).encode())
         digest.update(excerpt.waveform.numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
-def _joined(stages: Sequence[Stage], items: list[Item], sounds: Path) -> Found:
+def _joined(stages: Sequence[Stage], items: list[Item], sounds: list[Path]) -> Found:
     rows = [row for stage in stages for row in stage.rows]
     names = stages[0].planes if stages else {}
     return Found(

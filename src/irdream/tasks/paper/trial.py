@@ -25,7 +25,7 @@ from irdream.evaluation import dreams as measures
 from irdream.evaluation import sounds, visqol
 from irdream.psychoacoustics import masking_violation
 from irdream.recognizer import Recognizer
-from irdream.tasks.dream_output import FULL_SCALE, Sonify, file_name
+from irdream.tasks.dream_output import FULL_SCALE, Sonify, file_names
 from irdream.tasks.paper.controls import random_change
 from irdream.tasks.paper.stages import Row, Stage
 
@@ -121,6 +121,7 @@ class Trial:
         return _Batch(
             items=items,
             excerpts=chosen,
+            names=file_names(excerpts, items, self.recognizer.instruments),
             waveform=waveform,
             original=self.recognizer.log_mel(waveform),
             targets=toward,
@@ -274,7 +275,7 @@ class Trial:
             "before_on_top": bool(
                 batch.dreams.before.probabilities[i].argmax() == batch.targets[i]
             ),
-            "file": file_name(excerpt.name, item),
+            "file": batch.names[i],
         }
 
     def _add_steps(self, rows: Sequence[Row], batch: _Batch) -> None:
@@ -297,6 +298,7 @@ class _Batch:
 
     items: Sequence[Item]
     excerpts: Sequence[Excerpt]
+    names: Sequence[str]
     waveform: Tensor
     original: Tensor
     targets: Tensor
@@ -311,7 +313,7 @@ class _Batch:
     def path(self, i: int, folder: Path, name: str) -> Path:
         """Return where a WAV of an item stands, in a folder that is made."""
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{file_name(self.excerpts[i].name, self.items[i])}-{name}.wav"
+        return folder / f"{self.names[i]}-{name}.wav"
 
 
 class _Version(NamedTuple):
