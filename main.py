@@ -110,6 +110,7 @@ def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) 
 
 def main() -> None:
     """Answer errors in one line; say by the exit status whether a job failed."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # as stderr is
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         command.check_flags(sys.argv[1:])

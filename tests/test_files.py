@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from irdream.files import distinct_names, replacing
+from irdream.files import as_text, distinct_names, replacing
 
 
 def test_the_file_appears_with_all_its_bytes_and_nothing_beside_it(tmp_path: Path) -> None:
@@ -88,3 +88,8 @@ def test_a_file_of_a_long_name_can_be_replaced(tmp_path: Path) -> None:
     with replacing(path) as file:
         file.write(b"x")
     assert path.read_bytes() == b"x"
+
+
+def test_bytes_that_are_no_utf_8_become_text() -> None:
+    assert as_text("Fl\udcf6te/Flöte.wav") == "Fl\\xf6te/Flöte.wav"
+    assert as_text(Path("a b")) == "a b"

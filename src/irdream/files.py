@@ -44,6 +44,11 @@ def distinct_names(texts: Sequence[str]) -> list[str]:
     ]
 
 
+def as_text(name: str | Path) -> str:
+    """Return a file's name or path as text that can be written; bytes that are none, as \\xf6."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
 def _composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from irdream.datasets.base import common_folder, fingerprint
 from irdream.datasets.folder import Folder
 from irdream.errors import InputError
 
@@ -122,3 +123,17 @@ def test_summary_tells_the_parts_apart(tmp_path: Path) -> None:
     whole = Folder(root=tmp_path / "test").summary()
     assert whole.startswith("found 2 sound files below")
     assert whole.endswith("the same in both parts")
+
+
+def test_names_that_are_no_utf_8_are_read_and_kept_as_text(tmp_path: Path) -> None:
+    root = tmp_path / "Fl\udcf6te"
+    write_sounds(tmp_path, "plain.wav")
+    (root / "flute").mkdir(parents=True)
+    (tmp_path / "plain.wav").rename(root / "flute" / "caf\udce9.wav")
+    for _ in range(2):  # decoded, and from the cache
+        data = Folder(root=root, cache_dir=tmp_path / "cache")
+        excerpts = data.part("test", sample_rate_hz=RATE_HZ // 2)
+        assert len(excerpts[0].waveform) == RATE_HZ // 2
+    assert labels(data) == {"caf\\xe9": ("flu",)}
+    assert common_folder(excerpts.files).endswith("Fl\\xf6te/flute")
+    assert len(fingerprint(excerpts.files)) == 16

@@ -52,3 +52,19 @@ def test_an_equal_file_joins_whole_recordings_through_others_too() -> None:
 def test_names_are_stems_made_unique_by_folder_and_number() -> None:
     paths = [Path(name) for name in ("a/x.wav", "b/x.wav", "b/y.wav", "c/b/x.wav")]
     assert unique_names(paths) == ["a-x", "b-x", "y", "b-x~2"]
+
+
+def test_names_stay_unique_where_one_looks_like_another_made_unique() -> None:
+    paths = [Path(name) for name in ("b/x~2.wav", "b/x.wav", "c/b/x.flac", "b-x.wav", "b-x~2.mp3")]
+    names = unique_names(paths)
+    assert len(set(names)) == 5
+    assert names[:2] == ["x~2", "b-x"]
+
+
+def test_names_that_are_no_utf_8_become_text_and_stay_unique() -> None:
+    odd = [Path("f\udcf6lder", f"Fl{letter}te.wav") for letter in ("\udcf6", "\udce9", "\\xf6")]
+    names = unique_names(odd)
+    assert names == ["Fl\\xf6te", "Fl\\xe9te", "Fl\\xf6te~2"]
+    assert [*names, *recordings_of(odd, [])] == [
+        text.encode().decode() for text in (*names, *recordings_of(odd, []))
+    ]

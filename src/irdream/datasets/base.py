@@ -20,6 +20,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from irdream.files import as_text
+
 PartName = Literal["training", "test"]
 
 _PROBE_BYTES = 4096
@@ -112,7 +114,7 @@ def fingerprint_of_sounds(excerpts: Iterable[Excerpt]) -> str:
 def common_folder(files: Sequence[ExcerptFile]) -> str:
     """Return the folder that holds all files; empty where there is none."""
     with contextlib.suppress(ValueError):  # no files, or several drives
-        return os.path.commonpath([file.path.resolve().parent for file in files])
+        return as_text(os.path.commonpath([file.path.resolve().parent for file in files]))
     return ""
 
 

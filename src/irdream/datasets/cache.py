@@ -99,7 +99,7 @@ class CachedLoader:
         if path.suffix.lower() != ".wav":
             return False
         try:
-            info = soundfile.info(path)
+            info = soundfile.info(os.fsencode(path))
         except soundfile.SoundFileError:
             return True  # `load` says what is wrong
         return info.channels == 1 and info.samplerate == self.settings.get("sample_rate_hz")
@@ -295,5 +295,6 @@ def _key(paths: Sequence[Path], settings: Mapping[str, object]) -> str:
             stat = path.stat()
         except OSError as error:
             raise InputError(f"cannot read {str(path)!r}: {error.strerror}; check it") from None
-        digest.update(f"\n{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode())
+        where = os.fsencode(path.resolve())
+        digest.update(b"\n%b\0%d\0%d" % (where, stat.st_size, stat.st_mtime_ns))
     return digest.hexdigest()[:32]

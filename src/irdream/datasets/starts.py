@@ -20,6 +20,7 @@ from irdream.datasets.base import DataSet, Excerpt, ExcerptFile, PartName, liste
 from irdream.datasets.memory import decoded
 from irdream.datasets.tree import unique_names
 from irdream.errors import InputError
+from irdream.files import as_text
 from irdream.instruments import CODES
 
 Readable = tuple[list[Excerpt], list[str]]
@@ -125,7 +126,7 @@ class FileStart:
                 "such as start.path=my.wav"
             )
         self.path, self.seconds = Path(path), seconds
-        self.name = self.path.name
+        self.name = as_text(self.path.name)
 
     def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
         """Return the excerpts, named like their files."""

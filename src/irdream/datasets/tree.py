@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
+
+from irdream.files import as_text
 
 Key = TypeVar("Key", bound=Hashable)
 _PROBE_BYTES = 4096
@@ -24,13 +27,13 @@ _PROBE_BYTES = 4096
 def unique_names(paths: Sequence[Path]) -> list[str]:
     """Name files by their stem, with the folder before it where two stems are the same."""
     stems = Counter(path.stem for path in paths)
-    names = [p.stem if stems[p.stem] == 1 else f"{p.parent.name}-{p.stem}" for p in paths]
-    seen: Counter[str] = Counter()
-    for i, name in enumerate(names):
-        seen[name] += 1
-        if seen[name] > 1:
-            names[i] = f"{name}~{seen[name]}"
-    return names
+    names: dict[str, None] = {}  # in order
+    for path in paths:
+        plain = path.stem if stems[path.stem] == 1 else f"{path.parent.name}-{path.stem}"
+        numbered = (f"{plain}~{number}" for number in itertools.count(2))
+        free = (name for name in itertools.chain([plain], numbered) if as_text(name) not in names)
+        names[as_text(next(free))] = None
+    return list(names)
 
 
 def equal_files(files: Iterable[Path]) -> list[tuple[Path, ...]]:
@@ -50,7 +53,7 @@ def recordings_of(paths: Sequence[Path], equal_groups: Iterable[Sequence[Path]])
 
     Recordings that share an equal file become one, with all their excerpts.
     """
-    own = {p: f"{p.parent.name}/{re.sub(r'__[0-9]+$', '', p.stem)}" for p in paths}
+    own = {p: as_text(f"{p.parent.name}/{re.sub(r'__[0-9]+$', '', p.stem)}") for p in paths}
     joined = {recording: recording for recording in own.values()}
 
     def find(recording: str) -> str:
