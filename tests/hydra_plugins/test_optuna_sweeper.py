@@ -244,6 +244,15 @@ def test_a_typo_in_any_choice_is_found_before_the_first_job(sweep, tmp_path) -> 
     assert not (tmp_path / "out").exists()
 
 
+def test_with_info_one_job_says_what_it_would_do_and_no_study_is_opened(sweep, tmp_path) -> None:
+    seen = []
+    assert (
+        sweep(lambda config: seen.append(config.x), "x=interval(1,2)", "+info=true", STORED) == {}
+    )
+    assert seen == [1.0]
+    assert not (tmp_path / "deep").exists()
+
+
 def test_a_named_study_is_found_by_its_name_and_other_fixed_values_are_remarked_on(
     sweep, capsys
 ) -> None:

@@ -78,6 +78,9 @@ class OptunaSweeper(Sweeper):
             InputError: on settings that cannot be used, or when no trial has values at the end.
         """
         assert self.config is not None
+        if self.config.get("info"):
+            self._say(arguments)
+            return {}
         folder = Path(self.config.hydra.sweep.dir)
         search = self._open(arguments)
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,6 +93,15 @@ class OptunaSweeper(Sweeper):
             first = next(filter(None, reasons), "all were interrupted")
             raise InputError(f"no trial of study {search.place.name!r} succeeded; first: {first}")
         return _optuna_results.results(search)
+
+    def _say(self, arguments: Sequence[str]) -> None:
+        """Let one job say what it would do; no study is opened."""
+        assert self.hydra_context is not None
+        assert self.launcher is not None
+        settings, loader = Settings(**self._settings), self.hydra_context.config_loader
+        space = read_space(settings.params, arguments, loader)
+        self._compose(space)
+        self.launcher.launch(space.probes()[:1], initial_job_idx=0)
 
     def _open(self, arguments: Sequence[str]) -> Search:
         assert self.config is not None
