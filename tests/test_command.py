@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.irdream._words import as_grammar
@@ -69,8 +70,8 @@ def answer(*overrides: str) -> str:
         # groups
         ("task=drem", "unknown task 'drem'; expected one of compare, doctor, dream, "),
         ("objective=logitt", ", log_probability, logit, margin, masked, neuron, probability, smoo"),
-        ("objective=logitt", "unknown objective 'logitt'; expected one of caricature, channel, d"),
-        ("objective=logitt", "smooth; did you mean 'logit'"),
+        ("objective=logitt", "unknown objective 'logitt'; expected one of blur, caricature, chan"),
+        ("objective=logitt", "sparse; did you mean 'logit'"),
         ("constraint=max_chang", "unknown constraint 'max_chang'; expected one of band_range, "),
         ("transform=jiter", "unknown transform 'jiter'; expected one of frequency_mask, "),
         ("experiment=papr", "unknown experiment 'papr'; expected one of han2016, "),
@@ -109,6 +110,13 @@ def answer(*overrides: str) -> str:
         ("++dream=5", "dream=5; expected keys below it, such as dream.step_size=..."),
         ("dream.steps=${nope}", "dream.steps: Interpolation key 'nope' not found"),
         ("dream.steps=${dream.keep}", "dream.steps=best; expected a whole number, at least 1"),
+        ("start=noise start.seconds=abc", "start.seconds=abc; expected a number"),
+        ("start=noise start.count=1.5", "start.count=1.5; expected a whole number"),
+        ("optimizer=momentum optimizer.momentum=true", "optimizer.momentum=true; expected a nu"),
+        ("constraint=band_range constraint.least_db=[a]", "constraint.least_db=[a]; expected a n"),
+        ("constraint=several constraint.1.db=x", "constraint.1.db=x; expected a number"),
+        ("dataset._target_=irdream.datasets.Folder", "dataset._target_=irdream.datasets.Folder is "
+         "not in irdream; did you mean 'irdream.datasets.folder.Folder'"),
         # what Hydra cannot read
         ("dream.steps", "dream.steps has no value; expected dream.steps=VALUE"),
         ("dre#am=1", "cannot read 'dre#am=1'; expected key=value, in quotes where"),
@@ -249,6 +257,40 @@ def test_errors_of_the_system_are_told_in_one_line(number, expected) -> None:
 
 def test_a_defect_is_no_line() -> None:
     assert command.line(ZeroDivisionError("oops"), conf=CONF) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "value", "said"),
+    [
+        ("pathlib.Path", 2024, "TypeError: "),
+        ("uuid.UUID", 5, "AttributeError: 'int' object has no attribute 'replace'"),
+        ("fractions.Fraction", "x\ny", "Invalid literal for Fraction: 'x\\ny'"),
+    ],
+)
+def test_what_a_constructor_raises_is_told_in_one_line_with_its_key(target, value, said) -> None:
+    node = {"_target_": target, "_args_": [value]}
+    with pytest.raises(HydraException) as caught:
+        instantiate(OmegaConf.create({"task": {"ascent": {"constraint": node}}}))
+    line = command.line(caught.value, conf=CONF)
+    assert line is not None
+    assert line.startswith(f"error: constraint: cannot build {target}: {said}")
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("nowhere.Net", "ModuleNotFoundError: No module named 'nowhere'; put the folder of nowhere "
+                        "on PYTHONPATH"),
+        ("pathlib.Net", "ModuleNotFoundError: No module named 'pathlib.Net'; 'pathlib' is not a p"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_imported_is_told_in_one_line_with_its_key(target, said) -> None:
+    with pytest.raises(HydraException) as caught:
+        instantiate(OmegaConf.create({"task": {"start": {"dataset": {"_target_": target}}}}))
+    line = command.line(caught.value, conf=CONF)
+    assert line is not None
+    assert line.startswith(f"error: dataset: cannot import {target}: {said}")
 
 
 def test_an_unknown_argument_of_a_target_is_told() -> None:

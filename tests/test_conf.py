@@ -19,13 +19,19 @@ from irdream import command, settings
 from irdream.reference import documented
 
 CONF = Path(__file__).parents[1] / "conf"
-CHOICES = sorted(
-    (path.parent.name, path.stem)
-    for path in CONF.glob("*/*.yaml")
-    if path.parent.name not in ("task", "experiment")
+YAMLS = sorted(path for path in CONF.glob("**/*.yaml") if path.parent != CONF)
+
+
+def choices(*groups: str) -> list[tuple[str, str]]:
+    """Return the group and the name of each yaml below these folders of conf/."""
+    paths = [path.relative_to(CONF).with_suffix("") for path in YAMLS]
+    return [(path.parent.as_posix(), path.name) for path in paths if path.parts[0] in groups]
+
+
+TASKS = [name for _, name in choices("task")]
+CHOICES = choices(
+    *{path.relative_to(CONF).parts[0] for path in YAMLS} - {"task", "experiment", "hydra"}
 )
-EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-TASKS = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
 NEEDED = {"folder": ["dataset.root=."], "file": ["start.path=x.wav"]}
 
 
@@ -73,14 +79,22 @@ def test_every_task_can_be_built_from_the_defaults(task, tmp_path) -> None:
     assert built.func.__name__ == task
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_can_be_built(experiment, tmp_path) -> None:
-    config = compose("config", [f"experiment={experiment}", f"dataset.root={tmp_path}"])
+@pytest.mark.parametrize(("group", "experiment"), choices("experiment"))
+def test_every_experiment_can_be_built(group, experiment, tmp_path) -> None:
+    sign = "" if group == "experiment" else "+"  # of a folder below it one is added
+    config = compose("config", [f"{sign}{group}={experiment}", f"dataset.root={tmp_path}"])
     command.check(config)
     assert callable(instantiate(config.task, _convert_="all"))
 
 
-@pytest.mark.parametrize("path", sorted(CONF.glob("*/*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(("group", "choice"), choices("hydra"))
+def test_every_choice_of_hydras_own_composes(group, choice) -> None:
+    config = compose("config", [f"{group}={choice}"], return_hydra_config=True)
+    assert config.hydra.runtime.choices[group] == choice
+    assert OmegaConf.select(config, group.replace("/", "."))._target_
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)
 def test_every_yaml_opens_with_its_command(path) -> None:
     comments = [line for line in path.read_text().splitlines() if line.startswith("#")]
     assert any("python main.py" in line for line in comments[:4])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from irdream.errors import InputError, nearest
+from irdream.errors import InputError, nearest, told
 
 
 def test_an_input_error_is_caught_as_a_value_error() -> None:
@@ -31,3 +31,17 @@ def test_as_many_as_were_asked_for() -> None:
 
 def test_nothing_is_near_nothing() -> None:
     assert nearest("flute", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (TypeError("of another\n type"), "TypeError: of another type"),
+        (AssertionError(), "AssertionError"),
+        (InputError("too short"), "too short"),
+        (ValueError("y" * 1000), "y" * 300),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_an_error_of_others_is_told_in_one_line(error: Exception, said: str) -> None:
+    assert told(error) == said

@@ -35,9 +35,19 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"), replacing(tmp_path / "a.bin") as file:
+    path = tmp_path / "a.bin"
+    with pytest.raises(OSError, match="No space left") as caught, replacing(path) as file:
         file.write(b"x")
+    assert caught.value.filename == str(path)
     assert os.listdir(tmp_path) == []
+
+
+def test_an_error_of_the_system_names_the_file_and_no_temporary_one(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "nowhere" / "a.bin", tmp_path / "folder"):
+        with pytest.raises(OSError, match=rf"'{path}'$"), replacing(path) as file:
+            file.write(b"x")
+    assert os.listdir(tmp_path) == ["folder"]
 
 
 def test_the_umask_decides_who_may_read(tmp_path: Path) -> None:

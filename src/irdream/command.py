@@ -28,9 +28,9 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 from irdream import settings
 from irdream.errors import InputError, nearest
 from irdream.job import HEADLINES, Job
-from irdream.mistakes import CONF, explain, known_keys, needed_extra, unknown_key
-from irdream.schema import shown
-from irdream.signatures import parameters
+from irdream.mistakes import CONF, explain, known_keys, needed_extra, unknown_key, unknown_target
+from irdream.schema import Key, Range, as_type, shown
+from irdream.signatures import is_missing, parameters
 
 __all__ = [
     "CONF",
@@ -155,8 +155,10 @@ def check(config: DictConfig) -> None:
         if not target.startswith(tuple(allowed)):
             raise InputError(
                 f"{key}_target_={target} is not trusted; expected something in irdream, "
-                f"torch.optim or torch.nn; to allow it add trust=[{target.split('.')[0]}]"
+                f"torch.optim or torch.nn; to allow it add 'trust=[{target.split('.')[0]}]'"
             )
+        if is_missing(target):
+            raise InputError(unknown_target(key, target))
         _check_arguments(key, target, given)
     _check_nothing_is_missing(config)
 
@@ -196,14 +198,19 @@ def _value(config: DictConfig, plain: Mapping[str, Any], name: str) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def _check_arguments(key: str, target: str, given: Sequence[str]) -> None:
-    """Raise InputError for a key that what is called has no argument for."""
-    names = parameters(target)
-    for name in given:
-        if names is not None and name not in names:
+def _check_arguments(key: str, target: str, given: Mapping[str, Any]) -> None:
+    """Raise InputError for a key that what is called takes no argument for, or not this value."""
+    if (names := parameters(target)) is None:
+        return
+    for name, value in given.items():
+        if name not in names:
             expected = f"; expected {' or '.join(sorted(names))}" if names else ", which takes none"
             near = nearest(name, names) or expected
             raise InputError(f"unknown key '{key}{name}' of {target}{near}")
+        argument = Key(f"{key}{name}", as_type(names[name]), Range(may_be_empty=True))
+        is_open = argument.hint is None or value == "???" or "${" in str(value)
+        if not is_open and not argument.allows(value):
+            raise InputError(argument.problem(value))
 
 
 def _check_nothing_is_missing(config: DictConfig) -> None:
@@ -215,11 +222,11 @@ def _check_nothing_is_missing(config: DictConfig) -> None:
         raise InputError(f"{key} is not set; expected {key}=...") from error
 
 
-def _targets(node: Any, path: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield every `_target_` in a plain configuration: its place, its value, the keys beside it."""
+def _targets(node: Any, path: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield every `_target_` in a plain configuration: its place, its value, what is beside it."""
     if isinstance(node, Mapping):
         if "_target_" in node:
-            given = [str(key) for key in node if not str(key).startswith("_")]
+            given = {str(key): node[key] for key in node if not str(key).startswith("_")}
             yield path, str(node["_target_"]), given
         for key, value in node.items():
             yield from _targets(value, f"{path}{key}.")

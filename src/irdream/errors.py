@@ -11,6 +11,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LONGEST = 300  # characters of what others say
+
 
 class InputError(ValueError):
     """Input that a person can mend; the message is one line."""
@@ -20,3 +22,10 @@ def nearest(word: str, known: Iterable[str], *, count: int = 3) -> str:
     """Say which known words are like `word`: `"; did you mean 'flu'?"`, or nothing."""
     close = difflib.get_close_matches(word, list(known), n=count, cutoff=0.6)
     return f"; did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
+
+
+def told(error: BaseException) -> str:
+    """Return in one line what an error says: its text, after its type but for a ValueError."""
+    text = " ".join(str(error).split())[:_LONGEST]
+    kind = "" if text and isinstance(error, ValueError) else type(error).__name__
+    return ": ".join(part for part in (kind, text) if part)

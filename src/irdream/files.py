@@ -79,11 +79,16 @@ def _cut(name: str) -> str:
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
+def replacing(path: str | Path, *, synced: bool = True) -> Iterator[BinaryIO]:
     """Open a binary file that becomes `path` when the block ends, and never if it raises.
 
+    Args:
+        path: of the file.
+        synced: whether it survives a power cut; what can be made again need not.
+
     Raises:
-        OSError: from the system (no such folder, no permission, full disk); nothing is left.
+        OSError: from the system (no such folder, no permission, full disk), with the name of
+            `path`; nothing is left.
     """
     path = Path(path)
     temporary = temporary_path(path)
@@ -91,7 +96,13 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
         with temporary.open("xb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # not the temporary name
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

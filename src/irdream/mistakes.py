@@ -15,7 +15,7 @@ import yaml
 from omegaconf.errors import ConfigKeyError
 
 from irdream import settings
-from irdream.errors import nearest
+from irdream.errors import nearest, told
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 EXTRAS = {  # of irdream, by what launchers are called
@@ -146,6 +146,34 @@ def _no_argument(match: re.Match[str], known: Known, error: Exception) -> str:
     return f"unknown key {match[1]!r}{f' of {target[1]}' if target else ''}{near}"
 
 
+def _not_built(match: re.Match[str], known: Known, error: Exception) -> str:
+    return f"{_where(error)}cannot build {match[1]}: {told(error.__cause__ or error)}"
+
+
+def _not_found(match: re.Match[str], known: Known, error: Exception) -> str:
+    package, cause = match[1].partition(".")[0], error.__cause__ or error
+    cause = cause.__cause__ or cause  # Hydra has two of its own above it
+    is_away = isinstance(cause, ModuleNotFoundError) and cause.name == package
+    remedy = f"; put the folder of {package} on PYTHONPATH" if is_away else ""
+    return f"{_where(error)}cannot import {match[1]}: {told(cause)}{remedy}"
+
+
+def unknown_target(key: str, target: str, conf: Path = CONF) -> str:
+    """Say that irdream has nothing of this name, and what may be meant."""
+    texts = (path.read_text(encoding="utf-8") for path in conf.glob("**/*.yaml"))
+    known = {match for text in texts for match in re.findall(r"_target_: (irdream\.\S+)", text)}
+    return f"{key}_target_={target} is not in irdream{nearest(target, sorted(known))}"
+
+
+def _where(error: Exception) -> str:
+    """Return the key that an error of Hydra's belongs to, from its group on, and a colon."""
+    match = re.search(r"full_key: (\S+)", str(error))
+    parts = match[1].split(".") if match else []
+    known = settings.keys()
+    groups = [i for i, part in enumerate(parts) if part != "task" and part in known]
+    return f"{'.'.join(parts[groups[-1] if groups else 0 :])}: " if parts else ""
+
+
 def _unreadable(match: re.Match[str], known: Known, error: Exception) -> str:
     word = str(getattr(error, "override", "") or "")
     return (
@@ -180,4 +208,7 @@ _TOLD: tuple[tuple[str, Callable[[re.Match[str], Known, Exception], str]], ...] 
     (r"LexerNoViableAlt|no viable alternative|mismatched input|extraneous input|token recognition",
      _unreadable),
     (r"unexpected keyword argument '(\w+)'", _no_argument),
+    (r"Error locating target '([^']*)'", _not_found),
+    (r"Error in (?:call to target|collecting args and kwargs for) '([^']*)'", _not_built),
+    (r"Error in creating partial\(([^,]*),", _not_built),
 )  # fmt: skip

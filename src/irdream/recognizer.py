@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from irdream.errors import InputError
+from irdream.errors import InputError, told
 from irdream.files import replacing
 from irdream.instruments import CODES
 
@@ -307,13 +307,13 @@ def _build(spec: Mapping[str, Any], *, trust: Sequence[str]) -> Any:
     if not any(target.startswith(f"{package}.") for package in allowed):
         raise InputError(
             f"{target!r} is not trusted; expected something in {', '.join(allowed)}; "
-            f"to allow it add trust=[{target.split('.')[0]}]"
+            f"to allow it add 'trust=[{target.split('.')[0]}]'"
         )
     module, _, name = target.rpartition(".")
     try:
         made = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"cannot import {target!r}: {error}") from error
+    except Exception as error:  # whatever a module of one's own raises
+        raise InputError(f"cannot import {target!r}: {told(error)}") from error
     if not (isinstance(made, type) and issubclass(made, nn.Module)):
         raise InputError(f"{target} cannot be built; expected a class of torch.nn.Module")
     for name, value in arguments.items():
@@ -321,5 +321,5 @@ def _build(spec: Mapping[str, Any], *, trust: Sequence[str]) -> Any:
             arguments[name] = _build(value, trust=trust)
     try:
         return made(**arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"cannot build {target}: {' '.join(str(error).split())}") from error
+    except Exception as error:  # whatever a model of one's own raises
+        raise InputError(f"cannot build {target}: {told(error)}") from error

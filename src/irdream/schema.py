@@ -108,6 +108,16 @@ class Key:
         return _is_number(value) and _fits(value, self.hint, ANY)
 
 
+def as_type(annotation: str) -> Any:
+    """Return the type that an annotation in irdream's source names; None where YAML gives none."""
+    names = {"bool": bool, "float": float, "int": int, "list": list, "str": str}
+    names |= {"Literal": Literal, "Path": str, "Sequence": list}
+    try:
+        return eval(annotation, {"__builtins__": {}}, names)
+    except (NameError, SyntaxError):
+        return None
+
+
 def shown(value: Any) -> str:
     """Return a value as one would type it."""
     if isinstance(value, list | tuple):
@@ -169,11 +179,10 @@ def _within(noun: str, limits: Range) -> str:
 
 
 def _list_words(item: Any, limits: Range) -> str:
-    several = {float: "numbers", str: "texts"}.get(item) or "some of " + " and ".join(
-        get_args(item)
-    )
+    known = {float: "numbers", int: "whole numbers", str: "texts"}
+    several = known.get(item) or "some of " + " and ".join(get_args(item))
     if limits.length:
         return f"a list of {limits.length} {several}, {limits}"
-    if item is float:
+    if item in (float, int):
         return _within(f"a list of {several}", limits)
     return f"a list of {several}" if item is str else f"a list, {several}"

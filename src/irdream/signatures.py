@@ -39,6 +39,12 @@ def parameters(target: str) -> dict[str, str] | None:
     return _of_class(module, definition)
 
 
+def is_missing(target: str) -> bool:
+    """Return whether a path with dots leads nowhere in irdream; of other packages it may not."""
+    module, _, name = target.rpartition(".")
+    return target.startswith(f"{PACKAGE}.") and _find(module, name) is None
+
+
 def _find(module: str, name: str) -> tuple[str, _Definition] | None:
     """Return where a name is defined, and how, following imports."""
     for node in _body(module):

@@ -154,7 +154,7 @@ def test_an_embedding_must_be_trusted_as_well(
     tmp_path: Path, tiny_frontend: Settings, my_package: ModuleType
 ) -> None:
     save_recognizer(made(MINE, tiny_frontend, trust=[my_package.__name__]), tmp_path)
-    message = r"'my_package.MyNet' is not trusted; .* to allow it add trust=\[my_package\]"
+    message = r"'my_package.MyNet' is not trusted; .* to allow it add 'trust=\[my_package\]'"
     with pytest.raises(InputError, match=message):
         load_recognizer(tmp_path)
     with pytest.raises(InputError, match=message):

@@ -119,7 +119,7 @@ def check_targets(name: str, node: Any, *, trusted: Sequence[str], typed: Sequen
         ):
             raise InputError(
                 f"hydra.sweeper.{name}: {value} is not trusted; expected something in optuna; "
-                f"to allow it add trust=[{str(value).partition('.')[0]}]"
+                f"to allow it add 'trust=[{str(value).partition('.')[0]}]'"
             )
 
 

@@ -14,7 +14,6 @@ rows of a mapped array (1.2 ms for 128 windows of one second).
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -38,7 +37,7 @@ from irdream.audio import load_audio
 from irdream.datasets.ahead import decoding
 from irdream.datasets.base import Excerpt, Excerpts
 from irdream.errors import InputError
-from irdream.files import replacing, temporary_path
+from irdream.files import replacing
 from irdream.progress import track
 
 Loader = Callable[[Path], Tensor]
@@ -105,20 +104,15 @@ class CachedLoader:
         return info.channels == 1 and info.samplerate == self.settings.get("sample_rate_hz")
 
     def _write(self, entry: Path, waveform: Tensor) -> None:
-        temporary = temporary_path(entry)
         try:
             entry.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("xb") as file:
+            with replacing(entry, synced=False) as file:
                 np.save(file, waveform.numpy())
-            os.replace(temporary, entry)
         except OSError as error:
             with _warning:  # several threads may come here
                 if self._writable:
                     logger.warning("decoded audio is not cached: %s", error)
                 self._writable = False
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
 
 class LogMels:

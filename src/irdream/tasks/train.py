@@ -20,7 +20,7 @@ from rich.console import Console
 
 from irdream.datasets.base import DataSet, described
 from irdream.datasets.parts import Split
-from irdream.errors import InputError
+from irdream.errors import InputError, told
 from irdream.recognizer import Recognizer, load_recognizer
 from irdream.stopwatch import Stopwatch
 from irdream.tasks.announcement import counted
@@ -236,8 +236,10 @@ def _made(
 ) -> torch.optim.Optimizer:
     try:
         return optimizer(p for p in recognizer.model.parameters() if p.requires_grad)
-    except ValueError as error:
-        raise InputError(f"cannot build the optimizer: {error}; change its settings") from error
+    except Exception as error:  # torch's, or that of one's own
+        raise InputError(
+            f"cannot build the optimizer: {told(error)}; change its settings"
+        ) from error
 
 
 def _report(tracker: Tracker, epoch: int, metrics: Metrics) -> None:
