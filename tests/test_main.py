@@ -111,7 +111,7 @@ def test_a_file_is_dreamed_written_measured_and_tracked(tmp_path) -> None:
         cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "skipped 1 unreadable files" in done.stderr
+    assert "skipped 1 excerpts" in done.stderr
     assert "bad.wav" in done.stderr
 
     (folder,) = tmp_path.glob("outputs/*/*-dream")

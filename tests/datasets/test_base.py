@@ -18,6 +18,7 @@ from irdream.datasets.base import (
     common_folder,
     fingerprint,
     fingerprint_of_sounds,
+    tell_skipped,
 )
 from irdream.datasets.folder import Folder
 
@@ -134,3 +135,12 @@ def test_the_folder_of_all_files(tree: Path) -> None:
     assert common_folder(files(tree)) == str(tree)
     assert common_folder(files(tree)[:2]) == str(tree / "cel")
     assert common_folder([]) == ""
+
+
+def test_what_is_skipped_is_told_with_the_first_reasons(caplog: pytest.LogCaptureFixture) -> None:
+    tell_skipped([])
+    assert not caplog.text
+    tell_skipped([*(f"'{i}' is silent" for i in range(30)), "'0' is silent"])
+    lines = caplog.messages[0].split("\n  ")
+    assert lines[:2] == ["skipped 31 excerpts:", "'0' is silent"]
+    assert lines[-2:] == ["'19' is silent", "and 10 more"]

@@ -137,3 +137,17 @@ def test_names_that_are_no_utf_8_are_read_and_kept_as_text(tmp_path: Path) -> No
     assert labels(data) == {"caf\\xe9": ("flu",)}
     assert common_folder(excerpts.files).endswith("Fl\\xf6te/flute")
     assert len(fingerprint(excerpts.files)) == 16
+
+
+def test_what_is_left_out_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    write_sounds(tmp_path, "a.wav")
+    (tmp_path / "b.m4a").touch()
+    data = Folder(root=tmp_path)
+    data.summary()
+    assert labels(data, "training") == labels(data) == {"a": ()}
+    assert [message.partition(": ")[2] for message in caplog.messages] == [
+        "1 that the program ffmpeg would read, which is not installed (b.m4a)"
+    ]

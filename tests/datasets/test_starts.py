@@ -176,6 +176,24 @@ def test_a_folder_gives_its_good_files_and_says_which_are_bad(tmp_path: Path) ->
     assert "is too short: 0.500 s, at least 1 s expected" in bad[1]
 
 
+def test_what_is_silent_or_cancels_out_is_left_out_of_a_folder(tmp_path: Path) -> None:
+    write(tmp_path / "cancels.wav", np.stack([ramp(2.0), -ramp(2.0)], axis=1))
+    write(tmp_path / "good.wav", ramp(2.0))
+    write(tmp_path / "late.wav", np.concatenate([np.zeros(2 * RATE_HZ), ramp(1.0)]))
+    write(tmp_path / "silent.wav", np.zeros(2 * RATE_HZ))
+    start = FileStart(path=tmp_path, seconds=1.5)
+    good, bad = start.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+    assert [excerpt.name for excerpt in good] == ["good"]
+    assert [line.rpartition("/")[2].partition(";")[0] for line in bad] == [
+        "cancels.wav' has channels that cancel each other out: their mean is silent",
+        "'late' is silent in its first 1.5 s",
+        "silent.wav' is silent",
+    ]
+    assert bad[1].endswith("take more of it by start.seconds")
+    whole, bad = FileStart(path=tmp_path).excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+    assert [excerpt.name for excerpt in whole] == ["good", "late"]
+
+
 @pytest.mark.parametrize(("seconds", "samples"), [(None, 20_000), (1.0, 8_000), (9.0, 20_000)])
 def test_one_file(seconds: float | None, samples: int, tmp_path: Path) -> None:
     path = write(tmp_path / "my sound.wav", ramp(2.5))

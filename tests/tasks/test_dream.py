@@ -383,7 +383,7 @@ def test_values_that_are_none_are_refused(recognizer, tmp_path, changes, message
 
 def test_what_cannot_be_read_is_listed(recognizer, tmp_path, caplog) -> None:
     run(recognizer, tmp_path, target="flu", start=Start(bad=("'x.wav' is empty",)))
-    assert "skipped 1 unreadable files" in caplog.text
+    assert "skipped 1 excerpts" in caplog.text
     assert "'x.wav' is empty" in caplog.text
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from irdream.files import as_text
 PartName = Literal["training", "test"]
 
 _PROBE_BYTES = 4096
+_REASONS = 20  # that are listed
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +109,6 @@ def fingerprint(files: Iterable[ExcerptFile]) -> str:
     return _digest((file.name, file.labels, _probes(file.path)) for file in files)
 
 
-def described(files: Sequence[ExcerptFile]) -> str:
-    """Return in words how many files these are, with their fingerprint."""
-    return f"{len(files)} excerpts with the fingerprint {fingerprint(files)}"
-
-
 def fingerprint_of_sounds(excerpts: Iterable[Excerpt]) -> str:
     """Return the same of decoded excerpts: names, labels and every sample; 1 ms for 2 MB."""
     sounds = ((e.name, e.labels, e.waveform.contiguous().numpy().data) for e in excerpts)
@@ -121,6 +120,15 @@ def common_folder(files: Sequence[ExcerptFile]) -> str:
     with contextlib.suppress(ValueError):  # no files, or several drives
         return as_text(os.path.commonpath([file.path.resolve().parent for file in files]))
     return ""
+
+
+def tell_skipped(reasons: Sequence[str]) -> None:
+    """Warn of excerpts that are left out: how many, and why of the first ones."""
+    if not reasons:
+        return
+    lines = list(dict.fromkeys(reasons))
+    shown = lines[:_REASONS] + [f"and {len(lines) - _REASONS} more"] * (len(lines) > _REASONS)
+    logger.warning("skipped %d excerpts:\n  %s", len(reasons), "\n  ".join(shown))
 
 
 def _digest(parts: Iterable[tuple[str, Sequence[str], bytes | memoryview]]) -> str:

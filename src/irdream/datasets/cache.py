@@ -45,7 +45,7 @@ Analyze = Callable[[Tensor], Tensor]
 
 MIN_SECONDS = 1.0  # what the network sees at once
 
-_FORMAT = 1
+_FORMAT = 2
 _MAX_BATCH, _MAX_BATCH_SAMPLES = 64, 2**22
 _UNREADABLE = (OSError, ValueError, EOFError)
 

@@ -1,4 +1,4 @@
-"""Any folder of sound files (wav, flac, ogg, mp3) as a data set.
+"""Any folder of sound files (see `irdream.audio.folders`) as a data set.
 
 Labels come from a CSV, or from the name of the first-level subfolder where that names an
 instrument (`flute/`, `sax/`), or there are none, which is enough to dream on. Subfolders
@@ -12,7 +12,6 @@ instrument (`flute/`, `sax/`), or there are none, which is enough to dream on. S
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +21,6 @@ from irdream.datasets.base import ExcerptFile, Excerpts, PartName
 from irdream.datasets.cache import audio_loader
 from irdream.datasets.tree import equal_files, recordings_of, unique_names
 from irdream.errors import InputError
-from irdream.files import read_text
 from irdream.instruments import parse
 
 _PARTS = ("training", "test")
@@ -50,6 +48,7 @@ class Folder:
         self.labels_csv = None if labels_csv is None else Path(labels_csv).expanduser()
         self.cache_dir = cache_dir
         self.name = name
+        self._scanned: dict[Path, list[ExcerptFile]] = {}
 
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
         """Return one part.
@@ -81,14 +80,17 @@ class Folder:
         return self._existing_root / name if self._is_split else self._existing_root
 
     def _files(self, folder: Path) -> list[ExcerptFile]:
-        paths = audio_files(folder)
-        recordings = recordings_of(paths, equal_files(paths))
-        return [
-            ExcerptFile(
-                path=path, name=name, labels=self._labels(path, folder), recording=recording
-            )
-            for path, name, recording in zip(paths, unique_names(paths), recordings, strict=True)
-        ]
+        if folder not in self._scanned:
+            paths = audio_files(folder)
+            recordings = recordings_of(paths, equal_files(paths))
+            rows = zip(paths, unique_names(paths), recordings, strict=True)
+            self._scanned[folder] = [
+                ExcerptFile(
+                    path=path, name=name, labels=self._labels(path, folder), recording=recording
+                )
+                for path, name, recording in rows
+            ]
+        return self._scanned[folder]
 
     def _labels(self, path: Path, folder: Path) -> tuple[str, ...]:
         if self.labels_csv is not None:
@@ -115,7 +117,18 @@ def read_labels(labels_csv: Path, *, root: Path) -> dict[Path, tuple[str, ...]]:
     Raises:
         InputError: with the number of the line that cannot be understood.
     """
-    rows = csv.DictReader(io.StringIO(read_text(labels_csv)))
+    try:
+        with labels_csv.open(encoding="utf-8-sig", newline="") as file:
+            return _read_rows(csv.DictReader(file), labels_csv, root)
+    except UnicodeDecodeError:
+        raise InputError(f"{str(labels_csv)!r} is not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"cannot read {str(labels_csv)!r}: {error.strerror}") from None
+
+
+def _read_rows(
+    rows: csv.DictReader[str], labels_csv: Path, root: Path
+) -> dict[Path, tuple[str, ...]]:
     labels: dict[Path, tuple[str, ...]] = {}
     try:
         _check_header(rows.fieldnames or ())

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from irdream.audio import audio_files, load_audio
+from irdream.audio import MIN_PEAK, audio_files, load_audio
 from irdream.datasets.base import DataSet, Excerpt, ExcerptFile, PartName, listed
 from irdream.datasets.memory import decoded
 from irdream.datasets.tree import unique_names
@@ -238,9 +238,14 @@ def _cut(
         raise InputError(
             f"{excerpt.name!r} is too short: {length:.3f} s, at least {min_seconds:g} s expected"
         )
-    if seconds is None:
-        return excerpt
-    return replace(excerpt, waveform=excerpt.waveform[: round(seconds * sample_rate_hz)])
+    waveform = excerpt.waveform
+    if seconds is not None:
+        waveform = waveform[: round(seconds * sample_rate_hz)]
+    if waveform.abs().max() < MIN_PEAK:
+        length = len(waveform) / sample_rate_hz
+        more = "; take more of it by start.seconds" if len(waveform) < len(excerpt.waveform) else ""
+        raise InputError(f"{excerpt.name!r} is silent in its first {length:g} s{more}")
+    return replace(excerpt, waveform=waveform)
 
 
 def _check_seconds(seconds: float | None, min_seconds: float) -> None:

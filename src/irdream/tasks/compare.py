@@ -14,7 +14,7 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from irdream.datasets.base import DataSet, PartName, announce
+from irdream.datasets.base import DataSet, PartName, announce, tell_skipped
 from irdream.errors import InputError
 from irdream.evaluation.comparison import (
     PERMUTATIONS,
@@ -28,7 +28,6 @@ from irdream.recognizer import Recognizer
 from irdream.stopwatch import Stopwatch
 from irdream.tasks.announcement import part_words
 from irdream.tasks.data_log import log_files
-from irdream.tasks.evaluate import list_skipped
 from irdream.tasks.excerpt_scores import listed_part
 from irdream.tasks.scoring import check_scoring, score
 from irdream.tracking import Tracker
@@ -114,7 +113,7 @@ def compare(
     save_table(comparison_table(found, names, reports[0]), path)
     tracker.log_file(path, "comparison")
     Console().print(Text("\n".join(_lines(found, names, reports[0]))), soft_wrap=True)
-    list_skipped(skipped)
+    tell_skipped(skipped)
     return metrics
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from irdream import instruments
 from irdream.audio import load_audio, write_wav
-from irdream.datasets.base import Excerpt
+from irdream.datasets.base import Excerpt, tell_skipped
 from irdream.dreaming.record import Answer
 from irdream.dreaming.targets import Item
 from irdream.evaluation import dreams as measures
@@ -27,7 +26,6 @@ from irdream.evaluation.sounds import snr_db
 from irdream.files import distinct_names
 from irdream.recognizer import Recognizer
 
-logger = logging.getLogger(__name__)
 Sonify = Callable[..., Tensor]
 FULL_SCALE = 0.99
 ROWS_SHOWN = 24  # of the table that is printed
@@ -124,7 +122,7 @@ def write_sounds(
 @torch.no_grad()
 def hear_file(path: Path, target: str, recognizer: Recognizer) -> Answer:
     """Read a sound file as the recognizer would and return its answer, on the CPU."""
-    waveform = load_audio(path, sample_rate_hz=recognizer.sample_rate_hz)
+    waveform = load_audio(path, sample_rate_hz=recognizer.sample_rate_hz, allow_silence=True)
     targets = torch.tensor([recognizer.instruments.index(target)], device=recognizer.device)
     log_mel = recognizer.log_mel(waveform[None].to(recognizer.device))
     return Answer.to(recognizer, log_mel, targets).one(0)
@@ -232,5 +230,4 @@ def print_dreams(
         f"heard as the target: {metrics['dream/success']:.0%} of the spectrograms, "
         f"{metrics['dream/success_wav']:.0%} of the WAVs"
     )
-    if bad:
-        logger.warning("skipped %d unreadable files:\n  %s", len(bad), "\n  ".join(bad))
+    tell_skipped(bad)

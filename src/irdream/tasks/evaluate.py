@@ -15,14 +15,13 @@ Nearly all of the time goes into the network's forward passes.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from irdream.datasets.base import DataSet, PartName, announce
+from irdream.datasets.base import DataSet, PartName, announce, tell_skipped
 from irdream.evaluation.figures import save_figure
 from irdream.evaluation.recognition import Report
 from irdream.evaluation.recognition_figures import confusion_figure, scores_figure
@@ -52,8 +51,6 @@ from irdream.tasks.robustness import check_robustness, robustness
 from irdream.tasks.robustness_report import robust_line, robust_metrics, write_robustness
 from irdream.tasks.scoring import check_scoring, score
 from irdream.tracking import Tracker
-
-logger = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -151,7 +148,7 @@ def evaluate(
     print_report(report)
     if len(misled):
         print(robust_line(misled))
-    list_skipped(skipped)
+    tell_skipped(skipped)
     return metrics
 
 
@@ -192,10 +189,3 @@ def _write(
         paths.append(output_dir / f"{name}.png")
         save_figure(figure, paths[-1])
     return paths
-
-
-def list_skipped(skipped: list[str]) -> None:
-    """Warn of the excerpts that could not be read, a line for each reason."""
-    if skipped:
-        reasons = "\n".join(f"  {reason}" for reason in dict.fromkeys(skipped))
-        logger.warning("skipped %d unreadable excerpts:\n%s", len(skipped), reasons)

@@ -6,7 +6,6 @@ from these instead.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,15 @@ from pathlib import Path
 from torch import Tensor
 
 from irdream.datasets.ahead import decoding
-from irdream.datasets.base import DataSet, ExcerptFile, Excerpts, announce, listed, multi_hot
+from irdream.datasets.base import (
+    DataSet,
+    ExcerptFile,
+    Excerpts,
+    announce,
+    listed,
+    multi_hot,
+    tell_skipped,
+)
 from irdream.datasets.cache import LogMels, log_mels
 from irdream.datasets.parts import Split, split_excerpts
 from irdream.errors import InputError
@@ -25,8 +32,6 @@ from irdream.tasks.train_waveforms import on_waveforms
 from irdream.training.batches import PackedLogMels, WindowBatches
 from irdream.training.loop import Augmentation
 from irdream.training.waveform import WaveformAugmentation
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +64,7 @@ class TrainingData:
 
 
 def training_data(
-    excerpts: Excerpts,
+    dataset: DataSet,
     recognizer: Recognizer,
     augmentation: Augmentation | None,
     *,
@@ -70,8 +75,8 @@ def training_data(
     balanced: bool,
     seed: int,
 ) -> TrainingData:
-    """Read the labelled excerpts of a training part and divide them; see `tasks.train.train`."""
-    excerpts, spectrograms = analyzed(excerpts, recognizer, cache_dir)
+    """Read a data set's training part and divide it; see `tasks.train.train`."""
+    excerpts, spectrograms = analyzed(dataset, recognizer, cache_dir)
     packed, augment = views(augmentation, excerpts, spectrograms, recognizer, cache_dir)
     training, validation = split_excerpts(
         excerpts.files, split, validation_share=validation_share, seed=seed
@@ -95,17 +100,13 @@ def training_data(
     )
 
 
-def labelled_part(dataset: DataSet, recognizer: Recognizer) -> Excerpts:
-    """Return the excerpts of the training part that have labels, all known to the recognizer."""
+def analyzed(
+    dataset: DataSet, recognizer: Recognizer, cache_dir: str | Path | None
+) -> tuple[Excerpts, LogMels]:
+    """Return the labelled excerpts of the training part that can be read, and their log-mels."""
     excerpts = dataset.part("training", sample_rate_hz=recognizer.sample_rate_hz)
     announce(dataset)
-    return excerpts.subset(_labelled(excerpts.files, dataset, recognizer))
-
-
-def analyzed(
-    excerpts: Excerpts, recognizer: Recognizer, cache_dir: str | Path | None
-) -> tuple[Excerpts, LogMels]:
-    """Return the excerpts that can be read, and their log-mels."""
+    excerpts = excerpts.subset(_labelled(excerpts.files, dataset, recognizer))
 
     def analyze(excerpts: Excerpts) -> LogMels:
         return log_mels(
@@ -165,8 +166,7 @@ def _readable(excerpts: Excerpts) -> Excerpts:
                 bad.append(str(error))
     if not good:
         raise InputError(f"none of {len(bad)} training excerpts can be read; the first: {bad[0]}")
-    if bad:
-        logger.warning("skipped %d unreadable excerpts:\n  %s", len(bad), "\n  ".join(bad))
+    tell_skipped(bad)
     return excerpts.subset(good)
 
 

@@ -253,7 +253,7 @@ def test_what_cannot_be_read_is_listed_once(dream, music, study, caplog) -> None
     assert [e.name for e in found.excerpts] == ["cel-0"]
     assert found.second is not None
     (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert warning.startswith("skipped 2 unreadable excerpts:\n")
+    assert warning.startswith("skipped 2 excerpts:\n")
     assert "flu-1: 'flu.wav' is cut off" in warning
     assert "pia-2: " in warning
 

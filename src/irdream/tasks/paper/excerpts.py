@@ -13,7 +13,6 @@ distances.csv, figure_2.png and the other figures, sounds/, abx.html.
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from irdream.datasets.base import DataSet, Excerpt
+from irdream.datasets.base import DataSet, Excerpt, tell_skipped
 from irdream.datasets.starts import ExcerptStart
 from irdream.dreaming.targets import Item, plan
 from irdream.errors import InputError
@@ -34,7 +33,6 @@ from irdream.stopwatch import Stopwatch
 from irdream.tasks.paper.study import Found, Study
 from irdream.tasks.scoring import score
 
-logger = logging.getLogger(__name__)
 GRID_WAYS = ("gain",)
 
 
@@ -92,9 +90,7 @@ def dream_excerpts(
     with stopwatch("recognition"):
         report, skipped = _scored(study.recognizer, dataset, study.seed)
         second = None if study.second is None else _scored(study.second, dataset, study.seed)[0]
-    if skipped:
-        reasons = "\n".join(f"  {reason}" for reason in dict.fromkeys(skipped))
-        logger.warning("skipped %d unreadable excerpts:\n%s", len(skipped), reasons)
+    tell_skipped(skipped)
     instruments = study.recognizer.instruments
     start = ExcerptStart(
         dataset=dataset,

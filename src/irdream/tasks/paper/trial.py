@@ -245,7 +245,7 @@ class Trial:
             for i, waveform in enumerate(scaled):
                 path = batch.path(i, folders[i] or Path(temporary), name)
                 write_wav(path, waveform, sample_rate_hz=rate_hz)
-                again.append(load_audio(path, sample_rate_hz=rate_hz))
+                again.append(load_audio(path, sample_rate_hz=rate_hz, allow_silence=True))
         written = (scaled.double() * PCM).round() / PCM / scale
         heard = self.recognizer.log_mel(torch.stack(again).to(sound))
         return written.to(sound), heard

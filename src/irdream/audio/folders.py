@@ -1,0 +1,134 @@
+"""Which files of a folder are sound, and which are left out.
+
+What libsndfile reads is told by its name; what only the program ffmpeg reads counts where that is
+installed. What is left out and may be sound is told, in one line for a folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import mimetypes
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from irdream.errors import InputError
+from irdream.files import as_text
+
+SUFFIXES = (
+    ".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".aifc", ".opus", ".oga", ".caf", ".au",
+    ".snd", ".w64", ".rf64", ".bwf", ".wave", ".mp2", ".mpga", ".voc", ".sph", ".nist", ".8svx",
+    ".svx", ".avr", ".paf", ".pvf", ".ircam",
+)  # fmt: skip
+FFMPEG_SUFFIXES = (
+    ".m4a", ".aac", ".mp4", ".wma", ".m4b", ".m4r", ".webm", ".mka", ".3gp", ".ape", ".wv", ".tta",
+    ".mpc", ".ac3", ".eac3", ".dts", ".amr", ".spx", ".ra", ".dsf", ".dff",
+)  # fmt: skip
+_HEADS = (
+    b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM", b"caff", b".snd", b"ID3", b"\xff\xfb", b"\xff\xf3",
+)  # fmt: skip
+_NAMED = 3  # files of each kind that are left out
+
+logger = logging.getLogger(__name__)
+
+
+def audio_files(path: str | Path) -> list[Path]:
+    """Return `path` if it is a file, or all sound files below it, sorted.
+
+    Links to folders are followed. A warning names what may be sound and is left out.
+
+    Raises:
+        InputError: when nothing is there.
+    """
+    path = Path(path).expanduser()
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise InputError(f"no such file or folder: {str(path)!r}; check the path")
+    found = sorted(sounds_below(path))
+    if not found:
+        formats = ", ".join(suffix[1:] for suffix in readable_suffixes())
+        raise InputError(f"no sound file below {str(path)!r}; expected {formats}")
+    return found
+
+
+def readable_suffixes() -> tuple[str, ...]:
+    """Return how the names of files end that are read here, the most frequent first."""
+    return SUFFIXES + (FFMPEG_SUFFIXES if ffmpeg() else ())
+
+
+def sounds_below(root: Path) -> list[Path]:
+    """List the sound files below `root`, unsorted, through links but not in circles.
+
+    A warning names what may be sound and is left out.
+
+    Raises:
+        InputError: when a folder cannot be listed.
+    """
+    found: list[Path] = []
+    left_out: dict[str, list[str]] = {}
+    suffixes = readable_suffixes()
+    for path in _files_below(root, left_out):
+        if not path.name.startswith(".") and path.name.lower().endswith(suffixes):
+            found.append(path)
+        elif why := _why_left_out(path):
+            left_out.setdefault(why, []).append(as_text(path.relative_to(root)))
+    if left_out:
+        told = (f"{len(names)} {why} ({_some(names)})" for why, names in left_out.items())
+        logger.warning("left out below %s: %s", as_text(root), "; ".join(told))
+    return found
+
+
+def ffmpeg() -> str | None:
+    """Return the path of the program, which reads what libsndfile does not; None without it."""
+    return shutil.which("ffmpeg")
+
+
+def _files_below(root: Path, left_out: dict[str, list[str]]) -> Iterator[Path]:
+    def tell(error: OSError) -> None:
+        if Path(error.filename) == root:
+            raise InputError(
+                f"cannot list {str(root)!r}: {error.strerror}; check its permissions"
+            ) from None
+        why = f"that cannot be listed: {error.strerror}"
+        left_out.setdefault(why, []).append(as_text(Path(error.filename).relative_to(root)))
+
+    seen: set[str] = set()
+    for folder, subfolders, names in os.walk(root, onerror=tell, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(s for s in subfolders if not s.startswith((".", "__MACOSX")))
+        yield from (Path(folder, name) for name in sorted(names))
+
+
+def _why_left_out(path: Path) -> str | None:
+    """Say why a file that may be sound is no sound file here; None where it is none at all."""
+    name = path.name.lower()
+    if name.startswith("._"):  # macOS keeps attributes there
+        return None
+    if name.startswith("."):
+        return "hidden" if name.endswith(SUFFIXES + FFMPEG_SUFFIXES) else None
+    if name.endswith(FFMPEG_SUFFIXES):
+        return "that the program ffmpeg would read, which is not installed"
+    if (mimetypes.guess_type(name)[0] or "").startswith(("text/", "image/")):
+        return None
+    return "of unknown endings that begin like sound" if _begins_like_sound(path) else None
+
+
+def _begins_like_sound(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(12).startswith(_HEADS)
+    except OSError:
+        return False
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(sorted(names)[:_NAMED]) + (f" and {more} more" if more > 0 else "")

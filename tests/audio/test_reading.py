@@ -1,0 +1,325 @@
+from __future__ import annotations
+
+import errno
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from irdream.audio import audio_files, load_audio
+from irdream.errors import InputError
+
+RATE_HZ = 22_050
+
+
+def sine(seconds: float, *, rate_hz: int = RATE_HZ, hz: float = 440.0) -> np.ndarray:
+    return 0.5 * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate_hz)) / rate_hz)
+
+
+def stereo(seconds: float = 1.0) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-0.5, 0.5, (round(seconds * RATE_HZ), 2))
+
+
+def wav_bytes(path: Path, sound: np.ndarray, *, rate_hz: int = RATE_HZ) -> bytes:
+    soundfile.write(path, sound, rate_hz, subtype="PCM_16")
+    return path.read_bytes()
+
+
+class TestLoadAudio:
+    def test_is_the_mean_of_the_channels_divided_by_its_peak(self, tmp_path: Path) -> None:
+        sound = stereo()
+        soundfile.write(tmp_path / "a.wav", sound, RATE_HZ, subtype="FLOAT")
+        mono = sound.mean(axis=1)
+        loaded = load_audio(tmp_path / "a.wav", sample_rate_hz=RATE_HZ)
+        assert loaded.dtype == torch.float32
+        np.testing.assert_allclose(loaded, mono / np.abs(mono).max(), atol=1e-6)
+
+    @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+    def test_every_format_gives_the_same_sound(self, tmp_path: Path, suffix: str) -> None:
+        path = tmp_path / f"a.{suffix}"
+        soundfile.write(path, sine(2.0, rate_hz=44_100), 44_100)
+        loaded = load_audio(path, sample_rate_hz=RATE_HZ)[RATE_HZ // 2 : RATE_HZ].numpy()
+        expected = sine(2.0)[RATE_HZ // 2 : RATE_HZ]
+        spectra = [np.abs(np.fft.rfft(x / np.linalg.norm(x))) for x in (loaded, expected)]
+        assert np.argmax(spectra[0]) == np.argmax(spectra[1])
+        assert np.dot(*spectra) / (np.linalg.norm(spectra[0]) * np.linalg.norm(spectra[1])) > 0.999
+
+    def test_silence_that_is_allowed_stays_silence(self, tmp_path: Path) -> None:
+        soundfile.write(tmp_path / "a.wav", np.zeros(1000), 44_100)
+        loaded = load_audio(tmp_path / "a.wav", sample_rate_hz=RATE_HZ, allow_silence=True)
+        assert not loaded.any()
+
+    def test_floats_far_above_full_scale_are_scaled(self, tmp_path: Path) -> None:
+        soundfile.write(
+            tmp_path / "a.wav", sine(0.5, rate_hz=44_100) * 6e38, 44_100, subtype="FLOAT"
+        )
+        loaded = load_audio(tmp_path / "a.wav", sample_rate_hz=RATE_HZ)
+        assert loaded.abs().max() == 1.0
+        assert loaded.isfinite().all()
+
+    def test_a_genuine_training_excerpt_has_this_length(self, tmp_path: Path) -> None:
+        soundfile.write(tmp_path / "a.wav", np.full((132_299, 2), 0.1), 44_100)
+        assert load_audio(tmp_path / "a.wav", sample_rate_hz=RATE_HZ).shape == (66_150,)
+
+    def test_a_tilde_is_the_home_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        wav_bytes(tmp_path / "a.wav", stereo())
+        assert len(load_audio("~/a.wav", sample_rate_hz=RATE_HZ)) == RATE_HZ
+
+
+class TestBadFiles:
+    def refused(self, path: Path, match: str, *, min_seconds: float = 0.0) -> None:
+        with pytest.raises(InputError, match=match) as caught:
+            load_audio(path, sample_rate_hz=RATE_HZ, min_seconds=min_seconds)
+        assert "\n" not in str(caught.value)
+        assert path.name in str(caught.value)
+
+    def test_missing(self, tmp_path: Path) -> None:
+        self.refused(tmp_path / "a.wav", "does not exist; check the path")
+
+    def test_a_folder(self, tmp_path: Path) -> None:
+        self.refused(tmp_path, "is a folder; name a sound file in it")
+
+    @pytest.mark.parametrize("data", [b"", b"no sound at all\n" * 20], ids=["nothing", "text"])
+    @pytest.mark.parametrize("suffix", ["wav", "mp3", "flac"])
+    def test_no_sound(self, tmp_path: Path, data: bytes, suffix: str) -> None:
+        (tmp_path / f"a.{suffix}").write_bytes(data)
+        self.refused(tmp_path / f"a.{suffix}", r"not readable as sound \(.+\); use wav, flac")
+
+    def test_no_permission(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(Path, "open", refuse)  # chmod does not stop root
+        self.refused(tmp_path / "a.wav", "cannot be read: no permission; change its permissions")
+
+    def test_no_frames(self, tmp_path: Path) -> None:
+        wav_bytes(tmp_path / "a.wav", np.zeros((0, 2)))
+        self.refused(tmp_path / "a.wav", r"is empty \(0 frames\)")
+
+    def test_too_short(self, tmp_path: Path) -> None:
+        wav_bytes(tmp_path / "a.wav", stereo(0.5))
+        expected = r"is too short: 0\.500 s, at least 1 s expected; use a longer recording"
+        self.refused(tmp_path / "a.wav", expected, min_seconds=1.0)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_not_finite(self, tmp_path: Path, value: float) -> None:
+        sound = stereo()
+        sound[100, 1] = value
+        soundfile.write(tmp_path / "a.wav", sound, RATE_HZ, subtype="FLOAT")
+        self.refused(tmp_path / "a.wav", "contains NaN or infinite values")
+
+    @pytest.mark.parametrize("rate_hz", [1, 999, 768_001])
+    def test_an_absurd_rate(self, tmp_path: Path, rate_hz: int) -> None:
+        wav_bytes(tmp_path / "a.wav", stereo(), rate_hz=rate_hz)
+        expected = rf"absurd sample rate of {rate_hz} Hz \(1000 to 768000 expected\)"
+        self.refused(tmp_path / "a.wav", expected)
+
+    def test_absurdly_many_channels(self, tmp_path: Path) -> None:
+        wav_bytes(tmp_path / "a.wav", np.zeros((100, 65)))
+        self.refused(tmp_path / "a.wav", "has 65 channels, at most 64 expected")
+
+    def test_a_name_with_a_line_break_stays_on_one_line(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"a\\nb\.wav' does not exist"):
+            load_audio(tmp_path / "a\nb.wav", sample_rate_hz=RATE_HZ)
+
+
+class TestSilence:
+    """What cannot be heard is no recording; it is refused, and told from what cancels out."""
+
+    def refused(self, path: Path, sound: np.ndarray, match: str, **settings: Any) -> None:
+        soundfile.write(path, sound, RATE_HZ, **settings)
+        with pytest.raises(InputError, match=match):
+            load_audio(path, sample_rate_hz=RATE_HZ)
+
+    @pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+    def test_digital_silence(self, tmp_path: Path, subtype: str) -> None:
+        expected = r"a\.wav' is silent; at least -84 dB of full scale expected; use a louder"
+        self.refused(tmp_path / "a.wav", np.zeros((RATE_HZ, 2)), expected, subtype=subtype)
+
+    def test_the_dither_of_16_bits(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        dither = np.round(rng.uniform(-0.5, 0.5, RATE_HZ) + rng.uniform(-0.5, 0.5, RATE_HZ)) / 32768
+        self.refused(tmp_path / "a.wav", dither, r"is silent, its peak -90 dB; at least")
+
+    def test_a_quiet_recording_is_read(self, tmp_path: Path) -> None:
+        soundfile.write(tmp_path / "a.wav", 2e-4 * sine(1.0), RATE_HZ, subtype="PCM_24")
+        assert load_audio(tmp_path / "a.wav", sample_rate_hz=RATE_HZ).abs().max() == 1
+
+    @pytest.mark.parametrize("suffix", ["wav", "mp3"])  # an MP3 leaves a rest of coding noise
+    def test_channels_that_cancel_each_other_out(self, tmp_path: Path, suffix: str) -> None:
+        left = stereo()[:, 0]
+        expected = r"has channels that cancel each other out: .*; turn one of them over, or export"
+        self.refused(tmp_path / f"a.{suffix}", np.stack([left, -left], axis=1), expected)
+
+    def test_one_silent_channel_cancels_nothing(self, tmp_path: Path) -> None:
+        sound = np.zeros((RATE_HZ, 2))
+        sound[RATE_HZ // 2 :, 1] = sine(0.5)
+        soundfile.write(tmp_path / "a.wav", sound, RATE_HZ)
+        loaded = load_audio(tmp_path / "a.wav", sample_rate_hz=RATE_HZ)
+        assert not loaded[: RATE_HZ // 2].any()
+        assert loaded.abs().max() == 1
+
+
+def encoded(sound: np.ndarray, **settings: Any) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, sound, RATE_HZ, **settings)
+    return file.getvalue()
+
+
+def load(path: Path, data: bytes, **settings: Any) -> torch.Tensor:
+    path.write_bytes(data)
+    return load_audio(path, sample_rate_hz=RATE_HZ, **settings)
+
+
+class TestFlac:
+    def without_length(self, seconds: float = 3.0) -> bytes:
+        data = bytearray(encoded(sine(seconds), format="FLAC"))
+        data[21] &= 0xF0  # the upper 4 of 36 bits that count samples
+        data[22:26] = bytes(4)
+        return bytes(data)
+
+    def test_one_of_unknown_length_is_read_to_its_end(self, tmp_path: Path) -> None:
+        assert len(load(tmp_path / "a.flac", self.without_length())) == 3 * RATE_HZ
+
+    def test_one_of_unknown_length_that_breaks_off_is_read_with_a_word(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        data = self.without_length()
+        loaded = load(tmp_path / "a.flac", data[: len(data) // 2])
+        assert len(loaded) / RATE_HZ == pytest.approx(1.5, abs=0.3)
+        assert "a.flac' is cut off or damaged (" in caplog.text
+        with pytest.raises(InputError, match=r"is cut off or damaged \(.*\); copy or export it"):
+            load(tmp_path / "a.flac", encoded(sine(3.0), format="FLAC")[: len(data) // 2])
+
+    @pytest.mark.parametrize("tag", [b"TAG".ljust(128), b"\0"])
+    def test_a_tag_at_the_end_is_no_damage(self, tmp_path: Path, tag: bytes) -> None:
+        data = encoded(sine(1.0), format="FLAC")
+        assert len(load(tmp_path / "a.flac", data + tag)) == RATE_HZ
+
+
+class TestOgg:
+    def longer(self, frames: int) -> bytes:
+        """Two seconds whose last page says that there are so many frames more."""
+        data = encoded(stereo(2.0), format="OGG")
+        at = data.rindex(b"OggS")
+        page = bytearray(data[at:])
+        page[6:14] = (int.from_bytes(page[6:14], "little") + frames).to_bytes(8, "little")
+        page[22:26] = bytes(4)
+        checksum = 0
+        for byte in page:
+            checksum ^= byte << 24
+            for _ in range(8):
+                checksum = (checksum << 1) ^ (0x104C11DB7 if checksum >> 31 else 0)
+        page[22:26] = checksum.to_bytes(4, "little")
+        return data[:at] + page
+
+    @pytest.mark.parametrize("frames", [40, 800])
+    def test_one_that_lacks_some_frames_is_played(self, tmp_path: Path, frames: int) -> None:
+        assert len(load(tmp_path / "a.ogg", self.longer(frames))) >= 2 * RATE_HZ
+
+    def test_one_that_lacks_many_frames_is_cut_off(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"is cut off: \d+ of 48100 frames; copy or export"):
+            load(tmp_path / "a.ogg", self.longer(4000))
+
+    @pytest.mark.parametrize("kept", [0.5, 0.9, 0.999])
+    def test_one_without_its_end_is_read_with_a_word(
+        self, tmp_path: Path, kept: float, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        data = encoded(stereo(4.0), format="OGG")
+        load(tmp_path / "a.ogg", data)
+        assert not caplog.text
+        assert len(load(tmp_path / "a.ogg", data[: round(kept * len(data))])) < 4 * RATE_HZ
+        assert "a.ogg' has no end: it was cut off, or never finished" in caplog.text
+
+    def test_one_with_several_streams_says_so(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        last_page = b"OggS\0\4".ljust(14) + b"other".ljust(12) + b"\1\0"
+        load(tmp_path / "a.ogg", encoded(stereo(1.0), format="OGG") + last_page)
+        assert "a.ogg' has several streams, of which the first is read" in caplog.text
+
+
+class TestMp3:
+    def without_length(self, sound: np.ndarray) -> bytes:
+        """An MP3 as a pipe leaves it, without the first frame, which counts the others."""
+        data = encoded(sound, format="MP3", bitrate_mode="VARIABLE")
+        return data[data.index(data[:2], 4) :]
+
+    def test_silence_at_the_beginning_costs_nothing(self, tmp_path: Path) -> None:
+        sound = np.concatenate([np.zeros((2 * RATE_HZ, 2)), stereo(2.0)])
+        loaded = load(tmp_path / "a.mp3", self.without_length(sound))
+        assert len(loaded) / RATE_HZ == pytest.approx(4.0, abs=0.1)
+        assert loaded[-RATE_HZ:].abs().mean() > 0.1
+
+    def test_a_cut_one_that_says_its_length_is_refused(self, tmp_path: Path) -> None:
+        data = encoded(stereo(4.0), format="MP3")
+        with pytest.raises(InputError, match=r"is cut off: \d+ of 88200 frames"):
+            load(tmp_path / "a.mp3", data[: len(data) // 2])
+
+
+class TestFfmpeg:
+    """The program reads what libsndfile does not; here a script stands for it."""
+
+    @pytest.fixture
+    def program(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        path = tmp_path / "bin" / "ffmpeg"
+        path.parent.mkdir()
+        monkeypatch.setenv("PATH", str(path.parent), prepend=os.pathsep)
+        return path
+
+    def install(self, program: Path, *lines: str) -> None:
+        program.write_text("\n".join(["#!/bin/sh", *lines]))
+        program.chmod(0o755)
+
+    def test_it_reads_what_libsndfile_does_not(self, program: Path, tmp_path: Path) -> None:
+        data = bytearray(encoded(stereo(1.0), format="WAV", subtype="FLOAT"))
+        (tmp_path / "piped.wav").write_bytes(data)
+        self.install(program, f'echo "$@" > {tmp_path}/said', f"cat {tmp_path}/piped.wav")
+        assert len(load(tmp_path / "-a b.m4a", b"not for libsndfile")) == RATE_HZ
+        said = (tmp_path / "said").read_text()
+        assert f"-i file:{tmp_path}/-a b.m4a" in said
+        assert "-nostdin" in said
+
+    def test_what_it_says_is_passed_on(self, program: Path, tmp_path: Path) -> None:
+        self.install(program, "echo first >&2; echo moov atom not found >&2; exit 1")
+        with pytest.raises(InputError, match=r"is not readable .*; ffmpeg says: moov atom not fo"):
+            load(tmp_path / "a.m4a", b"cut")
+
+    def test_without_it_the_message_says_what_it_is_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with pytest.raises(InputError, match=r"install the program ffmpeg, which reads m4a"):
+            load(tmp_path / "a.M4A", b"something")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "settings"),
+    [
+        ("aiff", {}), ("aifc", {"format": "AIFF", "subtype": "ULAW"}), ("au", {}), ("caf", {}),
+        ("caf", {"subtype": "ALAC_16"}), ("w64", {}), ("rf64", {}), ("opus", {"format": "OGG"}),
+        ("wav", {"endian": "BIG"}), ("wav", {"subtype": "PCM_24"}), ("wav", {"subtype": "PCM_U8"}),
+        ("wav", {"subtype": "IMA_ADPCM"}), ("voc", {}), ("svx", {"mono": True}), ("nist", {}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_folder_takes_can_be_read(
+    tmp_path: Path, suffix: str, settings: dict[str, Any]
+) -> None:
+    path, rate_hz = tmp_path / f"a.{suffix}", 24_000  # one that Opus has
+    sound = stereo(1.0)
+    sound = sound[:, 0] if settings.pop("mono", False) else sound
+    if suffix == "opus":
+        settings["subtype"] = "OPUS"
+    soundfile.write(path, sound, rate_hz, **settings)
+    assert audio_files(tmp_path) == [path]
+    loaded = load_audio(path, sample_rate_hz=rate_hz)
+    assert len(loaded) == pytest.approx(len(sound), rel=0.05)
