@@ -36,7 +36,7 @@ def ascent(name: str, value: Any) -> None:
 
 def fit(name: str, value: Any) -> None:
     others: dict[str, Any] = dict.fromkeys(
-        ("recognizer", "optimizer", "schedule", "training", "validation", "augment", "random_start",
+        ("recognizer", "optimizer", "plan", "training", "validation", "augment", "random_start",
          "seed", "folder")
     )  # fmt: skip
     Fit(**{"epochs": 1, "patience": 1, **others, name: value})

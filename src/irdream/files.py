@@ -19,6 +19,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from irdream.errors import InputError
+
 _NAME_BYTES = 80  # so that endings and a temporary name fit into the 255 of file systems
 
 
@@ -47,6 +49,20 @@ def distinct_names(texts: Sequence[str]) -> list[str]:
 def as_text(name: str | Path) -> str:
     """Return a file's name or path as text that can be written; bytes that are none, as \\xf6."""
     return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def read_text(path: Path) -> str:
+    """Read a file as UTF-8.
+
+    Raises:
+        InputError: when it cannot be read, or is none.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{str(path)!r} is not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"cannot read {str(path)!r}: {error.strerror}; check it") from None
 
 
 def _composed(text: str) -> str:

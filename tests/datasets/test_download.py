@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 import stat
+import tarfile
 import threading
 import zipfile
 from collections import namedtuple
@@ -19,7 +20,7 @@ import pytest
 from filelock import FileLock
 
 from irdream.datasets import download
-from irdream.datasets.download import ARCHIVES, Archive, download_irmas, is_complete
+from irdream.datasets.download import Archive, fetch_archives
 from irdream.datasets.unpack import unpack
 from irdream.errors import InputError
 
@@ -39,8 +40,9 @@ def zip_bytes(members: dict[str, bytes]) -> bytes:
 ZIP = zip_bytes(SOUNDS | {f"{FOLDER}/README.txt": b"about"})
 
 
-def archive(data: bytes = ZIP, *, wav_files: int = 4) -> Archive:
-    return Archive(name=NAME, md5=hashlib.md5(data).hexdigest(), wav_files=wav_files)
+def archive(data: bytes = ZIP, *, where: str = "http://x", md5: str = "") -> Archive:
+    md5 = md5 or hashlib.md5(data).hexdigest()
+    return Archive(url=f"{where}/{NAME}?download=1", md5=md5, folder=FOLDER, sounds=4)
 
 
 @dataclass
@@ -56,14 +58,9 @@ class Server:
     requests: list[tuple[str, str | None]] = field(default_factory=list)
     url: str = ""
 
-    def fetch(self, root: Path, *, attempts: int = 3, wanted: Archive | None = None) -> None:
-        download_irmas(
-            root,
-            archives=[wanted or archive(self.data)],
-            base_url=self.url,
-            attempts=attempts,
-            wait_seconds=0.0,
-        )
+    def fetch(self, root: Path, *, attempts: int = 3, md5: str = "") -> None:
+        wanted = archive(self.data, where=self.url, md5=md5)
+        fetch_archives(root, [wanted], attempts=attempts, wait_seconds=0.0)
 
 
 @pytest.fixture
@@ -132,18 +129,12 @@ def assert_whole(root: Path) -> None:
 
 
 class TestDownload:
-    def test_official_archives(self) -> None:
-        assert [a.wav_files for a in ARCHIVES] == [6705, 807, 1301, 766]
-        assert {len(a.md5) for a in ARCHIVES} == {32}
-        assert [a.folder for a in ARCHIVES][1] == "IRMAS-TestingData-Part1"
-        assert download.BASE_URL == "https://zenodo.org/records/1290750/files"
-
     def test_fetches_checks_and_unpacks_once(self, tmp_path: Path, server: Server) -> None:
         root = tmp_path / "not" / "yet"
         server.fetch(root)
         assert_whole(root)
         assert server.requests == [(f"/files/{NAME}?download=1", None)]
-        assert is_complete(root, archive())
+        assert archive().is_complete(root)
         server.fetch(root)
         assert len(server.requests) == 1
 
@@ -234,9 +225,8 @@ class TestDownload:
 
     def test_a_wrong_md5_removes_the_file(self, tmp_path: Path, server: Server) -> None:
         expected = f"{NAME} arrived with MD5 {hashlib.md5(ZIP).hexdigest()}, not 0+; it was removed"
-        wrong = Archive(name=NAME, md5="0" * 32, wav_files=4)
         with pytest.raises(InputError, match=expected):
-            server.fetch(tmp_path, wanted=wrong)
+            server.fetch(tmp_path, md5="0" * 32)
         assert visible(tmp_path) == []
 
     def test_an_archive_fetched_by_hand_is_used_and_kept(
@@ -300,6 +290,23 @@ class TestUnpack:
         path.write_bytes(zip_bytes(members))
         return path
 
+    def tarred(self, root: Path, members: dict[str, bytes]) -> Path:
+        path = root / "a.tgz"
+        with tarfile.open(path, "w:gz") as opened:
+            for name, data in members.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                opened.addfile(info, io.BytesIO(data))
+        return path
+
+    @pytest.mark.parametrize("pack", ["zipped", "tarred"])
+    def test_folders_and_hidden_files_that_nobody_wants_are_left_out(
+        self, tmp_path: Path, pack: str
+    ) -> None:
+        members = {"Test/a.wav": b"sound", "Test/extra/b.npz": b"x", "Test/._a.wav": b"of a Mac"}
+        unpack(getattr(self, pack)(tmp_path, members), tmp_path / "Test", leave_out=["extra"])
+        assert os.listdir(tmp_path / "Test") == ["a.wav"]
+
     def test_a_zip_without_the_leading_folder_lands_in_it(self, tmp_path: Path) -> None:
         unpack(self.zipped(tmp_path, {"Part1/a.wav": b"sound"}), tmp_path / "Test-Part1")
         assert (tmp_path / "Test-Part1" / "Part1" / "a.wav").read_bytes() == b"sound"
@@ -310,17 +317,18 @@ class TestUnpack:
         assert (tmp_path / "Test" / "Part1" / "a.wav").read_bytes() == b"sound"
         assert sorted(os.listdir(tmp_path)) == ["Test", "a.zip"]
 
+    @pytest.mark.parametrize("pack", ["zipped", "tarred"])
     @pytest.mark.parametrize(
         "name",
         ["/tmp/a.wav", "../a.wav", "x/../../a.wav", "..\\a.wav", "C:/a.wav", "\\\\host\\a.wav"],
     )
-    def test_nothing_leaves_the_folder(self, tmp_path: Path, name: str) -> None:
+    def test_nothing_leaves_the_folder(self, tmp_path: Path, name: str, pack: str) -> None:
         root = tmp_path / "root"
         root.mkdir()
-        path = self.zipped(root, {"good.wav": b"x", name: b"x"})
+        path = getattr(self, pack)(root, {"good.wav": b"x", name: b"x"})
         with pytest.raises(InputError, match=r"not safe to unpack: its member .*; do not use it"):
             unpack(path, root / "folder")
-        assert os.listdir(root) == ["a.zip"]
+        assert os.listdir(root) == [path.name]
         assert os.listdir(tmp_path) == ["root"]
 
     @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO], ids=["link", "fifo"])
@@ -331,6 +339,15 @@ class TestUnpack:
             opened.writestr(info, "/etc/passwd")
         with pytest.raises(InputError, match=r"its member 'a\.wav' would leave the folder or is"):
             unpack(tmp_path / "a.zip", tmp_path / "folder")
+
+    @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+    def test_links_in_a_tar_are_refused(self, tmp_path: Path, kind: bytes) -> None:
+        info = tarfile.TarInfo("a.wav")
+        info.type, info.linkname = kind, "/etc/passwd"
+        with tarfile.open(tmp_path / "a.tgz", "w:gz") as opened:
+            opened.addfile(info)
+        with pytest.raises(InputError, match=r"its member 'a\.wav' would leave the folder or is"):
+            unpack(tmp_path / "a.tgz", tmp_path / "folder")
 
     def test_a_bomb_is_refused_before_it_bursts(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -357,6 +374,13 @@ class TestUnpack:
         with pytest.raises(InputError, match=r"cannot unpack '.*a\.zip': .*; fetch it again"):
             unpack(path, tmp_path / "folder")
         assert os.listdir(tmp_path) == ["a.zip"]
+
+    def test_a_damaged_tar_leaves_nothing(self, tmp_path: Path) -> None:
+        path = self.tarred(tmp_path, {"a.wav": os.urandom(5_000), "b.wav": os.urandom(5_000)})
+        path.write_bytes(path.read_bytes()[:-4_000])
+        with pytest.raises(InputError, match=r"cannot unpack '.*a\.tgz': .*; fetch it again"):
+            unpack(path, tmp_path / "folder")
+        assert os.listdir(tmp_path) == ["a.tgz"]
 
     def test_a_killed_attempt_is_cleared_away(self, tmp_path: Path) -> None:
         (tmp_path / ".unpack-folder").mkdir()

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from irdream.datasets.download import Archive
 from irdream.datasets.irmas import OFFICIAL_TRAINING, Irmas, genre_of, read_annotation
 from irdream.errors import InputError
 from irdream.instruments import CODES
@@ -215,11 +217,12 @@ def test_prepare_fetches_only_when_asked_and_looks_again(
 ) -> None:
     fetched: list[Path] = []
 
-    def fetch(target: Path) -> None:
+    def fetch(target: Path, archives: Sequence[Archive]) -> None:
+        assert [archive.sounds for archive in archives] == [6705, 807, 1301, 766]
         fetched.append(target)
         write_sound(target / "IRMAS-TrainingData" / "voi" / "[voi][pop_roc]0001__1.wav", seed=99)
 
-    monkeypatch.setattr("irdream.datasets.irmas.download_irmas", fetch)
+    monkeypatch.setattr("irdream.datasets.irmas.fetch_archives", fetch)
     Irmas(root=root).prepare()
     assert not fetched
     data = Irmas(root=root, download=True)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import pickle
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,7 +22,6 @@ from irdream.instruments import CODES
 from irdream.recognizer import load_recognizer, new_recognizer
 from irdream.stopwatch import Stopwatch
 from irdream.tasks import checkpoint
-from irdream.tasks.train import train
 from irdream.tracking import MlflowTracker, NullTracker
 from irdream.training.augmentation import SpectrogramAugmentation
 from irdream.training.averaging import Averaging
@@ -74,48 +70,6 @@ class Labelled:
         raise InputError(f"'{path}' is cut off; copy it again")
 
 
-@pytest.fixture(scope="module")
-def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six notes of 1.6 s for each of three instruments, in noise."""
-    root = tmp_path_factory.mktemp("sounds")
-    rng = np.random.default_rng(0)
-    time = np.arange(round(1.6 * RATE_HZ)) / RATE_HZ
-    for code, pitch_hz in PITCHES_HZ.items():
-        (root / code).mkdir()
-        for take in range(6):
-            note = np.sin(2 * np.pi * pitch_hz * rng.uniform(0.97, 1.03) * time)
-            sound = 0.5 * note + 0.05 * rng.standard_normal(len(time))
-            soundfile.write(root / code / f"{code}{take}.wav", sound, RATE_HZ)
-    return root
-
-
-@pytest.fixture
-def run(
-    sounds: Path, tiny_frontend: dict[str, Any], my_package: ModuleType, tmp_path: Path
-) -> Callable[..., dict[str, float]]:
-    def run(output: str = "run", *, lr: float = 0.02, **settings: Any) -> dict[str, float]:
-        torch.manual_seed(settings.get("seed", 0))
-        defaults: dict[str, Any] = {
-            "recognizer": new_recognizer(
-                frontend=tiny_frontend,
-                model={"_target_": "my_package.MyNet"},
-                trust=["my_package"],
-            ),
-            "dataset": Folder(root=sounds, name="notes"),
-            "optimizer": partial(torch.optim.Adam, lr=lr),
-            "scheduler": None,
-            "augmentation": SpectrogramAugmentation(),
-            "tracker": NullTracker(),
-            "epochs": 6,
-            "batch_size": 4,
-            "validation_share": 0.34,
-            "trust": ["my_package"],
-        }
-        return train(output_dir=tmp_path / output, **{**defaults, **settings})
-
-    return run
-
-
 def test_from_sounds_to_a_checkpoint(
     run: Callable[..., dict[str, float]], sounds: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -143,7 +97,7 @@ def test_from_sounds_to_a_checkpoint(
 
     best = 1 + int(np.argmin(history["val/loss"]))
     assert f"best epoch {best} of 6: validation loss" in capsys.readouterr().out
-    assert set(stopwatch.seconds) == {"reading audio", "training"}
+    assert set(stopwatch.seconds) == {"finding excerpts", "reading audio", "training"}
 
 
 def test_the_checkpoint_is_whole(
@@ -276,44 +230,6 @@ def heard(recognizer: Any, excerpt: Excerpt) -> str:
     return CODES[int(recognizer.probabilities(logits).mean(1).argmax())]
 
 
-def test_a_killed_run_is_resumed_from_its_folder(
-    run: Callable[..., dict[str, float]], tmp_path: Path
-) -> None:
-    expected = run("whole", epochs=4)
-    run("first", epochs=2)
-    assert run("second", epochs=4, resume=tmp_path / "first") == expected
-    for name in ("history.csv", "checkpoint/weights.safetensors"):
-        whole, second = (tmp_path / folder / name for folder in ("whole", "second"))
-        assert whole.read_bytes() == second.read_bytes()
-    about = [
-        json.loads((tmp_path / folder / "checkpoint" / "recognizer.json").read_text())
-        for folder in ("whole", "second")
-    ]
-    assert about[0]["thresholds"] == about[1]["thresholds"]
-
-
-def test_a_state_that_would_run_code_is_refused(
-    run: Callable[..., dict[str, float]], tmp_path: Path
-) -> None:
-    ran, state = tmp_path / "ran", tmp_path / "first" / "training" / "state.pt"
-    state.parent.mkdir(parents=True)
-    torch.save({"seed": 0, "model": Bomb(ran)}, state)
-    with pytest.raises(InputError, match=r"cannot resume from '.*state\.pt': ") as error:
-        run("second", resume=tmp_path / "first")
-    assert "\n" not in str(error.value)
-    assert not ran.exists()
-
-
-class Bomb:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return Path.touch, (self.path,)
-
-
 @pytest.mark.slow
 def test_a_registered_checkpoint_is_loaded_by_its_names(
     run: Callable[..., dict[str, float]], tmp_path: Path, capsys: pytest.CaptureFixture[str],
@@ -376,12 +292,6 @@ def test_a_checkpoint_that_the_store_refuses_is_not_lost(
         run(tracker=tracker, epochs=1, register="notes")
     assert tracker.files == [("checkpoint", ""), ("history.csv", "training")]
     assert load_recognizer(tmp_path / "run" / "checkpoint", trust=["my_package"]).thresholds
-
-
-def test_nothing_to_resume(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
-    message = r"nothing to resume in train.resume='.*nowhere'; expected the folder of a run with"
-    with pytest.raises(InputError, match=message):
-        run(resume=str(tmp_path / "nowhere"), dataset=Labelled("cel"))  # before it reads any sound
 
 
 def test_bad_files_are_skipped_and_listed(

@@ -328,32 +328,54 @@ def test_two_processes_may_log_the_same_data_at_once(
     assert len(stored(root, tracker).inputs.dataset_inputs) == 1
 
 
-def test_what_the_machine_did_is_written_by_the_run_itself(root: Path, batches: list[int]) -> None:
-    with MlflowTracker(root=root, system_seconds=0.02, flush_seconds=0.0) as tracker:
-        time.sleep(0.1)
-        assert batches == []  # the thread only collects
-        tracker.log_metrics({"train/loss": 0.1}, step=1)
-    points = history(root, tracker, "system/process_cpu_percentage")
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate()]
+
+
+def test_the_machine_is_sampled_while_a_run_is_open(
+    root: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with MlflowTracker(root=root, system_seconds=0.05) as tracker:
+        assert "SystemMetricsMonitor" in threads()
+        while not history(root, tracker, "system/system_memory_usage_percentage"):
+            time.sleep(0.05)
+    assert "SystemMetricsMonitor" not in threads()
+    assert {
+        "system/cpu_utilization_percentage",
+        "system/system_memory_usage_megabytes",
+        "system/disk_usage_percentage",
+        "system/network_receive_megabytes",
+    } <= set(stored(root, tracker).data.metrics)
+    points = history(root, tracker, "system/system_memory_usage_percentage")
     assert [step for step, _ in points] == list(range(len(points)))
-    assert len(points) >= 2
+    assert all(0 < value <= 100 for _, value in points)
+    assert capfd.readouterr() == ("", "")
 
 
-def test_a_short_run_has_one_sample(root: Path) -> None:
-    with MlflowTracker(root=root, system_seconds=1000.0) as tracker:
-        pass
-    assert len(history(root, tracker, "system/process_cpu_percentage")) == 1
-    assert "irdream-system" not in [thread.name for thread in threading.enumerate()]
+def test_a_machine_that_tells_nothing_has_runs_all_the_same(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError("no such file: /proc/net/dev")
+
+    monkeypatch.setattr("psutil.net_io_counters", fails)
+    with MlflowTracker(root=root, system_seconds=0.05) as tracker:
+        assert "SystemMetricsMonitor" not in threads()
+    assert stored(root, tracker).info.status == "FINISHED"
 
 
 def test_no_figures_of_the_machine_unless_asked(root: Path) -> None:
     with MlflowTracker(root=root) as tracker:
-        assert "irdream-system" not in [thread.name for thread in threading.enumerate()]
+        assert "SystemMetricsMonitor" not in threads()
     assert stored(root, tracker).data.metrics == {}
 
 
-def test_a_bad_interval_opens_no_run(root: Path) -> None:
-    with pytest.raises(InputError, match=r"tracker\.system_seconds=0; expected more than 0, or nu"):
-        MlflowTracker(root=root, system_seconds=0.0)
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan])
+def test_a_bad_interval_opens_no_run(root: Path, seconds: float) -> None:
+    with pytest.raises(
+        InputError, match=r"tracker\.system_seconds=.*; expected more than 0, or nu"
+    ):
+        MlflowTracker(root=root, system_seconds=seconds)
     assert open_store(root=root).client.get_experiment_by_name("irdream") is None
 
 
@@ -364,6 +386,8 @@ from irdream.tracking import MlflowTracker
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 tracker = MlflowTracker(root=Path(sys.argv[1]), flush_seconds=1000.0, system_seconds=0.05)
 tracker.log_metrics({"dream/success": 0.5}, step=1)
+while not tracker._store.client.get_run(tracker.run_id).data.metrics:
+    time.sleep(0.05)
 print(tracker.run_id, flush=True)
 time.sleep(60)
 """
@@ -383,4 +407,4 @@ def test_a_process_that_ends_without_closing_closes_as_killed(
     assert (process.returncode, said) == (143, ("", ""))
     run = open_store(root=root).client.get_run(run_id)
     assert (run.info.status, run.data.metrics["dream/success"]) == ("KILLED", 0.5)
-    assert "system/process_cpu_percentage" in run.data.metrics
+    assert "system/cpu_utilization_percentage" in run.data.metrics

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
@@ -23,6 +25,7 @@ from irdream.training.batches import WindowBatches
 from irdream.training.loop import Fit, Metrics, epoch_seed
 from irdream.training.losses import Loss
 from irdream.training.robust import Robust
+from irdream.training.schedules import planned
 
 WINDOW = 25
 MY_NET = {"_target_": "my_package.MyNet"}
@@ -95,9 +98,11 @@ def fit(
         recognizer = settings.pop("recognizer", None) or new_recognizer(
             frontend=tiny_frontend, model=MY_NET, trust=["my_package"]
         )
-        optimizer = torch.optim.AdamW(recognizer.model.parameters(), lr=lr)
+        optimizer = AdamW(recognizer.model.parameters(), lr=lr)
+        schedule = settings.pop("schedule", partial(CosineAnnealingLR, T_max=4))
+        epochs = max(1, settings.get("epochs", 4))
         defaults: dict[str, Any] = {
-            "schedule": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4),
+            "plan": planned(AdamW([nn.Parameter(torch.zeros(1))], lr=lr), schedule, epochs),
             "augment": SpectrogramAugmentation(noise_db=(20.0, 40.0), equalizer_db=2.0),
             "random_start": True, "epochs": 4, "patience": 9, "seed": 3, "mixed_precision": False,
         } | parts  # fmt: skip
@@ -179,7 +184,7 @@ def test_a_killed_run_ends_as_one_that_was_not(
         kill(killed, monkeypatch)
     assert no_leftovers(killed.folder)
     torch.rand(3)  # another process has drawn other numbers
-    resumed = fit(folder="killed", initial=99)
+    resumed = fit(folder="killed", initial=99, state=state_of(killed))
     epochs: list[int] = []
     assert resumed.run(lambda epoch, _: epochs.append(epoch)) == expected
     assert epochs == [3, 4]
@@ -191,9 +196,14 @@ def test_a_killed_run_ends_as_one_that_was_not(
             ).read_bytes()
 
 
+def state_of(run: Fit) -> dict[str, Any]:
+    return torch.load(run.folder / "state.pt", weights_only=True)
+
+
 def test_a_finished_run_is_not_trained_further(fit: Callable[..., Fit]) -> None:
     expected = fit(epochs=1).run()
     again = fit(epochs=1, initial=99)
+    again.state = state_of(again)
     assert again.run() == expected
     assert same(weights(again.recognizer), weights(load(again.folder / "last")))
 
@@ -230,7 +240,7 @@ def test_patience_and_the_best_epoch(
     assert (progress.epoch, progress.best_epoch, progress.best_loss) == (4, 2, 1.0)
     assert same(weights(load(run.folder / "best")), seen[1])
     assert same(weights(load(run.folder / "last")), seen[3])
-    resumed = fit(epochs=9, patience=2)
+    resumed = fit(epochs=9, patience=2, state=state_of(run))
     assert resumed.run() == progress  # it had stopped, and still does
 
 
@@ -268,9 +278,11 @@ def test_a_killed_run_with_everything_on_ends_as_one_that_was_not(
 ) -> None:
     whole = fit(folder="whole", **everything(parts, rule))
     expected = whole.run()
+    killed = fit(folder="killed", **everything(parts, rule))
     with pytest.raises(KeyboardInterrupt):
-        after_two_epochs(fit(folder="killed", **everything(parts, rule)), pytest.MonkeyPatch())
-    resumed = fit(folder="killed", initial=99, **everything(parts, rule))
+        after_two_epochs(killed, pytest.MonkeyPatch())
+    state = state_of(killed)
+    resumed = fit(folder="killed", initial=99, state=state, **everything(parts, rule))
     assert resumed.run() == expected
     assert same(weights(resumed.recognizer), weights(whole.recognizer))
     for name in ("best", "last"):
@@ -290,14 +302,6 @@ def test_the_average_is_what_is_validated_and_kept(fit: Callable[..., Fit]) -> N
     assert run.averaging is not None
     run.averaging = None
     assert run._validate()["val/loss"] != history[-1]["val/loss"]  # of the weights themselves
-
-
-def test_a_state_without_the_average_that_is_asked_for(fit: Callable[..., Fit]) -> None:
-    fit(epochs=1).run()
-    cannot_resume(fit(averaging=Averaging(0.9)), "; expected the state of a training with the same")
-    fit(epochs=1, folder="swa", averaging=Averaging("swa")).run()
-    message = r"its train.weight_averaging is swa, not 0.9"
-    cannot_resume(fit(folder="swa", averaging=Averaging(0.9)), message)
 
 
 @pytest.mark.parametrize("method", ["fgsm", "free", "pgd", "trades"])
@@ -325,7 +329,7 @@ def test_a_gradient_is_cut_to_its_norm(fit: Callable[..., Fit]) -> None:
     for clip in (None, 1e-3, 1e9):
         run = fit(folder=str(clip), epochs=1, clip_norm=clip)
         run.optimizer = torch.optim.SGD(run.recognizer.model.parameters(), lr=1.0)
-        run.schedule = None
+        run.plan = None
         before = weights(run.recognizer)
         run.run()
         bias = "layers.8.bias"
@@ -415,55 +419,27 @@ def test_a_full_disk_leaves_what_was_there(
     assert len(before) == 5
 
 
-def not_a_file_of_torch(path: Path) -> None:
-    path.write_bytes(b"PK what is this")
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-2000])
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def a_list(path: Path) -> None:
-    torch.save([1, 2], path)
-
-
-def a_pickle(path: Path) -> None:
-    torch.save({"seed": 3, "model": Path("x")}, path)
-
-
-def without_an_optimizer(path: Path) -> None:
-    state = torch.load(path, weights_only=True)
-    del state["optimizer"]
-    torch.save(state, path)
-
-
 @pytest.mark.parametrize(
-    "damage", [not_a_file_of_torch, cut, empty, a_list, a_pickle, without_an_optimizer]
+    ("damage", "reason"),
+    [
+        ({"model": {}}, r"Missing key\(s\) in state_dict"),
+        ({"optimizer": {"param_groups": [], "state": {}}}, "different number of parameter groups"),
+        ({"averaging": None}, ""),
+        ({"progress": {"epochs": 3}}, "unexpected keyword argument"),
+        ({"plan": None}, ""),
+    ],
+    ids=["model", "optimizer", "averaging", "progress", "plan"],
 )
-def test_a_damaged_state(fit: Callable[..., Fit], damage: Callable[[Path], None]) -> None:
-    fit(epochs=1).run()
-    damage(fit().folder / "state.pt")
-    cannot_resume(fit(), r"; expected the state of a training with the same model, optimizer")
-
-
-def cannot_resume(run: Fit, message: str) -> None:
-    with pytest.raises(InputError, match=rf"cannot resume from '.*state.pt': .*{message}") as error:
-        run.run()
+def test_a_state_that_does_not_fit(
+    fit: Callable[..., Fit], damage: dict[str, Any], reason: str
+) -> None:
+    run = fit(epochs=1, averaging=Averaging(0.9))
+    run.run()
+    other = fit(epochs=2, averaging=Averaging(0.9), state={**state_of(run), **damage})
+    message = rf"^the state to resume from does not fit: .*{reason}.*; expected that of a training"
+    with pytest.raises(InputError, match=message) as error:
+        other.run()
     assert "\n" not in str(error.value)
-
-
-def test_the_state_of_another_training(fit: Callable[..., Fit]) -> None:
-    fit(epochs=1).run()
-    cannot_resume(fit(seed=4), "its seed is 3, not 4; expected the state of a training with")
-    cannot_resume(fit(recognizer=savable(Bands())), r"Missing key\(s\) in state_dict")
-    other = fit()
-    parameters = list(other.recognizer.model.parameters())
-    other.optimizer = torch.optim.SGD([{"params": [p]} for p in parameters], lr=0.1)
-    cannot_resume(other, "different number of parameter groups")
 
 
 def test_a_loss_that_is_no_number(fit: Callable[..., Fit]) -> None:
@@ -481,7 +457,7 @@ def test_a_validation_loss_that_is_no_number(
     monkeypatch.setattr(run, "_validate", Script([1.0, math.nan]))
     with pytest.raises(InputError, match=r"val/loss is nan in epoch 2; expected a finite number"):
         run.run()
-    assert fit().run().history[0]["val/loss"] == 1.0  # the first epoch was kept
+    assert fit(state=state_of(run)).run().history[0]["val/loss"] == 1.0  # the first epoch was kept
 
 
 @pytest.mark.parametrize("name", ["epochs", "patience"])

@@ -1,8 +1,7 @@
-"""Losses, averages of weights, schedules, the split: what a training can have switched on."""
+"""Losses, averages of weights, the split: what a training can have switched on."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from irdream.models import Transfer
 from irdream.recognizer import Recognizer
 from irdream.training.averaging import Averaging, averaging
 from irdream.training.losses import Loss
-from irdream.training.schedules import warmup_cosine
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5, *[0.0] * 8], [0.0, 3.0, -2.0, *[1.0] * 8]])
 LABELS = torch.tensor([[1.0, *[0.0] * 10], [0.8, 0.2, *[0.0] * 9]])
@@ -167,6 +165,14 @@ def test_swa_hears_nothing_where_all_statistics_are_frozen() -> None:
     assert average.network is not None
 
 
+def test_swa_that_has_begun_takes_in_every_epoch_though_more_are_asked_for() -> None:
+    average = Averaging("swa", start=0.5)
+    average.begin(model(0.0))
+    for epoch, epochs, value in ((1, 2, 9.0), (2, 2, 1.0), (3, 20, 3.0)):
+        average.after_epoch(model(value), epoch, epochs, [])
+    assert weight(average.network) == 2.0
+
+
 def test_an_average_goes_on_where_it_was() -> None:
     one, other = Averaging(0.9), Averaging(0.9)
     for average in (one, other):
@@ -176,8 +182,6 @@ def test_an_average_goes_on_where_it_was() -> None:
     for average in (one, other):
         average.after_step(model(5.0))
     assert weight(one.network) == weight(other.network)
-    with pytest.raises(ValueError, match=r"its train.weight_averaging is 0.9, not swa"):
-        Averaging("swa").load_state_dict(one.state_dict())
 
 
 def test_no_average() -> None:
@@ -196,30 +200,6 @@ def test_no_average() -> None:
 def test_bad_averages(rule, start, message) -> None:
     with pytest.raises(InputError, match=message):
         Averaging(rule, start=start)
-
-
-# The schedule
-
-
-def rates(epochs: int, warmup_epochs: int) -> list[float]:
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
-    schedule, found = warmup_cosine(optimizer, epochs=epochs, warmup_epochs=warmup_epochs), []
-    for _ in range(epochs):
-        found.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    return found
-
-
-def test_the_rate_rises_and_falls() -> None:
-    falling = [1 + math.cos(math.pi * e / 4) for e in range(4)]
-    assert rates(6, 2) == pytest.approx([2 / 3, 4 / 3, *falling])
-    assert rates(4, 0) == pytest.approx(falling)
-
-
-def test_a_rise_as_long_as_the_training() -> None:
-    with pytest.raises(InputError, match=r"scheduler.warmup_epochs=4; .* train.epochs=4"):
-        rates(4, 4)
 
 
 # The split

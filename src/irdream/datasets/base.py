@@ -109,6 +109,11 @@ def fingerprint(files: Iterable[ExcerptFile]) -> str:
     return _digest((file.name, file.labels, _probes(file.path)) for file in files)
 
 
+def described(files: Sequence[ExcerptFile]) -> str:
+    """Return in words how many files these are, with their fingerprint."""
+    return f"{len(files)} excerpts with the fingerprint {fingerprint(files)}"
+
+
 def fingerprint_of_sounds(excerpts: Iterable[Excerpt]) -> str:
     """Return the same of decoded excerpts: names, labels and every sample; 1 ms for 2 MB."""
     sounds = ((e.name, e.labels, e.waveform.contiguous().numpy().data) for e in excerpts)

@@ -1,10 +1,10 @@
-"""Fetch IRMAS from Zenodo and unpack it, so that a broken attempt can be repeated.
+"""Fetch the archives of a data set and unpack them, so that a broken attempt can be repeated.
 
 Each archive is streamed to `<archive>.part` in the root, resumed by an HTTP range where the
 server allows it, checked by its MD5, unpacked into a hidden folder beside its place, and
-moved there. A folder with all its excerpts is not fetched again, and an archive that lies
-in the root already (fetched by hand) is used and kept. Nothing of an archive leaves the
-root: absolute names, `..` and links are refused, and so is an archive that would not fit.
+moved there. A folder with all its sounds is not fetched again, and an archive that lies in
+the root already (fetched by hand) is used and kept. Nothing of an archive leaves the root:
+absolute names, `..` and links are refused.
 
 urllib does this in few lines; `requests` and `pooch` were left out as dependencies (pooch
 does not resume).
@@ -27,12 +27,12 @@ from typing import NoReturn
 from filelock import FileLock, Timeout
 from rich.progress import Progress
 
+from irdream.audio import sounds_below
 from irdream.datasets.tree import md5_of
 from irdream.datasets.unpack import unpack
 from irdream.errors import InputError
 from irdream.progress import byte_bar
 
-BASE_URL = "https://zenodo.org/records/1290750/files"
 _CHUNK_BYTES = 2**18
 _TIMEOUT_SECONDS = 60
 _LASTING_ERRORS = {400, 401, 403, 404, 410}
@@ -42,40 +42,41 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """One zip of the record: its MD5, the folder it becomes, the .wav files in there."""
+    """An archive of a data set.
 
-    name: str
+    Attributes:
+        url: where it is; `?download=1` and the like are no part of its name.
+        md5: of the archive.
+        folder: what it becomes below the root.
+        sounds: how many sound files are in there.
+        leave_out: names of folders in it that are not unpacked.
+    """
+
+    url: str
     md5: str
-    wav_files: int
+    folder: str
+    sounds: int
+    leave_out: tuple[str, ...] = ()
 
     @property
-    def folder(self) -> str:
-        return self.name.removesuffix(".zip")
+    def name(self) -> str:
+        """Return what the file is called."""
+        return self.url.partition("?")[0].rpartition("/")[2]
 
-
-ARCHIVES = (
-    Archive(name="IRMAS-TrainingData.zip", md5="4fd9f5ed5a18d8e2687e6360b5f60afe", wav_files=6705),
-    Archive(
-        name="IRMAS-TestingData-Part1.zip", md5="5a2e65520dcedada565dff2050bb2a56", wav_files=807
-    ),
-    Archive(
-        name="IRMAS-TestingData-Part2.zip", md5="afb0c8ea92f34ee653693106be95c895", wav_files=1301
-    ),
-    Archive(
-        name="IRMAS-TestingData-Part3.zip", md5="9b3fb2d0c89cdc98037121c25bd5b556", wav_files=766
-    ),
-)
+    def is_complete(self, root: Path) -> bool:
+        """Say whether all its sounds are below `root`."""
+        folder = root / self.folder
+        return folder.is_dir() and len(sounds_below(folder)) >= self.sounds
 
 
 class _InterruptedError(Exception):
     """The transfer stopped early; it is worth another attempt."""
 
 
-def download_irmas(
+def fetch_archives(
     root: str | Path,
+    archives: Sequence[Archive],
     *,
-    archives: Sequence[Archive] = ARCHIVES,
-    base_url: str = BASE_URL,
     attempts: int = 5,
     wait_seconds: float = 2.0,
 ) -> None:
@@ -84,7 +85,6 @@ def download_irmas(
     Args:
         root: made when it is missing.
         archives: what to fetch.
-        base_url: an archive is at `<base_url>/<name>?download=1`.
         attempts: how often in a row a transfer may fail without any progress.
         wait_seconds: before the second attempt; doubled before each further one.
 
@@ -93,28 +93,21 @@ def download_irmas(
             little space, no permission, another download at work in `root`.
     """
     root = Path(root).expanduser()
-    with locked(root):
+    with _locked(root):
         for archive in archives:
-            if is_complete(root, archive):
+            if archive.is_complete(root):
                 logger.info("%s is complete", archive.folder)
                 continue
             path = root / archive.name
             if not path.is_file():
                 path = path.with_name(f"{archive.name}.part")
-                url = f"{base_url}/{archive.name}?download=1"
-                fetch(url, path, attempts=attempts, wait_seconds=wait_seconds)
+                _fetch(archive.url, path, attempts=attempts, wait_seconds=wait_seconds)
             _check_md5(path, archive)
-            unpack(path, root / archive.folder)
+            unpack(path, root / archive.folder, leave_out=archive.leave_out)
             (root / f"{archive.name}.part").unlink(missing_ok=True)
 
 
-def is_complete(root: Path, archive: Archive) -> bool:
-    """Say whether the archive's folder holds all its sound files."""
-    found = sum(not path.name.startswith(".") for path in (root / archive.folder).rglob("*.wav"))
-    return found >= archive.wav_files
-
-
-def fetch(url: str, path: Path, *, attempts: int, wait_seconds: float) -> None:
+def _fetch(url: str, path: Path, *, attempts: int, wait_seconds: float) -> None:
     """Stream `url` into `path`, going on after what is already there.
 
     Raises:
@@ -218,7 +211,7 @@ def _check_md5(path: Path, archive: Archive) -> None:
 
 
 @contextlib.contextmanager
-def locked(root: Path) -> Iterator[None]:
+def _locked(root: Path) -> Iterator[None]:
     """Hold the root alone; say in one line what the file system refuses."""
     try:
         root.mkdir(parents=True, exist_ok=True)

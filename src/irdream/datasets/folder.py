@@ -12,6 +12,7 @@ instrument (`flute/`, `sax/`), or there are none, which is enough to dream on. S
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ from irdream.datasets.base import ExcerptFile, Excerpts, PartName
 from irdream.datasets.cache import audio_loader
 from irdream.datasets.tree import equal_files, recordings_of, unique_names
 from irdream.errors import InputError
+from irdream.files import read_text
 from irdream.instruments import parse
 
 _PARTS = ("training", "test")
@@ -117,18 +119,7 @@ def read_labels(labels_csv: Path, *, root: Path) -> dict[Path, tuple[str, ...]]:
     Raises:
         InputError: with the number of the line that cannot be understood.
     """
-    try:
-        with labels_csv.open(encoding="utf-8-sig", newline="") as file:
-            return _read_rows(csv.DictReader(file), labels_csv, root)
-    except UnicodeDecodeError:
-        raise InputError(f"{str(labels_csv)!r} is not UTF-8 text; save it as UTF-8") from None
-    except OSError as error:
-        raise InputError(f"cannot read {str(labels_csv)!r}: {error.strerror}") from None
-
-
-def _read_rows(
-    rows: csv.DictReader[str], labels_csv: Path, root: Path
-) -> dict[Path, tuple[str, ...]]:
+    rows = csv.DictReader(io.StringIO(read_text(labels_csv)))
     labels: dict[Path, tuple[str, ...]] = {}
     try:
         _check_header(rows.fieldnames or ())

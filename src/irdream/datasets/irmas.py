@@ -30,7 +30,7 @@ from pathlib import Path
 from irdream.audio import sounds_below
 from irdream.datasets.base import ExcerptFile, Excerpts, PartName
 from irdream.datasets.cache import audio_loader
-from irdream.datasets.download import download_irmas
+from irdream.datasets.download import Archive, fetch_archives
 from irdream.datasets.tree import equal_files, forget, recordings_of, unique_names
 from irdream.errors import InputError
 from irdream.instruments import CODES
@@ -41,6 +41,20 @@ OFFICIAL_TRAINING: dict[str, int] = dict(
 OFFICIAL_TEST_EXCERPTS = 2874
 GENRES = ("cla", "cou_fol", "jaz_blu", "lat_sou", "pop_roc")
 SOURCE = "Zenodo record 1290750, about 9 GB unzipped, licence CC BY-NC-SA 3.0"
+ARCHIVES = [
+    Archive(
+        url=f"https://zenodo.org/records/1290750/files/{name}.zip?download=1",
+        md5=md5,
+        folder=name,
+        sounds=sounds,
+    )
+    for name, md5, sounds in (
+        ("IRMAS-TrainingData", "4fd9f5ed5a18d8e2687e6360b5f60afe", 6705),
+        ("IRMAS-TestingData-Part1", "5a2e65520dcedada565dff2050bb2a56", 807),
+        ("IRMAS-TestingData-Part2", "afb0c8ea92f34ee653693106be95c895", 1301),
+        ("IRMAS-TestingData-Part3", "9b3fb2d0c89cdc98037121c25bd5b556", 766),
+    )
+]
 DOWNLOAD = "python main.py task=prepare dataset=irmas dataset.root=... dataset.download=true"
 
 logger = logging.getLogger(__name__)
@@ -101,7 +115,7 @@ class Irmas:
             InputError: no root; whatever hinders the download.
         """
         if self.to_prepare() and self.root is not None:
-            download_irmas(self.root)
+            fetch_archives(self.root, ARCHIVES)
             forget(self)
 
     def found(self) -> dict[str, int]:

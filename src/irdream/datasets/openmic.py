@@ -4,46 +4,88 @@ Zenodo record 1432913, licence CC BY 4.0; each clip has the licence of its track
 Music Archive, which openmic-2018-metadata.csv names. Clips are Ogg Vorbis.
 
     audio/000/000046_3840.ogg               track and start in the sample key, 000046_3840
-    openmic-2018-aggregated-labels.csv      see openmic_labels
-    partitions/split01_train.csv, _test     14915 and 5085 clips
+    openmic-2018-aggregated-labels.csv      sample_key,instrument,relevance,num_responses
+    partitions/split01_train.csv, _test     14915 and 5085 sample keys, one a line, no header
 
 A label says that an instrument is heard somewhere in the clip, not that it is predominant.
-Most instruments of a clip were never asked about; they count as absent, since a label is
-all or nothing here. Nine of the twenty instruments are among the eleven; guitar is acoustic
-or electric, and no label unless it is mapped to one of them. Clips without a label are left
-out: nothing is learned from them, and they are not scored.
+Most instruments of a clip were never asked about and have no row; they count as absent, since
+a label is all or nothing here. Nine of the twenty instruments are among the eleven; guitar is
+acoustic or electric, and no label unless it is mapped to one of them. Clips without a label are
+left out: nothing is learned from them, and they are not scored.
 
-A table of predominant instruments (OpenPIR) takes the place of these labels.
+The CSV is read and not openmic-2018.npz, which holds 200 MB of features beside the labels, and
+sample keys that numpy may have pickled.
+
+A table of predominant instruments takes the place of these labels. OpenPIR (Cochran, Lee and
+Kim; CC BY 4.0) has one for 1228 of the clips. Its columns are found by their names, in any case:
+
+    sample_key, key, id, filename ...       the clip; of a path its file's name
+    predominant, labels, instrument ...     several labels in a cell, or in several rows
+    flute, pia, acoustic_guitar ...         otherwise a column an instrument, with 0 and 1
 """
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import io
 import logging
+import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from irdream.audio import sounds_below
 from irdream.datasets.base import ExcerptFile, Excerpts, PartName
 from irdream.datasets.cache import audio_loader
-from irdream.datasets.openmic_download import download_openmic
-from irdream.datasets.openmic_labels import (
-    CODE_OF,
-    LABELS_CSV,
-    find_tree,
-    read_labels,
-    read_splits,
-)
-from irdream.datasets.openmic_predominant import read_predominant
+from irdream.datasets.download import Archive, fetch_archives
 from irdream.datasets.tree import forget
 from irdream.errors import InputError
-from irdream.instruments import CODES
+from irdream.files import read_text
+from irdream.instruments import CODES, parse
 
 OFFICIAL: dict[PartName, int] = {"training": 14_915, "test": 5_085}
+ARCHIVE = Archive(
+    url="https://zenodo.org/records/1432913/files/openmic-2018-v1.0.0.tgz?download=1",
+    md5="e4ccf187e2bb5ab2e115416e8aafe7f4",
+    folder="openmic-2018",
+    sounds=20_000,
+    leave_out=("vggish",),  # features
+)
 SOURCE = "Zenodo record 1432913, 2.6 GB to fetch, licence CC BY 4.0"
 DOWNLOAD = "python main.py task=prepare dataset=openmic dataset.root=... dataset.download=true"
+WHERE = f"OpenMIC is {SOURCE}; fetch it: {DOWNLOAD}"
 WEAK = "weak labels: what nobody was asked about counts as absent"
+
+LABELS_CSV = "openmic-2018-aggregated-labels.csv"
+# train01.txt is what the data set's own description calls it.
+SPLITS: dict[PartName, tuple[str, str]] = {
+    "training": ("split01_train.csv", "train01.txt"),
+    "test": ("split01_test.csv", "test01.txt"),
+}
+_OURS = "cello clarinet flute organ piano saxophone trumpet violin voice"
+CODE_OF = {name: name[:3] for name in _OURS.split()}
+OTHERS = (  # guitar: acoustic or electric, nobody was asked
+    *("accordion", "banjo", "bass", "cymbals", "drums", "guitar", "mallet_percussion"),
+    *("mandolin", "synthesizer", "trombone", "ukulele"),
+)
+# Columns of a table of predominant instruments, the likeliest first.
+_KEYS = (
+    *("sample_key", "openmic_key", "key", "openmic_id", "sample_id", "clip_id", "id"),
+    *("filename", "file_name", "file", "clip", "audio", "path"),
+)
+_LABELS = (
+    *("predominant_instruments", "predominant_instrument", "predominant_labels"),
+    *("predominant_label", "predominant", "irmas_labels", "irmas_label"),
+    *("labels", "label", "instruments", "instrument"),
+)
+_SAMPLE_KEY = re.compile(r"\d+_\d+")
+_NOTHING = ("", "nan", "none")
+_YES, _NO = ("1", "1.0", "true", "yes"), ("", "0", "0.0", "false", "no")
+Labels = dict[str, tuple[str, ...]]  # of each sample key
+Row = tuple[int, dict[str, str]]  # its line in the file, its cells by column
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +157,9 @@ class OpenMic:
             InputError: no root; whatever hinders the download.
         """
         if self.to_prepare() and self.root is not None:
-            download_openmic(self.root)
+            tree = find_tree(self.root)
+            folder = ARCHIVE.folder if tree is None else str(tree.relative_to(self.root))
+            fetch_archives(self.root, [replace(ARCHIVE, folder=folder)])
             forget(self)
 
     def summary(self) -> str:
@@ -134,18 +178,14 @@ class OpenMic:
     @cached_property
     def _tree(self) -> Path:
         if self.root is None:
-            raise InputError(f"dataset.root is not set; OpenMIC is {SOURCE}; fetch it: {DOWNLOAD}")
+            raise InputError(f"dataset.root is not set; {WHERE}")
         if not self.root.is_dir():
-            missing = f"no such folder: dataset.root={str(self.root)!r}"
-            raise InputError(f"{missing}; OpenMIC is {SOURCE}; fetch it: {DOWNLOAD}")
-        above = [path for path in self.root.resolve().parents if (path / LABELS_CSV).is_file()]
-        if above:
+            raise InputError(f"no such folder: dataset.root={str(self.root)!r}; {WHERE}")
+        if above := [p for p in self.root.resolve().parents if (p / LABELS_CSV).is_file()]:
             inside = f"dataset.root={str(self.root)!r} lies within OpenMIC"
             raise InputError(f"{inside}; expected dataset.root={above[0]}")
-        tree = find_tree(self.root)
-        if tree is None:
-            lacks = f"no {LABELS_CSV} below {str(self.root)!r}"
-            raise InputError(f"{lacks}; OpenMIC is {SOURCE}; fetch it: {DOWNLOAD}")
+        if (tree := find_tree(self.root)) is None:
+            raise InputError(f"no {LABELS_CSV} below {str(self.root)!r}; {WHERE}")
         return tree
 
     @cached_property
@@ -153,8 +193,7 @@ class OpenMic:
         return read_splits(self._tree)
 
     @cached_property
-    def _labels(self) -> dict[str, tuple[str, ...]]:
-        """The labels of each sample key."""
+    def _labels(self) -> Labels:
         if self.predominant is None:
             return read_labels(self._tree / LABELS_CSV, self.codes, relevance=self.relevance)
         labels = read_predominant(self.predominant, self.codes)
@@ -175,35 +214,183 @@ class OpenMic:
     @cached_property
     def _files(self) -> dict[PartName, list[ExcerptFile]]:
         self._warn_of_gaps()
-        return {part: self._labelled(keys) for part, keys in self._splits.items()}
-
-    def _labelled(self, keys: Collection[str]) -> list[ExcerptFile]:
-        return [
-            ExcerptFile(
-                path=self._paths[key],
-                name=key,
-                labels=self._labels[key],
-                recording=key.partition("_")[0],  # the track
-            )
-            for key in keys
-            if key in self._paths and self._labels.get(key)
-        ]
+        return {
+            part: [
+                ExcerptFile(
+                    path=self._paths[key],
+                    name=key,
+                    labels=self._labels[key],
+                    recording=key.partition("_")[0],  # the track
+                )
+                for key in keys
+                if key in self._paths and self._labels.get(key)
+            ]
+            for part, keys in self._splits.items()
+        }
 
     def _warn_of_gaps(self) -> None:
         listed = [key for keys in self._splits.values() for key in keys]
-        wanted = listed if self.predominant is None else [k for k in listed if k in self._labels]
+        wanted = [key for key in listed if self.predominant is None or key in self._labels]
         table = (self.predominant or self._tree / LABELS_CSV).name
-        known = set(listed)
-        _warn("have no sound file", wanted, self._paths)
-        _warn(f"have no row in {table}", wanted, self._labels)
-        _warn(f"of {table} are in neither split file", self._labels, known)
+        for problem, keys, known in (
+            ("have no sound file", wanted, self._paths),
+            (f"have no row in {table}", wanted, self._labels),
+            (f"of {table} are in neither split file", self._labels, set(listed)),
+        ):
+            if missing := [key for key in keys if key not in known]:
+                logger.warning("%d clips %s, such as %s", len(missing), problem, missing[0])
         sizes = {part: len(keys) for part, keys in self._splits.items()}
         if sizes != OFFICIAL or len(self._paths) < sum(OFFICIAL.values()):
             logger.warning("not the whole of OpenMIC-2018: %s", self._found_line())
 
 
-def _warn(
-    problem: str, keys: Collection[str], known: Mapping[str, object] | Collection[str]
-) -> None:
-    if missing := [key for key in keys if key not in known]:
-        logger.warning("%d clips %s, such as %s", len(missing), problem, missing[0])
+def find_tree(root: Path) -> Path | None:
+    """Return the folder with the labels: `root`, or one at most two levels below it."""
+    patterns = (LABELS_CSV, f"*/{LABELS_CSV}", f"*/*/{LABELS_CSV}")
+    return next((path.parent for p in patterns for path in sorted(root.glob(p))), None)
+
+
+def read_labels(path: Path, codes: Mapping[str, str], *, relevance: float) -> Labels:
+    """Read the labels of each sample key, the surest first; none where no label is ours.
+
+    Where a clip and an instrument have two rows, the last one counts.
+
+    Args:
+        path: the table of aggregated labels.
+        codes: which of OpenMIC's instruments are labels, and what they are called here.
+        relevance: from which an instrument counts as heard, in 0..1.
+
+    Raises:
+        InputError: when a column is missing, or a relevance is no number.
+    """
+    columns, rows = _read_table(path)
+    if missing := [c for c in ("sample_key", "instrument", "relevance") if c not in columns]:
+        found = ", ".join(columns) or "nothing"
+        raise InputError(f"{str(path)!r} has no {missing[0]}; found {found}; unpack it again")
+    heard: dict[str, dict[str, float]] = {}
+    for line, row in rows:
+        clip = heard.setdefault(row["sample_key"].strip(), {})
+        try:
+            clip[row["instrument"].strip()] = float(row["relevance"])
+        except ValueError:
+            wrong = f"relevance {row['relevance']!r} is no number"
+            raise InputError(f"{str(path)!r} line {line}: {wrong}; unpack it again") from None
+    labels: Labels = {}
+    for key, clip in heard.items():
+        sure = {codes[name]: x for name, x in clip.items() if name in codes and x >= relevance}
+        labels[key] = tuple(sorted(sure, key=lambda code: (-sure[code], CODES.index(code))))
+    return labels
+
+
+def read_splits(tree: Path) -> dict[PartName, list[str]]:
+    """Read the sample keys of both parts.
+
+    Raises:
+        InputError: when a file is missing or empty, or a clip is in both.
+    """
+    folder = tree / "partitions"
+    splits: dict[PartName, list[str]] = {}
+    for part, names in SPLITS.items():
+        path = next((folder / name for name in names if (folder / name).is_file()), None)
+        if path is None:
+            raise InputError(f"no {names[0]} in {str(folder)!r}; unpack the archive again")
+        cells = [line.split(",")[0].strip(' \t"') for line in read_text(path).splitlines()]
+        splits[part] = list(dict.fromkeys(cell for cell in cells if cell not in ("", "sample_key")))
+        if not splits[part]:
+            raise InputError(f"{str(path)!r} names no clip; expected one sample key a line")
+    if both := sorted(set(splits["training"]) & set(splits["test"])):
+        where = f"in both split files of {str(folder)!r}"
+        raise InputError(f"{len(both)} clips are {where}, such as {both[0]}; unpack them again")
+    return splits
+
+
+def read_predominant(path: Path, codes: Mapping[str, str]) -> Labels:
+    """Read the labels of each sample key; none where no instrument of ours is predominant.
+
+    Args:
+        path: the table.
+        codes: what OpenMIC's instruments are called here; those it lacks are no labels.
+
+    Raises:
+        InputError: when its columns or a cell cannot be understood.
+    """
+    columns, rows = _read_table(path)
+    by_name = {_normal(column): column for column in columns}
+    key = _key_column([by_name[name] for name in _KEYS if name in by_name], rows)
+    label = next((by_name[name] for name in _LABELS if name in by_name), None)
+    wide = {} if label else _instrument_columns(columns, codes)
+    if key is None or not (label or wide):
+        raise InputError(
+            f"{str(path)!r} has the columns {', '.join(columns) or 'none'}; expected sample_key, "
+            "and either predominant or a column for each instrument, such as flute; rename them"
+        )
+    labels: Labels = {}
+    for line, row in rows:
+        try:
+            found = _named(row[label], codes) if label else _marked(row, wide)
+        except InputError as error:
+            raise InputError(f"{str(path)!r} line {line}: {error}") from None
+        clip = _stem(row[key])
+        labels[clip] = tuple(dict.fromkeys((*labels.get(clip, ()), *found)))
+    return labels
+
+
+def _read_table(path: Path) -> tuple[list[str], list[Row]]:
+    """Return columns and rows; cells stand between commas, semicolons or tabs, or are empty."""
+    text = read_text(path)
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, restkey="", restval="")
+    try:
+        reader.fieldnames = [column.strip() for column in reader.fieldnames or ()]
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise InputError(f"{str(path)!r} line {reader.line_num + 1}: {error}; mend it") from None
+    return list(reader.fieldnames), rows
+
+
+def _normal(column: str) -> str:
+    return re.sub(r"[\s-]+", "_", column.strip().lower())
+
+
+def _key_column(columns: Sequence[str], rows: Sequence[Row]) -> str | None:
+    """Return the first that looks like sample keys, otherwise the first."""
+    keys = (c for c in columns if rows and _SAMPLE_KEY.fullmatch(_stem(rows[0][1][c])))
+    return next(keys, next(iter(columns), None))
+
+
+def _stem(cell: str) -> str:
+    return PureWindowsPath(cell.strip()).stem  # which splits at both slashes
+
+
+def _instrument_columns(columns: Sequence[str], codes: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns that are called like an instrument, and its code."""
+    found: dict[str, str] = {}
+    for column in columns:
+        with contextlib.suppress(InputError):
+            if code := _code(column, codes):
+                found[column] = code
+    return found
+
+
+def _code(word: str, codes: Mapping[str, str]) -> str | None:
+    """Return an instrument's code; None for one that is OpenMIC's alone."""
+    name = _normal(word)
+    return codes.get(name) if name in OTHERS else codes.get(name) or parse(word)
+
+
+def _named(cell: str, codes: Mapping[str, str]) -> list[str]:
+    """Read `flute;voice`, `flute, voice` and `['flute', 'voice']`."""
+    words = [word.strip(" []()'\"") for word in re.split(r"[;,|/]", cell)]
+    return [c for word in words if word.lower() not in _NOTHING and (c := _code(word, codes))]
+
+
+def _marked(row: Mapping[str, str], wide: Mapping[str, str]) -> list[str]:
+    """Return the codes whose columns have a 1."""
+    found = []
+    for column, code in wide.items():
+        cell = row[column].strip().lower()
+        if cell not in (*_YES, *_NO):
+            raise InputError(f"{column} is {row[column]!r}; expected 0 or 1")
+        found += [code] if cell in _YES else []
+    return found

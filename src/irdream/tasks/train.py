@@ -1,7 +1,8 @@
 """Train a recognizer on the training part of a data set, validated on recordings of its own.
 
 Files in `output_dir`: `checkpoint/` (the best epoch, with thresholds and card),
-`training/` (`best/`, `last/`, and `state.pt`, from which a killed run is resumed),
+`training/` (`best/`, `last/`, and `state.pt`, from which a killed run is resumed, see
+`tasks.resume`),
 `history.csv`, and in `test/` what `task=evaluate` writes, where that was asked for. Han's
 network trains at about 100 windows a second on two cores, 150 in bfloat16. A model that is no
 network is fitted at once, see `tasks.train_fitted`. The checkpoint may be given a name in the
@@ -12,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 
-from irdream.datasets.base import DataSet
+from irdream.datasets.base import DataSet, described
 from irdream.datasets.parts import Split
 from irdream.errors import InputError, told
 from irdream.recognizer import Recognizer, load_recognizer
@@ -25,16 +27,18 @@ from irdream.tasks.announcement import counted
 from irdream.tasks.data_log import log_files
 from irdream.tasks.evaluate import evaluate
 from irdream.tasks.excerpt_scores import listed_part
+from irdream.tasks.resume import FOLDER, Resumed, folder_of_state, settings_of
 from irdream.tasks.robustness import check_robustness
-from irdream.tasks.train_data import training_data, training_words
+from irdream.tasks.train_data import labelled_part, training_data, training_words
 from irdream.tasks.train_fitted import check_fitted, fit_at_once, is_fitted
-from irdream.tasks.train_results import card, chosen_thresholds, keep
+from irdream.tasks.train_results import card, chosen_thresholds, keep, validated
 from irdream.tracking import Tracker
 from irdream.tracking.checkpoints import check_names
 from irdream.training.averaging import Averaging
-from irdream.training.loop import Augmentation, Fit, Metrics, Progress, Schedule
+from irdream.training.loop import Augmentation, Fit, Metrics, Progress
 from irdream.training.losses import Loss
 from irdream.training.robust import Robust
+from irdream.training.schedules import Schedule, planned
 
 
 def train(
@@ -86,7 +90,9 @@ def train(
         balanced: draw training windows so that the labels are equally frequent.
         loss, averaging, clip_norm, robust: see `training.loop.Fit`; None: the cross-entropy of
             the probabilities, and none of the others.
-        resume: the folder of a run to go on with.
+        resume: the folder of a run to resume; its other arguments must be these, but for those
+            that `tasks.resume` names. With more epochs its learning rate falls on from where it
+            was.
         register: a name for the checkpoint, loaded as `models:/NAME@ALIAS`; None: none. A name
             that is taken gets a new version.
         alias: a word that points to the version registered last with it.
@@ -103,8 +109,8 @@ def train(
 
     Raises:
         InputError: no training part, or no test part that was asked for; unreadable files only,
-            labels that are unknown, nothing to resume, no way to register, or whatever the
-            optimizer refuses.
+            labels that are unknown, nothing to resume or a run with other settings, no way to
+            register, or whatever the optimizer or the scheduler refuses.
     """
     stopwatch = stopwatch or Stopwatch()
     _check_registry(register, alias, None if info else tracker)
@@ -113,56 +119,77 @@ def train(
     if fitted := is_fitted(recognizer):
         check_fitted(recognizer, augmentation, loss, robust, averaging, clip_norm, resume)
         augmentation = None
-    folder = _state_folder(resume, output_dir)
-    made = None if fitted else _made(optimizer, recognizer)
-    loss = loss or Loss()
+    folder, loss = folder_of_state(resume, output_dir), loss or Loss()
     loss.check(recognizer)
+    made = None if fitted else _made(optimizer, recognizer)
+    plan = None if fitted else planned(_made(optimizer, recognizer), scheduler, epochs)
+    division: dict[str, Any] = {
+        "split": split,
+        "validation_share": validation_share,
+        "batch_size": batch_size,
+        "balanced": balanced,
+    }
+    steps: dict[str, Any] = {
+        "epochs": epochs,
+        "patience": patience,
+        "random_start": random_start,
+        "mixed_precision": mixed_precision,
+        "loss": loss,
+        "averaging": averaging,
+        "clip_norm": clip_norm,
+        "robust": robust,
+        "seed": seed,
+    }
+    settings = settings_of(
+        recognizer,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        augmentation=augmentation,
+        **division,
+        **steps,
+    )
+    resumed = None if folder is None else Resumed.read(folder, settings, recognizer.device, trust)
     what = training_words(dataset, recognizer, split, validation_share, seed)
     how = f"at most {counted(epochs, 'epoch')} in batches of {batch_size} windows"
-    how = "fitted at once" if fitted else how if resume is None else f"{how}, resuming {resume}"
+    how = "fitted at once" if fitted else how if folder is None else f"{how}, resuming {resume}"
     tested = ", then scored on the test part" if test else ""
     print(f"train: {what}, {how}{tested}, on {recognizer.device}", flush=True)
     if info:
         return {}
+    with stopwatch("finding excerpts"):
+        excerpts = labelled_part(dataset, recognizer)
+        settings |= {"dataset": described(excerpts.files)}
+    if resumed is not None:
+        resumed.check(settings)
     with stopwatch("reading audio"):
         data = training_data(
-            dataset,
-            recognizer,
-            augmentation,
-            cache_dir=cache_dir,
-            split=split,
-            validation_share=validation_share,
-            batch_size=batch_size,
-            balanced=balanced,
-            seed=seed,
+            excerpts, recognizer, augmentation, cache_dir=cache_dir, seed=seed, **division
         )
         log_files(tracker, dataset.name, data.excerpts.files, context="training")
     if made is None:
-        fit = fit_at_once(recognizer, data, loss, seed, folder)
+        fit = fit_at_once(recognizer, data, loss, seed, output_dir / FOLDER)
     else:
         fit = Fit(
             recognizer=recognizer,
             optimizer=made,
-            schedule=None if scheduler is None else scheduler(made),
+            plan=plan,
             training=data.training,
             validation=data.validation,
             augment=data.augment,
-            random_start=random_start,
-            epochs=epochs,
-            patience=patience,
-            seed=seed,
-            folder=folder,
-            mixed_precision=mixed_precision,
-            loss=loss,
-            averaging=averaging,
-            clip_norm=clip_norm,
-            robust=robust,
+            folder=output_dir / FOLDER,
+            settings=settings | validated(data),
+            state=resumed and resumed.state,
+            **steps,
         )
+    if resumed is not None:
+        resumed.take_up(fit.settings, fit.folder, tracker)
     with stopwatch("training"):
         progress = fit.run(lambda epoch, metrics: _report(tracker, epoch, metrics))
     best = load_recognizer(fit.folder / "best", device=recognizer.device, trust=list(trust))
     best.thresholds = chosen_thresholds(best, data)
     best.card = card(best, dataset.name, progress, data.sizes, split, validation_share, seed)
+    if resumed is not None:
+        best.card["resumed"] = resumed.told
     best.card["hours"] = round(stopwatch.seconds["training"] / 3600, 2)
     keep(best, progress, output_dir, tracker)
     _report_best(progress)
@@ -213,18 +240,6 @@ def _made(
         raise InputError(
             f"cannot build the optimizer: {told(error)}; change its settings"
         ) from error
-
-
-def _state_folder(resume: str | Path | None, output_dir: Path) -> Path:
-    if resume is None:
-        return output_dir / "training"
-    folder = Path(resume).expanduser() / "training"
-    if not (folder / "state.pt").is_file():
-        raise InputError(
-            f"nothing to resume in train.resume={str(resume)!r}; "
-            "expected the folder of a run with training/state.pt"
-        )
-    return folder
 
 
 def _report(tracker: Tracker, epoch: int, metrics: Metrics) -> None:

@@ -64,7 +64,7 @@ class TrainingData:
 
 
 def training_data(
-    dataset: DataSet,
+    excerpts: Excerpts,
     recognizer: Recognizer,
     augmentation: Augmentation | None,
     *,
@@ -75,8 +75,8 @@ def training_data(
     balanced: bool,
     seed: int,
 ) -> TrainingData:
-    """Read a data set's training part and divide it; see `tasks.train.train`."""
-    excerpts, spectrograms = analyzed(dataset, recognizer, cache_dir)
+    """Read the labelled excerpts of a training part and divide them; see `tasks.train.train`."""
+    excerpts, spectrograms = analyzed(excerpts, recognizer, cache_dir)
     packed, augment = views(augmentation, excerpts, spectrograms, recognizer, cache_dir)
     training, validation = split_excerpts(
         excerpts.files, split, validation_share=validation_share, seed=seed
@@ -100,13 +100,17 @@ def training_data(
     )
 
 
-def analyzed(
-    dataset: DataSet, recognizer: Recognizer, cache_dir: str | Path | None
-) -> tuple[Excerpts, LogMels]:
-    """Return the labelled excerpts of the training part that can be read, and their log-mels."""
+def labelled_part(dataset: DataSet, recognizer: Recognizer) -> Excerpts:
+    """Return the excerpts of the training part that have labels, all known to the recognizer."""
     excerpts = dataset.part("training", sample_rate_hz=recognizer.sample_rate_hz)
     announce(dataset)
-    excerpts = excerpts.subset(_labelled(excerpts.files, dataset, recognizer))
+    return excerpts.subset(_labelled(excerpts.files, dataset, recognizer))
+
+
+def analyzed(
+    excerpts: Excerpts, recognizer: Recognizer, cache_dir: str | Path | None
+) -> tuple[Excerpts, LogMels]:
+    """Return the excerpts that can be read, and their log-mels."""
 
     def analyze(excerpts: Excerpts) -> LogMels:
         return log_mels(

@@ -127,7 +127,7 @@ class FitAtOnce(Fit):
         return float(self.loss(self.recognizer, logits, labels).sum(dim=1).mean())
 
     def _save(self, progress: Progress) -> None:
-        """Keep nothing to go on from: there is one epoch."""
+        """Keep nothing to resume from: there is one epoch."""
 
 
 def fit_at_once(
@@ -137,7 +137,7 @@ def fit_at_once(
     return FitAtOnce(
         recognizer=recognizer,
         optimizer=torch.optim.SGD([nn.Parameter(torch.zeros(()))]),  # has nothing to do
-        schedule=None,
+        plan=None,
         training=data.training,
         validation=data.validation,
         augment=data.augment,

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from irdream import __version__
+from irdream.datasets.base import described
 from irdream.datasets.parts import Split
 from irdream.evaluation.recognition import AGGREGATIONS, aggregate, choose_threshold
 from irdream.evaluation.tables import save_table
@@ -38,6 +39,12 @@ def chosen_thresholds(recognizer: Recognizer, data: TrainingData) -> dict[str, f
     scores = list(window_scores(recognizer, windows, batch_windows=128))
     truth = data.labels[validation].numpy() > 0
     return {by: choose_threshold(aggregate(scores, by), truth)[0] for by in AGGREGATIONS}
+
+
+def validated(data: TrainingData) -> dict[str, str]:
+    """Return what tells whether two trainings are validated on the same excerpts."""
+    files = [data.excerpts.files[i] for i in data.validation_excerpts]
+    return {"the validation part": described(files)}
 
 
 def card(

@@ -70,6 +70,7 @@ def import_mlflow(*, local: bool) -> None:
             importlib.import_module("mlflow.store.model_registry.sqlalchemy_store")
     # It logs each database error with its traceback before raising it.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)  # a missing figure
 
 
 def is_locked(error: Exception) -> bool:

@@ -2,9 +2,8 @@
 
 Metrics are gathered and written in batches of up to 1000, every few seconds and at the end: a
 call to MLflow costs 5 to 25 ms on SQLite, a batch of 1000 about 150. What is kept back is lost
-only to kill -9 and to power cuts. Writing from a thread of its own was left out: MLflow's SQLite
-connection and a signal handler would then meet in two threads, for 5 % of the time at most. What
-a thread samples of the machine (`system`) is written here, too.
+only to kill -9 and to power cuts. What the machine does meanwhile is MLflow's own to sample and
+to write, in a thread: `system/...`, which the UI shows under "System metrics".
 
 Not for several threads at once; in a forked child the tracker does nothing at exit.
 """
@@ -25,16 +24,16 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from irdream.errors import InputError
 from irdream.tracking.base import Status, flat
 from irdream.tracking.checkpoints import again, check_names, register
 from irdream.tracking.provenance import packages, run_tags
 from irdream.tracking.store import Point, open_store
-from irdream.tracking.system import SystemSampler
 
 if TYPE_CHECKING:
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
     from typing_extensions import Self
 
 PARENT_TAG = "mlflow.parentRunId"
@@ -68,7 +67,8 @@ class MlflowTracker:
         uri: the address of a tracking server, used in place of `root`.
         parent_run_id: the run that this one stands below, see `open_sweep`.
         sweep: the sweep's name, the tag that `share_view` looks for.
-        system_seconds: between two samples of processor, memory and graphics cards; None: none.
+        system_seconds: between two samples of processor, memory, disk, network and NVIDIA's
+            cards; None: none. A run that is shorter has none.
 
     Raises:
         InputError: here and in every method, when the store cannot be opened or written.
@@ -91,7 +91,12 @@ class MlflowTracker:
         self._points: list[Point] = []
         self._flushed_at = time.monotonic()
         self._is_open = False
-        self._sampler = None if system_seconds is None else SystemSampler(system_seconds)
+        if system_seconds is not None and not system_seconds > 0:
+            raise InputError(
+                f"tracker.system_seconds={system_seconds:g}; "
+                "expected more than 0, or null for no figures"
+            )
+        self._monitor: SystemMetricsMonitor | None = None
         self._pid = os.getpid()
         self._store = open_store(root=root, uri=uri)
         self.experiment_id = self._store.experiment(experiment)
@@ -102,18 +107,25 @@ class MlflowTracker:
         self._is_open = True
         atexit.register(self._close_at_exit)
         try:
-            self._begin()
+            self._begin(system_seconds)
         except BaseException:
             self.close("FAILED")
             raise
 
-    def _begin(self) -> None:
+    def _begin(self, system_seconds: float | None) -> None:
         with tempfile.TemporaryDirectory(prefix="irdream-") as folder:
             path = Path(folder, "packages.txt")
             path.write_text(packages(), encoding="utf-8")
             self.log_file(path, "config")
-        if self._sampler is not None:
-            self._sampler.start()
+        if system_seconds is not None:
+            with contextlib.suppress(Exception):  # no figure is worth a run
+                from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+                uri = self._store.client.tracking_uri
+                every: Any = system_seconds  # fractions too
+                monitor = SystemMetricsMonitor(self._run_id, every, tracking_uri=uri)
+                monitor.start()
+                self._monitor = monitor
 
     @property
     def run_id(self) -> str:
@@ -183,11 +195,6 @@ class MlflowTracker:
 
     def flush(self) -> None:
         """Write the metrics that wait; what an error or a signal interrupts is written again."""
-        for sample in self._sampler.take() if self._sampler else ():
-            self._points += [
-                Point(name, value, sample.timestamp, sample.step)
-                for name, value in sample.figures.items()
-            ]
         while self._points:
             batch = self._points[:_POINTS_PER_BATCH]
             self._store.log(self._run_id, points=batch)
@@ -199,8 +206,8 @@ class MlflowTracker:
         if not self._is_open:
             return
         try:
-            if self._sampler is not None:
-                self._sampler.stop()
+            if self._monitor is not None:
+                self._monitor.finish()
             self.flush()
         finally:
             self._store.end_run(self._run_id, status)

@@ -73,7 +73,8 @@ class Averaging:
         self, model: nn.Module, epoch: int, epochs: int, windows: Iterable[Tensor]
     ) -> None:
         """Take in the weights after an epoch; `windows` are for the statistics of batch norm."""
-        if self.rule != "swa" or self._average is None or epoch <= math.ceil(self.start * epochs):
+        begins = epoch > math.ceil(self.start * epochs) or self._taken > 0
+        if self.rule != "swa" or self._average is None or not begins:
             return
         self._average.update_parameters(model)
         self._taken += 1
@@ -82,18 +83,12 @@ class Averaging:
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs."""
         assert self._average is not None
-        return {"rule": self.rule, "average": self._average.state_dict()}
+        return self._average.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with what `state_dict` gave.
-
-        Raises:
-            ValueError: when it is of another rule.
-        """
-        if state["rule"] != self.rule:
-            raise ValueError(f"its train.weight_averaging is {state['rule']}, not {self.rule}")
+        """Go on with what `state_dict` gave."""
         assert self._average is not None
-        self._average.load_state_dict(state["average"])
+        self._average.load_state_dict(state)
         self._taken = int(self._average.n_averaged)
 
     @torch.no_grad()

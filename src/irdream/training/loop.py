@@ -1,8 +1,9 @@
 """The epoch loop: train, validate, keep the best and the last, stop when nothing improves.
 
-Resumable: after each epoch one file, `state.pt`, holds weights, optimizer, schedule and
-history, written whole or not at all. All randomness of epoch e follows from (seed, e), so a
-run that was killed and resumed ends on the CPU with the very weights of one that was not.
+Resumable: after each epoch one file, `state.pt`, holds weights, optimizer, learning rates,
+settings and history, written whole or not at all. All randomness of epoch e follows from
+(seed, e), so a run that was killed and resumed ends on the CPU with the very weights of one that
+was not.
 
 What is validated and kept is the average of the weights where there is one, and under attack
 where training is robust: the loss of unchanged windows rises while the changes grow, so that the
@@ -12,12 +13,11 @@ best epoch by it would be one that had met none.
 from __future__ import annotations
 
 import math
-import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,20 +31,11 @@ from irdream.training.batches import WindowBatches
 from irdream.training.hearing import Hearing
 from irdream.training.losses import Loss
 from irdream.training.robust import Robust
+from irdream.training.schedules import Plan, continued
 
 Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 Metrics = dict[str, float]
-_NOT_OURS = (  # what torch raises on a file that is damaged, or of another training
-    EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError,
-)  # fmt: skip
-
-
-class Schedule(Protocol):
-    """A learning-rate schedule of torch.optim.lr_scheduler, stepped once an epoch."""
-
-    def step(self) -> None: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+STATE = "state.pt"
 
 
 @dataclass
@@ -69,7 +60,7 @@ class Fit:
     Args:
         recognizer: trained in place.
         optimizer: over the model's parameters.
-        schedule: or None for a constant learning rate.
+        plan: the optimizer's settings in each epoch, see `schedules.planned`; None: as they are.
         training, validation: their windows.
         augment: random views of training batches, or None.
         random_start: move training windows within their excerpts.
@@ -82,15 +73,17 @@ class Fit:
         averaging: of the weights, or None.
         clip_norm: largest norm of the gradient, or None.
         robust: training on misleading windows, or None.
+        settings: kept in `state.pt`, for whoever resumes from it.
+        state: what `state.pt` of another run held, which this one resumes; None: it begins.
 
     Raises:
         InputError: here when `epochs` or `patience` is below one; in `run` when a loss is no
-            number, or `state.pt` is of another training.
+            number, or `state` does not fit.
     """
 
     recognizer: Recognizer
     optimizer: torch.optim.Optimizer
-    schedule: Schedule | None
+    plan: Plan | None
     training: WindowBatches
     validation: WindowBatches
     augment: Augmentation | None
@@ -104,6 +97,8 @@ class Fit:
     averaging: Averaging | None = None
     clip_norm: float | None = None
     robust: Robust | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    state: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("epochs", self.epochs), ("patience", self.patience)):
@@ -118,7 +113,8 @@ class Fit:
         self, on_epoch: Callable[[int, Metrics], None] = lambda epoch, metrics: None
     ) -> Progress:
         """Train, calling `on_epoch(epoch, metrics)` after each; epochs count from 1."""
-        progress = self._resumed()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        progress = Progress() if self.state is None else self._restored(self.state)
         while progress.epoch < self.epochs:
             if progress.epoch - progress.best_epoch >= self.patience:
                 break
@@ -142,6 +138,11 @@ class Fit:
         generator = torch.Generator().manual_seed(epoch_seed(self.seed, epoch))
         torch.manual_seed(epoch_seed(self.seed, epoch) + 1)  # dropout
         self.recognizer.train()
+        if self.plan is not None:
+            for group, settings in zip(
+                self.optimizer.param_groups, self.plan[epoch - 1], strict=True
+            ):
+                group.update(settings)
         if self.robust is not None:
             self.robust.begin_epoch(epoch)
         total = torch.zeros((), device=self.recognizer.device)
@@ -151,8 +152,6 @@ class Fit:
             self._views(generator), f"epoch {epoch}/{self.epochs}", total=count
         ):
             total += self._fit_batch(windows, labels, generator) * len(windows)
-        if self.schedule is not None:
-            self.schedule.step()
         if self.averaging is not None:
             views = (windows for windows, _ in self._views(generator))
             self.averaging.after_epoch(self.recognizer.model, epoch, self.epochs, views)
@@ -242,37 +241,31 @@ class Fit:
         state = {
             "model": self.recognizer.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "plan": self.plan,
             "averaging": None if self.averaging is None else self.averaging.state_dict(),
             "progress": vars(progress),
-            "seed": self.seed,
+            "settings": self.settings,
         }
-        with replacing(self.folder / "state.pt") as file:
+        with replacing(self.folder / STATE) as file:
             torch.save(state, file)
 
-    def _resumed(self) -> Progress:
-        """Load `state.pt` if there is one."""
-        path = self.folder / "state.pt"
-        if not path.is_file():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            return Progress()
+    def _restored(self, state: Mapping[str, Any]) -> Progress:
+        """Take over weights, optimizer, averages and learning rates of a state."""
         try:
-            state = torch.load(path, weights_only=True, map_location=self.recognizer.device)
-            if state["seed"] != self.seed:  # another split, so validation would be of no worth
-                raise ValueError(f"its seed is {state['seed']}, not {self.seed}")
+            progress = Progress(**state["progress"])
             self.recognizer.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-            if self.schedule is not None and state["schedule"] is not None:
-                self.schedule.load_state_dict(state["schedule"])
+            if self.plan is not None:
+                self.plan = continued(self.plan, state["plan"], progress.epoch)
             if self.averaging is not None:
                 self.averaging.load_state_dict(state["averaging"])
-            return Progress(**state["progress"])
-        except _NOT_OURS as error:
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(
-                f"cannot resume from {str(path)!r}: {reason}; "
-                "expected the state of a training with the same model, optimizer and seed"
+                f"the state to resume from does not fit: {reason}; expected that of a training "
+                "with the same model and optimizer"
             ) from error
+        return progress
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

@@ -103,6 +103,7 @@ class Robust:
             if value < least:
                 raise InputError(f"train.{name}={value}; expected {least} or more")
         self.method, self.steps, self.weight = method, steps, weight
+        self.epsilon_db = epsilon_db
         self.full, self.ramp_epochs = epsilon_db / DB_PER_UNIT, ramp_epochs
         self.epsilon = self.full
         self._change: Tensor | None = None  # what `free` takes from batch to batch

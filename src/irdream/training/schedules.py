@@ -1,13 +1,105 @@
-"""Learning-rate schedules that torch.optim.lr_scheduler does not have as one."""
+"""Learning rates: which each epoch has, and schedules that torch.optim.lr_scheduler lacks.
+
+All rates are planned before the first epoch. So a state needs no schedule, only the plan, and a
+training that gets more epochs than were planned goes on from the rates that it had.
+"""
 
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from irdream.errors import InputError
+
+Plan = list[list[dict[str, Any]]]  # by epoch and parameter group: the learning rate and the rest
+
+
+class Schedule(Protocol):
+    """A learning-rate schedule of torch.optim.lr_scheduler, stepped once an epoch."""
+
+    def step(self) -> None: ...
+
+
+def planned(
+    optimizer: Optimizer, schedule: Callable[[Optimizer], Schedule] | None, epochs: int
+) -> Plan:
+    """Return the settings of the optimizer in each epoch.
+
+    Args:
+        optimizer: of this function alone; the schedule changes its settings.
+        schedule: makes one of torch.optim.lr_scheduler; None: the settings stay.
+        epochs: how many.
+
+    Raises:
+        InputError: when the schedule cannot be made, or needs more than the number of the epoch.
+    """
+    plan = [_settings(optimizer)]
+    if schedule is None:
+        return plan * epochs
+    try:
+        made = schedule(optimizer)
+        plan = [_settings(optimizer)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the optimizer makes no steps
+            while len(plan) < epochs:
+                made.step()
+                plan.append(_settings(optimizer))
+    except InputError:
+        raise
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"cannot plan the learning rate of {epochs} epochs: {reason}; expected a scheduler "
+            "that depends on the epoch alone: change its settings, or give scheduler=constant"
+        ) from error
+    return plan
+
+
+def continued(plan: Plan, before: Plan, done: int) -> Plan:
+    """Return the plan for a training that was planned otherwise and has done some epochs.
+
+    With as many epochs as before that is the plan of before. With another number, the rates of
+    the epochs to come are the new ones, but not higher than those that the old plan would still
+    have had, and never 0: the plan neither climbs again nor ends in epochs that learn nothing.
+
+    Args:
+        plan: for the new number of epochs.
+        before: the plan until now.
+        done: epochs, 1 or more.
+    """
+    if len(plan) == len(before):
+        return before
+    rates = [_ahead(*group, done) for group in zip(_rates(plan), _rates(before), strict=True)]
+    ahead = zip(plan[done:], zip(*rates, strict=True), strict=True)
+    return before[:done] + [
+        [settings | {"lr": rate} for settings, rate in zip(groups, chosen, strict=True)]
+        for groups, chosen in ahead
+    ]
+
+
+def _ahead(rates: list[float], before: list[float], done: int) -> list[float]:
+    """Return the rates of the epochs to come, of one group."""
+    highest = max(before[done - 1 :])
+    last = next((rate for rate in reversed(before[:done]) if rate > 0), 0.0)
+    found = []
+    for rate in rates[done:]:
+        last = min(rate, highest) or last
+        found.append(last)
+    return found
+
+
+def _settings(optimizer: Optimizer) -> list[dict[str, Any]]:
+    return [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+
+
+def _rates(plan: Plan) -> list[list[float]]:
+    """Return the learning rates of each group."""
+    return [[settings["lr"] for settings in groups] for groups in zip(*plan, strict=True)]
 
 
 def warmup_cosine(optimizer: Optimizer, *, epochs: int, warmup_epochs: int = 3) -> LambdaLR:

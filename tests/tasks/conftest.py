@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from irdream.datasets.folder import Folder
+from irdream.recognizer import new_recognizer
+from irdream.tasks.train import train
+from irdream.tracking import NullTracker
+from irdream.training.augmentation import SpectrogramAugmentation
+
+RATE_HZ = 1000
+PITCHES_HZ = {"cel": 60.0, "flu": 150.0, "voi": 330.0}
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six notes of 1.6 s for each of three instruments, in noise."""
+    root = tmp_path_factory.mktemp("sounds")
+    rng = np.random.default_rng(0)
+    time = np.arange(round(1.6 * RATE_HZ)) / RATE_HZ
+    for code, pitch_hz in PITCHES_HZ.items():
+        (root / code).mkdir()
+        for take in range(6):
+            note = np.sin(2 * np.pi * pitch_hz * rng.uniform(0.97, 1.03) * time)
+            sound = 0.5 * note + 0.05 * rng.standard_normal(len(time))
+            soundfile.write(root / code / f"{code}{take}.wav", sound, RATE_HZ)
+    return root
+
+
+@pytest.fixture
+def run(
+    sounds: Path, tiny_frontend: dict[str, Any], my_package: ModuleType, tmp_path: Path
+) -> Callable[..., dict[str, float]]:
+    def run(output: str = "run", *, lr: float = 0.02, **settings: Any) -> dict[str, float]:
+        torch.manual_seed(settings.get("seed", 0))
+        defaults: dict[str, Any] = {
+            "recognizer": new_recognizer(
+                frontend=tiny_frontend,
+                model={"_target_": "my_package.MyNet"},
+                trust=["my_package"],
+            ),
+            "dataset": Folder(root=sounds, name="notes"),
+            "optimizer": partial(torch.optim.Adam, lr=lr),
+            "scheduler": None,
+            "augmentation": SpectrogramAugmentation(),
+            "tracker": NullTracker(),
+            "epochs": 6,
+            "batch_size": 4,
+            "validation_share": 0.34,
+            "trust": ["my_package"],
+        }
+        return train(output_dir=tmp_path / output, **{**defaults, **settings})
+
+    return run

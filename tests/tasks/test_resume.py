@@ -1,0 +1,449 @@
+"""A training that is resumed is the one that was begun: to the same weights, or not at all."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
+
+from irdream.datasets.folder import Folder
+from irdream.errors import InputError
+from irdream.recognizer import load_recognizer, new_recognizer
+from irdream.tracking import NullTracker
+from irdream.training.augmentation import SpectrogramAugmentation
+from irdream.training.averaging import Averaging
+from irdream.training.losses import Loss
+from irdream.training.robust import Robust
+
+Run = Callable[..., dict[str, float]]
+
+
+class Notebook(NullTracker):
+    def __init__(self, *, last: int = 99) -> None:
+        self.metrics: dict[int, Mapping[str, float]] = {}
+        self.last = last
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        self.metrics[step] = metrics
+        if step == self.last:
+            raise KeyboardInterrupt
+
+
+def cosine(epochs: int) -> partial[CosineAnnealingLR]:
+    return partial(CosineAnnealingLR, T_max=epochs)
+
+
+@pytest.fixture
+def first(run: Run, tmp_path: Path) -> Path:
+    """A run of two epochs along a cosine."""
+    run("first", epochs=2, scheduler=cosine(2))
+    return tmp_path / "first"
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def rates(folder: Path) -> list[float]:
+    return pd.read_csv(folder / "history.csv")["train/learning_rate"].tolist()
+
+
+def test_a_killed_run_is_resumed_from_its_folder(run: Run, tmp_path: Path) -> None:
+    expected = run("whole", epochs=4, scheduler=cosine(4))
+    with pytest.raises(KeyboardInterrupt):
+        run("killed", epochs=4, scheduler=cosine(4), tracker=Notebook(last=2))
+    before, tracker = content(tmp_path / "killed"), Notebook()
+    resumed = run(
+        "second", epochs=4, scheduler=cosine(4), resume=tmp_path / "killed", tracker=tracker
+    )
+    assert resumed == expected
+    assert content(tmp_path / "killed") == before
+    assert list(tracker.metrics) == [1, 2, 3, 4]  # also those that were not trained again
+    whole, second = content(tmp_path / "whole"), content(tmp_path / "second")
+    assert whole.keys() == second.keys()
+    for name in (
+        "history.csv",
+        "checkpoint/weights.safetensors",
+        "training/best/weights.safetensors",
+    ):
+        assert whole[name] == second[name]
+    one, other = (
+        load_recognizer(tmp_path / name / "checkpoint", trust=["my_package"])
+        for name in ("whole", "second")
+    )
+    assert one.thresholds == other.thresholds
+    assert other.card["resumed"] == {"after_epoch": 2, "changed": []}
+    assert "resumed" not in one.card
+
+
+def test_a_run_is_resumed_where_it_is(run: Run, tmp_path: Path) -> None:
+    expected = run("whole", epochs=3)
+    with pytest.raises(KeyboardInterrupt):
+        run("first", epochs=3, tracker=Notebook(last=1))
+    assert run("first", epochs=3, resume=str(tmp_path / "first")) == expected
+
+
+def test_a_job_that_slurm_requeues_resumes_its_own_state(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run("whole", epochs=3)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    with pytest.raises(KeyboardInterrupt):
+        run("job", epochs=3, tracker=Notebook(last=2))
+    tracker = Notebook(last=1)
+    with pytest.raises(KeyboardInterrupt):
+        run("job", epochs=3, tracker=tracker)
+    assert run("job", epochs=3) == expected
+
+
+def test_more_epochs_go_on_from_the_rate_that_was(
+    run: Run, first: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("more", epochs=6, scheduler=cosine(6), resume=first)
+    assert rates(tmp_path / "more") == pytest.approx(
+        [0.02, 0.01, 0.01, 0.01, 0.005, 0.02 * 0.0669873], abs=1e-6
+    )
+    told = f"resumed: {first} after epoch 2; train.epochs was 2, now 6"
+    assert told in capsys.readouterr().out
+    card = load_recognizer(tmp_path / "more" / "checkpoint", trust=["my_package"]).card
+    assert card["resumed"] == {"after_epoch": 2, "changed": ["train.epochs was 2, now 6"]}
+
+
+def test_two_runs_that_resume_one_do_not_meet(run: Run, first: Path, tmp_path: Path) -> None:
+    before = content(first)
+    one = run("0", epochs=3, scheduler=cosine(3), resume=first)
+    other = run("1", epochs=4, scheduler=cosine(4), resume=first)
+    assert (one["train/epochs"], other["train/epochs"]) == (3, 4)
+    assert content(first) == before
+    shutil.rmtree(first)  # nothing is linked to it
+    again = run("2", epochs=3, scheduler=cosine(3), resume=tmp_path / "0")
+    assert again == one
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, "nothing is left to train, all 2 epochs are done"),
+        (
+            {"epochs": 9, "scheduler": cosine(9), "patience": 1, "validated": 1},
+            "patience was 5, now 1; nothing is left to train, epoch 1 is train.patience=1 ago",
+        ),
+    ],
+    ids=["all epochs", "patience"],
+)
+def test_where_nothing_is_left_the_result_is_returned(
+    run: Run, tmp_path: Path, settings: dict[str, Any], told: str,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    losses = iter([1.0, 2.0])
+    if settings.pop("validated", 0):
+        monkeypatch.setattr(
+            "irdream.training.loop.Fit._validate",
+            lambda _: {"val/loss": next(losses), "val/top1": 0.5},
+        )
+    expected = run("first", epochs=2, scheduler=cosine(2))
+    settings = {"epochs": 2, "scheduler": cosine(2), **settings}
+    assert run("second", resume=tmp_path / "first", **settings) == expected
+    assert told in capsys.readouterr().out
+    for name in ("checkpoint/weights.safetensors", "history.csv"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+# What may not differ
+
+
+def another_network(tiny_frontend: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    settings: dict[str, Any] = {"model": {"_target_": "my_package.MyNet"}, **changes}
+    made = new_recognizer(**{"frontend": tiny_frontend, **settings}, trust=["my_package"])
+    return {"recognizer": made}
+
+
+ADAM, SGD = torch.optim.Adam, torch.optim.SGD
+OTHERS: list[tuple[str, dict[str, Any], str]] = [
+    ("optimizer", {"optimizer": partial(SGD, lr=0.02)},
+     r"optimizer._target_ was \S*Adam, now \S*SGD"),
+    ("rate", {"lr": 0.5}, "optimizer.lr was 0.02, now 0.5"),
+    ("decay", {"optimizer": partial(ADAM, lr=0.02, weight_decay=0.1)},
+     "optimizer.weight_decay was 0, now 0.1"),
+    ("betas", {"optimizer": partial(ADAM, lr=0.02, betas=(0.8, 0.9))},
+     r"optimizer.betas was \[0.9,0.999\], now \[0.8,0.9\]"),
+    ("no schedule", {"scheduler": None}, r"scheduler._target_ was \S*CosineAnnealingLR, now null"),
+    ("schedule", {"scheduler": partial(StepLR, step_size=2)},
+     r"scheduler._target_ was \S*CosineAnnealingLR, now \S*StepLR"),
+    ("its length", {"scheduler": cosine(5)}, "scheduler.T_max was 2, now 5"),
+    ("its end", {"scheduler": partial(CosineAnnealingLR, T_max=2, eta_min=1e-4)},
+     "scheduler.eta_min was 0.0, now 0.0001"),
+    ("batch", {"batch_size": 3}, "train.batch_size was 4, now 3"),
+    ("start", {"random_start": False}, "train.random_start was true, now false"),
+    ("share", {"validation_share": 0.5}, "train.validation_share was 0.34, now 0.5"),
+    ("split", {"split": "excerpt"}, "train.split was recording, now excerpt"),
+    ("balance", {"balanced": True}, "train.balanced was false, now true"),
+    ("clipping", {"clip_norm": 1.0}, "train.clip_norm was null, now 1.0"),
+    ("loss", {"loss": Loss("categorical", 0.2)}, "train.label_smoothing was 0.0, now 0.2"),
+    ("average", {"averaging": Averaging(0.9)}, "train.weight_averaging was null, now 0.9"),
+    ("robust", {"robust": Robust("fgsm")}, "train.robust was null, now fgsm"),
+    ("views", {"augmentation": None}, r"augmentation._target_ was \S*, now null"),
+    ("masks", {"augmentation": SpectrogramAugmentation(time_masks=1)}, "augmentation.masks.along"),
+    ("level", {"augmentation": SpectrogramAugmentation(gain_db=[0.0, 3.0])},
+     r"augmentation.gain_db was \[-12.0,6.0\], now \[0.0,3.0\]"),
+    ("seed", {"seed": 1}, "seed was 0, now 1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "difference"), [other[1:] for other in OTHERS], ids=[other[0] for other in OTHERS]
+)
+def test_other_settings_are_refused_by_name(
+    run: Run, first: Path, tmp_path: Path, settings: dict[str, Any], difference: str
+) -> None:
+    before = content(first)
+    refused(run, first, difference, **{"epochs": 2, "scheduler": cosine(2), **settings})
+    assert content(first) == before
+    assert not (tmp_path / "second").exists()
+
+
+def refused(run: Run, first: Path, difference: str, **settings: Any) -> None:
+    expected = "; expected the settings that it began with: give them, or train anew without"
+    message = rf"^cannot resume {re.escape(repr(str(first)))}: .*{difference}.*{expected}"
+    with pytest.raises(InputError, match=message) as error:
+        run("second", resume=first, **settings)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        (
+            {"model": {"_target_": "my_package.MyNet", "width": 8}},
+            "model.width was not given, now 8",
+        ),
+        ({"model": {"_target_": "my_package.Tied"}}, "model._target_ was .*MyNet, now .*Tied"),
+        ({"window_seconds": 0.8}, "train.window_seconds was 1.0, now 0.8"),
+    ],
+    ids=["width", "class", "window"],
+)
+def test_another_network_is_refused(
+    run: Run, first: Path, tiny_frontend: dict[str, Any], changes: dict[str, Any], difference: str
+) -> None:
+    settings = another_network(tiny_frontend, **changes)
+    refused(run, first, difference, epochs=2, scheduler=cosine(2), **settings)
+
+
+def test_another_front_end_is_refused(run: Run, first: Path, tiny_frontend: dict[str, Any]) -> None:
+    settings = another_network(tiny_frontend | {"floor": 1e-3})
+    refused(run, first, "frontend.floor", epochs=2, scheduler=cosine(2), **settings)
+
+
+def one_file_less(root: Path) -> None:
+    (root / "flu" / "flu3.wav").unlink()
+
+
+def one_file_more(root: Path) -> None:
+    shutil.copy(root / "flu" / "flu3.wav", root / "flu" / "flu9.wav")
+
+
+def another_label(root: Path) -> None:
+    (root / "flu" / "flu3.wav").rename(root / "cel" / "flu3.wav")
+
+
+def another_sound(root: Path) -> None:
+    shutil.copy(root / "flu" / "flu3.wav", root / "flu" / "flu4.wav")
+
+
+@pytest.mark.parametrize("change", [one_file_less, one_file_more, another_label, another_sound])
+def test_other_data_in_the_same_folder_are_refused(
+    run: Run, sounds: Path, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(sounds, root)
+    settings = {"epochs": 1, "dataset": Folder(root=root)}
+    run("first", **settings)
+    moved = tmp_path / "moved"
+    shutil.copytree(root, moved)
+    run("elsewhere", resume=tmp_path / "first", epochs=2, dataset=Folder(root=moved))
+    change(root)
+    settings = {"epochs": 2, "dataset": Folder(root=root)}
+    refused(
+        run, tmp_path / "first", r"dataset was 18 excerpts with .*, now 1\d excerpts", **settings
+    )
+
+
+def test_another_validation_part_of_the_same_data_is_refused(
+    run: Run, first: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other_parts(files: Any, *_: Any, **__: Any) -> tuple[list[int], list[int]]:
+        return list(range(3, len(files))), [0, 1, 2]
+
+    monkeypatch.setattr("irdream.tasks.train_data.split_excerpts", other_parts)
+    difference = "the validation part was 6 excerpts with .*, now 3 excerpts"
+    refused(run, first, difference, epochs=2, scheduler=cosine(2))
+
+
+def test_some_differences_are_named_and_others_counted(run: Run, first: Path) -> None:
+    refused(run, first, "; and 2 more", epochs=2, scheduler=cosine(2), seed=1, batch_size=3,
+            balanced=True, clip_norm=1.0, lr=0.5)  # fmt: skip
+
+
+def test_fewer_epochs_than_are_done(run: Run, first: Path) -> None:
+    message = r"^train.epochs=1 is fewer than '.*first' has done; expected 2 or more$"
+    with pytest.raises(InputError, match=message):
+        run("second", epochs=1, scheduler=cosine(1), resume=first)
+
+
+def test_a_default_that_is_typed_is_no_difference(run: Run, first: Path) -> None:
+    betas: Any = [0.9, 0.999]  # as of a yaml
+    optimizer = partial(ADAM, lr=0.02, betas=betas)
+    run("second", epochs=2, scheduler=cosine(2), optimizer=optimizer, resume=first)
+
+
+# What cannot be resumed
+
+
+def test_a_second_training_in_a_folder_is_refused(run: Run, tmp_path: Path) -> None:
+    run("first", epochs=1)
+    before = content(tmp_path / "first")
+    run("other", epochs=1)
+    message = r"^'.*first' has the state of an earlier training; .* by train.resume=.*first$"
+    for settings in ({}, {"resume": tmp_path / "other"}):
+        with pytest.raises(InputError, match=message):
+            run("first", epochs=1, lr=0.5, **settings)
+    assert content(tmp_path / "first") == before
+
+
+def interrupted(run: Run, folder: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("irdream.training.loop.Fit._validate", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder.name, epochs=2)
+    assert [path.name for path in folder.iterdir()] == ["training"]
+
+
+def stop(_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def before_it_read_a_sound(run: Run, folder: Path) -> None:
+    (folder / ".hydra").mkdir(parents=True)
+    task = "task:\n  _target_: irdream.tasks.train.train\n"
+    (folder / ".hydra" / "config.yaml").write_text(task)
+
+
+@pytest.mark.parametrize("begin", [interrupted, before_it_read_a_sound])
+def test_before_an_epoch_was_saved_the_training_begins_anew(
+    run: Run, tmp_path: Path, begin: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "first"
+    begin(run, folder)
+    expected = run("whole", epochs=2)
+    assert run("second", epochs=2, resume=folder) == expected
+    assert f"no epoch was finished in train.resume={folder}: the training begins anew" in (
+        capsys.readouterr().out
+    )
+
+
+def another_task(folder: Path) -> None:
+    (folder / ".hydra").mkdir(parents=True)
+    task = "task:\n  _target_: irdream.tasks.dream.dream\n"
+    (folder / ".hydra" / "config.yaml").write_text(task)
+
+
+def a_finished_run_without_its_state(folder: Path) -> None:
+    (folder / "training").mkdir(parents=True)
+    (folder / "checkpoint").mkdir()
+
+
+def an_empty_folder(folder: Path) -> None:
+    folder.mkdir()
+
+
+def no_folder(folder: Path) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    "make", [another_task, a_finished_run_without_its_state, an_empty_folder, no_folder]
+)
+def test_nothing_to_resume(run: Run, tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "nothing")
+    message = r"nothing to resume in train.resume='.*nothing'; expected the folder of a run with"
+    with pytest.raises(InputError, match=message):
+        run(resume=str(tmp_path / "nothing"), dataset=None)  # before it looks for a sound
+    assert not (tmp_path / "run").exists()
+
+
+class Bomb:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+def not_a_file_of_torch(path: Path) -> None:
+    path.write_bytes(b"PK what is this")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def a_list(path: Path) -> None:
+    torch.save([1, 2], path)
+
+
+def a_tensor(path: Path) -> None:
+    torch.save(torch.zeros(3), path)
+
+
+def weights_alone(path: Path) -> None:
+    torch.save(torch.load(path, weights_only=True)["model"], path)
+
+
+def what_would_run_code(path: Path) -> None:
+    torch.save({"seed": 0, "model": Bomb(path.with_name("ran"))}, path)
+
+
+def another_programs(path: Path) -> None:
+    state = torch.load(path, weights_only=True)
+    torch.save(state | {"settings": {"lr": 1}, "progress": {"epoch": 3}}, path)
+
+
+def without_progress(path: Path) -> None:
+    torch.save(torch.load(path, weights_only=True) | {"progress": 7}, path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [not_a_file_of_torch, cut, empty, a_list, a_tensor, weights_alone, what_would_run_code,
+     another_programs, without_progress],
+)  # fmt: skip
+def test_a_state_that_is_damaged_or_foreign(
+    run: Run, first: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(first / "training" / "state.pt")
+    message = r"^cannot resume from '.*state\.pt': .*; expected the state that this version of"
+    with pytest.raises(InputError, match=message) as error:
+        run("second", epochs=2, scheduler=cosine(2), resume=first)
+    assert "\n" not in str(error.value)
+    assert not (first / "training" / "ran").exists()
+
+
+def test_a_run_without_its_best_epoch(run: Run, first: Path) -> None:
+    (first / "training" / "best" / "weights.safetensors").unlink()
+    with pytest.raises(InputError, match=r"no checkpoint at '.*best' \(weights.safetensors is mis"):
+        run("second", epochs=2, scheduler=cosine(2), resume=first)
