@@ -18,12 +18,14 @@ from omegaconf.errors import OmegaConfBaseException
 from hydra_plugins.irdream._words import as_grammar
 from irdream import command
 from irdream.errors import InputError
+from irdream.recognizer import NAMES
 
 CONF = Path(__file__).parents[1] / "conf"
 
 
 @pytest.fixture(autouse=True)
-def _conf() -> Iterator[None]:
+def _conf(monkeypatch) -> Iterator[None]:
+    monkeypatch.chdir(CONF.parent)
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         yield
 
@@ -117,6 +119,25 @@ def answer(*overrides: str) -> str:
         ("constraint=several constraint.1.db=x", "constraint.1.db=x; expected a number"),
         ("dataset._target_=irdream.datasets.Folder", "dataset._target_=irdream.datasets.Folder is "
          "not in irdream; did you mean 'irdream.datasets.folder.Folder'"),
+        # paths
+        ("start=file start.path=tests/test_comand.py", "start.path=tests/test_comand.py does not "
+         "exist; expected a file or a folder; did you mean 'test_command.py'"),
+        ("start=file start.path=", "start.path=; expected text"),
+        ("dataset=folder dataset.root=no", "dataset.root=no does not exist"),  # of ${dataset}
+        ("dataset=irmas dataset.root=no", "dataset.root=no does not exist"),
+        ("task=train dataset=folder dataset.root=. dataset.labels_csv=no.csv",
+         "dataset.labels_csv=no.csv does not exist"),
+        ("checkpoint=tests", "checkpoint=tests is no checkpoint; expected a folder with recogn"),
+        ("task=compare compare.other=1e5", "compare.other=1e5 is no checkpoint"),
+        ("task=paper paper.second=no", "paper.second=no is no checkpoint"),
+        ("task=train train.resume=no", "train.resume=no does not exist"),
+        ("task=train model=transfer model.weights=no", "model.weights=no does not exist"),
+        ("constraint=band_range constraint.path=no", "constraint.path=no does not exist"),
+        ("objective=inversion objective.reference=no", "objective.reference=no does not exist"),
+        ("store=README.md", "store=README.md is no folder: 'README.md' is a file"),
+        ("cache_dir=README.md/x", "cache_dir=README.md/x is no folder: 'README.md' is a file"),
+        ("task=paper paper.publish=README.md", "paper.publish=README.md is no folder"),
+        ("store=", "store=; expected text"),
         # what Hydra cannot read
         ("dream.steps", "dream.steps has no value; expected dream.steps=VALUE"),
         ("dre#am=1", "cannot read 'dre#am=1'; expected key=value, in quotes where"),
@@ -139,6 +160,10 @@ def test_a_mistake_is_answered_in_one_line(words, expected) -> None:
         "scheduler=constant augmentation=none transform=none constraint=several",
         "start=file dataset=folder task=dream",  # dataset.root is not set, and not needed
         "task=doctor dataset=folder",
+        "task=prepare dataset=irmas dataset.root=nowhere dataset.download=true",
+        "checkpoint=runs:/123/checkpoint",
+        "checkpoint=models:/han@champion compare.other=nowhere",  # which is not used
+        "start=noise checkpoint=src/irdream/checkpoints/second dataset.root=nowhere",
         "model._target_=my.Net +model.anything=1",
     ],
 )
@@ -234,6 +259,10 @@ def test_what_was_typed_beside_a_target_of_ones_own_stays(words, expected) -> No
     node = config[next(word for word in words.split() if "_target_" in word).split(".")[0]]
     own = node.get("embedding", node)
     assert own == {"_target_": "my.Own", **expected}
+
+
+def test_the_checkpoints_that_come_with_irdream_are_known() -> None:
+    assert command.CHECKPOINTS == NAMES
 
 
 def test_causes_are_looked_through() -> None:

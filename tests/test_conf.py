@@ -32,7 +32,7 @@ TASKS = [name for _, name in choices("task")]
 CHOICES = choices(
     *{path.relative_to(CONF).parts[0] for path in YAMLS} - {"task", "experiment", "hydra"}
 )
-NEEDED = {"folder": ["dataset.root=."], "file": ["start.path=x.wav"]}
+NEEDED = {"folder": ["dataset.root=."], "file": ["start.path=."]}
 
 
 @pytest.fixture(autouse=True)

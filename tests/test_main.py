@@ -57,8 +57,16 @@ def test_help_fits_a_screen_and_shows_tasks_groups_and_examples(tmp_path) -> Non
         assert words in shown.stdout
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["dream.stepsize=1"], ["task=x"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"], ["--cfg", "job"], ["dream.stepsize=1"], ["task=x"], ["checkpoint=nowhere"],
+        ["start=file", "start.path=[no](1).wav"], ["-m", "start=file", "start.path=.,nowhere"],
+        ["task=train", "dataset=folder", "dataset.root=~/nowhere"], ["store=a.txt/mlruns"],
+    ],
+)  # fmt: skip
 def test_nothing_heavy_is_imported_before_the_configuration_is_known(tmp_path, words) -> None:
+    (tmp_path / "a.txt").touch()
     script = (
         f"import sys; sys.argv[1:] = {words}; sys.path.insert(0, {str(ROOT)!r}); import main\n"
         "try: main.main()\nexcept SystemExit: pass\n"
@@ -76,9 +84,9 @@ def test_nothing_heavy_is_imported_before_the_configuration_is_known(tmp_path, w
     [
         (["target=flut"], "error: unknown instrument 'flut'; expected one of cel (cello)"),
         (["dream.octaves=-3"], "error: dream.octaves=-3; expected at least 1"),
-        (["checkpoint=nowhere"], "error: no checkpoint at 'nowhere' (recognizer.json is missing)"),
+        (["checkpoint=nowhere"], "error: checkpoint=nowhere is no checkpoint; expected a folder"),
         (["start=file"], "error: start.path is not set; expected a sound file or a folder of them"),
-        (["start=file", "start.path=no.wav"], "error: no such file or folder: 'no.wav'"),
+        (["start=file", "start.path=no.wav"], "error: start.path=no.wav does not exist; expected"),
         (["start=file", "start.path=short.wav"], "is too short: 0.500 s"),
         (["start=file", "start.path=text.wav"], "error: nothing to dream on: "),
         (["dataset=irmas"], "error: dataset.root is not set; IRMAS is Zenodo record 1290750"),

@@ -53,7 +53,12 @@ _SYSTEM = {
     errno.EACCES: "change its permissions, or choose another folder",
     errno.EPERM: "change its permissions, or choose another folder",
     errno.EROFS: "choose another folder",
+    errno.EEXIST: "choose another folder",
+    errno.ENOTDIR: "choose another folder",
+    errno.EISDIR: "choose another name",
+    errno.ENAMETOOLONG: "choose a shorter name",
 }
+CHECKPOINTS = ("shipped", "second")  # that come with irdream
 TRUSTED = ("irdream.", "torch.optim.", "torch.nn.", "functools.partial")
 _FLAGS = (
     "--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run",
@@ -160,7 +165,7 @@ def check(config: DictConfig) -> None:
         if is_missing(target):
             raise InputError(unknown_target(key, target))
         _check_arguments(key, target, given)
-    _check_nothing_is_missing(config)
+    _check_paths(plain, _task(config))
 
 
 def _check_keys(plain: Mapping[str, Any]) -> None:
@@ -213,13 +218,67 @@ def _check_arguments(key: str, target: str, given: Mapping[str, Any]) -> None:
             raise InputError(argument.problem(value))
 
 
-def _check_nothing_is_missing(config: DictConfig) -> None:
-    """Raise InputError where the task needs a value that a yaml leaves open."""
+def _task(config: DictConfig) -> Any:
+    """Return the task with all that it needs, or raise InputError where a value is left open."""
     try:
-        OmegaConf.to_container(config.task, resolve=True, throw_on_missing=True)
+        return OmegaConf.to_container(config.task, resolve=True, throw_on_missing=True)
     except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
         key = str(error.full_key).removeprefix("task.")
         raise InputError(f"{key} is not set; expected {key}=...") from error
+
+
+def _check_paths(plain: Mapping[str, Any], task: Any) -> None:
+    """Raise InputError for a path that is not there, and a file where a folder is to be made."""
+    for place, target, given in _targets(task, "task."):
+        hints = parameters(target) or {}
+        for name, value in given.items():
+            if not isinstance(value, str) or given.get("download"):
+                continue
+            if name == "path" and target.endswith((".checkpoint.load", ".load_optional")):
+                problem = _problem_of_checkpoint(value)
+            else:
+                problem = "" if "ExistingPath" not in hints.get(name, "") else _absent(value)
+            if problem:
+                raise InputError(f"{_typed_key(plain, place + name)}={value} {problem}")
+    made = {name: plain[name] for name in ("store", "cache_dir")}
+    for name, value in (*made.items(), ("paper.publish", plain["paper"]["publish"])):
+        path = Path(value or ".").expanduser()
+        if file := next((one for one in (path, *path.parents) if one.is_file()), None):
+            raise InputError(f"{name}={value} is no folder: {str(file)!r} is a file")
+
+
+def _absent(path: str) -> str:
+    if os.path.exists(there := os.path.expanduser(path)):
+        return ""
+    folder, name = os.path.split(there)
+    names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
+    return f"does not exist; expected a file or a folder{nearest(name, names)}"
+
+
+def _problem_of_checkpoint(path: str) -> str:
+    is_known = path.startswith(("runs:/", "models:/")) or path in CHECKPOINTS
+    if is_known or (Path(path).expanduser() / "recognizer.json").is_file():
+        return ""
+    return (
+        "is no checkpoint; expected a folder with recognizer.json and weights.safetensors, "
+        f"{', '.join(map(repr, CHECKPOINTS))}, runs:/... or models:/..."
+    )
+
+
+def _typed_key(plain: Mapping[str, Any], place: str) -> str:
+    """Return where a value of the task was set: task.start.path is start.path."""
+    node, key = plain, ""
+    for part in place.split("."):
+        node, key = _at(node, part), f"{key}.{part}"
+        while isinstance(node, str) and (match := re.fullmatch(r"\$\{([\w.]+)\}", node)):
+            node, key = _at(plain, match[1]), match[1]
+    return key.lstrip(".")
+
+
+def _at(node: Any, place: str) -> Any:
+    for part in place.split("."):
+        node = node[int(part) if isinstance(node, list) else part]
+    return node
 
 
 def _targets(node: Any, path: str) -> Iterator[tuple[str, str, dict[str, Any]]]:

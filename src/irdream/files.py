@@ -23,6 +23,8 @@ from irdream.errors import InputError
 
 _NAME_BYTES = 80  # so that endings and a temporary name fit into the 255 of file systems
 
+ExistingPath = str | Path  # of an argument: the command line looks whether it is there
+
 
 def temporary_path(path: Path) -> Path:
     """Return a hidden name beside `path` that nobody else uses."""

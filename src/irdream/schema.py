@@ -111,7 +111,7 @@ class Key:
 def as_type(annotation: str) -> Any:
     """Return the type that an annotation in irdream's source names; None where YAML gives none."""
     names = {"bool": bool, "float": float, "int": int, "list": list, "str": str}
-    names |= {"Literal": Literal, "Path": str, "Sequence": list}
+    names |= {"ExistingPath": str, "Literal": Literal, "Path": str, "Sequence": list}
     try:
         return eval(annotation, {"__builtins__": {}}, names)
     except (NameError, SyntaxError):
@@ -156,7 +156,7 @@ def _fits(value: Any, hint: Any, limits: Range) -> bool:
         return _is_number(value) and limits.has(value)
     if hint is int:
         return _is_number(value) and isinstance(value, int) and limits.has(value)
-    return isinstance(value, hint)  # str, bool, None
+    return isinstance(value, hint) and value != ""  # str, bool, None
 
 
 def _words(hint: Any, limits: Range) -> str:

@@ -112,9 +112,9 @@ def _kind(key: str) -> _Kind:
     name = key.partition("@")[0]
     own = settings.keys().get(name)
     types = [str(own.hint)] if own else _types_in_group(name.partition(".")[0]).get(name, [])
-    words = {word for hint in types for word in re.findall(r"\w+", hint)}
-    lists = {"list", "Sequence"}
-    is_text = "str" in words and words <= {"class", "str", "Path", "None", *lists}
+    words = {word for hint in types for word in re.findall(r"\w+", hint)} - {"class", "None"}
+    lists, text = {"list", "Sequence"}, {"str", "Path", "ExistingPath"}
+    is_text = bool(words & text) and words <= text | lists
     return _Kind(is_text or key in _FOLDERS, bool(words & lists))
 
 

@@ -22,7 +22,7 @@ from irdream.datasets.base import ExcerptFile, Excerpts, PartName
 from irdream.datasets.cache import audio_loader
 from irdream.datasets.tree import equal_files, recordings_of, unique_names
 from irdream.errors import InputError
-from irdream.files import read_text
+from irdream.files import ExistingPath, read_text
 from irdream.instruments import parse
 
 _PARTS = ("training", "test")
@@ -41,8 +41,8 @@ class Folder:
     def __init__(
         self,
         *,
-        root: str | Path | None,
-        labels_csv: str | Path | None = None,
+        root: ExistingPath | None,
+        labels_csv: ExistingPath | None = None,
         cache_dir: str | Path | None = None,
         name: str = "folder",
     ) -> None:

@@ -33,6 +33,7 @@ from irdream.datasets.cache import audio_loader
 from irdream.datasets.download import Archive, fetch_archives
 from irdream.datasets.tree import equal_files, forget, recordings_of, unique_names
 from irdream.errors import InputError
+from irdream.files import ExistingPath
 from irdream.instruments import CODES
 
 OFFICIAL_TRAINING: dict[str, int] = dict(
@@ -74,7 +75,7 @@ class Irmas:
     def __init__(
         self,
         *,
-        root: str | Path | None,
+        root: ExistingPath | None,
         cache_dir: str | Path | None = None,
         download: bool = False,
         official_counts: bool = True,

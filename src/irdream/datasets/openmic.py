@@ -43,7 +43,7 @@ from irdream.datasets.cache import audio_loader
 from irdream.datasets.download import Archive, fetch_archives
 from irdream.datasets.tree import forget
 from irdream.errors import InputError
-from irdream.files import read_text
+from irdream.files import ExistingPath, read_text
 from irdream.instruments import CODES, parse
 
 OFFICIAL: dict[PartName, int] = {"training": 14_915, "test": 5_085}
@@ -109,10 +109,10 @@ class OpenMic:
     def __init__(
         self,
         *,
-        root: str | Path | None,
+        root: ExistingPath | None,
         guitar: str | None = None,
         relevance: float = 0.5,
-        predominant: str | Path | None = None,
+        predominant: ExistingPath | None = None,
         download: bool = False,
         cache_dir: str | Path | None = None,
         name: str = "openmic",

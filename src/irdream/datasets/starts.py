@@ -20,7 +20,7 @@ from irdream.datasets.base import DataSet, Excerpt, ExcerptFile, PartName, liste
 from irdream.datasets.memory import decoded
 from irdream.datasets.tree import unique_names
 from irdream.errors import InputError
-from irdream.files import as_text
+from irdream.files import ExistingPath, as_text
 from irdream.instruments import CODES
 
 Readable = tuple[list[Excerpt], list[str]]
@@ -119,13 +119,13 @@ class FileStart:
 
     has_original = True
 
-    def __init__(self, *, path: str | Path | None, seconds: float | None = None) -> None:
+    def __init__(self, *, path: ExistingPath | None, seconds: float | None = None) -> None:
         if path is None:
             raise InputError(
                 "start.path is not set; expected a sound file or a folder of them, "
                 "such as start.path=my.wav"
             )
-        self.path, self.seconds = Path(path), seconds
+        self.path, self.seconds = Path(path).expanduser(), seconds
         self.name = as_text(self.path.name)
 
     def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:

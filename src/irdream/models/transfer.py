@@ -20,6 +20,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from irdream.errors import InputError
+from irdream.files import ExistingPath
 from irdream.models.checks import check_network, check_size
 
 
@@ -52,7 +53,7 @@ class Transfer(nn.Module):
         frozen: bool = True,
         hidden: int = 0,
         dropout: float = 0.0,
-        weights: str | None = None,
+        weights: ExistingPath | None = None,
         output: str = "softmax",
         instruments: int = 11,
     ) -> None:

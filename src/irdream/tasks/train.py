@@ -21,6 +21,7 @@ from rich.console import Console
 from irdream.datasets.base import DataSet, described
 from irdream.datasets.parts import Split
 from irdream.errors import InputError, told
+from irdream.files import ExistingPath
 from irdream.recognizer import Recognizer, load_recognizer
 from irdream.stopwatch import Stopwatch
 from irdream.tasks.announcement import counted
@@ -63,7 +64,7 @@ def train(
     averaging: Averaging | None = None,
     clip_norm: float | None = None,
     robust: Robust | None = None,
-    resume: str | Path | None = None,
+    resume: ExistingPath | None = None,
     register: str | None = None,
     alias: str = "champion",
     test: bool = False,

@@ -13,6 +13,7 @@ from irdream.dreaming.constraints.planes import limited
 from irdream.dreaming.parametrizations.base import Origin
 from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
 from irdream.errors import InputError
+from irdream.files import ExistingPath
 from irdream.recognizer import Recognizer
 
 
@@ -37,7 +38,7 @@ class BandRange(Constraint):
         *,
         least_db: float | Sequence[float] = -100.0,
         most_db: float | Sequence[float] = 20.0,
-        path: str | Path | None = None,
+        path: ExistingPath | None = None,
     ) -> None:
         self.name = "least_db, most_db" if path is None else f"path={str(path)!r}"
         least, most = (least_db, most_db) if path is None else _read(path)

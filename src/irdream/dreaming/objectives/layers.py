@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Sequence
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from irdream.dreaming.objectives.base import Heard, Listen, Objective
 from irdream.errors import InputError
+from irdream.files import ExistingPath
 
 LEAST_COSINE = 0.1  # in a power; so that a score keeps a gradient where it points away
 
@@ -169,14 +169,14 @@ class Direction(OnLayer):
     def __init__(
         self,
         layer: str,
-        direction: Sequence[float] | Tensor | np.ndarray | str | PathLike[str],
+        direction: Sequence[float] | Tensor | np.ndarray | ExistingPath,
         *,
         cosine_power: float = 0.0,
     ) -> None:
         super().__init__(layer)
         self.vector = _vector(direction)
         self.cosine_power = checked_power(cosine_power)
-        named = isinstance(direction, str | PathLike)
+        named = isinstance(direction, str | Path)
         shown = str(direction) if named else self.vector.tolist()
         self._name = f"direction({layer!r}, {shown!r}, cosine_power={cosine_power!r})"
 
@@ -237,7 +237,7 @@ def _vector(direction: Any) -> Tensor:
     shown = reprlib.repr(direction)
     expected = "expected numbers, not all zero, or a .npy file of them"
     try:
-        if isinstance(direction, str | PathLike):
+        if isinstance(direction, str | Path):
             direction = np.load(Path(direction).expanduser(), allow_pickle=False)
         elif isinstance(direction, Tensor):
             direction = direction.detach().cpu().numpy()

@@ -5,7 +5,6 @@ All are scores to be added, higher is better: `log_probability + 0.5 * inversion
 
 from __future__ import annotations
 
-from os import PathLike
 from typing import Any
 
 import torch
@@ -15,12 +14,13 @@ from irdream.audio import load_audio
 from irdream.dreaming.objectives.base import Heard, Listen
 from irdream.dreaming.objectives.layers import OnLayer, checked_power, inner_product
 from irdream.errors import InputError
+from irdream.files import ExistingPath
 
 
 class _LikeReference(OnLayer):
     """A score against a reference's activations, which stay in memory for the whole run."""
 
-    def __init__(self, layer: str, reference: str | PathLike[str] | None = None) -> None:
+    def __init__(self, layer: str, reference: ExistingPath | None = None) -> None:
         super().__init__(layer)
         self.reference = None if reference is None else str(reference)
 
@@ -97,7 +97,7 @@ class Caricature(_LikeReference):
     def __init__(
         self,
         layer: str,
-        reference: str | PathLike[str] | None = None,
+        reference: ExistingPath | None = None,
         *,
         cosine_power: float = 1.0,
     ) -> None:
