@@ -26,7 +26,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -440,15 +440,12 @@ class _Run:
             counts = torch.zeros(len(record.targets), device=left.device)
             left = counts.index_add_(0, batch.groups, left.float())[batch.groups] > 0
         assert look.gradient is not None
-        told = news.read(left.sum(), look.score.sum() + look.gradient.sum())
+        told = news.read(left.sum(), (look.score.sum() + look.gradient.sum()).isfinite())
         if told is None:
             return batch, look
-        count, total = told
-        if not math.isfinite(total):
-            raise InputError(
-                f"the objective {self.objective!r} or its gradient is not finite at step "
-                f"{record.step}; lower dream.step_size={float((batch.step / batch.unit).max()):g}"
-            )
+        count, finite = told
+        if not finite:
+            self._refuse(batch, record)
         if count == len(left) or (count and not self.ascent.drop_finished):
             return batch, look
         order = (~left).to(torch.int8).argsort(stable=True)
@@ -456,6 +453,18 @@ class _Run:
         rows = order[:count]
         look = _Look(*(None if part is None else part[rows] for part in look))  # type: ignore[arg-type]
         return batch.pick(rows, self.optimizer), look
+
+    def _refuse(self, batch: Batch, record: Record) -> NoReturn:
+        """Raise an InputError on an objective or a gradient that is not finite."""
+        step = record.first_broken()
+        step = record.step if step is None else step
+        remedy = "that is at the start: check what the network makes of it"
+        if step:
+            remedy = f"lower dream.step_size={float((batch.step / batch.unit).max()):g}"
+        raise InputError(
+            f"the objective {self.objective!r} or its gradient is not finite at step {step}; "
+            f"{remedy}"
+        )
 
     def _step(self, batch: Batch, look: _Look, step: int) -> None:
         """Change the parameters."""
@@ -519,6 +528,8 @@ class _Run:
     @torch.no_grad()
     def _result(self, batch: Batch, record: Record) -> Dreams:
         """Return what was kept of all items, and what is heard of it."""
+        if record.first_broken() is not None:  # in the last steps, whose news were not read
+            self._refuse(batch, record)
         kept = record.kept()
         from_output = self.objective.reads_output
         log_mels, sounds, before, after = [], [], [], []

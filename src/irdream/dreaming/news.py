@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class News:
-    """Two numbers from the device, asked in one step and read in that or a later one.
+    """Two facts from the device, asked in one step and read, together, in that or a later one.
 
     On CUDA reading them at once would make the host wait for all that was asked before.
     """
@@ -16,16 +16,17 @@ class News:
         self.cuda = device.type == "cuda"
         self.pending: tuple[Tensor, torch.cuda.Event] | None = None
 
-    def read(self, count: Tensor, total: Tensor) -> tuple[int, float] | None:
-        """Return count and total, those of an earlier step on CUDA; None: not known yet."""
+    def read(self, count: Tensor, fine: Tensor) -> tuple[int, bool] | None:
+        """Return a count and a truth, those of an earlier step on CUDA; None: not known yet."""
+        both = torch.stack([count, fine.to(count.dtype)])
         if not self.cuda:
-            return int(count), float(total)
+            known, truth = both.tolist()
+            return known, bool(truth)
         told = None
         if self.pending is not None and self.pending[1].query():
-            values = self.pending[0].tolist()
-            told, self.pending = (int(values[0]), values[1]), None
+            known, truth = self.pending[0].tolist()
+            told, self.pending = (known, bool(truth)), None
         if self.pending is None:
-            both = torch.stack([count.double(), total.double()])  # 16 bits count to 256
             sent = both.to("cpu", non_blocking=True)
             event = torch.cuda.Event()
             event.record()

@@ -217,6 +217,12 @@ class Record:
         order = torch.cat([part["items"] for part in parts]).argsort()
         return {name: torch.cat([part[name] for part in parts])[order] for name in _KEPT}
 
+    def first_broken(self) -> int | None:
+        """Return the first step at which an item that was left had no finite objective, if any."""
+        broken = [(alive & ~score.isfinite()).any() for _, alive, _, score, _ in self.rows]
+        steps = torch.stack(broken).nonzero()[:, 0].tolist()
+        return steps[0] if steps else None
+
     def curves(self) -> list[Tensor]:
         """Return target probability, objective and `on_top` over the steps.
 
