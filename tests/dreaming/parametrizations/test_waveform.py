@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from irdream.dreaming.parametrizations import Waveform
+from irdream.dreaming.parametrizations import Origin, Waveform
 from irdream.errors import InputError
+from irdream.frontends import HanLogMel
+from irdream.recognizer import Recognizer
+
+
+def started(waveform: Waveform, sounds: Tensor) -> Origin:
+    recognizer = Recognizer(frontend=HanLogMel(), model=nn.Identity())
+    return waveform.start(recognizer, {"waveform": sounds})
 
 
 def test_it_stays_below_its_peak() -> None:
-    start = torch.tensor([[2.0, -2.0, 0.1]])
-    dream = Waveform(peak=0.5).signal({"signal": start}, torch.zeros(1, 3))
+    origin = started(Waveform(peak=0.5), torch.tensor([[0.9, -0.9, 0.1]]))
+    dream = Waveform(peak=0.5).signal(origin, torch.zeros(1, 3))
     assert dream.tolist() == [[0.5, -0.5, pytest.approx(0.1)]]
+
+
+def test_sounds_above_full_scale_are_dreamed_as_they_are() -> None:
+    sounds = torch.tensor([[900.0, -1200.0, 3.0], [0.9, -0.9, 0.1]])
+    origin = started(Waveform(), sounds)
+    assert torch.equal(Waveform().signal(origin, torch.zeros(2, 3)), sounds)
+    louder = Waveform().signal(origin, torch.tensor([1.0, -1.0])[:, None].expand(2, 3))
+    assert louder.tolist() == [[901, -1199, 4], pytest.approx([-0.1, -1, -0.9])]
 
 
 def test_a_unit_is_a_hundredth_of_the_rms() -> None:

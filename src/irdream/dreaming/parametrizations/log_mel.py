@@ -20,42 +20,77 @@ from irdream.recognizer import Recognizer
 from irdream.stft import band_shares, inverse_stft, stft
 
 NATURAL_PER_DB = math.log(10.0) / 20.0
+FULL_RANGE_DB = (-100.0, 20.0)  # from the floor to the loudest band of a full-scale sine
+_FULL = tuple(value * NATURAL_PER_DB for value in FULL_RANGE_DB)
+_LOG_MAGNITUDES = (-30.0, 8.0)  # natural log: what lies beyond is in another unit
 _BEYOND = 2e-6  # natural log: two roundings of a float32 at the floor
 
 
 class LogMel(Additive):
     """The signal is the log-mel (items, n_mels, frames), natural log of the magnitude.
 
+    Values of an original that lie outside -100 to 20 dB widen its range, so that it is dreamed
+    as it is.
+
+    It adds to the origin, where an item has a range of its own: "log_mel_least" and
+    "log_mel_most", (items, 1, 1).
+
     Args:
         range_db: least and largest value of a dream, in dB re magnitude 1, held to 0.0001 dB. The
-            default is from the front end's floor to the loudest band of a full-scale sine.
+            default is from the front end's floor to the loudest band of a full-scale sine. None:
+            that of each original and a tenth more, whatever its unit is; a step unit is then
+            1/120 of that.
 
     Raises:
-        InputError: when the range is none.
+        InputError: when the range is none; by `start`: when an original is no log of a magnitude.
     """
 
-    step_unit = "dB"
     acts_on: Literal["plane", "sound"] = "plane"
 
-    def __init__(self, *, range_db: Sequence[float] = (-100.0, 20.0)) -> None:
-        if not (len(range_db) == 2 and range_db[0] < range_db[1]):
+    def __init__(self, *, range_db: Sequence[float] | None = FULL_RANGE_DB) -> None:
+        if range_db is not None and not (len(range_db) == 2 and range_db[0] < range_db[1]):
             raise InputError(
                 f"parametrization.range_db={list(range_db)}; expected [least, most] in dB, "
-                "such as [-100, 20]"
+                "such as [-100, 20], or null"
             )
-        self.range_db = tuple(range_db)
-        self._least, self._most = (value * NATURAL_PER_DB for value in range_db)
+        self.range_db = None if range_db is None else tuple(range_db)
+        self.step_unit = "dB" if range_db else "1/120 of its range"
+        self._least, self._most = (value * NATURAL_PER_DB for value in range_db or FULL_RANGE_DB)
 
     def start(self, recognizer: Recognizer, origin: Origin) -> Origin:
-        """Return the log-mel of the original."""
-        return {"signal": origin["log_mel"]}
+        """Return the log-mel of the original, and its limits where they are its own."""
+        log_mel = origin["log_mel"]
+        low, high = log_mel.amin((1, 2), keepdim=True), log_mel.amax((1, 2), keepdim=True)
+        if self.range_db is None:
+            margin = ((high - low) / 10.0).clamp(min=NATURAL_PER_DB)
+            least = torch.where(low < 0, low - margin, (low - margin).clamp(min=0.0))
+            return {"signal": log_mel, "log_mel_least": least, "log_mel_most": high + margin}
+        lowest, highest = torch.stack([low.amin(), high.amax()]).tolist()
+        held = self._least <= lowest and highest <= self._most
+        if not held and is_other_unit(lowest, highest):
+            raise InputError(
+                f"log-mels from {lowest:.4g} to {highest:.4g}; expected the natural log of "
+                "magnitudes, as the front end HanLogMel gives it of sounds within full scale "
+                f"({_FULL[0]:.4g} to {_FULL[1]:.4g}): convert them (dB / 8.686, or the log of "
+                "magnitudes), or give parametrization.range_db=null, which is their own range"
+            )
+        if _FULL[0] - _BEYOND <= lowest and highest <= _FULL[1] + _BEYOND:
+            return {"signal": log_mel}
+        least = torch.where(low < _FULL[0], low.clamp(max=self._least), self._least)
+        most = torch.where(high > _FULL[1], high.clamp(min=self._most), self._most)
+        return {"signal": log_mel, "log_mel_least": least, "log_mel_most": most}
 
     def unit(self, origin: Origin) -> Tensor:
-        """Return 1 dB in natural units, the same for all items."""
+        """Return 1 dB in natural units, or 1/120 of an item's range, (items, 1, 1)."""
+        if self.range_db is None:
+            return (origin["log_mel_most"] - origin["log_mel_least"]) / 120.0
         return origin["signal"].new_full((len(origin["signal"]), 1, 1), NATURAL_PER_DB)
 
     def signal(self, origin: Origin, parameters: Tensor) -> Tensor:
         """Return the dream, clipped to the range."""
+        if "log_mel_least" in origin:
+            signal = super().signal(origin, parameters)
+            return signal.clamp(origin["log_mel_least"], origin["log_mel_most"])
         # The gradient of torch.clamp takes three times as long as that of hardtanh, which is zero
         # at the limits; so these lie a little outside, and silence at the floor can be changed.
         signal = super().signal(origin, parameters)
@@ -76,3 +111,9 @@ class LogMel(Additive):
     ) -> Tensor:
         """Return the signal."""
         return signal
+
+
+def is_other_unit(lowest: float, highest: float) -> bool:
+    """Say whether values cannot be the natural log of magnitudes of a sound."""
+    least, most = _LOG_MAGNITUDES
+    return not (least <= lowest and highest <= most)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from irdream.dreaming.parametrizations.base import Additive, Origin
@@ -20,8 +21,11 @@ class Waveform(Additive):
     what is heard, in a quiet excerpt as in a loud one: n steps in one direction leave an SNR
     of -20 log10(n * step_size / 100) dB.
 
+    It adds to the origin "peak", (items, 1): the largest magnitude of a dream.
+
     Args:
-        peak: largest magnitude of a dream.
+        peak: largest magnitude of a dream; that of its original where this is above 1, so that it
+            is dreamed as it is.
 
     Raises:
         InputError: when the peak is not above 0.
@@ -36,8 +40,10 @@ class Waveform(Additive):
         self.peak = peak
 
     def start(self, recognizer: Recognizer, origin: Origin) -> Origin:
-        """Return the original."""
-        return {"signal": origin["waveform"]}
+        """Return the original, and the largest magnitude of its dream."""
+        loudest = origin["waveform"].abs().amax(dim=1, keepdim=True)
+        peak = torch.where(loudest > 1.0, loudest.clamp(min=self.peak), self.peak)
+        return {"signal": origin["waveform"], "peak": peak}
 
     def unit(self, origin: Origin) -> Tensor:
         """Return a hundredth of the original's RMS, (items, 1)."""
@@ -46,7 +52,7 @@ class Waveform(Additive):
 
     def signal(self, origin: Origin, parameters: Tensor) -> Tensor:
         """Return the dream, clipped to the peak."""
-        return super().signal(origin, parameters).clamp(-self.peak, self.peak)
+        return super().signal(origin, parameters).clamp(-origin["peak"], origin["peak"])
 
     def waveform(self, recognizer: Recognizer, origin: Origin, signal: Tensor) -> Tensor:
         """Return the signal."""
