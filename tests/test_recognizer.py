@@ -5,9 +5,10 @@ import json
 import math
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from irdream.instruments import CODES
 from irdream.recognizer import (
     Recognizer,
     load_recognizer,
+    logits_among,
     new_recognizer,
     save_recognizer,
     window_starts,
@@ -130,6 +132,85 @@ def test_a_model_of_another_shape_is_refused() -> None:
         recognizer.window_logits(torch.zeros(1, 2, 25))
 
 
+class Several(NamedTuple):
+    logits: Tensor
+    embedding: Tensor
+
+
+@dataclass
+class Answer:
+    loss: None
+    logits: Tensor
+
+
+A, B = torch.zeros(4, 3), torch.zeros(4, 7)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        A,
+        (A,),
+        [A, B],
+        (B, None, A),
+        {"loss": None, "logits": A},
+        {"logits": A, "others": A + 1},
+        {"clipwise": A, "embedding": B},
+        Several(A, A + 1),
+        Answer(None, A),
+    ],
+    ids=lambda output: type(output).__name__,
+)
+def test_logits_are_found_among_what_a_network_gives(output) -> None:
+    assert logits_among(output, 4, 3) is A
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ((A, A), r"a tuple of \(4, 3\), \(4, 3\)"),
+        ((B, B[:, 0]), r"a tuple of \(4, 7\), \(4,\)"),
+        ({"logits": B, "others": A}, r"a dict of logits=\(4, 7\), others=\(4, 3\)"),
+        (([A], None), r"a tuple of list, NoneType"),
+        (Answer(None, B), r"a Answer of loss=NoneType, logits=\(4, 7\)"),
+        ("text", r"a str"),
+    ],
+)
+def test_what_has_no_logits_is_refused_with_what_it_has(output, said) -> None:
+    recognizer = Recognizer(frontend=Frontend(), model=Model(), instruments=("a", "b", "c"))
+    recognizer.model.forward = lambda windows: output  # type: ignore[method-assign]
+    expected = (
+        rf"Model gave {said} for windows \(4, 2, 10\); expected \(4, 3\): .*or named 'logits'"
+    )
+    with pytest.raises(InputError, match=expected):
+        recognizer.logits(torch.zeros(4, 2, 10))
+
+
+def test_any_number_of_classes_is_found_where_it_is_not_known() -> None:
+    assert logits_among((A, None), 4) is A
+    assert logits_among((A, B), 4) is None
+    assert logits_among((A[None], B), 4) is B
+
+
+def test_a_network_may_overwrite_its_input_and_have_weights_of_another_type() -> None:
+    class Greedy(nn.Linear):
+        def forward(self, input: Tensor) -> Tensor:
+            return super().forward(input.sub_(1.0).mean(dim=1))
+
+    recognizer = Recognizer(frontend=Frontend(), model=Greedy(10, 3).half(), instruments="abc")
+    windows = torch.ones(2, 2, 10, requires_grad=True)
+    recognizer.logits(windows).sum().backward()
+    assert torch.equal(windows, torch.ones(2, 2, 10))
+    assert windows.grad is not None
+
+
+def test_a_network_may_be_empty() -> None:
+    """So that it is false, as lists are."""
+    recognizer = Recognizer(frontend=Frontend(), model=Model(), instruments=["a"] * 10)
+    windows = torch.randn(2, 10)
+    assert torch.equal(recognizer.logits(windows, nn.Sequential()), windows)
+
+
 # What the outputs mean
 
 
@@ -164,6 +245,21 @@ def test_scores_are_the_networks_own_outputs() -> None:
     logits = torch.tensor([[-1.0, 0.0, 3.0]])
     assert torch.equal(toy("sigmoid").scores(logits), torch.sigmoid(logits))
     assert torch.equal(toy().scores(logits), torch.softmax(logits, -1))
+
+
+def test_a_network_can_give_probabilities_itself() -> None:
+    given = torch.tensor([[0.2, 0.3, 0.5], [0.0, 1.0, 0.0], [0.4, 0.4, 0.8]])
+    recognizer = Recognizer(frontend=Frontend(), model=Model(), output="probabilities")
+    assert recognizer.scores(given) is given
+    expected = given / given.sum(dim=1, keepdim=True)
+    torch.testing.assert_close(recognizer.probabilities(given), expected)
+    assert recognizer.log_probabilities(given).isfinite().all()
+
+
+def test_a_layer_called_output_says_nothing_of_outputs() -> None:
+    model = nn.Sequential()
+    model.output = nn.Linear(2, 2)
+    assert Recognizer(frontend=Frontend(), model=model).output == "softmax"
 
 
 def test_an_output_that_is_unknown() -> None:

@@ -17,7 +17,7 @@ import importlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import safetensors
 import safetensors.torch
@@ -33,7 +33,7 @@ FORMAT = 1
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 NAMES = ("shipped", "second")  # of those that come with irdream, each with a CARD.md
 TRUSTED = ("irdream.frontends", "irdream.models", "torch.nn")
-Output = Literal["softmax", "sigmoid"]
+Output = Literal["softmax", "sigmoid", "probabilities"]
 _KEYS: Any = {"format": int, "instruments": list, "output": str, "window_seconds": int | float}
 _KEYS |= dict.fromkeys(("frontend", "model", "thresholds", "card"), dict)
 
@@ -46,11 +46,14 @@ class Recognizer(nn.Module):
         model: log-mel windows (batch, n_mels, window_frames) -> logits (batch, instruments).
         instruments: the codes on the axis `instruments`.
         output: how logits become probabilities; None: as `model.output` says, or "softmax".
+            "probabilities", as an argument alone: the model gives these in place of logits.
         window_seconds: what the model sees; 1 s is 43 frames of the default front end.
         thresholds: for the aggregations "s1", "s2" and "max", chosen on a validation part.
         card: how it was made and how well it does; kept in the checkpoint as it is.
         spec: `_target_` and arguments of frontend and model, needed to save it.
     """
+
+    channel_axis = False  # whether the model takes windows (batch, 1, n_mels, window_frames)
 
     def __init__(
         self,
@@ -68,10 +71,13 @@ class Recognizer(nn.Module):
         self.frontend = frontend
         self.model = model
         self.instruments = tuple(instruments)
-        self.output: Output = output or getattr(model, "output", "softmax")
-        if self.output not in ("softmax", "sigmoid"):
+        said = getattr(model, "output", None)  # or a layer of that name
+        self.output: Output = output or (said if isinstance(said, str) else "softmax")  # type: ignore[assignment]
+        known = get_args(Output) if output else ("softmax", "sigmoid")
+        if self.output not in known:
             raise InputError(
-                f"{type(model).__name__}.output={self.output!r}; expected 'softmax' or 'sigmoid'"
+                f"{type(model).__name__}.output={self.output!r}; expected "
+                f"{' or '.join(map(repr, known))}"
             )
         self.window_seconds = window_seconds
         self.sample_rate_hz = int(frontend.sample_rate_hz)  # type: ignore[arg-type]
@@ -93,19 +99,28 @@ class Recognizer(nn.Module):
     def logits(self, windows: Tensor, network: nn.Module | None = None) -> Tensor:
         """Return (batch, instruments) for windows (batch, n_mels, window_frames).
 
+        A model may give several tensors: see `logits_among`.
+
         Args:
-            windows: of log-mels.
+            windows: of log-mels; the model gets a copy, in the type of its weights.
             network: computes them in the model's place.
 
         Raises:
             InputError: when the model gives another shape.
         """
-        logits = (network or self.model)(windows)
-        if logits.shape != (len(windows), len(self.instruments)):
+        network = self.model if network is None else network  # which may be empty, and so false
+        weights = (w.dtype for w in network.parameters() if w.is_floating_point())
+        given = windows.to(next(weights, windows.dtype), copy=True)  # it may overwrite its input
+        given = given.unsqueeze(1) if self.channel_axis else given
+        output = network(given)
+        classes = len(self.instruments) or None
+        logits = logits_among(output, len(windows), classes)
+        if logits is None:
+            several = "" if isinstance(output, Tensor) else ", alone or named 'logits'"
             raise InputError(
-                f"{type(self.model).__name__} gave {tuple(logits.shape)} for windows "
-                f"{tuple(windows.shape)}; expected {(len(windows), len(self.instruments))}: "
-                "(batch, instruments)"
+                f"{type(self.model).__name__} gave {_shapes(output)} for windows "
+                f"{tuple(given.shape)}; expected ({len(windows)}, {classes or 'classes'}): "
+                f"(batch, instruments){several}"
             )
         return logits
 
@@ -134,8 +149,11 @@ class Recognizer(nn.Module):
         """Return the logarithm of `probabilities`, finite for any finite logits."""
         if self.output == "softmax":
             return F.log_softmax(logits, dim=-1)
-        log_sigmoids = F.logsigmoid(logits)
-        return log_sigmoids - log_sigmoids.logsumexp(dim=-1, keepdim=True)
+        if self.output == "sigmoid":
+            logs = F.logsigmoid(logits)
+        else:
+            logs = logits.clamp(min=torch.finfo(logits.dtype).tiny).log()
+        return logs - logs.logsumexp(dim=-1, keepdim=True)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return probabilities that sum to one: a softmax, or the sigmoids over their sum."""
@@ -143,6 +161,8 @@ class Recognizer(nn.Module):
 
     def scores(self, logits: Tensor) -> Tensor:
         """Return the network's own outputs: the softmax, or the sigmoids as they are."""
+        if self.output == "probabilities":
+            return logits
         return logits.softmax(dim=-1) if self.output == "softmax" else logits.sigmoid()
 
     def mel_centers_hz(self) -> Tensor:
@@ -160,6 +180,48 @@ class Recognizer(nn.Module):
             if isinstance(v, plain) and not k.startswith("_") and k != "training"
         }
         return {"frontend": type(self.frontend).__qualname__, **values}
+
+
+def logits_among(output: Any, batch: int, classes: int | None = None) -> Tensor | None:
+    """Return the logits (batch, classes) among what a network gives; None: there are none.
+
+    Args:
+        output: a tensor; or a tuple, list, mapping or object of several, of which the one named
+            "logits" is taken, or the only one of that shape.
+        batch: the first axis.
+        classes: the second; None: any number.
+    """
+    parts = _parts(output)
+    fit = [
+        part
+        for part in ([parts["logits"]] if "logits" in parts else parts.values())
+        if isinstance(part, Tensor) and part.ndim == 2 and len(part) == batch
+        if classes in (None, part.shape[1])
+    ]
+    return fit[0] if len(fit) == 1 else None
+
+
+def _parts(output: Any) -> Mapping[Any, Any]:
+    if isinstance(output, Tensor):
+        return {"": output}
+    if isinstance(output, Mapping):
+        return output
+    if isinstance(output, tuple | list):
+        return getattr(output, "_asdict", lambda: dict(enumerate(output)))()
+    return getattr(output, "__dict__", {})
+
+
+def _shapes(output: Any) -> str:
+    """Say what a network gave: (2, 11), or a tuple of (2, 11), (2, 512)."""
+    if isinstance(output, Tensor):
+        return str(tuple(output.shape))
+    parts = _parts(output).items()
+    said = [
+        (f"{name}=" if isinstance(name, str) else "")
+        + (str(tuple(part.shape)) if isinstance(part, Tensor) else type(part).__name__)
+        for name, part in parts
+    ]
+    return f"a {type(output).__name__}" + (f" of {', '.join(said)}" if said else "")
 
 
 def window_starts(frames: int, window_frames: int, hop_frames: int) -> list[int]:

@@ -16,10 +16,10 @@ from irdream import dream
 from irdream.audio import load_audio, write_wav
 from irdream.dreaming.ascent import Ascent, Octave
 from irdream.dreaming.constraints import FrequencyBand, SnrFloor
-from irdream.dreaming.interface import Given
 from irdream.dreaming.objectives import Diversity, Layer, LogProbability, Margin
 from irdream.dreaming.optimizers import MarginStep, NormalizedAscent
 from irdream.dreaming.parametrizations import Fourier, LogMel, Waveform
+from irdream.dreaming.probing import Given
 from irdream.dreaming.record import Answer
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
@@ -399,7 +399,7 @@ def test_an_instrument_that_is_none_is_refused(recognizer, waveform) -> None:
         ({"step_sizes": [1, 0, 1]}, r"step_sizes=\[1, 0, 1\]; expected numbers above 0"),
         ({"groups": [1, 2, 3, 4]}, r"groups has 4 values; expected one for each of 3 items"),
         ({"groups": [1, 2, 1]}, r"items of one group do not stand side by side; sort them"),
-        ({"labels": ["a", "b"]}, r"2 labels for a network with 5 outputs; expected one each"),
+        ({"labels": ["a", "b"]}, r"gave \(2, 5\) for windows \(2, 12, 20\); expected \(2, 2\): "),
         ({"output": "tanh"}, r"OnLogMels.output='tanh'; expected 'softmax' or 'sigmoid'"),
         ({"window_frames": 30}, r"20 frames are too short; expected at least one window of 30"),
         ({"consistency_every": 2}, r"dream.consistency_every=2 needs the originals' waveforms"),
@@ -414,9 +414,7 @@ def test_settings_that_do_not_fit_are_refused(on_log_mels, settings, message) ->
 
 
 def test_a_network_that_gives_no_classes_is_refused() -> None:
-    expected = (
-        r"Identity gave \(1, 12, 20\) for an input \(1, 12, 20\); expected \(batch, classes\)"
-    )
+    expected = r"Identity gave \(2, 12, 20\) for windows \(2, 12, 20\); expected \(2, classes\): "
     with pytest.raises(InputError, match=expected):
         dream(nn.Identity(), log_mels(), 0)
 

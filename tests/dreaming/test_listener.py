@@ -207,7 +207,7 @@ class Empty(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "call", "told"),
     [
-        (nn.GRU(9, 11), lambda gru, x: gru(x.permute(2, 0, 1))[0].mean(0), r"\(10, 1, 11\) for 1 "),
+        (nn.GRU(9, 11), lambda gru, x: gru(x.permute(2, 0, 1))[0].mean(0), r"\(10, 8, 11\) for 8 "),
         (Dictionary(), lambda layer, x: layer(x)["x"].mean(2) @ torch.ones(9, 11).double(), "dict"),
         (Empty(), lambda layer, x: (x, layer(x))[0].mean(2) @ torch.ones(9, 11).double(), "tuple"),
     ],
@@ -352,6 +352,56 @@ def test_a_network_that_cannot_be_simplified_is_heard_as_it_is(network) -> None:
     close(logits, expected)
     slopes = [torch.autograd.grad(y.square().sum(), log_mel)[0] for y in (logits, expected)]
     close(*slopes)
+
+
+class HalfTheGradient(nn.Module):
+    """Gives the same values with less gradient, once an activation overwrites its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chain = nn.Sequential(nn.Conv2d(1, 11, 3), nn.ReLU())
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        values = self.chain(log_mel[:, None]).mean(dim=(2, 3))
+        return (values + values.detach()) / 2 if self.chain[1].inplace else values
+
+
+class Farther(nn.Module):
+    """Gives values that are 0.1 % larger then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chain = nn.Sequential(nn.Conv2d(1, 11, 3), nn.ReLU())
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        values = self.chain(log_mel[:, None]).mean(dim=(2, 3))
+        return values + 1e-3 * values.detach() * self.chain[1].inplace
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (HalfTheGradient, "it has other values or another gradient"),
+        (Farther, "it has other values or another gradient"),
+        (Asking, "AttributeError: 'Identity' object has no attribute 'running_mean'"),
+    ],
+)
+def test_why_a_network_was_not_simplified_is_logged(network, reason, caplog) -> None:
+    caplog.set_level("DEBUG", logger=module.__name__)
+    recognizer = around(network())
+    with listening(recognizer) as listen:
+        listen(log_mels())
+        assert listen.network is recognizer.model
+    assert caplog.messages == [f"a simplified {network.__name__} is not used: {reason}"] * 2
+
+
+def test_what_no_misfit_explains_is_not_swallowed() -> None:
+    class Buggy(HalfTheGradient):
+        def forward(self, log_mel: Tensor) -> Tensor:
+            return super().forward(log_mel) * (1 // (1 - bool(self.chain[1].inplace)))
+
+    with listening(around(Buggy())) as listen, pytest.raises(ZeroDivisionError):
+        listen(log_mels())
 
 
 def test_a_network_that_needs_one_layout_is_simplified_in_its_own() -> None:

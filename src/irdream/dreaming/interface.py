@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,20 +25,32 @@ from torch import Tensor, nn
 
 from irdream.audio import load_audio
 from irdream.dreaming.ascent import Ascent, Octave
-from irdream.dreaming.listener import frozen
-from irdream.dreaming.objectives import LogProbability
+from irdream.dreaming.objectives import LogProbability, as_objective
 from irdream.dreaming.optimizers import NormalizedAscent
-from irdream.dreaming.parametrizations import LogMel, Waveform
+from irdream.dreaming.parametrizations import LogMel, Parametrization, Waveform
+from irdream.dreaming.parametrizations.log_mel import is_other_unit
+from irdream.dreaming.probing import (
+    Given,
+    as_network,
+    check_answers,
+    check_start,
+    doubt_of_dreams,
+    doubt_of_output,
+    heard_of,
+    recognizer_around,
+)
 from irdream.dreaming.record import Dreams
 from irdream.errors import InputError, nearest
 from irdream.instruments import CODES
 from irdream.instruments import parse as parse_instrument
 from irdream.progress import dream_bar
-from irdream.recognizer import Recognizer, load_recognizer
+from irdream.recognizer import Output, Recognizer, load_recognizer
 
 Start = Tensor | np.ndarray | str | Path
+LOUDEST = 3.5  # natural log of a magnitude, 30 dB: no front end gives more within full scale
 
 
+@torch.inference_mode(False)
 def dream(
     model: nn.Module | str | Path,
     start: Start,
@@ -45,7 +58,7 @@ def dream(
     *,
     frontend: nn.Module | None = None,
     labels: Sequence[str] | None = None,
-    output: Literal["softmax", "sigmoid"] | None = None,
+    output: Output | None = None,
     window_frames: int | None = None,
     sample_rate_hz: int = 22_050,
     on_octave: Callable[[Octave], None] = lambda octave: None,
@@ -60,16 +73,19 @@ def dream(
     Args:
         model: a `Recognizer`, a checkpoint folder or "shipped", or any network: with
             `frontend`, or where `start` has three axes, from log-mels (batch, n_mels, frames)
-            to logits (batch, classes); otherwise from waveforms (batch, samples). It is left as
-            it was.
+            to logits (batch, classes); otherwise from waveforms (batch, samples). It may want an
+            axis of channels, (batch, 1, ...), and may give several tensors, of which the one
+            called "logits" or the only one of that shape is taken. It is left as it was.
         start: waveforms (items, samples) or (samples,); log-mels (items, n_mels, frames), natural
             log of the magnitude; or the path of a sound file. On the model's device or not.
+            Spectrograms in another unit are dreamed within their own range, with a warning.
         target: a class, by its number or its label; or one for each item. A single start is
             dreamed toward each of several targets.
         frontend: of a network on log-mels: (batch, samples) -> (batch, n_mels, frames), with
             `sample_rate_hz` and `hop_samples`, such as `irdream.frontends.HanLogMel()`.
         labels: of the classes; None: their numbers, or those of the recognizer.
-        output: how logits become probabilities; None: as `model.output` says, or "softmax".
+        output: how logits become probabilities, "softmax" or "sigmoid"; "probabilities": the
+            network gives these itself; None: as `model.output` says, or "softmax".
         window_frames: what a network sees at once, in frames of the log-mel or in samples of a
             waveform; an item's probability is the mean over its windows. None: all of `start`.
         sample_rate_hz: of a sound file that is read for a network without a front end.
@@ -83,44 +99,42 @@ def dream(
             log p, in steps of 0.25 dB, or of 0.25 % of the RMS of a waveform.
 
     Raises:
-        InputError: bad start, target or setting.
+        InputError: bad start, target or setting; a network that cannot be dreamed on.
+
+    Warns:
+        of a start in another unit, of a network that seems to give probabilities instead of
+        logits, of dreams that cannot move.
     """
-    if isinstance(model, str | Path):
-        model = load_recognizer(model)
-    rate = getattr(model if isinstance(model, Recognizer) else frontend, "sample_rate_hz", None)
-    signal = _signal(start, rate or sample_rate_hz)
-    if isinstance(model, Recognizer):
-        if any(given is not None for given in (frontend, labels, output, window_frames)):
-            raise InputError(
-                "frontend, labels, output and window_frames belong to the recognizer; expected "
-                "none of them, or recognizer.model in its place"
-            )
-        recognizer = model
-    else:
-        frontend = None if signal.ndim == 3 else frontend
-        like = _like_weights(signal, model)
-        recognizer = _recognizer(model, frontend, like, labels, output, window_frames)
-    signal = _like_weights(signal, recognizer.model)
-    targets = _targets(target, recognizer.instruments).to(recognizer.device)
-    signal, targets = _paired(signal, targets)
-    heard_as_sound = isinstance(recognizer.frontend, Given) and signal.ndim == 2
-    chosen = {
-        "parametrization": Waveform() if heard_as_sound else LogMel(),
-        "objective": LogProbability(),
-        "optimizer": NormalizedAscent(),
-        **settings,
-    }
-    if unknown := [name for name in chosen if name not in Ascent.__dataclass_fields__]:
+    if unknown := [name for name in settings if name not in Ascent.__dataclass_fields__]:
         raise InputError(
             f"unknown setting {unknown[0]!r}{nearest(unknown[0], Ascent.__dataclass_fields__)}; "
             f"expected some of {', '.join(Ascent.__dataclass_fields__)}"
         )
+    model = load_recognizer(model) if isinstance(model, str | Path) else as_network(model)
+    rate = getattr(model if isinstance(model, Recognizer) else frontend, "sample_rate_hz", None)
+    signal = _like_weights(_signal(start, rate or sample_rate_hz), model)
+    about = {"frontend": frontend, "labels": labels, "output": output}
+    recognizer = _recognizer(model, signal, window_frames=window_frames, **about)
+    targets = _targets(target, recognizer.instruments).to(signal.device)
+    signal, targets = _paired(signal, targets)
+    chosen = {"objective": LogProbability(), "optimizer": NormalizedAscent(), **settings}
+    objective = chosen["objective"] = as_objective(chosen["objective"])
+    told = []
+    if "parametrization" not in settings:
+        chosen["parametrization"], doubt = _parametrization(recognizer, signal, model)
+        told.append(doubt)
+    ascent = Ascent(**chosen)
     sizes = None if step_sizes is None else _one_each("step_sizes", step_sizes, signal)
     if sizes is not None and not bool((sizes > 0).all()):
         raise InputError(f"step_sizes={list(step_sizes or ())}; expected numbers above 0")
+    if objective.reads_output:
+        check_answers(recognizer, signal)
+        if output is None and not isinstance(getattr(model, "output", None), str):
+            told.append(doubt_of_output(recognizer, signal))
+    _warn(told)
     with dream_bar(len(signal), shown=progress) as bar:
         show = bar.started()
-        return Ascent(**chosen).run(
+        dreams = ascent.run(
             recognizer,
             None if signal.ndim == 3 else signal,
             targets,
@@ -131,23 +145,31 @@ def dream(
             groups=None if groups is None else _one_each("groups", groups, signal),
             on_octave=on_octave,
         )
+    _warn([doubt_of_dreams(recognizer, objective, dreams, targets)])
+    return dreams
 
 
-class Given(nn.Module):
-    """A front end that gives what it is given: log-mels, or waveforms, as they are."""
-
-    sample_rate_hz = hop_samples = 1  # so that a second is a frame
-
-    def forward(self, signal: Tensor) -> Tensor:
-        """Return the same."""
-        return signal
+def _warn(told: Sequence[str | None]) -> None:
+    """Warn who called `dream`."""
+    for words in filter(None, told):
+        warnings.warn(words, stacklevel=4)  # past `dream` and its decorator
 
 
 def _signal(start: Start, sample_rate_hz: int) -> Tensor:
     """Return (items, samples) or (items, n_mels, frames)."""
     if isinstance(start, str | Path):
         start = load_audio(start, sample_rate_hz=sample_rate_hz)
-    signal = torch.as_tensor(start)
+    try:
+        signal = start if isinstance(start, Tensor) else torch.from_numpy(_native(start))
+        if signal.is_meta or signal.is_nested or signal.layout is not torch.strided:
+            raise TypeError("it is sparse, nested or without values")
+        signal = signal.detach().clone()
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"start cannot be read, a {type(start).__name__} ({reason}); expected an array of "
+            "floating-point numbers"
+        ) from error
     signal = signal[None] if signal.ndim == 1 else signal
     if signal.ndim not in (2, 3) or not signal.is_floating_point() or 0 in signal.shape:
         raise InputError(
@@ -159,43 +181,65 @@ def _signal(start: Start, sample_rate_hz: int) -> Tensor:
     return signal
 
 
+def _native(start: Any) -> np.ndarray:
+    """Return an array of its own, in this machine's order of bytes."""
+    array = np.array(start)
+    return array.astype(array.dtype.newbyteorder("="))
+
+
 def _like_weights(signal: Tensor, model: nn.Module) -> Tensor:
-    """Return the signal on the device and in the floating type of a network."""
-    return signal.to(next((w for w in model.parameters() if w.is_floating_point()), signal))
+    """Return the signal on a network's device, in its floating type but not below float32."""
+    model = model.model if isinstance(model, Recognizer) else model
+    weights = next((w for w in model.parameters() if w.is_floating_point()), signal)
+    return signal.to(weights.device, torch.promote_types(weights.dtype, torch.float32))
 
 
-def _recognizer(
-    model: nn.Module,
-    frontend: nn.Module | None,
-    signal: Tensor,
-    labels: Sequence[str] | None,
-    output: Literal["softmax", "sigmoid"] | None,
-    window_frames: int | None,
-) -> Recognizer:
-    """Put a network into a recognizer that hears such signals."""
-    frontend = Given() if frontend is None else frontend
-    with frozen(model), torch.no_grad():
-        heard = frontend.to(signal.device)(signal[:1])
-        seen = window_frames or heard.shape[-1]
-        logits = model(heard[..., :seen])
-    if logits.ndim != 2 or len(logits) != 1:
+def _recognizer(model: nn.Module, signal: Tensor, **about: Any) -> Recognizer:
+    """Return the recognizer that is given, or one around a network; check that it fits a start."""
+    if not isinstance(model, Recognizer):
+        recognizer = recognizer_around(model, signal, **about)
+    elif any(given is not None for given in about.values()):
         raise InputError(
-            f"{type(model).__name__} gave {tuple(logits.shape)} for an input "
-            f"{tuple(heard[..., :seen].shape)}; expected (batch, classes)"
+            "frontend, labels, output and window_frames belong to the recognizer; expected "
+            "none of them, or recognizer.model in its place"
         )
-    if labels is not None and len(labels) != logits.shape[1]:
-        raise InputError(
-            f"{len(labels)} labels for a network with {logits.shape[1]} outputs; expected one each"
-        )
-    recognizer = Recognizer(
-        frontend=frontend,
-        model=model,
-        instruments=labels or [str(i) for i in range(logits.shape[1])],
-        output=output,
-        window_seconds=seen * frontend.hop_samples / frontend.sample_rate_hz,  # type: ignore[operator, arg-type]
-    )
-    recognizer.window_frames = seen
+    else:
+        recognizer = model
+    check_start(recognizer, signal)
     return recognizer
+
+
+def _parametrization(
+    recognizer: Recognizer, signal: Tensor, model: nn.Module
+) -> tuple[Parametrization, str | None]:
+    """Return what is dreamed by default, which is what is heard, and a doubt of its unit.
+
+    Args:
+        recognizer: of the dream.
+        signal: its start.
+        model: as it was given: the unit of a recognizer's front end is known.
+    """
+    if signal.ndim == 2 and isinstance(recognizer.frontend, Given):
+        return Waveform(), None
+    if signal.ndim == 2 and model is recognizer:
+        return LogMel(), None
+    with torch.no_grad():
+        lowest, highest = torch.stack(heard_of(recognizer, signal).aminmax()).tolist()
+    other, positive = is_other_unit(lowest, highest), 0.0 <= lowest < highest
+    if model is recognizer and not other and (positive or highest > LOUDEST):
+        return LogMel(), (
+            f"log-mels from {lowest:.4g} to {highest:.4g} are louder than a sound within full "
+            "scale; expected the natural log of magnitudes, as front end "
+            f"{type(recognizer.frontend).__name__} gives it"
+        )
+    if model is recognizer or not (other or positive):
+        return LogMel(), None
+    return LogMel(range_db=None), (
+        f"spectrograms from {lowest:.4g} to {highest:.4g} are no natural log of magnitudes: they "
+        "are dreamed within their own range, of which a step of 1 is 1/120, and dB of constraints "
+        "and transforms are 0.1151 of their unit; parametrization=LogMel(range_db=None) says so, "
+        "LogMel() that they are such logs"
+    )
 
 
 def _targets(target: int | str | Sequence[int | str], labels: Sequence[str]) -> Tensor:

@@ -7,6 +7,8 @@ weights, modes and `requires_grad` as before.
 from __future__ import annotations
 
 import contextlib
+import logging
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,13 +16,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from irdream.dreaming.network import simplified
+from irdream.dreaming.network import simplified, unwrapped
+from irdream.dreaming.random_streams import item_keys, normal
 from irdream.errors import InputError, nearest
 from irdream.recognizer import Recognizer
 
 CHECKPOINTED = {"cpu": 128}  # windows, by device; elsewhere:
 CHECKPOINTED_ELSEWHERE = 1024
-NEAR = 0.01  # of the largest value: simplified networks differ by rounding, TF32 on CUDA included
+AGREEMENT = 1e-4  # of the largest output, and of the norm of the gradient; rounding is 1e-6
+_COMPARED = 3  # windows
+# What the model's own code may raise with modules that were replaced or a layout that changed.
+_MISFITS = (AttributeError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
+logger = logging.getLogger(__name__)
 
 
 class _HeardAllError(Exception):
@@ -48,7 +55,8 @@ class Listener:
         reads_output: bool = True,
         mixed_precision: bool = False,
     ) -> None:
-        self.recognizer, self.network = recognizer, recognizer.model
+        self.recognizer = recognizer
+        self.network = self._model = unwrapped(recognizer.model)
         self._networks = list(networks)
         self.layers, self.reads_output = tuple(layers), reads_output
         self.mixed_precision = mixed_precision
@@ -111,16 +119,32 @@ class Listener:
         """
         networks, self._networks = self._networks, []
         mixed_precision, self.mixed_precision = self.mixed_precision, False
-        window = window.detach().requires_grad_()
-        expected, chosen = self._hear(window, True), self.recognizer.model
-        for self.network in reversed(networks):
-            with contextlib.suppress(Exception):  # whatever the model's own code made of it
-                found = self._hear(window, True)
-                torch.autograd.grad(found[0].sum(), window)
-                if all(_near(*both) for both in zip(found, expected, strict=True)):
-                    chosen = self.network
+        noise = normal(item_keys([*range(_COMPARED)], window.device), 0, *window.shape[1:])
+        windows = (window.detach() + 0.1 * noise.to(window)).requires_grad_()
+        chosen = self._model
+        for network in networks:
+            try:
+                with _full_precision(window.device):
+                    found = self._with_gradient(windows, network)
+                    expected = self._with_gradient(windows, self._model)
+            except _MISFITS as error:
+                reason = f"{type(error).__name__}: {error}"
+            else:
+                if _agree(found, expected):
+                    chosen = network
+                    break
+                reason = "it has other values or another gradient"
+            logger.debug("a simplified %s is not used: %s", type(self._model).__name__, reason)
         self.mixed_precision = mixed_precision
         return chosen
+
+    def _with_gradient(self, windows: Tensor, network: nn.Module) -> list[Tensor]:
+        """Return the gradient of a mixture of all that is heard of windows, and what is heard."""
+        self.network = network
+        heard = self._hear(windows, True)
+        weights = [torch.arange(part.numel(), device=part.device).cos() for part in heard]
+        mixture = sum((part.flatten() * by).sum() for part, by in zip(heard, weights, strict=True))
+        return [torch.autograd.grad(mixture, windows)[0], *heard]  # type: ignore[arg-type]
 
     def _hear(self, windows: Tensor, output: bool) -> list[Tensor]:
         """Return logits, where wanted, and activations of windows (windows, n_mels, frames)."""
@@ -171,10 +195,11 @@ def listening(
     Raises:
         InputError: when the network has no such layer.
     """
-    check_layers(recognizer.model, layers)
+    model = unwrapped(recognizer.model)
+    check_layers(model, layers)
     with frozen(recognizer), contextlib.ExitStack() as stack:
-        networks = [simplified(recognizer.model, untouched=layers) for _ in range(2)]
-        networks = [network for network in networks if network is not recognizer.model]
+        networks = [simplified(model, untouched=layers) for _ in range(2)]
+        networks = [network for network in networks if network is not model]
         for module in networks[0].modules() if networks else ():
             if isinstance(module, nn.Conv2d):  # in the layout that is a third faster on a CPU
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -191,7 +216,7 @@ def listening(
                 listener.tap(name, output)
                 listener.heard_all()
 
-            for network in (recognizer.model, *networks):
+            for network in (model, *networks):
                 handle = network.get_submodule(name).register_forward_hook(hook)
                 stack.callback(handle.remove)
         yield listener
@@ -199,17 +224,25 @@ def listening(
 
 @contextlib.contextmanager
 def frozen(recognizer: nn.Module) -> Iterator[None]:
-    """Hold a recognizer in eval mode and without gradients in its weights, then undo that."""
+    """Hold a recognizer in eval mode, without gradients in its weights and uncompiled.
+
+    What is compiled would be compiled anew for each number of items, and does not call hooks.
+    """
     modes = [(module, module.training) for module in recognizer.modules()]
     weights = [(weight, weight.requires_grad) for weight in recognizer.parameters()]
-    try:
-        recognizer.eval().requires_grad_(False)
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for weight, requires_grad in weights:
-            weight.requires_grad_(requires_grad)
+    with contextlib.ExitStack() as stack:
+        if "torch._dynamo" in sys.modules:  # whose import takes seconds
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        try:
+            recognizer.eval()
+            for weight, _ in weights:  # module.requires_grad_ is refused by a scripted one
+                weight.requires_grad_(False)
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+            for weight, requires_grad in weights:
+                weight.requires_grad_(requires_grad)
 
 
 def check_layers(model: nn.Module, layers: Sequence[str]) -> None:
@@ -223,9 +256,27 @@ def check_layers(model: nn.Module, layers: Sequence[str]) -> None:
             )
 
 
-def _near(found: Tensor, expected: Tensor) -> bool:
-    """Say whether two networks gave the same but for rounding."""
-    least = NEAR * float(expected.detach().abs().amax()) if expected.numel() else 0.0
-    return found.shape == expected.shape and torch.allclose(
-        found, expected, rtol=0.0, atol=least, equal_nan=True
+def _agree(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
+    """Say whether two networks gave the same gradients (windows, ...) and values but for rounding.
+
+    Where two values are nearly the largest, rounding can choose the other one and change the
+    gradient of a window; a gradient that is wrong is so in all windows.
+    """
+    if any(a.shape != b.shape for a, b in zip(found, expected, strict=True)):
+        return False
+    (gradient, *values), (true_gradient, *true_values) = found, expected
+    error, size = (g.flatten(1).norm(dim=1) for g in (gradient - true_gradient, true_gradient))
+    near = (error <= AGREEMENT * size).any()
+    for a, b in zip(values, true_values, strict=True):
+        near &= ((a - b).abs() <= AGREEMENT * b.abs().amax()).all()
+    return bool(near)
+
+
+def _full_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Compute convolutions on CUDA in float32, not in TF32."""
+    if device.type != "cuda":
+        return contextlib.nullcontext()
+    cudnn = torch.backends.cudnn
+    return cudnn.flags(
+        cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False
     )

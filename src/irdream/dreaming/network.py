@@ -31,6 +31,17 @@ _POOLS = (
 _SILENT = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)  # in eval mode
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the network inside what `torch.compile` or a data-parallel wrapper made of it."""
+    while True:
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif type(model).__name__ == "OptimizedModule":  # a class whose import takes a second
+            model = model._orig_mod  # type: ignore[assignment]
+        else:
+            return model
+
+
 def simplified(model: nn.Module, *, untouched: Collection[str] = ()) -> nn.Module:
     """Return a copy of a model in eval mode that computes the same with less work.
 

@@ -1,0 +1,385 @@
+"""Networks and starts of all kinds, given to `dream`: dreamed, warned of, or refused in a line."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from irdream import dream
+from irdream.dreaming.objectives import Heard, Layer
+from irdream.dreaming.parametrizations import LogMel
+from irdream.dreaming.record import Dreams
+from irdream.errors import InputError
+from irdream.frontends import HanLogMel
+from irdream.recognizer import Recognizer
+
+START = torch.linspace(-9, 0, 2 * 12 * 20).view(2, 12, 20).sin() - 4
+
+
+class Net(nn.Module):
+    """log-mels (batch, 12, frames) -> logits (batch, 5), and what `answer` makes of them."""
+
+    def __init__(self, answer: Callable[[Tensor], Any] = lambda logits: logits) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout()
+        )
+        self.head, self.answer = nn.Linear(6, 5), answer
+
+    def forward(self, log_mel: Tensor) -> Any:
+        return self.images(log_mel[:, None])
+
+    def images(self, log_mel: Tensor) -> Any:
+        return self.answer(3 * self.head(self.body(log_mel / 4 + 1).mean(dim=(2, 3))))
+
+
+class FrontEnd(nn.Module):
+    """Any function as a front end."""
+
+    sample_rate_hz, hop_samples = 4000, 100
+
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.forward = function
+
+
+class Images(Net):
+    """Wants (batch, 1, 12, frames)."""
+
+    def forward(self, log_mel: Tensor) -> Any:
+        return self.images(log_mel)
+
+
+class InPlace(Net):
+    def forward(self, log_mel: Tensor) -> Any:
+        log_mel -= 0.1
+        return super().forward(log_mel.mul_(1.0))
+
+
+class NoGrad(Net):
+    @torch.no_grad()
+    def forward(self, log_mel: Tensor) -> Any:
+        return super().forward(log_mel)
+
+
+class OfOneSize(Net):
+    def forward(self, log_mel: Tensor) -> Any:
+        return super().forward(log_mel.view(8, 12, 20))
+
+
+class Broken(Net):
+    def forward(self, log_mel: Tensor) -> Any:
+        raise KeyError("speaker")
+
+
+class Root(Net):
+    def forward(self, log_mel: Tensor) -> Any:
+        return super().forward((0 * log_mel).sqrt())
+
+
+class Overwriting(Net):
+    def forward(self, log_mel: Tensor) -> Any:
+        shares = log_mel.sigmoid()
+        product = shares * shares
+        shares += 1.0
+        return super().forward(product)
+
+
+def compiled_in_place() -> Net:
+    net = Net()
+    net.compile(backend="eager")
+    return net
+
+
+def scripted() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.trace(Net().eval(), torch.zeros(2, 12, 20))  # type: ignore[return-value]
+
+
+def short(model: Any, start: Any = START, **settings: Any) -> Dreams:
+    plain = {"step_size": 1.0, "steps": 3, "confidence": None, "progress": False}
+    return dream(model, start, 3, **{**plain, **settings})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda: torch.compile(Net(), backend="eager"), id="compiled"),
+        pytest.param(lambda: torch.compile(Images(), backend="eager"), id="compiled images"),
+        pytest.param(
+            lambda: torch.compile(nn.Sequential(Net()), backend="eager"), id="compiled chain"
+        ),
+        pytest.param(compiled_in_place, id="compiled in place"),
+        pytest.param(scripted, id="scripted"),
+        pytest.param(lambda: nn.DataParallel(Net()), id="data parallel"),
+        pytest.param(lambda: Net(lambda y: (y, None)), id="tuple"),
+        pytest.param(lambda: Net(lambda y: {"loss": 1.0, "logits": y, "more": y}), id="dict"),
+        pytest.param(Images, id="axis of channels"),
+        pytest.param(lambda: Images(lambda y: [y]), id="axis of channels, list"),
+        pytest.param(lambda: Net().requires_grad_(False), id="fixed weights"),
+    ],
+)
+def test_networks_of_other_kinds_are_dreamed_as_plain_ones(make) -> None:
+    dreams = short(make())
+    torch.testing.assert_close(dreams.signal, short(Net()).signal, atol=1e-5, rtol=0)
+    assert (dreams.probability_curve[-1] > dreams.probability_curve[0]).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_networks_of_another_type_are_dreamed_in_single_precision_at_least(dtype) -> None:
+    dreams, plain = short(Net().to(dtype)), short(Net())
+    assert dreams.signal.dtype == torch.promote_types(dtype, torch.float32)
+    assert (dreams.probability_curve[-1] > dreams.probability_curve[0]).all()
+    torch.testing.assert_close(
+        dreams.probability_curve[0],
+        plain.probability_curve[0],
+        atol=0.02,
+        rtol=0,
+        check_dtype=False,
+    )
+
+
+def test_a_network_may_overwrite_its_input() -> None:
+    start = START.clone()
+    dreams = short(InPlace(), start)
+    assert torch.equal(start, START)
+    assert (dreams.probability_curve[-1] > dreams.probability_curve[0]).all()
+
+
+def test_networks_on_sounds_may_want_an_axis_of_channels() -> None:
+    net = nn.Sequential(nn.Conv1d(1, 5, 9), nn.AdaptiveMaxPool1d(1), nn.Flatten())
+    dreams = dream(net, torch.randn(2, 400), 3, steps=3, confidence=None, progress=False)
+    assert (dreams.probability_curve[-1] > dreams.probability_curve[0]).all()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.compile(Net(), backend="eager"),
+        compiled_in_place,
+        lambda: nn.DataParallel(Net()),
+    ],
+)
+def test_layers_of_wrapped_networks_have_their_own_names(make) -> None:
+    model = make()
+    model(START)  # a compiled one does not see hooks that are set later
+    dreams = short(model, objective=Layer("body.0"))
+    expected = short(Net(), objective=Layer("body.0"))
+    torch.testing.assert_close(dreams.objective_curve, expected.objective_curve)
+
+
+def test_dreaming_works_where_gradients_are_off() -> None:
+    net = Net()
+    expected = short(net).signal
+    with torch.no_grad():
+        assert torch.equal(short(net).signal, expected)
+    with torch.inference_mode():
+        assert torch.equal(short(net, START + 0.0).signal, expected)
+
+
+def test_a_front_end_is_left_as_it_was() -> None:
+    frontend = HanLogMel(sample_rate_hz=4000, n_fft=128, hop_samples=100, n_mels=12)
+    dreams = short(Net().double(), torch.randn(2, 2000), frontend=frontend)
+    assert dreams.signal.dtype == torch.float64
+    assert frontend.mel_basis.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (NoGrad, r"NoGrad's outputs have no gradient with respect to its input; expected a forw"),
+        (lambda: Net(lambda y: y.detach()), r"Net's outputs have no gradient with respect to its"),
+        (lambda: Net(lambda y: nn.functional.one_hot(y.argmax(1), 5)), r"Net's outputs have no gr"),
+        (lambda: Net(lambda y: y * torch.nan), r"Net gives values that are not finite for the sta"),
+        (lambda: Net(lambda y: y / 0), r"Net gives values that are not finite for the start; chec"),
+        (Root, r"the gradient of Root is not finite for the start; check for the root or the log"),
+        (Overwriting, r"Overwriting cannot be differentiated \(RuntimeError: one of the variables"),
+        (OfOneSize, r"OfOneSize failed on \(2, 12, 20\) \(RuntimeError: shape .*takes batches of "),
+        (Broken, r"Broken failed on \(2, 12, 20\) \(KeyError: 'speaker'\); expected a network tha"),
+        (lambda: Net(Tensor.squeeze), r"Net gave \(5,\) for windows \(1, 12, 20\); expected \(1, "),
+        (lambda: Net(lambda y: y[0]), r"Net gave \(5,\) for windows \(2, 12, 20\); expected \(2, "),
+        (lambda: Net(lambda y: y[..., None]), r"Net gave \(2, 5, 1\) for windows \(2, 12, 20\); e"),
+        (lambda: Images(lambda y: y[..., None]), r"Images gave \(2, 5, 1\) for windows \(2, 1, 12"),
+        (lambda: Net(lambda y: (y, y)), r"Net gave a tuple of \(2, 5\), \(2, 5\) for windows \(2,"),
+        (lambda: Net(lambda y: y[:, :1]), r"Net gave \(1, 1\), a single class, which is always ce"),
+        (lambda: nn.Linear(99, 5), r"Linear failed on \(2, 12, 20\) \(RuntimeError: mat1 and mat2"),
+        (lambda: nn.LazyLinear(5), r"LazyLinear has weights without values; load them, or call it"),
+        (lambda: Net().to("meta"), r"Net has weights without values; load them, or call it once"),
+        (lambda: torch.export.export(Net().eval(), (START,)).module(), r"GraphModule cannot be he"),
+        (lambda: Net, r"model is the class Net; expected an object: Net\(...\)"),
+        (lambda: Net().forward, r"model is forward; expected a torch.nn.Module, whose weights and"),
+        (lambda: functools.partial(Net()), r"model is partial; expected a torch.nn.Module, whose "),
+        (lambda: None, r"model is NoneType; expected a torch.nn.Module, whose weights and eval mo"),
+    ],
+)  # fmt: skip
+def test_networks_that_cannot_be_dreamed_on_are_refused(make, told) -> None:
+    with pytest.raises(InputError, match=rf"^{told}"):
+        short(make())
+
+
+@pytest.mark.parametrize("share", [lambda y: y.softmax(1), lambda y: y.sigmoid()])
+def test_probabilities_in_place_of_logits_are_warned_of(share) -> None:
+    net, told = Net(share), r"Net's outputs lie between 0 and 1.*give output='probabilities', or ou"
+    with pytest.warns(UserWarning, match=told) as warned:
+        short(net)
+    assert warned[0].filename == __file__
+    short(net, output="softmax")  # says that they are logits
+    net.output = "softmax"  # type: ignore[assignment]
+    short(net)
+
+
+def test_a_softmax_of_ones_own_is_dreamed_as_that_of_logits() -> None:
+    expected = short(Net())
+    dreams = short(Net(lambda y: y.softmax(1)), output="probabilities")
+    torch.testing.assert_close(dreams.signal, expected.signal, atol=1e-4, rtol=0)
+    torch.testing.assert_close(dreams.after.scores, expected.after.scores, atol=1e-4, rtol=0)
+
+
+def silent() -> Net:
+    """A network whose layer body.2 is off."""
+    net = Net()
+    nn.init.constant_(net.body[1].bias, -99.0)  # type: ignore[arg-type]
+    return net
+
+
+def nothing(heard: Heard, targets: Tensor) -> Tensor:
+    return 0.0 * heard.logits.sum((1, 2))
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "reason"),
+    [
+        (Net(Tensor.round), {}, r"Net's outputs have a gradient of zero there: look for a roundin"),
+        (silent(), {"keep": "last"}, r"Net's outputs have a gradient of zero there"),
+        (silent(), {"objective": Layer("body.2")}, r"objective layer\('body.2'\) has no gradient "),
+        (Net(), {"objective": nothing}, r"objective nothing has no gradient there, its step"),
+        (Net(), {"step_size": 1e-12}, r"objective log_probability has no gradient there, its step"),
+    ],
+)  # fmt: skip
+def test_dreams_that_cannot_move_are_warned_of_with_the_reason(model, settings, reason) -> None:
+    told = rf"2 of 2 dreams did not move, such as item 0: {reason}"
+    with pytest.warns(UserWarning, match=told) as warned:
+        short(model, **settings)
+    assert warned[0].filename == __file__
+
+
+# Starts in another unit ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("least", "most"), [(-80, 0), (0, 80), (0, 50), (0, 1), (-5, 20)])
+def test_spectrograms_in_another_unit_are_dreamed_in_their_own_range(least, most) -> None:
+    start = torch.linspace(least, most, 240).view(1, 12, 20)
+    told = (
+        rf"spectrograms from {least} to {most} are no natural log of magnitudes: they are dreamed"
+    )
+    with pytest.warns(UserWarning, match=told) as warned:
+        dreams = short(Net(), start)
+    assert warned[0].filename == __file__
+    assert (dreams.signal - start).abs().max() < (most - least) / 4
+    assert torch.equal(
+        short(Net(), start, parametrization=LogMel(range_db=None)).signal, dreams.signal
+    )
+
+
+def test_a_front_end_in_another_unit_is_dreamed_in_its_own_range() -> None:
+    class Decibels(HanLogMel):
+        def forward(self, waveform: Tensor) -> Tensor:
+            return 8.686 * super().forward(waveform)
+
+    frontend = Decibels(sample_rate_hz=4000, n_fft=128, hop_samples=100, n_mels=12)
+    sounds = torch.randn(2, 2000) / 100
+    with pytest.warns(
+        UserWarning, match=r"spectrograms from -.* to -.* are no natural log of magn"
+    ):
+        dreams = short(Net(), sounds, frontend=frontend)
+    assert (dreams.signal - frontend(sounds)).abs().max() < 20
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        (-80 - START, r"log-mels from -\d+.* to -\d+.*; expected the natural log of magnitudes, a"),
+        (START.repeat(1, 2, 1), r"start has 24 bands; expected 12, as front end HanLogMel gives t"),
+        (1e4 * torch.randn(2, 4000), r"start reaches \S+; expected waveforms with a full scale of"),
+    ],
+)  # fmt: skip
+def test_starts_that_a_recognizer_was_not_trained_on_are_refused(start, told) -> None:
+    with pytest.raises(InputError, match=told):
+        dream(known(), start, 3, progress=False)
+
+
+def test_log_mels_louder_than_full_scale_are_warned_of() -> None:
+    for start in (START + 9, START.exp()):
+        with pytest.warns(
+            UserWarning, match=r"are louder than a sound within full scale; expected"
+        ):
+            dream(known(), start, 3, steps=2, progress=False)
+
+
+def test_sounds_above_full_scale_are_dreamed_as_they_are() -> None:
+    sounds, net = 30_000 * torch.randn(2, 400), nn.Linear(400, 5)
+    dreams = dream(net, sounds, 3, steps=2, confidence=None, progress=False)
+    assert ((dreams.signal - sounds).abs().amax() / sounds.abs().amax()) < 0.05
+
+
+def known() -> Recognizer:
+    frontend = HanLogMel(sample_rate_hz=4000, n_fft=128, hop_samples=200, n_mels=12)
+    return Recognizer(frontend=frontend, model=Net(), instruments="abcde")
+
+
+@pytest.mark.parametrize(
+    ("frontend", "told"),
+    [
+        (nn.Identity(), r"frontend is a Identity; expected a torch.nn.Module with sample_rate_hz "),
+        (torch.abs, r"frontend is a builtin_function_or_method; expected a torch.nn.Module with s"),
+        (HanLogMel(n_fft=4096), r"a waveform of 2000 samples is too short; expected more than"),
+        (FrontEnd(lambda x: x @ x), r"frontend FrontEnd failed on \(1, 2000\) \(RuntimeError: mat"),
+        (FrontEnd(lambda x: x[:, None, None]), r"frontend FrontEnd gave \(1, 1, 1, 2000\) for \(1"),
+        (FrontEnd(lambda x: (x, x)), r"frontend FrontEnd gave tuple for \(1, 2000\); expected \(b"),
+    ],
+)  # fmt: skip
+def test_front_ends_that_do_not_fit_are_refused(frontend, told) -> None:
+    with pytest.raises(InputError, match=told):
+        short(Net(), torch.randn(2, 2000), frontend=frontend)
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        ([[1.0, 2.0], [1.0]], r"start cannot be read, a list \(setting an array element"),
+        (None, r"start cannot be read, a NoneType \(can't convert"),
+        (START.to_sparse(), r"start cannot be read, a Tensor \(it is sparse, nested or without va"),
+        (START.to("meta"), r"start cannot be read, a Tensor \(it is sparse, nested or without val"),
+        (START.to(torch.complex64), r"start has shape \(2, 12, 20\) and type torch.complex64; exp"),
+    ],
+)  # fmt: skip
+def test_starts_that_are_no_numbers_are_refused(start, told) -> None:
+    with pytest.raises(InputError, match=told):
+        short(Net(), start)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda start: start[:, ::-1],
+        lambda start: start.astype(">f4"),
+        lambda start: start.tolist(),
+        lambda start: np.frombuffer(start.tobytes(), np.float32).reshape(start.shape),
+        lambda start: tuple(torch.from_numpy(start)),
+        lambda start: torch.from_numpy(start).requires_grad_(),
+    ],
+    ids=["negative stride", "order of bytes", "lists", "read-only", "tensors", "with gradient"],
+)
+def test_arrays_of_every_make_are_starts(change) -> None:
+    start = change(START.numpy())
+    expected = START.flip(1) if isinstance(start, np.ndarray) and min(start.strides) < 0 else START
+    assert torch.equal(short(Net(), start).signal, short(Net(), expected).signal)
