@@ -70,7 +70,8 @@ def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) 
     """Check the configuration, open the run, build the task, call it."""
     command.prepare(config, job.overrides)
     command.check(config)
-    if not config.info and of_sweep and (done := of_sweep.find_done(config)):
+    signed = sweep.signature(config) if of_sweep and of_sweep.parent else None
+    if of_sweep and signed and not config.sweep.force and (done := of_sweep.find_done(signed)):
         job.status, job.run_id, job.found_in = "skipped", done.run_id, done.folder
         return done.metrics
     from irdream import runtime
@@ -86,7 +87,7 @@ def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) 
     with tracker:
         device = runtime.choose_device(config.device)
         with stopwatch("tracking"):
-            job.open(tracker, sweep.tags(config, of_sweep), of_sweep.words if of_sweep else ())
+            job.open(tracker, sweep.tags(of_sweep, signed), of_sweep.words if of_sweep else ())
             tracker.log_params(OmegaConf.to_container(config, resolve=True))
             tracker.set_tags({"irdream.device": str(device), "irdream.threads": str(threads)})
             tracker.log_file(job.folder / ".hydra" / "config.yaml", "config")

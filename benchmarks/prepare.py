@@ -30,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> float:
     excerpts = dataset.part("training", sample_rate_hz=recognizer.sample_rate_hz)
     packed = log_mels(
         excerpts,
-        lambda waveform: recognizer.log_mel(waveform.to(recognizer.device)),
-        settings=recognizer.settings(),
+        recognizer.frontend,
+        device=recognizer.device,
         cache_dir=options.cache,
         workers=options.workers,
     )

@@ -181,7 +181,6 @@ def _packed(excerpts: int, recognizer: Recognizer) -> LogMels:
     return log_mels(
         Excerpts(files, lambda path: torch.zeros(1)),
         lambda batch: torch.randn(len(batch), 128, FRAMES, generator=generator) * 2 - 6,
-        settings=recognizer.settings(),
         cache_dir=None,
     )
 

@@ -171,16 +171,6 @@ class Recognizer(nn.Module):
         bins_hz = torch.linspace(0.0, self.sample_rate_hz / 2, basis.shape[1], dtype=basis.dtype)
         return (basis @ bins_hz) / basis.sum(dim=1)
 
-    def settings(self) -> dict[str, Any]:
-        """Return all that a log-mel depends on besides the file, as a key for caches."""
-        plain = (int, float, str, bool)
-        values = {
-            k: v
-            for k, v in vars(self.frontend).items()
-            if isinstance(v, plain) and not k.startswith("_") and k != "training"
-        }
-        return {"frontend": type(self.frontend).__qualname__, **values}
-
 
 def logits_among(output: Any, batch: int, classes: int | None = None) -> Tensor | None:
     """Return the logits (batch, classes) among what a network gives; None: there are none.

@@ -9,18 +9,22 @@ Nothing heavy is imported here: MLflow comes with the first run that is opened.
 from __future__ import annotations
 
 import atexit
-import hashlib
+import functools
 import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from irdream import __version__
+from irdream.contents import content_of, remember_in
+from irdream.errors import InputError
 from irdream.files import replacing
+from irdream.fingerprint import code_of, fingerprint_of
 from irdream.job import HEADLINES, STATUSES, Job, read_jobs
 
 VARIABLE = "IRDREAM_SWEEP"
@@ -36,6 +40,7 @@ NOT_SIGNED = {
     "sweep",
     "info",
 }
+NO_INPUT = {"target", "publish"}  # words, and what is written
 OVERVIEW = "overview"  # the folder of a sweep's table, figures and gallery
 
 
@@ -67,15 +72,13 @@ class Sweep:
         """Return where the store is, as the functions of `irdream.tracking` take it."""
         return {"root": Path(self.root), "uri": self.server}
 
-    def find_done(self, config: DictConfig) -> Any:
-        """Return a job that finished with this configuration, now below this sweep; or None."""
-        if self.parent is None or config.sweep.force:
+    def find_done(self, signed: str) -> Any:
+        """Return a job that finished with this signature, now below this sweep; or None."""
+        if self.parent is None:
             return None
         from irdream.tracking.sweeps import adopt_job, find_done
 
-        done = find_done(
-            self.place["root"], self.experiment, signature(config), uri=self.place["uri"]
-        )
+        done = find_done(self.place["root"], self.experiment, signed, uri=self.place["uri"])
         if done is not None:
             adopt_job(done.run_id, self.parent, self.name, **self.place)
         return done
@@ -112,7 +115,7 @@ def begin(config: DictConfig) -> Sweep:
             sweep.experiment,
             folder.name,
             uri=sweep.server,
-            signature=None if config.sweep.force else _hash(_signed_words(overrides)),
+            signature=None if config.sweep.force else _signature_of_sweep(config),
             tags={"irdream.overrides": " ".join(overrides), "irdream.kind": "sweep"},
         )
     os.environ[VARIABLE] = json.dumps(asdict(sweep))
@@ -127,9 +130,9 @@ def current() -> Sweep | None:
     return Sweep(**json.loads(text)) if text else None
 
 
-def tags(config: DictConfig, sweep: Sweep | None) -> dict[str, str]:
+def tags(sweep: Sweep | None, signed: str | None) -> dict[str, str]:
     """Return what a job's run is tagged with, so that it is found by its sweep and again."""
-    own = {"irdream.signature": signature(config)}
+    own = {"irdream.signature": signed} if signed else {}
     if sweep is not None:
         own["irdream.sweep"] = sweep.name
         own |= {"mlflow.parentRunId": sweep.parent} if sweep.parent else {}
@@ -166,36 +169,82 @@ def _end_at_exit() -> None:
         end(killed=True)
 
 
-def signature(config: DictConfig) -> str:
-    """Return a hash of all that decides what a job finds: what its task is given, and the seed.
+# When a job is the same -----------------------------------------------------------------------
 
-    Paths of the store and devices do not; nor does what is configured for other tasks.
+
+def signature(config: DictConfig) -> str:
+    """Return a hash of all that decides what a job finds.
+
+    That is what its task is given, and the seed; the content of the files, folders and checkpoints
+    that are named there; the code of irdream, and of packages that are named or trusted. Paths of
+    the store and devices do not count, nor what is configured for other tasks.
     """
     plain: Any = OmegaConf.to_container(config, resolve=True)
-    return _hash(_signed({"task": plain["task"], "seed": plain["seed"]}))
+    return _signature({"task": plain["task"], "seed": plain["seed"]}, plain)
 
 
-def _signed(value: Any) -> Any:
+def _signature_of_sweep(config: DictConfig) -> str:
+    """Return the same of a sweep: of what was typed in any order, and the configuration around."""
+    plain: Any = OmegaConf.to_container(config)
+    plain.pop("hydra")
+    places = {"store": config.store, "server": config.server, "cache_dir": config.cache_dir}
+    return _signature([_signed_words(config.hydra.overrides.task), plain], plain | places)
+
+
+def _signature(given: Any, config: Mapping[str, Any]) -> str:
+    remember_in(config.get("cache_dir"))
+    written = [config[name] for name in ("store", "cache_dir") if config.get(name)]
+    packages = {"irdream", *(config.get("trust") or ())}
+
+    def behind(word: str) -> str | None:
+        """Return a hash of what a word names, where it names a file, a folder or a checkpoint."""
+        path = os.path.expanduser(word)
+        try:
+            if word.startswith(("runs:/", "models:/")):
+                from irdream.tracking import fetch_checkpoint
+
+                path = fetch_checkpoint(
+                    word, root=Path(config["store"]), uri_server=config["server"]
+                )
+            if word and os.path.exists(path):
+                return content_of(path, written=written)
+        except InputError:
+            pass  # the task says so
+        except OSError:
+            return secrets.token_hex()  # nobody knows
+        if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", word):
+            packages.add(word)
+        return None
+
+    return fingerprint_of([_signed(given, functools.cache(behind)), code_of(packages)])
+
+
+def _signed(value: Any, behind: Callable[[str], str | None]) -> Any:
+    """Return a configuration without what does not decide, files with their content."""
     if isinstance(value, Mapping):
-        return {k: _signed(v) for k, v in value.items() if k not in NOT_SIGNED}
+        rendered = str(value.get("_target_")).endswith(".SoundFont")  # its root is a cache
+        left_out = NOT_SIGNED | ({"root"} if rendered else set())
+        return {
+            key: item if key in NO_INPUT else _signed(item, behind)
+            for key, item in value.items()
+            if key not in left_out
+        }
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_signed(item) for item in value]
+        return [_signed(item, behind) for item in value]
+    if isinstance(value, str) and (content := behind(value)):
+        return [value, content]
     return value
 
 
-def _signed_words(overrides: Sequence[str]) -> list[str]:
-    """Return the overrides that decide something, in any order."""
-    keys = [word.lstrip("+~").partition("=")[0] for word in overrides]
-    return sorted(
-        word
-        for word, key in zip(overrides, keys, strict=True)
-        if key.split(".")[0] not in NOT_SIGNED
-    )
-
-
-def _hash(value: Any) -> str:
-    text = json.dumps([__version__, value], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _signed_words(overrides: Sequence[str]) -> list[list[str]]:
+    """Return the overrides that decide something, in any order, each with its values."""
+    found = []
+    for word in sorted(overrides):
+        key, _, values = word.lstrip("+~").partition("=")
+        if key.split(".")[0] not in NOT_SIGNED:
+            parts = [] if key in NO_INPUT else values.strip("[]").split(",")
+            found.append([word, *(part.strip("'\"") for part in parts)])
+    return found
 
 
 # What is told of them -----------------------------------------------------------------------

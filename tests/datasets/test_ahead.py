@@ -99,7 +99,7 @@ def test_log_mels_hold_a_batch_and_a_few(monkeypatch: pytest.MonkeyPatch) -> Non
         held.append(load.held)
         return torch.zeros(len(waveform), 3, 5)
 
-    log_mels(numbered(60, load), analyze, settings={}, cache_dir=None, workers=2)
+    log_mels(numbered(60, load), analyze, cache_dir=None, workers=2)
     assert len(held) == 15
     assert max(held) <= 4 + 1 + 2 * 2
 
@@ -120,7 +120,7 @@ def test_an_error_comes_in_its_place() -> None:
                 found.append(str(error))
     assert found == ["0", "1", "2", "3 is cut off", "4", "5 is cut off", "6", "7"]
     with pytest.raises(InputError, match="3 is cut off"):  # the first one, though 5 may fail sooner
-        log_mels(numbered(8, load), lambda x: x[:, None], settings={}, cache_dir=None, workers=4)
+        log_mels(numbered(8, load), lambda x: x[:, None], cache_dir=None, workers=4)
     assert not threads()
 
 
@@ -209,7 +209,7 @@ def test_threads_that_cannot_write_their_cache_warn_once(
     (tmp_path / "cache").write_text("a file where the folder should be")
     for i in range(12):
         (tmp_path / str(i)).touch()
-    load = CachedLoader(lambda path: torch.zeros(2), tmp_path / "cache", {})
+    load = CachedLoader(lambda path: torch.zeros(2), tmp_path / "cache", sample_rate_hz=8000)
     with decoding(numbered(12, lambda path: load(tmp_path / path)), 4) as decoded:
         assert len([future.result() for future in decoded]) == 12
     assert len(caplog.records) == 1

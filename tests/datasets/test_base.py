@@ -89,6 +89,14 @@ def silence_the_middle(tree: Path) -> None:
     _rewrite(tree, change)
 
 
+def change_a_sample_far_from_begin_middle_and_end(tree: Path) -> None:
+    def change(sound: np.ndarray) -> np.ndarray:
+        sound[len(sound) // 4] = 0.5
+        return sound
+
+    _rewrite(tree, change)
+
+
 def silence_the_end(tree: Path) -> None:
     def change(sound: np.ndarray) -> np.ndarray:
         sound[-100:] = 0.0
@@ -105,7 +113,18 @@ def _rewrite(tree: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [rename, relabel, remove, add, swap, shorten, make_louder, silence_the_middle, silence_the_end],
+    [
+        rename,
+        relabel,
+        remove,
+        add,
+        swap,
+        shorten,
+        make_louder,
+        silence_the_middle,
+        change_a_sample_far_from_begin_middle_and_end,
+        silence_the_end,
+    ],
 )
 def test_another_set_has_another_fingerprint(tree: Path, change: Callable[[Path], None]) -> None:
     before = fingerprint(files(tree))

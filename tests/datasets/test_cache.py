@@ -5,6 +5,7 @@ import os
 import pickle
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,9 @@ class CountingLoader:
         self.asked.append(path.name)
         return load_audio(path, sample_rate_hz=RATE_HZ)
 
+    def __getstate__(self) -> dict[str, object]:
+        return {}  # what it was asked for does not decide what it gives
+
 
 class CountingAnalysis:
     """A log-mel of sorts: frame f of mel m is m + the mean over the frame's samples."""
@@ -44,6 +48,16 @@ class CountingAnalysis:
         self.batches.append(tuple(waveform.shape))
         frames = waveform[:, : waveform.shape[1] // HOP * HOP].unflatten(1, (-1, HOP)).mean(2)
         return frames[:, None] + torch.arange(N_MELS)[None, :, None]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {}
+
+
+class Doubled(CountingAnalysis):
+    """Another analysis."""
+
+    def __call__(self, waveform: Tensor) -> Tensor:
+        return 2 * super().__call__(waveform)
 
 
 def write_sound(path: Path, *, seed: int = 0, seconds: float = 1.0, channels: int = 2) -> Path:
@@ -63,42 +77,49 @@ def make_excerpts(folder: Path, seconds: Sequence[float], load: CountingLoader) 
 
 
 class TestCachedLoader:
-    SETTINGS = {"sample_rate_hz": RATE_HZ}  # noqa: RUF012
-
     def test_without_a_folder_is_the_loader_itself(self) -> None:
         load = CountingLoader()
-        assert cached_loader(load, None, self.SETTINGS) is load
+        assert cached_loader(load, None, sample_rate_hz=RATE_HZ) is load
 
     def test_a_file_is_decoded_once_by_all_loaders(self, tmp_path: Path) -> None:
         path, load = write_sound(tmp_path / "a.wav"), CountingLoader()
-        first = cached_loader(load, tmp_path / "cache", self.SETTINGS)(path)
-        again = cached_loader(load, tmp_path / "cache", self.SETTINGS)(path)
+        first = cached_loader(load, tmp_path / "cache", sample_rate_hz=RATE_HZ)(path)
+        again = cached_loader(load, tmp_path / "cache", sample_rate_hz=RATE_HZ)(path)
         assert load.asked == ["a.wav"]
         assert torch.equal(first, again)
 
     def test_a_changed_file_is_decoded_anew(self, tmp_path: Path) -> None:
         path, load = write_sound(tmp_path / "a.wav", seed=0), CountingLoader()
-        cached = cached_loader(load, tmp_path / "cache", self.SETTINGS)
+        cached = cached_loader(load, tmp_path / "cache", sample_rate_hz=RATE_HZ)
         before = cached(path)
         write_sound(path, seed=1)  # of the same size
         os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
         assert not torch.equal(cached(path), before)
 
-    def test_other_settings_do_not_share_an_entry(self, tmp_path: Path) -> None:
-        path, load = write_sound(tmp_path / "a.wav"), CountingLoader()
-        for rate_hz in (RATE_HZ, 2 * RATE_HZ):
-            cached_loader(load, tmp_path / "cache", {"sample_rate_hz": rate_hz})(path)
-        assert len(load.asked) == 2
+    def test_other_loaders_do_not_share_an_entry(self, tmp_path: Path) -> None:
+        path = write_sound(tmp_path / "a.wav")
+        lengths = [
+            len(audio_loader(tmp_path / "cache", sample_rate_hz=rate_hz)(path))
+            for rate_hz in (RATE_HZ, 2 * RATE_HZ)
+        ]
+        assert lengths == [RATE_HZ, 2 * RATE_HZ]
+
+    def test_a_loader_that_cannot_be_known_is_not_cached(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        load = eval("lambda path: 1")
+        assert cached_loader(load, tmp_path / "cache", sample_rate_hz=RATE_HZ) is load
+        assert "decoded audio is not cached: no source of <lambda>" in caplog.text
 
     def test_mono_wavs_at_the_rate_are_not_kept_twice(self, tmp_path: Path) -> None:
         path, load = write_sound(tmp_path / "a.wav", channels=1), CountingLoader()
-        cached_loader(load, tmp_path / "cache", self.SETTINGS)(path)
+        cached_loader(load, tmp_path / "cache", sample_rate_hz=RATE_HZ)(path)
         assert not (tmp_path / "cache").exists()
 
     @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY\x01\x00", b"not an array", None])
     def test_a_damaged_entry_is_made_anew(self, tmp_path: Path, damage: bytes | None) -> None:
         path, load = write_sound(tmp_path / "a.wav"), CountingLoader()
-        cached = cached_loader(load, tmp_path / "cache", self.SETTINGS)
+        cached = cached_loader(load, tmp_path / "cache", sample_rate_hz=RATE_HZ)
         first = cached(path)
         (entry,) = (tmp_path / "cache").rglob("*.npy")
         entry.write_bytes(entry.read_bytes()[:-100] if damage is None else damage)
@@ -108,7 +129,7 @@ class TestCachedLoader:
 
     def test_an_array_of_another_kind_is_not_taken_for_sound(self, tmp_path: Path) -> None:
         path, load = write_sound(tmp_path / "a.wav"), CountingLoader()
-        cached = cached_loader(load, tmp_path / "cache", self.SETTINGS)
+        cached = cached_loader(load, tmp_path / "cache", sample_rate_hz=RATE_HZ)
         first = cached(path)
         (entry,) = (tmp_path / "cache").rglob("*.npy")
         np.save(entry, np.zeros((2, 3)))
@@ -119,7 +140,7 @@ class TestCachedLoader:
     ) -> None:
         (tmp_path / "cache").write_text("a file where the folder should be")
         path, load = write_sound(tmp_path / "a.wav"), CountingLoader()
-        cached = cached_loader(load, tmp_path / "cache", self.SETTINGS)
+        cached = cached_loader(load, tmp_path / "cache", sample_rate_hz=RATE_HZ)
         for _ in range(3):
             assert len(cached(path)) == RATE_HZ
         assert len(load.asked) == 3
@@ -143,7 +164,7 @@ class TestLogMels:
     def test_holds_each_excerpts_analysis(self, tmp_path: Path) -> None:
         lengths = [1.0, 1.0, 0.5, 2.0, 2.0]
         excerpts = make_excerpts(tmp_path / "data", lengths, CountingLoader())
-        mels = log_mels(excerpts, CountingAnalysis(), settings={}, cache_dir=tmp_path / "cache")
+        mels = log_mels(excerpts, CountingAnalysis(), cache_dir=tmp_path / "cache")
         assert len(mels) == 5
         assert mels.frames.tolist() == [80, 80, 40, 160, 160]
         for i, excerpt in enumerate(excerpts):
@@ -156,7 +177,7 @@ class TestLogMels:
     def test_excerpts_of_one_length_are_analyzed_together(self, tmp_path: Path) -> None:
         excerpts = make_excerpts(tmp_path / "data", [0.02] * 70 + [0.03] * 2, CountingLoader())
         analyze = CountingAnalysis()
-        log_mels(excerpts, analyze, settings={}, cache_dir=None)
+        log_mels(excerpts, analyze, cache_dir=None)
         assert analyze.batches == [(64, 160), (6, 160), (2, 240)]
 
     def test_a_batch_has_a_bounded_number_of_samples(
@@ -165,70 +186,95 @@ class TestLogMels:
         monkeypatch.setattr("irdream.datasets.cache._MAX_BATCH_SAMPLES", 400)
         excerpts = make_excerpts(tmp_path / "data", [0.02] * 5 + [0.1], CountingLoader())
         analyze = CountingAnalysis()
-        log_mels(excerpts, analyze, settings={}, cache_dir=None)
+        log_mels(excerpts, analyze, cache_dir=None)
         assert analyze.batches == [(2, 160), (2, 160), (1, 160), (1, 800)]
 
     def test_a_second_run_reads_no_sound(self, tmp_path: Path) -> None:
         load, analyze = CountingLoader(), CountingAnalysis()
         excerpts = make_excerpts(tmp_path / "data", [1.0, 0.5], load)
-        first = log_mels(excerpts, analyze, settings={"hop": 1}, cache_dir=tmp_path / "cache")
+        first = log_mels(excerpts, analyze, cache_dir=tmp_path / "cache")
         load.asked.clear()
-        second = log_mels(excerpts, analyze, settings={"hop": 1}, cache_dir=tmp_path / "cache")
+        second = log_mels(excerpts, analyze, cache_dir=tmp_path / "cache")
         assert not load.asked
         assert torch.equal(first[1], second[1])
 
-    @pytest.mark.parametrize("change", ["file", "settings", "order", "number"])
+    @pytest.mark.parametrize("change", ["file", "analysis", "loader", "order", "number"])
     def test_a_change_is_noticed(self, tmp_path: Path, change: str) -> None:
         load, cache_dir = CountingLoader(), tmp_path / "cache"
         excerpts = make_excerpts(tmp_path / "data", [1.0, 1.0], load)
-        log_mels(excerpts, CountingAnalysis(), settings={"hop": 1}, cache_dir=cache_dir)
+        log_mels(excerpts, CountingAnalysis(), cache_dir=cache_dir)
         load.asked.clear()
         if change == "file":
             path = write_sound(tmp_path / "data" / "1.wav", seed=7)
             os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
         excerpts = excerpts.subset({"order": [1, 0], "number": [0]}.get(change, [0, 1]))
-        settings = {"hop": 2 if change == "settings" else 1}
-        mels = log_mels(excerpts, CountingAnalysis(), settings=settings, cache_dir=cache_dir)
+        if change == "loader":
+            excerpts = Excerpts(excerpts.files, lambda path: load(path))
+        analyze = Doubled() if change == "analysis" else CountingAnalysis()
+        mels = log_mels(excerpts, analyze, cache_dir=cache_dir)
         assert len(load.asked) == len(excerpts)
+        if change == "analysis":
+            return
         torch.testing.assert_close(mels[0], CountingAnalysis()(excerpts[0].waveform[None])[0])
 
     @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY\x01\x00", b"not an array", None])
     def test_a_damaged_file_is_made_anew(self, tmp_path: Path, damage: bytes | None) -> None:
         excerpts = make_excerpts(tmp_path / "data", [1.0, 1.0], CountingLoader())
-        first = log_mels(excerpts, CountingAnalysis(), settings={}, cache_dir=tmp_path / "cache")
+        first = log_mels(excerpts, CountingAnalysis(), cache_dir=tmp_path / "cache")
         expected = first[1].clone()
         path, data = first.path, first.path.read_bytes()
         del first
         path.unlink()
         path.write_bytes(data[:-12] if damage is None else damage)
-        again = log_mels(excerpts, CountingAnalysis(), settings={}, cache_dir=tmp_path / "cache")
+        again = log_mels(excerpts, CountingAnalysis(), cache_dir=tmp_path / "cache")
         assert torch.equal(again[1], expected)
 
     def test_a_file_that_went_away(self, tmp_path: Path) -> None:
         excerpts = make_excerpts(tmp_path / "data", [1.0], CountingLoader())
         (tmp_path / "data" / "0.wav").unlink()
         with pytest.raises(InputError, match=r"cannot read '.*0\.wav': No such file"):
-            log_mels(excerpts, CountingAnalysis(), settings={}, cache_dir=tmp_path / "cache")
+            log_mels(excerpts, CountingAnalysis(), cache_dir=tmp_path / "cache")
 
     def test_a_bad_excerpt_leaves_nothing_half_written(self, tmp_path: Path) -> None:
         excerpts = make_excerpts(tmp_path / "data", [1.0, 1.0], CountingLoader())
         (tmp_path / "data" / "1.wav").write_bytes(b"no sound")
         with pytest.raises(InputError, match=r"1\.wav' is not readable"):
-            log_mels(excerpts, CountingAnalysis(), settings={}, cache_dir=tmp_path / "cache")
+            log_mels(excerpts, CountingAnalysis(), cache_dir=tmp_path / "cache")
         assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+    def test_files_that_were_touched_or_moved_are_not_analyzed_again(self, tmp_path: Path) -> None:
+        load, cache_dir = CountingLoader(), tmp_path / "cache"
+        excerpts = make_excerpts(tmp_path / "data", [1.0, 1.0], load)
+        log_mels(excerpts, CountingAnalysis(), cache_dir=cache_dir)
+        load.asked.clear()
+        os.utime(tmp_path / "data" / "0.wav", (0, 0))
+        log_mels(excerpts, CountingAnalysis(), cache_dir=cache_dir)
+        (tmp_path / "data").rename(tmp_path / "moved")
+        files = [replace(f, path=tmp_path / "moved" / f.path.name) for f in excerpts.files]
+        log_mels(Excerpts(files, load), CountingAnalysis(), cache_dir=cache_dir)
+        assert load.asked == []
+
+    def test_an_analysis_that_cannot_be_known_leaves_nothing_behind(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        excerpts = make_excerpts(tmp_path / "data", [1.0], CountingLoader())
+        analyze = eval("lambda waveform: waveform[:, None, :]")
+        assert log_mels(excerpts, analyze, cache_dir=tmp_path / "cache")[0].shape == (1, RATE_HZ)
+        assert "log-mels are not cached: no source of <lambda>" in caplog.text
+        assert not (tmp_path / "cache").exists()
 
     def test_where_nothing_can_be_written_a_temporary_file_serves(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         (tmp_path / "cache").write_text("a file where the folder should be")
         excerpts = make_excerpts(tmp_path / "data", [1.0], CountingLoader())
-        mels = log_mels(excerpts, CountingAnalysis(), settings={}, cache_dir=tmp_path / "cache")
+        mels = log_mels(excerpts, CountingAnalysis(), cache_dir=tmp_path / "cache")
         assert mels[0].shape == (N_MELS, 80)
         assert "log-mels are not cached" in caplog.text
 
     def test_a_temporary_file_goes_when_nobody_needs_it(self, tmp_path: Path) -> None:
         excerpts = make_excerpts(tmp_path / "data", [1.0], CountingLoader())
-        mels = log_mels(excerpts, CountingAnalysis(), settings={}, cache_dir=None)
+        mels = log_mels(excerpts, CountingAnalysis(), cache_dir=None)
         folder = mels.path.parent
         assert folder.is_dir()
         del mels
@@ -237,7 +283,7 @@ class TestLogMels:
 
     def test_what_is_read_can_be_written_to_without_changing_the_file(self, tmp_path: Path) -> None:
         excerpts = make_excerpts(tmp_path / "data", [1.0], CountingLoader())
-        mels = log_mels(excerpts, CountingAnalysis(), settings={}, cache_dir=tmp_path / "cache")
+        mels = log_mels(excerpts, CountingAnalysis(), cache_dir=tmp_path / "cache")
         before = mels[0].clone()
         mels[0].zero_()
         assert torch.equal(LogMels(mels.path)[0], before)
@@ -245,14 +291,14 @@ class TestLogMels:
     def test_no_excerpts(self, tmp_path: Path) -> None:
         empty = Excerpts([], CountingLoader())
         with pytest.raises(InputError, match=r"has no excerpts; check dataset\.root"):
-            log_mels(empty, CountingAnalysis(), settings={}, cache_dir=tmp_path)
+            log_mels(empty, CountingAnalysis(), cache_dir=tmp_path)
 
 
 class TestWindows:
     @pytest.fixture
     def mels(self, tmp_path: Path) -> LogMels:
         excerpts = make_excerpts(tmp_path / "data", [1.0, 0.5, 2.0], CountingLoader())
-        return log_mels(excerpts, CountingAnalysis(), settings={}, cache_dir=tmp_path / "cache")
+        return log_mels(excerpts, CountingAnalysis(), cache_dir=tmp_path / "cache")
 
     def test_are_cut_from_their_excerpts(self, mels: LogMels) -> None:
         windows = mels.windows([2, 0, 1, 2], [160 - 40, 3, 0, 0], 40)
@@ -285,7 +331,6 @@ class TestWindows:
         mels = log_mels(
             Excerpts(files, lambda _: torch.zeros(66_150)),
             lambda waveform: torch.rand(len(waveform), 128, 130),
-            settings={},
             cache_dir=None,
         )
         rng, seconds = np.random.default_rng(0), []

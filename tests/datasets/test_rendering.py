@@ -10,7 +10,6 @@ from irdream.datasets import rendering
 from irdream.datasets.composition import Note, Voice
 from irdream.datasets.rendering import (
     TIM_GM6MB,
-    font_digest,
     font_path,
     level,
     render,
@@ -119,13 +118,6 @@ def test_a_program_that_the_font_lacks_is_silent(font: Path) -> None:
     assert not play(voice(program=7), font=font).any()
     together = play(voice(program=7), voice(), font=font)
     assert together == pytest.approx(play(voice(), font=font))
-
-
-def test_a_font_is_known_by_its_bytes(font: Path, tmp_path: Path) -> None:
-    copy, other = tmp_path / "copy.sf2", tmp_path / "other.sf2"
-    copy.write_bytes(font.read_bytes())
-    other.write_bytes(font.read_bytes() + b" ")
-    assert font_digest(copy) == font_digest(font) != font_digest(other)
 
 
 def test_no_synthesizer(font: Path, monkeypatch: pytest.MonkeyPatch) -> None:

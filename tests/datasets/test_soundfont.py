@@ -3,12 +3,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import soundfile
 
-from irdream.datasets import soundfont
+from irdream.datasets import composition, rendering, soundfont
 from irdream.datasets.base import PartName
 from irdream.datasets.soundfont import SoundFont
 from irdream.errors import InputError
@@ -246,6 +247,28 @@ def test_other_fonts_are_rendered_elsewhere(sine_font: Path, tmp_path: Path) -> 
         for fonts in (["TimGM6mb"], [str(sine_font)], ["TimGM6mb", str(sine_font)])
     }
     assert len(folders) == 3
+
+
+def test_a_font_is_known_by_its_content(sine_font: Path, tmp_path: Path) -> None:
+    font = tmp_path / "font.sf2"
+    font.write_bytes(sine_font.read_bytes())
+    data = SoundFont(root=tmp_path, fonts=str(font))
+    before = data.folder("test")
+    assert before == SoundFont(root=tmp_path, fonts=str(sine_font)).folder("test")
+    font.write_bytes(sine_font.read_bytes() + b" ")
+    assert data.folder("test") != before
+
+
+@pytest.mark.parametrize("module", [soundfont, composition, rendering])
+def test_music_is_rendered_anew_when_the_code_that_makes_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType
+) -> None:
+    data = SoundFont(root=tmp_path)
+    before = data.folder("training")
+    changed = tmp_path / "changed.py"
+    changed.write_text(Path(str(module.__file__)).read_text() + "LOUDER = True\n")
+    monkeypatch.setattr(module, "__file__", str(changed))
+    assert data.folder("training") != before
 
 
 def test_one_font_needs_no_list(sine_font: Path, tmp_path: Path) -> None:

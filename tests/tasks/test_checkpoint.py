@@ -9,9 +9,10 @@ import torch
 
 from irdream import recognizer as module
 from irdream.errors import InputError
+from irdream.fingerprint import fingerprint_of
 from irdream.recognizer import save_recognizer
 from irdream.tasks import checkpoint
-from irdream.tracking import MlflowTracker, register_checkpoint
+from irdream.tracking import MlflowTracker, checkpoints, register_checkpoint
 
 MODEL = {"_target_": "my_package.MyNet"}
 TRUST = ["my_package"]
@@ -88,8 +89,9 @@ def test_no_more_than_two_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_servers_is_copied_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copies = iter([folder])
-    monkeypatch.setattr(checkpoint, "_copies", {})
-    monkeypatch.setattr(checkpoint, "fetch_checkpoint", lambda *_, **__: next(copies))
+    monkeypatch.setattr(checkpoints, "_copies", {})
+    monkeypatch.setattr(checkpoints, "open_store", lambda **_: None)
+    monkeypatch.setattr(checkpoints, "_fetch", lambda *_: next(copies))
     for _ in range(2):
         loaded = checkpoint.load(
             path="models:/net@champion", device="cpu", trust=TRUST, server="http://127.0.0.1:1"
@@ -121,7 +123,7 @@ def test_the_second_one_hears_the_same_sounds_by_another_network() -> None:
     second = checkpoint.load_optional(path="second", device="cpu")
     assert second is not None
     assert not second.training
-    assert second.settings() == first.settings()
+    assert fingerprint_of(second.frontend) == fingerprint_of(first.frontend)
     assert second.instruments == first.instruments
     assert second.window_seconds == first.window_seconds
     assert type(second.model) is not type(first.model)

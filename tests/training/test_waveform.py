@@ -168,7 +168,7 @@ def excerpts(tmp_path: Path) -> Excerpts:
 def test_unchanged_waveforms_have_the_log_mels_of_their_excerpts(
     recognizer: Recognizer, excerpts: Excerpts, tmp_path: Path
 ) -> None:
-    expected = log_mels(excerpts, recognizer.log_mel, settings={}, cache_dir=None)
+    expected = log_mels(excerpts, recognizer.log_mel, cache_dir=None)
     for cache in (None, tmp_path / "cache", tmp_path / "cache"):
         waveforms, heard = on_waveforms(WaveformAugmentation(**OFF), excerpts, recognizer, cache)
         assert waveforms.frames.tolist() == expected.frames.tolist()

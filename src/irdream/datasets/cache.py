@@ -6,23 +6,22 @@ list of excerpts in one file that is mapped, not read: a second run opens it at 
 stays the size of a batch however large the data set is. Its layout is (total_frames, n_mels), so
 that a window is one contiguous block of 22 kB.
 
-The keys hold each file's path, size and time of change, and the settings, so changed files and
-settings are noticed; what is no longer used stays until the folder is deleted, which is safe at
-any time. HDF5 and LMDB were weighed: both add a dependency and neither gathers windows faster than
-rows of a mapped array (1.2 ms for 128 windows of one second).
+The keys are fingerprints of what is decoded and of what decodes and analyzes it, so a file, a
+setting or code that changed is noticed; what is no longer used stays until the folder is deleted,
+which is safe at any time. HDF5 and LMDB were weighed: both add a dependency and neither gathers
+windows faster than rows of a mapped array (1.2 ms for 128 windows of one second).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import contextlib
 import logging
 import os
 import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -34,10 +33,12 @@ import torch
 from torch import Tensor
 
 from irdream.audio import load_audio
+from irdream.contents import content_of, remember_in
 from irdream.datasets.ahead import decoding
 from irdream.datasets.base import Excerpt, Excerpts
 from irdream.errors import InputError
-from irdream.files import replacing
+from irdream.files import as_text, replacing
+from irdream.fingerprint import UnknowableError, fingerprint_of
 from irdream.progress import track
 
 Loader = Callable[[Path], Tensor]
@@ -53,20 +54,24 @@ logger = logging.getLogger(__name__)
 _warning = threading.Lock()
 
 
-def cached_loader(
-    load: Loader, cache_dir: str | Path | None, settings: Mapping[str, object]
-) -> Loader:
-    """Return `load` with a memory on disk, or `load` itself without a `cache_dir`.
+def cached_loader(load: Loader, cache_dir: str | Path | None, *, sample_rate_hz: int) -> Loader:
+    """Return `load` with a memory on disk.
 
-    `settings` are all that the waveform depends on besides its file, also `sample_rate_hz`.
+    Without a `cache_dir`, or where nobody can tell whether it is the same the next time, `load`.
     """
-    return load if cache_dir is None else CachedLoader(load, Path(cache_dir), settings)
+    if cache_dir is None:
+        return load
+    try:
+        return CachedLoader(load, Path(cache_dir), sample_rate_hz=sample_rate_hz)
+    except UnknowableError as error:
+        logger.warning("decoded audio is not cached: %s", error)
+        return load
 
 
 def audio_loader(cache_dir: str | Path | None, *, sample_rate_hz: int) -> Loader:
     """Return the loader of a data set: `load_audio`, at least a window long, cached."""
     load = partial(load_audio, sample_rate_hz=sample_rate_hz, min_seconds=MIN_SECONDS)
-    return cached_loader(load, cache_dir, {"sample_rate_hz": sample_rate_hz})
+    return cached_loader(load, cache_dir, sample_rate_hz=sample_rate_hz)
 
 
 class CachedLoader:
@@ -76,16 +81,17 @@ class CachedLoader:
     is synced to the disk. Where nothing can be written, one warning is logged.
     """
 
-    def __init__(self, load: Loader, cache_dir: Path, settings: Mapping[str, object]) -> None:
-        self.load = load
+    def __init__(self, load: Loader, cache_dir: Path, *, sample_rate_hz: int) -> None:
+        self.load, self.sample_rate_hz = load, sample_rate_hz
         self.folder = cache_dir / "audio"
-        self.settings = dict(settings)
+        self._key = fingerprint_of([_FORMAT, load])
         self._writable = True
+        remember_in(cache_dir)
 
     def __call__(self, path: Path) -> Tensor:
         if not path.is_file() or self._decodes_for_nothing(path):
             return self.load(path)
-        key = _key([path], self.settings)
+        key = fingerprint_of([self._key, content_of(path)])
         entry = self.folder / key[:2] / f"{key}.npy"
         waveform = _read_waveform(entry)
         if waveform is None:
@@ -101,7 +107,7 @@ class CachedLoader:
             info = soundfile.info(os.fsencode(path))
         except soundfile.SoundFileError:
             return True  # `load` says what is wrong
-        return info.channels == 1 and info.samplerate == self.settings.get("sample_rate_hz")
+        return info.channels == 1 and info.samplerate == self.sample_rate_hz
 
     def _write(self, entry: Path, waveform: Tensor) -> None:
         try:
@@ -166,16 +172,17 @@ def log_mels(
     excerpts: Excerpts,
     analyze: Analyze,
     *,
-    settings: Mapping[str, object],
     cache_dir: str | Path | None,
+    device: str | torch.device = "cpu",
     workers: int | None = None,
 ) -> LogMels:
     """Analyze all excerpts once, and only open the result when nothing has changed since.
 
     Args:
         excerpts: decoded ahead, and not held.
-        analyze: (batch, samples) -> (batch, n_mels, frames), of up to 64 excerpts of one length.
-        settings: all that the result depends on besides the files: sample rate, front end.
+        analyze: a front end, or another function of (batch, samples) that returns (batch, n_mels,
+            frames); it gets up to 64 excerpts of one length.
+        device: of `analyze`.
         cache_dir: where the result is kept; None: in a temporary file of this process.
         workers: threads that decode, see `datasets.ahead`.
 
@@ -185,27 +192,28 @@ def log_mels(
     """
     if not len(excerpts):
         raise InputError("this part of the data set has no excerpts; check dataset.root")
+    write = partial(
+        _write_packed, excerpts=excerpts, analyze=analyze, device=device, workers=workers
+    )
     if cache_dir is None:
-        return _temporary_log_mels(excerpts, analyze, workers)
-    path = Path(cache_dir) / "log_mels" / f"{_key([f.path for f in excerpts.files], settings)}.npy"
+        return _temporary_log_mels(write)
     try:
-        return LogMels(path)
-    except _UNREADABLE:
-        pass
-    try:
+        path = Path(cache_dir) / "log_mels" / f"{_key(excerpts, analyze, cache_dir)}.npy"
+        with contextlib.suppress(*_UNREADABLE):
+            return LogMels(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_packed(path, excerpts, analyze, workers)
-    except OSError as error:
+        write(path)
+    except (OSError, UnknowableError) as error:
         logger.warning("log-mels are not cached: %s", error)
-        return _temporary_log_mels(excerpts, analyze, workers)
+        return _temporary_log_mels(write)
     return LogMels(path)
 
 
-def _temporary_log_mels(excerpts: Excerpts, analyze: Analyze, workers: int | None) -> LogMels:
+def _temporary_log_mels(write: Callable[[Path], None]) -> LogMels:
     folder = tempfile.mkdtemp(prefix="irdream-")
     try:
         path = Path(folder, "log_mels.npy")
-        _write_packed(path, excerpts, analyze, workers)
+        write(path)
         packed = LogMels(path)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -214,28 +222,35 @@ def _temporary_log_mels(excerpts: Excerpts, analyze: Analyze, workers: int | Non
     return packed
 
 
-def _write_packed(path: Path, excerpts: Excerpts, analyze: Analyze, workers: int | None) -> None:
+def _write_packed(
+    path: Path,
+    *,
+    excerpts: Excerpts,
+    analyze: Analyze,
+    device: str | torch.device,
+    workers: int | None,
+) -> None:
+    @torch.no_grad()
+    def analyzed(batch: list[Tensor]) -> np.ndarray:
+        return analyze(torch.stack(batch).to(device)).transpose(1, 2).float().cpu().numpy()
+
     with replacing(path) as file, decoding(excerpts, workers) as decoded:
-        _pack(file, _analyzed(track(decoded, "analyzing", total=len(excerpts)), analyze))
+        shown = track(decoded, "analyzing", total=len(excerpts))
+        _pack(file, (analyzed(batch) for batch in _batches(shown)))
 
 
-def _analyzed(decoded: Iterable[Future[Excerpt]], analyze: Analyze) -> Iterator[np.ndarray]:
-    """Yield (batch, frames, n_mels) for runs of excerpts of one length, in order."""
+def _batches(decoded: Iterable[Future[Excerpt]]) -> Iterator[list[Tensor]]:
+    """Yield runs of excerpts of one length, in order."""
     batch: list[Tensor] = []
     for excerpt in decoded:
         waveform = excerpt.result().waveform
         full = len(batch) == _MAX_BATCH or (len(batch) + 1) * len(waveform) > _MAX_BATCH_SAMPLES
         if batch and (full or len(batch[0]) != len(waveform)):
-            yield _analyze_batch(batch, analyze)
+            yield batch
             batch = []
         batch.append(waveform)
     if batch:
-        yield _analyze_batch(batch, analyze)
-
-
-@torch.no_grad()
-def _analyze_batch(batch: list[Tensor], analyze: Analyze) -> np.ndarray:
-    return analyze(torch.stack(batch)).transpose(1, 2).float().cpu().numpy()
+        yield batch
 
 
 def _pack(file: BinaryIO, batches: Iterator[np.ndarray]) -> None:
@@ -281,14 +296,15 @@ def _read_waveform(entry: Path) -> Tensor | None:
     return torch.from_numpy(waveform) if usable else None
 
 
-def _key(paths: Sequence[Path], settings: Mapping[str, object]) -> str:
-    """Hash what the result depends on: the files as they are now, and the settings."""
-    digest = hashlib.sha256(json.dumps([_FORMAT, settings], sort_keys=True, default=str).encode())
-    for path in paths:
+def _key(excerpts: Excerpts, analyze: Analyze, cache_dir: str | Path) -> str:
+    """Return the fingerprint of sounds, of how they are read, and of the analysis."""
+    remember_in(cache_dir)
+    load = excerpts.load.load if isinstance(excerpts.load, CachedLoader) else excerpts.load
+    contents = []
+    for file in excerpts.files:
         try:
-            stat = path.stat()
+            contents.append(content_of(file.path))
         except OSError as error:
-            raise InputError(f"cannot read {str(path)!r}: {error.strerror}; check it") from None
-        where = os.fsencode(path.resolve())
-        digest.update(b"\n%b\0%d\0%d" % (where, stat.st_size, stat.st_mtime_ns))
-    return digest.hexdigest()[:32]
+            where = as_text(file.path)
+            raise InputError(f"cannot read {where!r}: {error.strerror}; check it") from None
+    return fingerprint_of([_FORMAT, analyze, load, contents])

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from irdream.contents import content_of
+
 Key = tuple[object, ...]
 MAX_BYTES = 2**29  # 100 minutes of mono at 22,050 Hz
 
@@ -15,8 +17,8 @@ MAX_BYTES = 2**29  # 100 minutes of mono at 22,050 Hz
 class Memory:
     """Keeps waveforms by file and settings, the last ones used, up to a size.
 
-    A file that has changed since (size or time of change) is decoded anew. The waveforms are
-    shared: they must not be changed in place.
+    A file whose content has changed since is decoded anew. The waveforms are shared: they must not
+    be changed in place.
 
     Args:
         max_bytes: of all waveforms together; a longer one is not kept.
@@ -40,10 +42,9 @@ class Memory:
             settings: all that the waveform depends on besides the file.
         """
         try:
-            stat = path.stat()
+            key = (content_of(path), *settings)
         except OSError:
             return load(path)  # which says what is wrong
-        key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns, *settings)
         if key not in self._kept:
             waveform = load(path)
             if waveform.nbytes > self.max_bytes:

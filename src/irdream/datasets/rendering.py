@@ -10,7 +10,6 @@ it is installed without what it asks for.
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from irdream.contents import content_of
 from irdream.datasets.composition import Voice
 from irdream.errors import InputError
 
@@ -48,12 +48,6 @@ def font_path(font: str) -> Path:
     return path
 
 
-@lru_cache
-def font_digest(path: Path) -> str:
-    """Return twelve digits of the SHA-256 of a font's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-
-
 def render(
     voices: list[Voice], *, font: Path, seconds: float, sample_rate_hz: int, cents: int = 0
 ) -> np.ndarray:
@@ -64,7 +58,7 @@ def render(
     Raises:
         InputError: when the font cannot be read, or there is no synthesizer.
     """
-    synth = _synthesizer(font, sample_rate_hz)
+    synth = _synthesizer(font, content_of(font), sample_rate_hz)
     for sounds in synth.soundfonts.values():
         sounds.reset()
     synth.generate(round(_SILENT_SECONDS * sample_rate_hz))  # what was played before fades out
@@ -111,7 +105,7 @@ def _played(synth: Any, events: list[tuple[int, int, int, int]], samples: int) -
 
 
 @lru_cache(maxsize=4)
-def _synthesizer(font: Path, sample_rate_hz: int) -> Any:
+def _synthesizer(font: Path, content: str, sample_rate_hz: int) -> Any:
     if find_spec("tinysoundfont") is None:
         raise InputError(
             "no synthesizer for dataset=soundfont; expected tinysoundfont: "

@@ -17,7 +17,6 @@ music: never present them as scores on IRMAS.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Sequence
 from functools import partial
@@ -28,18 +27,19 @@ import torch
 from filelock import FileLock
 
 from irdream.audio import write_wav
-from irdream.datasets import composition
+from irdream.contents import content_of
+from irdream.datasets import composition, rendering
 from irdream.datasets.base import ExcerptFile, Excerpts, PartName
 from irdream.datasets.composition import Voice
 from irdream.datasets.irmas import Irmas
-from irdream.datasets.rendering import TIM_GM6MB, font_digest, font_path, level, render, room
+from irdream.datasets.rendering import TIM_GM6MB, font_path, level, render, room
 from irdream.errors import InputError
 from irdream.files import replacing
+from irdream.fingerprint import fingerprint_of
 from irdream.instruments import CODES
 from irdream.progress import track
 
 ATTEMPTS = 20  # at a piece whose lead is heard
-VERSION = 3  # raised when the same seed gives other sound
 SAMPLE_RATE_HZ = 22_050
 EXCERPT_SECONDS = 3.0
 LEAD_IN_SECONDS = 0.5
@@ -125,11 +125,11 @@ class SoundFont:
 
     def folder(self, name: PartName) -> Path:
         """Return where a part is or will be; its name holds all that decides its sound."""
-        fonts = [font_digest(font_path(font)) for font in self.fonts[name]]
-        choice = [VERSION, fonts, self.seed, name, self.counts[name]]
+        code = [content_of(file) for file in (__file__, composition.__file__, rendering.__file__)]
+        fonts = [content_of(font_path(font)) for font in self.fonts[name]]
+        choice = [code, fonts, self.seed, name, self.counts[name]]
         choice += [self.single_label] if name == "test" else []
-        key = hashlib.sha256(json.dumps(choice).encode()).hexdigest()[:12]
-        return self.base / f"{name}-{key}"
+        return self.base / f"{name}-{fingerprint_of(choice)[:12]}"
 
     def _rendered(self, name: PartName) -> Path:
         folder = self.folder(name)

@@ -90,6 +90,7 @@ class HanLogMel(nn.Module):
             )
         frames = waveform.shape[-1] // self.hop_samples
         real, imaginary = self.stft(waveform, output_format="Complex")[:, :, :frames].unbind(-1)
+        vars(self.stft).pop("num_samples", None)  # that nnAudio keeps: a used one is like a new one
         tiny = (1e-3 * self.floor) ** 2
         magnitude = torch.sqrt(real.square() + imaginary.square() + tiny)
         return torch.log(torch.matmul(self.mel_basis, magnitude) + self.floor)

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from irdream import runtime
+from irdream.contents import content_of
 from irdream.recognizer import Recognizer, load_recognizer, new_recognizer
 from irdream.tracking import fetch_checkpoint
 
 _AT_ONCE = 2  # the recognizer and a second one
 _loaded: dict[tuple[object, ...], Recognizer] = {}
-_copies: dict[tuple[str, str], Path] = {}
 
 
 def load(
@@ -42,9 +42,11 @@ def load(
     """
     folder: str | Path = path
     if path.startswith(("runs:/", "models:/")):
-        folder = _fetched(path, Path(store).resolve(), server)
+        folder = fetch_checkpoint(path, root=Path(store).resolve(), uri_server=server)
     chosen = runtime.choose_device(device)
-    key = (str(folder), str(chosen), tuple(trust), _state(Path(folder).expanduser()))
+    where = Path(folder).expanduser()
+    content = content_of(where) if where.is_dir() else ""  # shipped, or nothing
+    key = (str(folder), str(chosen), tuple(trust), content)
     if key not in _loaded:
         while len(_loaded) >= _AT_ONCE:
             del _loaded[next(iter(_loaded))]
@@ -73,21 +75,3 @@ def new(
         device=runtime.choose_device(device),
         trust=trust,
     )
-
-
-def _fetched(path: str, root: Path, server: str | None) -> Path:
-    """Return the folder behind an address; a server's is copied once in a sweep's process."""
-    if server is None:
-        return fetch_checkpoint(path, root=root)
-    key = (path, server)
-    if key not in _copies:
-        _copies[key] = fetch_checkpoint(path, root=root, uri_server=server)
-    return _copies[key]
-
-
-def _state(folder: Path) -> tuple[tuple[int, int], ...]:
-    """Return what tells whether the files of a folder are still the same; empty for a name."""
-    if not folder.is_dir():
-        return ()
-    states = [file.stat() for file in sorted(folder.iterdir())]
-    return tuple((state.st_size, state.st_mtime_ns) for state in states)

@@ -114,10 +114,7 @@ def analyzed(
 
     def analyze(excerpts: Excerpts) -> LogMels:
         return log_mels(
-            excerpts,
-            lambda waveform: recognizer.log_mel(waveform.to(recognizer.device)),
-            settings=recognizer.settings(),
-            cache_dir=cache_dir,
+            excerpts, recognizer.frontend, device=recognizer.device, cache_dir=cache_dir
         )
 
     try:

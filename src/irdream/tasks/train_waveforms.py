@@ -88,8 +88,7 @@ def on_waveforms(
         count = waveform.shape[-1] // hop
         return waveform[..., : count * hop].unflatten(-1, (count, hop)).transpose(-1, -2)
 
-    settings = {"waveform_hz": recognizer.sample_rate_hz, "hop_samples": hop}
-    packed = log_mels(excerpts, hops, settings=settings, cache_dir=cache_dir)
+    packed = log_mels(excerpts, hops, cache_dir=cache_dir)
     context = context_frames(recognizer)
     return Waveforms(packed, context), HeardWaveforms(augmentation, recognizer, context)
 

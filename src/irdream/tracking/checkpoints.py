@@ -1,7 +1,7 @@
 """Checkpoints that live in the tracking store: fetched by address, registered under a name.
 
-A local store's folder is used where it lies; a server's is copied to a temporary folder that is
-removed at exit. Files are only found or copied, nothing in them is opened.
+A local store's folder is used where it lies; a server's is copied, once in a process, to a
+temporary folder that is removed at exit. Files are only found or copied, nothing in them is opened.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _RUN = re.compile(r"runs:/(?P<run_id>\w+)/(?P<path>.+)")
 _MODEL = re.compile(r"models:/(?P<name>[^@/]+)(@(?P<alias>[\w\-]+)|/(?P<version>\d+))")
 _NAME = re.compile(r"\w[\w.\-]{0,99}")
 _ALIAS = re.compile(r"[\w\-]{1,100}")
+_copies: dict[tuple[str, str], Path] = {}
 _RESERVED = re.compile(r"latest|v\d+", re.IGNORECASE)  # by MLflow
 
 
@@ -55,7 +56,11 @@ def fetch_checkpoint(uri: str, *, root: Path, uri_server: str | None = None) -> 
             f"there is no tracking store in {root} to find {uri} in; name the checkpoint's folder "
             "instead, or the store's"
         )
-    return _fetch(uri, open_store(root=root, uri=uri_server))
+    if not uri_server:
+        return _fetch(uri, open_store(root=root))
+    if (uri, uri_server) not in _copies:
+        _copies[uri, uri_server] = _fetch(uri, open_store(root=root, uri=uri_server))
+    return _copies[uri, uri_server]
 
 
 def register_checkpoint(

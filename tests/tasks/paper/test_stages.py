@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -22,12 +21,11 @@ from irdream.dreaming.constraints import BandRange, FrequencyBand, MaskingProjec
 from irdream.dreaming.objectives import Direction, Logit, LogProbability
 from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import LogMel, LowResolution, StftGain
-from irdream.dreaming.random_streams import normal
 from irdream.dreaming.transforms import Noise
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
 from irdream.sonification import GriffinLim
-from irdream.tasks.paper.stages import Stage, Stages, described
+from irdream.tasks.paper.stages import Stage, Stages
 from irdream.tasks.paper.trial import Trial
 
 # Run here and in other processes, so it stands in one piece.
@@ -181,12 +179,6 @@ def test_a_stage_is_made_once_for_each_name_and_signature(tmp_path: Path) -> Non
     assert one.folder.parent == other.folder.parent == tmp_path
 
 
-def test_another_version_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = signed(1)
-    monkeypatch.setattr("irdream.tasks.paper.stages.__version__", "99.0")
-    assert signed(1) != before
-
-
 # Damage -------------------------------------------------------------------------------------
 
 
@@ -258,14 +250,6 @@ def test_the_same_trial_has_the_same_signature_in_another_process(killed: Killed
     assert killed.said == signed(trial())
 
 
-def test_a_trial_that_was_used_has_the_signature_that_it_had() -> None:
-    used, item = trial(), made_here["Item"](0, "sax")
-    before = described(used)
-    used(made_here["excerpts"](), [item])
-    used.recognizer.log_mel(torch.ones(1, 4321))
-    assert described(used) == before
-
-
 def model(**changes: Any) -> nn.Module:
     """Return a network; the weights are the same whatever the changes."""
     torch.manual_seed(0)
@@ -301,18 +285,9 @@ RECOGNIZERS = {
 
 
 def test_recognizers_that_hear_otherwise_differ() -> None:
-    assert described(recognizer()) == described(RECOGNIZERS["as it is"])
+    assert signed(recognizer()) == signed(RECOGNIZERS["as it is"])
     signatures = {name: signed(made) for name, made in RECOGNIZERS.items()}
     assert len(set(signatures.values())) == len(RECOGNIZERS), signatures
-
-
-def test_weights_in_bfloat16_count() -> None:
-    half, again = model().bfloat16(), model().bfloat16()
-    assert described(half) == described(again)
-    with torch.no_grad():
-        next(again.parameters())[0] *= 2
-    assert described(half)[-1] != described(again)[-1]
-    assert described(half)[-1] != described(model())[-1]
 
 
 def test_trials_that_dream_otherwise_differ() -> None:
@@ -360,59 +335,3 @@ def test_trials_that_dream_otherwise_differ() -> None:
     others += [replace(base, ascent=replace(ascent, **change)) for change in changes]
     signatures = [signed(other) for other in others]
     assert len(set(signatures)) == len(others), [signatures.index(s) for s in signatures]
-
-
-class Mine:
-    """A sonification of one's own."""
-
-    def __init__(self, gain: float) -> None:
-        self.gain, self._calls = gain, 0
-
-    def score(self, heard: Any, targets: Any) -> Any:
-        return self.gain
-
-
-class Slotted:
-    __slots__ = ("gain",)
-
-    def __init__(self, gain: float) -> None:
-        self.gain = gain
-
-    def __repr__(self) -> str:
-        return f"Slotted({self.gain})"
-
-
-def louder(gain: float, power: float = 2.0):
-    def function(heard: Any, targets: Any, *, power: float = power) -> Any:
-        return gain
-
-    return function
-
-
-def test_values_of_ones_own_are_known_by_their_settings() -> None:
-    makers = [
-        Mine,
-        Slotted,
-        louder,
-        np.float32,
-        torch.tensor,
-        lambda gain: Mine(gain).score,
-        lambda gain: louder(1.0, gain),
-        lambda gain: functools.partial(louder, gain),
-        lambda gain: functools.partial(Mine(gain).score),
-        lambda gain: Path("folder") / str(gain),
-        lambda gain: np.array([[gain, math.nan]]),
-        lambda gain: {"a": (1, [gain])},
-    ]
-    for make in makers:
-        assert signed(make(0.5)) == signed(make(0.5))
-        assert signed(make(0.5)) != signed(make(0.25))
-    used = Mine(0.5)
-    used._calls += 1
-    assert described(used) == described(Mine(0.5))
-
-
-def test_code_is_known_by_name() -> None:
-    assert described(torch.sin) == described(torch.sin)
-    things = (Mine, Slotted, louder, len, torch.sin, torch.cos, np.sin, normal, torch.float32)
-    assert len({signed(thing) for thing in things}) == len(things)

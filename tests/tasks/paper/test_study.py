@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -34,10 +35,7 @@ BATCH = 3
 
 
 class Sonification:
-    """Remembers the lengths of what it was given, and can be made to fail.
-
-    What it remembers is no setting: it begins with an underscore.
-    """
+    """Remembers the lengths of what it was given, and can be made to fail."""
 
     def __init__(self) -> None:
         self._batches: list[tuple[int, int]] = []
@@ -372,6 +370,43 @@ def test_what_is_asked_otherwise_is_dreamed_anew(study, heard, change) -> None:
     changes = {"items": ITEMS[:2], **change(study)}
     run(changes.pop("study", study), **changes)
     assert heard._batches == [(1, 5000)] * 2 + [(1, 4400)] * 2
+
+
+def test_code_of_ones_own_that_changed_is_run_anew(
+    recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def result(code: str) -> bytes:
+        (tmp_path / "my_sound.py").write_text(
+            "from irdream.sonification import StftGain\n\n\n"
+            f"class Mine(StftGain):\n    def __call__(self, **given):\n        {code}\n"
+        )
+        sys.modules.pop("my_sound", None)
+        importlib.invalidate_caches()
+        study = Study(
+            recognizer=recognizer,
+            second=None,
+            ascents={"log_mel": ascent()},
+            sonifications={"gain": importlib.import_module("my_sound").Mine()},
+            cache_dir=tmp_path / "cache",
+        )
+        found = run(study, ITEMS[:1], keep=lambda item, kind: kind == "dream")
+        return next(data for name, data in kept(found).items() if "dream" in name)
+
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("irdream.fingerprint._first_seen", {})
+    as_it_is = result("return super().__call__(**given)")
+    assert result("return 0.1 * super().__call__(**given)") != as_it_is
+    del sys.modules["my_sound"]
+
+
+def test_what_use_leaves_in_the_parts_of_a_study_is_not_their_setting(study, heard) -> None:
+    run(study, ITEMS[:1])
+    run(study, ITEMS[:2])  # by what has been used
+    heard._batches.clear()
+    again = replace(study, sonifications={"gain": Sonification()})  # as a new process begins
+    run(again, ITEMS[:2])
+    assert heard._batches == []
+    assert again.sonifications["gain"]._batches == []  # type: ignore[attr-defined]
 
 
 def test_names_that_are_no_utf_8_have_batches_of_their_own(study) -> None:

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from irdream import __version__
 from irdream.evaluation.figures import save_figure
 from irdream.evaluation.report import Claim, Picture, Section
+from irdream.fingerprint import fingerprint_of
 from irdream.recognizer import Recognizer
-from irdream.tasks.paper.stages import described
 from irdream.tracking.provenance import processor, run_tags
 
 
@@ -83,5 +83,5 @@ def _checkpoint(recognizer: Recognizer) -> str:
     """Name a recognizer by its model, its card and a hash of its weights."""
     data = recognizer.card.get("data", {})
     trained = f", trained on {data['training_excerpts']} excerpts of {data['name']}" if data else ""
-    weights = described(recognizer.model)[-1][:12]
+    weights = fingerprint_of(dict(recognizer.model.state_dict()))[:12]
     return f"{type(recognizer.model).__name__}, weights {weights}{trained}"

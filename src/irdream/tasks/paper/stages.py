@@ -1,34 +1,28 @@
 """Finished parts of a long study, kept on disk so that a killed one goes on where it was.
 
 A stage is a table of rows and a few tensors. It is kept in one file, which is whole or absent,
-below a folder whose name is a hash of all that decides it: settings, weights, sounds. A study
-that is begun again with the same settings finds its stages; with others it finds none. Code
-counts by its name and irdream's version: who changes a class or a function of their own takes
-another folder.
+below a folder whose name is the fingerprint of all that decides it: settings, weights, sounds, and
+the code of every class and function in them. A study that is begun again with the same finds its
+stages; with others it finds none.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FunctionType, MethodType
 from typing import Any
 
-import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from irdream import __version__
 from irdream.files import replacing
-from irdream.recognizer import Recognizer
+from irdream.fingerprint import UnknowableError, fingerprint_of
 
 logger = logging.getLogger(__name__)
 Row = dict[str, Any]
@@ -52,12 +46,11 @@ class Stages:
 
     Args:
         folder: where stages are kept.
-        signature: all that decides them, see `described`.
+        signature: all that decides them, see `known`.
     """
 
     def __init__(self, folder: Path, signature: Any) -> None:
-        text = json.dumps([__version__, described(signature)], sort_keys=True)
-        self.folder = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
+        self.folder = folder / known(signature)[:16]
 
     def __call__(self, name: str, make: Callable[[], Stage]) -> Stage:
         """Return the stage of this name on the CPU, made now unless it is there whole."""
@@ -87,69 +80,17 @@ class Stages:
         return self.folder / f"{name}.safetensors"
 
 
+def known(value: Any) -> str:
+    """Return a value's fingerprint; one that nothing else has where it cannot be known."""
+    try:
+        return fingerprint_of(value)
+    except UnknowableError as error:
+        logger.warning("a study that is killed cannot be resumed: %s", error)
+        return secrets.token_hex()
+
+
 def _read(path: Path) -> Stage:
     with safetensors.safe_open(path, framework="pt") as file:
         rows = json.loads((file.metadata() or {})["rows"])
         planes = {key: file.get_tensor(key) for key in file.keys() if key}  # noqa: SIM118
     return Stage(rows=rows, planes=planes)
-
-
-def described(value: Any) -> Any:
-    """Return what decides a value's behaviour as plain JSON: classes by name, tensors by hash.
-
-    Attributes that begin with an underscore are left out: they are what a run leaves behind. Of
-    a network its modules, as they print themselves, and its weights count; of a recognizer also
-    the front end's settings, its output and what it was built from; of a function its name, its
-    defaults and what it holds of the function around it.
-    """
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Tensor):
-        return _hash_of([value])
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, nn.Module):
-        return _network(value)
-    if isinstance(value, Mapping):
-        return {str(k): described(v) for k, v in value.items() if not str(k).startswith("_")}
-    if isinstance(value, Sequence):
-        return [described(item) for item in value]
-    if isinstance(value, functools.partial):
-        return [described(part) for part in (value.func, value.args, value.keywords)]
-    if isinstance(value, MethodType):
-        return [_name(value), described(value.__self__)]
-    if isinstance(value, FunctionType):
-        held = [cell.cell_contents for cell in value.__closure__ or ()]
-        return [_name(value), described([value.__defaults__, value.__kwdefaults__, held])]
-    if isinstance(value, type) or (callable(value) and not hasattr(value, "__dict__")):
-        return _name(value)
-    if not hasattr(value, "__dict__"):
-        return [_name(value), str(value)]
-    if dataclasses.is_dataclass(value):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        return [_name(value), described(fields)]
-    return [_name(value), described(vars(value))]
-
-
-def _network(network: nn.Module) -> list[Any]:
-    """Describe a network; the hash of its weights comes last."""
-    about: dict[str, Any] = {}
-    if isinstance(network, Recognizer):
-        names = ("instruments", "output", "window_seconds", "spec")
-        about = {**network.settings(), **{name: getattr(network, name) for name in names}}
-    parts = [[_name(part), part.extra_repr()] for part in network.modules()]
-    return [parts, described(about), _hash_of(network.state_dict().values())]
-
-
-def _name(value: Any) -> str:
-    kind = value if hasattr(value, "__qualname__") else type(value)
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _hash_of(tensors: Any) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(str((tensor.dtype, tuple(tensor.shape))).encode())
-        # As bytes: numpy has no bfloat16.
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()

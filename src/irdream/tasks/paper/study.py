@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import astuple, dataclass
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,10 +19,11 @@ from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.targets import Item
 from irdream.errors import InputError
 from irdream.evaluation import visqol
+from irdream.fingerprint import fingerprint_of
 from irdream.progress import track
 from irdream.recognizer import Recognizer
 from irdream.tasks.dream_output import Sonify, file_names
-from irdream.tasks.paper.stages import Stage, Stages
+from irdream.tasks.paper.stages import Stage, Stages, known
 from irdream.tasks.paper.trial import KINDS, Trial, without_stop
 
 logger = logging.getLogger(__name__)
@@ -96,6 +97,15 @@ class Study:
             raise InputError(
                 "paper.visqol=true, and ViSQOL is not installed; run pip install 'irdream[visqol]'"
             )
+        assert self.known  # as it is now: use may change the parts
+
+    @cached_property
+    def known(self) -> Mapping[str, str]:
+        """The fingerprints of what it dreams with."""
+        parts: dict[str, Any] = {"recognizer": self.recognizer, "second": self.second}
+        parts |= {f"ascents.{name}": ascent for name, ascent in self.ascents.items()}
+        parts |= {f"sonifications.{name}": way for name, way in self.sonifications.items()}
+        return {name: known(part) for name, part in parts.items()}
 
     @property
     def confidence(self) -> float:
@@ -114,7 +124,9 @@ class Study:
         """
         ascent = self.ascents[name]
         is_sound = "sound" in ascent.parametrization.kinds
-        chosen = ways or list(self.sonifications)
+        chosen = [] if is_sound else ways or list(self.sonifications)
+        parts = ["recognizer", "second", f"ascents.{name}"]
+        parts += [f"sonifications.{way}" for way in chosen]
         return Trial(
             recognizer=self.recognizer,
             second=self.second,
@@ -123,6 +135,7 @@ class Study:
             confidence=self.confidence,
             seed=self.seed,
             with_visqol=self.with_visqol,
+            known=[*(self.known[part] for part in parts), steps],
         )
 
     def run(
@@ -143,7 +156,7 @@ class Study:
             items: one dream each.
             keep: whether the WAVs of an item and a kind are kept.
         """
-        stages = Stages(Path(self.cache_dir or ".") / "paper", trial)
+        stages = Stages(Path(self.cache_dir or ".") / "paper", trial.signature)
         by_length: dict[int, list[Item]] = defaultdict(list)
         for item in items:
             by_length[len(excerpts[item.excerpt].waveform)].append(item)
@@ -177,14 +190,13 @@ def _batch_name(
     keep: Callable[[Item, str], bool],
 ) -> str:
     """Return a name that holds what is dreamed and kept: sounds and what is known of them."""
-    digest = hashlib.sha256()
+    known = []
     for item, file in zip(batch, files, strict=True):
         excerpt = excerpts[item.excerpt]
         kept = [kind for kind in KINDS if keep(item, kind)]
-        known = (excerpt.name, excerpt.recording, tuple(excerpt.labels), item, kept, file)
-        digest.update(repr(known).encode())
-        digest.update(excerpt.waveform.numpy().tobytes())
-    return digest.hexdigest()[:16]
+        about = (excerpt.name, excerpt.recording, excerpt.labels, astuple(item), kept, file)
+        known.append((about, excerpt.waveform))
+    return fingerprint_of(known)[:16]
 
 
 def _joined(stages: Sequence[Stage], items: list[Item], sounds: list[Path]) -> Found:

@@ -46,6 +46,7 @@ class Trial:
         confidence: the target's probability that counts as success.
         seed: of all random numbers.
         with_visqol: whether to ask ViSQOL, which takes seconds a sound.
+        known: what tells the recognizers, the ascent and the ways from others.
     """
 
     recognizer: Recognizer
@@ -55,6 +56,19 @@ class Trial:
     confidence: float
     seed: int
     with_visqol: bool = False
+    known: Any = None
+
+    @property
+    def signature(self) -> Any:
+        """Return what decides its results besides the excerpts."""
+        return [
+            type(self),
+            self.known,
+            list(self.ways),
+            self.confidence,
+            self.seed,
+            self.with_visqol,
+        ]
 
     def __call__(
         self,
