@@ -37,15 +37,19 @@ jobs: list[command.Job] = []  # of this process
 def run(config: DictConfig) -> dict[str, float]:
     """Run one job; a single one ends the program with one line on an error, a sweep goes on."""
     hydra_config = HydraConfig.get()
+    os.chdir(hydra_config.runtime.cwd)  # also with hydra.job.chdir paths mean where it was typed
     began = time.perf_counter()
     in_sweep = hydra_config.mode != RunMode.RUN
     job = command.Job(hydra_config.overrides.task, hydra_config.runtime.output_dir)
-    job.number = int(hydra_config.job.num) if in_sweep else 0
+    of_sweep = sweep.current() if in_sweep else None
+    if in_sweep:
+        job.number = int(hydra_config.job.num)
+        job.sweep = of_sweep.process if of_sweep else ""
+        job.sweep_folder = of_sweep.folder if of_sweep else os.path.abspath(hydra_config.sweep.dir)
     jobs.append(job)
     try:
-        if in_sweep:
-            job.write()
-        job.metrics = perform(config, job, sweep.current() if in_sweep else None)
+        job.write()
+        job.metrics = perform(config, job, of_sweep)
         job.status = "finished" if job.status == "running" else job.status
     except pruning.JobPrunedError as reason:
         job.status, job.error = "pruned", str(reason)
@@ -61,8 +65,7 @@ def run(config: DictConfig) -> dict[str, float]:
             sys.exit(1)
     finally:
         job.seconds = time.perf_counter() - began
-        if in_sweep:
-            job.write()
+        job.release()
     return job.metrics
 
 
@@ -71,9 +74,8 @@ def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) 
     command.prepare(config, job.overrides)
     command.check(config)
     signed = sweep.signature(config) if of_sweep and of_sweep.parent else None
-    if of_sweep and signed and not config.sweep.force and (done := of_sweep.find_done(signed)):
-        job.status, job.run_id, job.found_in = "skipped", done.run_id, done.folder
-        return done.metrics
+    if of_sweep and signed and not config.sweep.force and of_sweep.leaves_out(signed, job):
+        return job.metrics
     from irdream import runtime
     from irdream.stopwatch import Stopwatch
 
@@ -82,6 +84,7 @@ def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) 
     runtime.set_seed(config.seed)
     runtime.keep_memory()
     stopwatch.seconds["start-up"] = stopwatch.total()
+    output = job.claim()
     with stopwatch("start-up" if len(jobs) == 1 else "tracking"):  # the first imports MLflow
         tracker: Any = instantiate(NO_TRACKER if config.info else config.tracker)
     with tracker:
@@ -90,11 +93,11 @@ def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) 
             job.open(tracker, sweep.tags(of_sweep, signed), of_sweep.words if of_sweep else ())
             tracker.log_params(OmegaConf.to_container(config, resolve=True))
             tracker.set_tags({"irdream.device": str(device), "irdream.threads": str(threads)})
-            tracker.log_file(job.folder / ".hydra" / "config.yaml", "config")
+            tracker.log_text(OmegaConf.to_yaml(config), "config/config.yaml")
         with stopwatch("start-up"):
             task = instantiate(config.task, _convert_="all")
             only = {"info": command.check_info(task)} if config.info else {}
-        told = pruning.reporting(tracker)  # a search may stop the job by what it logs
+        told = output.watching(pruning.reporting(tracker))  # a search may stop it by what it logs
         try:
             metrics = task(tracker=told, output_dir=job.folder, stopwatch=stopwatch, **only)
         except pruning.JobPrunedError:

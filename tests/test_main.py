@@ -139,17 +139,19 @@ def test_a_file_is_dreamed_written_measured_and_tracked(tmp_path) -> None:
     assert {"dreams.csv", "curves.png", "config.yaml", f"{rows[0]['file']}-dream.wav"} <= tracked
 
 
-def test_a_sweep_goes_on_after_a_failed_job_and_says_so(tmp_path) -> None:
+def test_a_sweep_goes_on_after_a_failed_job_whatever_hydra_is_set_to(tmp_path) -> None:
     tone(tmp_path / "tone.wav", seconds=1.0)
     done = irdream(
         "-m", "task=dream", "target=sax", "start=file", "start.path=tone.wav", "tracker=none",
-        "dream.steps=2", "start.seconds=1,0.5,1.0", "dream.figures=0", cwd=tmp_path,
+        "dream.steps=2", "start.seconds=1,0.5,1.0", "dream.figures=0", "hydra.output_subdir=null",
+        "hydra/job_logging=disabled", "hydra/hydra_logging=disabled", "hydra.job.chdir=true",
+        "hydra.sweep.subdir=deep/${start.seconds}s", cwd=tmp_path,
     )  # fmt: skip
 
     assert done.returncode == 1
     assert "error: start.seconds=0.5; expected at least 1" in done.stderr
     assert "sweep: 3 jobs, 2 finished, 1 failed" in done.stdout
-    assert len(list(tmp_path.glob("outputs/*/*-sweep/*/dreams.csv"))) == 2
+    assert len(list(tmp_path.glob("outputs/*/*-sweep/deep/1*s/dreams.csv"))) == 2
 
 
 def test_a_sweep_that_is_killed_goes_on_and_is_one_in_the_store(tmp_path) -> None:

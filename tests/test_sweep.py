@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -222,27 +221,38 @@ def test_a_sweep_is_the_same_in_whatever_order_it_was_typed(place: Place) -> Non
 
 
 def test_jobs_are_read_back_in_their_order(tmp_path: Path) -> None:
+    folder = str(tmp_path)
     jobs = [
-        Job(["a=1", "b=2"], str(tmp_path / "10"), number=10, status="finished", seconds=2.0),
-        Job(["a=1", "b=3"], str(tmp_path / "2"), number=2, status="failed", error="error: no"),
-        Job(["a=1", "b=4"], str(tmp_path / "3"), number=3),
-        Job(["a=1", "b=5"], str(tmp_path / "4"), number=4, status="skipped", found_in="old/4"),
+        Job(["a=1", "b=2"], "out/x", number=10, status="finished", seconds=2.0),
+        Job(["a=1", "b=3"], "out/2", number=2, status="failed", error="error: no"),
+        Job(["a=1", "b=4"], "out/3", number=3),
+        Job(["a=1", "b=5"], "out/4", number=4, status="skipped", found_in="old/4"),
     ]
     jobs[0].metrics = {"dream/success": 0.5}
     for job in jobs:
+        job.sweep = job.sweep_folder = folder
         job.write()
-    read, damaged = sweep.read_jobs(tmp_path)
+    read, damaged = sweep.read_jobs(tmp_path, sweep=folder)
     assert damaged == []
 
     assert [job.number for job in read] == [2, 3, 4, 10]
     assert [job.status for job in read] == ["failed", "killed", "skipped", "finished"]
-    assert read[2].found_in == "old/4"
-    assert json.loads((tmp_path / "2" / "job.json").read_text())["folder"] == str(tmp_path / "2")
+    assert [str(job.files) for job in read] == ["out/2", "out/3", "old/4", "out/x"]
+    assert sweep.read_jobs(tmp_path, sweep="of another")[0][1].status == "running elsewhere"
 
     lines = sweep.table(read).splitlines()
     assert lines[0] == "sweep: 4 jobs, 1 finished, 1 skipped, 1 failed, 1 killed"
     assert lines[2].split() == ["2", "b=3", "failed", "0.0", "-", "error:", "no"]
     assert lines[5].split() == ["10", "b=2", "finished", "2.0", "0.5"]
+
+
+def test_earlier_jobs_are_forgotten_but_for_those_of_a_search(tmp_path: Path) -> None:
+    for number in range(3):
+        Job([], f"out/{number}", number, sweep_folder=str(tmp_path), status="finished").write()
+    sweep.forget_jobs(tmp_path, but=["out/1"])
+    assert [job.number for job in sweep.read_jobs(tmp_path)[0]] == [1]
+    sweep.forget_jobs(tmp_path)
+    assert sweep.read_jobs(tmp_path) == ([], [])
 
 
 def test_a_sweep_without_jobs_says_so() -> None:

@@ -21,11 +21,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from irdream import processes
 from irdream.contents import content_of, remember_in
 from irdream.errors import InputError
 from irdream.files import replacing
 from irdream.fingerprint import code_of, fingerprint_of
-from irdream.job import HEADLINES, STATUSES, Job, read_jobs
+from irdream.job import ELSEWHERE, HEADLINES, STATUSES, Job, forget_jobs, read_jobs
+from irdream.output_folder import OutputFolder
 
 VARIABLE = "IRDREAM_SWEEP"
 # What does not change what a job finds; left out wherever it stands.
@@ -41,7 +43,9 @@ NOT_SIGNED = {
     "info",
 }
 NO_INPUT = {"target", "publish"}  # words, and what is written
+SEARCH = "hydra_plugins.irdream.optuna_sweeper.OptunaSweeper"
 OVERVIEW = "overview"  # the folder of a sweep's table, figures and gallery
+OVERVIEW_FILES = ("jobs.csv", "heat_map.png", "curves.png", "gallery.html")
 
 
 @dataclass
@@ -56,6 +60,7 @@ class Sweep:
         words: what was typed.
         root, server: of the store.
         info: whether jobs only say what they would do.
+        process: what marks the process that holds it.
     """
 
     name: str
@@ -66,22 +71,36 @@ class Sweep:
     root: str = ""
     server: str | None = None
     info: bool = False
+    process: str = ""
 
     @property
     def place(self) -> dict[str, Any]:
         """Return where the store is, as the functions of `irdream.tracking` take it."""
         return {"root": Path(self.root), "uri": self.server}
 
-    def find_done(self, signed: str) -> Any:
-        """Return a job that finished with this signature, now below this sweep; or None."""
-        if self.parent is None:
-            return None
-        from irdream.tracking.sweeps import adopt_job, find_done
+    def leaves_out(self, signed: str, job: Job) -> bool:
+        """Say whether a job of this signature finished before, or another process runs it."""
+        from irdream.tracking.sweeps import find_job
 
-        done = find_done(self.place["root"], self.experiment, signed, uri=self.place["uri"])
-        if done is not None:
-            adopt_job(done.run_id, self.parent, self.name, **self.place)
-        return done
+        found = find_job(Path(self.root), self.experiment, signed, uri=self.server)
+        if found is None:
+            return False
+        self.take_over(job, found)
+        if job.status == ELSEWHERE:
+            print(f"job {job.number} runs in {found.process} already: left to it", flush=True)
+        elif job.files != job.folder:
+            job.claim()
+        return True
+
+    def take_over(self, job: Job, found: Any) -> None:
+        """Tell of a job what came of it elsewhere; put its run below this sweep when it is done."""
+        from irdream.tracking.sweeps import adopt_job
+
+        job.run_id, job.found_in, job.metrics = found.run_id, found.folder, found.metrics
+        job.status = {"finished": "skipped", "running": ELSEWHERE}.get(found.status, "failed")
+        job.error = f"failed in {found.process}" if job.status == "failed" else None
+        if job.status == "skipped" and self.parent is not None:
+            adopt_job(found.run_id, self.parent, self.name, **self.place)
 
 
 @dataclass
@@ -90,6 +109,7 @@ class Ending:
 
     jobs: list[Job] = field(default_factory=list)
     is_open: bool = False
+    output: OutputFolder | None = None
 
     @property
     def failed(self) -> int:
@@ -105,6 +125,8 @@ def begin(config: DictConfig) -> Sweep:
     folder = Path(str(config.hydra.sweep.dir)).absolute()
     overrides = list(config.hydra.overrides.task)
     sweep = Sweep(name=folder.name, folder=str(folder), info=config.info, words=overrides)
+    sweep.process = json.dumps(processes.this_process(), sort_keys=True)
+    _take_folder(folder, may_share=config.hydra.sweeper._target_.endswith(SEARCH))
     if not sweep.info and str(config.tracker.get("_target_", "")).endswith("MlflowTracker"):
         from irdream.tracking.sweeps import open_sweep
 
@@ -124,6 +146,23 @@ def begin(config: DictConfig) -> Sweep:
     return sweep
 
 
+def _take_folder(folder: Path, *, may_share: bool) -> None:
+    """Keep other sweeps out of the folder, but for searches, whose processes share a study.
+
+    What jobs of earlier sweeps left to be told is forgotten; of a search the sweeper decides.
+    """
+    output = OutputFolder(folder, key="hydra.sweep.dir", kind="sweep")
+    try:
+        output.claim()
+    except InputError:
+        if not may_share:
+            raise
+    else:
+        ending.output = output
+    if not may_share:
+        forget_jobs(folder)
+
+
 def current() -> Sweep | None:
     """Return the sweep that this process or the one that started it has begun."""
     text = os.environ.get(VARIABLE)
@@ -134,7 +173,7 @@ def tags(sweep: Sweep | None, signed: str | None) -> dict[str, str]:
     """Return what a job's run is tagged with, so that it is found by its sweep and again."""
     own = {"irdream.signature": signed} if signed else {}
     if sweep is not None:
-        own["irdream.sweep"] = sweep.name
+        own |= {"irdream.sweep": sweep.name, "irdream.sweep_process": sweep.process}
         own |= {"mlflow.parentRunId": sweep.parent} if sweep.parent else {}
     return own
 
@@ -146,9 +185,20 @@ def end(*, killed: bool = False) -> None:
         return
     ending.is_open = False
     os.environ.pop(VARIABLE)
-    ending.jobs, damaged = read_jobs(Path(sweep.folder))
+    try:
+        _end(sweep, killed)
+    finally:
+        if ending.output is not None:
+            ending.output.release()
+            ending.output = None
+
+
+def _end(sweep: Sweep, killed: bool) -> None:
+    ending.jobs, damaged = read_jobs(Path(sweep.folder), sweep=sweep.process)
     if sweep.info:
         return
+    for job in ending.jobs:
+        _look_again(job, sweep)
     print("\n".join([table(ending.jobs), *damaged]), flush=True)
     if sweep.parent is None:
         return
@@ -162,6 +212,18 @@ def end(*, killed: bool = False) -> None:
         close_sweep(sweep.parent, status, **sweep.place)
     if ending.jobs:
         print(f"compare them: make ui, then {_address(sweep)}", flush=True)
+
+
+def _look_again(job: Job, sweep: Sweep) -> None:
+    """See what became of a job that was left to another process."""
+    if job.status != ELSEWHERE or job.sweep != sweep.process or job.run_id is None:
+        return
+    from irdream.tracking.sweeps import read_job
+
+    found = read_job(job.run_id, **sweep.place)
+    if found.status != "running":
+        sweep.take_over(job, found)
+        job.write()
 
 
 def _end_at_exit() -> None:
@@ -298,7 +360,7 @@ def _address(sweep: Sweep) -> str:
 
 
 def write_overview(folder: Path, title: str) -> Path:
-    """Write what compares a sweep's jobs; return the folder of it.
+    """Write what compares a sweep's jobs, in place of what an earlier one left; return its folder.
 
     jobs.csv, a row a job; heat_map.png of the main measure over two swept values, numbers first;
     curves.png over the first that is a number; gallery.html, spectrograms and sounds.
@@ -310,6 +372,8 @@ def write_overview(folder: Path, title: str) -> Path:
 
     found, into = overview.read_sweep(folder), folder / OVERVIEW
     into.mkdir(parents=True, exist_ok=True)
+    for name in OVERVIEW_FILES:
+        (into / name).unlink(missing_ok=True)
     jobs, metric = overview.table(found), overview.main_metric(found, HEADLINES)
     with replacing(into / "jobs.csv") as file:
         file.write(jobs.to_csv(index=False).encode())
@@ -336,4 +400,6 @@ def _keep_overview(sweep: Sweep) -> None:
     if not ending.jobs:
         return
     numbers = {"sweep/jobs": float(len(ending.jobs)), "sweep/failed": float(ending.failed)}
-    log_sweep(sweep.parent, write_overview(Path(sweep.folder), sweep.name), numbers, **sweep.place)
+    folder = write_overview(Path(sweep.folder), sweep.name)
+    files = [folder / name for name in OVERVIEW_FILES if (folder / name).is_file()]
+    log_sweep(sweep.parent, files, numbers, **sweep.place)

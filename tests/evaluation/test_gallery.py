@@ -17,6 +17,7 @@ import soundfile
 from irdream.errors import InputError
 from irdream.evaluation.gallery import load_small_picture, write_gallery
 from irdream.evaluation.sweep import read_sweep
+from irdream.job import record
 
 
 def write_picture(path: Path, *, size: tuple[int, int] = (40, 20), seed: int = 0) -> None:
@@ -31,6 +32,11 @@ def write_sound(path: Path, *, seed: int = 0, frames: int = 300) -> None:
     soundfile.write(path, samples, 22_050)
 
 
+def write_record(root: Path, job: int, found: dict[str, Any]) -> None:
+    record(root, job).parent.mkdir(parents=True, exist_ok=True)
+    record(root, job).write_text(json.dumps(found))
+
+
 def write_job(
     root: Path, job: int, words: str, names: list[str], /, *, target: str = "flu", **changed: Any
 ) -> Path:
@@ -41,7 +47,7 @@ def write_job(
         "number": job, "overrides": ["task=dream", *words.split()], "status": "finished",
         "seconds": 1.0, "metrics": {}, "error": None, "run_id": None, "folder": str(place),
     }  # fmt: skip
-    (place / "job.json").write_text(json.dumps(found | changed))
+    write_record(root, job, found | changed)
     rows = []
     for k, name in enumerate(names):
         file = f"{name}-to-{target}"
@@ -167,8 +173,7 @@ def test_what_was_typed_and_written_is_text(tmp_path: Path):
         write_job(tmp_path, job, f"a={evil}{job} b={evil}", ["cel-1"])
     row = {"name": evil, "target": evil, "success": True, "rmse_db": 1.0, "file": evil}
     pd.DataFrame([row]).to_csv(tmp_path / "0" / "dreams.csv", index=False)
-    (tmp_path / "2").mkdir()
-    (tmp_path / "2" / "job.json").write_text(json.dumps({"status": evil}))
+    write_record(tmp_path, 2, {"status": evil})
     page = gallery(tmp_path, metrics=["rmse_db"], title=evil)
     assert page.count("<script>") == 1
     assert "alert(1)</script>" not in page
@@ -176,7 +181,7 @@ def test_what_was_typed_and_written_is_text(tmp_path: Path):
     assert given["axes"][0]["values"] == [f"{evil}0", f"{evil}1"]
     assert given["entries"][0]["title"] == f"{evil} → {evil}"
     assert "b=&lt;/script&gt;" in page
-    assert any(note.startswith("Not read: 2/job.json: status=&#39;&lt;") for note in notes_in(page))
+    assert any(note.startswith("Not read: job 2: status=&#39;&lt;") for note in notes_in(page))
 
 
 def test_the_notes_say_what_is_there_and_what_is_missing(tmp_path: Path):
@@ -184,12 +189,12 @@ def test_the_notes_say_what_is_there_and_what_is_missing(tmp_path: Path):
     (tmp_path / "0" / "spectrograms" / "cel-1-to-flu.png").write_bytes(b"\x89PNG\r\n\x1a\nhalf")
     (tmp_path / "1" / "sounds" / "cel-1-to-flu-dream.wav").unlink()
     (tmp_path / "2" / "sounds" / "cel-1-to-flu-dream.wav").write_bytes(b"RIFF")
-    (tmp_path / "6").mkdir()
+    write_record(tmp_path, 6, {})
     page = gallery(tmp_path)
     assert notes_in(page) == [
         "6 jobs, 1 failed; 10 dreams.",
         "Missing or damaged: pictures (1), sounds (2).",
-        "Not read: 6/job.json is missing.",
+        "Not read: job 6: status=None; expected str.",
     ]
     first, second, third, *_ = given_in(page)["entries"]
     assert (first["picture"], first["size"]) == (None, None)

@@ -21,6 +21,7 @@ from irdream.evaluation.sweep import (
     table,
     values_of,
 )
+from irdream.job import record
 
 
 def write_job(root: Path, job: int, words: str, /, **changed: Any) -> Path:
@@ -30,8 +31,14 @@ def write_job(root: Path, job: int, words: str, /, **changed: Any) -> Path:
         "number": job, "overrides": words.split(), "status": "finished", "seconds": 1.5,
         "metrics": {"dream/success": 1.0}, "error": None, "run_id": None, "folder": str(place),
     }  # fmt: skip
-    (place / "job.json").write_text(json.dumps(found | changed))
+    write_record(root, job, json.dumps(found | changed).encode())
     return place
+
+
+def write_record(root: Path, job: int, content: bytes) -> None:
+    path = record(root, job)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
 def read(folder: Path, *overrides: str) -> Sweep:
@@ -43,8 +50,8 @@ def read(folder: Path, *overrides: str) -> Sweep:
 def test_jobs_come_by_number_with_what_they_left(tmp_path: Path):
     for number in (10, 2):
         write_job(tmp_path, number, f"seed={number}", seconds=float(number))
-    (tmp_path / ".hydra").mkdir()
-    (tmp_path / "007").mkdir()
+    record(tmp_path, "other").write_text("")
+    (tmp_path / "7").mkdir()
     sweep = read_sweep(str(tmp_path))
     assert [job.number for job in sweep.jobs] == [2, 10]
     assert (sweep.damaged, sweep.folder) == ((), tmp_path)
@@ -54,11 +61,11 @@ def test_jobs_come_by_number_with_what_they_left(tmp_path: Path):
     assert job.folder == tmp_path / "10"
 
 
-def test_a_moved_sweep_has_its_files_beside_and_a_skipped_job_elsewhere(tmp_path: Path):
-    write_job(tmp_path, 0, "seed=0", folder="outputs/gone/0")
+def test_a_job_has_its_files_wherever_they_are(tmp_path: Path):
+    write_job(tmp_path, 0, "seed=0", folder=str(tmp_path / "seeds" / "nested"))
     write_job(tmp_path, 1, "seed=1", folder="outputs/before/7", status="skipped")
     folders = [job.files for job in read_sweep(tmp_path).jobs]
-    assert folders == [tmp_path / "0", Path("outputs/before/7")]
+    assert folders == [tmp_path / "seeds" / "nested", Path("outputs/before/7")]
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path):
@@ -72,7 +79,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path):
     [
         (
             {"status": "done"},
-            "status='done'; expected one of finished, skipped, pruned, failed, killed",
+            "status='done'; expected one of finished, skipped, running elsewhere, pruned, failed, ",
         ),
         ({"metrics": None}, "metrics=None; expected dict"),
         ({"overrides": "seed=1"}, "overrides='seed=1'; expected list"),
@@ -87,24 +94,22 @@ def test_a_damaged_job_is_listed(tmp_path: Path, changed: dict[str, Any], reason
     write_job(tmp_path, 1, "seed=1", **changed)
     sweep = read_sweep(tmp_path)
     assert [job.number for job in sweep.jobs] == [0]
-    assert sweep.damaged == (f"1/job.json: {reason}",)
+    (line,) = sweep.damaged
+    assert line.startswith(f"job 1: {reason}")
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b'{"number": 3,\n', "1/job.json: Expecting property name"),
-        (b"[]", "1/job.json: list; expected an object"),
-        (b"\xff\xff", "1/job.json: 'utf-8' codec can't decode"),
-        (b"", "1/job.json: Expecting value"),
-        (None, "1/job.json is missing"),
+        (b'{"number": 3,\n', "job 1: Expecting property name"),
+        (b"[]", "job 1: list; expected an object"),
+        (b"\xff\xff", "job 1: 'utf-8' codec can't decode"),
+        (b"", "job 1: Expecting value"),
     ],
 )
-def test_half_a_file_and_none_are_listed(tmp_path: Path, content: bytes | None, reason: str):
+def test_half_a_file_is_listed(tmp_path: Path, content: bytes, reason: str):
     write_job(tmp_path, 0, "seed=0")
-    (tmp_path / "1").mkdir()
-    if content is not None:
-        (tmp_path / "1" / "job.json").write_bytes(content)
+    write_record(tmp_path, 1, content)
     (line,) = read_sweep(tmp_path).damaged
     assert line.startswith(reason)
     assert "\n" not in line

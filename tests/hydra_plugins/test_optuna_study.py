@@ -20,8 +20,9 @@ from hydra_plugins.irdream._optuna_settings import (
 )
 from hydra_plugins.irdream._optuna_space import read_space
 from hydra_plugins.irdream._optuna_storage import Place, place_of
-from hydra_plugins.irdream._optuna_study import Search, is_dead, open_study, this_process
+from hydra_plugins.irdream._optuna_study import Search, open_study
 from irdream.errors import InputError
+from irdream.processes import this_process
 from irdream.tracking.base import NullTracker
 
 optuna = pytest.importorskip("optuna", minversion="4")
@@ -251,16 +252,21 @@ def test_what_was_taken_over_is_not_told_twice(tmp_path, caplog) -> None:
     assert [found.state.name for found in one.study.trials] == ["FAIL", "WAITING"]
 
 
-def test_a_process_is_dead_when_its_machine_says_so() -> None:
-    here = this_process()
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    assert is_dead({**here, "pid": gone.pid})
-    assert is_dead({**here, "boot": "another"})
-    assert is_dead(here)  # what this process ran before, it runs no more
-    assert not is_dead({**here, "pid": 1})
-    assert not is_dead({**here, "host": "another", "pid": gone.pid})
-    assert not is_dead(None)
+def test_a_trial_is_gone_with_its_process(tmp_path) -> None:
+    one = search(tmp_path, trials=9)
+    marks = {
+        "another boot": {"boot_id": "another"},
+        "this process": {},  # what it ran before, it runs no more
+        "alive": {"pid": "1"},
+        "elsewhere": {"host": "another"},
+    }
+    for mark in marks.values():
+        (trial,) = one.ask()
+        trial.set_user_attr("process", {**this_process(), **mark})
+    one.study.ask()  # by somebody who leaves no mark
+    one.release(take_over=False)
+    states = [trial.state.name for trial in one.study.trials[:5]]
+    assert states == ["FAIL", "FAIL", "RUNNING", "RUNNING", "RUNNING"]
 
 
 def test_outside_a_search_a_tracker_stays_what_it_is() -> None:

@@ -21,8 +21,8 @@ from omegaconf import DictConfig
 
 from hydra_plugins.irdream._optuna_pruning import JobPrunedError, reporting
 from hydra_plugins.irdream._optuna_storage import Place
-from hydra_plugins.irdream._optuna_study import this_process
 from irdream.errors import InputError
+from irdream.processes import this_process
 from irdream.tracking.base import NullTracker
 
 optuna = pytest.importorskip("optuna", minversion="4")

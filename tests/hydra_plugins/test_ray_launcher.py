@@ -203,7 +203,7 @@ def test_no_more_jobs_at_once_than_asked_for(sweep, ray) -> None:
 
 def test_a_job_that_died_has_failed_and_the_others_have_run(sweep, ray, tmp_path) -> None:
     ray.dies = {"job 1"}
-    before = Job(["x=6"], str(tmp_path / "out" / "1"), status="finished")
+    before = Job(["x=6"], "", number=1, sweep_folder=str(tmp_path / "out"), status="finished")
     before.write()  # by a sweep in the same folder
     with pytest.raises(InputError, match=r"^job 1 died: WorkerCrashedError: The worker died.$"):
         sweep(square, "x=5,6,7")

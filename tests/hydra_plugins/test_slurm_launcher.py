@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 
 from hydra_plugins.irdream import slurm_launcher
 from irdream.errors import InputError
-from irdream.job import FILE, Job, read_jobs
+from irdream.job import Job, read_jobs
 
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs irdream[slurm]")
 utils = pytest.importorskip("submitit.core.utils", reason="needs irdream[slurm]")
@@ -129,7 +129,8 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slurm: FakeSlurm) -> 
 
 def square(config: DictConfig) -> dict[str, float]:
     job = HydraConfig.get()
-    about = Job([f"x={config.x}"], job.runtime.output_dir, number=job.job.num)
+    folder = str(Path(job.runtime.cwd, "out"))
+    about = Job([f"x={config.x}"], job.runtime.output_dir, job.job.num, sweep_folder=folder)
     about.status = "failed" if config.x == 13 else "finished"
     about.write()
     if config.x == 13:  # as with sweep.stop_on_failure
@@ -173,7 +174,9 @@ def test_batches_go_on_counting_and_one_job_is_no_array(sweep, slurm) -> None:
 
 
 def test_a_killed_job_is_told_and_the_others_run(sweep, slurm, tmp_path) -> None:
-    Job(["x=6"], str(tmp_path / "out" / "1"), number=1, status="finished").write()  # before
+    before = Job(["x=6"], "out/1", number=1, sweep_folder=str(tmp_path / "out"))
+    before.status = "finished"
+    before.write()  # by a sweep in the same folder
     slurm.dies = {"1_1"}
     expected = r"^job 1 of the sweep was killed; the same command again runs it$"
     with pytest.raises(InputError, match=expected):
@@ -208,7 +211,7 @@ def test_a_job_is_not_lost_while_slurm_is_silent(sweep, slurm, tmp_path) -> None
     ],
 )
 def test_what_submitit_left_is_told_in_one_line(tmp_path, result, message) -> None:
-    job = slurm_launcher._SlurmJob(["x=1"], tmp_path / "3", 3)
+    job = slurm_launcher._SlurmJob(["x=1"], tmp_path, 3)
     job.id, job.paths = "9", utils.JobPaths(tmp_path / "%j", job_id="9")
     (tmp_path / "9").mkdir()
     job.paths.result_pickle.write_bytes(b"" if result is None else pickle.dumps(result))
@@ -246,7 +249,7 @@ def test_what_slurm_refuses_is_one_line(sweep, slurm, tmp_path, capsys) -> None:
     with pytest.raises(InputError, match=expected):
         sweep("x=5,6", "hydra.launcher.partition=no")
     assert capsys.readouterr().err == ""
-    assert not list(tmp_path.glob(f"out/*/{FILE}"))
+    assert statuses(tmp_path) == {}
 
 
 def test_without_slurm_or_submitit_a_line_says_so(sweep, slurm, tmp_path, monkeypatch) -> None:

@@ -51,6 +51,8 @@ def test_each_value_stands_once(words, expected) -> None:
         ("target=flute,celo", "unknown instrument 'celo'"),
         ("hydra/sweeper=optuna +hydra.sweeper.params={dream.keep:best\\,bst}", "dream.keep=bst; "),
         ("objective=layer +objective.layr=a,b", "unknown key 'objective.layr' of irdream"),
+        ("seed=0,1 hydra.sweep.subdir=same", "hydra.sweep.subdir gives two jobs the folder 'same'"),
+        ("seed=0,1 dream.steps=1,2 hydra.sweep.subdir=${seed}", "gives two jobs the folder '0'"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_what_is_swept_is_found(loader, words, expected) -> None:
@@ -67,6 +69,9 @@ def test_a_mistake_in_what_is_swept_is_found(loader, words, expected) -> None:
         "dream.step_size=[0.1,0.2],[0.3] target=flute,all",
         "seed=range(0,1000)",
         "hydra/sweeper=optuna dream.octaves=tag(log,int(interval(1,64)))",
+        "seed=0,1 hydra.sweep.subdir=${target}/deep/${seed}",
+        "seed=0,1 hydra.sweep.subdir=${hydra.job.override_dirname}",
+        "seed=0,1 hydra.sweep.subdir=${hydra:job.name}-${hydra:job.id}",
     ],
 )
 def test_what_is_right_is_let_through(loader, words, monkeypatch) -> None:

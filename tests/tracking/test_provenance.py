@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from irdream import __version__
-from irdream.tracking import provenance, run_tags
+from irdream import __version__, processes
+from irdream.tracking import run_tags
 from irdream.tracking.provenance import git_tags, lock_digest, packages, processor
 
 
@@ -144,7 +144,7 @@ def test_a_machine_without_user_name_or_boot_id_is_fine(
         raise KeyError("uid not found: 1234")
 
     monkeypatch.setattr(getpass, "getuser", no_such_user)
-    monkeypatch.setattr(provenance, "_BOOT_ID", tmp_path / "boot_id")
+    monkeypatch.setattr(processes, "_BOOT_ID", tmp_path / "boot_id")
     assert not {"mlflow.user", "irdream.boot_id"} & set(run_tags())
 
 

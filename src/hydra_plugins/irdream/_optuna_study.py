@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
-import socket
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from irdream import processes
 from irdream.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from hydra_plugins.irdream._optuna_storage import Place
 
 JOBS_WITHOUT_METRIC = 3  # after which a metric that none had is taken for a mistake
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 log = logging.getLogger(__name__)
 
 
@@ -139,7 +137,7 @@ class Search:
         with self.place.lock():
             states = (TrialState.RUNNING,)
             running = self.study.get_trials(deepcopy=False, states=states)
-            dead = [one for one in running if take_over or is_dead(one.user_attrs.get("process"))]
+            dead = [one for one in running if take_over or _is_gone(one)]
             self.abandon([Trial(self.study, one._trial_id) for one in dead])
         if dead:
             log.info("interrupted trials, run again: %d", len(dead))
@@ -175,7 +173,7 @@ class Search:
 
     def _ask(self) -> Trial:
         trial = self.study.ask()
-        trial.set_user_attr("process", this_process())
+        trial.set_user_attr("process", processes.this_process())
         for parameter in self.space.searched:
             parameter.suggest(trial)
         return trial
@@ -266,29 +264,10 @@ def recorded_error(folder: str | None) -> str | None:
         return None
 
 
-def this_process() -> dict[str, str | int]:
-    """Return what tells later whether this process is alive."""
-    boot = _BOOT_ID.read_text().strip() if _BOOT_ID.is_file() else ""
-    return {"host": socket.gethostname(), "boot": boot, "pid": os.getpid()}
-
-
-def is_dead(process: Mapping[str, Any] | None) -> bool:
-    """Return whether a process is known to be gone; one of another machine is not.
-
-    Called when a search begins, so that this very process cannot be running a trial yet.
-    """
-    here = this_process()
-    if process is None or process["host"] != here["host"] or os.name != "posix":
-        return False
-    if process["boot"] != here["boot"] or process["pid"] == here["pid"]:
-        return True
-    try:
-        os.kill(process["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return False
+def _is_gone(trial: FrozenTrial) -> bool:
+    """Return whether the process that runs a trial is known to be gone."""
+    mark, begun = trial.user_attrs.get("process"), trial.datetime_start
+    return bool(mark and begun and processes.is_gone(mark, begun.timestamp()))
 
 
 def _is_finite(value: Any) -> bool:

@@ -8,7 +8,6 @@ import pickle
 import sys
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -119,8 +118,9 @@ class Queue:
 def tell(job: Job) -> None:
     """Tell the sweep of a job that it would not know of if it were killed before it began."""
     hydra = job.config.hydra
-    folder = Path(str(hydra.sweep.dir)) / str(job.number)  # as `irdream.job.read_jobs` wants it
-    SweepJob(list(hydra.overrides.task), str(folder), number=job.number).write()
+    before = SweepJob(list(hydra.overrides.task), "", job.number, sweep_folder=str(hydra.sweep.dir))
+    before.status = "killed"
+    before.write()
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from irdream import command
+from irdream.job import same_folder
 
 MOST = 100  # jobs that are composed, 0.1 s each
 _INSIDE = 1e-9  # of an interval: its ends themselves need not be allowed
@@ -31,15 +34,33 @@ def check_sweep(config: DictConfig, loader: ConfigLoader | None = None) -> None:
         loader: None: of the program that runs.
 
     Raises:
-        InputError: on the first mistake; and what Hydra and OmegaConf raise.
+        InputError: on the first mistake, or where two jobs would have one folder; and what Hydra
+            and OmegaConf raise.
     """
     loader = loader or GlobalHydra.instance().config_loader()
     typed = [str(word) for word in config.hydra.overrides.task]
     params = OmegaConf.to_container(config.hydra.sweeper).get("params") or {}  # type: ignore[union-attr]
-    for words in itertools.islice(probes(_lines(params) + typed, loader), MOST):
+    folders: set[str] = set()
+    for number, words in enumerate(itertools.islice(probes(_lines(params) + typed, loader), MOST)):
         job = loader.load_sweep_config(config, words)
         command.prepare(job, words)
         command.check(job)
+        if (folder := _folder(job, number)) in folders:
+            raise same_folder(folder)
+        folders.add(folder)
+
+
+def _folder(config: DictConfig, number: int) -> str:
+    """Return what would be called the job of this number, below the sweep's folder."""
+    with open_dict(config):
+        config.hydra.job.num, config.hydra.job.id = number, str(number)
+    known = HydraConfig.instance()
+    before = known.cfg
+    try:
+        known.set_config(config)
+        return os.path.normpath(str(config.hydra.sweep.subdir))
+    finally:
+        known.cfg = before
 
 
 def probes(words: Sequence[str], loader: ConfigLoader | None = None) -> Iterator[list[str]]:

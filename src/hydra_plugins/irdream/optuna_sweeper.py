@@ -30,6 +30,7 @@ from hydra_plugins.irdream._optuna_space import Space, read_space
 from hydra_plugins.irdream._optuna_storage import place_of
 from hydra_plugins.irdream._optuna_study import Search, error_line, open_study
 from irdream.errors import InputError
+from irdream.job import forget_jobs
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -84,6 +85,8 @@ class OptunaSweeper(Sweeper):
         folder = Path(self.config.hydra.sweep.dir)
         search = self._open(arguments)
         folder.mkdir(parents=True, exist_ok=True)
+        trials = search.study.get_trials(deepcopy=False)
+        forget_jobs(folder, but=[str(trial.user_attrs.get("folder")) for trial in trials])
         OmegaConf.save(self.config, folder / "multirun.yaml")
         self._run(search, folder)
         path = _optuna_results.write_results(search, folder)

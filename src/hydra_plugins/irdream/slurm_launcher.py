@@ -28,7 +28,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from irdream.errors import InputError
-from irdream.job import FILE, Job
+from irdream.job import Job, record
 
 PROGRAMS = ("sbatch", "squeue", "srun")
 SHARED = {  # keys that submitit calls the same for every kind of cluster
@@ -93,7 +93,7 @@ class SlurmLauncher(Launcher):
             )
         self._folder.mkdir(parents=True, exist_ok=True)
         jobs = [
-            _SlurmJob(words, self._folder / str(number), number)
+            _SlurmJob(words, self._folder, number)
             for number, words in enumerate(job_overrides, start=initial_job_idx)
         ]
         self._submit(jobs)
@@ -148,7 +148,7 @@ class _SlurmJob:
 
     Args:
         overrides: what was typed for it.
-        folder: of its files.
+        folder: of the sweep.
         number: in the sweep.
 
     Attributes:
@@ -160,7 +160,8 @@ class _SlurmJob:
         self.overrides, self.folder, self.number = list(overrides), folder, number
         self.id = ""
         self.paths: Any = None
-        self._before = _written(folder / FILE)  # by a sweep that was typed before
+        self._record = record(folder, number)
+        self._before = _written(self._record)  # by a sweep that was typed before
 
     def has_result(self) -> bool:
         """Return whether it ran to its end."""
@@ -170,13 +171,15 @@ class _SlurmJob:
         """Return whether it failed and left no result: sweep.stop_on_failure does so."""
         if not self._has_begun():
             return False
-        told = json.loads((self.folder / FILE).read_text(encoding="utf-8"))
+        told = json.loads(self._record.read_text(encoding="utf-8"))
         return told["status"] == "failed"
 
     def tell_if_killed(self) -> None:
         """Tell the sweep of a job that did not begin; one that did has told of itself."""
         if not self.has_result() and not self._has_begun():
-            Job(self.overrides, str(self.folder), number=self.number, status="killed").write()
+            killed = Job(self.overrides, "", self.number, sweep_folder=str(self.folder))
+            killed.status = "killed"
+            killed.write()
 
     def result(self) -> JobReturn:
         """Return what it returned; for one that was killed or broke, an error in one line."""
@@ -196,7 +199,7 @@ class _SlurmJob:
         return JobReturn(self.overrides, status=JobStatus.FAILED, _return_value=problem)
 
     def _has_begun(self) -> bool:
-        return _written(self.folder / FILE) != self._before
+        return _written(self._record) != self._before
 
 
 def _wait(jobs: Sequence[_SlurmJob]) -> _SlurmJob | None:

@@ -1,7 +1,8 @@
 """A sweep read back from what its jobs left: what was swept, and a table with a row a job.
 
-Each job leaves `<sweep folder>/<number>/job.json` (see `irdream.job`) and its task's files beside
-it. A job that was killed may have left none, or half of them; the others are read all the same.
+Each job tells of itself in a file of the sweep's folder (see `irdream.job`), and of its task's
+files where they are. A job that was killed may have left none, or half of them; the others are read
+all the same.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Sweep:
     Attributes:
         folder: of the sweep.
         jobs: by number.
-        damaged: a line for each job whose job.json is missing or cannot be read.
+        damaged: a line for each job whose file cannot be read.
     """
 
     folder: Path
@@ -74,10 +75,10 @@ class Axis:
 
 
 def read_sweep(folder: str | Path) -> Sweep:
-    """Read what the jobs of a sweep left; a job.json that is missing or damaged is only listed.
+    """Read what the jobs of a sweep left; what is damaged is only listed.
 
     Args:
-        folder: of the sweep, with the folders 0, 1, ... of its jobs.
+        folder: of the sweep.
 
     Raises:
         InputError: when there is no such folder.
@@ -134,9 +135,11 @@ def table(sweep: Sweep) -> pd.DataFrame:
 def dream_table(sweep: Sweep) -> pd.DataFrame:
     """One row per dream of all jobs: the job's `number`, then the columns of its dreams.csv.
 
-    A job without that file, or with one that cannot be read, has no rows.
+    A job without that file, or with one that cannot be read, has no rows; nor one that did not
+    finish: what is in its folder may be of an earlier run.
     """
-    frames = [frame for job in sweep.jobs if (frame := _read_dreams(job)) is not None]
+    done = [job for job in sweep.jobs if job.status in ("finished", "skipped")]
+    frames = [frame for job in done if (frame := _read_dreams(job)) is not None]
     columns = ["number", *TEXT_COLUMNS]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 

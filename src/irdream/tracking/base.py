@@ -40,6 +40,10 @@ class Tracker(Protocol):
         """Keep a copy of a file, or of a folder, below `folder`."""
         ...
 
+    def log_text(self, text: str, path: str) -> None:
+        """Keep a text as a file of this path."""
+        ...
+
     def log_data(
         self,
         name: str,
@@ -112,6 +116,9 @@ class NullTracker:
         """Do nothing."""
 
     def log_file(self, path: Path, folder: str = "") -> None:
+        """Do nothing."""
+
+    def log_text(self, text: str, path: str) -> None:
         """Do nothing."""
 
     def log_data(

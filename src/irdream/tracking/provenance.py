@@ -14,15 +14,19 @@ import os
 import platform
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from irdream import __version__
+from irdream.processes import this_process
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+OPENED_TAG = "irdream.opened"  # seconds since 1970, of a run that was opened again
 _GIT_SECONDS = 5.0
 _LOCK = Path(__file__).resolve().parents[3] / "requirements.lock"  # of a checkout
 _INSTALLED = ".dist-info"
@@ -42,12 +46,17 @@ def run_tags() -> dict[str, str]:
         "irdream.python": platform.python_version(),
         "irdream.torch": _torch_version(),
         "irdream.lock": lock_digest(_LOCK),
-        "irdream.host": socket.gethostname(),
-        "irdream.pid": str(os.getpid()),
-        "irdream.boot_id": boot_id(),
+        **{f"irdream.{key}": value for key, value in this_process().items()},
         "irdream.command": shlex.join(sys.orig_argv),
     }
     return {key: value for key, value in (tags | _own_git_tags()).items() if value}
+
+
+def opened_by(run: Run) -> tuple[dict[str, str], float]:
+    """Return the mark of the process that opened a run, and since when, see `irdream.processes`."""
+    tags = run.data.tags
+    mark = {key: tags.get(f"irdream.{key}", "") for key in this_process()}
+    return mark, float(tags.get(OPENED_TAG, run.info.start_time / 1000))
 
 
 def git_tags(file: Path) -> dict[str, str]:
@@ -131,12 +140,4 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without an entry in passwd
-        return ""
-
-
-def boot_id() -> str:
-    """Return what is new at each start of this machine; empty where the system does not tell."""
-    try:
-        return _BOOT_ID.read_text().strip()
-    except OSError:
         return ""

@@ -17,7 +17,6 @@ import json
 import math
 import os
 import re
-import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -113,10 +112,7 @@ class MlflowTracker:
             raise
 
     def _begin(self, system_seconds: float | None) -> None:
-        with tempfile.TemporaryDirectory(prefix="irdream-") as folder:
-            path = Path(folder, "packages.txt")
-            path.write_text(packages(), encoding="utf-8")
-            self.log_file(path, "config")
+        self.log_text(packages(), "config/packages.txt")
         if system_seconds is not None:
             with contextlib.suppress(Exception):  # no figure is worth a run
                 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
@@ -157,6 +153,10 @@ class MlflowTracker:
         if not path.exists():
             raise InputError(f"cannot keep {path} with the run: there is no such file")
         self._store.log_file(self._run_id, path, folder)
+
+    def log_text(self, text: str, path: str) -> None:
+        """Keep a text as a file of this path among the run's artifacts."""
+        self._store.log_text(self._run_id, text, path)
 
     def log_data(
         self,

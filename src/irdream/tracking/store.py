@@ -147,17 +147,24 @@ class Store:
             InputError: when it cannot be copied; or to a server, where MLflow would keep a name
                 with one of `%#?` under another one.
         """
+        for file, into in _files(path, folder):
+            if self._artifacts is None and (refused := set("%#?") & set(f"{into}{file.name}")):
+                raise InputError(
+                    f"cannot keep {file} with the run: a tracking server takes no "
+                    f"{refused.pop()!r} in a name; rename it"
+                )
+            self._copy(path, self.client.log_artifact, run_id, str(file), into or None)
+
+    def log_text(self, run_id: str, text: str, path: str) -> None:
+        """Write a text to the run's artifacts; see `log_file`."""
+        self._copy(path, self.client.log_text, run_id, text, path)
+
+    def _copy(self, what: object, call: Callable[P, object], *args: P.args, **kw: P.kwargs) -> None:
         try:
-            for file, into in _files(path, folder):
-                if self._artifacts is None and (refused := set("%#?") & set(f"{into}{file.name}")):
-                    raise InputError(
-                        f"cannot keep {file} with the run: a tracking server takes no "
-                        f"{refused.pop()!r} in a name; rename it"
-                    )
-                self.patiently(self.client.log_artifact, run_id, str(file), into or None)
+            self.patiently(call, *args, **kw)
         except OSError as error:
             raise InputError(
-                f"cannot copy {path} to the tracking store {self.where}: "
+                f"cannot copy {what} to the tracking store {self.where}: "
                 f"{error.strerror or first_line(error)}; free some space or make it writable"
             ) from error
 
@@ -180,12 +187,12 @@ class Store:
         )
         return list(found)
 
-    def running_children(self, run_id: str) -> list[str]:
-        """Return the ids of the runs below `run_id` that are still marked RUNNING."""
+    def running_children(self, run_id: str) -> list[Run]:
+        """Return the runs below `run_id` that are still marked RUNNING."""
         experiment_id = self.patiently(self.client.get_run, run_id).info.experiment_id
         query = f"tags.`mlflow.parentRunId` = '{run_id}' and attributes.status = 'RUNNING'"
         runs = self.patiently(self.client.search_runs, [experiment_id], query, max_results=50_000)
-        return [run.info.run_id for run in runs]
+        return list(runs)
 
     def once(self, create: Callable[[], T], find: Callable[[], T | None]) -> T:
         """Create something; before a second try see whether the first one did it after all."""
