@@ -283,7 +283,7 @@ def test_a_run_that_cannot_begin_is_closed(root: Path, monkeypatch: pytest.Monke
     def full(*arguments: Any, **what: Any) -> None:
         raise InputError("disk is full")
 
-    monkeypatch.setattr(Store, "log_file", full)
+    monkeypatch.setattr(Store, "log_text", full)
     with pytest.raises(InputError, match="disk is full"):
         MlflowTracker(root=root)
     client = open_store(root=root).client
