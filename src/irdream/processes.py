@@ -7,6 +7,7 @@ Windows, nothing is known.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
@@ -26,6 +27,11 @@ def this_process() -> dict[str, str]:
     except OSError:
         boot = ""
     return {"host": socket.gethostname(), "pid": str(os.getpid()), "boot_id": boot}
+
+
+def mark() -> str:
+    """Return the same as a text."""
+    return json.dumps(this_process(), sort_keys=True)
 
 
 def state(mark: Mapping[str, Any], since: float) -> State:

@@ -125,7 +125,7 @@ def begin(config: DictConfig) -> Sweep:
     folder = Path(str(config.hydra.sweep.dir)).absolute()
     overrides = list(config.hydra.overrides.task)
     sweep = Sweep(name=folder.name, folder=str(folder), info=config.info, words=overrides)
-    sweep.process = json.dumps(processes.this_process(), sort_keys=True)
+    sweep.process = processes.mark()
     _take_folder(folder, may_share=config.hydra.sweeper._target_.endswith(SEARCH))
     if not sweep.info and str(config.tracker.get("_target_", "")).endswith("MlflowTracker"):
         from irdream.tracking.sweeps import open_sweep
@@ -142,7 +142,7 @@ def begin(config: DictConfig) -> Sweep:
         )
     os.environ[VARIABLE] = json.dumps(asdict(sweep))
     ending.jobs, ending.is_open = [], True
-    atexit.register(_end_at_exit)
+    atexit.register(end, killed=True)
     return sweep
 
 
@@ -151,14 +151,12 @@ def _take_folder(folder: Path, *, may_share: bool) -> None:
 
     What jobs of earlier sweeps left to be told is forgotten; of a search the sweeper decides.
     """
-    output = OutputFolder(folder, key="hydra.sweep.dir", kind="sweep")
+    ending.output = OutputFolder(folder, key="hydra.sweep.dir", kind="sweep")
     try:
-        output.claim()
+        ending.output.claim()
     except InputError:
         if not may_share:
             raise
-    else:
-        ending.output = output
     if not may_share:
         forget_jobs(folder)
 
@@ -171,11 +169,11 @@ def current() -> Sweep | None:
 
 def tags(sweep: Sweep | None, signed: str | None) -> dict[str, str]:
     """Return what a job's run is tagged with, so that it is found by its sweep and again."""
-    own = {"irdream.signature": signed} if signed else {}
-    if sweep is not None:
-        own |= {"irdream.sweep": sweep.name, "irdream.sweep_process": sweep.process}
-        own |= {"mlflow.parentRunId": sweep.parent} if sweep.parent else {}
-    return own
+    if sweep is None:
+        return {}
+    parent = {"mlflow.parentRunId": sweep.parent, "irdream.signature": signed}
+    own = {"irdream.sweep": sweep.name, "irdream.sweep_process": sweep.process}
+    return own | {key: value for key, value in parent.items() if value}
 
 
 def end(*, killed: bool = False) -> None:
@@ -190,7 +188,6 @@ def end(*, killed: bool = False) -> None:
     finally:
         if ending.output is not None:
             ending.output.release()
-            ending.output = None
 
 
 def _end(sweep: Sweep, killed: bool) -> None:
@@ -224,11 +221,6 @@ def _look_again(job: Job, sweep: Sweep) -> None:
     if found.status != "running":
         sweep.take_over(job, found)
         job.write()
-
-
-def _end_at_exit() -> None:
-    if ending.is_open:
-        end(killed=True)
 
 
 # When a job is the same -----------------------------------------------------------------------

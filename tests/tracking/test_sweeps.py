@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from irdream import processes
 from irdream.tracking import (
     MlflowTracker,
     close_sweep,
@@ -16,7 +17,7 @@ from irdream.tracking import (
 )
 from irdream.tracking.doctor import open_runs
 from irdream.tracking.store import Store, open_store
-from irdream.tracking.sweeps import adopt_job, find_job, log_sweep, read_job, sweep_process
+from irdream.tracking.sweeps import adopt_job, find_job, log_sweep, read_job
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_what_another_living_process_runs_is_left_to_it(root: Path, store, livin
 
 def test_workers_of_an_own_sweep_end_with_it(root: Path, store: Store, living: str) -> None:
     parent, name = open_sweep(root, "irdream", "monday")
-    tags = {"irdream.pid": living, "irdream.sweep_process": sweep_process()}
+    tags = {"irdream.pid": living, "irdream.sweep_process": processes.mark()}
     job = MlflowTracker(root=root, parent_run_id=parent, sweep=name, tags=tags)
     assert close_sweep(parent, "KILLED", root=root)
     assert store.client.get_run(job.run_id).info.status == "KILLED"

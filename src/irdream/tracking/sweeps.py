@@ -102,7 +102,7 @@ def close_sweep(run_id: str, status: Status, *, root: Path, uri: str | None = No
 
 def _end_dead_children(run_id: str, store: Store) -> bool:
     """Mark jobs that died, or that this process's own workers ran, KILLED; say whether any live."""
-    mine, any_live = sweep_process(), False
+    mine, any_live = processes.mark(), False
     for child in store.running_children(run_id):
         mark, since = opened_by(child)
         if child.data.tags.get(SWEEP_PROCESS_TAG) == mine or processes.is_gone(mark, since):
@@ -110,11 +110,6 @@ def _end_dead_children(run_id: str, store: Store) -> bool:
         else:
             any_live |= processes.state(mark, since) == "alive"
     return any_live
-
-
-def sweep_process() -> str:
-    """Return the tag by which the jobs of a sweep of this process are known."""
-    return json.dumps(processes.this_process(), sort_keys=True)
 
 
 def log_sweep(
