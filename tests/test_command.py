@@ -12,6 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, MissingConfigException
 from hydra.utils import instantiate
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -183,6 +184,17 @@ def test_what_is_right_is_let_through(words) -> None:
 def test_a_launcher_that_is_not_installed_names_its_extra(error, extra) -> None:
     assert command.line(error, conf=CONF) == (
         f'error: hydra/launcher={extra} needs the extra {extra}; pip install "irdream[{extra}]"'
+    )
+
+
+def test_a_launcher_that_fails_is_told_in_one_line() -> None:
+    lost = ConnectionError("Failed to connect to Ray cluster at HOST:6379\nsee the log")
+    assert command.line(lost, conf=CONF) == (
+        "error: ConnectionError: Failed to connect to Ray cluster at HOST:6379"
+    )
+    killed = TerminatedWorkerError("A worker process was killed.\nexit codes: {SIGKILL(-9)}")
+    assert command.line(killed, conf=CONF) == (
+        "error: TerminatedWorkerError: A worker process was killed."
     )
 
 

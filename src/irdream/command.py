@@ -47,6 +47,7 @@ __all__ = [
     "without_files",
 ]
 
+_OF_LAUNCHERS = ("joblib.", "ray.")  # what is raised there is no defect: a process has died
 _SYSTEM = {
     errno.ENOSPC: "free some space and run again",
     errno.EDQUOT: "free some space and run again",
@@ -305,6 +306,8 @@ def line(error: Exception, *, conf: Path) -> str | None:
             return f"error: {os.strerror(cause.errno)}{where}; {_SYSTEM[cause.errno]}"
         if needed := needed_extra(str(cause)):
             return f"error: {needed}"
+        if isinstance(cause, ConnectionError) or type(cause).__module__.startswith(_OF_LAUNCHERS):
+            return f"error: {type(cause).__name__}: {str(cause).partition(chr(10))[0]}"
         cause = cause.__cause__ or cause.__context__
     if type(error).__module__.startswith(("hydra.", "omegaconf.")):
         return f"error: {explain(error, known=known_keys(conf))}"

@@ -86,8 +86,6 @@ def test_a_batch_is_what_the_launcher_runs_at_once() -> None:
     assert batch_size(Settings(), {"n_jobs": 3}) == 3
     assert batch_size(Settings(), {"n_jobs": -1}) >= 1
     assert batch_size(Settings(n_jobs=2), {"n_jobs": 3}) == 2
-    assert batch_size(Settings(), {"max_jobs": 4}) == 4
-    assert batch_size(Settings(), {"max_jobs": None}) == 1
     assert batch_size(Settings(), {"array_parallelism": 256}) == 1
 
 

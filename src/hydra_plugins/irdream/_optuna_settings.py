@@ -86,7 +86,7 @@ def batch_size(settings: Settings, launcher: Mapping[str, Any]) -> int:
     """
     if settings.n_jobs is not None:
         return settings.n_jobs
-    at_once = launcher.get("n_jobs") or launcher.get("max_jobs")  # of joblib, of Ray
+    at_once = launcher.get("n_jobs")  # of joblib
     if not at_once:
         return 1
     from joblib import effective_n_jobs
