@@ -91,7 +91,7 @@ def test_a_batch_is_what_the_launcher_runs_at_once() -> None:
 
 def test_a_yaml_calls_optuna_and_what_is_trusted() -> None:
     node = {"_target_": "optuna.samplers.Own", "inner": [{"_target_": "mine.Own"}]}
-    with pytest.raises(InputError, match=r"sampler: mine.Own is not trusted; .* trust=\[mine\]"):
+    with pytest.raises(InputError, match=r"sampler: mine.Own is not trusted; .* 'trust=\[mine\]'"):
         check_targets("sampler", node, trusted=[], typed=["hydra.verbose=true"])
     check_targets("sampler", node, trusted=["mine"], typed=[])
     check_targets("sampler", node, trusted=[], typed=["hydra.sweeper.sampler={_target_: mine.Own}"])
