@@ -288,6 +288,14 @@ class TestFfmpeg:
         assert f"-i file:{tmp_path}/-a b.m4a" in said
         assert "-nostdin" in said
 
+    def test_a_file_that_it_reads_in_part_is_told(
+        self, program: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (tmp_path / "piped.wav").write_bytes(encoded(stereo(1.0), format="WAV"))
+        self.install(program, f"cat {tmp_path}/piped.wav", "echo partial file >&2")
+        assert len(load(tmp_path / "a.m4a", b"cut")) == RATE_HZ
+        assert "a.m4a' is read as far as it goes; ffmpeg says: partial file" in caplog.text
+
     def test_what_it_says_is_passed_on(self, program: Path, tmp_path: Path) -> None:
         self.install(program, "echo first >&2; echo moov atom not found >&2; exit 1")
         with pytest.raises(InputError, match=r"is not readable .*; ffmpeg says: moov atom not fo"):

@@ -171,9 +171,11 @@ def _through_ffmpeg(path: Path, reason: str) -> BinaryIO:
     done = subprocess.run(
         [program, *given, *wanted], stdin=subprocess.DEVNULL, capture_output=True, check=False
     )
+    said = f"ffmpeg says: {done.stderr.decode(errors='replace').strip().rpartition(chr(10))[2]}"
     if done.returncode or not done.stdout:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise bad(path, unreadable, f"ffmpeg says: {said[-1] if said else 'nothing'}")
+        raise bad(path, unreadable, said)
+    if done.stderr:
+        logger.warning("%r is read as far as it goes; %s", str(path), said)
     return io.BytesIO(done.stdout)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -131,14 +132,13 @@ class FileStart:
     def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
         """Return the excerpts, named like their files."""
         _check_seconds(self.seconds, min_seconds)
-        paths = audio_files(self.path)
 
         def load(path: Path) -> Tensor:
             return load_audio(path, sample_rate_hz=sample_rate_hz, min_seconds=min_seconds)
 
         good: list[Excerpt] = []
         bad: list[str] = []
-        for path, name in zip(paths, unique_names(paths), strict=True):
+        for path, name in zip(self._paths, unique_names(self._paths), strict=True):
             try:
                 waveform = decoded(path, load, sample_rate_hz, min_seconds)
                 excerpt = Excerpt(waveform=waveform, labels=(), name=name)
@@ -154,12 +154,16 @@ class FileStart:
             InputError: when the only file there is cannot be read.
         """
         _check_seconds(self.seconds, min_seconds)
-        names = unique_names(audio_files(self.path))
+        names = unique_names(self._paths)
         if len(names) == 1:
             _, bad = self.excerpts(sample_rate_hz=sample_rate_hz, min_seconds=min_seconds)
             if bad:
                 raise InputError(f"nothing to dream on: {bad[0]}")
         return [(name, ()) for name in names]
+
+    @cached_property
+    def _paths(self) -> list[Path]:
+        return audio_files(self.path)
 
 
 class NoiseStart:
