@@ -112,11 +112,11 @@ def test_debug_shows_the_traceback(tmp_path) -> None:
 
 
 def test_a_file_is_dreamed_written_measured_and_tracked(tmp_path) -> None:
-    tone(tmp_path / "my tone.wav")
+    tone(tmp_path / "my tone ♭.wav").rename(tmp_path / "my t\udcf6ne ♭.wav")
     (tmp_path / "bad.wav").write_text("no sound")
     done = irdream(
         "task=dream", "target=[flute,cello]", "start=file", "start.path=.", "dream.steps=3",
-        cwd=tmp_path,
+        cwd=tmp_path, PYTHONIOENCODING="ascii",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "skipped 1 excerpts" in done.stderr
@@ -126,6 +126,7 @@ def test_a_file_is_dreamed_written_measured_and_tracked(tmp_path) -> None:
     assert f"files: {folder}" in done.stdout.replace("\n", "")
     rows = list(csv.DictReader((folder / "dreams.csv").read_text().splitlines()))
     assert [row["target"] for row in rows] == ["flu", "cel"]
+    assert {row["name"] for row in rows} == {"my t\\xf6ne ♭"}
     for row in rows:
         assert float(row["target_probability"]) >= float(row["target_probability_before"])
         sounds = {k: folder / "sounds" / f"{row['file']}-{k}.wav" for k in
