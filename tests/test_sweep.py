@@ -255,5 +255,12 @@ def test_earlier_jobs_are_forgotten_but_for_those_of_a_search(tmp_path: Path) ->
     assert sweep.read_jobs(tmp_path) == ([], [])
 
 
+def test_what_was_typed_in_bytes_that_are_no_utf_8_is_read_back_as_text(tmp_path: Path) -> None:
+    typed = ["start.path=Fl\udcf6te"]
+    Job(typed, "out/0", 0, sweep_folder=str(tmp_path), status="finished").write()
+    (job,), _ = sweep.read_jobs(tmp_path)
+    assert job.overrides == ["start.path=Fl\\xf6te"]
+
+
 def test_a_sweep_without_jobs_says_so() -> None:
     assert sweep.table([]) == "sweep: no job was started"

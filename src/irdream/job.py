@@ -21,7 +21,7 @@ from typing import Any
 
 from irdream import processes
 from irdream.errors import InputError
-from irdream.files import replacing
+from irdream.files import as_text, replacing
 from irdream.output_folder import HIDDEN, OutputFolder
 
 FILE = "job.json"
@@ -220,7 +220,7 @@ def _read(path: Path, sweep: str) -> Job:
         raise ValueError(f"status={status!r}; expected one of {', '.join(STATUSES)}")
     metrics = _of_kind(found, "metrics", dict)
     return Job(
-        overrides=[str(word) for word in _of_kind(found, "overrides", list)],
+        overrides=[as_text(str(word)) for word in _of_kind(found, "overrides", list)],
         output_dir=_of_kind(found, "folder", str),
         number=int(path.stem),
         sweep=str(found.get("sweep") or ""),

@@ -218,6 +218,14 @@ def test_what_is_written_twice_is_there_once(store: Store) -> None:
     assert sorted(str(point.value) for point in history) == ["1.0", "2.0", "nan"]
 
 
+def test_words_that_are_no_utf_8_are_kept_as_text(store: Store) -> None:
+    run_id = store.start_run(store.experiment("irdream"), None, {"typed": "path=Fl\udcf6te"})
+    store.log(run_id, params=[("path", "Fl\udcf6te")], tags=[("more", "Fl\udcf6te")])
+    data = store.client.get_run(run_id).data
+    assert data.params == {"path": "Fl\\xf6te"}
+    assert (data.tags["typed"], data.tags["more"]) == ("path=Fl\\xf6te", "Fl\\xf6te")
+
+
 def test_a_long_name_is_cut_as_postgresql_wants_it(root: Path) -> None:
     with MlflowTracker(root=root, run_name="x" * 300) as tracker:
         first = open_store(root=root).client.get_run(tracker.run_id).info.run_name

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from irdream.errors import InputError
+from irdream.files import as_text
 from irdream.tracking.database import ARTIFACTS, DATABASE, adopt, create_store, sqlite_uri
 from irdream.tracking.manners import (
     PATIENCE_SECONDS,
@@ -115,8 +116,9 @@ class Store:
     def start_run(self, experiment_id: str, name: str | None, tags: Mapping[str, str]) -> str:
         """Return the id of a new run."""
         opening = {OPENING_TAG: uuid.uuid4().hex}
+        every_tag = {key: as_text(value) for key, value in tags.items()} | opening
         run = self.once(
-            lambda: self.client.create_run(experiment_id, run_name=name, tags={**tags, **opening}),
+            lambda: self.client.create_run(experiment_id, run_name=name, tags=every_tag),
             lambda: next(iter(self.find_runs(experiment_id, opening)), None),
         )
         return run.info.run_id
@@ -136,8 +138,8 @@ class Store:
             self.client.log_batch,
             run_id,
             metrics=[Metric(*point) for point in points],
-            params=[Param(*pair) for pair in params],
-            tags=[RunTag(*pair) for pair in tags],
+            params=[Param(key, as_text(value)) for key, value in params],
+            tags=[RunTag(key, as_text(value)) for key, value in tags],
         )
 
     def log_file(self, run_id: str, path: Path, folder: str) -> None:
