@@ -130,7 +130,7 @@ def begin(config: DictConfig) -> Sweep:
     if not sweep.info and str(config.tracker.get("_target_", "")).endswith("MlflowTracker"):
         from irdream.tracking.sweeps import open_sweep
 
-        sweep.root, sweep.server = str(Path(config.store).absolute()), config.server
+        sweep.root, sweep.server = str(Path(config.store).expanduser().absolute()), config.server
         sweep.experiment = str(config.tracker.experiment)
         sweep.parent, sweep.name = open_sweep(
             Path(sweep.root),

@@ -340,3 +340,13 @@ class TestWindows:
             mels.windows(excerpts, starts, 43)
             seconds.append(time.perf_counter() - began)
         assert min(seconds) < 0.005
+
+
+def test_a_cache_in_the_home_folder_is_no_folder_called_tilde(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    excerpts = make_excerpts(tmp_path / "in", [1.0], load := CountingLoader())
+    cached_loader(load, "~/cache", sample_rate_hz=RATE_HZ)(excerpts.files[0].path)
+    log_mels(excerpts, CountingAnalysis(), cache_dir="~/cache")
+    assert sorted(os.listdir(tmp_path)) == ["home", "in"]
+    assert {"audio", "log_mels"} <= set(os.listdir(tmp_path / "home" / "cache"))

@@ -29,6 +29,14 @@ def files(labels: Sequence[Sequence[str]]) -> list[ExcerptFile]:
     ]
 
 
+def test_a_file_in_the_home_folder_is_found(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    soundfile.write(tmp_path / "[cel]1.wav", np.ones(RATE_HZ) / 2, RATE_HZ)
+    start = FileStart(path="~/[cel]1.wav")
+    (excerpt,), bad = start.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+    assert (excerpt.name, start.name, bad) == ("[cel]1", "[cel]1.wav", [])
+
+
 class Data:
     """A data set of ramps of 4 s; files named in `broken` cannot be read."""
 

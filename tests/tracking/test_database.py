@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -116,8 +117,22 @@ def test_a_lock_that_stays_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("name", ["why?", "50%"])
 def test_a_path_that_no_address_can_carry_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"has a '[?%]', which an SQLite address cannot carry"):
+    expected = re.escape(
+        f"{tmp_path / name / 'mlflow.db'} has a '{name[-1]}', which an SQLite addre"
+    )
+    with pytest.raises(InputError, match=expected):
         create_store(tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def test_a_store_in_the_home_folder_is_found(
+    new_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(new_store, tmp_path / "store")
+    assert open_store(root=Path("~/store")).where == str(tmp_path / "store")
+    assert not Path("~").exists()
 
 
 def test_a_strange_path_works(new_store: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def cached_loader(load: Loader, cache_dir: str | Path | None, *, sample_rate_hz:
     if cache_dir is None:
         return load
     try:
-        return CachedLoader(load, Path(cache_dir), sample_rate_hz=sample_rate_hz)
+        return CachedLoader(load, Path(cache_dir).expanduser(), sample_rate_hz=sample_rate_hz)
     except UnknowableError as error:
         logger.warning("decoded audio is not cached: %s", error)
         return load
@@ -198,7 +198,8 @@ def log_mels(
     if cache_dir is None:
         return _temporary_log_mels(write)
     try:
-        path = Path(cache_dir) / "log_mels" / f"{_key(excerpts, analyze, cache_dir)}.npy"
+        folder = Path(cache_dir).expanduser()
+        path = folder / "log_mels" / f"{_key(excerpts, analyze, folder)}.npy"
         with contextlib.suppress(*_UNREADABLE):
             return LogMels(path)
         path.parent.mkdir(parents=True, exist_ok=True)

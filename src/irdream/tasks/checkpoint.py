@@ -42,7 +42,7 @@ def load(
     """
     folder: str | Path = path
     if path.startswith(("runs:/", "models:/")):
-        folder = fetch_checkpoint(path, root=Path(store).resolve(), uri_server=server)
+        folder = fetch_checkpoint(path, root=Path(store).expanduser().resolve(), uri_server=server)
     chosen = runtime.choose_device(device)
     where = Path(folder).expanduser()
     content = content_of(where) if where.is_dir() else ""  # shipped, or nothing

@@ -32,14 +32,14 @@ def doctor(
     Returns:
         `doctor/closed`, `doctor/alive`, `doctor/elsewhere`: how many runs there were.
     """
-    where = server or Path(store).absolute()
+    where = server or Path(store).expanduser().absolute()
     print(
         f"doctor: looks in {where} for runs that are marked RUNNING, and closes the dead",
         flush=True,
     )
     if info:
         return {}
-    found = close_dead(root=Path(store), uri=server)
+    found = close_dead(root=Path(store).expanduser(), uri=server)
     console = Console()
     if found:
         table = Table()

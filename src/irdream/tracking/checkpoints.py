@@ -51,7 +51,7 @@ def fetch_checkpoint(uri: str, *, root: Path, uri_server: str | None = None) -> 
             f"cannot read the checkpoint address {uri!r}; expected 'runs:/<run id>/checkpoint' "
             "or 'models:/<name>@<alias>'"
         )
-    if not uri_server and not exists(Path(root) / DATABASE):
+    if not uri_server and not exists(Path(root).expanduser() / DATABASE):
         raise InputError(
             f"there is no tracking store in {root} to find {uri} in; name the checkpoint's folder "
             "instead, or the store's"

@@ -29,12 +29,13 @@ def create_store(root: Path | str) -> None:
     """Make the store's database in the folder `root` unless it is there.
 
     Raises:
-        InputError: when the folder cannot be written, or another process holds the lock for
-            more than two minutes.
+        InputError: when the folder cannot be written, its name is none that SQLite takes, or
+            another process holds the lock for more than two minutes.
     """
-    database = Path(root).resolve() / DATABASE
+    database = Path(root).expanduser().resolve() / DATABASE
     if exists(database):
         return
+    sqlite_uri(database)  # refuses before a folder is made
     lock = database.with_name(f"{DATABASE}.lock")
     try:
         database.parent.mkdir(parents=True, exist_ok=True)

@@ -255,7 +255,7 @@ def open_store(*, root: Path, uri: str | None = None) -> Store:
     if uri:
         return _open_server(uri)
     create_store(root)
-    folder = Path(root).resolve()
+    folder = Path(root).expanduser().resolve()
     artifacts = (folder / ARTIFACTS).as_uri()
     adopt(folder / DATABASE, artifacts)
     return _connect(sqlite_uri(folder / DATABASE), where=str(folder), artifacts=artifacts)

@@ -84,7 +84,7 @@ def _column(values_db: np.ndarray, signal: Tensor) -> Tensor:
 
 def _read(path: str | Path) -> np.ndarray:
     try:
-        limits = np.load(path, allow_pickle=False)
+        limits = np.load(Path(path).expanduser(), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(
             f"constraint.path={str(path)!r} cannot be read ({error}); expected a .npy file as "

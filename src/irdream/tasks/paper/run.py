@@ -149,7 +149,7 @@ def paper(
         write_html(page, output_dir / "report.html")
         write_markdown(page, output_dir / "report.md")
         if publish is not None:
-            _publish(page, output_dir, Path(publish))
+            _publish(page, output_dir, Path(publish).expanduser())
     metrics = {name: value for part in found for name, value in part.metrics.items()}
     for verdict, count in page.tally.items():
         metrics[f"paper/claims_{verdict.replace(' ', '_')}"] = float(count)

@@ -156,7 +156,7 @@ class Study:
             items: one dream each.
             keep: whether the WAVs of an item and a kind are kept.
         """
-        stages = Stages(Path(self.cache_dir or ".") / "paper", trial.signature)
+        stages = Stages(Path(self.cache_dir or ".").expanduser() / "paper", trial.signature)
         by_length: dict[int, list[Item]] = defaultdict(list)
         for item in items:
             by_length[len(excerpts[item.excerpt].waveform)].append(item)
