@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import label_ranking_average_precision_score
 
-from irdream.evaluation.intervals import bootstrap
 from irdream.evaluation.recognition import average_scores, top1_accuracy
 from irdream.evaluation.tallies import MEASURES, Tallies, excerpt_lrap, measures
 
@@ -43,14 +42,13 @@ def test_lrap_of_an_excerpt_is_that_of_scikit_learn(data):
     assert excerpt_lrap(np.zeros((1, 3), bool), np.zeros((1, 3))) == 1.0
 
 
-def test_intervals_are_those_of_the_bootstrap_of_the_rows(data):
+def test_intervals_are_those_of_the_bootstrap_of_the_rows(data, bootstrap):
     groups = [i // 3 for i in range(60)]
     found = Tallies.of(*data).intervals(groups, resamples=50, seed=3)
     for name in MEASURES:
         expected = bootstrap(
-            lambda rows, name=name: direct(*(x[rows] for x in data))[name], groups,
-            resamples=50, seed=3,
-        )  # fmt: skip
+            lambda rows, name=name: direct(*(x[rows] for x in data))[name], groups, 50, seed=3
+        )
         assert found[name] == pytest.approx(expected)
 
 

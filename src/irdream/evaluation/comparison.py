@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from irdream.errors import InputError
-from irdream.evaluation.intervals import LEVEL, RESAMPLES, Interval, between
+from irdream.evaluation.intervals import RESAMPLES, Interval, between
 from irdream.evaluation.recognition import Report
 from irdream.evaluation.tallies import MEASURES, Array, Tallies, measures
 
@@ -180,7 +180,7 @@ def differences(
                 measure=name,
                 first=float(ours[name]),
                 second=float(theirs[name]),
-                difference=between(difference, spread, LEVEL, len(one.rows)),
+                difference=between(difference, spread, len(one.rows)),
                 p_value=_p_value(difference, swapped[name]),
             )
         )

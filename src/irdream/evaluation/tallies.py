@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from irdream.evaluation.intervals import LEVEL, RESAMPLES, Interval, between, draws_of, numbered
+from irdream.evaluation.intervals import RESAMPLES, Interval, between, draws_of, numbered
 
 Array = NDArray[np.floating]
 Flags = NDArray[np.bool_]
@@ -66,7 +66,6 @@ class Tallies:
         self,
         groups: Iterable[Hashable],
         *,
-        level: float = LEVEL,
         resamples: int = RESAMPLES,
         seed: int = 0,
     ) -> dict[str, Interval]:
@@ -74,9 +73,7 @@ class Tallies:
         grouped = self.by_group(groups)
         found = measures(grouped.resampled(resamples, seed))
         all_rows, count = measures(self.total()), len(grouped.rows)
-        return {
-            name: between(float(all_rows[name]), found[name], level, count) for name in MEASURES
-        }
+        return {name: between(float(all_rows[name]), found[name], count) for name in MEASURES}
 
     def resampled(self, resamples: int, seed: int) -> Array:
         """Return the sums of as many rows as there are, drawn with replacement: (resamples, ...).
