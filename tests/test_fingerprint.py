@@ -149,6 +149,7 @@ MAKERS: dict[str, Callable[[float], Any]] = {
         for where in ("private", "list", "buffer", "parameter", "submodule", "function", "hook")
     },
     "layer of torch": lambda gain: nn.Conv2d(1, 1, 1, stride=int(1 / gain), bias=False),
+    "recurrent layer": lambda gain: nn.LSTM(1, 1, dropout=gain, num_layers=2),
     "our front end": lambda gain: HanLogMel(n_fft=64, n_mels=4, floor=gain),
 }
 
@@ -363,6 +364,21 @@ def test_a_class_that_changed_only_in_memory_is_another(package: Package) -> Non
     before = fingerprint_of(net())
     net.forward = lambda self, x: x  # as a notebook's autoreload does
     assert fingerprint_of(net()) != before
+
+
+def test_a_constant_that_was_set_while_running_counts(
+    package: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package.write("mine/levels.py", "FLOOR = 1\n\nclass A:\n    STEP = 1\n    def level(self):\n"
+                  "        return [FLOOR for _ in range(3)]\n")  # fmt: skip
+    importlib.invalidate_caches()
+    package.load()
+    levels = importlib.import_module("mine.levels")
+    found = [fingerprint_of(levels.A())]
+    for where, name in ((levels, "FLOOR"), (levels.A, "STEP")):
+        monkeypatch.setattr(where, name, 2)
+        found.append(fingerprint_of(levels.A()))
+    assert len(set(found)) == 3
 
 
 def test_what_runs_and_what_is_there_by_now_are_two(package: Package) -> None:

@@ -175,10 +175,10 @@ def fingerprint_of(value: Any) -> str:
     """Return a hash of what decides a value's behaviour: what it holds, and the code of its parts.
 
     Of a module of torch parameters, buffers, submodules and all other attributes count; of a
-    function its code, its defaults and what it holds of the functions around it; of anything else
-    what pickle would keep. The files count in which classes and functions are written, with all
-    that these import and that is not installed. Properties that are only kept
-    (`functools.cached_property`) do not count, nor the device.
+    function its code, its defaults, what it holds of the functions around it, and the numbers and
+    texts that it reads in its module; of anything else what pickle would keep. The files count in
+    which classes and functions are written, with all that these import and that is not installed.
+    Properties that are only kept (`functools.cached_property`) do not count, nor the device.
 
     Raises:
         UnknowableError: when code has no source, or a value is nothing that pickle could keep.
@@ -187,7 +187,8 @@ def fingerprint_of(value: Any) -> str:
     try:
         return _hash([describe(value), _sources(describe.files)])
     except Exception as error:  # whatever a stranger's object does
-        raise UnknowableError(str(error)) from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UnknowableError(reason) from error
 
 
 class _Description:
@@ -238,17 +239,17 @@ class _Description:
             self._count(value.__name__)
             return value.__name__
         if isinstance(value, BuiltinFunctionType) and isinstance(value.__self__, ModuleType | type):
-            return [value.__self__.__name__, value.__qualname__]
+            return [self(value.__self__), value.__qualname__]
         return self._object(value)
 
     def _module(self, module: Any, torch: Any) -> Any:
         if "_orig_mod" in module._modules:  # compiled: the same numbers
             return self(module._orig_mod)
-        state, kept = dict(vars(module)), ("_parameters", "_buffers", "_modules")
+        state, kept = dict(module.__reduce_ex__(4)[2]), ("_parameters", "_buffers", "_modules")
         hooks = [list(state.pop(f"_forward{name}_hooks").values()) for name in ("", "_pre")]
         for name in vars(torch.nn.Module()).keys() - {*kept, "training"}:
             state.pop(name, None)
-        return [self(type(module)), self(state), self(hooks)]
+        return [self(type(module)), self(_without_kept(type(module), state)), self(hooks)]
 
     def _object(self, value: Any) -> Any:
         """Describe what pickle would keep."""
@@ -256,10 +257,12 @@ class _Description:
         parts: Any = reduce(value) if reduce else value.__reduce_ex__(4)
         wrapped = self(getattr(value, "__wrapped__", None))
         if isinstance(parts, str):  # a name
-            return [self(type(value)), getattr(value, "__module__", None), parts, wrapped]
+            if module := getattr(value, "__module__", None):
+                self._count(module)
+            return [self(type(value)), module, parts, wrapped]
         make, arguments, state, items, pairs = (*parts, None, None, None)[:5]
         if isinstance(state, dict):
-            state = {k: v for k, v in state.items() if not _is_kept(type(value), k)}
+            state = _without_kept(type(value), state)
         parts = [type(value), make, arguments, state, list(items or ()), list(pairs or ())]
         return [*map(self, parts), wrapped]
 
@@ -267,15 +270,18 @@ class _Description:
         found = _is_found(of) or not of.__flags__ & _HEAP_TYPE
         if found and _is_library(of.__module__):
             return _name(of)
+        if of.__module__ == "builtins":
+            raise LookupError(f"no source of {of.__qualname__}")
         self._count(of.__module__)
         if found and _is_installed(self.files[of.__module__]):
             return _name(of)
-        members = {
-            name: [self._body(part) for part in _functions(member)]
-            or (None if found or name.startswith(("__", "_abc_")) else self(member))
-            for name, member in vars(of).items()
-        }
-        return [_name(of), [self(base) for base in of.__bases__], sorted(members.items())]
+        members = []
+        for name, member in sorted(vars(of).items()):
+            if functions := _functions(member):
+                members.append([name, [self._body(function) for function in functions]])
+            elif not name.startswith(("__", "_abc_")) and (not found or type(member) in _PLAIN):
+                members.append([name, self(member)])
+        return [_name(of), [self(base) for base in of.__bases__], members]
 
     def _function(self, function: FunctionType) -> Any:
         if _is_found(function) and _is_library(function.__module__):
@@ -288,8 +294,10 @@ class _Description:
         if not os.path.isfile(code.co_filename) and not name.startswith("__"):  # as of dataclasses
             raise LookupError(f"no source of {name}")
         held = [cell.cell_contents for cell in function.__closure__ or ()]
-        return [*map(self, (code, function.__defaults__, function.__kwdefaults__, held)),
-                self(vars(function))]  # fmt: skip
+        read = {name: function.__globals__.get(name) for name in _names(code)}
+        read = {name: value for name, value in read.items() if type(value) in _PLAIN}
+        holds = (function.__defaults__, function.__kwdefaults__, held, read, vars(function))
+        return [self(code), *map(self, holds)]
 
     def _code(self, code: CodeType) -> Any:
         names = [code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars]
@@ -298,7 +306,7 @@ class _Description:
 
     def _count(self, module: str) -> None:
         """Let a module's file count; all files of an installed package."""
-        if _is_library(module) and module != "builtins":
+        if _is_library(module):
             return
         file = getattr(sys.modules.get(module), "__file__", None)
         if not file or not os.path.isfile(file):
@@ -333,8 +341,16 @@ def _is_found(of: Any) -> bool:
     return found is of
 
 
-def _is_kept(of: type, name: str) -> bool:
-    return isinstance(getattr(of, name, None), functools.cached_property)
+def _names(code: CodeType) -> set[str]:
+    """Return the names that a function and those within it may read."""
+    inner = (_names(const) for const in code.co_consts if isinstance(const, CodeType))
+    return set(code.co_names).union(*inner)
+
+
+def _without_kept(of: type, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of an object without the properties that are only kept."""
+    kept = functools.cached_property
+    return {name: v for name, v in state.items() if not isinstance(getattr(of, name, None), kept)}
 
 
 def _is_library(module: str) -> bool:
