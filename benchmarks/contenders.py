@@ -23,11 +23,9 @@ the result. Eval mode and float32 throughout. A step is 0.25 dB RMS, that of Ada
                      hooks behind; they are removed between runs.
     bare             as little as can be done: frozen weights, gradient of the input alone,
                      channels_last, slices of 16 windows; irdream's objective and step.
-    bare_simplified  `bare` on the network as irdream rewrites it (`irdream.dreaming.network`).
 
 torchattacks, foolbox and lucent get the network as `plain` has it, since their documents show it
-so. With `_tuned` after the name they get it as `bare` has it, frozen and channels_last, which
-none of them does or asks for.
+so.
 
 None of the libraries is needed; one that cannot be imported is left out and the reason given.
 foolbox fits beside irdream: `pip install -e '.[bench]'`. The other two ask for an old `requests`
@@ -50,7 +48,6 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.libraries import (
-    Prepare,
     Run,
     UnavailableError,
     ask,
@@ -110,9 +107,9 @@ def plain(problem: Problem) -> Run:
     return run
 
 
-def bare(problem: Problem, *, prepare: Prepare | None = None) -> Run:
+def bare(problem: Problem) -> Run:
     """Return the least that can be done in PyTorch."""
-    model = (prepare or tuned)(problem.recognizer.model)
+    model = tuned(problem.recognizer.model)
     size = SLICE_WINDOWS.get(problem.start.device.type, SLICE_WINDOWS_ELSEWHERE)
 
     def run(steps: int) -> Tensor:
@@ -132,11 +129,6 @@ def bare(problem: Problem, *, prepare: Prepare | None = None) -> Run:
     return run
 
 
-def bare_simplified(problem: Problem) -> Run:
-    """Return `bare` on a network in fewer operations."""
-    return bare(problem, prepare=lambda model: tuned(_simplified(model)))
-
-
 def untuned(model: nn.Module) -> nn.Module:
     """Return a copy of a model as it was constructed: its weights want gradients, contiguous."""
     model = copy.deepcopy(model).eval().requires_grad_(True)
@@ -149,25 +141,13 @@ def tuned(model: nn.Module) -> nn.Module:
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _simplified(model: nn.Module) -> nn.Module:
-    try:
-        from irdream.dreaming.network import simplified
-    except ImportError as error:
-        raise UnavailableError(f"irdream rewrites no network: {error}") from error
-    return simplified(copy.deepcopy(model).eval())
-
-
 CONTENDERS: dict[str, Contender] = {
     "irdream": irdream,
     "plain": plain,
     "torchattacks": partial(torchattacks, prepare=untuned),
     "foolbox": partial(foolbox, prepare=untuned),
     "lucent": partial(lucent, prepare=untuned),
-    "torchattacks_tuned": partial(torchattacks, prepare=tuned),
-    "foolbox_tuned": partial(foolbox, prepare=tuned),
-    "lucent_tuned": partial(lucent, prepare=tuned),
     "bare": bare,
-    "bare_simplified": bare_simplified,
 }
 
 

@@ -8,11 +8,10 @@ process (see `benchmarks.report`), and ratios to irdream within the same round:
     overhead   milliseconds a step beyond the network's own two passes, on a network that is a mean
                and a matrix, 11 items
     dropping   seconds until 88 dreams have probability 0.9, with finished items dropped or kept
-    memory     MB that a run adds to a fresh process
     flops      FLOP/s of the network's passes over those of a 3072 x 3072 product in float32
     frontier   item-steps until 0.9 and the median change in dB, for fixed and adaptive steps
 
-speed, overhead, memory and flops take random weights and random log-mels of 128 x 43, the network
+speed, overhead and flops take random weights and random log-mels of 128 x 43, the network
 of Han et al. (2016) unless `--model` says otherwise; dropping and frontier take the shipped
 checkpoint and the first second of excerpts of the embedded test part (rendered once, in a few
 seconds), each with a wrong target. benchmarks/contenders.py says how each contender was set up.
@@ -30,9 +29,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.contenders import CONTENDERS
 from benchmarks.dream_goals import dropping, frontier
-from benchmarks.dream_speed import flops, memory, overhead, speed
+from benchmarks.dream_speed import flops, overhead, speed
 from benchmarks.dream_text import text
 from benchmarks.problems import MODELS, Settings
 from benchmarks.report import ROOT, count, heading, write
@@ -44,7 +45,6 @@ PARTS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "speed": speed,
     "overhead": overhead,
     "dropping": dropping,
-    "memory": memory,
     "flops": flops,
     "frontier": frontier,
 }
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     threads = runtime.set_threads(options.threads)
     runtime.set_seed(0)
     device = runtime.choose_device(options.device)
-    settings = _settings(options, device=device, threads=threads)
+    settings = _settings(options, device)
     report = heading(device, threads) | {"settings": _told(settings, options)}
     for part in options.parts:
         began = time.perf_counter()
@@ -104,8 +104,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _settings(options: argparse.Namespace, **machine: Any) -> Settings:
-    settings = Settings(contenders=options.contenders, model=options.model, **machine)
+def _settings(options: argparse.Namespace, device: torch.device) -> Settings:
+    settings = Settings(contenders=options.contenders, model=options.model, device=device)
     if options.quick:
         settings = replace(settings, batches=(1, 3), **QUICK)
     given = {"rounds": options.rounds, "batches": options.batches}
@@ -113,7 +113,7 @@ def _settings(options: argparse.Namespace, **machine: Any) -> Settings:
 
 
 def _told(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
-    left_out = ("device", "threads", "skipped")
+    left_out = ("device", "skipped")
     told = {name: value for name, value in vars(settings).items() if name not in left_out}
     return {"quick": options.quick, "parts": options.parts} | told
 

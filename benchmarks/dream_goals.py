@@ -67,11 +67,9 @@ def rules(step_sizes_db: Sequence[float]) -> dict[str, dict[str, Any]]:
     """
     adaptive: dict[str, Any] = {"objective": Margin(), "optimizer": MarginStep()}
     least = {"objective": Margin(), "optimizer": LeastChange(), "step_size": 0.5}
-    hasty = {**adaptive, "optimizer": MarginStep(pull=0.0, overshoot=0.5), "step_size": 2.0}
     return {
         **{f"fixed {size:g} dB": {"step_size": size} for size in step_sizes_db},
         **{f"margin step, {s:g} dB at most": {**adaptive, "step_size": s} for s in step_sizes_db},
-        "margin step, 2 dB at most, no pull": hasty,
         **{f"least change, {n} steps": {**least, "steps": n} for n in LEAST_CHANGE_STEPS},
     }
 

@@ -1,10 +1,7 @@
-"""Speed, overhead, memory and FLOP/s of the contenders, with random weights and log-mels."""
+"""Speed, overhead and FLOP/s of the contenders, with random weights and log-mels."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -23,9 +20,8 @@ from benchmarks.problems import (
     random_problem,
     random_recognizer,
 )
-from benchmarks.report import ROOT, ratio, seconds, summary, take_turns
+from benchmarks.report import ratio, seconds, summary, take_turns
 
-BEYOND_MIDDLE = ("irdream", "plain", "torchattacks", "foolbox", "lucent", "bare")  # on a CPU
 BATCH_OF_OVERHEAD = 11
 STEPS_OF_RISES = 8
 
@@ -33,15 +29,13 @@ STEPS_OF_RISES = 8
 def speed(settings: Settings) -> dict[str, Any]:
     """Item-steps per second at each batch size: steps x items / seconds of a whole run.
 
-    On a CPU large batches take minutes; there the variants of contenders are left out.
+    A large batch takes minutes on a CPU; there nothing is run to warm up.
     """
     recognizer = random_recognizer(settings.model, settings.device)
     runs: dict[tuple[int, str], Run] = {}
     for items in settings.batches:
         problem = random_problem(recognizer, items)
-        few = items > MIDDLE and settings.device.type == "cpu"
-        names = [n for n in settings.contenders if not few or n in BEYOND_MIDDLE]
-        found, skipped = available(names, problem)
+        found, skipped = available(settings.contenders, problem)
         settings.skipped.update(skipped)
         runs |= {(items, name): run for name, run in found.items()}
     for (items, _), run in runs.items():
@@ -100,14 +94,6 @@ def overhead(settings: Settings) -> dict[str, Any]:
     }
 
 
-def memory(settings: Settings) -> dict[str, Any]:
-    """MB that a run of two steps adds to the largest size of a fresh process (or of the GPU)."""
-    names = [name for name in ("irdream", "plain", "bare") if name in settings.contenders]
-    sizes = [items for items in settings.batches if items > 1]
-    peaks = {str(items): {name: _peak(name, items, settings) for name in names} for items in sizes}
-    return {"megabytes": peaks}
-
-
 def flops(settings: Settings) -> dict[str, Any]:
     """FLOP/s of the network's passes over those of a matrix product.
 
@@ -127,7 +113,7 @@ def _flops(settings: Settings) -> dict[str, Any]:
     items = settings.middle()
     steps = 2 * settings.steps(items)
     problem = random_problem(recognizer, items)
-    names = [n for n in ("irdream", "bare", "bare_simplified") if n in settings.contenders]
+    names = [n for n in ("irdream", "bare") if n in settings.contenders]
     runs, skipped = available(names, problem)
     settings.skipped.update(skipped)
     counted = count_flops(recognizer.model, problem.start[:1])
@@ -175,20 +161,6 @@ def count_flops(model: nn.Module, log_mel: Tensor) -> dict[str, int]:
     with FlopCounterMode(display=False) as backward:
         torch.autograd.grad(logits.sum(), log_mel)
     return {"forward": forward.get_total_flops(), "backward": backward.get_total_flops()}
-
-
-def _peak(name: str, items: int, settings: Settings) -> float:
-    """Measure in a process of its own; return MB."""
-    command = [
-        sys.executable, "-m", "benchmarks.peak", name, str(items), "--model", settings.model,
-        "--device", str(settings.device), "--threads", str(settings.threads),
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command[1:])}: {done.stderr.strip().splitlines()[-1]}")
-    megabytes = json.loads(done.stdout)["megabytes"]
-    print(f"memory: {name} x {items}: {megabytes:.0f} MB", flush=True)
-    return megabytes
 
 
 @torch.no_grad()

@@ -62,16 +62,6 @@ def _dropping(part: dict[str, Any]) -> Lines:
     return [*lines, f"  {'kept / dropped':{NAMES}}{_cell(part['kept / dropped']):>{WIDTH}}"]
 
 
-def _memory(part: dict[str, Any]) -> Lines:
-    by_items = part["megabytes"]
-    lines = ["memory: MB that a run adds, by items in a batch"]
-    lines.append(" " * (NAMES + 2) + "".join(f"{items:>10}" for items in by_items))
-    for name in dict.fromkeys(n for row in by_items.values() for n in row):
-        cells = [f"{row[name]:>10.0f}" for row in by_items.values()]
-        lines.append(f"  {name:{NAMES}}" + "".join(cells))
-    return lines
-
-
 def _flops(part: dict[str, Any]) -> Lines:
     lines = [f"flops: GFLOP/s, and the share of the matrix product's, {part['items']} items"]
     for name, row in part["gflop_per_second"].items():
@@ -99,7 +89,6 @@ _FORMS: dict[str, Callable[[dict[str, Any]], Lines]] = {
     "speed": _speed,
     "overhead": _overhead,
     "dropping": _dropping,
-    "memory": _memory,
     "flops": _flops,
     "frontier": _frontier,
 }

@@ -67,7 +67,6 @@ class Settings:
         dreams: items of the parts that dream to the confidence.
         dream_steps: the most that they take.
         step_sizes_db: of the frontier.
-        threads: of the processes whose memory is measured.
         skipped: what could not run and why, for the report.
     """
 
@@ -82,7 +81,6 @@ class Settings:
     dreams: int = 88
     dream_steps: int = 200
     step_sizes_db: Sequence[float] = (0.1, 0.25, 0.5, 1.0)
-    threads: int = 1
     skipped: dict[str, str] = field(default_factory=dict)
 
     def steps(self, items: int) -> int:

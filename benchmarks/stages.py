@@ -7,7 +7,6 @@ takes back whenever somebody needs the memory. Both are read 20 times a second.
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,9 +20,8 @@ from typing import Any
 import psutil
 
 from benchmarks.report import ROOT
-from irdream.tracking.system import SystemSampler
 
-_SAMPLE_SECONDS, _CARD_SAMPLE_SECONDS = 0.05, 0.5
+_SAMPLE_SECONDS = 0.05
 
 
 @dataclass
@@ -35,14 +33,12 @@ class Stage:
         megabytes: the most it held, without mapped files.
         mapped_megabytes: the most with them.
         told: what it wrote about itself.
-        gpu_percentage: use of the first NVIDIA card, where there is one.
     """
 
     seconds: float = 0.0
     megabytes: float = 0.0
     mapped_megabytes: float = 0.0
     told: dict[str, Any] = field(default_factory=dict)
-    gpu_percentage: float | None = None
 
     def row(self, *, few: Stage, audio_megabytes: float) -> dict[str, Any]:
         """Return the figures for the report.
@@ -51,7 +47,7 @@ class Stage:
             few: the same stage with few excerpts, to tell what grows with their number.
             audio_megabytes: of the decoded excerpts.
         """
-        found: dict[str, Any] = {
+        return {
             "seconds": round(self.seconds, 1),
             "megabytes": round(self.megabytes),
             "megabytes_with_mapped_files": round(self.mapped_megabytes),
@@ -59,9 +55,6 @@ class Stage:
             "audio_megabytes": round(audio_megabytes, 1),
             "memory_of_audio": round((self.megabytes - few.megabytes) / audio_megabytes, 4),
         }
-        if self.gpu_percentage is not None:
-            found["gpu_percentage"] = round(self.gpu_percentage, 1)
-        return found
 
 
 def run_job(folder: Path, words: Sequence[str]) -> Stage:
@@ -83,8 +76,7 @@ def run_module(words: Sequence[str]) -> Stage:
 
 def _run(words: Sequence[str]) -> tuple[Stage, str]:
     """Run Python and watch it; where it fails, end with what it says."""
-    stage, cards = Stage(), SystemSampler(_CARD_SAMPLE_SECONDS)
-    cards.start()
+    stage = Stage()
     began = time.perf_counter()
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen([sys.executable, *words], cwd=ROOT, stdout=output, stderr=errors)
@@ -95,18 +87,12 @@ def _run(words: Sequence[str]) -> tuple[Stage, str]:
         finally:
             process.kill()  # where this process is interrupted
             process.wait()
-            cards.stop()
         stage.seconds = time.perf_counter() - began
         watch.join()
         for file in (output, errors):
             file.seek(0)
         if process.returncode:
             sys.exit(f"{' '.join(words)}\n{errors.read().decode()}")
-        uses = [
-            sample.figures.get("system/gpu_0_utilization_percentage") for sample in cards.take()
-        ]
-        known = [use for use in uses if use is not None]
-        stage.gpu_percentage = statistics.mean(known) if known else None
         return stage, output.read().decode()
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import contenders, dream, dream_goals, dream_speed, peak, problems
+from benchmarks import contenders, dream, dream_goals, dream_speed, problems
 from benchmarks.problems import LEAST, MOST, NearEmpty, Problem, Settings
 from irdream import runtime
 from irdream.datasets.soundfont import SoundFont
@@ -69,7 +68,7 @@ def test_a_contender_climbs_and_leaves_everything_as_it_was(
     assert not any(module._forward_hooks for module in recognizer.modules())
 
 
-@pytest.mark.parametrize("name", ["irdream", "bare", "bare_simplified"])
+@pytest.mark.parametrize("name", ["irdream", "bare"])
 def test_our_loops_do_what_the_plain_one_does(name: str, recognizer: Recognizer) -> None:
     _, expected = dreamed("plain", recognizer, 1)
     _, got = dreamed(name, recognizer, 1)
@@ -100,7 +99,7 @@ def test_what_plain_and_bare_get(recognizer: Recognizer) -> None:
     ("missing", "name", "reason"),
     [
         ("foolbox", "foolbox", "foolbox is not installed"),
-        ("torchattacks", "torchattacks_tuned", "torchattacks is not installed"),
+        ("torchattacks", "torchattacks", "torchattacks is not installed"),
         ("lucent.optvis.render", "lucent", "torch-lucent is not installed"),
     ],
 )
@@ -131,7 +130,6 @@ def test_a_contender_that_breaks_when_imported_is_left_out(
 def test_all_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(dream_speed, "_peak", lambda name, items, settings: 10.0 * items)
     monkeypatch.setitem(sys.modules, "foolbox", None)
     output = tmp_path / "results" / "dream.json"
     names = ["irdream", "plain", "foolbox", "bare"]
@@ -152,7 +150,6 @@ def test_all_parts(
     assert all(scores[name] > scores["before"] for name in ran)
     assert report["overhead"]["overhead_ms"].keys() == ran
     assert report["dropping"]["seconds"].keys() == {"dropped", "kept"}
-    assert report["memory"]["megabytes"]["3"] == {"irdream": 30.0, "plain": 30.0, "bare": 30.0}
     assert report["flops"]["ratio_to_matrix_product"].keys() == {"irdream", "bare"}
     rules = report["frontier"]["rules"]
     assert {"margin step, 0.25 dB at most", "least change, 10 steps"} <= rules.keys()
@@ -187,19 +184,6 @@ def test_steps_of_a_timing() -> None:
     assert Settings(device=CPU, contenders=(), most_steps=2).steps(1) == 2
 
 
-def test_variants_are_left_out_of_large_batches(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(dream_speed, "MIDDLE", 1)
-    names = ("bare", "bare_simplified")
-    report = dream_speed.speed(
-        Settings(device=CPU, rounds=1, batches=(1, 2), contenders=names, most_steps=1)
-    )
-    assert report["items"]["1"]["item_steps_per_second"].keys() == {"bare", "bare_simplified"}
-    assert report["items"]["2"]["item_steps_per_second"].keys() == {"bare"}
-    assert report["items"]["2"]["ratio_to_irdream"] == {"bare": None}
-
-
 def test_where_one_batch_size_has_to_do() -> None:
     assert Settings(device=CPU, contenders=()).middle() == 88
     assert Settings(device=CPU, contenders=(), batches=(200, 100)).middle() == 100
@@ -226,27 +210,6 @@ def test_excerpts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.no_grad():
         before = problem.score(problem.recognizer.model(problem.start)).exp()
     assert before.median() < 0.5
-
-
-def test_memory_of_a_process(capfd: pytest.CaptureFixture[str]) -> None:
-    settings = Settings(device=CPU, batches=(1, 24), contenders=("bare",))
-    peaks = dream_speed.memory(settings)["megabytes"]
-    assert peaks.keys() == {"24"}
-    assert 5 < peaks["24"]["bare"] < 500
-    assert "memory: bare x 24" in capfd.readouterr().out
-
-
-def test_memory_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    megabytes = peak.main(["bare", "2", "--device", "cpu"])
-    assert json.loads(capsys.readouterr().out) == {"megabytes": megabytes}
-    assert megabytes >= 0
-
-
-def test_a_process_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    failed = subprocess.CompletedProcess([], 1, stdout="", stderr="Traceback\nMemoryError: all\n")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
-    with pytest.raises(RuntimeError, match=r"benchmarks\.peak bare 3 .*: MemoryError: all"):
-        dream_speed._peak("bare", 3, Settings(device=CPU, contenders=()))
 
 
 @pytest.mark.parametrize(
