@@ -86,11 +86,28 @@ def test_two_runs_at_once_do_not_share_a_folder(tmp_path: Path) -> None:
     first.claim()
     with pytest.raises(InputError, match=r"^hydra.sweep.subdir: another run writes to '.*'; choo"):
         second.claim()
+    with pytest.raises(InputError, match="another run writes to"):
+        OutputFolder(tmp_path, key="hydra.run.dir").check()
     first.status = "finished"
     first.release()
-    assert json.loads((tmp_path / FILE).read_text())["status"] == "finished"
+    OutputFolder(tmp_path, key="hydra.run.dir").check()
     second.claim()
     second.release()
+    assert json.loads((tmp_path / FILE).read_text())["status"] == "finished"
+
+
+def test_what_a_run_told_is_overwritten_once_another_has_files(tmp_path: Path) -> None:
+    def run(job: Job, *files: str) -> str:
+        output = job.claim()
+        for name in files:
+            (tmp_path / name).write_text(name)
+            output.watching(Tracker()).log_file(tmp_path / name)
+        job.release()
+        return json.loads((tmp_path / FILE).read_text())["run_id"]
+
+    assert run(Job([], str(tmp_path), run_id="first"), "dreams.csv") == "first"
+    assert run(Job([], str(tmp_path), run_id="refused")) == "first"
+    assert run(Job([], str(tmp_path), run_id="second"), "dreams.csv") == "second"
 
 
 def test_two_jobs_of_a_sweep_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -62,6 +62,8 @@ class Job:
         tracker: while it runs.
         found_in: the folder of the files of a job that was skipped.
         output: its folder, while it writes there.
+        is_first_in_folder: whether no other run has told of itself there; it is not overwritten
+            before this one has something to keep.
     """
 
     overrides: Sequence[str]
@@ -78,6 +80,7 @@ class Job:
     tracker: Any = None
     found_in: str = ""
     output: OutputFolder | None = None
+    is_first_in_folder: bool = True
 
     @property
     def folder(self) -> Path:
@@ -117,7 +120,7 @@ class Job:
         if self._is_of_sibling():
             output.release()
             raise same_folder(self.output_dir)
-        self.output = output
+        self.output, self.is_first_in_folder = output, not (self.folder / FILE).exists()
         self.write()
         return output
 
@@ -152,7 +155,8 @@ class Job:
             "process": processes.this_process(),
             "written": time.time(),
         }
-        paths = [] if self.output is None else [self.folder / FILE]
+        has_folder = self.output is not None and (self.output.kept or self.is_first_in_folder)
+        paths = [self.folder / FILE] if has_folder else []
         if self.sweep_folder:
             paths.append(record(Path(self.sweep_folder), self.number))
         for path in paths:

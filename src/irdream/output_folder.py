@@ -31,6 +31,9 @@ class OutputFolder:
         path: of the folder.
         key: that it was set with, for messages.
         kind: "run"; or "sweep", whose jobs' folders may be the same one or below it.
+
+    Attributes:
+        kept: the files of this run that a tracker was given, and when they were written, in ns.
     """
 
     def __init__(self, path: str | Path, *, key: str, kind: str = "run") -> None:
@@ -40,7 +43,13 @@ class OutputFolder:
         self._list, self._lock_path = self._hidden / f"{kind}.json", self._hidden / f"{kind}.lock"
         self._lock: Any = None
         self._began_ns = 0
-        self._kept: dict[str, int] = {}  # file to when it was written, in ns
+        self.kept: dict[str, int] = {}
+
+    def check(self) -> None:
+        """Raise InputError when another run writes to the folder."""
+        if self._lock_path.exists():
+            self.claim()
+            self.release()
 
     def claim(self) -> None:
         """Keep other runs out until `release`.
@@ -66,10 +75,10 @@ class OutputFolder:
 
     def release(self) -> None:
         """Remove what an earlier run kept, if this one kept something; let others in."""
-        if self._kept:
+        if self.kept:
             self._remove_earlier()
             with replacing(self._list) as file:
-                file.write(json.dumps(self._kept, indent=0).encode())
+                file.write(json.dumps(self.kept, indent=0).encode())
         if self._lock is not None:
             self._lock.release()
 
@@ -83,7 +92,7 @@ class OutputFolder:
         own = [file for file in files if file == path or not self._is_earlier(file)]
         for file in own:
             if file.is_file() and file.is_relative_to(self.path):
-                self._kept[file.relative_to(self.path).as_posix()] = file.stat().st_mtime_ns
+                self.kept[file.relative_to(self.path).as_posix()] = file.stat().st_mtime_ns
         return own
 
     def _is_earlier(self, file: Path) -> bool:

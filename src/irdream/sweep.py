@@ -138,7 +138,7 @@ def begin(config: DictConfig) -> Sweep:
             folder.name,
             uri=sweep.server,
             signature=None if config.sweep.force else _signature_of_sweep(config),
-            tags={"irdream.overrides": " ".join(overrides), "irdream.kind": "sweep"},
+            tags={"irdream.overrides": " ".join(overrides)},
         )
     os.environ[VARIABLE] = json.dumps(asdict(sweep))
     ending.jobs, ending.is_open = [], True

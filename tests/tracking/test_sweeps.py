@@ -62,6 +62,11 @@ def test_a_sweep_that_is_typed_again_goes_on_below_its_first_parent(root: Path, 
     died.close()
 
 
+def test_each_sweep_has_a_name_of_its_own(root: Path) -> None:
+    names = [open_sweep(root, "irdream", name)[1] for name in ("it's", "it's", "it's", "")]
+    assert names == ["it_s", "it_s-2", "it_s-3", "sweep"]
+
+
 def test_what_another_living_process_runs_is_left_to_it(root: Path, store, living: str) -> None:
     parent, name = open_sweep(root, "irdream", "monday", signature="abc")
     tags = {"irdream.pid": living, "irdream.signature": "s"}

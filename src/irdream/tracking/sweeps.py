@@ -7,7 +7,9 @@ first time by its signature, and the jobs that finished by theirs.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 SWEEP_SIGNATURE_TAG = "irdream.sweep_signature"  # of parents
 SIGNATURE_TAG = "irdream.signature"  # of jobs
+KIND_TAG = "irdream.kind"
 FOLDER_TAG = "irdream.folder"  # where a job's files are
 SWEEP_PROCESS_TAG = "irdream.sweep_process"  # of jobs: the process that holds their sweep
 
@@ -66,14 +69,14 @@ def open_sweep(
     Args:
         root: of the local store.
         experiment: that the runs belong to.
-        name: of a new sweep.
+        name: of a new sweep; one that is taken gets a number.
         uri: the address of a tracking server, used in place of `root`.
         signature: of what was typed; a sweep that has it is opened again, under its own name.
         tags: more tags of the parent.
     """
     store = open_store(root=root, uri=uri)
     experiment_id = store.experiment(experiment)
-    every_tag = {**run_tags(), **(tags or {})}
+    every_tag = {**run_tags(), KIND_TAG: "sweep", **(tags or {})}
     if signature is not None:
         every_tag[SWEEP_SIGNATURE_TAG] = signature
         found = store.find_runs(experiment_id, {SWEEP_SIGNATURE_TAG: signature})
@@ -84,6 +87,10 @@ def open_sweep(
             store.patiently(store.client.update_run, run.info.run_id, status="RUNNING")
             store.log(run.info.run_id, tags=list(every_tag.items()))
             return run.info.run_id, str(run.info.run_name)
+    taken = {str(run.info.run_name) for run in store.find_runs(experiment_id, {KIND_TAG: "sweep"})}
+    plain = re.sub(r"['\"`\\]", "_", name) or "sweep"  # it is searched for between quotes
+    names = (plain if number == 1 else f"{plain}-{number}" for number in itertools.count(1))
+    name = next(name for name in names if name not in taken)
     return store.start_run(experiment_id, name, every_tag), name
 
 
