@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -152,12 +153,16 @@ def test_another_tree_of_this_shape_is_not_compared(
     assert not caplog.records
 
 
-def test_sounds_without_a_label_are_left_out_with_a_warning(
+def test_sounds_without_a_label_are_left_out_and_told_by_folder(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (root / "IRMAS-TestingData-Part3" / "Part3" / "cel.txt").unlink()
+    for name in ("drums/one", "drums/two", "Flute/one", "loose"):
+        write_sound(root / f"{name}.wav", seed=7)
     assert len(Irmas(root=root).part("test", sample_rate_hz=RATE_HZ)) == 2
-    assert "1 sound files" in caplog.text
+    told = "5 sound files below '.*' are neither in a folder named by a code .* nor beside a .txt: "
+    told += rf"2 in 'drums', 1 in 'Flute', 1 in 'Part3', 1 in '{root.name}'"
+    assert re.search(told, caplog.text)
 
 
 @pytest.mark.parametrize(
@@ -179,10 +184,13 @@ def test_without_a_tree_one_line_says_where_to_get_it(tmp_path: Path, make_root,
     assert "\n" not in message
 
 
-def test_a_folder_of_other_sounds_is_no_irmas_tree(tmp_path: Path) -> None:
+def test_a_folder_of_other_sounds_is_no_irmas_tree(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write_sound(tmp_path / "drums" / "a.wav", seed=0)
     with pytest.raises(InputError, match=r"no IRMAS tree below .*; get Zenodo record 1290750"):
         Irmas(root=tmp_path).part("test", sample_rate_hz=RATE_HZ)
+    assert "nor beside a .txt: 1 in 'drums'" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,7 @@ def test_says_what_was_found(tree: Path, caplog: pytest.LogCaptureFixture) -> No
     found = "4 of 14915 training clips and 2 of 5085 test clips"
     assert data.summary() == (
         f"found {found} below {tree}; 3 and 1 with a label: flu 1, pia 1, tru 1, vio 1, voi 1; "
+        "2 left out, whose instruments are no labels; "
         "weak labels: what nobody was asked about counts as absent"
     )
     data.part("test", sample_rate_hz=RATE_HZ)

@@ -271,7 +271,7 @@ def test_training_part(run, capsys):
         ),
         pytest.param(
             ToyData(test=["unlabelled cel"] * 2), {},
-            r"no excerpt in the test part of 'toy' has a label to score against; label them",
+            r"no excerpt in the test part of 'toy' has a label to score against; 2 of 2 files",
             id="no labels",
         ),
         pytest.param(

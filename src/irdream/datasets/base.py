@@ -9,9 +9,11 @@ A fingerprint says whether two runs had the same sounds, wherever these lie.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ from irdream.fingerprint import fingerprint_of
 PartName = Literal["training", "test"]
 
 _REASONS = 20  # that are listed
+_FOLDERS = 12  # that are named
 
 logger = logging.getLogger(__name__)
 
@@ -104,18 +107,27 @@ def fingerprint(files: Iterable[ExcerptFile]) -> str:
     Of each file its name, labels and content count, not its path or date. A file that cannot be
     read counts by its name.
     """
-    found = []
-    for file in files:
-        content = None
-        with contextlib.suppress(OSError):
-            content = content_of(file.path)
-        found.append([file.name, list(file.labels), content])
-    return fingerprint_of(sorted(found))[:16]
+    found = sorted([file.name, list(file.labels), _content(file)] for file in files)
+    return fingerprint_of(found)[:16]
+
+
+def _content(file: ExcerptFile) -> str | None:
+    with contextlib.suppress(OSError):
+        return content_of(file.path)
+    return None
 
 
 def described(files: Sequence[ExcerptFile]) -> str:
     """Return in words how many files these are, with their fingerprint."""
     return f"{len(files)} excerpts with the fingerprint {fingerprint(files)}"
+
+
+def contents(files: Iterable[ExcerptFile]) -> list[str]:
+    """Return 8 characters for each file, equal for equal sound files whatever they are called.
+
+    Empty for a file that cannot be read.
+    """
+    return [base64.b64encode(bytes.fromhex(_content(file) or "")[:6]).decode() for file in files]
 
 
 def fingerprint_of_sounds(excerpts: Iterable[Excerpt]) -> str:
@@ -151,6 +163,30 @@ def listed(dataset: DataSet, part: PartName, *, sample_rate_hz: int) -> Sequence
     """Return the files of one part, also of one that is still to be rendered."""
     own = getattr(dataset, "listed", None)
     return dataset.part(part, sample_rate_hz=sample_rate_hz).files if own is None else own(part)
+
+
+def unlabelled_words(files: Sequence[ExcerptFile]) -> str:
+    """Say how many files have no label and in which folders; nothing where all have one."""
+    without = [file.path for file in files if not file.labels]
+    if not without:
+        return ""
+    every = os.path.commonpath([file.path.absolute().parent for file in files])
+    folders = folders_of(without, below=every)
+    return (
+        f"{len(without)} of {len(files)} files have no label: {folders}; labels are the names of "
+        "folders, if instruments are called so, or stand in dataset.labels_csv"
+    )
+
+
+def folders_of(files: Sequence[Path], below: str | Path = "") -> str:
+    """Return `40 in 'drums', 4 in 'bass'`: the folders of files, or those they are in `below`."""
+    parents = [file.absolute().parent for file in files]
+    if below:
+        parents = [Path(below, *p.relative_to(below).parts[:1]) for p in parents]
+    counts = Counter(parent.name for parent in parents)
+    named = [f"{count} in {name!r}" for name, count in counts.most_common(_FOLDERS)]
+    more = [f"{len(counts) - _FOLDERS} more folders"] * (len(counts) > _FOLDERS)
+    return ", ".join(named + more)
 
 
 def multi_hot(labels: Sequence[Sequence[str]], instruments: Sequence[str]) -> Tensor:

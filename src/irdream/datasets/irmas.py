@@ -28,7 +28,7 @@ from functools import cached_property
 from pathlib import Path
 
 from irdream.audio import sounds_below
-from irdream.datasets.base import ExcerptFile, Excerpts, PartName
+from irdream.datasets.base import ExcerptFile, Excerpts, PartName, folders_of
 from irdream.datasets.cache import audio_loader
 from irdream.datasets.download import Archive, fetch_archives
 from irdream.datasets.tree import equal_files, forget, recordings_of, unique_names
@@ -152,10 +152,14 @@ class Irmas:
         test = [path for path in paths if path.with_suffix(".txt").is_file()]
         annotated = set(test)
         training = [p for p in paths if p not in annotated and p.parent.name in CODES]
+        ignored = sorted(set(paths) - set(training) - annotated)
+        if ignored:
+            found = f"{len(ignored)} sound files below {str(self.root)!r} are neither in a folder"
+            where = f"{found} named by a code ({' '.join(CODES)}) nor beside a .txt"
+            logger.warning("%s: %s", where, folders_of(ignored))
         if not training and not test:
             raise InputError(f"no IRMAS tree below {str(self.root)!r}; get {SOURCE}: {DOWNLOAD}")
-        ignored = len(paths) - len(training) - len(test)
-        self._warn_if_partial(len(training), len(test), ignored=ignored)
+        self._warn_if_partial(len(training), len(test))
         return {"training": training, "test": test}
 
     def _existing_root(self) -> Path:
@@ -166,10 +170,7 @@ class Irmas:
             raise InputError(f"{missing}; IRMAS is {SOURCE}; fetch it: {DOWNLOAD}")
         return self.root
 
-    def _warn_if_partial(self, training: int, test: int, *, ignored: int) -> None:
-        if ignored:
-            where = "neither in a folder named by an instrument nor with a .txt beside them"
-            logger.warning("%d sound files below %s ignored: %s", ignored, self.root, where)
+    def _warn_if_partial(self, training: int, test: int) -> None:
         whole = (sum(OFFICIAL_TRAINING.values()), OFFICIAL_TEST_EXCERPTS)
         if self.official_counts and (training, test) != whole:
             logger.warning("not the whole of IRMAS: %s", self._found_line(training, test))

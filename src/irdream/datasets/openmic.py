@@ -168,6 +168,8 @@ class OpenMic:
         labels = Counter(code for part in files.values() for file in part for code in file.labels)
         counts = ", ".join(f"{code} {labels[code]}" for code in CODES if labels[code])
         kept = f"{len(files['training'])} and {len(files['test'])} with a label: {counts or 'none'}"
+        left_out = sum(not labels and key in self._paths for key, labels in self._labels.items())
+        kept += f"; {left_out} left out, whose instruments are no labels" * bool(left_out)
         where = WEAK if self.predominant is None else f"labels of {str(self.predominant)!r}"
         return f"found {self._found_line()} below {self._tree}; {kept}; {where}"
 

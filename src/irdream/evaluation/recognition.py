@@ -138,6 +138,10 @@ class Report:
         genres: of the excerpts; "" where it is not known. Empty: of none.
         temperature: of the softmax or the sigmoids, as chosen on other excerpts.
         tempered: S1 at this temperature, (excerpts, instruments).
+        seen: of the excerpts, what the recognizer had them for: "training", "validation", or ""
+            nothing. Empty: it is not known.
+        doubts: sentences that say why the scores are not those of a test.
+        has_parts: whether the data set has a test part of its own.
     """
 
     dataset: str
@@ -152,6 +156,9 @@ class Report:
     genres: tuple[str, ...] = ()
     temperature: float | None = None
     tempered: Array | None = None
+    seen: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    has_parts: bool = True
 
     @cached_property
     def labelled(self) -> Flags:
@@ -248,6 +255,8 @@ class Report:
         label. eval/excerpts: scored ones. eval/lrap, eval/map, eval/map_micro: see `Ranking`.
         eval/ece, eval/top1_ece, eval/brier: see `Calibration`; eval/temperature and
         eval/tempered_...: where one was fitted. eval/micro_f1_low, ..._high: of 95 %.
+        eval/trained_on, eval/validated_on: excerpts that the recognizer had before, where that is
+        known. eval/no_test_part: 1 where the data set has none.
         """
         metrics = {f"eval/{name}": x for name, x in self.averages[self.aggregation].items()}
         for setting, averages in self.averages.items():
@@ -259,6 +268,12 @@ class Report:
         metrics |= self._threshold_free_metrics()
         for name, interval in self.intervals.items():
             metrics |= {f"eval/{name}_low": interval.low, f"eval/{name}_high": interval.high}
+        if not self.has_parts:
+            metrics["eval/no_test_part"] = 1.0
+        if self.seen:
+            scored = [self.seen[i] for i in np.flatnonzero(self.labelled)]
+            for use, name in (("training", "trained_on"), ("validation", "validated_on")):
+                metrics[f"eval/{name}"] = float(scored.count(use))
         known = {name: x for name, x in metrics.items() if not np.isnan(x)}
         return known | {"eval/excerpts": float(self.labelled.sum())}
 

@@ -39,6 +39,7 @@ def _numbers(*values: float) -> list[str]:
 def _verdict(report: Report) -> str:
     oracle, found = report.oracle[report.aggregation], report.intervals
     lines = [
+        *report.doubts,
         f"{report.aggregation.upper()}, threshold {report.thresholds[report.aggregation]:.2f}: "
         f"micro F1 {found['micro_f1'].text(3)}, macro F1 {found['macro_f1'].text(3)}",
         f"micro F1 with the oracle threshold {oracle['threshold']:.2f}: {oracle['micro_f1']:.3f}",

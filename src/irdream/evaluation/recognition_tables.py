@@ -37,6 +37,7 @@ def aggregation_table(report: Report) -> pd.DataFrame:
     for by, source, threshold in _thresholds(report):
         averages = report.oracle[by] if source == ORACLE else report.averages[by]
         notes = [UPPER_BOUND] * (source == ORACLE) + [NOT_COMPARABLE] * (not report.is_irmas_test)
+        notes += report.doubts
         rows.append(
             {
                 "data": report.dataset,

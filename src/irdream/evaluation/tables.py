@@ -78,6 +78,7 @@ def summary_table(report: Report) -> pd.DataFrame:
         is_oracle = setting == "oracle"
         by = f"{report.aggregation.upper()}, oracle threshold" if is_oracle else setting.upper()
         notes = [UPPER_BOUND] * is_oracle + [NOT_COMPARABLE] * (not report.is_irmas_test)
+        notes += report.doubts
         rows.append(
             {
                 "system": f"irdream ({by})",
@@ -107,7 +108,10 @@ def summary_table(report: Report) -> pd.DataFrame:
 
 
 def prediction_table(report: Report) -> pd.DataFrame:
-    """One row per excerpt: name, labels, predicted labels, top-1, score per instrument."""
+    """One row per excerpt: name, labels, predicted labels, top-1, score per instrument.
+
+    Where it is known, also what the recognizer had it for: training, validation or nothing.
+    """
     scores = report.scores[report.aggregation]
     columns = {
         "name": report.names,
@@ -115,6 +119,8 @@ def prediction_table(report: Report) -> pd.DataFrame:
         "predicted": [_codes(report, row) for row in report.predicted],
         "top1": [report.instruments[i] for i in scores.argmax(axis=1)],
     }
+    if report.seen:
+        columns["seen_in"] = report.seen
     return pd.DataFrame(columns | {code: scores[:, i] for i, code in enumerate(report.instruments)})
 
 

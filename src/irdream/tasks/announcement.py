@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from irdream.datasets.base import DataSet, ExcerptFile, PartName
+from irdream.tasks.seen import has_no_test
 
 
 def counted(count: int, thing: str) -> str:
@@ -16,6 +17,11 @@ def counted(count: int, thing: str) -> str:
     return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
-def part_words(files: Sequence[ExcerptFile], part: PartName, dataset: DataSet) -> str:
+def part_words(
+    files: Sequence[ExcerptFile], part: PartName, dataset: DataSet, sample_rate_hz: int
+) -> str:
     """Return `110 excerpts, the test part of 'soundfont'`."""
-    return f"{counted(len(files), 'excerpt')}, the {part} part of {dataset.name!r}"
+    where = f"the {part} part of {dataset.name!r}"
+    if part == "test" and has_no_test(dataset, files, sample_rate_hz):
+        where = f"all of {dataset.name!r}, which has no test part"
+    return f"{counted(len(files), 'excerpt')}, {where}"

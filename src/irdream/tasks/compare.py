@@ -30,6 +30,7 @@ from irdream.tasks.announcement import part_words
 from irdream.tasks.data_log import log_files
 from irdream.tasks.excerpt_scores import listed_part
 from irdream.tasks.scoring import check_scoring, score
+from irdream.tasks.seen import tag_doubts, warn_unlabelled
 from irdream.tracking import Tracker
 
 SHOWN = {"micro_f1": "micro F1", "macro_f1": "macro F1", "top1": "top-1", "lrap": "LRAP"}
@@ -82,11 +83,12 @@ def compare(
     for one in (recognizer, other):
         check_scoring(one, threshold, aggregation, batch_windows)
         files = listed_part(dataset, part, one)
-    where = f"{part_words(files, part, dataset)}, on {recognizer.device}"
-    print(f"compare: {names[0]} and {names[1]}, {where}", flush=True)
+    where = part_words(files, part, dataset, recognizer.sample_rate_hz)
+    print(f"compare: {names[0]} and {names[1]}, {where}, on {recognizer.device}", flush=True)
     if info:
         return {}
     announce(dataset)
+    warn_unlabelled(files, "not compared")
     reports, skipped = [], []
     for one in (recognizer, other):
         report, _, reasons = score(
@@ -104,24 +106,28 @@ def compare(
         skipped += reasons
     with stopwatch("comparison"):
         found = compare_reports(*reports, permutations=permutations, seed=seed)
-    metrics = _metrics(found)
+    doubts = _doubts(reports, names)
+    metrics = _metrics(found) | _trained_on(reports)
     tracker.log_metrics(metrics)
+    tag_doubts(tracker, doubts)
     files = dataset.part(part, sample_rate_hz=recognizer.sample_rate_hz).files
     log_files(tracker, dataset.name, files, context="comparison")
     output_dir.mkdir(parents=True, exist_ok=True)
     path = output_dir / "comparison.csv"
-    save_table(comparison_table(found, names, reports[0]), path)
+    save_table(comparison_table(found, names, reports[0], doubts), path)
     tracker.log_file(path, "comparison")
-    Console().print(Text("\n".join(_lines(found, names, reports[0]))), soft_wrap=True)
+    Console().print(Text("\n".join(_lines(found, names, reports[0], doubts))), soft_wrap=True)
     tell_skipped(skipped)
     return metrics
 
 
-def comparison_table(found: Comparison, names: Sequence[str], report: Report) -> pd.DataFrame:
+def comparison_table(
+    found: Comparison, names: Sequence[str], report: Report, doubts: Sequence[str] = ()
+) -> pd.DataFrame:
     """A row per measure and test.
 
     Columns: data, excerpts, recordings, aggregation, measure, first, second, first_score,
-    second_score, difference, low, high, p_value, test.
+    second_score, difference, low, high, p_value, test, note. The note says why a p value misleads.
     """
     shared = {
         "data": report.dataset,
@@ -142,6 +148,7 @@ def comparison_table(found: Comparison, names: Sequence[str], report: Report) ->
             "high": one.difference.high,
             "p_value": one.p_value,
             "test": "paired permutation of recordings",
+            "note": "; ".join(doubts),
         }
         for one in found.differences
     ]
@@ -171,7 +178,26 @@ def _metrics(found: Comparison) -> dict[str, float]:
     return {name: x for name, x in metrics.items() if not math.isnan(x)}
 
 
-def _lines(found: Comparison, names: Sequence[str], report: Report) -> list[str]:
+def _trained_on(reports: Sequence[Report]) -> dict[str, float]:
+    """Return on how many of the excerpts each checkpoint was trained, where that is known."""
+    known = zip(("", "_other"), (report.metrics() for report in reports), strict=True)
+    return {
+        f"compare/trained_on{which}": metrics["eval/trained_on"]
+        for which, metrics in known
+        if "eval/trained_on" in metrics
+    }
+
+
+def _doubts(reports: Sequence[Report], names: Sequence[str]) -> list[str]:
+    """Return why the p values mislead; nothing where they do not."""
+    each = zip(names, (report.doubts for report in reports), strict=True)
+    return [f"{name}: {doubt}" for name, doubts in each for doubt in doubts]
+
+
+def _lines(
+    found: Comparison, names: Sequence[str], report: Report, doubts: Sequence[str]
+) -> list[str]:
+    misleads = " (not to be trusted, see below)" if doubts else ""
     lines = [
         f"{report.dataset}: {names[0]} less {names[1]}, {found.excerpts} excerpts of "
         f"{found.groups} recordings, {report.aggregation.upper()}"
@@ -180,11 +206,11 @@ def _lines(found: Comparison, names: Sequence[str], report: Report) -> list[str]
         if not math.isnan(one.first):
             lines.append(
                 f"{SHOWN[one.measure]}: {one.first:.3f} and {one.second:.3f}, difference "
-                f"{one.difference.text(3)}, p = {one.p_value:.2g}"
+                f"{one.difference.text(3)}, p = {one.p_value:.2g}{misleads}"
             )
     if (test := found.mcnemar) is not None:
         lines.append(
             f"top-1 by McNemar's exact test: {test.first_alone} right by the first alone, "
-            f"{test.second_alone} by the second alone, p = {test.p_value:.2g}"
+            f"{test.second_alone} by the second alone, p = {test.p_value:.2g}{misleads}"
         )
-    return lines
+    return [*lines, *doubts]

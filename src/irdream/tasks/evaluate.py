@@ -15,6 +15,8 @@ Nearly all of the time goes into the network's forward passes.
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,7 +52,10 @@ from irdream.tasks.excerpt_scores import listed_part, part_of
 from irdream.tasks.robustness import check_robustness, robustness
 from irdream.tasks.robustness_report import robust_line, robust_metrics, write_robustness
 from irdream.tasks.scoring import check_scoring, score
+from irdream.tasks.seen import tag_doubts, warn_unlabelled
 from irdream.tracking import Tracker
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -111,10 +116,12 @@ def evaluate(
     with stopwatch("finding excerpts"):
         files = listed_part(dataset, part, recognizer)
     check_robustness(recognizer, files, robust_db, robust_steps, robust_windows)
-    print(f"evaluate: {part_words(files, part, dataset)}, on {recognizer.device}", flush=True)
+    where = part_words(files, part, dataset, recognizer.sample_rate_hz)
+    print(f"evaluate: {where}, on {recognizer.device}", flush=True)
     if info:
         return {}
     announce(dataset)
+    warn_unlabelled(files, "predicted, but not scored")
     excerpts = part_of(dataset, part, recognizer)
     report, unread, skipped = score(
         recognizer=recognizer,
@@ -138,7 +145,13 @@ def evaluate(
             seed=seed,
         )
     metrics = report.metrics() | {"eval/skipped": float(unread)} | robust_metrics(misled)
+    if trained := report.seen.count("training"):
+        name = f"{report.dataset}, {trained} of {len(report.seen)} trained on"
+        report = dataclasses.replace(report, dataset=name)
+    if not report.has_parts:
+        logger.warning("%r has no test part: scored are the excerpts for training", dataset.name)
     tracker.log_metrics(metrics)
+    tag_doubts(tracker, report.doubts)
     log_files(tracker, dataset.name, excerpts.files, context="evaluation")
     with stopwatch("tables and figures"):
         paths = write_report(report, output_dir) + write_details(report, output_dir)

@@ -19,6 +19,7 @@ from irdream.datasets.base import (
     PartName,
     listed,
     multi_hot,
+    unlabelled_words,
 )
 from irdream.datasets.parts import Split, split_excerpts
 from irdream.errors import InputError
@@ -28,6 +29,7 @@ from irdream.evaluation.whole_excerpts import whole_scores
 from irdream.evaluation.window_scores import window_scores
 from irdream.progress import track
 from irdream.recognizer import Recognizer
+from irdream.tasks.seen import seen
 
 
 @dataclass
@@ -73,8 +75,8 @@ def validation_of(
 ) -> Excerpts:
     """Return some excerpts of a training part that the recognizer was not trained on.
 
-    Where its card tells how it divided a data set of this name, these are the ones it was
-    validated on; otherwise whole recordings are drawn.
+    Those that it was validated on, by its card; where the card only tells how it divided a data
+    set of this name, these are divided so. Otherwise whole recordings are drawn.
 
     Args:
         excerpts: the training part.
@@ -83,6 +85,9 @@ def validation_of(
         validation_share, seed: of what is drawn.
     """
     card: dict[str, Any] = recognizer.card
+    uses = seen(card, excerpts.files)
+    if "validation" in uses:
+        return excerpts.subset([i for i, use in enumerate(uses) if use == "validation"])
     by: Split = "recording"
     if card.get("data", {}).get("name") == name and "split" in card:
         by, validation_share = card["split"]["by"], card["split"]["validation_share"]
@@ -117,8 +122,7 @@ def listed_part(dataset: DataSet, part: PartName, recognizer: Recognizer) -> Seq
     labels = {label for file in files for label in file.labels}
     if not labels:
         raise InputError(
-            f"no excerpt in {where} has a label to score against; "
-            "label them, by the names of subfolders or by a CSV"
+            f"no excerpt in {where} has a label to score against; {unlabelled_words(files)}"
         )
     if unknown := sorted(labels - set(recognizer.instruments)):
         raise InputError(

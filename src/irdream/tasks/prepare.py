@@ -12,6 +12,7 @@ from pathlib import Path
 from irdream.datasets.base import DataSet, ExcerptFile
 from irdream.files import replacing
 from irdream.stopwatch import Stopwatch
+from irdream.tasks.seen import warn_unlabelled
 from irdream.tracking import Tracker
 
 _PARTS = ("training", "test")
@@ -46,6 +47,8 @@ def prepare(
             make_ready()
         parts = {part: dataset.part(part, sample_rate_hz=sample_rate_hz).files for part in _PARTS}
     print(_summary(dataset, parts))
+    for part, files in parts.items():
+        warn_unlabelled(files, f"without use in the {part} part")
     table = output_dir / "excerpts.csv"
     with replacing(table) as file:
         file.write(_counts_csv(parts).encode())

@@ -14,6 +14,7 @@ from irdream.evaluation.whole_excerpts import check_any_length
 from irdream.recognizer import Recognizer
 from irdream.stopwatch import Stopwatch
 from irdream.tasks.excerpt_scores import Heard, hear, part_of, validation_of
+from irdream.tasks.seen import has_no_test, seen, seen_words, unknown_words
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,9 @@ def score(
     whole, others = aggregation == NETWORK, None
     with stopwatch("finding excerpts"):
         excerpts = part_of(dataset, part, recognizer)
+    has_parts = part != "test" or not has_no_test(
+        dataset, excerpts.files, recognizer.sample_rate_hz
+    )
     chosen_on = threshold if thresholds and threshold == "checkpoint" else "given"
     if not thresholds:
         others = _hear_validation(
@@ -46,8 +50,9 @@ def score(
         thresholds, chosen_on = others.best_thresholds(), "validation"
     with stopwatch("listening"):
         heard = hear(recognizer, excerpts, batch_windows, dataset.name, whole=whole)
+    where = f"{part} part" if has_parts else "all excerpts, for it has no test part"
     report = Report(
-        dataset=f"{dataset.name}, {part} part",
+        dataset=f"{dataset.name}, {where}",
         instruments=recognizer.instruments,
         names=tuple(file.name for file in heard.files),
         truth=heard.truth,
@@ -57,6 +62,9 @@ def score(
         chosen_on=str(chosen_on),
         recordings=tuple(file.recording for file in heard.files),
         genres=tuple(file.genre for file in heard.files),
+        seen=seen(recognizer.card, heard.files),
+        has_parts=has_parts,
+        doubts=_doubts(recognizer, dataset.name, part != "test" or not has_parts, heard, others),
     )
     if others is None:
         return report, len(heard.skipped), heard.skipped
@@ -65,6 +73,21 @@ def score(
         len(heard.skipped),
         others.skipped + heard.skipped,
     )
+
+
+def _doubts(
+    recognizer: Recognizer, name: str, has_training: bool, heard: Heard, others: Heard | None
+) -> tuple[str, ...]:
+    """Say why the scores are not those of a test; `has_training`: excerpts of a training part."""
+    labelled = [file for file in heard.files if file.labels]
+    both = {file.path for file in others.files} if others else set()
+    chosen = sum(file.path in both for file in labelled)
+    found = (
+        seen_words(seen(recognizer.card, labelled)),
+        unknown_words(recognizer.card, name) * has_training,
+        f"no test: the threshold was chosen on {chosen} of these excerpts" * bool(chosen),
+    )
+    return tuple(filter(None, found))
 
 
 def check_scoring(

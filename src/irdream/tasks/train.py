@@ -30,6 +30,7 @@ from irdream.tasks.evaluate import evaluate
 from irdream.tasks.excerpt_scores import listed_part
 from irdream.tasks.resume import FOLDER, Resumed, folder_of_state, settings_of
 from irdream.tasks.robustness import check_robustness
+from irdream.tasks.seen import has_no_test
 from irdream.tasks.train_data import labelled_part, training_data, training_words
 from irdream.tasks.train_fitted import check_fitted, fit_at_once, is_fitted
 from irdream.tasks.train_results import card, chosen_thresholds, keep, validated
@@ -188,7 +189,7 @@ def train(
         progress = fit.run(lambda epoch, metrics: _report(tracker, epoch, metrics))
     best = load_recognizer(fit.folder / "best", device=recognizer.device, trust=list(trust))
     best.thresholds = chosen_thresholds(best, data)
-    best.card = card(best, dataset.name, progress, data.sizes, split, validation_share, seed)
+    best.card = card(best, dataset.name, progress, data, split, validation_share, seed)
     if resumed is not None:
         best.card["resumed"] = resumed.told
     best.card["hours"] = round(stopwatch.seconds["training"] / 3600, 2)
@@ -216,6 +217,11 @@ def _check_test(dataset: DataSet, recognizer: Recognizer, robust_db: Sequence[fl
         files = listed_part(dataset, "test", recognizer)
     except InputError as error:
         raise InputError(f"train.test=true has nothing to score: {error}") from error
+    if has_no_test(dataset, files, recognizer.sample_rate_hz):
+        raise InputError(
+            f"train.test=true has nothing to score: {dataset.name!r} has no test part, all its "
+            "excerpts are trained on; expected the folders training and test below dataset.root"
+        )
     check_robustness(recognizer, files, robust_db)
 
 

@@ -6,6 +6,7 @@ from these instead.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,16 +23,20 @@ from irdream.datasets.base import (
     listed,
     multi_hot,
     tell_skipped,
+    unlabelled_words,
 )
 from irdream.datasets.cache import LogMels, log_mels
 from irdream.datasets.parts import Split, split_excerpts
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 from irdream.tasks.announcement import counted
+from irdream.tasks.seen import warn_unlabelled
 from irdream.tasks.train_waveforms import on_waveforms
 from irdream.training.batches import PackedLogMels, WindowBatches
 from irdream.training.loop import Augmentation
 from irdream.training.waveform import WaveformAugmentation
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +62,13 @@ class TrainingData:
     augment: Augmentation | None
 
     @property
-    def sizes(self) -> tuple[int, int]:
-        """The number of excerpts for training, and for validation."""
-        validation = len(self.validation_excerpts)
-        return len(self.excerpts.files) - validation, validation
+    def files(self) -> tuple[list[ExcerptFile], list[ExcerptFile]]:
+        """The files for training, and for validation."""
+        validated = set(self.validation_excerpts)
+        parts: tuple[list[ExcerptFile], list[ExcerptFile]] = [], []
+        for i, file in enumerate(self.excerpts.files):
+            parts[i in validated].append(file)
+        return parts
 
 
 def training_data(
@@ -82,6 +90,10 @@ def training_data(
         excerpts.files, split, validation_share=validation_share, seed=seed
     )
     labels = multi_hot([file.labels for file in excerpts.files], recognizer.instruments)
+    told = "no training excerpt of %s: nothing is learned of them", "no validation excerpt of %s"
+    for part, words in zip((training, validation), told, strict=True):
+        if absent := [recognizer.instruments[i] for i in (labels[part].sum(0) == 0).nonzero()]:
+            logger.warning(words, ", ".join(absent))
     cut = partial(
         WindowBatches,
         labels=labels,
@@ -133,6 +145,7 @@ def training_words(
         InputError: as `training_data`, as far as nothing must be decoded.
     """
     files = listed(dataset, "training", sample_rate_hz=recognizer.sample_rate_hz)
+    warn_unlabelled(files, "left out of the training")
     files = [files[i] for i in _labelled(files, dataset, recognizer)]
     parts = split_excerpts(files, split, validation_share=validation_share, seed=seed)
     return f"{len(parts[0])} training and {counted(len(parts[1]), 'validation excerpt')}"
@@ -142,10 +155,8 @@ def _labelled(files: Sequence[ExcerptFile], dataset: DataSet, recognizer: Recogn
     """Return which files have labels; the recognizer must know all of them."""
     labelled = [i for i, file in enumerate(files) if file.labels]
     if not labelled:
-        raise InputError(
-            f"the training part of {dataset.name!r} has no labelled excerpts; "
-            "expected labels by the names of folders or by a CSV"
-        )
+        words = unlabelled_words(files) or "expected labels by the names of folders or by a CSV"
+        raise InputError(f"the training part of {dataset.name!r} has no labelled excerpts; {words}")
     found = {label for file in files for label in file.labels}
     if unknown := sorted(found - set(recognizer.instruments)):
         raise InputError(

@@ -15,6 +15,7 @@ from irdream.evaluation.recognition import AGGREGATIONS, aggregate, choose_thres
 from irdream.evaluation.tables import save_table
 from irdream.evaluation.window_scores import window_scores
 from irdream.recognizer import Recognizer, save_recognizer
+from irdream.tasks.seen import packed
 from irdream.tasks.train_data import TrainingData
 from irdream.tracking import Tracker
 from irdream.training.loop import Progress
@@ -43,20 +44,20 @@ def chosen_thresholds(recognizer: Recognizer, data: TrainingData) -> dict[str, f
 
 def validated(data: TrainingData) -> dict[str, str]:
     """Return what tells whether two trainings are validated on the same excerpts."""
-    files = [data.excerpts.files[i] for i in data.validation_excerpts]
-    return {"the validation part": described(files)}
+    return {"the validation part": described(data.files[1])}
 
 
 def card(
     recognizer: Recognizer,
     dataset_name: str,
     progress: Progress,
-    sizes: tuple[int, int],
+    data: TrainingData,
     split: Split,
     validation_share: float,
     seed: int,
 ) -> dict[str, Any]:
-    """Return what a checkpoint tells of its training; the sizes are of `TrainingData`."""
+    """Return what a checkpoint tells of its training."""
+    training, validation = data.files
     validation_figures = {
         name.removeprefix("val/"): round(value, 4)
         for name, value in progress.best.items()
@@ -67,8 +68,10 @@ def card(
         "torch": torch.__version__,
         "data": {
             "name": dataset_name,
-            "training_excerpts": sizes[0],
-            "validation_excerpts": sizes[1],
+            "training_excerpts": len(training),
+            "validation_excerpts": len(validation),
+            "training_contents": packed(training),
+            "validation_contents": packed(validation),
         },
         "split": {"by": split, "validation_share": validation_share},
         "seed": seed,

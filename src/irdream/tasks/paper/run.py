@@ -107,7 +107,11 @@ def paper(
     )
     told = []
     if "excerpts" in parts:
-        where = part_words(listed_part(dataset, "test", study.recognizer), "test", dataset)
+        files, rate_hz = (
+            listed_part(dataset, "test", study.recognizer),
+            study.recognizer.sample_rate_hz,
+        )
+        where = part_words(files, "test", dataset, rate_hz)
         told += [
             f"at most {per_instrument} excerpts of each instrument (of {where}) in "
             f"{counted(len(study.ascents), 'way')}, {grid_per_instrument} of each toward all "
