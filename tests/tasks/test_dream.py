@@ -387,13 +387,14 @@ def test_what_cannot_be_read_is_listed(recognizer, tmp_path, caplog) -> None:
     assert "'x.wav' is empty" in caplog.text
 
 
-def test_nothing_to_dream_on_is_an_error(recognizer, tmp_path) -> None:
+def test_nothing_to_dream_on_is_an_error(recognizer, tmp_path, caplog) -> None:
     class Nothing(Start):
         def excerpts(self, **_):
-            return [], ["'x.wav' is empty (0 frames); replace it"]
+            return [], ["'x.wav' is empty (0 frames); replace it", "'y.wav' is silent"]
 
     with pytest.raises(InputError, match=r"nothing to dream on: 'x.wav' is empty \(0 frames\)"):
         run(recognizer, tmp_path, start=Nothing())
+    assert caplog.messages == ["skipped 1 excerpts:\n  'y.wav' is silent"]
 
 
 def test_the_summary_leaves_out_what_is_not_finite() -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from irdream.datasets.base import Excerpt, fingerprint_of_sounds
+from irdream.datasets.base import Excerpt, fingerprint_of_sounds, tell_skipped
 from irdream.datasets.starts import Start
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.targets import Item, item_seed
@@ -109,6 +109,7 @@ def dream(
             sample_rate_hz=recognizer.sample_rate_hz, min_seconds=recognizer.window_seconds
         )
         if not excerpts:
+            tell_skipped(bad[1:])
             raise InputError(f"nothing to dream on: {bad[0] if bad else 'no excerpts'}")
         items = planned.items([(excerpt.name, excerpt.labels) for excerpt in excerpts])
     with stopwatch("tracking"):
