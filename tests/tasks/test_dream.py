@@ -247,6 +247,7 @@ def test_dreams_whose_names_agree_have_their_own_files(recognizer, tmp_path, mon
         figures=99,
     )  # fmt: skip
     assert len(table) == 7 * 2
+    assert table["step_size"].tolist() == 7 * sizes
     for kinds, folder in ((["-original.wav", "-dream.wav", "-difference.wav"], "sounds"),
                           ([".png"], "spectrograms")):  # fmt: skip
         expected = {f"{file}{kind}" for file in table["file"] for kind in kinds}

@@ -104,7 +104,8 @@ class CachedLoader:
         if path.suffix.lower() != ".wav":
             return False
         try:
-            info = soundfile.info(os.fsencode(path))
+            with path.open("rb") as file:  # a name may be no UTF-8, which soundfile asks for
+                info = soundfile.info(file)
         except soundfile.SoundFileError:
             return True  # `load` says what is wrong
         return info.channels == 1 and info.samplerate == self.sample_rate_hz

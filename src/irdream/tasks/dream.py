@@ -247,7 +247,8 @@ def _write(
     table: pd.DataFrame, dreamt: Sequence[FinishedDream], confidence: float, output_dir: Path
 ) -> None:
     """Write the table, the curves, and the figure of the curves."""
-    save_table(table, output_dir / "dreams.csv")
+    exact = table.astype({"step_size": object, "budget_db": object})  # they tell dreams apart
+    save_table(exact, output_dir / "dreams.csv")
     curves = [
         pd.DataFrame({"file": one.name, "step": range(len(one.curves["objective"])), **one.curves})
         for one in dreamt
