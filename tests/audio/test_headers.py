@@ -140,6 +140,18 @@ def test_a_chunk_after_sound_of_an_odd_size_is_no_sound(tmp_path: Path, pad: byt
     assert frames(tmp_path / "a.wav", data) == RATE_HZ - 1
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"caff\0\1\0\0" + b"junk" + b"\xff" * 8, b"RIFF\0\0\0\0WAVE" + b"\xff" * 90,
+        b".snd" + b"\xff" * 20, b".snd\0", b"RIFF", b"riff" + bytes(60),
+    ],
+)  # fmt: skip
+def test_a_damaged_header_is_told_in_one_line(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(InputError, match=r"a\.wav' is (not readable as sound|cut off|empty)"):
+        frames(tmp_path / "a.wav", data)
+
+
 @pytest.mark.parametrize("rest", [b"", NO_SOUND["chunk"]], ids=["nothing", "chunk"])
 def test_a_wav_without_a_frame_is_empty(tmp_path: Path, rest: bytes) -> None:
     with pytest.raises(InputError, match=r"a\.wav' is empty \(0 frames\); replace it"):

@@ -67,11 +67,12 @@ def mended(path: Path, file: BinaryIO) -> BinaryIO:
     Raises:
         InputError: when the file was cut off.
     """
-    sound = _find_sound(file)
+    file_bytes = os.fstat(file.fileno()).st_size
+    sound = _find_sound(file, file_bytes)
     file.seek(0)
     if sound is None:
         return file
-    available = os.fstat(file.fileno()).st_size - sound.begins
+    available = max(0, file_bytes - sound.begins)
     if sound.promised > available and not _is_unknown(sound.promised):
         cut = f"is cut off: {available} of {sound.promised} bytes of sound"
         raise bad(path, cut, "copy or export it again")
@@ -88,7 +89,7 @@ def mended(path: Path, file: BinaryIO) -> BinaryIO:
     return io.BytesIO(content)
 
 
-def _find_sound(file: BinaryIO) -> _Sound | None:
+def _find_sound(file: BinaryIO, file_bytes: int) -> _Sound | None:
     """Find the sound in a file that says how long it is; None for any other."""
     magic = file.read(4)
     if magic == b".snd":
@@ -98,11 +99,9 @@ def _find_sound(file: BinaryIO) -> _Sound | None:
     if form is None:
         return None
     at, long_size = form.first, None
-    while True:
+    while at + form.name_bytes + form.size_bytes <= file_bytes:
         file.seek(at)
         head = file.read(form.name_bytes + form.size_bytes)
-        if len(head) < form.name_bytes + form.size_bytes:
-            return None
         field = slice(at + form.name_bytes, at + len(head))
         size = max(int.from_bytes(head[form.name_bytes :], form.order) - form.counted, 0)
         if head.startswith(_SOUND):
@@ -112,6 +111,7 @@ def _find_sound(file: BinaryIO) -> _Sound | None:
             long_size = int.from_bytes(file.read(16)[8:], form.order)
         at = field.stop + size
         at += -at % form.multiple
+    return None
 
 
 def _is_unknown(size: int) -> bool:
@@ -121,15 +121,14 @@ def _is_unknown(size: int) -> bool:
 
 def _goes_on(file: BinaryIO, sound: _Sound, available: int) -> bool:
     """Say whether there is sound beyond its promised end: no chunk follows, and no tag."""
-    if available - sound.promised < (_TAIL_BYTES if sound.promised else 1):
+    rest, form = available - sound.promised, sound.form
+    if rest < (_TAIL_BYTES if sound.promised else 1):
         return False
-    form = sound.form
-    file.seek(sound.begins + sound.promised)
-    tail = file.read()
     for pad in {0, -sound.promised % form.multiple}:
-        name = tail[pad : pad + form.name_bytes]
-        size = int.from_bytes(tail[pad + form.name_bytes :][: form.size_bytes], form.order)
-        is_chunk = name[:4].isascii() and name[:4].decode().isprintable() and size <= len(tail)
-        if is_chunk or tail.startswith(_TAGS, pad):
+        file.seek(sound.begins + sound.promised + pad)
+        head = file.read(form.name_bytes + form.size_bytes)
+        size = int.from_bytes(head[form.name_bytes :], form.order)
+        is_chunk = head[:4].isascii() and head[:4].decode().isprintable() and size <= rest
+        if is_chunk or head.startswith(_TAGS):
             return False
-    return not sound.promised or any(tail)
+    return not sound.promised or any(file.read())
