@@ -228,7 +228,7 @@ def test_jobs_are_read_back_in_their_order(tmp_path: Path) -> None:
         Job(["a=1", "b=4"], "out/3", number=3),
         Job(["a=1", "b=5"], "out/4", number=4, status="skipped", found_in="old/4"),
     ]
-    jobs[0].metrics = {"dream/success": 0.5}
+    jobs[0].metrics = {"dream/at_0.9": 0.5}
     for job in jobs:
         job.sweep = job.sweep_folder = folder
         job.write()
@@ -260,6 +260,16 @@ def test_what_was_typed_in_bytes_that_are_no_utf_8_is_read_back_as_text(tmp_path
     Job(typed, "out/0", 0, sweep_folder=str(tmp_path), status="finished").write()
     (job,), _ = sweep.read_jobs(tmp_path)
     assert job.overrides == ["start.path=Fl\\xf6te"]
+
+
+def test_what_changed_nothing_is_told_where_there_is_such(tmp_path: Path) -> None:
+    jobs = [Job([f"a={i}"], str(tmp_path), number=i, status="finished") for i in range(2)]
+    for job in jobs:
+        job.metrics = {"dream/wav_at_0.9": 1.0, "dream/snr_db": 9.0, "dream/unchanged": 0.0}
+    columns = ["job", "overrides", "status", "s", "dream/wav_at_0.9", "dream/snr_db"]
+    assert sweep.table(jobs).splitlines()[1].split() == columns
+    jobs[1].metrics["dream/unchanged"] = 3.0
+    assert sweep.table(jobs).splitlines()[1].split() == [*columns, "dream/unchanged"]
 
 
 def test_a_sweep_without_jobs_says_so() -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from irdream import processes
+from irdream import dream_measures, processes
 from irdream.errors import InputError
 from irdream.files import as_text, replacing
 from irdream.output_folder import HIDDEN, OutputFolder
@@ -29,10 +29,7 @@ ELSEWHERE = "running elsewhere"
 STATUSES = ("finished", "skipped", ELSEWHERE, "pruned", "failed", "killed")  # of a sweep's end
 
 HEADLINES = (  # of a sweep's jobs; the first one there is orders the comparison
-    "dream/success",
-    "dream/success_wav",
-    "dream/rmse_db",
-    "dream/snr_db",
+    *dream_measures.HEADLINES,
     "eval/micro_f1",
     "eval/macro_f1",
     "eval/top1",

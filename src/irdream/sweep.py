@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from irdream import processes
 from irdream.contents import content_of, remember_in
+from irdream.dream_measures import UNCHANGED
 from irdream.errors import InputError
 from irdream.files import replacing
 from irdream.fingerprint import code_of, fingerprint_of
@@ -311,7 +312,7 @@ def table(jobs: Sequence[Job]) -> str:
     shared = set.intersection(*(set(job.overrides) for job in jobs))
     counts = {status: sum(job.status == status for job in jobs) for status in STATUSES}
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    names = [k for k in HEADLINES if any(k in job.metrics for job in jobs)]
+    names = [name for name in HEADLINES if _is_told(name, jobs)]
     rows = [["job", "overrides", "status", "s", *names, ""]]
     for job in jobs:
         own = " ".join(word for word in job.overrides if word not in shared) or "(nothing swept)"
@@ -324,6 +325,12 @@ def table(jobs: Sequence[Job]) -> str:
         for row in rows
     ]
     return "\n".join([f"sweep: {len(jobs)} jobs, {told}", *(line.rstrip() for line in lines)])
+
+
+def _is_told(name: str, jobs: Sequence[Job]) -> bool:
+    """Say whether some job has a metric; a count of what is left out, only where there is one."""
+    values = [job.metrics[name] for job in jobs if name in job.metrics]
+    return any(values) if name == UNCHANGED else bool(values)
 
 
 def swept_keys(jobs: Sequence[Job]) -> list[str]:

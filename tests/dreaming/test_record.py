@@ -157,10 +157,12 @@ def test_an_answer_sums_up_windows() -> None:
     torch.testing.assert_close(answer.scores, torch.tensor([[0.6, 1.4], [0.6, 1.4]]))
     torch.testing.assert_close(answer.windows, torch.tensor([[0.9, 0.5], [0.2, 0.4]]))
     torch.testing.assert_close(answer.of_target(targets), torch.tensor([0.7, 0.3]))
-    assert answer.success(targets, 0.6).tolist() == [True, False]
-    assert answer.success(targets, 0.8).tolist() == [False, False]
-    assert answer.success(torch.tensor([1, 1]), 0.1).tolist() == [True, True]
-    assert answer.success(targets, 0.1).tolist() == [True, False]  # it has to be on top
+    assert answer.top().tolist() == [1, 1]
+    assert answer.on_top(targets).tolist() == [True, False]
+    assert answer.on_top(targets, 0.6).tolist() == [True, False]
+    assert answer.on_top(targets, 0.8).tolist() == [False, False]
+    assert answer.on_top(torch.tensor([1, 1]), 0.1).tolist() == [True, True]
+    assert answer.on_top(targets, 0.1).tolist() == [True, False]  # it has to be on top
     one = answer.one(1)
     assert one.probabilities.tolist() == [pytest.approx([0.3, 0.7])]
     assert one.windows.tolist() == [pytest.approx([0.2, 0.4])]

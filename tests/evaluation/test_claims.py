@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 from irdream.evaluation import claims, recognition
 from irdream.evaluation.intervals import Interval
-from irdream.evaluation.paper_tables import before_after_table, ways_table
+from irdream.evaluation.paper_tables import before_after_table, left_out, ways_table
 from irdream.evaluation.patterns import Consistency
 from irdream.evaluation.published import IRMAS_TEST_EXCERPTS, IRMAS_TEST_LABELS
 from irdream.evaluation.recognition import (
@@ -30,13 +31,14 @@ WAY = {
 
 
 def rows(count: int, **columns: Any) -> pd.DataFrame:
-    """Return so many dreams of one recording each, all heard."""
+    """Return so many dreams of one recording each, all at 0.9; `at_09` is its column."""
     defaults = {
         "recording": np.arange(count), "excerpt": np.arange(count).astype(str), "labels": "cel",
-        "toward": "other", "success": True, "on_top": True, "target_probability": 0.95,
+        "toward": "other", "at_0.9": True, "on_top": True, "target_probability": 0.95,
         "before": 0.1, "steps": 5, "rmse_db": 2.0, "max_abs_db": 9.0,
     }  # fmt: skip
-    return pd.DataFrame(defaults | columns, index=range(count))
+    named = {re.sub("(at|to)_09$", r"\1_0.9", name): x for name, x in columns.items()}
+    return pd.DataFrame(defaults | named, index=range(count))
 
 
 def report(truth: np.ndarray, scores: np.ndarray, threshold: float = 0.5) -> Report:
@@ -149,9 +151,9 @@ def test_intervals_of_recognition_are_around_the_scores() -> None:
 def test_all_dreams_must_be_heard(heard, verdict, share, toward, code) -> None:
     is_heard = np.arange(20) < heard
     dreams = rows(
-        20, toward=toward, success=is_heard, target_probability=np.where(is_heard, 0.96, 0.7)
+        20, toward=toward, at_09=is_heard, target_probability=np.where(is_heard, 0.96, 0.7)
     )
-    elsewhere = rows(20, toward="own" if toward == "other" else "other", success=heard < 20)
+    elsewhere = rows(20, toward="own" if toward == "other" else "other", at_09=heard < 20)
     claim = claims.success_claim(pd.concat([elsewhere, dreams], ignore_index=True), toward)
 
     assert (claim.code, claim.verdict) == (code, verdict)
@@ -253,7 +255,7 @@ def test_examples_have_their_targets_on_top(on_top, verdict) -> None:
     examples = rows(
         20, excerpt=["a", "b"] * 10, labels=["cel pia", "sax"] * 10,
         toward=["own"] * 2 + ["other"] * 18, on_top=np.arange(20) < on_top,
-        success=np.arange(20) < 12,
+        at_09=np.arange(20) < 12,
     )  # fmt: skip
     claim = claims.example_claim(examples)
 
@@ -383,7 +385,7 @@ def test_dreams_that_are_far_from_all_are_not_alike() -> None:
 
 def measured(count: int, **columns: Any) -> pd.DataFrame:
     """Return rows of one way with the measures of its sounds."""
-    values = {"way": "gain", "kind": "dream", "wav_success": True, "snr_db": 10.0}
+    values = {"way": "gain", "kind": "dream", "wav_at_0.9": True, "snr_db": 10.0}
     return rows(count, **values | {"masking_violation": 0.1, "wav_on_top": True} | columns)
 
 
@@ -394,15 +396,15 @@ def one_row(table: pd.DataFrame) -> dict[str, Any]:
 
 def test_survival_counts_what_had_success_on_the_spectrogram() -> None:
     alive, lost = [True, True, True, True, False, False], [True, True, True, False, True, True]
-    dream = one_row(ways_table(measured(6, success=alive, wav_success=lost)))
+    dream = one_row(ways_table(measured(6, at_09=alive, wav_at_09=lost)))
     assert dream["survival"] == 3 / 4
     assert dream["dreams"] == 6
-    control = measured(6, success=alive, wav_success=lost, kind="random")
+    control = measured(6, at_09=alive, wav_at_09=lost, kind="random")
     assert one_row(ways_table(control))["survival"] == 5 / 6
 
 
 def test_without_any_success_there_is_no_survival() -> None:
-    row = one_row(ways_table(measured(3, success=False)))
+    row = one_row(ways_table(measured(3, at_09=False)))
     assert np.isnan([row["survival"], row["survival_low"], row["survival_high"]]).all()
     assert row["snr_db"] == 10.0
 
@@ -422,18 +424,24 @@ def test_measures_are_medians_and_shares_are_means() -> None:
     assert "transfer_on_top" not in row  # nothing heard it
 
 
-def test_infinite_and_missing_measures() -> None:
-    """The SNR of what is not changed is infinite, its realized correlation not defined."""
-    row = one_row(
-        ways_table(
-            measured(3, snr_db=np.inf, realized_correlation=np.nan, wav_rmse_db=[np.nan, 1, 3])
-        )
+def test_what_measures_of_sounds_leave_out_is_counted_and_said() -> None:
+    """A copy has no SNR, a silent original none either."""
+    sizes = {"rmse_db": [0.0, 1.0, 2.0, 3.0], "snr_db": [np.inf, 10, 20, -np.inf]}
+    table = ways_table(measured(4, **sizes, wav_rmse_db=[np.nan, 1, 3, 5], visqol=np.nan))
+    row = one_row(table)
+    assert (row["snr_db"], row["snr_db_undefined"], row["unchanged"]) == (15.0, 1, 1)
+    assert (row["wav_rmse_db"], row["wav_rmse_db_undefined"]) == (3.0, 1)
+    assert (row["visqol_undefined"], row["dreams"]) == (4, 4)
+    assert np.isnan(row["visqol"])
+    assert left_out(table, {"snr_db": "SNR dB", "visqol": "ViSQOL"}) == (
+        "Left out: gain, dream: 1 of 4 changed nothing; gain, dream: SNR dB of 1 of 4 is not "
+        "defined."
     )
-    assert [row[f"snr_db{end}"] for end in ("", "_low", "_high")] == [np.inf] * 3
-    assert np.isnan(row["realized_correlation"])
-    assert row["wav_rmse_db"] == 2.0
-    some = one_row(ways_table(measured(3, snr_db=[10, 20, np.inf])))
-    assert (some["snr_db"], some["snr_db_high"]) == (20.0, np.inf)
+    assert left_out(table, {"flatness": "flatness"}) == ""
+    control = ways_table(measured(4, **sizes, kind="undreamed"))
+    assert one_row(control)["unchanged"] == 0  # it is meant to be
+    assert one_row(control)["snr_db_undefined"] == 2
+    assert left_out(ways_table(measured(4)), {"snr_db": "SNR dB"}) == ""
 
 
 def test_ways_stand_in_the_order_of_the_dreams() -> None:
@@ -459,27 +467,27 @@ def test_before_and_after_by_hand() -> None:
     own = rows(
         3, set="until heard", toward="own", before_on_top=[True, True, False],
         before=[0.9, 0.8, 0.1], target_probability=[0.9, 0.95, 0.85], steps=[0, 4, 7],
-        success=[True, True, False], steps_to_flip=[0, 0, np.nan],
-        steps_to_confidence=[0, 4, np.nan], rmse_db=[0, 1, 2], mse_db2=[0, 1, 4],
+        at_09=[True, True, False], steps_to_flip=[0, 0, np.nan],
+        steps_to_09=[0, 4, np.nan], rmse_db=[0, 1, 2], mse_db2=[0, 1, 4],
         max_abs_db=[0, 3, 6], transfer_on_top=[True, False, False],
     )  # fmt: skip
-    none = own.assign(toward="other", steps_to_flip=np.nan, steps_to_confidence=np.nan)
+    none = own.assign(toward="other", **dict.fromkeys(["steps_to_flip", "steps_to_0.9"], np.nan))
     first, second = before_after_table(pd.concat([own, none])).to_dict("records")
 
     expected = {
         "dreams": "until heard", "toward": "own", "n": 3, "top before": 2 / 3, "top": 1.0,
-        "≥ 0.9": 2 / 3, "p before": 0.6, "p": 0.9, "least p": 0.85, "steps": 4.0, "to flip": 0.0,
-        "to 0.9": 2.0, "RMSE dB": 1.0, "MSE dB²": 5 / 3, "max dB": 3.0, "transfer": 1 / 3,
+        "≥ 0.9": 2 / 3, "p before": 0.6, "p": 0.9, "least p": 0.85, "steps": 4.0, "unchanged": 1,
+        "flipped": 2 / 3, "to flip": 0.0, "reached 0.9": 2 / 3, "to 0.9": 2.0,
+        "RMSE dB": 1.0, "MSE dB²": 5 / 3, "max dB": 3.0, "transfer": 1 / 3,
     }  # fmt: skip
     assert first == pytest.approx(expected)
     assert (second["toward"], second["n"]) == ("other", 3)
     assert np.isnan([second["to flip"], second["to 0.9"]]).all()
+    assert (second["flipped"], second["reached 0.9"]) == (0, 0)
 
 
 def test_before_and_after_without_a_second_recognizer() -> None:
-    dreams = rows(
-        1, set="a", before_on_top=False, steps_to_flip=0, steps_to_confidence=0, mse_db2=4.0
-    )
+    dreams = rows(1, set="a", before_on_top=False, steps_to_flip=0, steps_to_09=0, mse_db2=4.0)
     row = one_row(before_after_table(dreams))
     assert np.isnan(row["transfer"])
     assert row["n"] == 1

@@ -15,7 +15,7 @@ from irdream.evaluation.figures import DPI, Scale, caption, curve_figure, draw_b
 
 
 def test_a_png_has_the_pixels_that_matplotlib_draws(tmp_path):
-    figure = curve_figure([[0.1, 0.4, 0.95]], confidence=0.9, title="a dream")
+    figure = curve_figure([[0.1, 0.4, 0.95]], bar=0.9, title="a dream")
     save_figure(figure, tmp_path / "curve.png")
     theirs = io.BytesIO()
     FigureCanvasAgg(figure).print_png(theirs)
@@ -67,7 +67,7 @@ def test_every_dream_has_its_curve_and_where_it_ended():
 
 
 def test_the_median_keeps_the_last_value_of_dreams_that_stopped():
-    figure = curve_figure([[0.1, 0.9], [0.0, 0.2, 0.4, 0.95], [0.1, 0.1, 0.1, 0.1]], confidence=0.9)
+    figure = curve_figure([[0.1, 0.9], [0.0, 0.2, 0.4, 0.95], [0.1, 0.1, 0.1, 0.1]], bar=0.9)
     ax = figure.axes[0]
     median = next(line for line in ax.lines if line.get_label() == "median of 3 dreams")
     np.testing.assert_allclose(np.asarray(median.get_ydata()), [0.1, 0.2, 0.4, 0.9])
@@ -75,7 +75,7 @@ def test_the_median_keeps_the_last_value_of_dreams_that_stopped():
 
 
 def test_no_curves_can_be_drawn(tmp_path):
-    save_figure(curve_figure([], confidence=0.9), tmp_path / "curve.png")
+    save_figure(curve_figure([], bar=0.9), tmp_path / "curve.png")
 
 
 def test_pyplot_is_not_imported():

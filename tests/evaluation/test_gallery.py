@@ -56,7 +56,7 @@ def write_job(
         write_sound(place / "sounds" / f"{file}-original.wav", seed=k)
         rows.append(
             {
-                "name": name, "target": target, "success": k == 0, "target_probability": 0.5 + k,
+                "name": name, "target": target, "wav_at_0.9": k == 0, "target_probability": 0.5 + k,
                 "target_probability_wav": 0.25, "rmse_db": job + k / 10,
                 "snr_db": np.inf if job else 3.0, "file": file,
             }
@@ -118,7 +118,7 @@ def test_the_swept_values_and_the_excerpt_are_axes(page: str):
 def test_each_dream_has_its_place_and_its_measures(page: str):
     given = given_in(page)
     assert given["measures"] == [
-        "probability", "probability, WAV", "success", "RMSE (dB)", "SNR (dB)",
+        "p", "p WAV", "WAV at 0.9", "RMSE dB", "SNR dB",
     ]  # fmt: skip
     found = {(e["number"], *e["at"]): e for e in given["entries"]}
     assert list(found) == [
@@ -128,7 +128,7 @@ def test_each_dream_has_its_place_and_its_measures(page: str):
     ]  # fmt: skip
     assert found[0, 1, 0, 1]["title"] == "voi-2 → flute"
     assert found[0, 1, 0, 1]["values"] == [1.5, 0.25, False, 0.1, 3.0]
-    assert found[3, 0, 0, 0]["values"] == [0.5, 0.25, True, 3.0, None]  # infinity is no number
+    assert found[3, 0, 0, 0]["values"] == [0.5, 0.25, True, 3.0, "∞"]
     assert found[5, 0, 2, None] == {
         "number": 5, "at": [0, 2, None], "text": "failed: no octave <b>fits</b>",
         "hasFailed": True,
@@ -171,7 +171,7 @@ def test_what_was_typed_and_written_is_text(tmp_path: Path):
     evil = "</script><script>alert(1)</script>"
     for job in range(2):
         write_job(tmp_path, job, f"a={evil}{job} b={evil}", ["cel-1"])
-    row = {"name": evil, "target": evil, "success": True, "rmse_db": 1.0, "file": evil}
+    row = {"name": evil, "target": evil, "on_top": True, "rmse_db": 1.0, "file": evil}
     pd.DataFrame([row]).to_csv(tmp_path / "0" / "dreams.csv", index=False)
     write_record(tmp_path, 2, {"status": evil})
     page = gallery(tmp_path, metrics=["rmse_db"], title=evil)
@@ -256,6 +256,27 @@ def test_several_dreams_of_an_excerpt_in_one_job_have_axes_of_their_own(tmp_path
     assert [e["at"] for e in given["entries"] if e["number"] == 1] == [
         [1, 0, 0, 1], [1, 0, 0, 0], [1, 0, 1, 1], [1, 0, 1, 0], [1, 1, 2, 1], [1, 1, 2, 0],
     ]  # fmt: skip
+
+
+def test_dreams_without_a_target_say_what_they_are_taken_for(tmp_path: Path):
+    place = write_job(tmp_path, 0, "objective=layer", ["cel-1"])
+    rows = [
+        {
+            "name": name, "target": None, "target_probability": None, "wav_at_0.9": None,
+            "prediction_wav": "sax", "objective": objective, "unchanged": unchanged,
+            "rmse_db": 1.0, "file": name,
+        }
+        for name, objective, unchanged in (("a", 2.0, False), ("b", 3.0, True))
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(place / "dreams.csv", index=False)
+    page = gallery(tmp_path)
+    given = given_in(page)
+    assert [entry["title"] for entry in given["entries"]] == [
+        "a (predicted: saxophone)", "b (predicted: saxophone)",
+    ]  # fmt: skip
+    assert given["measures"] == ["objective", "RMSE dB"]
+    assert [entry["values"] for entry in given["entries"]] == [[2.0, 1.0], [3.0, 1.0]]
+    assert "1 of the dreams changed nothing." in notes_in(page)
 
 
 def test_a_target_of_each_excerpt_is_no_axis(tmp_path: Path):

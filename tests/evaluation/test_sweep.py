@@ -29,7 +29,7 @@ def write_job(root: Path, job: int, words: str, /, **changed: Any) -> Path:
     place.mkdir(parents=True, exist_ok=True)
     found = {
         "number": job, "overrides": words.split(), "status": "finished", "seconds": 1.5,
-        "metrics": {"dream/success": 1.0}, "error": None, "run_id": None, "folder": str(place),
+        "metrics": {"dream/at_0.9": 1.0}, "error": None, "run_id": None, "folder": str(place),
     }  # fmt: skip
     write_record(root, job, json.dumps(found | changed).encode())
     return place
@@ -57,7 +57,7 @@ def test_jobs_come_by_number_with_what_they_left(tmp_path: Path):
     assert (sweep.damaged, sweep.folder) == ((), tmp_path)
     job = sweep.jobs[1]
     assert (job.seconds, job.status, job.error) == (10.0, "finished", None)
-    assert (job.metrics, values_of(job)) == ({"dream/success": 1.0}, {"seed": 10})
+    assert (job.metrics, values_of(job)) == ({"dream/at_0.9": 1.0}, {"seed": 10})
     assert job.folder == tmp_path / "10"
 
 
@@ -169,12 +169,12 @@ def test_order_is_numbers_then_words(values: list[Any]):
 
 
 def test_the_table_has_a_row_a_job(tmp_path: Path):
-    write_job(tmp_path, 0, "task=dream a=0.5", metrics={"dream/rmse_db": 2.0, "dream/success": 1})
+    write_job(tmp_path, 0, "task=dream a=0.5", metrics={"dream/rmse_db": 2.0, "dream/at_0.9": 1})
     write_job(tmp_path, 1, "task=dream a=x", status="failed", metrics={}, error="error: bad a")
     metrics = {"dream/rmse_db": None, "val/loss": 3.0}
     write_job(tmp_path, 2, "task=dream", status="running", metrics=metrics, seconds=None)
     found = table(read_sweep(tmp_path))
-    columns = ["dream/rmse_db", "dream/success", "val/loss"]
+    columns = ["dream/rmse_db", "dream/at_0.9", "val/loss"]
     assert list(found.columns) == ["number", "status", "seconds", "a", *columns, "error"]
     assert found["number"].tolist() == [0, 1, 2]
     assert found["status"].tolist() == ["finished", "failed", "killed"]
@@ -192,7 +192,7 @@ def test_a_sweep_without_jobs_has_a_table(tmp_path: Path):
     sweep = read_sweep(tmp_path)
     assert list(table(sweep).columns) == ["number", "status", "seconds", "error"]
     assert (sweep.swept, sweep.shared, len(dream_table(sweep))) == ((), (), 0)
-    assert main_metric(sweep, ["dream/success"]) is None
+    assert main_metric(sweep, ["dream/at_0.9"]) is None
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_the_metric_that_tells_jobs_apart(tmp_path: Path, metrics, expected: str
 
 
 def test_dreams_of_all_jobs_stand_in_one_table(tmp_path: Path):
-    head = "name,target,success,rmse_db,file\n"
+    head = "name,target,on_top,rmse_db,file\n"
     contents = [
         head + "007,flu,True,1.5,007-to-flu\nNA,flu,False,,NA-to-flu\n",
         None,
@@ -230,5 +230,5 @@ def test_dreams_of_all_jobs_stand_in_one_table(tmp_path: Path):
     assert found["number"].tolist() == [0, 0, 5]
     assert found["name"].tolist() == ["007", "NA", "x"]  # names are not taken for values
     assert found["file"].tolist() == ["007-to-flu", "NA-to-flu", "x-to-flu"]
-    assert found["success"].tolist() == [True, False, True]
+    assert found["on_top"].tolist() == [True, False, True]
     assert found["rmse_db"].tolist() == pytest.approx([1.5, math.nan, 2.5], nan_ok=True)

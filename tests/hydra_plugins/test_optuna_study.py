@@ -69,7 +69,7 @@ def test_settings_that_cannot_be_used_are_refused(settings, message) -> None:
 
 @pytest.mark.parametrize(
     ("task", "objectives"),
-    [("dream", {"dream/success": "maximize"}), ("train", {"val/loss": "minimize"})],
+    [("dream", {"dream/wav_at_0.9": "maximize"}), ("train", {"val/loss": "minimize"})],
 )
 def test_the_task_decides_on_the_objective_unless_one_is_set(task, objectives) -> None:
     assert objectives_of(Settings(), task) == objectives

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -21,9 +22,10 @@ from irdream.dreaming.objectives import Diversity, Layer, LogProbability
 from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import LogMel, Maco, StftGain, Waveform
 from irdream.errors import InputError
+from irdream.instruments import CODES
 from irdream.recognizer import Recognizer
 from irdream.tasks import dream as task
-from irdream.tasks.dream import dream, summary
+from irdream.tasks.dream import dream
 from irdream.tracking import NullTracker
 
 RATE = 8000
@@ -163,7 +165,8 @@ def test_the_tracker_gets_measures_and_files(recognizer, tmp_path) -> None:
         tracker.files
     )
     stable = [
-        "success", "target_probability", "target_probability_wav", "rmse_db", "snr_db", "steps",
+        "on_top", "at_0.9", "wav_on_top", "wav_at_0.9", "target_probability",
+        "target_probability_wav", "rmse_db", "steps", "unchanged",
     ]  # fmt: skip
     for name in stable:
         assert tracker.metrics[f"dream/{name}"] == [metrics[f"dream/{name}"]]
@@ -235,7 +238,7 @@ class Named(Start):
 
 
 def test_dreams_whose_names_agree_have_their_own_files(recognizer, tmp_path, monkeypatch) -> None:
-    def draw(*_: object, path: Path) -> None:
+    def draw(*_: object, title: str, path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         path.touch(exist_ok=False)
 
@@ -289,7 +292,7 @@ def test_variations_differ_in_their_random_numbers_alone(recognizer, tmp_path) -
 
     assert table["variation"].tolist() == [0, 1, 2] * 6
     assert table["file"].iloc[:3].tolist() == [
-        "a_low_1-to-sax", "a_low_1-to-sax-variation-1", "a_low_1-to-sax-variation-2",
+        "a_low_1-to-sax-variation-0", "a_low_1-to-sax-variation-1", "a_low_1-to-sax-variation-2",
     ]  # fmt: skip
     assert table["file"].is_unique
     assert len(list((tmp_path / "sounds").glob("*.wav"))) == 3 * 18
@@ -354,7 +357,6 @@ def test_a_layer_can_be_dreamed_without_an_output(recognizer, tmp_path) -> None:
     for _, row in table.iterrows():
         own = curves[curves["file"] == row["file"]]["objective"].tolist()
         assert own.index(max(own)) == row["steps"]
-    assert table["target_probability"].between(0, 1).all()
     assert metrics["dream/count"] == 3
     assert "dream/curve/target_probability" not in tracker.metrics
     assert len(tracker.metrics["dream/curve/objective"]) == 5
@@ -398,15 +400,74 @@ def test_nothing_to_dream_on_is_an_error(recognizer, tmp_path, caplog) -> None:
     assert caplog.messages == ["skipped 1 excerpts:\n  'y.wav' is silent"]
 
 
-def test_the_summary_leaves_out_what_is_not_finite() -> None:
-    table = pd.DataFrame({name: [1.0, 3.0, 5.0] for name in task.MEASURES})
-    table["snr_db"] = [np.inf, 10.0, np.nan]
-    table["success"] = [True, False, True]
-    metrics = summary(table)
+@pytest.mark.parametrize("confidence", [None, 0.2, 0.99])
+def test_the_bars_of_success_do_not_depend_on_where_a_dream_stops(
+    recognizer, tmp_path, confidence
+) -> None:
+    loop = ascent(confidence=confidence, step_size=4.0, steps=8)
+    metrics, table, _ = run(recognizer, tmp_path, target="sax", ascent=loop)
+    for where, end in (("", ""), ("wav_", "_wav")):
+        p, on_top = table[f"target_probability{end}"], table[f"prediction{end}"] == "sax"
+        assert table[f"{where}on_top"].tolist() == on_top.tolist()
+        assert table[f"{where}at_0.9"].tolist() == (on_top & (p >= 0.9)).tolist()
+        for bar in ("on_top", "at_0.9"):
+            assert metrics[f"dream/{where}{bar}"] == table[f"{where}{bar}"].mean()
 
-    assert metrics["dream/success"] == pytest.approx(2 / 3)
-    assert (metrics["dream/steps"], metrics["dream/steps_median"]) == (3.0, 3.0)
-    assert metrics["dream/snr_db"] == 10.0
+
+def test_a_dream_that_changes_nothing_is_counted_and_has_no_snr(
+    recognizer, tmp_path, capsys
+) -> None:
+    """What has the confidence from the start is left as it is; a sound is then copied."""
+    loop = ascent(confidence=1e-6, parametrization=Waveform())
+    metrics, table, _ = run(recognizer, tmp_path, ascent=loop, start=Named("x"))
+    rows = table.to_dict("records")
+    (first,) = [row for row in rows if row["target"] == row["prediction_before"]]
+    assert (first["unchanged"], first["snr_db"]) == (True, np.inf)
+    changed = [row["snr_db"] for row in rows if not row["unchanged"]]
+    assert metrics["dream/unchanged"] == (count := 11 - len(changed))
+    assert metrics["dream/snr_db"] == pytest.approx(np.mean(changed), rel=1e-4)
+    printed = capsys.readouterr().out
+    assert printed.count(" unchanged \n") == count
+    assert f"{count} of 11 dreams changed nothing; the SNR is of the {11 - count} tha" in printed
+
+
+def test_of_an_objective_without_a_target_none_is_told(recognizer, tmp_path, capsys) -> None:
+    loop, drawn = ascent(objective=Layer("layers.0")), []
+    with mock.patch.object(task, "draw", lambda *_, title, path: drawn.append((title, path.name))):
+        metrics, table, _ = run(recognizer, tmp_path, target=["sax", "flu"], ascent=loop, figures=9)
+    assert table["file"].tolist() == ["a_low_1", "short", "silence"]  # one each, not one a target
+    assert np.isnan(table["target"].to_numpy(float)).all()
+    assert not [name for name in metrics if "target" in name or "on_top" in name or "0.9" in name]
+    curves = pd.read_csv(tmp_path / "curves.csv")
+    for row in table.to_dict("records"):
+        curve = curves[curves["file"] == row["file"]]["objective"].tolist()
+        assert row["objective_before"] == pytest.approx(curve[0], rel=1e-4)
+        assert row["objective"] == pytest.approx(max(curve), rel=1e-4)
+        assert {row["prediction_before"], row["prediction"], row["prediction_wav"]} <= set(CODES)
+    for name in ("objective", "objective_before"):
+        assert metrics[f"dream/{name}"] == pytest.approx(table[name].mean(), rel=1e-4)
+    assert re.fullmatch(r"short: objective \S+ → \S+; predicted [\w ]+, as WAV [\w ]+", drawn[1][0])
+    printed = capsys.readouterr().out
+    assert " by layer('layers.0'), 4 steps x 1 octave, on cpu" in printed
+    assert re.search(r"objective \S+ → \S+ \(median\); first guess of the WAVs: \w+", printed)
+    assert "sax " not in printed
+    assert "heard" not in printed
+
+
+def test_of_lists_in_one_batch_each_dream_says_which_it_is(recognizer, tmp_path, capsys) -> None:
+    loop, titles = ascent(steps=1), []
+    with mock.patch.object(task, "draw", lambda *_, title, path: titles.append(title)):
+        _, table, _ = run(
+            recognizer, tmp_path, target=["sax", "flu"], ascent=loop, start=Named("x"),
+            step_size=[0.5, 1], budget_db=[1, 2], variations=2, figures=99,
+        )  # fmt: skip
+    assert titles[0].startswith("x toward saxophone, step size 0.5, budget 1 dB, variation 0: ")
+    assert titles[-1].startswith("x toward flute, step size 1, budget 2 dB, variation 1: ")
+    assert len(set(titles)) == len(table) == 16
+    assert table["file"].iloc[0] == "x-to-sax-step-0.5-budget-1-variation-0"
+    printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert any("excerpt toward step budget dB variation p before" in line for line in printed)
+    assert sum(line.startswith("x flu 0.5 2 1 ") for line in printed) == 1
 
 
 def test_one_budget_not_two(recognizer, tmp_path) -> None:

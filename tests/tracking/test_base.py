@@ -44,7 +44,7 @@ from pathlib import Path
 from irdream.tracking import NullTracker
 with NullTracker() as tracker:
     tracker.log_params({"a": {"b": 1}})
-    tracker.log_metrics({"dream/success": 1.0}, step=3)
+    tracker.log_metrics({"dream/at_0.9": 1.0}, step=3)
     tracker.log_file(Path("nowhere.png"), "pictures")
     tracker.log_data("notes", "0123456789abcdef", context="training")
     tracker.set_tags({"a": "b"})

@@ -46,14 +46,14 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_run_keeps_what_it_was_given(root: Path, tmp_path: Path) -> None:
     with MlflowTracker(root=root, run_name="flute", tags={"seed": "7"}) as tracker:
         tracker.log_params({"dream": {"steps": 5, "octaves": [1, 2]}})
-        tracker.log_metrics({"dream/success": 0.5, "dream/snr_db": 12.0}, step=1)
-        tracker.log_metrics({"dream/success": 1.0}, step=2)
+        tracker.log_metrics({"dream/at_0.9": 0.5, "dream/snr_db": 12.0}, step=1)
+        tracker.log_metrics({"dream/at_0.9": 1.0}, step=2)
         tracker.set_tags({"seed": "8"})
     run = stored(root, tracker)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "flute")
     assert run.data.params == {"dream.steps": "5", "dream.octaves": "[1,2]"}
-    assert run.data.metrics == {"dream/success": 1.0, "dream/snr_db": 12.0}
-    assert history(root, tracker, "dream/success") == [(1, 0.5), (2, 1.0)]
+    assert run.data.metrics == {"dream/at_0.9": 1.0, "dream/snr_db": 12.0}
+    assert history(root, tracker, "dream/at_0.9") == [(1, 0.5), (2, 1.0)]
     assert run.data.tags["seed"] == "8"
     assert {"irdream.version", "irdream.pid", "irdream.command"} <= set(run.data.tags)
 
@@ -105,7 +105,7 @@ def test_what_a_failure_interrupts_is_written_once_by_the_next_flush(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracker = MlflowTracker(root=root, flush_seconds=1000.0)
-    tracker.log_metrics({"dream/success": 1.0}, step=1)
+    tracker.log_metrics({"dream/at_0.9": 1.0}, step=1)
     log = Store.log
 
     def interrupted(*arguments: Any, **what: Any) -> None:
@@ -117,7 +117,7 @@ def test_what_a_failure_interrupts_is_written_once_by_the_next_flush(
         tracker.flush()
     monkeypatch.undo()
     tracker.close()
-    assert history(root, tracker, "dream/success") == [(1, 1.0)]
+    assert history(root, tracker, "dream/at_0.9") == [(1, 1.0)]
 
 
 def test_numbers_of_any_kind_are_kept_and_infinity_becomes_nan(root: Path) -> None:
@@ -187,14 +187,14 @@ def test_a_run_that_breaks_off_says_so(
     root: Path, error: BaseException, status: str, note: str
 ) -> None:
     tracker = MlflowTracker(root=root)
-    tracker.log_metrics({"dream/success": 1.0})
+    tracker.log_metrics({"dream/at_0.9": 1.0})
     with pytest.raises(type(error)), tracker:
         raise error
     run = stored(root, tracker)
     assert run.info.status == status
     assert run.info.end_time is not None
     assert run.data.tags["irdream.error"] == note
-    assert run.data.metrics == {"dream/success": 1.0}
+    assert run.data.metrics == {"dream/at_0.9": 1.0}
 
 
 def test_only_the_first_close_counts(root: Path) -> None:
@@ -385,7 +385,7 @@ from pathlib import Path
 from irdream.tracking import MlflowTracker
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 tracker = MlflowTracker(root=Path(sys.argv[1]), flush_seconds=1000.0, system_seconds=0.05)
-tracker.log_metrics({"dream/success": 0.5}, step=1)
+tracker.log_metrics({"dream/at_0.9": 0.5}, step=1)
 while not tracker._store.client.get_run(tracker.run_id).data.metrics:
     time.sleep(0.05)
 print(tracker.run_id, flush=True)
@@ -406,5 +406,5 @@ def test_a_process_that_ends_without_closing_closes_as_killed(
         said = process.communicate(timeout=30)
     assert (process.returncode, said) == (143, ("", ""))
     run = open_store(root=root).client.get_run(run_id)
-    assert (run.info.status, run.data.metrics["dream/success"]) == ("KILLED", 0.5)
+    assert (run.info.status, run.data.metrics["dream/at_0.9"]) == ("KILLED", 0.5)
     assert "system/cpu_utilization_percentage" in run.data.metrics

@@ -109,7 +109,7 @@ def test_a_job_that_finished_is_found_by_its_signature(root: Path, store: Store,
     def job(status, metric: float) -> str:
         tags = {"irdream.signature": "s", "irdream.folder": str(tmp_path / "out")}
         with_tags = MlflowTracker(root=root, tags=tags)
-        with_tags.log_metrics({"dream/success": metric})
+        with_tags.log_metrics({"dream/at_0.9": metric})
         with_tags.close(status)
         return with_tags.run_id
 
@@ -118,7 +118,7 @@ def test_a_job_that_finished_is_found_by_its_signature(root: Path, store: Store,
     run_id = job("FINISHED", 2.0)
     done = find_job(root, "irdream", "s")
     assert done is not None
-    assert (done.run_id, done.status, done.metrics) == (run_id, "finished", {"dream/success": 2.0})
+    assert (done.run_id, done.status, done.metrics) == (run_id, "finished", {"dream/at_0.9": 2.0})
     assert find_job(root, "irdream", "t") is None
 
     parent, name = open_sweep(root, "irdream", "later")

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from irdream.dream_measures import SEARCHED
 from irdream.errors import InputError
 
 Direction = Literal["maximize", "minimize"]
 HEADLINES: dict[str, dict[str, Direction]] = {  # of each task
-    "dream": {"dream/success": "maximize"},
+    "dream": {SEARCHED: "maximize"},
     "evaluate": {"eval/micro_f1": "maximize"},
     "train": {"val/loss": "minimize"},
 }
@@ -73,7 +74,7 @@ def objectives_of(settings: Settings, task: str | None) -> dict[str, Direction]:
     if not objectives:
         raise InputError(
             f"hydra.sweeper.objectives is not set, and task={task} has no headline; expected "
-            "metrics of the task, such as {dream/success: maximize, dream/rmse_db: minimize}"
+            "metrics of the task, such as {dream/wav_at_0.9: maximize, dream/rmse_db: minimize}"
         )
     return dict(objectives)
 
@@ -134,7 +135,7 @@ def _check_objectives(objectives: object) -> None:
     if not isinstance(objectives, Mapping) or not objectives:
         raise InputError(
             f"hydra.sweeper.objectives={objectives!r}; "
-            "expected metrics with directions, such as {dream/success: maximize}"
+            "expected metrics with directions, such as {dream/wav_at_0.9: maximize}"
         )
     for metric, direction in objectives.items():
         if direction not in get_args(Direction):

@@ -56,10 +56,13 @@ class Answer:
         """Return the probability of each item's target, (items,)."""
         return self.probabilities.gather(1, targets[:, None])[:, 0]
 
-    def success(self, targets: Tensor, confidence: float) -> Tensor:
-        """Return (items,): the target is on top, with at least this probability."""
-        on_top = self.probabilities.argmax(dim=1) == targets
-        return on_top & (self.of_target(targets) >= confidence)
+    def top(self) -> Tensor:
+        """Return the most probable instrument of each item, (items,)."""
+        return self.probabilities.argmax(dim=1)
+
+    def on_top(self, targets: Tensor, probability: float = 0.0) -> Tensor:
+        """Return (items,): the target is the most probable, with at least this probability."""
+        return (self.top() == targets) & (self.of_target(targets) >= probability)
 
 
 @dataclass(frozen=True, kw_only=True)

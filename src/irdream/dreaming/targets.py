@@ -19,7 +19,7 @@ class Item:
 
     Attributes:
         excerpt: its place in a list.
-        target: the instrument's code.
+        target: the instrument's code; "" where the objective has no target.
         step_size: in the parametrization's step unit; None: the ascent's.
         budget_db: RMSE that the change may have; None: any.
         variation: 0 for the first of several dreams that differ in their random numbers alone.
@@ -64,7 +64,7 @@ def plan(
     Variations of one dream stand side by side.
 
     Args:
-        targets: as `parse_targets` gives them.
+        targets: as `parse_targets` gives them; [""] for none.
         names: of the excerpts; a random target depends on name and seed alone.
         labels: of each excerpt; `correct` is the first, `incorrect` none of them.
         seed: of the random targets.

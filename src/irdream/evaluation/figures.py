@@ -237,18 +237,25 @@ def plain(ax: Axes) -> None:
 
 
 def curve_figure(
-    probabilities: Sequence[ArrayLike], *, confidence: float | None = None, title: str = ""
+    curves: Sequence[ArrayLike],
+    *,
+    label: str = "target probability",
+    limits: tuple[float, float] | None = (-0.02, 1.02),
+    bar: float | None = None,
+    title: str = "",
 ) -> Figure:
-    """Draw the target probability over ascent steps: a thin line a dream, and their median.
+    """Draw a value over ascent steps: a thin line a dream, and their median.
 
     A dream that stopped early keeps its last value in the median.
 
     Args:
-        probabilities: for each dream its target probability at steps 0, 1, ...: (steps,).
-        confidence: probability that counts as success; drawn as a line.
+        curves: for each dream its value at steps 0, 1, ...: (steps,).
+        label: what the value is.
+        limits: of the vertical axis; None: as the values ask for.
+        bar: a value that is drawn as a line.
         title: of the figure.
     """
-    curves = [np.asarray(curve, float) for curve in probabilities]
+    curves = [np.asarray(curve, float) for curve in curves]
     steps = max((len(curve) for curve in curves), default=1)
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     ax = figure.subplots()
@@ -264,15 +271,15 @@ def curve_figure(
         name = "a dream" if len(curves) == 1 else f"median of {len(curves)} dreams"
         ax.plot(np.arange(steps), median, color=ORANGE, linewidth=2.2, label=name)
         ax.legend(fontsize=8, frameon=False, loc="lower right")
-    if confidence is not None:
-        ax.axhline(confidence, color="black", linewidth=0.9, linestyle="--")
+    if bar is not None:
+        ax.axhline(bar, color="black", linewidth=0.9, linestyle="--")
         ax.annotate(
-            f"{confidence:g}", (1, confidence), xycoords=("axes fraction", "data"),
+            f"{bar:g}", (1, bar), xycoords=("axes fraction", "data"),
             xytext=(3, 0), textcoords="offset points", va="center", fontsize=8,
         )  # fmt: skip
-    ax.set(xlim=(0, max(steps - 1, 1)), ylim=(-0.02, 1.02))
+    ax.set(xlim=(0, max(steps - 1, 1)), ylim=limits)
     ax.set_xlabel("ascent step", fontsize=9)
-    ax.set_ylabel("target probability", fontsize=9)
+    ax.set_ylabel(label, fontsize=9)
     ax.set_title(caption(title, length=80), fontsize=10, parse_math=False)
     plain(ax)
     return figure

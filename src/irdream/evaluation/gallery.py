@@ -15,7 +15,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +23,13 @@ import PIL.Image
 from markupsafe import Markup
 
 from irdream import instruments
+from irdream.dream_measures import MEASURES
 from irdream.errors import InputError, nearest
 from irdream.evaluation import pages
 from irdream.evaluation.sweep import Axis, Sweep, dream_axes, dream_table, values_of
 from irdream.job import Job
 
-MEASURES = ("target_probability", "target_probability_wav", "success", "rmse_db", "snr_db")
-LABELS = {
-    "success": "success",
-    "success_wav": "success, WAV",
-    "target_probability": "probability",
-    "target_probability_before": "probability before",
-    "target_probability_wav": "probability, WAV",
-    "rmse_db": "RMSE (dB)",
-    "max_abs_db": "largest change (dB)",
-    "snr_db": "SNR (dB)",
-}
+LABELS = {each.name: each.label for each in MEASURES}
 PICTURE_PIXELS = 1000
 
 
@@ -89,7 +79,7 @@ def write_gallery(
     sweep: Sweep,
     path: str | Path,
     *,
-    metrics: Sequence[str] = MEASURES,
+    metrics: Sequence[str] | None = None,
     max_items: int = 500,
     max_megabytes: float = 40.0,
     title: str = "",
@@ -102,7 +92,8 @@ def write_gallery(
     Args:
         sweep: with its jobs; dreams.csv, sounds/ and spectrograms/ are read from their folders.
         path: of the HTML file.
-        metrics: columns of dreams.csv that are shown and can be sorted by.
+        metrics: columns of dreams.csv that are shown and can be sorted by; None: those of
+            `dream_measures` that say something of these dreams.
         max_items: dreams at most.
         max_megabytes: of pictures and sounds at most.
         title: of the page; "": by the sweep's folder.
@@ -113,6 +104,9 @@ def write_gallery(
         OSError: from the system (no such folder, no permission, full disk).
     """
     dreams = dream_table(sweep)
+    if metrics is None:
+        named = [each.name for each in MEASURES if each.in_gallery and each.name in dreams]
+        metrics = [name for name in named if dreams[name].notna().to_numpy().any()]
     _check(sweep, dreams, metrics, max_items)
     chosen = _choose(dreams, max_items)
     axes = dream_axes(sweep, chosen)
@@ -204,7 +198,7 @@ def _dream_entries(
             {
                 "number": row["number"],
                 "at": [axis.place(axis.of_dreams[i]) for axis in axes],
-                "title": f"{row['name']} → {instruments.NAMES.get(row['target'], row['target'])}",
+                "title": _title(row),
                 "values": [_number(row[name]) for name in metrics],
                 "picture": number,
                 "size": [image.width, image.height] if isinstance(image, pages.Image) else None,
@@ -217,11 +211,21 @@ def _dream_entries(
     return entries
 
 
-def _number(value: object) -> bool | float | None:
-    """Return what JSON can hold: a flag, a finite number, or nothing."""
+def _title(row: dict[str, Any]) -> str:
+    """Return the excerpt's name and its target; without one, what the dream is taken for."""
+    if isinstance(target := row["target"], str):
+        return f"{row['name']} → {instruments.NAMES.get(target, target)}"
+    prediction = str(row.get("prediction_wav", "?"))
+    return f"{row['name']} (predicted: {instruments.NAMES.get(prediction, prediction)})"
+
+
+def _number(value: Any) -> bool | float | str | None:
+    """Return what JSON can hold: a flag, a finite number, a word for infinity, or nothing."""
     if isinstance(value, bool):
         return value
-    return float(value) if isinstance(value, Real) and math.isfinite(value) else None
+    if not isinstance(value, int | float) or math.isnan(value):
+        return None
+    return float(value) if math.isfinite(value) else "∞" if value > 0 else "−∞"
 
 
 def _job_entries(
@@ -252,6 +256,9 @@ def _notes(sweep: Sweep, dreams: pd.DataFrame, chosen: pd.DataFrame, store: Stor
     """Return a line on what the page holds, and one each on what it lacks."""
     failed = sum(job.status == "failed" for job in sweep.jobs)
     notes = [f"{len(sweep.jobs)} jobs, {failed} failed; {len(chosen)} dreams."]
+    flags = chosen["unchanged"].tolist() if "unchanged" in chosen else []
+    if unchanged := sum(flag is True for flag in flags):
+        notes.append(f"{unchanged} of the dreams changed nothing.")
     if len(chosen) < len(dreams):
         notes.append(
             f"Left out: {len(dreams) - len(chosen)} of {len(dreams)} dreams; "

@@ -208,7 +208,7 @@ def main_metric(sweep: Sweep, preferred: Sequence[str]) -> str | None:
 
 
 def _read_dreams(job: Job) -> pd.DataFrame | None:
-    kinds: Any = dict.fromkeys(TEXT_COLUMNS, str)
+    kinds: Any = dict.fromkeys((*TEXT_COLUMNS, "prediction_wav"), str)
     try:
         path = job.files / "dreams.csv"
         frame = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=[""])

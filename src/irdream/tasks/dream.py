@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ import torch
 
 from irdream.datasets.base import Excerpt, fingerprint_of_sounds, tell_skipped
 from irdream.datasets.starts import Start
+from irdream.dream_measures import BAR
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.targets import Item, item_seed
 from irdream.errors import InputError
@@ -28,6 +30,7 @@ from irdream.progress import dream_bar, track
 from irdream.recognizer import Recognizer
 from irdream.sonification import GriffinLim, StftGain
 from irdream.stopwatch import Stopwatch
+from irdream.tasks.announcement import counted
 from irdream.tasks.dream_output import (
     FinishedDream,
     Sonify,
@@ -35,20 +38,14 @@ from irdream.tasks.dream_output import (
     dream_figures,
     file_names,
     hear_file,
-    measure,
-    print_dreams,
+    index_of,
     write_sounds,
 )
-from irdream.tasks.dream_plan import plan_dreams
+from irdream.tasks.dream_plan import has_target, plan_dreams
+from irdream.tasks.dream_table import measure, print_dreams, summary, title_of
 from irdream.tracking import Tracker
 
-DEFAULT_CONFIDENCE = 0.9  # of success, where `confidence` does not stop a dream
 BATCH_SECONDS = 2048.0  # of sound that is dreamed at once: memory stays the same for any count
-MEASURES = (
-    "success", "success_wav", "target_probability_before", "target_probability",
-    "target_probability_wav", "target_score", "window_share", "steps", "rmse_db", "max_abs_db",
-    "snr_db",
-)  # fmt: skip
 
 
 def dream(
@@ -71,9 +68,10 @@ def dream(
     """Dream every excerpt of `start` toward every target, with every step size and budget.
 
     Args:
-        recognizer: what is to hear the target; left as it was.
+        recognizer: what is to predict the target; left as it was.
         start: gives the excerpts.
-        target: an instrument, several, `all`, `correct` or `incorrect`.
+        target: an instrument, several, `all`, `correct` or `incorrect`; not used where the
+            objective has none.
         ascent: how to dream.
         tracker: gets metrics and files.
         output_dir: where the files are written.
@@ -89,7 +87,7 @@ def dream(
         stopwatch: counts where the time goes.
 
     Returns:
-        `dream/<measure>` and `dream/<measure>_median` of each of MEASURES, `dream/count`.
+        `dream/<measure>` and `dream/<measure>_median`, see `summary`.
 
     Raises:
         InputError: bad target, step size, budget or number of variations; nothing to dream on.
@@ -128,39 +126,26 @@ def dream(
     if sonification is None:
         changed = start.has_original and ascent.parametrization.from_original
         sonification = StftGain() if changed else GriffinLim()
-    confidence = ascent.confidence or DEFAULT_CONFIDENCE
-    pictures = dream_figures(recognizer, confidence=confidence)
+    pictures = dream_figures(recognizer, has_target=has_target(ascent))
     rows = []
     for i, one in enumerate(track(dreamt, "writing", total=len(dreamt))):
         with stopwatch("sound"):
             sound, path = write_sounds(one, recognizer, sonification, output_dir / "sounds")
             on_wav = hear_file(path, one.item.target, recognizer)
-            row = measure(one, on_wav, sound, recognizer.instruments, confidence=confidence)
+            row = measure(one, on_wav, sound, recognizer.instruments)
         rows.append(row)
         if i < figures:
             with stopwatch("figures"):
                 picture = output_dir / "spectrograms" / f"{one.name}.png"
-                draw(one, row, on_wav, pictures, path=picture)
+                draw(one, on_wav, pictures, title=title_of(row, planned.varied), path=picture)
     table = pd.DataFrame(rows)
     metrics = summary(table)
     with stopwatch("figures"):
-        _write(table, dreamt, confidence, output_dir)
+        _write(table, dreamt, output_dir)
     with stopwatch("tracking"):
         _track(tracker, dreamt, metrics, output_dir)
-    print_dreams(table, metrics, bad, omitted=max(0, len(rows) - figures))
-    return metrics
-
-
-def summary(table: pd.DataFrame) -> dict[str, float]:
-    """Return the mean and the median of each measure over the dreams."""
-    metrics = {"dream/count": float(len(table))}
-    for name in MEASURES:
-        values = table[name].to_numpy(dtype=float)
-        finite = values[np.isfinite(values)]
-        if len(finite):
-            metrics[f"dream/{name}"] = float(finite.mean())
-            if name not in ("success", "success_wav"):
-                metrics[f"dream/{name}_median"] = float(np.median(finite))
+    omitted = max(0, len(rows) - figures)
+    print_dreams(table, metrics, bad, varied=planned.varied, omitted=omitted)
     return metrics
 
 
@@ -198,7 +183,7 @@ def _dream_batch(
     device = recognizer.device
     originals = [excerpts[item.excerpt] for item in items]
     waveform = torch.stack([e.waveform for e in originals]).to(device)
-    targets = [recognizer.instruments.index(item.target) for item in items]
+    targets = [index_of(item.target, recognizer) for item in items]
     names = file_names(excerpts, items, recognizer.instruments)
     sizes = [item.step_size or ascent.step_size for item in items]
     budgets = [item.budget_db for item in items if item.budget_db is not None]
@@ -243,9 +228,7 @@ def _groups(items: Sequence[Item]) -> list[int]:
     return [numbers.setdefault(replace(item, variation=0), len(numbers)) for item in items]
 
 
-def _write(
-    table: pd.DataFrame, dreamt: Sequence[FinishedDream], confidence: float, output_dir: Path
-) -> None:
+def _write(table: pd.DataFrame, dreamt: Sequence[FinishedDream], output_dir: Path) -> None:
     """Write the table, the curves, and the figure of the curves."""
     exact = table.astype({"step_size": object, "budget_db": object})  # they tell dreams apart
     save_table(exact, output_dir / "dreams.csv")
@@ -254,9 +237,10 @@ def _write(
         for one in dreamt
     ]
     save_table(pd.concat(curves, ignore_index=True), output_dir / "curves.csv")
-    probabilities = [one.curves["target_probability"] for one in dreamt]
-    title = f"{len(dreamt)} dreams"
-    figure = curve_figure(probabilities, confidence=confidence, title=title)
+    has_target = bool(dreamt[0].item.target)
+    shown = [one.curves["target_probability" if has_target else "objective"] for one in dreamt]
+    told: Any = {"bar": BAR} if has_target else {"label": "objective", "limits": None}
+    figure = curve_figure(shown, title=counted(len(dreamt), "dream"), **told)
     save_figure(figure, output_dir / "curves.png")
 
 

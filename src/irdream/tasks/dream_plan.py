@@ -9,6 +9,7 @@ from typing import Any
 from irdream.datasets.starts import Listed, Start
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.constraints import Constraint, RmseBudget
+from irdream.dreaming.objectives import as_objective
 from irdream.dreaming.targets import Item, parse_targets, plan
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
@@ -21,7 +22,7 @@ class DreamPlan:
 
     Attributes:
         ascent: how to dream; with the step size, where there is but one.
-        targets: as they were asked for.
+        targets: as they were asked for; [""] where the objective has no target.
         step_sizes, budgets_db: of the items; None: the ascent's, and none.
         variations: of each dream.
         seed: of random targets.
@@ -33,6 +34,16 @@ class DreamPlan:
     budgets_db: Sequence[float | None]
     variations: int
     seed: int
+
+    @property
+    def varied(self) -> list[str]:
+        """Return the settings that are lists, by their columns in dreams.csv."""
+        counts = {
+            "step_size": len(self.step_sizes),
+            "budget_db": len(self.budgets_db),
+            "variation": self.variations,
+        }
+        return [name for name, count in counts.items() if count > 1]
 
     def items(self, excerpts: Listed) -> list[Item]:
         """Return the dreams of excerpts, given by names and labels; errors as `targets.plan`."""
@@ -62,9 +73,13 @@ class DreamPlan:
         several = [counted(len(values), name) for name, values in lists if len(values) > 1]
         several += [counted(self.variations, "variation")] if self.variations > 1 else []
         steps = counted(self.ascent.steps, "step")
-        may_stop = self.ascent.confidence is not None or self.ascent.patience is not None
+        toward = [f"toward {', '.join(self.targets)}"]
+        stops = self.ascent.confidence is not None
+        if not has_target(self.ascent):
+            toward, stops = [f"by {self.ascent.objective!r}"], False
+        may_stop = stops or self.ascent.patience is not None
         return (
-            f"dream: {what} toward {', '.join([*self.targets, *several])}{dreams}, "
+            f"dream: {what} {', '.join([*toward, *several])}{dreams}, "
             f"{'at most ' if may_stop else ''}{steps} x {counted(self.ascent.octaves, 'octave')}, "
             f"on {recognizer.device}"
         )
@@ -88,7 +103,7 @@ def plan_dreams(
     seed: int,
 ) -> DreamPlan:
     """Return what is to be dreamed; arguments and errors as of `irdream.tasks.dream.dream`."""
-    targets = parse_targets(target)
+    targets = parse_targets(target) if has_target(ascent) else [""]
     step_sizes, budgets_db = _several("step_size", step_size), _several("budget_db", budget_db)
     if len(step_sizes) == 1 and step_sizes[0] is not None:  # then files are not named by it
         ascent, step_sizes = replace(ascent, step_size=step_sizes[0]), [None]
@@ -104,6 +119,11 @@ def plan_dreams(
         variations=variations,
         seed=seed,
     )
+
+
+def has_target(ascent: Ascent) -> bool:
+    """Say whether the objective is about a target: whether it reads what the network says."""
+    return as_objective(ascent.objective).reads_output
 
 
 def _with_budgets(ascent: Ascent) -> Ascent:

@@ -209,7 +209,7 @@ def test_until_heard_and_all_targets(dream, music) -> None:
     assert dreams["toward"].tolist() == ["own", "other"] * 3
     assert (dreams["ascent"] == "log_mel").all()
     assert (dreams["target_probability"] >= 0.9).all()
-    assert (dreams["steps"] == dreams["steps_to_confidence"]).all()  # stopped as soon as heard
+    assert (dreams["steps"] == dreams["steps_to_0.9"]).all()  # stopped as soon as heard
     targets = [(item.excerpt, item.target) for item in found.grid.items]
     assert len(targets) == len(set(targets)) == 22
     fixed = found.grid.table[found.grid.table["kind"] == "dream"]

@@ -126,7 +126,7 @@ def test_every_noise_meets_every_target_and_takes_all_steps(dream) -> None:
 
     table = result.table[result.table["kind"] == "dream"]
     assert (table["steps"] == 5).all()
-    assert (table["steps_to_confidence"] < 5).any()  # some were heard before, and went on
+    assert (table["steps_to_0.9"] < 5).any()  # some were heard before, and went on
     assert set(result.found) == set(itertools.product(("white", "pink"), ("log_mel", "stft_gain")))
     for (color, ascent), dreams in result.found.items():
         rows = table[(table["color"] == color) & (table["ascent"] == ascent)]

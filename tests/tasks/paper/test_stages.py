@@ -64,7 +64,7 @@ def trial():
         steps=2,
     )
     return Trial(
-        recognizer=recognizer, second=None, ascent=ascent, confidence=0.9, seed=1,
+        recognizer=recognizer, second=None, ascent=ascent, seed=1,
         ways={"gain": StftGain(), "griffin_lim": GriffinLim(iterations=2)},
     )
 
@@ -297,7 +297,6 @@ def test_trials_that_dream_otherwise_differ() -> None:
         base,
         trial(recognizer=nudged(trial().recognizer)),
         trial(second=recognizer()),
-        trial(confidence=0.8),
         trial(seed=2),
         trial(with_visqol=True),
         trial(ways={"gain": ways["gain"]}),

@@ -159,17 +159,9 @@ def test_a_trial_has_what_the_study_has(study) -> None:
     trial = study.trial("log_mel")
     assert trial.ascent is study.ascents["log_mel"]
     assert (trial.recognizer, trial.second) == (study.recognizer, study.recognizer)
-    assert (trial.confidence, trial.seed, trial.with_visqol) == (0.9, 5, False)
+    assert (trial.seed, trial.with_visqol) == (5, False)
     fixed = study.trial("log_mel", steps=7).ascent
     assert (fixed.steps, fixed.confidence, fixed.patience) == (7, None, None)
-
-
-def test_the_confidence_of_success_is_the_log_mels_in_all_ways_to_dream(study) -> None:
-    ascents = {"log_mel": ascent(confidence=0.5), "waveform": ascent(Waveform(), confidence=0.7)}
-    study = replace(study, ascents=ascents)
-    assert study.trial("waveform").confidence == study.confidence == 0.5
-    assert study.trial("waveform").ascent.confidence == 0.7
-    assert study.trial("log_mel", steps=3).confidence == 0.5
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from irdream.tasks.paper.trial import KINDS, Trial, without_stop
 
 RATE_HZ = 8000
 DB = 20.0 / math.log(10.0)
-CONFIDENCE = 0.3
+BAR = 0.3  # in the place of 0.9, which dreams of this network hardly reach
 SETTINGS: Any = {"n_fft": 256, "hop_samples": 200}
 IDS = ["log_mel", "stft_gain", "waveform"]
 
@@ -56,6 +56,11 @@ def recognizer(my_package: ModuleType) -> Recognizer:
 @pytest.fixture
 def second(my_package: ModuleType) -> Recognizer:
     return heard_by(my_package, 1)
+
+
+@pytest.fixture(autouse=True)
+def _bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("irdream.tasks.paper.trial.BAR", BAR)
 
 
 def excerpts(samples: int = 5001) -> list[Excerpt]:
@@ -98,7 +103,6 @@ def trial(recognizer: Recognizer, parametrization: Any = None, **changes: Any) -
         "second": None,
         "ascent": made,
         "ways": {"sound": None} if is_sound else {"gain": Gain(), "flat": flat},
-        "confidence": CONFIDENCE,
         "seed": 3,
     }
     return Trial(**{**settings, **changes})
@@ -201,9 +205,9 @@ def assert_answer(row: Row, prefix: str, answer: Tensor, target: int) -> None:
     probability = float(answer[target])
     assert row[f"{prefix}target_probability"] == pytest.approx(probability, abs=1e-4)
     assert row[f"{prefix}on_top"] is (int(answer.argmax()) == target)
-    success = int(answer.argmax()) == target and probability >= CONFIDENCE
-    assert abs(probability - CONFIDENCE) > 1e-4, "the test cannot tell"
-    assert row[f"{prefix}success"] is success
+    is_sure = int(answer.argmax()) == target and probability >= BAR
+    assert abs(probability - BAR) > 1e-4, "the test cannot tell"
+    assert row[f"{prefix}at_0.9"] is is_sure
 
 
 @pytest.mark.parametrize("changed", [LogMel(), StftGain(), Waveform()], ids=IDS)
@@ -329,10 +333,10 @@ def test_transfer_is_measured_only_with_a_second_recognizer(recognizer) -> None:
 
 @pytest.mark.parametrize("changed", [LogMel(), StftGain()], ids=IDS[:2])
 def test_steps_are_those_of_each_dream_and_of_no_control(recognizer, changed) -> None:
-    made = trial(recognizer, changed, ascent=ascent(changed, steps=9, confidence=CONFIDENCE))
+    made = trial(recognizer, changed, ascent=ascent(changed, steps=9, confidence=BAR))
     rows = made(excerpts(), ITEMS).rows
 
-    names = ("steps", "steps_to_flip", "steps_to_confidence")
+    names = ("steps", "steps_to_flip", "steps_to_0.9")
     for place, row in enumerate(rows):
         assert [name in row for name in names] == [row["kind"] == "dream"] * 3
         if row["kind"] != "dream":
@@ -346,10 +350,10 @@ def test_steps_are_those_of_each_dream_and_of_no_control(recognizer, changed) ->
             [item_seed(made.seed, excerpt.name, item.target)],
         )
         curve = alone.probability_curve[:, 0].tolist()
-        late = [step for step, p in enumerate(curve) if p >= CONFIDENCE]
+        late = [step for step, p in enumerate(curve) if p >= BAR]
         assert row["steps"] == int(alone.steps[0])
         expected = [float(alone.flip_steps[0]), float(late[0]) if late else math.nan]
-        found = [row["steps_to_flip"], row["steps_to_confidence"]]
+        found = [row["steps_to_flip"], row["steps_to_0.9"]]
         assert found == pytest.approx(expected, nan_ok=True)
     assert len({row["steps"] for row in rows if row["kind"] == "dream"}) > 1, "nothing is told"
 

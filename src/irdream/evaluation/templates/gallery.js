@@ -28,6 +28,7 @@
 
   function format(value) {
     if (value === null) return "–";
+    if (typeof value === "string") return value; // infinite
     if (typeof value === "boolean") return value ? "yes" : "no";
     const size = Math.abs(value);
     return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2);
@@ -137,11 +138,14 @@
 
   function drawList() {
     const direction = order.isDescending ? -1 : 1;
-    const value = (entry) => entry.values?.[order.measure] ?? null;
+    const value = (entry) => {
+      const found = entry.values?.[order.measure] ?? null;
+      return typeof found !== "string" ? found : found === "∞" ? Infinity : -Infinity;
+    };
     const sorted = [...entries].sort((one, other) => {
       const [a, b] = [value(one), value(other)];
       if (a === null || b === null) return (a === null) - (b === null); // at the end, whatever the direction
-      return direction * (a - b);
+      return a === b ? 0 : direction * (a - b); // of two infinities the difference is no number
     });
     at("list").replaceChildren(...sorted.map((entry) => card(entry, true)));
     const direct = order.isDescending ? "from the largest" : "from the smallest";

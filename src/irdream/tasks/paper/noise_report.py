@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +119,8 @@ def _pattern_table(found: NoiseFindings) -> pd.DataFrame:
 def _measure_table(found: NoiseFindings, title: str) -> Table:
     shown = {name: about for name, about in MEANS[title].items() if name in found.table}
     frame = _averaged(found.table, ["color", "ascent", "kind"], list(shown), "mean")
-    frame.columns = ["color", "ascent", "kind", *(heading for heading, _ in shown.values())]
+    headings = {name: heading for name, (heading, _) in shown.items()}
+    frame.columns = ["color", "ascent", "kind", *headings.values()]
     return Table(
         title=title,
         frame=frame,
@@ -127,7 +128,8 @@ def _measure_table(found: NoiseFindings, title: str) -> Table:
         caption=(
             "Means over the noises and targets. Sound: a gain on the noise's spectrum, after "
             "(log_mel) or in the loop (stft_gain)."
-        ),
+        )
+        + _undefined(found.table, ["color", "ascent", "kind"], headings),
     )
 
 
@@ -141,8 +143,24 @@ def _distance_table(found: NoiseFindings) -> Table:
 
 
 def _averaged(table: pd.DataFrame, by: list[str], names: list[str], how: str) -> pd.DataFrame:
-    """Return the mean or the median of columns for each group, in the order of the rows."""
-    return table.groupby(by, sort=False).agg(dict.fromkeys(names, how)).reset_index()
+    """Return the mean or the median of columns for each group, in the order of the rows.
+
+    What is not finite is left out; see `_undefined`.
+    """
+    finite = table[names].astype(float).replace([np.inf, -np.inf], np.nan)
+    groups = pd.concat([table[by], finite], axis=1).groupby(by, sort=False)
+    return groups.agg(dict.fromkeys(names, how)).reset_index()
+
+
+def _undefined(table: pd.DataFrame, by: list[str], names: Mapping[str, str]) -> str:
+    """Say of how many rows of each group a mean is not, where some have no finite value."""
+    told = []
+    for group, rows in table.groupby(by, sort=False):
+        for name, heading in names.items():
+            count = int((~np.isfinite(rows[name].to_numpy(dtype=float))).sum())
+            if 0 < count < len(rows):
+                told.append(f"{', '.join(map(str, group))}: {heading} of {count} of {len(rows)}")  # type: ignore[arg-type]
+    return f" Left out, since not defined: {'; '.join(told)}." if told else ""
 
 
 def _figure_3(found: NoiseFindings, color: str, study: Study, folder: Path) -> Picture:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from irdream import instruments
+from irdream.dream_measures import BAR
 from irdream.evaluation.abx import AbxPair, write_abx
 from irdream.evaluation.dream_figures import spectrograms_figure
 from irdream.evaluation.dreams import DB_PER_NATURAL
 from irdream.evaluation.figures import save_figure
 from irdream.evaluation.paper_charts import ways_figure
+from irdream.evaluation.paper_tables import left_out
 from irdream.evaluation.report import Comparison, Section, Sound, Table
 from irdream.evaluation.tables import records, rows_of
 from irdream.tasks.paper.excerpts import ExcerptFindings, first_of_each
@@ -96,7 +98,9 @@ def _way_table(title: str, ways: pd.DataFrame) -> Table:
     shown = {name: about for name, about in SHOWN[title].items() if name in ways}
     frame = ways.filter(["way", "kind", *shown])
     frame.columns = ["way", "kind", *(heading for heading, _ in shown.values())]
-    return Table(title=title, frame=frame, formats=dict(shown.values()))
+    headings = {name: heading for name, (heading, _) in shown.items()}
+    caption = left_out(ways, headings)
+    return Table(title=title, frame=frame, formats=dict(shown.values()), caption=caption)
 
 
 def _comparisons(found: ExcerptFindings, study: Study, folder: Path) -> Iterator[Comparison]:
@@ -155,7 +159,7 @@ def _pair_figure(found: Found, i: int, target: str, study: Study):
         probabilities_before=found.planes["before"][i],
         probabilities_after=found.planes["after"][i],
         target=target,
-        confidence=study.confidence,
+        confidence=BAR,
         **axes(study.recognizer),
     )
 

@@ -107,11 +107,6 @@ class Study:
         parts |= {f"sonifications.{name}": way for name, way in self.sonifications.items()}
         return {name: known(part) for name, part in parts.items()}
 
-    @property
-    def confidence(self) -> float:
-        """The target's probability that counts as success."""
-        return self.ascents["log_mel"].confidence or 0.0
-
     def trial(
         self, name: str, *, ways: Sequence[str] | None = None, steps: int | None = None
     ) -> Trial:
@@ -132,7 +127,6 @@ class Study:
             second=self.second,
             ascent=ascent if steps is None else without_stop(ascent, steps=steps),
             ways={name: None} if is_sound else {way: self.sonifications[way] for way in chosen},
-            confidence=self.confidence,
             seed=self.seed,
             with_visqol=self.with_visqol,
             known=[*(self.known[part] for part in parts), steps],

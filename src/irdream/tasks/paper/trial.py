@@ -18,6 +18,7 @@ from torch import Tensor
 
 from irdream.audio import load_audio, write_wav
 from irdream.datasets.base import Excerpt
+from irdream.dream_measures import BAR
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.record import Answer, Dreams, first_step
 from irdream.dreaming.targets import Item, item_seed
@@ -43,7 +44,6 @@ class Trial:
         second: another one, trained apart from it, for the transfer; None: not measured.
         ascent: how to dream.
         ways: how a dream becomes sound, by name; one entry with None where dreams are sound.
-        confidence: the target's probability that counts as success.
         seed: of all random numbers.
         with_visqol: whether to ask ViSQOL, which takes seconds a sound.
         known: what tells the recognizers, the ascent and the ways from others.
@@ -53,7 +53,6 @@ class Trial:
     second: Recognizer | None
     ascent: Ascent
     ways: Mapping[str, Sonify | None]
-    confidence: float
     seed: int
     with_visqol: bool = False
     known: Any = None
@@ -239,8 +238,8 @@ class Trial:
     def _answer(self, answer: Answer, targets: Tensor, prefix: str) -> dict[str, Tensor]:
         return {
             f"{prefix}target_probability": answer.of_target(targets),
-            f"{prefix}on_top": answer.probabilities.argmax(dim=1) == targets,
-            f"{prefix}success": answer.success(targets, self.confidence),
+            f"{prefix}on_top": answer.on_top(targets),
+            f"{prefix}at_0.9": answer.on_top(targets, BAR),
         }
 
     def _written(
@@ -293,13 +292,13 @@ class Trial:
         }
 
     def _add_steps(self, rows: Sequence[Row], batch: _Batch) -> None:
-        """Add to the dreams' rows how many steps were taken, to the flip, to the confidence."""
-        late = first_step(batch.dreams.probability_curve, self.confidence)
+        """Add to the dreams' rows how many steps were taken, to the flip, to 0.9; NaN: never."""
+        late = first_step(batch.dreams.probability_curve, BAR)
         found = _lists(
             {
                 "steps": batch.dreams.steps,
                 "steps_to_flip": batch.dreams.flip_steps,
-                "steps_to_confidence": late,
+                "steps_to_0.9": late,
             }
         )
         for place, row in enumerate(row for row in rows if row["kind"] == "dream"):
