@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from irdream.datasets.base import ExcerptFile, Excerpts
 from irdream.errors import InputError
+from irdream.evaluation.intervals import share_interval
 from irdream.frontends import HanLogMel
 from irdream.instruments import CODES
 from irdream.recognizer import Recognizer
@@ -74,7 +75,21 @@ def test_a_window_stands_half_of_what_its_label_is_ahead() -> None:
     assert table["top1"].tolist() == pytest.approx([0.8, 0.6, 0.4, 0.2])
     assert table["windows"].tolist() == [5] * 4
     assert table["steps"].tolist() == [0, 10, 10, 10]
-    assert table["error"].to_list()[0] == pytest.approx((0.8 * 0.2 / 5) ** 0.5)
+    assert table["recordings"].tolist() == [5] * 4
+
+
+def test_windows_of_one_recording_count_as_alike() -> None:
+    """100 windows of 4 recordings, one of them wrong as a whole, say as much as 4 windows."""
+    log_mels, labels = windows(*[-1.0] * 25, *[1.0] * 75)
+    recordings = [f"r{i // 25}" for i in range(100)]
+    (one,) = robust_accuracy(recognizer(), log_mels, labels, recordings, epsilons_db=[0.0]).to_dict(
+        "records"
+    )
+    assert (one["windows"], one["recordings"], one["top1"]) == (100, 4, 0.75)
+    expected = share_interval([False, True, True, True])
+    assert (one["low"], one["high"]) == (expected.low, expected.high)
+    (alone,) = robust_accuracy(recognizer(), log_mels, labels, epsilons_db=[0.0]).to_dict("records")
+    assert one["low"] < alone["low"] < 0.75 < alone["high"] < one["high"]
 
 
 def test_it_never_rises_and_does_not_depend_on_the_batch() -> None:
@@ -140,7 +155,7 @@ def excerpts(*descriptions: str) -> Excerpts:
         labels, _, count = text.partition(" ")
         path = Path(f"{i} {count}")
         files.append(
-            ExcerptFile(path=path, name=text, labels=tuple(labels.split("+")), recording="")
+            ExcerptFile(path=path, name=text, labels=tuple(labels.split("+")), recording=f"r{i}")
         )
 
     def load(path: Path) -> Tensor:
@@ -155,9 +170,11 @@ def excerpts(*descriptions: str) -> Excerpts:
 
 def drawn(parts: Excerpts, count: int, seed: int = 0) -> tuple[list[float], list[str]]:
     heard = Recognizer(frontend=Levels(), model=Bands()).eval()
-    windows, labels = drawn_windows(heard, parts, count, seed=seed)
+    windows, labels, recordings = drawn_windows(heard, parts, count, seed=seed)
     assert windows.shape[1:] == (12, 4)
-    return windows.mean((1, 2)).tolist(), [CODES[i] for i in labels.argmax(1)]
+    levels = windows.mean((1, 2)).tolist()
+    assert recordings == [f"r{level // 100:.0f}" for level in levels]
+    return levels, [CODES[i] for i in labels.argmax(1)]
 
 
 def test_windows_are_drawn_evenly_over_instruments_and_their_excerpts() -> None:
@@ -208,21 +225,42 @@ def test_it_is_measured_beside_the_unchanged_windows() -> None:
     assert table["steps"].tolist() == [0, 2, 2]
 
 
+def test_one_recording_gives_no_interval(tmp_path: Path) -> None:
+    log_mels, labels = windows(0.5, 1.5, -1.0)
+    table = robust_accuracy(recognizer(), log_mels, labels, ["a"] * 3, epsilons_db=[0.0])
+    assert robust_metrics(table) == {
+        "eval/robust_accuracy_0dB": pytest.approx(2 / 3),
+        "eval/robust_windows": 3.0,
+        "eval/robust_recordings": 1.0,
+    }
+    assert "of 1 recordings: 0.667 (no interval) unchanged" in robust_line(table)
+    assert len(write_robustness(table, "toy", tmp_path)) == 2
+
+
 def test_what_is_told_of_it(tmp_path: Path) -> None:
     table = tables(0.0, 0.5, 2.0)
     assert robust_metrics(table) == pytest.approx(
         {
             "eval/robust_accuracy_0dB": 1.0,
+            "eval/robust_accuracy_0dB_low": 0.2924,
+            "eval/robust_accuracy_0dB_high": 1.0,
             "eval/robust_accuracy_0.5dB": 2 / 3,
+            "eval/robust_accuracy_0.5dB_low": 0.0,
+            "eval/robust_accuracy_0.5dB_high": 1.0,
             "eval/robust_accuracy_2dB": 1 / 3,
+            "eval/robust_accuracy_2dB_low": 0.0,
+            "eval/robust_accuracy_2dB_high": 1.0,
             "eval/robust_windows": 3.0,
-        }
+            "eval/robust_recordings": 3.0,
+        },
+        abs=1e-4,
     )
+    unchanged = "top-1 of 3 windows of 3 recordings: 1.000 (0.292 to 1.000) unchanged"
     assert robust_line(table) == (
-        "top-1 of 3 windows: 1.000 unchanged; misled by PGD of 20 steps, at most: "
-        "0.667 by 0.5 dB, 0.333 by 2 dB"
+        f"{unchanged}; misled by PGD of 20 steps, at most: 0.667 (0.000 to 1.000) by 0.5 dB, "
+        "0.333 (0.000 to 1.000) by 2 dB"
     )
-    assert robust_line(tables(0.0)) == "top-1 of 3 windows: 1.000 unchanged"
+    assert robust_line(tables(0.0)) == unchanged
     csv, png = write_robustness(table, "toy, test part", tmp_path)
     assert pd.read_csv(csv)["top1"].tolist() == pytest.approx([1.0, 2 / 3, 1 / 3])
     assert png.name == "robustness.png"

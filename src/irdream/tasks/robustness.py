@@ -26,6 +26,7 @@ from torch import Tensor
 
 from irdream.datasets.base import ExcerptFile, Excerpts, multi_hot
 from irdream.errors import InputError
+from irdream.evaluation.intervals import share_interval
 from irdream.progress import track
 from irdream.recognizer import Recognizer
 from irdream.training.robust import DB_PER_UNIT, perturb
@@ -130,8 +131,8 @@ def _has_gradient(recognizer: Recognizer) -> bool:
 
 def drawn_windows(
     recognizer: Recognizer, excerpts: Excerpts, count: int, *, seed: int = 0
-) -> tuple[Tensor, Tensor]:
-    """Return at most `count` windows (windows, n_mels, window_frames) and their labels.
+) -> tuple[Tensor, Tensor, list[str]]:
+    """Return at most `count` windows (windows, n_mels, window_frames), labels and recordings.
 
     They are of excerpts with one label: one of each instrument in turn, and of each of its
     excerpts in turn, in an order drawn by the seed. Excerpts that cannot be read are left out.
@@ -145,31 +146,36 @@ def drawn_windows(
     for code in recognizer.instruments:
         places = [int(i) for i in order if labels[i] == (code,)]
         turns[code] = _in_turn(recognizer, excerpts, places, seed)
-    found: list[tuple[Tensor, str]] = []
+    found: list[tuple[Tensor, int]] = []
     while turns and len(found) < count:
         for code in list(turns):
             window = next(turns[code], None)
             if window is None:
                 del turns[code]
             elif len(found) < count:
-                found.append((window, code))
+                found.append(window)
     if not found:
         raise InputError(_NONE)
-    windows, codes = zip(*found, strict=True)
-    return torch.stack(windows), multi_hot([(code,) for code in codes], recognizer.instruments)
+    windows, places = zip(*found, strict=True)
+    return (
+        torch.stack(windows),
+        multi_hot([labels[i] for i in places], recognizer.instruments),
+        [excerpts.files[i].recording for i in places],
+    )
 
 
 def _in_turn(
     recognizer: Recognizer, excerpts: Excerpts, places: Sequence[int], seed: int
-) -> Iterator[Tensor]:
-    """Yield a window of each excerpt, then another of each, until all are through."""
+) -> Iterator[tuple[Tensor, int]]:
+    """Yield a window of each excerpt and its place, then another of each, until all are through."""
     for turn in itertools.count():
         is_through = True
         for i in places:
             windows = _windows(recognizer, excerpts, i)
             if turn < len(windows):
                 is_through = False
-                yield windows[np.random.default_rng([seed, i]).permutation(len(windows))[turn]]
+                order = np.random.default_rng([seed, i]).permutation(len(windows))
+                yield windows[order[turn]], i
         if is_through:
             return
 
@@ -188,6 +194,7 @@ def robust_accuracy(
     recognizer: Recognizer,
     windows: Tensor,
     labels: Tensor,
+    recordings: Sequence[str] | None = None,
     *,
     epsilons_db: Sequence[float] = EPSILONS_DB,
     steps: int = 20,
@@ -195,16 +202,19 @@ def robust_accuracy(
     batch_windows: int = 128,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return a row for each epsilon: `epsilon_db`, `windows`, `top1`, `error`, `steps`, `starts`.
+    """Return a row for each epsilon.
 
-    `top1` is the share of windows whose highest probability is one of their labels, `error` its
-    standard error over windows. A window costs epsilons * steps * starts forward and backward
-    passes; windows misled by a smaller change are left out.
+    Columns: `epsilon_db`, `windows`, `recordings`, `top1`, `low`, `high`, `steps`, `starts`. `top1`
+    is the share of windows whose highest probability is one of their labels, `low` and `high` are
+    its 95 % interval by drawing whole recordings (`share_interval`), whose windows are alike. A
+    window costs epsilons * steps * starts forward and backward passes; windows misled by a smaller
+    change are left out.
 
     Args:
         recognizer: in eval mode.
         windows: log-mels (windows, n_mels, window_frames).
         labels: (windows, instruments), each with one or more.
+        recordings: of each window; None: each is a recording of its own.
         epsilons_db: greatest changes; 0: none.
         steps, starts: of the search; 0 steps where epsilon is 0.
         batch_windows: in one pass.
@@ -227,13 +237,15 @@ def robust_accuracy(
             for some in track(batches, f"misleading by {epsilon_db:g} dB", total=len(batches)):
                 batch = windows[some].to(recognizer.device), labels[some].to(recognizer.device)
                 right[some] = _stays_right(recognizer, *batch, epsilon_db, steps, generator)
-        top1 = right.float().mean().item()
+        top1 = share_interval(right.numpy(), recordings)
         rows.append(
             {
                 "epsilon_db": float(epsilon_db),
                 "windows": len(windows),
-                "top1": top1,
-                "error": math.sqrt(top1 * (1 - top1) / len(windows)),
+                "recordings": len(set(recordings or range(len(windows)))),
+                "top1": top1.estimate,
+                "low": top1.low,
+                "high": top1.high,
                 "steps": steps if epsilon_db > 0 else 0,
                 "starts": tries,
             }

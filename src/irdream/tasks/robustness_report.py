@@ -6,34 +6,51 @@ was measured.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from irdream.evaluation.figures import BLUE, GRAY, caption, plain, save_figure
+from irdream.evaluation.intervals import Interval
 from irdream.evaluation.tables import save_table
 
 
 def robust_metrics(table: pd.DataFrame) -> dict[str, float]:
-    """Return eval/robust_accuracy_0dB, ..._1dB and so on, and eval/robust_windows."""
+    """Return eval/robust_accuracy_0dB, ..._1dB and so on, with their bounds; and of how many.
+
+    `eval/robust_accuracy_1dB_low` and `_high` are left out where one recording gives no interval.
+    """
     rows = table.to_dict("records")
-    metrics = {f"eval/robust_accuracy_{row['epsilon_db']:g}dB": float(row["top1"]) for row in rows}
-    return metrics | ({"eval/robust_windows": float(rows[0]["windows"])} if rows else {})
+    metrics = {
+        f"eval/robust_accuracy_{row['epsilon_db']:g}dB{end}": float(row[name])
+        for row in rows
+        for name, end in (("top1", ""), ("low", "_low"), ("high", "_high"))
+        if not math.isnan(row[name])
+    }
+    for name in ("windows", "recordings") if rows else ():
+        metrics[f"eval/robust_{name}"] = float(rows[0][name])
+    return metrics
 
 
 def robust_line(table: pd.DataFrame) -> str:
     """Return the accuracies in one line."""
     rows = table.to_dict("records")
-    unchanged = f"top-1 of {rows[0]['windows']} windows: {rows[0]['top1']:.3f} unchanged"
-    told = [f"{row['top1']:.3f} by {row['epsilon_db']:g} dB" for row in rows[1:]]
+    told = [
+        f"{Interval(row['top1'], row['low'], row['high']).text(3)} by {row['epsilon_db']:g} dB"
+        for row in rows
+    ]
+    counts = f"{rows[0]['windows']} windows of {rows[0]['recordings']} recordings"
+    unchanged = f"top-1 of {counts}: {told.pop(0).removesuffix(' by 0 dB')} unchanged"
     if not told:
         return unchanged
     return f"{unchanged}; misled by PGD of {rows[-1]['steps']} steps, at most: {', '.join(told)}"
 
 
 def robustness_figure(table: pd.DataFrame, title: str, *, chance: float = 1 / 11) -> Figure:
-    """Draw the accuracy over the greatest change, each with its standard error.
+    """Draw the accuracy over the greatest change, each with its interval.
 
     Args:
         table: of `robust_accuracy`.
@@ -47,9 +64,10 @@ def robustness_figure(table: pd.DataFrame, title: str, *, chance: float = 1 / 11
         "a guess", (1, chance), xycoords=("axes fraction", "data"), xytext=(0, 2),
         textcoords="offset points", ha="right", color=GRAY, fontsize=8,
     )  # fmt: skip
+    bounds = np.stack([table["top1"] - table["low"], table["high"] - table["top1"]])
     ax.errorbar(
-        table["epsilon_db"], table["top1"], table["error"], color=BLUE, marker="o", markersize=5,
-        linewidth=1.4, elinewidth=1, clip_on=False,
+        table["epsilon_db"], table["top1"], np.nan_to_num(bounds), color=BLUE, marker="o",
+        markersize=5, linewidth=1.4, elinewidth=1, clip_on=False,
     )  # fmt: skip
     ax.set(xlim=(0, None), ylim=(0, 1.02))
     ax.set_xlabel("greatest change of a value of the log-mel (dB)", fontsize=9)
