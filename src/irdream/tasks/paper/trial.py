@@ -64,7 +64,6 @@ class Trial:
             type(self),
             self.known,
             list(self.ways),
-            self.confidence,
             self.seed,
             self.with_visqol,
         ]
