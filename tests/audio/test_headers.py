@@ -152,6 +152,14 @@ def test_a_damaged_header_is_told_in_one_line(tmp_path: Path, data: bytes) -> No
         frames(tmp_path / "a.wav", data)
 
 
+def test_a_damaged_header_leaves_no_traceback(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InputError, match=r"a\.wav' is "):  # libsndfile seeks to -1
+        frames(tmp_path / "a.wav", encoded("AIFF").replace(b"SSND", b"SSNX"))
+    assert not capfd.readouterr().err
+
+
 @pytest.mark.parametrize("rest", [b"", NO_SOUND["chunk"]], ids=["nothing", "chunk"])
 def test_a_wav_without_a_frame_is_empty(tmp_path: Path, rest: bytes) -> None:
     with pytest.raises(InputError, match=r"a\.wav' is empty \(0 frames\); replace it"):

@@ -95,8 +95,24 @@ class _Forward(soundfile.SoundFile):
     soundfile would seek after each block, which fails at the end of a file of unknown length.
     """
 
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(_Source(file))  # type: ignore[arg-type]
+
     def seekable(self) -> bool:
         return False
+
+
+class _Source:
+    """A file that goes to its end where it cannot seek: damaged headers point anywhere."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.tell, self._seek = file.read, file.tell, file.seek
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError):
+            return self._seek(0, os.SEEK_END)
 
 
 def _check_loudness(path: Path, sound: _Sound) -> None:
