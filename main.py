@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf  # noqa: E402
 from hydra_plugins.irdream import _optuna_pruning as pruning  # noqa: E402
 from hydra_plugins.irdream._words import as_grammar  # noqa: E402
 from irdream import command, sweep  # noqa: E402
+from irdream.interrupts import interrupt  # noqa: E402
 
 CONF = Path(__file__).resolve().parent / "conf"
 NO_TRACKER = {"_target_": "irdream.tracking.NullTracker"}
@@ -115,14 +116,15 @@ def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) 
 def main() -> None:
     """Answer errors in one line; say by the exit status whether a job failed."""
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # as stderr is
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         command.check_flags(sys.argv[1:])
         sys.argv[1:] = as_grammar(command.without_files(sys.argv[1:]))
         run()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        told = ": ".join(filter(None, ["interrupted", str(error), sweep.interrupt()]))
+        print(told, file=sys.stderr)
+        sys.exit(128 + getattr(error, "number", signal.SIGINT))
     except SystemExit as end:
         if end.code == 1:  # a job failed, and no other was to be begun
             sweep.end()

@@ -17,8 +17,8 @@ def test_what_is_tracked_comes_through(capsys: pytest.CaptureFixture[str]) -> No
 def test_bars_are_silent_when_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
     with byte_bar() as bar:
         bar.advance(bar.add_task("download", total=10), 5)
-    with dream_bar(5) as dreams:
-        dreams.started()(1, 2)
+    with dream_bar(5, steps=10) as dreams:
+        dreams.show(1, items=5, finished=2)
         dreams.ended(5)
     assert capsys.readouterr() == ("", "")
 
@@ -35,14 +35,21 @@ def test_an_error_ends_the_bar() -> None:
 
 def test_dreams_are_counted_over_batches() -> None:
     bar = rich.progress.Progress(disable=True)
-    dreams = DreamBar(bar, total=7)
+    dreams = DreamBar(bar, total=7, steps=10)
     task = bar.tasks[0]
-    show = dreams.started()
-    show(3, 1)
-    assert (task.completed, task.total, task.description) == (1, 7, "dreaming, step 3")
+    dreams.show(5, items=4, finished=2)
+    assert (task.completed, task.total, task.description) == (3, 7, "dreaming, step 5")
     dreams.ended(4)
     assert task.completed == 4
-    dreams.started()(1, 2)
-    assert (task.completed, task.description) == (6, "dreaming, step 1")
-    dreams.ended(3)
+    dreams.show(10, items=3, finished=0)
     assert task.completed == 7
+
+
+def test_the_bar_moves_where_no_dream_is_finished_before_the_last_step() -> None:
+    bar = rich.progress.Progress(disable=True)
+    dreams = DreamBar(bar, total=2, steps=4)
+    seen = []
+    for step in range(5):
+        dreams.show(step, items=2, finished=0)
+        seen.append(bar.tasks[0].completed)
+    assert seen == [0, 0.5, 1, 1.5, 2]

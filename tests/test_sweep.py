@@ -274,3 +274,38 @@ def test_what_changed_nothing_is_told_where_there_is_such(tmp_path: Path) -> Non
 
 def test_a_sweep_without_jobs_says_so() -> None:
     assert sweep.table([]) == "sweep: no job was started"
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "parent", "said"),
+    [
+        (
+            "finished",
+            [],
+            "7",
+            "finished jobs are kept in {}; type the same line again, and they ar",
+        ),
+        ("finished", ["sweep.force=true"], "7", "finished jobs are kept in {}"),
+        ("finished", [], None, "finished jobs are kept in {}"),
+        ("killed", [], "7", "no job was finished"),
+    ],
+)
+def test_a_sweep_that_is_interrupted_says_what_is_kept(
+    status, words, parent, said, tmp_path, monkeypatch
+) -> None:
+    ended = []
+
+    def end(*, killed: bool) -> None:
+        ended.append(killed)
+        sweep.ending.jobs = [Job([], str(tmp_path), status=status)]
+
+    open_one = sweep.Sweep("nightly", str(tmp_path), parent=parent, words=words)
+    monkeypatch.setattr(sweep, "current", lambda: open_one)
+    monkeypatch.setattr(sweep, "end", end)
+    monkeypatch.setattr(sweep, "ending", sweep.Ending(is_open=True))
+    assert sweep.interrupt().startswith(said.format(tmp_path))
+    assert ended == [True]
+
+
+def test_where_no_sweep_is_open_none_is_interrupted() -> None:
+    assert sweep.interrupt() == ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import rich.progress
@@ -41,20 +41,23 @@ def byte_bar() -> rich.progress.Progress:
 
 
 class DreamBar:
-    """Shows steps and finished items of one batch after the other."""
+    """Shows steps and finished items of one batch after the other.
 
-    def __init__(self, bar: rich.progress.Progress, total: int) -> None:
-        self.bar, self.done = bar, 0
+    Args:
+        bar: what is drawn.
+        total: items of all batches.
+        steps: of an item, at most.
+    """
+
+    def __init__(self, bar: rich.progress.Progress, total: int, steps: int) -> None:
+        self.bar, self.done, self.steps = bar, 0, steps
         self.task = bar.add_task("dreaming", total=total)
 
-    def started(self) -> Callable[[int, int], None]:
-        """Return what to call with the steps taken and the items finished in this batch."""
-
-        def show(step: int, finished: int) -> None:
-            text = f"dreaming, step {step}"
-            self.bar.update(self.task, completed=self.done + finished, description=text)
-
-        return show
+    def show(self, step: int, items: int, finished: int) -> None:
+        """Show the present batch: its steps, and those of its items that are finished."""
+        taken = min(1.0, step / self.steps)  # of the steps that the others may need
+        completed = self.done + finished + (items - finished) * taken
+        self.bar.update(self.task, completed=completed, description=f"dreaming, step {step}")
 
     def ended(self, items: int) -> None:
         """Count a batch as done."""
@@ -63,10 +66,10 @@ class DreamBar:
 
 
 @contextlib.contextmanager
-def dream_bar(total: int, *, shown: bool = True) -> Iterator[DreamBar]:
-    """Show how many of `total` dreams are finished."""
+def dream_bar(total: int, *, steps: int, shown: bool = True) -> Iterator[DreamBar]:
+    """Show how far `total` dreams of so many steps are."""
     console = Console(stderr=True)
     with rich.progress.Progress(
         console=console, transient=True, disable=not (shown and console.is_terminal)
     ) as bar:
-        yield DreamBar(bar, total)
+        yield DreamBar(bar, total, steps)

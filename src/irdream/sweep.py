@@ -191,6 +191,19 @@ def end(*, killed: bool = False) -> None:
             ending.output.release()
 
 
+def interrupt() -> str:
+    """End a sweep that is interrupted; say what is kept of it and how to resume."""
+    sweep = current()
+    if sweep is None or not ending.is_open:
+        return ""
+    end(killed=True)
+    if not any(job.status in ("finished", "skipped") for job in ending.jobs):
+        return "no job was finished"
+    kept = f"finished jobs are kept in {sweep.folder}"
+    is_known = sweep.parent is not None and "sweep.force=true" not in sweep.words
+    return f"{kept}; type the same line again, and they are skipped" if is_known else kept
+
+
 def _end(sweep: Sweep, killed: bool) -> None:
     ending.jobs, damaged = read_jobs(Path(sweep.folder), sweep=sweep.process)
     if sweep.info:

@@ -621,6 +621,16 @@ def test_on_step_sees_every_step(recognizer, waveform, ascent) -> None:
     assert steps == [0, 1, 2, 3]
 
 
+def test_on_step_may_end_the_run(recognizer, waveform, ascent) -> None:
+    whole = ascent(steps=4, octaves=2).run(recognizer, waveform, TARGETS, SEEDS)
+    ended = ascent(steps=4, octaves=2).run(
+        recognizer, waveform, TARGETS, SEEDS, on_step=lambda record: record.step == 2
+    )
+
+    assert torch.equal(ended.probability_curve, whole.probability_curve[:3])
+    assert int(ended.steps.max()) <= 2
+
+
 # What is refused ------------------------------------------------------------------------------
 
 

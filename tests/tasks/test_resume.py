@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
 
 from irdream.datasets.folder import Folder
 from irdream.errors import InputError
+from irdream.interrupts import Interrupted
 from irdream.recognizer import load_recognizer, new_recognizer
 from irdream.tracking import NullTracker
 from irdream.training.augmentation import SpectrogramAugmentation
@@ -59,7 +60,8 @@ def rates(folder: Path) -> list[float]:
 
 def test_a_killed_run_is_resumed_from_its_folder(run: Run, tmp_path: Path) -> None:
     expected = run("whole", epochs=4, scheduler=cosine(4))
-    with pytest.raises(KeyboardInterrupt):
+    resume = re.escape(f"to resume type the same line with train.resume={tmp_path / 'killed'}")
+    with pytest.raises(Interrupted, match=resume):
         run("killed", epochs=4, scheduler=cosine(4), tracker=Notebook(last=2))
     before, tracker = content(tmp_path / "killed"), Notebook()
     resumed = run(
@@ -322,7 +324,7 @@ def test_a_second_training_in_a_folder_is_refused(run: Run, tmp_path: Path) -> N
 def interrupted(run: Run, folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("irdream.training.loop.Fit._validate", stop)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted, match="nothing is kept yet"):
             run(folder.name, epochs=2)
     assert [path.name for path in folder.iterdir()] == ["training"]
 

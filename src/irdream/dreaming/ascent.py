@@ -157,7 +157,7 @@ class Ascent:
         waveform: Tensor | None,
         targets: Tensor,
         seeds: Sequence[int],
-        on_step: Callable[[Record], None] = lambda record: None,
+        on_step: Callable[[Record], object] = lambda record: None,
         *,
         log_mel: Tensor | None = None,
         step_sizes: Tensor | None = None,
@@ -172,7 +172,8 @@ class Ascent:
             waveform: the originals, (items, samples); None where only log-mels are known.
             targets: instrument indices, (items,).
             seeds: of each item's random numbers.
-            on_step: called after each step with the record so far.
+            on_step: called after each step with the record so far; when it returns True, no
+                further step is made.
             log_mel: the originals, (items, n_mels, frames), where there is no waveform.
             step_sizes: of each item, (items,), in `step_unit`; None: `step_size` for all.
             groups: (items,), equal for items whose objective depends on each other, side by
@@ -324,7 +325,7 @@ class _Run:
     def dream(
         self,
         batch: Batch,
-        on_step: Callable[[Record], None],
+        on_step: Callable[[Record], object],
         on_octave: Callable[[Octave], None],
     ) -> Dreams:
         """Take all steps."""
@@ -343,7 +344,8 @@ class _Run:
             batch.state = self.optimizer.start(batch.parameters)
             for step in range(1, ascent.steps + 1):
                 look = self._look(batch, record)
-                on_step(record)
+                if on_step(record) is True:
+                    return self._result(everything, record)
                 record.stop_waiting(last_octave=octave == 0)
                 batch, look = self._drop_finished(batch, look, record, news)
                 if not len(record.items):

@@ -132,14 +132,14 @@ def dream(
         if output is None and not isinstance(getattr(model, "output", None), str):
             told.append(doubt_of_output(recognizer, signal))
     _warn(told)
-    with dream_bar(len(signal), shown=progress) as bar:
-        show = bar.started()
+    steps = ascent.steps * ascent.octaves
+    with dream_bar(len(signal), steps=steps, shown=progress) as bar:
         dreams = ascent.run(
             recognizer,
             None if signal.ndim == 3 else signal,
             targets,
             [(seed * 1_000_003 + i) % 2**63 for i in range(len(signal))],
-            lambda record: show(record.step, record.dropped),
+            lambda record: bar.show(record.step, len(signal), record.dropped),
             log_mel=signal if signal.ndim == 3 else None,
             step_sizes=sizes,
             groups=None if groups is None else _one_each("groups", groups, signal),

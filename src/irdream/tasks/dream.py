@@ -9,7 +9,7 @@ heard anew: what it is taken for stands beside what the spectrogram is taken for
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from irdream.dreaming.targets import Item, item_seed
 from irdream.errors import InputError
 from irdream.evaluation.figures import curve_figure, save_figure
 from irdream.evaluation.tables import save_table
-from irdream.progress import dream_bar, track
+from irdream.progress import DreamBar, dream_bar, track
 from irdream.recognizer import Recognizer
 from irdream.sonification import GriffinLim, StftGain
 from irdream.stopwatch import Stopwatch
@@ -161,13 +161,13 @@ def _dream_all(
     for item in items:
         groups[len(excerpts[item.excerpt].waveform)].append(item)
     variations = 1 + max(item.variation for item in items)
-    with dream_bar(len(items)) as bar:
+    with dream_bar(len(items), steps=ascent.steps * ascent.octaves) as bar:
         for samples, group in groups.items():
             dreams = int(BATCH_SECONDS * recognizer.sample_rate_hz / samples / variations)
             size = max(1, dreams) * variations
             for first in range(0, len(group), size):
                 batch = group[first : first + size]
-                yield from _dream_batch(recognizer, ascent, excerpts, batch, seed, bar.started())
+                yield from _dream_batch(recognizer, ascent, excerpts, batch, seed, bar)
                 bar.ended(len(batch))
 
 
@@ -177,7 +177,7 @@ def _dream_batch(
     excerpts: Sequence[Excerpt],
     items: Sequence[Item],
     seed: int,
-    show: Callable[[int, int], None],
+    bar: DreamBar,
 ) -> Iterator[FinishedDream]:
     """Dream items of one length, and split the result into single dreams on the CPU."""
     device = recognizer.device
@@ -195,7 +195,7 @@ def _dream_batch(
             item_seed(seed, excerpt.name, item.target, item.variation)
             for item, excerpt in zip(items, originals, strict=True)
         ],
-        lambda record: show(record.step, record.dropped),
+        lambda record: bar.show(record.step, len(items), record.dropped),
         step_sizes=torch.tensor(sizes, device=device),
         groups=torch.tensor(_groups(items), device=device),
         origin={"rmse_budget_db": torch.tensor(budgets, device=device)} if budgets else None,

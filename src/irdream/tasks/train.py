@@ -11,6 +11,7 @@ tracking store, by which later runs load it.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from irdream.datasets.base import DataSet, described
 from irdream.datasets.parts import Split
 from irdream.errors import InputError, told
 from irdream.files import ExistingPath
+from irdream.interrupts import keeping
 from irdream.recognizer import Recognizer, load_recognizer
 from irdream.stopwatch import Stopwatch
 from irdream.tasks.announcement import counted
@@ -37,7 +39,7 @@ from irdream.tasks.train_results import card, chosen_thresholds, keep, validated
 from irdream.tracking import Tracker
 from irdream.tracking.checkpoints import check_names
 from irdream.training.averaging import Averaging
-from irdream.training.loop import Augmentation, Fit, Metrics, Progress
+from irdream.training.loop import STATE, Augmentation, Fit, Metrics, Progress
 from irdream.training.losses import Loss
 from irdream.training.robust import Robust
 from irdream.training.schedules import Schedule, planned
@@ -185,7 +187,7 @@ def train(
         )
     if resumed is not None:
         resumed.take_up(fit.settings, fit.folder, tracker)
-    with stopwatch("training"):
+    with stopwatch("training"), keeping(lambda: _kept(fit.folder)):
         progress = fit.run(lambda epoch, metrics: _report(tracker, epoch, metrics))
     best = load_recognizer(fit.folder / "best", device=recognizer.device, trust=list(trust))
     best.thresholds = chosen_thresholds(best, data)
@@ -209,6 +211,14 @@ def train(
         seed=seed,
         stopwatch=stopwatch,
     )
+
+
+def _kept(folder: Path) -> str:
+    """Say how to resume a training that is interrupted."""
+    if not (folder / STATE).is_file():
+        return "nothing is kept yet"
+    again = shlex.quote(f"train.resume={folder.parent}")
+    return f"finished epochs are kept; to resume type the same line with {again}"
 
 
 def _check_test(dataset: DataSet, recognizer: Recognizer, robust_db: Sequence[float]) -> None:

@@ -25,6 +25,7 @@ from irdream.dreaming.parametrizations import LogMel, Maco, StftGain, Waveform
 from irdream.dreaming.targets import Item
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
+from irdream.interrupts import Interrupted
 from irdream.recognizer import Recognizer
 from irdream.sonification import StftGain as Gain
 from irdream.tasks.paper import study as module
@@ -297,8 +298,11 @@ def test_a_killed_study_goes_on_where_it_was(study, heard, said, tmp_path, stop)
     assert said() == ["until heard: 12 dreams"]
 
     heard._fails, heard._fails_at = stop, 5  # at the random change of the third batch
-    with pytest.raises(type(stop)):
+    with pytest.raises((Interrupted, RuntimeError)) as caught:
         run(study, keep=keep)
+    if isinstance(stop, KeyboardInterrupt):
+        again = f"type the same line with cache_dir={study.cache_dir}"
+        assert str(caught.value) == f"finished batches of dreams are kept; to resume {again}"
     assert heard._batches == [(3, 5000)] * 4 + [(3, 4400)]
     assert said() == ["until heard: 12 dreams"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from irdream.dreaming.targets import Item
 from irdream.errors import InputError
 from irdream.evaluation import visqol
 from irdream.fingerprint import fingerprint_of
+from irdream.interrupts import keeping
 from irdream.progress import track
 from irdream.recognizer import Recognizer
 from irdream.tasks.dream_output import Sonify, file_names
@@ -168,13 +170,19 @@ class Study:
         done = sum(stages.has(name) for name in names)
         text = f"{description}: {len(items)} dreams" + (f", {done} batches done" if done else "")
         logger.info(text)
-        found = [
-            stages(name, partial(trial, excerpts, batch, folder=folder, keep=keep))
-            for batch, name, folder in zip(
-                track(batches, description, total=len(batches)), names, sounds, strict=True
-            )
-        ]
+        with keeping(self._kept):
+            found = [
+                stages(name, partial(trial, excerpts, batch, folder=folder, keep=keep))
+                for batch, name, folder in zip(
+                    track(batches, description, total=len(batches)), names, sounds, strict=True
+                )
+            ]
         return _joined(found, [item for batch in batches for item in batch], sounds)
+
+    def _kept(self) -> str:
+        """Say how to resume."""
+        again = shlex.quote(f"cache_dir={self.cache_dir or '.'}")
+        return f"finished batches of dreams are kept; to resume type the same line with {again}"
 
 
 def _batch_name(
