@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf  # noqa: E402
 
 from hydra_plugins.irdream import _optuna_pruning as pruning  # noqa: E402
 from hydra_plugins.irdream._words import as_grammar  # noqa: E402
-from irdream import command, sweep  # noqa: E402
+from irdream import command, job_signature, sweep  # noqa: E402
 from irdream.interrupts import interrupt  # noqa: E402
 
 CONF = Path(__file__).resolve().parent / "conf"
@@ -74,7 +74,7 @@ def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) 
     """Check the configuration, open the run, build the task, call it."""
     command.prepare(config, job.overrides)
     command.check(config)
-    signed = sweep.signature(config) if of_sweep and of_sweep.parent else None
+    signed = job_signature.signature(config) if of_sweep and of_sweep.parent else None
     if of_sweep and signed and not config.sweep.force and of_sweep.leaves_out(signed, job):
         return job.metrics
     from irdream import runtime
