@@ -70,12 +70,14 @@ def test_counts_without_decoding(tmp_path: Path, capsys: pytest.CaptureFixture[s
     ]
 
 
-def test_the_table_counts_each_label(tmp_path: Path) -> None:
+def test_the_table_counts_each_label(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tracker = Tracker()
     prepare(dataset=Plain(), tracker=tracker, output_dir=tmp_path)
     table = "part,label,excerpts\ntraining,cel,2\ntest,,1\ntest,flu,2\ntest,voi,1\n"
     assert (tmp_path / "excerpts.csv").read_text() == table
     assert tracker.files == [table]
+    assert "without use in the test part: 1 of 3 files have no label: 1 in " in caplog.text
+    assert "in the training part" not in caplog.text
 
 
 def test_a_data_set_that_can_be_made_ready_is(

@@ -30,12 +30,16 @@ Run = Callable[..., dict[str, float]]
 class Notebook(NullTracker):
     def __init__(self, *, last: int = 99) -> None:
         self.metrics: dict[int, Mapping[str, float]] = {}
+        self.tags: dict[str, str] = {}
         self.last = last
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         self.metrics[step] = metrics
         if step == self.last:
             raise KeyboardInterrupt
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        self.tags |= tags
 
 
 def cosine(epochs: int) -> partial[CosineAnnealingLR]:
@@ -110,12 +114,14 @@ def test_a_job_that_slurm_requeues_resumes_its_own_state(
 def test_more_epochs_go_on_from_the_rate_that_was(
     run: Run, first: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run("more", epochs=6, scheduler=cosine(6), resume=first)
+    tracker = Notebook()
+    run("more", epochs=6, scheduler=cosine(6), resume=first, tracker=tracker)
     assert rates(tmp_path / "more") == pytest.approx(
         [0.02, 0.01, 0.01, 0.01, 0.005, 0.02 * 0.0669873], abs=1e-6
     )
-    told = f"resumed: {first} after epoch 2; train.epochs was 2, now 6"
-    assert told in capsys.readouterr().out
+    told = f"{first} after epoch 2; train.epochs was 2, now 6"
+    assert f"resumed: {told}\n" in capsys.readouterr().out
+    assert tracker.tags == {"irdream.resumed": told}
     card = load_recognizer(tmp_path / "more" / "checkpoint", trust=["my_package"]).card
     assert card["resumed"] == {"after_epoch": 2, "changed": ["train.epochs was 2, now 6"]}
 

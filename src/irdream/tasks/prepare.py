@@ -48,7 +48,8 @@ def prepare(
         parts = {part: dataset.part(part, sample_rate_hz=sample_rate_hz).files for part in _PARTS}
     print(_summary(dataset, parts))
     for part, files in parts.items():
-        warn_unlabelled(files, f"without use in the {part} part")
+        if part == "training" or files != parts["training"]:  # one folder may be both
+            warn_unlabelled(files, f"without use in the {part} part")
     table = output_dir / "excerpts.csv"
     with replacing(table) as file:
         file.write(_counts_csv(parts).encode())

@@ -199,8 +199,10 @@ class Resumed:
                 shutil.copyfileobj(source, file)
         for epoch, metrics in enumerate(self.progress.history, start=1):
             tracker.log_metrics(metrics, step=epoch)
-        after = f"resumed: {self.folder.parent} after epoch {self.progress.epoch}"
-        print("; ".join([after, *self.changed, *filter(None, [self.end])]))
+        after = f"{self.folder.parent} after epoch {self.progress.epoch}"
+        told = "; ".join([after, *self.changed, *filter(None, [self.end])])
+        tracker.set_tags({"irdream.resumed": told})
+        print(f"resumed: {told}")
 
 
 def _check(folder: Path, then: Settings, now: Settings) -> None:
