@@ -19,7 +19,7 @@ def test_bars_are_silent_when_nobody_watches(capsys: pytest.CaptureFixture[str])
         bar.advance(bar.add_task("download", total=10), 5)
     with dream_bar(5, steps=10) as dreams:
         dreams.show(1, items=5, finished=2)
-        dreams.ended(5)
+        assert list(dreams.writing("abcde")) == list("abcde")
     assert capsys.readouterr() == ("", "")
 
 
@@ -39,8 +39,8 @@ def test_dreams_are_counted_over_batches() -> None:
     task = bar.tasks[0]
     dreams.show(5, items=4, finished=2)
     assert (task.completed, task.total, task.description) == (3, 7, "dreaming, step 5")
-    dreams.ended(4)
-    assert task.completed == 4
+    assert list(dreams.writing("abcd")) == list("abcd")
+    assert (task.completed, task.description) == (4, "writing 4 of 4")
     dreams.show(10, items=3, finished=0)
     assert task.completed == 7
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import rich.progress
@@ -59,10 +59,13 @@ class DreamBar:
         completed = self.done + finished + (items - finished) * taken
         self.bar.update(self.task, completed=completed, description=f"dreaming, step {step}")
 
-    def ended(self, items: int) -> None:
-        """Count a batch as done."""
-        self.done += items
-        self.bar.update(self.task, completed=self.done)
+    def writing(self, batch: Sequence[Item]) -> Iterator[Item]:
+        """Count a batch as dreamed, and yield its items while they are written."""
+        self.done += len(batch)
+        for i, item in enumerate(batch, start=1):
+            text = f"writing {i} of {len(batch)}"
+            self.bar.update(self.task, completed=self.done, description=text)
+            yield item
 
 
 @contextlib.contextmanager

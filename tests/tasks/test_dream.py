@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+import signal
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -23,9 +24,12 @@ from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import LogMel, Maco, StftGain, Waveform
 from irdream.errors import InputError
 from irdream.instruments import CODES
+from irdream.interrupts import Interrupted, interrupt
+from irdream.progress import DreamBar
 from irdream.recognizer import Recognizer
 from irdream.tasks import dream as task
 from irdream.tasks.dream import dream
+from irdream.tasks.dream_output import hear_file
 from irdream.tracking import NullTracker
 
 RATE = 8000
@@ -446,7 +450,8 @@ def test_of_an_objective_without_a_target_none_is_told(recognizer, tmp_path, cap
         assert {row["prediction_before"], row["prediction"], row["prediction_wav"]} <= set(CODES)
     for name in ("objective", "objective_before"):
         assert metrics[f"dream/{name}"] == pytest.approx(table[name].mean(), rel=1e-4)
-    assert re.fullmatch(r"short: objective \S+ → \S+; predicted [\w ]+, as WAV [\w ]+", drawn[1][0])
+    title = r"short: objective \S+ → \S+; predicted [\w ]+, as WAV [\w ]+"
+    assert any(re.fullmatch(title, told) for told, _ in drawn)
     printed = capsys.readouterr().out
     assert " by layer('layers.0'), 4 steps x 1 octave, on cpu" in printed
     assert re.search(r"objective \S+ → \S+ \(median\); first guess of the WAVs: \w+", printed)
@@ -482,3 +487,94 @@ def test_files_are_not_named_by_a_single_step_size(recognizer, tmp_path) -> None
     _, table, _ = run(recognizer, tmp_path, target="flu", step_size=0.25)
     assert table["file"].tolist() == ["a_low_1-to-flu", "short-to-flu", "silence-to-flu"]
     assert table["step_size"].tolist() == [0.25] * 3
+
+
+# Interrupted ------------------------------------------------------------------------------------
+
+
+def interrupted(recognizer: Recognizer, tmp_path: Path, **changes) -> tuple[Interrupted, list[str]]:
+    """Dream until a signal comes; return what is said, and the names of the dreams in the table.
+
+    Each has its three sounds, and there are no others.
+    """
+    with pytest.raises(Interrupted) as caught:
+        run(recognizer, tmp_path, **{"target": ["cel", "sax"], **changes})
+    table = tmp_path / "dreams.csv"
+    names = pd.read_csv(table)["file"].tolist() if table.exists() else []
+    sounds = [path.name for path in (tmp_path / "sounds").glob("*")]
+    kinds = ("original", "dream", "difference")
+    assert sorted(sounds) == sorted(f"{name}-{kind}.wav" for name in names for kind in kinds)
+    return caught.value, names
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_dreams_that_are_finished_are_written_when_a_signal_comes(
+    recognizer, tmp_path, monkeypatch, capsys, number
+) -> None:
+    monkeypatch.setattr(task, "BATCH_SECONDS", 4.0)  # two items of 2 s
+    before = signal.signal(number, interrupt)
+    shown: list[int] = []
+
+    def show(self: DreamBar, step: int, items: int, finished: int) -> None:
+        shown.append(step)
+        if shown == [0, 1, 2, 3, 0, 1]:  # in the second batch
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(DreamBar, "show", show)
+    error, names = interrupted(recognizer, tmp_path, ascent=ascent(confidence=None))
+    signal.signal(number, before)
+    assert shown == [0, 1, 2, 3, 0, 1]
+    assert names == ["a_low_1-to-cel", "a_low_1-to-sax"]
+    assert str(error).startswith(
+        f"2 of 6 dreams are finished and kept in {tmp_path}; type the same"
+    )
+    assert error.number == number
+    assert "a/low: 1" in capsys.readouterr().out
+
+
+def test_of_a_batch_that_is_interrupted_the_items_at_their_goal_are_kept(
+    recognizer, tmp_path, monkeypatch
+) -> None:
+    loop = ascent(confidence=0.01)  # an excerpt has it where it is predicted from the start
+    _, whole, _ = run(recognizer, tmp_path / "whole", ascent=loop)
+    early = whole[(whole["name"] != "short") & (whole["steps"] == 0)]
+    assert early["name"].tolist() == ["a/low: 1", "silence"]
+
+    def show(self: DreamBar, step: int, items: int, finished: int) -> None:
+        if step == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(DreamBar, "show", show)
+    error, names = interrupted(recognizer, tmp_path / "own", target="all", ascent=loop)
+    assert names == early["file"].tolist()
+    assert str(error).startswith("2 of 33 dreams are finished")
+
+
+def test_where_no_dream_is_finished_nothing_is_written(recognizer, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(DreamBar, "show", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    error, names = interrupted(recognizer, tmp_path, ascent=ascent(confidence=None))
+    assert names == []
+    assert str(error) == "no dream was finished; type the same line again to dream all"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_signal_leaves_a_row_for_each_dream_that_was_written(
+    recognizer, tmp_path, monkeypatch
+) -> None:
+    heard: list[Path] = []
+
+    def twice(path: Path, *arguments) -> object:
+        answer = hear_file(path, *arguments)
+        heard.append(path)
+        if len(heard) == 3:
+            path.unlink()  # as if it came before the sounds were written
+            for kind in ("original", "difference"):
+                path.with_name(path.name.replace("-dream.", f"-{kind}.")).unlink()
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        return answer
+
+    monkeypatch.setattr(task, "hear_file", twice)
+    error, names = interrupted(recognizer, tmp_path)
+    assert len(names) == 2
+    assert str(error).startswith("2 of 6 dreams are finished")

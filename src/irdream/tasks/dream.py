@@ -9,8 +9,8 @@ heard anew: what it is taken for stands beside what the spectrogram is taken for
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,14 @@ from irdream.datasets.base import Excerpt, fingerprint_of_sounds, tell_skipped
 from irdream.datasets.starts import Start
 from irdream.dream_measures import BAR
 from irdream.dreaming.ascent import Ascent
+from irdream.dreaming.record import Record
 from irdream.dreaming.targets import Item, item_seed
 from irdream.errors import InputError
+from irdream.evaluation.dream_figures import DreamFigures
 from irdream.evaluation.figures import curve_figure, save_figure
 from irdream.evaluation.tables import save_table
-from irdream.progress import DreamBar, dream_bar, track
+from irdream.interrupts import Interrupted, keeping, stopping
+from irdream.progress import DreamBar, dream_bar
 from irdream.recognizer import Recognizer
 from irdream.sonification import GriffinLim, StftGain
 from irdream.stopwatch import Stopwatch
@@ -91,6 +94,7 @@ def dream(
 
     Raises:
         InputError: bad target, step size, budget or number of variations; nothing to dream on.
+        Interrupted: by a signal, after the dreams that are finished were written.
     """
     stopwatch = stopwatch or Stopwatch()
     planned = plan_dreams(
@@ -118,57 +122,116 @@ def dream(
             source=str(getattr(start, "path", "")),
             excerpts=len(excerpts),
         )
-    with stopwatch("dreaming"):
-        place = {item: i for i, item in enumerate(items)}
-        dreamt = sorted(
-            _dream_all(recognizer, ascent, excerpts, items, seed), key=lambda one: place[one.item]
-        )
     if sonification is None:
         changed = start.has_original and ascent.parametrization.from_original
         sonification = StftGain() if changed else GriffinLim()
-    pictures = dream_figures(recognizer, has_target=has_target(ascent))
-    rows = []
-    for i, one in enumerate(track(dreamt, "writing", total=len(dreamt))):
-        with stopwatch("sound"):
-            sound, path = write_sounds(one, recognizer, sonification, output_dir / "sounds")
-            on_wav = hear_file(path, one.item.target, recognizer)
-            row = measure(one, on_wav, sound, recognizer.instruments)
-        rows.append(row)
-        if i < figures:
-            with stopwatch("figures"):
-                picture = output_dir / "spectrograms" / f"{one.name}.png"
-                draw(one, on_wav, pictures, title=title_of(row, planned.varied), path=picture)
-    table = pd.DataFrame(rows)
+    written = _Written(
+        recognizer=recognizer,
+        sonify=sonification,
+        pictures=dream_figures(recognizer, has_target=has_target(ascent)),
+        items=items,
+        varied=planned.varied,
+        figures=figures,
+        folder=output_dir,
+        stopwatch=stopwatch,
+    )
+    came = _dream_all(written, ascent, excerpts, seed)
+    if not written.rows:
+        raise Interrupted(written.kept(), number=came[0])
+    table, dreamt = written.in_order()
     metrics = summary(table)
     with stopwatch("figures"):
         _write(table, dreamt, output_dir)
     with stopwatch("tracking"):
         _track(tracker, dreamt, metrics, output_dir)
-    omitted = max(0, len(rows) - figures)
+    omitted = max(0, len(table) - figures)
     print_dreams(table, metrics, bad, varied=planned.varied, omitted=omitted)
+    if came:
+        raise Interrupted(written.kept(), number=came[0])
     return metrics
 
 
+@dataclass(kw_only=True)
+class _Written:
+    """The dreams that are finished: their sounds and figures are files, each has a row."""
+
+    recognizer: Recognizer
+    sonify: Sonify
+    pictures: DreamFigures
+    items: Sequence[Item]  # that are to be dreamed
+    varied: Sequence[str]
+    figures: int
+    folder: Path
+    stopwatch: Stopwatch
+    dreamt: list[FinishedDream] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, batch: Iterable[FinishedDream], came: Sequence[int]) -> None:
+        """Write dreams, without figures once a signal came; what is written has its row."""
+        drawn = set(self.items[: self.figures])
+        try:
+            for one in batch:
+                self._add(one, is_drawn=one.item in drawn and not came)
+        finally:
+            if self.rows:
+                save_table(pd.DataFrame(self.rows), self.folder / "dreams.csv")
+
+    def _add(self, one: FinishedDream, *, is_drawn: bool) -> None:
+        with self.stopwatch("sound"):
+            folder = self.folder / "sounds"
+            sound, path = write_sounds(one, self.recognizer, self.sonify, folder)
+            on_wav = hear_file(path, one.item.target, self.recognizer)
+            row = measure(one, on_wav, sound, self.recognizer.instruments)
+        self.dreamt.append(one)
+        self.rows.append(row)
+        if is_drawn:
+            with self.stopwatch("figures"):
+                path = self.folder / "spectrograms" / f"{one.name}.png"
+                draw(one, on_wav, self.pictures, title=title_of(row, self.varied), path=path)
+
+    def in_order(self) -> tuple[pd.DataFrame, list[FinishedDream]]:
+        """Return rows and dreams as the items stand."""
+        place = {item: i for i, item in enumerate(self.items)}
+        order = sorted(range(len(self.dreamt)), key=lambda i: place[self.dreamt[i].item])
+        return pd.DataFrame([self.rows[i] for i in order]), [self.dreamt[i] for i in order]
+
+    def kept(self) -> str:
+        """Say what is kept where not all were dreamed."""
+        again = "type the same line again to dream all"
+        if not self.rows:
+            return f"no dream was finished; {again}"
+        counts = f"{len(self.rows)} of {len(self.items)} dreams"
+        return f"{counts} are finished and kept in {self.folder}; {again}"
+
+
 def _dream_all(
-    recognizer: Recognizer,
-    ascent: Ascent,
-    excerpts: Sequence[Excerpt],
-    items: Sequence[Item],
-    seed: int,
-) -> Iterator[FinishedDream]:
-    """Dream all items, those of one length in one batch, of `BATCH_SECONDS` at most."""
+    written: _Written, ascent: Ascent, excerpts: Sequence[Excerpt], seed: int
+) -> list[int]:
+    """Dream and write batch after batch; return the signal that came and stopped it, if any."""
+    recognizer, items, steps = written.recognizer, written.items, ascent.steps * ascent.octaves
+    with stopping() as came, keeping(written.kept), dream_bar(len(items), steps=steps) as bar:
+        for batch in _batches(recognizer, excerpts, items):
+            with written.stopwatch("dreaming"):
+                dreamt = list(_dream_batch(recognizer, ascent, excerpts, batch, seed, bar, came))
+            written.add(bar.writing(dreamt), came)
+            if came:
+                break
+    return came
+
+
+def _batches(
+    recognizer: Recognizer, excerpts: Sequence[Excerpt], items: Sequence[Item]
+) -> Iterator[list[Item]]:
+    """Yield items of one length, of `BATCH_SECONDS` at most."""
     groups: dict[int, list[Item]] = defaultdict(list)
     for item in items:
         groups[len(excerpts[item.excerpt].waveform)].append(item)
     variations = 1 + max(item.variation for item in items)
-    with dream_bar(len(items), steps=ascent.steps * ascent.octaves) as bar:
-        for samples, group in groups.items():
-            dreams = int(BATCH_SECONDS * recognizer.sample_rate_hz / samples / variations)
-            size = max(1, dreams) * variations
-            for first in range(0, len(group), size):
-                batch = group[first : first + size]
-                yield from _dream_batch(recognizer, ascent, excerpts, batch, seed, bar)
-                bar.ended(len(batch))
+    for samples, group in groups.items():
+        dreams = int(BATCH_SECONDS * recognizer.sample_rate_hz / samples / variations)
+        size = max(1, dreams) * variations
+        for first in range(0, len(group), size):
+            yield group[first : first + size]
 
 
 def _dream_batch(
@@ -178,8 +241,20 @@ def _dream_batch(
     items: Sequence[Item],
     seed: int,
     bar: DreamBar,
+    came: Sequence[int],
 ) -> Iterator[FinishedDream]:
-    """Dream items of one length, and split the result into single dreams on the CPU."""
+    """Dream items of one length, and split the result into single dreams on the CPU.
+
+    Once a signal came, no further step is made; the items that are finished come out.
+    """
+    unfinished: set[int] = set()
+
+    def on_step(record: Record) -> bool:
+        bar.show(record.step, len(items), record.dropped)
+        if came:
+            unfinished.update(record.items[record.alive & ~record.reached].tolist())
+        return bool(came)
+
     device = recognizer.device
     originals = [excerpts[item.excerpt] for item in items]
     waveform = torch.stack([e.waveform for e in originals]).to(device)
@@ -195,7 +270,7 @@ def _dream_batch(
             item_seed(seed, excerpt.name, item.target, item.variation)
             for item, excerpt in zip(items, originals, strict=True)
         ],
-        lambda record: bar.show(record.step, len(items), record.dropped),
+        on_step,
         step_sizes=torch.tensor(sizes, device=device),
         groups=torch.tensor(_groups(items), device=device),
         origin={"rmse_budget_db": torch.tensor(budgets, device=device)} if budgets else None,
@@ -206,6 +281,8 @@ def _dream_batch(
         "objective": dreams.objective_curve.cpu().numpy(),
     }
     for i, (name, item, excerpt) in enumerate(zip(names, items, originals, strict=True)):
+        if i in unfinished:
+            continue
         steps = int(np.isfinite(curves["objective"][:, i]).sum())
         yield FinishedDream(
             name=name,
