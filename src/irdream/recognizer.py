@@ -86,6 +86,7 @@ class Recognizer(nn.Module):
         self.thresholds = dict(thresholds or {})
         self.card = dict(card or {})
         self.spec = {part: dict(values) for part, values in (spec or {}).items()}
+        self.not_kept: dict[str, Any] = {}  # arguments of the model that are not in its spec
 
     @property
     def device(self) -> torch.device:
@@ -243,9 +244,11 @@ def new_recognizer(
     """
     spec = {"frontend": dict(frontend), "model": dict(model)}
     built = {part: _build(values, trust=trust) for part, values in spec.items()}
-    for name in getattr(built["model"], "not_kept", ()):
-        spec["model"].pop(name, None)
+    dropped = {
+        name: spec["model"].pop(name, None) for name in getattr(built["model"], "not_kept", ())
+    }
     recognizer = Recognizer(**built, window_seconds=window_seconds, spec=spec)
+    recognizer.not_kept = dropped
     return _placed(recognizer, device)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
 
 from irdream.datasets.folder import Folder
@@ -244,6 +245,23 @@ def test_another_network_is_refused(
 ) -> None:
     settings = another_network(tiny_frontend, **changes)
     refused(run, first, difference, epochs=2, scheduler=cosine(2), **settings)
+
+
+def test_other_first_weights_are_refused_by_their_content(
+    run: Run, tmp_path: Path, tiny_frontend: dict[str, Any]
+) -> None:
+    def network(weights: str) -> dict[str, Any]:
+        embedding = {"_target_": "torch.nn.BatchNorm1d", "num_features": 12}
+        target = {"_target_": "irdream.models.Transfer", "embedding": embedding, "features": 12}
+        return another_network(tiny_frontend, model={**target, "weights": str(tmp_path / weights)})
+
+    for name, scale in (("one", 1.0), ("same", 1.0), ("other", 2.0)):
+        state = torch.nn.BatchNorm1d(12).state_dict() | {"weight": torch.full((12,), scale)}
+        save_file(state, tmp_path / name)
+    run("embedded", epochs=1, **network("one"))
+    run("again", epochs=1, resume=tmp_path / "embedded", **network("same"))
+    difference = "model.weights was a file with the hash .*, now a file with"
+    refused(run, tmp_path / "embedded", difference, epochs=1, **network("other"))
 
 
 def test_another_front_end_is_refused(run: Run, first: Path, tiny_frontend: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from irdream.contents import content_of
 from irdream.errors import InputError
 from irdream.files import replacing
 from irdream.recognizer import Recognizer, load_recognizer
@@ -72,7 +73,7 @@ def settings_of(
         "robust_weight": robust and robust.weight,
     }
     every = {
-        "model": recognizer.spec.get("model"),
+        "model": recognizer.spec.get("model", {}) | _by_content(recognizer.not_kept),
         "frontend": recognizer.spec.get("frontend"),
         "optimizer": optimizer,
         "scheduler": scheduler or {TARGET: None},
@@ -82,6 +83,16 @@ def settings_of(
         "device": str(recognizer.device),
     }
     return dict(_flat("", _plain(every)))
+
+
+def _by_content(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what files hold instead of where they are."""
+    return {
+        name: f"a file with the hash {content_of(value)[:12]}"
+        if isinstance(value, str | Path) and Path(value).expanduser().is_file()
+        else value
+        for name, value in arguments.items()
+    }
 
 
 def folder_of_state(resume: str | Path | None, output_dir: Path) -> Path | None:
