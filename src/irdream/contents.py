@@ -25,7 +25,7 @@ from irdream.files import replacing
 logger = logging.getLogger(__name__)
 
 FILE = "fingerprints.json"
-OF_A_RUN = {".hydra", "job.json", "multirun.yaml", "mlflow.db"}  # are in the folders of runs
+OF_A_RUN = {".hydra", ".irdream", "job.json", "multirun.yaml", "mlflow.db"}  # lie where runs write
 _SETTLED_NS = 2 * 10**9  # since a change; until then another one could have the same time
 _WORTH_KEEPING = 2**26  # bytes that were read: 0.1 s
 _WORTH_SHOWING = 2**28
