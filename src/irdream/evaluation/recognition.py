@@ -245,6 +245,10 @@ class Report:
         """Micro F1, macro F1, top-1 and LRAP, see `recognition_intervals`."""
         return recognition_intervals(self)
 
+    def count_seen(self, use: str) -> float:
+        """Return how many of the scored excerpts the recognizer had for "training" or so."""
+        return float(sum(self.seen[i] == use for i in np.flatnonzero(self.labelled)))
+
     def metrics(self) -> dict[str, float]:
         """Return the run's metrics; the names are stable.
 
@@ -271,9 +275,8 @@ class Report:
         if not self.has_parts:
             metrics["eval/no_test_part"] = 1.0
         if self.seen:
-            scored = [self.seen[i] for i in np.flatnonzero(self.labelled)]
-            for use, name in (("training", "trained_on"), ("validation", "validated_on")):
-                metrics[f"eval/{name}"] = float(scored.count(use))
+            metrics["eval/trained_on"] = self.count_seen("training")
+            metrics["eval/validated_on"] = self.count_seen("validation")
         known = {name: x for name, x in metrics.items() if not np.isnan(x)}
         return known | {"eval/excerpts": float(self.labelled.sum())}
 

@@ -180,11 +180,10 @@ def _metrics(found: Comparison) -> dict[str, float]:
 
 def _trained_on(reports: Sequence[Report]) -> dict[str, float]:
     """Return on how many of the excerpts each checkpoint was trained, where that is known."""
-    known = zip(("", "_other"), (report.metrics() for report in reports), strict=True)
     return {
-        f"compare/trained_on{which}": metrics["eval/trained_on"]
-        for which, metrics in known
-        if "eval/trained_on" in metrics
+        f"compare/trained_on{which}": report.count_seen("training")
+        for which, report in zip(("", "_other"), reports, strict=True)
+        if report.seen
     }
 
 

@@ -134,6 +134,9 @@ def evaluate(
         seed=seed,
         stopwatch=stopwatch,
     )
+    if trained := report.seen.count("training"):
+        name = f"{report.dataset}, {trained} of {len(report.seen)} trained on"
+        report = dataclasses.replace(report, dataset=name)
     with stopwatch("misleading"):
         misled = robustness(
             recognizer,
@@ -145,9 +148,6 @@ def evaluate(
             seed=seed,
         )
     metrics = report.metrics() | {"eval/skipped": float(unread)} | robust_metrics(misled)
-    if trained := report.seen.count("training"):
-        name = f"{report.dataset}, {trained} of {len(report.seen)} trained on"
-        report = dataclasses.replace(report, dataset=name)
     if not report.has_parts:
         logger.warning("%r has no test part: scored are the excerpts for training", dataset.name)
     tracker.log_metrics(metrics)
