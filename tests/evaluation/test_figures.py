@@ -1,29 +1,23 @@
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from PIL import Image
 
-from irdream.evaluation.figures import DPI, Scale, caption, curve_figure, draw_bars, save_figure
+from irdream.evaluation.figures import DPI, caption, curve_figure, draw_bars, save_figure
 
 
-def test_a_png_has_the_pixels_that_matplotlib_draws(tmp_path):
-    figure = curve_figure([[0.1, 0.4, 0.95]], bar=0.9, title="a dream")
-    save_figure(figure, tmp_path / "curve.png")
-    theirs = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(theirs)
-    with Image.open(tmp_path / "curve.png") as image, Image.open(theirs) as expected:
+def test_a_png_has_its_resolution(tmp_path):
+    save_figure(curve_figure([[0.1, 0.4, 0.95]], bar=0.9, title="x"), tmp_path / "c.png")
+    with Image.open(tmp_path / "c.png") as image:
         image.load()  # checks the checksums
-        assert image.mode == "RGB"
+        assert image.size == (6 * DPI, round(3.6 * DPI))
         assert image.info["dpi"] == pytest.approx((DPI, DPI), rel=1e-3)
-        np.testing.assert_array_equal(np.asarray(image), np.asarray(expected.convert("RGB")))
 
 
 def test_saving_into_no_folder(tmp_path):
@@ -48,13 +42,6 @@ def test_bars_below_zero_have_room_and_others_take_none():
         draw_bars(ax, np.array(values), ["cel", "flu"], "flu", 0.5)
         assert ax.get_ylim()[0] == lowest
         assert [label.get_fontweight() for label in ax.get_xticklabels()] == ["normal", "bold"]
-
-
-def test_arrows_of_a_scale_say_that_there_is_more():
-    scale = Scale(Figure().subplots(), "magma", "level (dB)", label_pixels=70)
-    scale.show(-80, 3, below=True, above=False)
-    assert scale.ax.get_ylim() == (-80, 3)
-    assert (scale.below.get_visible(), scale.above.get_visible()) == (True, False)
 
 
 def test_every_dream_has_its_curve_and_where_it_ended():

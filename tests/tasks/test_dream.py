@@ -242,7 +242,7 @@ class Named(Start):
 
 
 def test_dreams_whose_names_agree_have_their_own_files(recognizer, tmp_path, monkeypatch) -> None:
-    def draw(*_: object, title: str, path: Path) -> None:
+    def draw(*_: object, path: Path, **__: object) -> None:
         path.parent.mkdir(exist_ok=True)
         path.touch(exist_ok=False)
 

@@ -7,23 +7,15 @@ and in print (magma; red and blue for a signed difference; Okabe and Ito's palet
 
 from __future__ import annotations
 
-import contextlib
-import struct
 import warnings
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.patches import Polygon
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from irdream.files import replacing
@@ -38,46 +30,14 @@ _TICKS_HZ = (100, 300, 1000, 3000, 8000, 20000)
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a figure as PNG at 125 dots per inch, whole or not at all.
 
+    What the font lacks is drawn without a warning: a title may carry any file name.
+
     Raises:
         OSError: from the system (no such folder, no permission, full disk).
     """
-    figure.set_dpi(DPI)
-    canvas = FigureCanvasAgg(figure)
-    with any_script():
-        canvas.draw()  # savefig would lay the figure out twice
-    write_png(canvas, path)
-
-
-@contextlib.contextmanager
-def any_script() -> Iterator[None]:
-    """Draw without a warning what the font lacks: a title may carry any file name."""
-    with warnings.catch_warnings():
+    with replacing(path) as file, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        yield
-
-
-def write_png(canvas: FigureCanvasAgg, path: str | Path) -> None:
-    """Write what was drawn as an opaque PNG, whole or not at all.
-
-    No row is filtered: figures are flat areas and repeated pixels, and so take a quarter less
-    space and half the time of Pillow, which tries five filters a row.
-    """
-    pixels = np.asarray(canvas.buffer_rgba())
-    height, width, _ = pixels.shape
-    rows = np.zeros((height, 1 + 3 * width), np.uint8)  # each begins with its filter: none
-    rows[:, 1:].reshape(height, width, 3)[:] = pixels[..., :3]
-    per_meter = round(DPI / 0.0254)
-    chunks = {
-        b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0),  # 8 bits of R, G and B
-        b"pHYs": struct.pack(">IIB", per_meter, per_meter, 1),
-        b"IDAT": zlib.compress(rows.data, 3),
-        b"IEND": b"",
-    }
-    with replacing(path) as file:
-        file.write(b"\x89PNG\r\n\x1a\n")
-        for name, data in chunks.items():
-            checksum = zlib.crc32(name + data)
-            file.write(struct.pack(">I", len(data)) + name + data + struct.pack(">I", checksum))
+        figure.savefig(file, format="png", dpi=DPI)
 
 
 def caption(text: str, *, length: int = 100) -> str:
@@ -91,21 +51,11 @@ def draw_plane(
     ax: Axes, values: Array, *, hop_seconds: float, colors: str, low: float, high: float
 ) -> AxesImage:
     """Draw values (n_mels, frames) over seconds and mel bands, in colors from `low` to `high`."""
-    image = ax.imshow(
-        np.zeros((1, 1)), cmap=colors, origin="lower", aspect="auto", interpolation="nearest"
-    )
-    show_plane(image, values, hop_seconds=hop_seconds, low=low, high=high)
-    return image
-
-
-def show_plane(
-    image: AxesImage, values: Array, *, hop_seconds: float, low: float, high: float
-) -> None:
-    """Show other values on a plane that was drawn."""
     n_mels, frames = values.shape
-    image.set_data(_thin(values))
-    image.set_extent((0.0, frames * hop_seconds, -0.5, n_mels - 0.5))
-    image.set_clim(low, high)
+    return ax.imshow(
+        _thin(values), cmap=colors, vmin=low, vmax=high, origin="lower", aspect="auto",
+        interpolation="nearest", extent=(0.0, frames * hop_seconds, -0.5, n_mels - 0.5),
+    )  # fmt: skip
 
 
 def _thin(values: Array, *, max_frames: int = 400) -> Array:
@@ -126,53 +76,6 @@ def add_color_bar(
     bar.ax.tick_params(labelsize=8)
 
 
-class Scale:
-    """A color bar whose limits can be changed: its colors and its label stay where they are.
-
-    Arrows at its ends say that there are values beyond them.
-
-    Args:
-        ax: a narrow one, to be filled.
-        colors: name of the colors.
-        label: written beside the numbers.
-        label_pixels: from the left of the bar to the middle of the label.
-    """
-
-    def __init__(self, ax: Axes, colors: str, label: str, *, label_pixels: float) -> None:
-        self.ax = ax
-        ax.imshow(
-            np.linspace(0, 1, 256)[:, None], cmap=colors, extent=(0, 1, 0, 1), origin="lower",
-            aspect="auto", transform=ax.transAxes,
-        )  # fmt: skip
-        ax.set_xticks([])
-        ax.yaxis.tick_right()
-        ax.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
-        ax.tick_params(labelsize=8)
-        ax.text(
-            label_pixels / ax.bbox.width, 0.5, label, rotation=90, ha="center", va="center",
-            fontsize=9, parse_math=False, transform=ax.transAxes,
-        )  # fmt: skip
-        self.below, self.above = (
-            ax.add_patch(
-                Polygon(
-                    [(0, end), (1, end), (0.5, tip)], facecolor=colormaps[colors](float(end)),
-                    edgecolor="black", linewidth=0.8, clip_on=False, transform=ax.transAxes,
-                )
-            )
-            for end, tip in ((0, -0.04), (1, 1.04))
-        )  # fmt: skip
-
-    def show(self, low: float, high: float, *, below: bool, above: bool) -> None:
-        """Change its limits, and whether there are values beyond them."""
-        self.ax.set_ylim(low, high)
-        self.below.set_visible(below)
-        self.above.set_visible(above)
-
-    def moving(self) -> list[Artist]:
-        """Return what `show` changes and what is drawn over it, in the order of drawing."""
-        return [self.below, self.above, self.ax.yaxis, *self.ax.spines.values()]
-
-
 def label_spectrogram(
     ax: Axes, mel_frequencies_hz: Array, *, ticks_hz: Sequence[int] = _TICKS_HZ
 ) -> None:
@@ -185,49 +88,41 @@ def label_spectrogram(
     ax.tick_params(labelsize=8)
 
 
-class Bars:
-    """Probabilities, or their changes, as bars that can be given other heights.
+def draw_bars(
+    ax: Axes,
+    values: Array,
+    instruments: Sequence[str],
+    target: str,
+    confidence: float | None,
+    *,
+    shift: float = 0.0,
+    width: float = 0.75,
+) -> None:
+    """Draw probabilities, or their changes, as bars, with that of the target in orange.
 
     Args:
         ax: where they stand.
+        values: (instruments,).
         instruments: codes, one a bar.
-        is_signed: whether there are values below 0.
+        target: code of the target.
         confidence: drawn as a line.
+        shift: of the bars to the right, 1 is from one to the next.
+        width: of a bar.
     """
-
-    def __init__(
-        self, ax: Axes, instruments: Sequence[str], *, is_signed: bool, confidence: float | None
-    ) -> None:
-        self.ax, self.instruments = ax, list(instruments)
-        places = np.arange(len(self.instruments))
-        self.bars = ax.bar(places, np.zeros(len(places)), width=0.75).patches
-        ax.set_xticks(places, self.instruments, fontsize=7.5)
-        ax.set_ylim(-1 if is_signed else 0, 1.04)
-        ax.set_yticks([-1, -0.5, 0, 0.5, 1] if is_signed else [0, 0.5, 1])
-        ax.axhline(0, color="black", linewidth=0.6)
-        if confidence is not None:
-            ax.axhline(confidence, color=GRAY, linewidth=0.8, linestyle="--", zorder=0)
-        plain(ax)
-
-    def show(self, values: Array, target: str) -> None:
-        """Show these values, (instruments,), with that of the target in orange."""
-        labels = self.ax.get_xticklabels()
-        for bar, label, value, code in zip(
-            self.bars, labels, values, self.instruments, strict=True
-        ):
-            is_target = code == target
-            bar.set_height(float(value))
-            bar.set_facecolor(ORANGE if is_target else BLUE)
-            label.set_color(ORANGE if is_target else "black")
-            label.set_fontweight("bold" if is_target else "normal")
-
-
-def draw_bars(
-    ax: Axes, values: Array, instruments: Sequence[str], target: str, confidence: float | None
-) -> None:
-    """Draw probabilities, or their changes, as bars, with that of the target in orange."""
+    places = np.arange(len(instruments))
+    colors = [ORANGE if code == target else BLUE for code in instruments]
+    ax.bar(places + shift, values, width=width, color=colors)
+    ax.set_xticks(places, instruments, fontsize=7.5)
+    for label, code in zip(ax.get_xticklabels(), instruments, strict=True):
+        if code == target:
+            label.set(color=ORANGE, fontweight="bold")
     is_signed = bool((values < 0).any())
-    Bars(ax, instruments, is_signed=is_signed, confidence=confidence).show(values, target)
+    ax.set_ylim(-1 if is_signed else 0, 1.04)
+    ax.set_yticks([-1, -0.5, 0, 0.5, 1] if is_signed else [0, 0.5, 1])
+    ax.axhline(0, color="black", linewidth=0.6)
+    if confidence is not None:
+        ax.axhline(confidence, color=GRAY, linewidth=0.8, linestyle="--", zorder=0)
+    plain(ax)
 
 
 def plain(ax: Axes) -> None:

@@ -25,7 +25,6 @@ from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.record import Record
 from irdream.dreaming.targets import Item, item_seed
 from irdream.errors import InputError
-from irdream.evaluation.dream_figures import DreamFigures
 from irdream.evaluation.figures import curve_figure, save_figure
 from irdream.evaluation.tables import save_table
 from irdream.interrupts import Interrupted, keeping, stopping
@@ -38,7 +37,6 @@ from irdream.tasks.dream_output import (
     FinishedDream,
     Sonify,
     draw,
-    dream_figures,
     file_names,
     hear_file,
     index_of,
@@ -63,7 +61,7 @@ def dream(
     step_size: float | Sequence[float] | None = None,
     budget_db: float | Sequence[float] | None = None,
     variations: int = 1,
-    figures: int = 24,
+    figures: int = 4,
     seed: int = 0,
     info: bool = False,
     stopwatch: Stopwatch | None = None,
@@ -128,7 +126,7 @@ def dream(
     written = _Written(
         recognizer=recognizer,
         sonify=sonification,
-        pictures=dream_figures(recognizer, has_target=has_target(ascent)),
+        bar=BAR if has_target(ascent) else None,
         items=items,
         varied=planned.varied,
         figures=figures,
@@ -157,7 +155,7 @@ class _Written:
 
     recognizer: Recognizer
     sonify: Sonify
-    pictures: DreamFigures
+    bar: float | None  # drawn in the figures
     items: Sequence[Item]  # that are to be dreamed
     varied: Sequence[str]
     figures: int
@@ -187,7 +185,8 @@ class _Written:
         if is_drawn:
             with self.stopwatch("figures"):
                 path = self.folder / "spectrograms" / f"{one.name}.png"
-                draw(one, on_wav, self.pictures, title=title_of(row, self.varied), path=path)
+                title = title_of(row, self.varied)
+                draw(one, on_wav, self.recognizer, self.bar, title=title, path=path)
 
     def in_order(self) -> tuple[pd.DataFrame, list[FinishedDream]]:
         """Return rows and dreams as the items stand."""

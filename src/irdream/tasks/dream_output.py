@@ -12,11 +12,11 @@ from torch import Tensor
 
 from irdream.audio import load_audio, write_wav
 from irdream.datasets.base import Excerpt
-from irdream.dream_measures import BAR
 from irdream.dreaming.record import Answer
 from irdream.dreaming.targets import Item
-from irdream.evaluation.dream_figures import DreamFigures, Outputs, Series
+from irdream.evaluation.dream_figures import spectrograms_figure
 from irdream.evaluation.dreams import DB_PER_NATURAL
+from irdream.evaluation.figures import save_figure
 from irdream.files import distinct_names
 from irdream.recognizer import Recognizer
 
@@ -124,31 +124,28 @@ def hear_file(path: Path, target: str, recognizer: Recognizer) -> Answer:
     return Answer.to(recognizer, log_mel, targets).one(0)
 
 
-def dream_figures(recognizer: Recognizer, *, has_target: bool) -> DreamFigures:
-    """Return what draws the dreams of one recognizer."""
-    series = Series(
-        hop_seconds=recognizer.hop_samples / recognizer.sample_rate_hz,
-        mel_frequencies_hz=recognizer.mel_centers_hz().numpy(),
-        instruments=recognizer.instruments,
-        confidence=BAR if has_target else None,
-    )
-    return DreamFigures(series)
-
-
 def draw(
-    one: FinishedDream, on_wav: Answer, figures: DreamFigures, *, title: str, path: Path
+    one: FinishedDream,
+    on_wav: Answer,
+    recognizer: Recognizer,
+    bar: float | None,
+    *,
+    title: str,
+    path: Path,
 ) -> None:
-    """Draw original, dream and difference with the recognizer's outputs below."""
+    """Draw original, dream and difference with the recognizer's outputs below, and a bar's line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figures.write(
-        path,
+    figure = spectrograms_figure(
         one.original.numpy() * DB_PER_NATURAL,
         one.dream.numpy() * DB_PER_NATURAL,
+        hop_seconds=recognizer.hop_samples / recognizer.sample_rate_hz,
+        mel_frequencies_hz=recognizer.mel_centers_hz().numpy(),
         title=title,
-        outputs=Outputs(
-            before=one.before.probabilities[0].numpy(),
-            after=one.after.probabilities[0].numpy(),
-            on_wav=on_wav.probabilities[0].numpy(),
-            target=one.item.target,
-        ),
+        instruments=recognizer.instruments,
+        probabilities_before=one.before.probabilities[0].numpy(),
+        probabilities_after=one.after.probabilities[0].numpy(),
+        probabilities_wav=on_wav.probabilities[0].numpy(),
+        target=one.item.target,
+        confidence=bar,
     )
+    save_figure(figure, path)
