@@ -53,7 +53,12 @@ class ToyData:
 
     def part(self, name, *, sample_rate_hz):
         files = [
-            ExcerptFile(path=Path(code), name=f"{i}", labels=(code[-3:],), recording=f"r{i // 2}")
+            ExcerptFile(
+                path=Path(code.partition("+")[0]),
+                name=f"{i}",
+                recording=f"r{i // 2}",
+                labels=tuple(label[-3:] for label in code.split("+")),
+            )
             for i, code in enumerate(self.codes)
         ]
         return Excerpts(files, self._load)
@@ -129,6 +134,12 @@ def test_unreadable_excerpts_are_left_out_and_listed_once(run, caplog):
     metrics = run(ToyData(["cel", "broken flu", "pia"]))
     assert metrics["compare/excerpts"] == 2
     assert caplog.text.count("'broken flu.wav' is cut off") == 1
+
+
+def test_a_measure_that_is_not_defined_is_said_to_be_so(run, capsys):
+    metrics = run(ToyData(["cel+flu", "pia+sax", "flu+cel"]))
+    assert not [name for name in metrics if "top1" in name]
+    assert "top-1 is not defined on these excerpts\n" in capsys.readouterr().out
 
 
 def test_what_cannot_be_compared(run):

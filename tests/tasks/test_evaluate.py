@@ -253,6 +253,13 @@ def test_unlabelled_excerpts_are_predicted_but_not_scored(run, tmp_path):
     assert predictions["top1"].tolist() == ["cel", "flu"]
 
 
+def test_without_an_excerpt_of_one_label_it_is_said_that_there_is_no_top1(run, capsys):
+    assert "eval/top1" not in run(ToyData(test=["cel+flu", "cel+pia"]))
+    assert "top-1 on excerpts with one label: not defined, there are none" in (
+        capsys.readouterr().out
+    )
+
+
 def test_training_part(run, capsys):
     assert run(ToyData(training=["cel"]), part="training")["eval/top1"] == 1.0
     assert "toy, training part" in capsys.readouterr().out

@@ -44,8 +44,9 @@ def _verdict(report: Report) -> str:
         f"micro F1 {found['micro_f1'].text(3)}, macro F1 {found['macro_f1'].text(3)}",
         f"micro F1 with the oracle threshold {oracle['threshold']:.2f}: {oracle['micro_f1']:.3f}",
     ]
-    if not math.isnan(report.top1):
-        lines.append(f"top-1 on excerpts with one label: {found['top1'].text(3)}")
+    is_known = not math.isnan(report.top1)
+    top1 = found["top1"].text(3) if is_known else "not defined, there are none"
+    lines.append(f"top-1 on excerpts with one label: {top1}")
     lines.append(f"LRAP {found['lrap'].text(3)}, mAP {found['map'].text(3)}; {_ece(report)}")
     lines += left_out(report)
     if not report.is_irmas_test:

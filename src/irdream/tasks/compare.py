@@ -202,11 +202,13 @@ def _lines(
         f"{found.groups} recordings, {report.aggregation.upper()}"
     ]
     for one in found.differences:
-        if not math.isnan(one.first):
-            lines.append(
-                f"{SHOWN[one.measure]}: {one.first:.3f} and {one.second:.3f}, difference "
-                f"{one.difference.text(3)}, p = {one.p_value:.2g}{misleads}"
-            )
+        if math.isnan(one.first):
+            lines.append(f"{SHOWN[one.measure]} is not defined on these excerpts")
+            continue
+        lines.append(
+            f"{SHOWN[one.measure]}: {one.first:.3f} and {one.second:.3f}, difference "
+            f"{one.difference.text(3)}, p = {one.p_value:.2g}{misleads}"
+        )
     if (test := found.mcnemar) is not None:
         lines.append(
             f"top-1 by McNemar's exact test: {test.first_alone} right by the first alone, "

@@ -332,3 +332,20 @@ def test_provenance_names_the_training_data(finished) -> None:
     finally:
         recognizer.card = {}
     assert told["Checkpoint"].endswith(", trained on 12 excerpts of music")
+
+
+def test_what_means_over_noises_leave_out_is_said() -> None:
+    table = pd.DataFrame(
+        {
+            "color": ["pink"] * 3 + ["white"] * 2,
+            "snr_db": [10.0, 20.0, np.inf, 5.0, 7.0],
+            "flatness": [0.5, np.nan, np.nan, np.nan, np.nan],
+        }
+    )
+    means = noise_report._averaged(table, ["color"], ["snr_db", "flatness"], "mean")
+    assert means["snr_db"].tolist() == [15.0, 6.0]
+    said = noise_report._undefined(table, ["color"], {"snr_db": "SNR dB", "flatness": "flatness"})
+    assert said == (
+        " Left out, since not defined: pink: SNR dB of 1 of 3; pink: flatness of 2 of 3."
+    )
+    assert noise_report._undefined(table[3:], ["color"], {"snr_db": "SNR dB"}) == ""

@@ -276,4 +276,6 @@ def _metrics(ways: pd.DataFrame, dreams: pd.DataFrame, found: ExcerptFindings) -
     for row in records(rows_of(ways, kind="dream")):
         for name in ("survival", "snr_db", "masking_violation", "realized_correlation"):
             metrics[f"paper/{row['way']}/{name}"] = float(row[name])
+            metrics[f"paper/{row['way']}/{name}_undefined"] = row.get(f"{name}_undefined", np.nan)
+        metrics[f"paper/{row['way']}/unchanged"] = float(row["unchanged"])
     return {name: x for name, x in metrics.items() if np.isfinite(x)}
