@@ -59,7 +59,9 @@ def test_what_changed_nothing_is_told_where_there_is_such(tmp_path: Path) -> Non
     columns = ["job", "overrides", "status", "s", "dream/wav_at_0.9", "dream/snr_db"]
     assert sweep.table(jobs).splitlines()[1].split() == columns
     jobs[1].metrics["dream/unchanged"] = 3.0
-    assert sweep.table(jobs).splitlines()[1].split() == [*columns, "dream/unchanged"]
+    jobs[0].metrics["dream/snr_db_undefined"] = 1.0
+    columns += ["dream/unchanged", "dream/snr_db_undefined"]
+    assert sweep.table(jobs).splitlines()[1].split() == columns
 
 
 def test_a_sweep_without_jobs_says_so() -> None:

@@ -230,7 +230,8 @@ def table(jobs: Sequence[Job]) -> str:
     shared = set.intersection(*(set(job.overrides) for job in jobs))
     counts = {status: sum(job.status == status for job in jobs) for status in STATUSES}
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    names = [name for name in HEADLINES if _is_told(name, jobs)]
+    undefined = {name for job in jobs for name in job.metrics if name.endswith("_undefined")}
+    names = [name for name in (*HEADLINES, *sorted(undefined)) if _is_told(name, jobs)]
     rows = [["job", "overrides", "status", "s", *names, ""]]
     for job in jobs:
         own = " ".join(word for word in job.overrides if word not in shared) or "(nothing swept)"
