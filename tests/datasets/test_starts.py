@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from irdream.datasets import starts
 from irdream.datasets.base import ExcerptFile, Excerpts, PartName
 from irdream.datasets.folder import Folder
 from irdream.datasets.starts import ExcerptStart, FileStart, NoiseStart, evenly
@@ -209,6 +210,29 @@ def test_one_file(seconds: float | None, samples: int, tmp_path: Path) -> None:
     good, bad = start.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
     assert not bad
     assert [(excerpt.name, len(excerpt.waveform)) for excerpt in good] == [("my sound", samples)]
+
+
+def test_a_file_is_decoded_once_for_each_content_and_rate(tmp_path: Path, monkeypatch) -> None:
+    own, rates = starts.load_audio, []
+
+    def load_audio(path: Path, *, sample_rate_hz: int, min_seconds: float) -> Tensor:
+        rates.append(sample_rate_hz)
+        return own(path, sample_rate_hz=sample_rate_hz, min_seconds=min_seconds)
+
+    monkeypatch.setattr(starts, "load_audio", load_audio)
+
+    def heard(level: float, rate_hz: int, seconds: float | None = None) -> Tensor:
+        soundfile.write(tmp_path / "a.wav", level * np.sin(np.arange(9000)), 8000)
+        start = FileStart(path=tmp_path, seconds=seconds)
+        (excerpt,), _ = start.excerpts(sample_rate_hz=rate_hz, min_seconds=1.0)
+        return excerpt.waveform
+
+    first = heard(0.3, 8000)
+    assert torch.equal(heard(0.3, 8000, seconds=1.0), first[:8000])
+    assert rates == [8000]
+    heard(0.3, 4000)
+    heard(0.2, 8000)
+    assert rates == [8000, 4000, 8000]
 
 
 def test_a_file_that_resampling_makes_too_short_does_not_stop_the_others(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ A start gives excerpts and a list of what could not be read; bad files do not st
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,8 +18,8 @@ import torch
 from torch import Tensor
 
 from irdream.audio import MIN_PEAK, audio_files, load_audio
+from irdream.contents import content_of
 from irdream.datasets.base import DataSet, Excerpt, ExcerptFile, PartName, listed
-from irdream.datasets.memory import decoded
 from irdream.datasets.tree import unique_names
 from irdream.errors import InputError
 from irdream.files import ExistingPath, as_text
@@ -110,6 +111,22 @@ class ExcerptStart:
         return evenly(files, count=self.count, seed=self.seed)
 
 
+def _decoded(path: Path, sample_rate_hz: int, min_seconds: float) -> Tensor:
+    """Decode a file, or return what was made of it before; that must not be changed in place."""
+    try:
+        content = content_of(path)
+    except OSError:  # a pipe; what is wrong is said by what decodes
+        content = None
+    load = _decode if content else _decode.__wrapped__
+    return load(path, content, sample_rate_hz, min_seconds)
+
+
+@functools.lru_cache(maxsize=64)
+def _decode(path: Path, content: str | None, sample_rate_hz: int, min_seconds: float) -> Tensor:
+    """Decode a file; the next job of a sweep in this process will want it again."""
+    return load_audio(path, sample_rate_hz=sample_rate_hz, min_seconds=min_seconds)
+
+
 class FileStart:
     """A sound file, or all sound files below a folder; whole, whatever their length.
 
@@ -132,15 +149,11 @@ class FileStart:
     def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
         """Return the excerpts, named like their files."""
         _check_seconds(self.seconds, min_seconds)
-
-        def load(path: Path) -> Tensor:
-            return load_audio(path, sample_rate_hz=sample_rate_hz, min_seconds=min_seconds)
-
         good: list[Excerpt] = []
         bad: list[str] = []
         for path, name in zip(self._paths, unique_names(self._paths), strict=True):
             try:
-                waveform = decoded(path, load, sample_rate_hz, min_seconds)
+                waveform = _decoded(path, sample_rate_hz, min_seconds)
                 excerpt = Excerpt(waveform=waveform, labels=(), name=name)
                 good.append(_cut(excerpt, self.seconds, sample_rate_hz, min_seconds))
             except InputError as error:
