@@ -117,6 +117,16 @@ def test_no_excerpts(make) -> None:
         make(excerpts=[])
 
 
+@pytest.mark.parametrize(
+    ("size", "sizes"), [(1, [1] * 6), (2, [2, 2, 2]), (4, [4, 2]), (5, [6]), (6, [6]), (9, [6])]
+)
+def test_a_last_window_joins_the_batch_before(make, size, sizes) -> None:
+    """No batch norm could be trained on it alone."""
+    batches = list(make(batch_size=size).batches())
+    assert [len(windows) for windows, _ in batches] == sizes
+    assert first_values(batches) == [0, 10, 100, 200, 210, 220]
+
+
 def test_no_place_in_a_batch(make) -> None:
     with pytest.raises(InputError, match=r"train.batch_size=0 is too small; expected 1 or more"):
         make(batch_size=0)

@@ -466,6 +466,33 @@ def test_nothing_to_do(fit: Callable[..., Fit], name: str) -> None:
         fit(**{name: 0})
 
 
+class Normed(Bands):
+    """With a batch norm over windows alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(11)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return self.norm(super().forward(log_mel))
+
+
+def test_a_last_batch_of_one_window_is_none(fit: Callable[..., Fit], parts: Any) -> None:
+    parts["training"].batch_size = len(parts["training"]) - 1
+    history = fit(recognizer=savable(Normed()), epochs=2).run().history
+    assert history[1]["train/loss"] < history[0]["train/loss"]
+
+
+def test_a_network_that_needs_several_windows_is_refused_with_the_remedy(
+    fit: Callable[..., Fit], parts: dict[str, WindowBatches]
+) -> None:
+    parts["training"].batch_size = 1
+    message = r"Normed has a batch norm that cannot be trained on 1 window at a time; give a larger"
+    with pytest.raises(InputError, match=message):
+        fit(recognizer=savable(Normed())).run()
+    fit(recognizer=savable(Bands()), epochs=1).run()  # which needs no other
+
+
 def test_a_network_of_another_shape(fit: Callable[..., Fit]) -> None:
     run = fit(recognizer=savable(Constant([0.0] * 3, "softmax")))
     with pytest.raises(InputError, match=r"Constant gave \(8, 3\) .* expected \(8, 11\)"):

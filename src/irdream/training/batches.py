@@ -32,7 +32,7 @@ class WindowBatches:
         excerpts: indices of those to use.
         labels: of all excerpts, (excerpts, instruments).
         window_frames: length of a window.
-        batch_size: windows in a batch.
+        batch_size: windows in a batch; in the last one there may be one more.
         balanced: draw windows so that the labels are equally frequent; as many as there are.
 
     Raises:
@@ -117,5 +117,7 @@ class WindowBatches:
 
 
 def _slices(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    for first in range(0, len(order), size):
-        yield order[first : first + size]
+    """Yield rows in batches; a last one joins the batch before, as no batch norm takes it alone."""
+    ends = [*range(size, len(order) - (size > 1), size), len(order)]
+    for first, end in zip([0, *ends], ends, strict=False):
+        yield order[first:end]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 from irdream.runtime import has_bfloat16
 from irdream.training.losses import Loss
@@ -29,12 +30,23 @@ class Hearing:
     network: nn.Module | None = None
 
     def logits(self, windows: Tensor) -> Tensor:
-        """Return (batch, instruments) in single precision."""
+        """Return (batch, instruments) in single precision.
+
+        Raises:
+            InputError: for a single window, when the network needs several to train on.
+        """
         device = self.recognizer.device
         enabled = self.mixed_precision and has_bfloat16(device)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
-            logits = self.recognizer.logits(windows, self.network)
-        return logits.float()
+        try:
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
+                return self.recognizer.logits(windows, self.network).float()
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise InputError(
+                f"{type(self.recognizer.model).__name__} has a batch norm that cannot be trained "
+                f"on {len(windows)} window at a time; give a larger train.batch_size, or more sound"
+            ) from error
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean loss of training, with smoothed labels where that was asked for."""

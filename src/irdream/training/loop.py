@@ -147,7 +147,8 @@ class Fit:
             self.robust.begin_epoch(epoch)
         total = torch.zeros((), device=self.recognizer.device)
         rate = self.optimizer.param_groups[0]["lr"]
-        count = math.ceil(len(self.training) / self.training.batch_size)
+        size = self.training.batch_size
+        count = max(1, math.ceil((len(self.training) - (size > 1)) / size))
         for windows, labels in track(
             self._views(generator), f"epoch {epoch}/{self.epochs}", total=count
         ):
