@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import random
 
@@ -75,6 +76,15 @@ def has_bfloat16(device: torch.device) -> bool:
         return device.type == "cuda"
     known = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+
+
+@functools.cache
+def widest_float(device_type: str) -> torch.dtype:
+    """Return float64, or float32 on a device that has no other, such as Apple's."""
+    try:
+        return torch.zeros(1, dtype=torch.float64, device=device_type).dtype
+    except (TypeError, RuntimeError):
+        return torch.float32
 
 
 def set_seed(seed: int) -> None:

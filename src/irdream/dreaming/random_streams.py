@@ -2,7 +2,7 @@
 
 Each number is a hash of (key, stream, step, place), the finalizer of SplitMix64 (Steele, Lea and
 Flood 2014) applied to a sum of odd multiples. So an item's numbers do not depend on the batch
-around it, on its place, on who has left the batch, or on the device.
+around it, on its place, on who has left the batch, or (but for rounding) on the device.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import math
 
 import torch
 from torch import Tensor
+
+from irdream.runtime import widest_float
 
 
 def _signed(word: int) -> int:
@@ -37,7 +39,7 @@ def substream(keys: Tensor, stream: int) -> Tensor:
 
 
 def uniform(keys: Tensor, step: int, *shape: int) -> Tensor:
-    """Draw from [0, 1), (items, *shape), in float64.
+    """Draw from [0, 1), (items, *shape), in float64, or in float32 where the device has no other.
 
     Args:
         keys: of the items, (items,).
@@ -47,11 +49,13 @@ def uniform(keys: Tensor, step: int, *shape: int) -> Tensor:
     places = torch.arange(math.prod(shape), device=keys.device)
     start = _mixed(keys * _KEY + _signed((step + 1) * _STEP))
     bits = _mixed(start[:, None] + places * _PLACE)
-    return (_shifted(bits, 11).double() / 2.0**53).view(len(keys), *shape)
+    dtype = widest_float(keys.device.type)
+    digits = 53 if dtype == torch.float64 else 24
+    return (_shifted(bits, 64 - digits).to(dtype) / 2.0**digits).view(len(keys), *shape)
 
 
 def normal(keys: Tensor, step: int, *shape: int) -> Tensor:
-    """Draw standard normal numbers, (items, *shape), float64 (Box and Muller 1958)."""
+    """Draw standard normal numbers, (items, *shape), likewise (Box and Muller 1958)."""
     two = uniform(keys, step, 2, *shape)
     radius = torch.sqrt(-2.0 * torch.log1p(-two[:, 0]))
     return radius * torch.cos(2.0 * math.pi * two[:, 1])

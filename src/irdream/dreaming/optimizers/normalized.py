@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -65,9 +66,10 @@ def normalized(gradient: Tensor, norm: Norm = "rms") -> Tensor:
 def size(gradient: Tensor, norm: Norm = "rms") -> Tensor:
     """Return by what gradients (items, ...) are divided to have norm one, (items, 1, ...)."""
     flat = gradient.flatten(1)
-    # In float64, since the squares of tiny gradients underflow in float32.
     if norm == "mean_abs":
         norms = torch.linalg.vector_norm(flat, ord=1, dim=1) / flat.shape[1]
-    else:
-        norms = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64) / flat.shape[1] ** 0.5
-    return norms.clamp(min=_TINY).to(gradient.dtype).view(-1, *(1,) * (gradient.ndim - 1))
+    else:  # of the largest value, since the squares of tiny gradients underflow
+        largest = torch.linalg.vector_norm(flat, ord=math.inf, dim=1).clamp(min=_TINY)
+        shares = torch.linalg.vector_norm(flat / largest[:, None], dim=1)
+        norms = largest * shares / flat.shape[1] ** 0.5
+    return norms.clamp(min=_TINY).view(-1, *(1,) * (gradient.ndim - 1))
