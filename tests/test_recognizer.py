@@ -268,6 +268,11 @@ def test_an_output_that_is_unknown() -> None:
         toy("relu")
 
 
+def test_a_front_end_says_its_rate_and_its_hop() -> None:
+    with pytest.raises(InputError, match="frontend: Identity has no sample_rate_hz and no hop_sam"):
+        Recognizer(frontend=nn.Identity(), model=Model())
+
+
 def test_a_network_without_the_attribute_has_a_softmax() -> None:
     assert Recognizer(frontend=Frontend(), model=nn.Identity()).output == "softmax"
 

@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import tempfile
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ _SYSTEM = {
     errno.EACCES: "change its permissions, or choose another folder",
     errno.EPERM: "change its permissions, or choose another folder",
     errno.EROFS: "choose another folder",
+    errno.ENOENT: "check the path",
     errno.EEXIST: "choose another folder",
     errno.ENOTDIR: "choose another folder",
     errno.EISDIR: "choose another name",
@@ -122,12 +124,14 @@ def prepare(config: DictConfig, typed: Sequence[str]) -> None:
     keys = [word.lstrip("+").partition("=")[0] for word in typed]
     targets = typed_targets(typed)
     with open_dict(config):
-        for node in targets:
+        for node, target in targets.items():
             kept = {key.removeprefix(f"{node}.").partition(".")[0] for key in keys}
             replaced: Any = OmegaConf.select(config, node)
             for key in [str(key) for key in replaced]:
                 if not key.startswith("_") and key not in kept:
                     del replaced[key]
+            if target.startswith("torch.optim."):  # which needs what the task has
+                replaced._partial_ = True
         if targets and OmegaConf.is_list(trust := config.get("trust")):
             packages = [target.partition(".")[0] for target in targets.values()]
             config.trust = list(dict.fromkeys([*trust, *packages]))
@@ -309,6 +313,9 @@ def line(error: Exception, *, conf: Path) -> str | None:
         if isinstance(cause, ConnectionError) or type(cause).__module__.startswith(_OF_LAUNCHERS):
             return f"error: {type(cause).__name__}: {str(cause).partition(chr(10))[0]}"
         cause = cause.__cause__ or cause.__context__
+    match = re.fullmatch(r"invalid literal for int\(\) with base 10: '(.*)'", str(error))
+    if match and "omegaconf" in traceback.extract_tb(error.__traceback__)[-1].filename:
+        return f"error: {match[1]!r} is no item of a list; expected a number, such as 0"
     if type(error).__module__.startswith(("hydra.", "omegaconf.")):
         return f"error: {explain(error, known=known_keys(conf))}"
     return None

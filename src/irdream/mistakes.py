@@ -207,6 +207,10 @@ _TOLD: tuple[tuple[str, Callable[[re.Match[str], Known, Exception], str]], ...] 
     ),
     (r"LexerNoViableAlt|no viable alternative|mismatched input|extraneous input|token recognition",
      _unreadable),
+    (
+        r"Error merging override (.+)",
+        lambda match, _, error: f"{match[1]}: {str(error.__cause__).splitlines()[0]}",
+    ),
     (r"unexpected keyword argument '(\w+)'", _no_argument),
     (r"Error locating target '([^']*)'", _not_found),
     (r"Error in (?:call to target|collecting args and kwargs for) '([^']*)'", _not_built),

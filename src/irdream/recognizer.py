@@ -32,6 +32,7 @@ from irdream.instruments import CODES
 FORMAT = 1
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 NAMES = ("shipped", "second")  # of those that come with irdream, each with a CARD.md
+OF_FRONTENDS = ("sample_rate_hz", "hop_samples")  # attributes
 TRUSTED = ("irdream.frontends", "irdream.models", "torch.nn")
 Output = Literal["softmax", "sigmoid", "probabilities"]
 _KEYS: Any = {"format": int, "instruments": list, "output": str, "window_seconds": int | float}
@@ -78,6 +79,11 @@ class Recognizer(nn.Module):
             raise InputError(
                 f"{type(model).__name__}.output={self.output!r}; expected "
                 f"{' or '.join(map(repr, known))}"
+            )
+        if lacking := [name for name in OF_FRONTENDS if not hasattr(frontend, name)]:
+            raise InputError(
+                f"frontend: {type(frontend).__name__} has no {' and no '.join(lacking)}; expected "
+                "what the docstring of irdream.frontends says"
             )
         self.window_seconds = window_seconds
         self.sample_rate_hz = int(frontend.sample_rate_hz)  # type: ignore[arg-type]
