@@ -27,8 +27,6 @@ from irdream.training.losses import Loss
 from irdream.training.robust import Robust
 from irdream.training.waveform import WaveformAugmentation
 
-IN_STEPS = ("augmentation", "loss", "robust", "averaging", "clip_norm", "resume")
-
 
 @runtime_checkable
 class Fitted(Protocol):
@@ -69,8 +67,7 @@ def check_fitted(
 
     Args:
         recognizer: with a model that is fitted.
-        augmentation, loss, robust, averaging, clip_norm, resume: see `tasks.train.train`; these
-            are IN_STEPS.
+        augmentation, loss, robust, averaging, clip_norm, resume: see `tasks.train.train`.
 
     Raises:
         InputError: when one of them was given.
