@@ -269,7 +269,7 @@ def test_an_output_that_is_unknown() -> None:
 
 
 def test_a_front_end_says_its_rate_and_its_hop() -> None:
-    with pytest.raises(InputError, match="frontend: Identity has no sample_rate_hz and no hop_sam"):
+    with pytest.raises(InputError, match="frontend Identity has no sample_rate_hz and no hop_samp"):
         Recognizer(frontend=nn.Identity(), model=Model())
 
 

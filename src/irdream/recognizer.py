@@ -82,7 +82,7 @@ class Recognizer(nn.Module):
             )
         if lacking := [name for name in OF_FRONTENDS if not hasattr(frontend, name)]:
             raise InputError(
-                f"frontend: {type(frontend).__name__} has no {' and no '.join(lacking)}; expected "
+                f"frontend {type(frontend).__name__} has no {' and no '.join(lacking)}; expected "
                 "what the docstring of irdream.frontends says"
             )
         self.window_seconds = window_seconds
@@ -278,6 +278,7 @@ def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
     about = {
         "format": FORMAT,
         **recognizer.spec,
+        **({"channel_axis": True} if recognizer.channel_axis else {}),
         "instruments": list(recognizer.instruments),
         "output": recognizer.output,
         "window_seconds": recognizer.window_seconds,
@@ -322,6 +323,7 @@ def load_recognizer(
         **{key: about[key] for key in ("window_seconds", "thresholds", "card")},
         spec={part: about[part] for part in ("frontend", "model")},
     )
+    recognizer.channel_axis = about.get("channel_axis", False) is True
     if recognizer.output != about["output"]:
         raise InputError(
             f"checkpoint {str(folder)!r} has the output {about['output']!r}; "

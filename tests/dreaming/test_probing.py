@@ -339,8 +339,8 @@ def known() -> Recognizer:
 @pytest.mark.parametrize(
     ("frontend", "told"),
     [
-        (nn.Identity(), r"frontend is a Identity; expected a torch.nn.Module with sample_rate_hz "),
-        (torch.abs, r"frontend is a builtin_function_or_method; expected a torch.nn.Module with s"),
+        (nn.Identity(), r"frontend Identity has no sample_rate_hz and no hop_samples; expected"),
+        (torch.abs, r"frontend is a builtin_function_or_method; expected a torch.nn.Module, such"),
         (HanLogMel(n_fft=4096), r"a waveform of 2000 samples is too short; expected more than"),
         (FrontEnd(lambda x: x @ x), r"frontend FrontEnd failed on \(1, 2000\) \(RuntimeError: mat"),
         (FrontEnd(lambda x: x[:, None, None]), r"frontend FrontEnd gave \(1, 1, 1, 2000\) for \(1"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,6 +34,45 @@ def test_a_new_one_is_where_it_was_asked_for(
     made = checkpoint.new(frontend=tiny_frontend, model=MODEL, device="cpu", trust=TRUST)
     assert made.device == torch.device("cpu")
     assert made.spec == {"frontend": tiny_frontend, "model": MODEL}
+
+
+@pytest.mark.parametrize(
+    ("forward", "channel_axis", "expected"),
+    [
+        ("return windows.mean(-1) @ self.weight", False, ""),
+        ("return nn.functional.conv2d(windows, self.kernel).mean((2, 3))", True, ""),
+        ("return windows.mean(-1), windows.mean(-1) @ self.weight", False, ""),
+        ("return (windows.mean(-1) @ self.weight)[:, :2]", False, r"Own gave \(2, 2\) for windows"),
+        (
+            "return windows / nothing",
+            False,
+            "Own failed on .*NameError: .*; expected a network",
+        ),
+    ],
+)
+def test_a_model_of_ones_own_is_tried_before_it_is_trained(
+    forward, channel_axis, expected, tmp_path, tiny_frontend, monkeypatch
+) -> None:
+    (tmp_path / "own_package.py").write_text(
+        "import torch\nfrom torch import nn\n\n\nclass Own(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        f"        self.weight = nn.Parameter(torch.ones({tiny_frontend['n_mels']}, 11))\n"
+        "        self.kernel = nn.Parameter(torch.ones(11, 1, 3, 3))\n\n"
+        f"    def forward(self, windows):\n        {forward}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_package", raising=False)
+    spec = {"frontend": tiny_frontend, "model": {"_target_": "own_package.Own"}}
+    if expected:
+        with pytest.raises(InputError, match=expected):
+            checkpoint.new(**spec, device="cpu", trust=["own_package"])
+        return
+    made = checkpoint.new(**spec, device="cpu", trust=["own_package"])
+    assert made.training
+    save_recognizer(made, tmp_path / "checkpoint")
+    path = str(tmp_path / "checkpoint")
+    loaded = checkpoint.load(path=path, device="cpu", trust=["own_package"])
+    assert (made.channel_axis, loaded.channel_axis) == (channel_axis, channel_axis)
 
 
 def test_a_folder(folder: Path) -> None:

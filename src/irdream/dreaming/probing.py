@@ -82,11 +82,10 @@ def recognizer_around(
         InputError: when the network or the front end does not fit.
     """
     frontend = Given() if frontend is None else frontend
-    needed = ("sample_rate_hz", "hop_samples")
-    if not (isinstance(frontend, nn.Module) and all(hasattr(frontend, name) for name in needed)):
+    if not isinstance(frontend, nn.Module):
         raise InputError(
-            f"frontend is a {type(frontend).__name__}; expected a torch.nn.Module with "
-            f"{' and '.join(needed)}, such as irdream.frontends.HanLogMel()"
+            f"frontend is a {type(frontend).__name__}; expected a torch.nn.Module, such as "
+            "irdream.frontends.HanLogMel()"
         )
     frontend = copy.deepcopy(frontend).to(signal)
     recognizer = Recognizer(frontend=frontend, model=model, instruments=labels or (), output=output)
@@ -95,7 +94,7 @@ def recognizer_around(
     seconds_a_frame = recognizer.hop_samples / recognizer.sample_rate_hz
     recognizer.window_seconds = recognizer.window_frames * seconds_a_frame
     with frozen(recognizer):
-        logits = _asked_with_channels(recognizer, recognizer.windows(heard)[:, 0])
+        logits = ask_with_channels(recognizer, recognizer.windows(heard)[:, 0])
     if logits.shape[1] < 2:
         raise InputError(
             f"{_name(recognizer)} gave {tuple(logits.shape)}, a single class, which is always "
@@ -275,8 +274,16 @@ def _asked(recognizer: Recognizer, window: Tensor) -> Tensor:
     return logits
 
 
-def _asked_with_channels(recognizer: Recognizer, window: Tensor) -> Tensor:
-    """Return the same; where the network wants an axis of channels, let the recognizer add it."""
+def ask_with_channels(recognizer: Recognizer, window: Tensor) -> Tensor:
+    """Return the logits of a window, with an axis of channels where the network wants one.
+
+    Args:
+        recognizer: in eval mode; its `channel_axis` is set.
+        window: (1, n_mels, frames) or (1, samples).
+
+    Raises:
+        InputError: when the network fails, or gives something else.
+    """
     errors: list[InputError] = []
     for channel_axis in (False, True):
         recognizer.channel_axis = channel_axis

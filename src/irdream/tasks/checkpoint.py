@@ -6,9 +6,12 @@ are the same. Tasks leave a loaded recognizer as it was.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from irdream import runtime
 from irdream.contents import content_of
@@ -67,11 +70,32 @@ def new(
     device: str = "auto",
     trust: Sequence[str] = (),
 ) -> Recognizer:
-    """Return an untrained recognizer on its device; see `new_recognizer`."""
-    return new_recognizer(
+    """Return an untrained recognizer on its device; see `new_recognizer`.
+
+    Parts of one's own are tried on a second of silence.
+
+    Raises:
+        InputError: when they fail, or do not fit each other.
+    """
+    recognizer = new_recognizer(
         frontend=frontend,
         model=model,
         window_seconds=window_seconds,
         device=runtime.choose_device(device),
         trust=trust,
     )
+    is_ours = all(str(part["_target_"]).startswith("irdream.") for part in (frontend, model))
+    if not is_ours and not hasattr(recognizer.model, "fit"):
+        _try(recognizer)
+    return recognizer
+
+
+@torch.no_grad()
+def _try(recognizer: Recognizer) -> None:
+    from irdream.dreaming.listener import frozen
+    from irdream.dreaming.probing import ask_with_channels, heard_of
+
+    samples = math.ceil(recognizer.window_seconds * recognizer.sample_rate_hz)
+    with frozen(recognizer):
+        heard = heard_of(recognizer, torch.zeros(1, samples, device=recognizer.device))
+        ask_with_channels(recognizer, recognizer.windows(heard)[:, 0])
