@@ -28,6 +28,7 @@ from hydra_plugins.irdream import _optuna_pruning as pruning  # noqa: E402
 from hydra_plugins.irdream._words import as_grammar  # noqa: E402
 from irdream import command, job_signature, sweep  # noqa: E402
 from irdream.interrupts import interrupt  # noqa: E402
+from irdream.store_choice import choose_store  # noqa: E402
 
 CONF = Path(__file__).resolve().parent / "conf"
 NO_TRACKER = {"_target_": "irdream.tracking.NullTracker"}
@@ -74,6 +75,7 @@ def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) 
     """Check the configuration, open the run, build the task, call it."""
     command.prepare(config, job.overrides)
     command.check(config)
+    choose_store(config, job.overrides, of_sweep)
     signed = job_signature.signature(config) if of_sweep and of_sweep.parent else None
     if of_sweep and signed and not config.sweep.force and of_sweep.leaves_out(signed, job):
         return job.metrics

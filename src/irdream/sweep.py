@@ -25,6 +25,7 @@ from irdream.files import replacing
 from irdream.job import ELSEWHERE, HEADLINES, STATUSES, Job, forget_jobs, read_jobs
 from irdream.job_signature import signature_of_sweep
 from irdream.output_folder import OutputFolder
+from irdream.store_choice import choose_store
 
 VARIABLE = "IRDREAM_SWEEP"
 SEARCH = "hydra_plugins.irdream.optuna_sweeper.OptunaSweeper"
@@ -114,6 +115,7 @@ def begin(config: DictConfig) -> Sweep:
     if not sweep.info and str(config.tracker.get("_target_", "")).endswith("MlflowTracker"):
         from irdream.tracking.sweeps import open_sweep
 
+        choose_store(config, overrides)
         sweep.root, sweep.server = str(Path(config.store).expanduser().absolute()), config.server
         sweep.experiment = str(config.tracker.experiment)
         sweep.parent, sweep.name = open_sweep(
@@ -205,7 +207,7 @@ def _end(sweep: Sweep, killed: bool) -> None:
         status = "KILLED" if killed else "FAILED" if failed else "FINISHED"
         close_sweep(sweep.parent, status, **sweep.place)
     if ending.jobs:
-        print(f"compare them: make ui, then {_address(sweep)}", flush=True)
+        print(f"compare them: {_page(sweep)}", flush=True)
 
 
 def _look_again(job: Job, sweep: Sweep) -> None:
@@ -259,9 +261,9 @@ def swept_keys(jobs: Sequence[Job]) -> list[str]:
     return list(dict.fromkeys(word.lstrip("+~").partition("=")[0] for word in words))
 
 
-def _address(sweep: Sweep) -> str:
-    """Return where MLflow's UI compares the jobs, over what was swept."""
-    from irdream.tracking import share_view
+def _page(sweep: Sweep) -> str:
+    """Return how to open the page that compares the jobs, over what was swept."""
+    from irdream.tracking.view import how_to_open, share_view
 
     assert sweep.parent is not None
     have = {name for job in ending.jobs for name in job.metrics}
@@ -274,7 +276,7 @@ def _address(sweep: Sweep) -> str:
         metrics=[name for name in metrics if name not in constant] + constant,
         **sweep.place,
     )
-    return f"{(sweep.server or 'http://127.0.0.1:5000').rstrip('/')}{view}"
+    return how_to_open(view, **sweep.place)
 
 
 def write_overview(folder: Path, title: str) -> Path:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 import shutil
 import sqlite3
 import subprocess
@@ -115,14 +114,27 @@ def test_a_lock_that_stays_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         create_store(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["why?", "50%"])
-def test_a_path_that_no_address_can_carry_is_refused(name: str, tmp_path: Path) -> None:
-    expected = re.escape(
-        f"{tmp_path / name / 'mlflow.db'} has a '{name[-1]}', which an SQLite addre"
-    )
-    with pytest.raises(InputError, match=expected):
-        create_store(tmp_path / name)
-    assert not (tmp_path / name).exists()
+@pytest.mark.parametrize("name", ["why?", "50%", "a%20b"])
+def test_a_path_that_an_address_cannot_carry_as_it_is_works(
+    name: str, new_store: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(new_store, tmp_path / name)
+    with MlflowTracker(root=root) as tracker:
+        tracker.log_text("1", "tables/table.csv")
+    assert (root / "artifacts" / tracker.run_id / "artifacts/tables/table.csv").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_an_older_sqlalchemy_cannot_open_every_path(tmp_path: Path, monkeypatch) -> None:
+    class Url:  # before version 2.1 nothing was decoded, and a `?` ended the path
+        def __init__(self, uri: str) -> None:
+            self.database = uri.partition(":///")[2].partition("?")[0]
+
+    monkeypatch.setattr("sqlalchemy.make_url", Url)
+    assert database.sqlite_uri(Path("/50%")) == "sqlite+pysqlite:////50%"
+    with pytest.raises(InputError, match=r"a path with a '\?'; choose another folder"):
+        create_store(tmp_path / "why?")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_store_in_the_home_folder_is_found(
@@ -161,7 +173,9 @@ def test_a_store_of_another_mlflow_is_said(root: Path) -> None:
     with sqlite3.connect(root / "mlflow.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '97727af70f4d'")
     connection.close()
-    with pytest.raises(InputError, match=r"out-of-date database schema.*; run 'mlflow db upgrade'"):
+    with pytest.raises(
+        InputError, match=r"of an older version; run '.* -m mlflow db upgrade sqlite:"
+    ):
         open_store(root=root)
 
 
@@ -180,6 +194,10 @@ def test_a_store_goes_on_where_it_is_now(move, root: Path, tmp_path: Path) -> No
     with MlflowTracker(root=root) as before:
         before.log_file(table)
     there = Path(move(root, tmp_path / "elsewhere" / "mlruns"))
+    create_store(there)  # as `make ui` does
+    uri = "SELECT artifact_uri FROM runs"
+    with sqlite3.connect(there / "mlflow.db") as connection:
+        assert [there.as_uri() in one for (one,) in connection.execute(uri)] == [True]
     with MlflowTracker(root=there) as after:
         after.log_file(table)
     assert (there / "artifacts" / after.run_id / "artifacts" / "table.csv").is_file()

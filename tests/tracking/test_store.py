@@ -5,8 +5,12 @@ import json
 import logging
 import math
 import os
+import re
+import shlex
+import shutil
 import socket
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -114,10 +118,23 @@ def test_another_failure_to_make_an_experiment_passes_through(store: Store) -> N
         store.experiment("")
 
 
-def test_a_deleted_experiment_is_said(store: Store) -> None:
+def test_the_command_that_is_given_restores_a_deleted_experiment(
+    new_store: Path, tmp_path: Path
+) -> None:
+    from click.testing import CliRunner
+    from mlflow.experiments import commands
+
+    store = open_store(root=shutil.copytree(new_store, tmp_path / "the store (1)"))
     store.client.delete_experiment(store.experiment("piano"))
-    with pytest.raises(InputError, match=r"'piano' was deleted .* 'mlflow experiments restore -x"):
+    with pytest.raises(InputError, match=r"^experiment 'piano' was deleted .* or choose") as caught:
         store.experiment("piano")
+    found = re.search("restore it with '(.+)' or choose", str(caught.value))
+    assert found is not None
+    variable, python, *words = shlex.split(found[1])
+    assert (python, words[:3]) == (sys.orig_argv[0], ["-m", "mlflow", "experiments"])
+    done = CliRunner().invoke(commands, words[3:], env=dict([variable.split("=", 1)]))
+    assert done.exit_code == 0, done.output
+    assert store.experiment("piano")
 
 
 def test_a_file_that_cannot_be_copied_is_said(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from irdream.tracking import MlflowTracker, open_sweep, share_view
 from irdream.tracking.store import open_store
-from irdream.tracking.view import charts
+from irdream.tracking.view import charts, how_to_open
 
 
 def view(address: str, root: Path) -> dict:
@@ -54,6 +55,22 @@ def test_a_view_is_replaced_and_another_sweeps_left(root: Path) -> None:
     assert share_view(parent, "a", swept=[], metrics=["y"], root=root) == first != other
     assert view(first, root)["orderByKey"] == "metrics.`y`"
     assert view(other, root)["orderByKey"] == "metrics.`x`"
+
+
+def test_how_a_page_is_opened_depends_on_where_the_runs_are(tmp_path: Path, monkeypatch) -> None:
+    def opened(folder: Path, root: str, uri: str | None = None) -> str:
+        monkeypatch.chdir(folder)
+        return how_to_open("/#/x", root=Path(root), uri=uri)
+
+    checkout = Path(__file__).parents[2]
+    local = "then http://127.0.0.1:5000/#/x"
+    assert opened(checkout, "mlruns") == f"make ui, {local}"
+    for folder, root in ((tmp_path, "mlruns"), (checkout, str(tmp_path / "mlruns"))):
+        uri = f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+        expected = rf"'.* -m mlflow ui --backend-store-uri {uri}', {local}"
+        assert re.fullmatch(expected, opened(folder, root))
+    assert "--backend-store-uri sqlite:///x.db'" in opened(checkout, "mlruns", "sqlite:///x.db")
+    assert opened(checkout, "mlruns", "http://u:p@host:1/") == "http://host:1/#/x"
 
 
 def test_nothing_is_drawn_without_metrics(root: Path) -> None:

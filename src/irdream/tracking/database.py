@@ -26,15 +26,19 @@ ARTIFACTS = "artifacts"
 
 
 def create_store(root: Path | str) -> None:
-    """Make the store's database in the folder `root` unless it is there.
+    """Make the store's database in the folder `root` unless it is there; see also `adopt`.
 
     Raises:
-        InputError: when the folder cannot be written, its name is none that SQLite takes, or
-            another process holds the lock for more than two minutes.
+        InputError: when the folder cannot be written, its name is none that SQLite takes, its file
+            is no tracking store, or another process holds the lock for more than two minutes.
     """
     database = Path(root).expanduser().resolve() / DATABASE
-    if exists(database):
-        return
+    if not exists(database):
+        _create_once(database)
+    adopt(database, (database.parent / ARTIFACTS).as_uri())
+
+
+def _create_once(database: Path) -> None:
     sqlite_uri(database)  # refuses before a folder is made
     lock = database.with_name(f"{DATABASE}.lock")
     try:
@@ -49,8 +53,8 @@ def create_store(root: Path | str) -> None:
         ) from error
     except OSError as error:
         raise InputError(
-            f"cannot make a tracking store in {root}: {error.strerror or error}; choose a folder "
-            "that can be written, or run with tracker=none"
+            f"cannot make a tracking store in {database.parent}: {error.strerror or error}; choose "
+            "a folder that can be written, or run with tracker=none"
         ) from error
 
 
@@ -63,14 +67,18 @@ def sqlite_uri(database: Path) -> str:
     """Return the address of a database file.
 
     Raises:
-        InputError: when the path has a `?`, which ends the path of an address, or a `%`, which
-            SQLAlchemy decodes since 2.1 and did not before.
+        InputError: when the path has a `?`, which before version 2.1 SQLAlchemy cannot be told of.
     """
-    if refused := {"?", "%"} & set(str(database)):
-        raise InputError(
-            f"{database} has a {refused.pop()!r}, which an SQLite address cannot carry; rename it"
-        )
-    return f"sqlite:///{database.as_posix()}"
+    from sqlalchemy import make_url
+
+    path = database.as_posix()
+    if not {"%", "?"} & set(path):
+        return f"sqlite:///{path}"
+    for written in (path.replace("%", "%25").replace("?", "%3F"), path):  # since 2.1, before it
+        uri = f"sqlite+pysqlite:///{written}"  # of the short form MLflow makes a folder with %25
+        if make_url(uri).database == path:
+            return uri
+    raise InputError(f"{database}: SQLAlchemy cannot open a path with a '?'; choose another folder")
 
 
 def adopt(database: Path, artifacts: str) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import re
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -34,6 +35,7 @@ _AWAY = re.compile(
     r"API request to (?!endpoint ).+ failed with (timeout )?exception"  # a name may have spaces
     r"|Connection broken|Connection aborted|Response ended prematurely|Read timed out"
 )
+_ODD = re.compile(r"[^\w@%+=:,./~-]")  # for a shell
 _PASSWORD = re.compile(r"//[^/@\s]+@")
 _LONGEST_PAUSE_SECONDS = 5.0
 _ANSWER_SECONDS = 5.0
@@ -49,7 +51,7 @@ _REMEDIES = {
     "Connection ": _SERVER,
     "Response ended": _SERVER,
     "Read timed out": _SERVER,
-    "out-of-date database schema": "run 'mlflow db upgrade' on it, or move it away",
+    "No module named": "install it, or name another driver, as postgresql+psycopg2: does",
 }
 
 
@@ -104,6 +106,18 @@ def explain(error: Exception, where: str) -> None:
             raise InputError(f"tracking store {where}: {line}; {remedy}") from error
 
 
+def command(*words: str, before: str = "") -> str:
+    """Return a command of MLflow's as it can be typed in this folder.
+
+    Args:
+        words: after `mlflow`.
+        before: a variable that is set for it.
+    """
+    python = sys.orig_argv[0] or "python"
+    parts = [before, python, "-m", "mlflow", *words]
+    return " ".join(_ODD.sub(r"\\\g<0>", part) for part in parts if part)
+
+
 def first_line(error: Exception) -> str:
     """Return what went wrong without the SQL and the parameters that follow."""
     return str(error).partition("\n")[0]
@@ -123,7 +137,7 @@ def ask(where: str, *, seconds: float) -> None:
         if time.monotonic() >= give_up:
             raise InputError(
                 f"no tracking server answers at {where} ({refusal}); start it, correct the "
-                "address, or leave it empty to track in a local folder"
+                "address, or track in a local folder: server=null store=mlruns"
             )
         time.sleep(next(pause))
 

@@ -27,10 +27,11 @@ from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from irdream.errors import InputError
 from irdream.files import as_text
-from irdream.tracking.database import ARTIFACTS, DATABASE, adopt, create_store, sqlite_uri
+from irdream.tracking.database import ARTIFACTS, DATABASE, create_store, sqlite_uri
 from irdream.tracking.manners import (
     PATIENCE_SECONDS,
     ask,
+    command,
     explain,
     first_line,
     import_mlflow,
@@ -95,9 +96,11 @@ class Store:
         if found is None:
             return self._new_experiment(name)
         if found.lifecycle_stage == "deleted":
+            variable = f"MLFLOW_TRACKING_URI={without_password(self.client.tracking_uri)}"
+            restore = command("experiments", "restore", "-x", found.experiment_id, before=variable)
             raise InputError(
-                f"experiment {name!r} was deleted in {self.where}; restore it with 'mlflow "
-                f"experiments restore -x {found.experiment_id}' or choose another name"
+                f"experiment {name!r} was deleted in {self.where}; restore it with '{restore}' or "
+                "choose another one: tracker.experiment=NAME"
             )
         return found.experiment_id
 
@@ -257,7 +260,6 @@ def open_store(*, root: Path, uri: str | None = None) -> Store:
     create_store(root)
     folder = Path(root).expanduser().resolve()
     artifacts = (folder / ARTIFACTS).as_uri()
-    adopt(folder / DATABASE, artifacts)
     return _connect(sqlite_uri(folder / DATABASE), where=str(folder), artifacts=artifacts)
 
 
@@ -288,10 +290,13 @@ def _connect(uri: str, *, where: str, artifacts: str | None, answered: bool = Tr
         raise
     except Exception as error:  # MLflow's, SQLAlchemy's, a missing database driver
         explain(error, where)
-        raise InputError(
-            f"cannot open the tracking store {where}: {first_line(error)}; correct its address, or "
-            "run with tracker=none"
-        ) from error
+        line, remedy = first_line(error), "correct its address, or run with tracker=none"
+        if "out-of-date database schema" in line:
+            line, remedy = (
+                "MLflow's tables in it are of an older version",
+                "run '{}'".format(command("db", "upgrade", without_password(uri))),
+            )
+        raise InputError(f"cannot open the tracking store {where}: {line}; {remedy}") from error
     return store
 
 

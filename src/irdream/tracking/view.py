@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from irdream.tracking.database import DATABASE, sqlite_uri
+from irdream.tracking.manners import command, without_password
 from irdream.tracking.runs import SWEEP_TAG
 from irdream.tracking.store import open_store
 
 VIEW_TAG = "mlflow.sharedViewState"
 SECTION = "sweep"
+_CHECKOUT = Path(__file__).resolve().parents[3]  # where `make ui` is known, of mlruns/
 BARS = 2000  # runs in a chart at most
 _AXES, _METRICS = 6, 3  # of the parallel coordinates, at most
 
@@ -68,6 +71,17 @@ def share_view(
         "viewStateShareKey": key,
     }
     return f"/#/experiments/{experiment_id}/runs?{urlencode(asked)}"
+
+
+def how_to_open(view: str, *, root: Path, uri: str | None = None) -> str:
+    """Return how to open a page of MLflow's UI, whose address after the server's is `view`."""
+    if uri and uri.startswith(("http://", "https://")):
+        return f"{without_password(uri).rstrip('/')}{view}"
+    start = "make ui"
+    if uri or not root.resolve() == Path.cwd() / "mlruns" == _CHECKOUT / "mlruns":
+        database = uri or sqlite_uri(root.resolve() / DATABASE)
+        start = f"'{command('ui', '--backend-store-uri', without_password(database))}'"
+    return f"{start}, then http://127.0.0.1:5000{view}"
 
 
 def charts(
