@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import math
 import os
 from collections.abc import Callable
@@ -194,6 +195,20 @@ def test_a_killed_run_ends_as_one_that_was_not(
             assert (whole.folder / name / file).read_bytes() == (
                 resumed.folder / name / file
             ).read_bytes()
+
+
+def test_a_full_disk_is_an_error_of_the_system(
+    fit: Callable[..., Fit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = fit(epochs=1)
+    monkeypatch.setattr("irdream.training.loop.replacing", lambda path: Full())
+    with pytest.raises(OSError, match="No space left") as caught:
+        run.run()
+    assert caught.value.errno == errno.ENOSPC  # and no error of torch's
 
 
 def state_of(run: Fit) -> dict[str, Any]:

@@ -12,6 +12,7 @@ best epoch by it would be one that had met none.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -247,8 +248,10 @@ class Fit:
             "progress": vars(progress),
             "settings": self.settings,
         }
+        content = io.BytesIO()  # torch reports a full disk as no OSError
+        torch.save(state, content)
         with replacing(self.folder / STATE) as file:
-            torch.save(state, file)
+            file.write(content.getbuffer())
 
     def _restored(self, state: Mapping[str, Any]) -> Progress:
         """Take over weights, optimizer, averages and learning rates of a state."""
