@@ -599,7 +599,7 @@ def test_there_is_no_forward_pass_only_for_logging(
     loop = ascent(slice_windows=1000, **changes)
     loop.run(recognizer, waveform, TARGETS, SEEDS)
 
-    windows = [count for count in counted.windows if count > 3]  # less the checks at the start
+    windows = [count for count in counted.windows if count > 1]  # less the checks at the start
     assert windows == [20] * passes
     assert len(counted.windows) - len(windows) <= 3
 

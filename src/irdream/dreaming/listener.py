@@ -24,7 +24,7 @@ from irdream.recognizer import Recognizer
 CHECKPOINTED = {"cpu": 128}  # windows, by device; elsewhere:
 CHECKPOINTED_ELSEWHERE = 1024
 AGREEMENT = 1e-4  # of the largest output, and of the norm of the gradient; rounding is 1e-6
-_COMPARED = 3  # windows
+_COMPARED = 3  # windows, at most
 # What the model's own code may raise with modules that were replaced or a layout that changed.
 _MISFITS = (AttributeError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
 logger = logging.getLogger(__name__)
@@ -119,32 +119,42 @@ class Listener:
         """
         networks, self._networks = self._networks, []
         mixed_precision, self.mixed_precision = self.mixed_precision, False
-        noise = normal(item_keys([*range(_COMPARED)], window.device), 0, *window.shape[1:])
-        windows = (window.detach() + 0.1 * noise.to(window)).requires_grad_()
-        chosen = self._model
+        chosen, reason = self._model, "it has other values or another gradient"
         for network in networks:
             try:
                 with _full_precision(window.device):
-                    found = self._with_gradient(windows, network)
-                    expected = self._with_gradient(windows, self._model)
+                    if self._agrees(network, window.detach()):
+                        chosen = network
+                        break
             except _MISFITS as error:
                 reason = f"{type(error).__name__}: {error}"
-            else:
-                if _agree(found, expected):
-                    chosen = network
-                    break
-                reason = "it has other values or another gradient"
             logger.debug("a simplified %s is not used: %s", type(self._model).__name__, reason)
         self.mixed_precision = mixed_precision
         return chosen
 
-    def _with_gradient(self, windows: Tensor, network: nn.Module) -> list[Tensor]:
-        """Return the gradient of a mixture of all that is heard of windows, and what is heard."""
-        self.network = network
-        heard = self._hear(windows, True)
+    def _agrees(self, network: nn.Module, window: Tensor) -> bool:
+        """Say whether a network gives the model's values and, of a window at least, its gradient.
+
+        Where two values are nearly the largest, rounding can choose the other one and change the
+        gradient of a window; a gradient that is wrong is so in all windows.
+        """
+        noise = normal(item_keys([*range(_COMPARED)], window.device), 0, *window.shape[1:])
+        for one in (window + 0.1 * noise.to(window)).split(1):
+            found, gradient = self._with_gradient(one, network)
+            expected, true_gradient = self._with_gradient(one, self._model)
+            if not all(_near(a, b) for a, b in zip(found, expected, strict=True)):
+                return False
+            if bool((gradient - true_gradient).norm() <= AGREEMENT * true_gradient.norm()):
+                return True
+        return False
+
+    def _with_gradient(self, window: Tensor, network: nn.Module) -> tuple[list[Tensor], Tensor]:
+        """Return what is heard of a window, and the gradient of a mixture of it."""
+        self.network, window = network, window.detach().requires_grad_()
+        heard = self._hear(window, True)
         weights = [torch.arange(part.numel(), device=part.device).cos() for part in heard]
         mixture = sum((part.flatten() * by).sum() for part, by in zip(heard, weights, strict=True))
-        return [torch.autograd.grad(mixture, windows)[0], *heard]  # type: ignore[arg-type]
+        return heard, torch.autograd.grad(mixture, window)[0]  # type: ignore[arg-type]
 
     def _hear(self, windows: Tensor, output: bool) -> list[Tensor]:
         """Return logits, where wanted, and activations of windows (windows, n_mels, frames)."""
@@ -231,8 +241,9 @@ def frozen(recognizer: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in recognizer.modules()]
     weights = [(weight, weight.requires_grad) for weight in recognizer.parameters()]
     with contextlib.ExitStack() as stack:
-        if "torch._dynamo" in sys.modules:  # whose import takes seconds
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        eagerly = getattr(torch.compiler, "set_stance", None)  # since torch 2.6
+        if eagerly and "torch._dynamo" in sys.modules:  # whose import takes seconds
+            stack.enter_context(eagerly("force_eager"))
         try:
             recognizer.eval()
             for weight, _ in weights:  # module.requires_grad_ is refused by a scripted one
@@ -256,20 +267,10 @@ def check_layers(model: nn.Module, layers: Sequence[str]) -> None:
             )
 
 
-def _agree(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
-    """Say whether two networks gave the same gradients (windows, ...) and values but for rounding.
-
-    Where two values are nearly the largest, rounding can choose the other one and change the
-    gradient of a window; a gradient that is wrong is so in all windows.
-    """
-    if any(a.shape != b.shape for a, b in zip(found, expected, strict=True)):
-        return False
-    (gradient, *values), (true_gradient, *true_values) = found, expected
-    error, size = (g.flatten(1).norm(dim=1) for g in (gradient - true_gradient, true_gradient))
-    near = (error <= AGREEMENT * size).any()
-    for a, b in zip(values, true_values, strict=True):
-        near &= ((a - b).abs() <= AGREEMENT * b.abs().amax()).all()
-    return bool(near)
+def _near(found: Tensor, expected: Tensor) -> bool:
+    """Say whether values are the same but for rounding."""
+    same = found.shape == expected.shape
+    return same and bool(((found - expected).abs() <= AGREEMENT * expected.abs().amax()).all())
 
 
 def _full_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:

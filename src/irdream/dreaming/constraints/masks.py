@@ -116,7 +116,7 @@ class FrequencyBand(Mask):
             samples = origin["waveform"].shape[-1]
             bins = torch.arange(samples // 2 + 1, dtype=torch.float64)
             hz = bins * recognizer.sample_rate_hz / samples
-        inside = ((hz >= self.low_hz) & (hz <= self.high_hz)).to(origin["waveform"].device)
+        inside = ((hz >= self.low_hz) & (hz <= self.high_hz)).to(origin["signal"].device)
         if not bool(inside.any()):
             raise InputError(
                 f"constraint.low_hz={self.low_hz:g}, high_hz={self.high_hz:g} holds none of the "
