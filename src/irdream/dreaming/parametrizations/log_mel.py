@@ -76,8 +76,8 @@ class LogMel(Additive):
             )
         if _FULL[0] - _BEYOND <= lowest and highest <= _FULL[1] + _BEYOND:
             return {"signal": log_mel}
-        least = torch.where(low < _FULL[0], low.clamp(max=self._least), self._least)
-        most = torch.where(high > _FULL[1], high.clamp(min=self._most), self._most)
+        least = torch.where(low < _FULL[0], low.clamp(max=self._least), self._least) - _BEYOND
+        most = torch.where(high > _FULL[1], high.clamp(min=self._most), self._most) + _BEYOND
         return {"signal": log_mel, "log_mel_least": least, "log_mel_most": most}
 
     def unit(self, origin: Origin) -> Tensor:
@@ -88,12 +88,11 @@ class LogMel(Additive):
 
     def signal(self, origin: Origin, parameters: Tensor) -> Tensor:
         """Return the dream, clipped to the range."""
+        signal = super().signal(origin, parameters)
         if "log_mel_least" in origin:
-            signal = super().signal(origin, parameters)
             return signal.clamp(origin["log_mel_least"], origin["log_mel_most"])
         # The gradient of torch.clamp takes three times as long as that of hardtanh, which is zero
         # at the limits; so these lie a little outside, and silence at the floor can be changed.
-        signal = super().signal(origin, parameters)
         return F.hardtanh(signal, self._least - _BEYOND, self._most + _BEYOND)
 
     def consistent(self, recognizer: Recognizer, origin: Origin, signal: Tensor) -> Tensor:
