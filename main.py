@@ -124,8 +124,8 @@ def main() -> None:
         sys.argv[1:] = as_grammar(command.without_files(sys.argv[1:]))
         run()
     except KeyboardInterrupt as error:
-        told = ": ".join(filter(None, ["interrupted", str(error), sweep.interrupt()]))
-        print(told, file=sys.stderr)
+        kept = "; ".join(filter(None, [str(error), sweep.interrupt()]))
+        print("interrupted" + (f": {kept}" if kept else ""), file=sys.stderr)
         sys.exit(128 + getattr(error, "number", signal.SIGINT))
     except SystemExit as end:
         if end.code == 1:  # a job failed, and no other was to be begun

@@ -143,6 +143,7 @@ def answer(*overrides: str) -> str:
         ("store=", "store=; expected text"),
         # what Hydra cannot read
         ("dream.steps", "dream.steps has no value; expected dream.steps=VALUE"),
+        ("dream.steps=3 file.wav", "cannot read 'file.wav'; expected key=value, in quotes where"),
         ("dre#am=1", "cannot read 'dre#am=1'; expected key=value, in quotes where"),
         ("dream.octave_ratio=[1,2", "dream.octave_ratio=[1,2; expected a list of 2 numbers, at "),
         ("dream.steps=1,2", "dream.steps=1,2 has several values; add -m for a job with each, or t"),
@@ -266,13 +267,14 @@ def test_a_target_that_was_typed_is_trusted_and_starts_without_the_keys_it_repla
         ("optimizer._target_=torch.optim.Adagrad optimizer.lr=1", {"lr": 1, "_partial_": True}),
         ("model._target_=my.Own ~model.anything +model.width=8", {"width": 8}),
         ("model=transfer model.embedding._target_=my.Own", {}),  # further down
+        ("constraint=several constraint.1._target_=my.Own", {}),
         ("dataset=folder dataset._target_='my.Own' dataset.root=2024", {"root": "2024"}),
     ],
 )
 def test_what_was_typed_beside_a_target_of_ones_own_stays(words, expected) -> None:
     config = checked(words.split())
     node = config[next(word for word in words.split() if "_target_" in word).split(".")[0]]
-    own = dict(node.get("embedding", node))
+    own = dict(node[1] if OmegaConf.is_list(node) else node.get("embedding", node))
     assert own.pop("_target_") in ("my.Own", "torch.optim.Adagrad")
     assert own == expected
 

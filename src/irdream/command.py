@@ -239,20 +239,21 @@ def _check_paths(plain: Mapping[str, Any], task: Any) -> None:
         for name, value in given.items():
             if not isinstance(value, str) or given.get("download"):
                 continue
+            problem = ""
             if name == "path" and target.endswith((".checkpoint.load", ".load_optional")):
                 problem = _problem_of_checkpoint(value)
-            else:
-                problem = "" if "ExistingPath" not in hints.get(name, "") else _absent(value)
+            elif "ExistingPath" in hints.get(name, ""):
+                problem = _problem_of_path(value)
             if problem:
                 raise InputError(f"{_typed_key(plain, place + name)}={value} {problem}")
-    made = {name: plain[name] for name in ("store", "cache_dir")}
-    for name, value in (*made.items(), ("paper.publish", plain["paper"]["publish"])):
+    for name in ("store", "cache_dir", "paper.publish"):
+        value = _at(plain, name)
         path = Path(value or ".").expanduser()
         if file := next((one for one in (path, *path.parents) if one.is_file()), None):
             raise InputError(f"{name}={value} is no folder: {str(file)!r} is a file")
 
 
-def _absent(path: str) -> str:
+def _problem_of_path(path: str) -> str:
     if os.path.exists(there := os.path.expanduser(path)):
         return ""
     folder, name = os.path.split(there)

@@ -196,7 +196,11 @@ _TOLD: tuple[tuple[str, Callable[[re.Match[str], Known, Exception], str]], ...] 
     ),
     (
         r"Error parsing override '([^'=]+)'\s+missing EQUAL",
-        lambda match, *_: f"{match[1]} has no value; expected {match[1]}=VALUE",
+        lambda match, known, error: (
+            f"{match[1]} has no value; expected {match[1]}=VALUE"
+            if match[1] in known
+            else _unreadable(match, known, error)
+        ),
     ),
     (
         r"Ambiguous value for argument '(([^=']+)=([^']*))'",
