@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,9 +118,7 @@ def log_loss(truth: Flags, scores: Array) -> float:
     return float(-np.log(likely).mean())
 
 
-def tempered(
-    window_scores: Sequence[Array], temperature: float, output: Literal["softmax", "sigmoid"]
-) -> Array:
+def tempered(window_scores: Sequence[Array], temperature: float, output: str) -> Array:
     """Return S1 at another temperature: (excerpts, instruments).
 
     The windows' logits need not be known: a softmax or sigmoid gives them but for what is the
@@ -129,7 +127,7 @@ def tempered(
     Args:
         window_scores: for each excerpt an array (windows, instruments).
         temperature: what the logits are divided by.
-        output: what made scores of them.
+        output: what made scores of them: "sigmoid", or "softmax" and whatever sums to one.
     """
     flat = _tempered(np.concatenate(window_scores).astype(float), temperature, output)
     ends = np.cumsum([len(scores) for scores in window_scores])[:-1]
@@ -145,15 +143,13 @@ def _tempered(scores: Array, temperature: float, output: str) -> Array:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def fit_temperature(
-    truth: Flags, window_scores: Sequence[Array], output: Literal["softmax", "sigmoid"]
-) -> float:
+def fit_temperature(truth: Flags, window_scores: Sequence[Array], output: str) -> float:
     """Return the temperature, 0.05 to 20, with the lowest loss of S1.
 
     Args:
         truth: labels of the excerpts (excerpts, instruments), other ones than will be scored.
         window_scores: for each excerpt an array (windows, instruments).
-        output: what made scores of the logits.
+        output: as of `tempered`.
     """
 
     def loss(logarithm: float) -> float:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.targets import Item
 from irdream.evaluation.dreams import DB_PER_NATURAL
 from irdream.evaluation.tables import rows_of
@@ -158,13 +158,17 @@ def test_the_last_iterate_is_taken_also_where_it_is_not_the_best(study) -> None:
     assert min(table["target_probability"]) < 0.9
 
 
-def test_what_is_done_is_not_dreamed_again(dream, monkeypatch) -> None:
+def test_what_is_done_is_not_dreamed_again(dream, tmp_path) -> None:
+    def stages() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+
     first = dream()
     assert set(first.found) == {("white", "log_mel"), ("pink", "log_mel")}
     assert set(first.table["way"]) == {"gain"}
-    monkeypatch.setattr(Ascent, "run", lambda *_, **__: pytest.fail("dreams again"))
+    kept = stages()
     again = dream()
 
+    assert stages() == kept != {}
     pd.testing.assert_frame_equal(first.table, again.table)
     pd.testing.assert_frame_equal(first.distances, again.distances)
     assert first.patterns == again.patterns

@@ -348,4 +348,4 @@ def test_what_means_over_noises_leave_out_is_said() -> None:
     assert said == (
         " Left out, since not defined: pink: SNR dB of 1 of 3; pink: flatness of 2 of 3."
     )
-    assert noise_report._undefined(table[3:], ["color"], {"snr_db": "SNR dB"}) == ""
+    assert noise_report._undefined(table.iloc[3:], ["color"], {"snr_db": "SNR dB"}) == ""
