@@ -37,31 +37,17 @@ def test_jobs_are_read_back_in_their_order(tmp_path: Path) -> None:
 
 
 def test_earlier_jobs_are_forgotten_but_for_those_of_a_search(tmp_path: Path) -> None:
+    def write(number: int, of: str) -> None:
+        job = Job([], f"out/{number}", number, of, sweep_folder=str(tmp_path), status="finished")
+        job.write()
+
     for number in range(3):
-        Job([], f"out/{number}", number, sweep_folder=str(tmp_path), status="finished").write()
-    sweep.forget_jobs(tmp_path, but=["out/1"])
+        write(number, "search")
+    write(0, "another sweep in the same folder")
+    sweep.forget_jobs(tmp_path, but=[("out/0", "search"), ("out/1", "search")])
     assert [job.number for job in sweep.read_jobs(tmp_path)[0]] == [1]
     sweep.forget_jobs(tmp_path)
     assert sweep.read_jobs(tmp_path) == ([], [])
-
-
-def test_what_was_typed_in_bytes_that_are_no_utf_8_is_read_back_as_text(tmp_path: Path) -> None:
-    typed = ["start.path=Fl\udcf6te"]
-    Job(typed, "out/0", 0, sweep_folder=str(tmp_path), status="finished").write()
-    (job,), _ = sweep.read_jobs(tmp_path)
-    assert job.overrides == ["start.path=Fl\\xf6te"]
-
-
-def test_what_changed_nothing_is_told_where_there_is_such(tmp_path: Path) -> None:
-    jobs = [Job([f"a={i}"], str(tmp_path), number=i, status="finished") for i in range(2)]
-    for job in jobs:
-        job.metrics = {"dream/wav_at_0.9": 1.0, "dream/snr_db": 9.0, "dream/unchanged": 0.0}
-    columns = ["job", "overrides", "status", "s", "dream/wav_at_0.9", "dream/snr_db"]
-    assert sweep.table(jobs).splitlines()[1].split() == columns
-    jobs[1].metrics["dream/unchanged"] = 3.0
-    jobs[0].metrics["dream/snr_db_undefined"] = 1.0
-    columns += ["dream/unchanged", "dream/snr_db_undefined"]
-    assert sweep.table(jobs).splitlines()[1].split() == columns
 
 
 def test_a_sweep_without_jobs_says_so() -> None:

@@ -148,6 +148,7 @@ class Job:
             "error": self.error,
             "run_id": self.run_id,
             "folder": str(self.files),
+            "output_dir": self.output_dir,
             "sweep": self.sweep,
             "process": processes.this_process(),
             "written": time.time(),
@@ -189,16 +190,17 @@ def read_jobs(folder: Path, *, sweep: str = "") -> tuple[list[Job], list[str]]:
     return jobs, damaged
 
 
-def forget_jobs(folder: Path, *, but: Collection[str] = ()) -> None:
+def forget_jobs(folder: Path, *, but: Collection[tuple[str, str]] = ()) -> None:
     """Remove what jobs of earlier sweeps left in a sweep's folder for its end to tell.
 
     Args:
         folder: of the sweep.
-        but: folders of jobs that go on to belong to it.
+        but: folder and sweep of the jobs that belong to it still.
     """
     for path in record(folder, "").parent.glob("*.json"):
         with contextlib.suppress(OSError, TypeError, ValueError):
-            if _read(path, "").output_dir in but:
+            job = _read(path, "")
+            if (job.output_dir, job.sweep) in but:
                 continue
         path.unlink(missing_ok=True)
 
@@ -222,7 +224,8 @@ def _read(path: Path, sweep: str) -> Job:
     metrics = _of_kind(found, "metrics", dict)
     return Job(
         overrides=[as_text(str(word)) for word in _of_kind(found, "overrides", list)],
-        output_dir=_of_kind(found, "folder", str),
+        output_dir=str(found.get("output_dir") or found["folder"]),
+        found_in=_of_kind(found, "folder", str),
         number=int(path.stem),
         sweep=str(found.get("sweep") or ""),
         sweep_folder=str(path.parents[2]),

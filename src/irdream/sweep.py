@@ -46,6 +46,7 @@ class Sweep:
         root, server: of the store.
         info: whether jobs only say what they would do.
         process: what marks the process that holds it.
+        is_search: whether it needs the metrics of every job.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Sweep:
     server: str | None = None
     info: bool = False
     process: str = ""
+    is_search: bool = False
 
     @property
     def place(self) -> dict[str, Any]:
@@ -68,7 +70,7 @@ class Sweep:
         from irdream.tracking.sweeps import find_job
 
         found = find_job(Path(self.root), self.experiment, signed, uri=self.server)
-        if found is None:
+        if found is None or (self.is_search and found.status == "running"):
             return False
         self.take_over(job, found)
         if job.status == ELSEWHERE:
@@ -110,8 +112,8 @@ def begin(config: DictConfig) -> Sweep:
     folder = Path(str(config.hydra.sweep.dir)).absolute()
     overrides = list(config.hydra.overrides.task)
     sweep = Sweep(name=folder.name, folder=str(folder), info=config.info, words=overrides)
-    sweep.process = processes.mark()
-    _take_folder(folder, may_share=config.hydra.sweeper._target_.endswith(SEARCH))
+    sweep.process, sweep.is_search = processes.mark(), config.hydra.sweeper._target_ == SEARCH
+    _take_folder(folder, may_share=sweep.is_search)
     if not sweep.info and str(config.tracker.get("_target_", "")).endswith("MlflowTracker"):
         from irdream.tracking.sweeps import open_sweep
 

@@ -171,6 +171,11 @@ class Search:
 
         return self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
+    def jobs(self) -> list[tuple[str, str]]:
+        """Return folder and sweep of the jobs of all trials."""
+        attrs = [trial.user_attrs for trial in self.study.get_trials(deepcopy=False)]
+        return [(str(one.get("folder")), processes.mark(one.get("process"))) for one in attrs]
+
     def _ask(self) -> Trial:
         trial = self.study.ask()
         trial.set_user_attr("process", processes.this_process())
