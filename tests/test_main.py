@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 
+import main
+from irdream.interrupts import Interrupted, interrupt
 from irdream.runtime import cores
 from irdream.tracking.store import open_store
 
@@ -109,6 +112,39 @@ def test_debug_shows_the_traceback(tmp_path) -> None:
 
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "of_sweep", "told", "status"),
+    [
+        (KeyboardInterrupt(), "", "interrupted", 130),
+        (
+            Interrupted("two kept", number=signal.SIGTERM),
+            "",
+            "interrupted: two kept",
+            143,
+        ),
+        (
+            Interrupted("two kept"),
+            "type again",
+            "interrupted: two kept; type again",
+            130,
+        ),
+    ],
+)
+def test_an_interrupt_ends_in_one_line(error, of_sweep, told, status, monkeypatch, capsys) -> None:
+    def run() -> None:
+        raise error
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(sys, "argv", ["main.py"])
+    monkeypatch.setattr(main, "run", run)
+    monkeypatch.setattr(main.sweep, "interrupt", lambda: of_sweep)
+    with pytest.raises(SystemExit) as caught:
+        main.main()
+    assert signal.signal(signal.SIGTERM, before) is interrupt
+    assert caught.value.code == status
+    assert capsys.readouterr().err == f"{told}\n"
 
 
 def test_a_file_is_dreamed_written_measured_and_tracked(tmp_path) -> None:
