@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import math
 import sys
@@ -173,7 +174,7 @@ def tasks(sounds: Path) -> Iterator[tuple[str, list[str]]]:
     for choice in choices("sonification"):
         yield f"sonification={choice}", [
             "task=dream", "dream.steps=1", "dream.figures=0", f"sonification={choice}",
-            "start=file", f"start.path={sounds}",
+            "start=file", f"start.path={sounds / 'test' / 'flu'}",
         ]  # fmt: skip
 
 
@@ -207,15 +208,18 @@ def compared(name: str, case: Callable[[torch.device], dict[str, Any]], on: torc
 
 
 def tones(root: Path) -> None:
-    """Write 3 tones of 1.2 s of each of two instruments."""
+    """Write 3 tones of 1.2 s of each of two instruments, to train on and to test with."""
     rng = np.random.default_rng(0)
     time = np.arange(round(1.2 * 22_050)) / 22_050
-    for code, hz in (("flu", 440.0), ("pia", 130.0)):
-        (root / code).mkdir(parents=True)
+    for part, (code, hz) in itertools.product(
+        ("training", "test"), (("flu", 440.0), ("pia", 130.0))
+    ):
+        (root / part / code).mkdir(parents=True)
         for take in range(3):
             tone = np.sin(2 * np.pi * hz * rng.uniform(0.9, 1.1) * time)
             noise = 0.2 * rng.standard_normal(len(time))
-            soundfile.write(root / code / f"{code}{take}.wav", 0.4 * tone + noise, 22_050)
+            path = root / part / code / f"{part}-{code}{take}.wav"
+            soundfile.write(path, 0.4 * tone + noise, 22_050)
 
 
 def main(part: str) -> None:

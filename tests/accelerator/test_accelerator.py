@@ -50,7 +50,7 @@ def test_every_dream_is_that_of_the_cpu(dreams) -> None:
 
 def test_the_host_waits_once_a_step(dreams) -> None:
     """And a second time where torch.optim is told its rates, and in some rarer steps."""
-    waits = {name: one["waits"] for name, one in dreams.items() if "=" in name and one["waits"]}
+    waits = {name: one["waits"] for name, one in dreams.items() if one.get("waits")}
     assert len(waits) > 70
     assert {name: seen for name, seen in waits.items() if max(seen) > 2} == {}
     assert {name for name, seen in waits.items() if max(seen) > 1} <= {
