@@ -75,6 +75,13 @@ def test_a_model_of_ones_own_is_tried_before_it_is_trained(
     assert (made.channel_axis, loaded.channel_axis) == (channel_axis, channel_axis)
 
 
+def test_an_embedding_of_ones_own_is_tried_as_well(tiny_frontend: dict[str, Any]) -> None:
+    wrong = {"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 4}
+    model = {"_target_": "irdream.models.Transfer", "embedding": wrong, "features": 4}
+    with pytest.raises(InputError, match=r"Transfer failed on .* cannot be multiplied"):
+        checkpoint.new(frontend=tiny_frontend, model=model, device="cpu")
+
+
 def test_a_folder(folder: Path) -> None:
     loaded = checkpoint.load(path=str(folder), device="cpu", trust=TRUST)
     assert loaded.card == {"data": {"name": "rendered"}}

@@ -84,10 +84,16 @@ def new(
         device=runtime.choose_device(device),
         trust=trust,
     )
-    is_ours = all(str(part["_target_"]).startswith("irdream.") for part in (frontend, model))
-    if not is_ours and not hasattr(recognizer.model, "fit"):
+    if not (_is_ours(frontend) and _is_ours(model)) and not hasattr(recognizer.model, "fit"):
         _try(recognizer)
     return recognizer
+
+
+def _is_ours(part: Mapping[str, Any]) -> bool:
+    """Say whether all that is built comes with irdream."""
+    inner = (value for value in part.values() if isinstance(value, Mapping))
+    own = str(part.get("_target_", "irdream."))
+    return own.startswith("irdream.") and all(map(_is_ours, inner))
 
 
 @torch.no_grad()
