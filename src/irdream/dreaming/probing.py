@@ -289,7 +289,8 @@ def ask_with_channels(recognizer: Recognizer, window: Tensor) -> Tensor:
         InputError: when the network fails, or gives something else.
     """
     errors: list[InputError] = []
-    for channel_axis in (False, True):
+    is_ours = type(recognizer.model).__module__.startswith("irdream.")  # which want none
+    for channel_axis in (False,) if is_ours else (False, True):
         recognizer.channel_axis = channel_axis
         try:
             return _asked(recognizer, window)
