@@ -50,14 +50,14 @@ def stopping() -> Iterator[list[int]]:
         The numbers of the signals that came; empty while nobody asked to stop. Always empty in
         a thread, and where signals are ignored or end the program unasked.
     """
-    came: list[int] = []
+    signals: list[int] = []
     usual = {number: signal.getsignal(number) for number in SIGNALS}
     usual = {number: handler for number, handler in usual.items() if callable(handler)}
     if threading.current_thread() is not threading.main_thread():
         usual = {}
 
     def note(number: int, frame: FrameType | None) -> None:
-        came.append(number)
+        signals.append(number)
         restore()
         os.write(2, b"stopping, what is finished is kept; once more stops at once\n")
 
@@ -68,6 +68,6 @@ def stopping() -> Iterator[list[int]]:
     for number in usual:
         signal.signal(number, note)
     try:
-        yield came
+        yield signals
     finally:
         restore()

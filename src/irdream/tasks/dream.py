@@ -133,9 +133,9 @@ def dream(
         folder=output_dir,
         stopwatch=stopwatch,
     )
-    came = _dream_all(written, ascent, excerpts, seed)
+    signals = _dream_all(written, ascent, excerpts, seed)
     if not written.rows:
-        raise Interrupted(written.kept(), number=came[0])
+        raise Interrupted(written.kept(), number=signals[0])
     table, dreamt = written.in_order()
     metrics = summary(table)
     with stopwatch("figures"):
@@ -144,8 +144,8 @@ def dream(
         _track(tracker, dreamt, metrics, output_dir)
     omitted = max(0, len(table) - figures)
     print_dreams(table, metrics, bad, varied=planned.varied, omitted=omitted)
-    if came:
-        raise Interrupted(written.kept(), number=came[0])
+    if signals:
+        raise Interrupted(written.kept(), number=signals[0])
     return metrics
 
 
@@ -164,12 +164,12 @@ class _Written:
     dreamt: list[FinishedDream] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, batch: Iterable[FinishedDream], came: Sequence[int]) -> None:
+    def add(self, batch: Iterable[FinishedDream], signals: Sequence[int]) -> None:
         """Write dreams, without figures once a signal came; what is written has its row."""
         drawn = set(self.items[: self.figures])
         try:
             for one in batch:
-                self._add(one, is_drawn=one.item in drawn and not came)
+                self._add(one, is_drawn=one.item in drawn and not signals)
         finally:
             if self.rows:
                 save_table(pd.DataFrame(self.rows), self.folder / "dreams.csv")
@@ -208,14 +208,14 @@ def _dream_all(
 ) -> list[int]:
     """Dream and write batch after batch; return the signal that came and stopped it, if any."""
     recognizer, items, steps = written.recognizer, written.items, ascent.steps * ascent.octaves
-    with stopping() as came, keeping(written.kept), dream_bar(len(items), steps=steps) as bar:
+    with stopping() as signals, keeping(written.kept), dream_bar(len(items), steps=steps) as bar:
         for batch in _batches(recognizer, excerpts, items):
             with written.stopwatch("dreaming"):
-                dreamt = list(_dream_batch(recognizer, ascent, excerpts, batch, seed, bar, came))
-            written.add(bar.writing(dreamt), came)
-            if came:
+                dreamt = list(_dream_batch(recognizer, ascent, excerpts, batch, seed, bar, signals))
+            written.add(bar.writing(dreamt), signals)
+            if signals:
                 break
-    return came
+    return signals
 
 
 def _batches(
@@ -240,7 +240,7 @@ def _dream_batch(
     items: Sequence[Item],
     seed: int,
     bar: DreamBar,
-    came: Sequence[int],
+    signals: Sequence[int],
 ) -> Iterator[FinishedDream]:
     """Dream items of one length, and split the result into single dreams on the CPU.
 
@@ -250,9 +250,9 @@ def _dream_batch(
 
     def on_step(record: Record) -> bool:
         bar.show(record.step, len(items), record.dropped)
-        if came:
+        if signals:
             unfinished.update(record.items[record.alive & ~record.reached].tolist())
-        return bool(came)
+        return bool(signals)
 
     device = recognizer.device
     originals = [excerpts[item.excerpt] for item in items]
