@@ -42,9 +42,11 @@ def files_in(folder: Path) -> set[str]:
 
 
 def test_a_second_run_keeps_and_leaves_its_own_files_only(tmp_path: Path) -> None:
-    run(tmp_path, "dreams.csv", "scores.csv", "sounds/a.wav", "sounds/deep/b.wav")
+    run(tmp_path, "dreams.csv", "scores.csv", "sounds/a.wav")
     assert run(tmp_path, "dreams.csv", "sounds/c.wav") == ["dreams.csv", "sounds/c.wav"]
     assert files_in(tmp_path) == {"dreams.csv", "sounds/c.wav"}
+    run(tmp_path, "scores.csv")
+    assert not (tmp_path / "sounds").exists()
 
 
 def test_files_of_a_user_stay_and_are_not_kept(tmp_path: Path) -> None:

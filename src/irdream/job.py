@@ -130,7 +130,8 @@ class Job:
         return False
 
     def release(self) -> None:
-        """Write what came of it, and let other runs into its folder."""
+        """Write what came of it, killed where it was interrupted; let others into its folder."""
+        self.status = "killed" if self.status == "running" else self.status
         self.write()
         if self.output is not None:
             self.output.release()

@@ -10,6 +10,7 @@ Nothing heavy is imported here.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -110,6 +111,8 @@ class OutputFolder:
         ]
         for file in files:
             file.unlink()
+            with contextlib.suppress(OSError):  # not empty
+                file.parent.rmdir()
         if files:
             logger.warning("%s: removed %d files of an earlier run", self.path, len(files))
 

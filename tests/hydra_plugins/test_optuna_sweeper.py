@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from hydra_plugins.irdream._optuna_pruning import JobPrunedError, reporting
 from hydra_plugins.irdream._optuna_storage import Place
 from irdream.errors import InputError
+from irdream.job import Job
 from irdream.processes import this_process
 from irdream.tracking.base import NullTracker
 
@@ -194,7 +195,7 @@ def test_a_job_that_fails_is_told_and_the_search_goes_on(sweep, tmp_path) -> Non
         number = len(list(Path("out").glob("*/.hydra"))) - 1
         value = returned[number]
         if number == 7:
-            Path("out/7/job.json").write_text('{"error": "error: no such checkpoint"}')
+            Job([], "", 7, sweep_folder="out", error="error: no such checkpoint").write()
         if isinstance(value, Exception):
             raise value
         return value

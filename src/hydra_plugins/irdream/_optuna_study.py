@@ -78,13 +78,20 @@ class Search:
         trial.set_user_attr("overrides", overrides)
         return overrides
 
-    def tell(self, trial: Trial, returned: object, folder: str | None = None) -> None:
+    def tell(
+        self,
+        trial: Trial,
+        returned: object,
+        folder: str | None = None,
+        told: Path | None = None,
+    ) -> None:
         """Tell what a job came to; what is no finite number for each objective is a failure.
 
         Args:
             trial: of the job.
             returned: its metrics, or the exception that it raised.
             folder: with its files.
+            told: the file in which it told of itself.
         """
         from optuna.trial import TrialState
 
@@ -100,7 +107,7 @@ class Search:
             return
         reason = self._lack(returned)
         if not returned:
-            reason = recorded_error(folder) or reason
+            reason = recorded_error(told) or reason
         if reason is not None:
             self.fail(trial, reason)
             return
@@ -261,10 +268,12 @@ def error_line(error: Exception) -> str:
     return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
 
 
-def recorded_error(folder: str | None) -> str | None:
-    """Return the error that main.py wrote to a job's folder; there a job that fails returns."""
+def recorded_error(told: Path | None) -> str | None:
+    """Return the error that main.py wrote of a job; there a job that fails returns."""
+    if told is None:
+        return None
     try:
-        return json.loads((Path(folder or "") / "job.json").read_text())["error"]
+        return json.loads(told.read_text(encoding="utf-8"))["error"]
     except (OSError, ValueError, KeyError):
         return None
 

@@ -30,7 +30,7 @@ from hydra_plugins.irdream._optuna_space import Space, read_space
 from hydra_plugins.irdream._optuna_storage import place_of
 from hydra_plugins.irdream._optuna_study import Search, error_line, open_study
 from irdream.errors import InputError
-from irdream.job import forget_jobs
+from irdream.job import forget_jobs, record
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -176,5 +176,7 @@ class OptunaSweeper(Sweeper):
 
 def _tell(search: Search, trial: Trial, result: JobReturn) -> None:
     """Tell a job's result; `return_value` would raise the error of a job that failed."""
-    folder = result.hydra_cfg.hydra.runtime.output_dir if result.hydra_cfg else None
-    search.tell(trial, result._return_value, folder)
+    hydra = result.hydra_cfg.hydra if result.hydra_cfg else None
+    folder = hydra and hydra.runtime.output_dir
+    told = hydra and record(Path(hydra.sweep.dir), hydra.job.num)
+    search.tell(trial, result._return_value, folder, told)

@@ -113,7 +113,8 @@ def folder_of_state(resume: str | Path | None, output_dir: Path) -> Path | None:
     if (own / STATE).exists() and (folder is None or folder.resolve() != own.resolve()):
         raise InputError(
             f"{str(output_dir)!r} has the state of an earlier training; expected a folder without: "
-            f"name another hydra.run.dir, or resume it by train.resume={output_dir}"
+            f"name another hydra.run.dir (of a sweep hydra.sweep.dir), or resume it by "
+            f"train.resume={output_dir}"
         )
     if folder is None or (folder / STATE).is_file():
         return folder
