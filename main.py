@@ -26,9 +26,11 @@ from omegaconf import DictConfig, OmegaConf  # noqa: E402
 
 from hydra_plugins.irdream import _optuna_pruning as pruning  # noqa: E402
 from hydra_plugins.irdream._words import as_grammar  # noqa: E402
-from irdream import command, job_signature, sweep  # noqa: E402
+from irdream.cli import command  # noqa: E402
 from irdream.interrupts import interrupt  # noqa: E402
-from irdream.store_choice import choose_store  # noqa: E402
+from irdream.sweeps import signature as job_signature  # noqa: E402
+from irdream.sweeps import sweep  # noqa: E402
+from irdream.sweeps.store_choice import choose_store  # noqa: E402
 
 CONF = Path(__file__).resolve().parent / "conf"
 NO_TRACKER = {"_target_": "irdream.tracking.NullTracker"}

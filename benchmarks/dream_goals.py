@@ -15,7 +15,7 @@ from benchmarks.report import ratio, seconds, summary, take_turns
 from irdream.dreaming.objectives import Margin
 from irdream.dreaming.optimizers import LeastChange, MarginStep
 from irdream.dreaming.record import Dreams
-from irdream.evaluation.dreams import rmse_db
+from irdream.measures.dreams import rmse_db
 
 CONFIDENCE = 0.9
 LEAST_CHANGE_STEPS = (10, 20, 40)

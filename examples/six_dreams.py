@@ -34,13 +34,13 @@ from irdream.datasets.starts import ExcerptStart
 from irdream.dreaming.constraints import MaskingProjection
 from irdream.dreaming.optimizers import LeastChange
 from irdream.dreaming.parametrizations import Fourier, LogMel, StftGain, Waveform
-from irdream.evaluation import dreams as measures
-from irdream.evaluation.figures import BLUE, GRAY, ORANGE, save_figure
-from irdream.evaluation.sounds import snr_db
 from irdream.files import replacing
+from irdream.measures import dreams as measures
+from irdream.measures.sounds import snr_db
 from irdream.recognizer import Recognizer, load_recognizer
+from irdream.reports.dreams import hear_file
+from irdream.reports.figures import BLUE, GRAY, ORANGE, save_figure
 from irdream.sonification import StftGain as Sonification
-from irdream.tasks.dream_output import hear_file
 
 ROOT = Path(__file__).parents[1]
 TARGET = "flu"

@@ -15,8 +15,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from irdream import command, settings
-from irdream.reference import documented
+from irdream.cli import command, settings
+from irdream.cli.reference import documented
 
 CONF = Path(__file__).parents[1] / "conf"
 YAMLS = sorted(path for path in CONF.glob("**/*.yaml") if path.parent != CONF)

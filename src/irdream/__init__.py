@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from irdream.dreaming.interface import dream
+    from irdream.dreaming.api import dream
 
 __all__ = ["__version__", "dream"]
 __version__ = "0.1.0"
@@ -19,5 +19,5 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """Import what is used from Python when it is used."""
     if name == "dream":
-        return importlib.import_module("irdream.dreaming.interface").dream
+        return importlib.import_module("irdream.dreaming.api").dream
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

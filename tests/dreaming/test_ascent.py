@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from irdream.dreaming.ascent import Octave
 from irdream.dreaming.constraints import BandRange, MaxChange, RmseBudget, SnrFloor
-from irdream.dreaming.news import News
+from irdream.dreaming.deferred import News
 from irdream.dreaming.objectives import (
     Diversity,
     Heard,

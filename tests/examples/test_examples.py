@@ -19,8 +19,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from irdream import command
 from irdream.audio import load_audio
+from irdream.cli import command
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.objectives import LogProbability
 from irdream.dreaming.optimizers import NormalizedAscent

@@ -22,8 +22,8 @@ from omegaconf import DictConfig
 from hydra_plugins.irdream._optuna_pruning import JobPrunedError, reporting
 from hydra_plugins.irdream._optuna_storage import Place
 from irdream.errors import InputError
-from irdream.job import Job
 from irdream.processes import this_process
+from irdream.sweeps.job import Job
 from irdream.tracking.base import NullTracker
 
 optuna = pytest.importorskip("optuna", minversion="4")

@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 
 from hydra_plugins.irdream import slurm_launcher
 from irdream.errors import InputError
-from irdream.job import Job, read_jobs
+from irdream.sweeps.job import Job, read_jobs
 
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs irdream[slurm]")
 utils = pytest.importorskip("submitit.core.utils", reason="needs irdream[slurm]")

@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 
 from hydra_plugins.irdream._sweep_check import check_sweep, probes
-from irdream import command
+from irdream.cli import command
 from irdream.errors import InputError
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from irdream.audio.stft import band_shares, inverse_stft, stft
 from irdream.frontends import HanLogMel
 from irdream.sonification import StftGain
-from irdream.stft import band_shares, inverse_stft, stft
 
 DB = math.log(10) / 20  # one decibel as a natural logarithm
 HOP = 512

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from irdream.audio.stft import stft
 from irdream.frontends import HanLogMel
 from irdream.sonification import MelInversion
 from irdream.sonification.mel_inversion import invert_mel
-from irdream.stft import stft
 
 DB = math.log(10) / 20
 HOP = 512

@@ -27,9 +27,9 @@ from irdream.instruments import CODES
 from irdream.interrupts import Interrupted, interrupt
 from irdream.progress import DreamBar
 from irdream.recognizer import Recognizer
+from irdream.reports.dreams import hear_file
 from irdream.tasks import dream as task
 from irdream.tasks.dream import dream
-from irdream.tasks.dream_output import hear_file
 from irdream.tracking import NullTracker
 
 RATE = 8000

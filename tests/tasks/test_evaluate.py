@@ -13,13 +13,13 @@ import torch
 from torch import nn
 
 from irdream.datasets.base import ExcerptFile, Excerpts
-from irdream.datasets.parts import split_excerpts
+from irdream.datasets.splits import split_excerpts
 from irdream.errors import InputError
-from irdream.evaluation.window_scores import window_scores
 from irdream.instruments import CODES
+from irdream.measures.excerpt_scores import validation_of
+from irdream.measures.window_scores import window_scores
 from irdream.recognizer import Recognizer
 from irdream.tasks.evaluate import evaluate
-from irdream.tasks.excerpt_scores import validation_of
 from irdream.tracking import NullTracker
 
 RATE_HZ = 1000
@@ -93,7 +93,9 @@ def recognizer():
 @pytest.fixture
 def quick(monkeypatch):
     """Drawing takes a second; one test does it in earnest."""
-    monkeypatch.setattr("irdream.tasks.evaluate.save_figure", lambda figure, path: path.touch())
+    monkeypatch.setattr(
+        "irdream.reports.recognition.save_figure", lambda figure, path: path.touch()
+    )
 
 
 @pytest.fixture

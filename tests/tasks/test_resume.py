@@ -309,7 +309,7 @@ def test_another_validation_part_of_the_same_data_is_refused(
     def other_parts(files: Any, *_: Any, **__: Any) -> tuple[list[int], list[int]]:
         return list(range(3, len(files))), [0, 1, 2]
 
-    monkeypatch.setattr("irdream.tasks.train_data.split_excerpts", other_parts)
+    monkeypatch.setattr("irdream.training.data.split_excerpts", other_parts)
     difference = "the validation part was 6 excerpts with .*, now 3 excerpts"
     refused(run, first, difference, epochs=2, scheduler=cosine(2))
 

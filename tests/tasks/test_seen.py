@@ -13,11 +13,11 @@ import soundfile
 
 from irdream.datasets.base import contents
 from irdream.datasets.folder import Folder
+from irdream.datasets.seen import seen
+from irdream.measures.excerpt_scores import validation_of
 from irdream.recognizer import Recognizer, load_recognizer
 from irdream.tasks.compare import compare
 from irdream.tasks.evaluate import evaluate
-from irdream.tasks.excerpt_scores import validation_of
-from irdream.tasks.seen import seen
 from irdream.tracking import NullTracker
 
 RATE_HZ = 1000

@@ -14,14 +14,14 @@ import pytest
 import soundfile
 import torch
 
+from irdream import checkpoint
 from irdream.datasets.base import Excerpt, ExcerptFile, Excerpts, PartName, fingerprint
 from irdream.datasets.folder import Folder
 from irdream.errors import InputError
-from irdream.evaluation.recognition import AGGREGATIONS
 from irdream.instruments import CODES
+from irdream.measures.recognition import AGGREGATIONS
 from irdream.recognizer import load_recognizer, new_recognizer
 from irdream.stopwatch import Stopwatch
-from irdream.tasks import checkpoint
 from irdream.tracking import MlflowTracker, NullTracker
 from irdream.training.augmentation import SpectrogramAugmentation
 from irdream.training.averaging import Averaging

@@ -10,7 +10,8 @@ import pytest
 from filelock import FileLock
 
 from irdream.errors import InputError
-from irdream.tracking import MlflowTracker, create_store, database, manners
+from irdream.tracking import MlflowTracker, create_store, database
+from irdream.tracking import mlflow_setup as manners
 from irdream.tracking.store import open_store
 
 JOBS = """

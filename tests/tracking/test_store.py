@@ -24,7 +24,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, TEMPORARILY_UN
 from irdream.errors import InputError
 from irdream.tracking import MlflowTracker, register_checkpoint
 from irdream.tracking import store as store_module
-from irdream.tracking.manners import is_away
+from irdream.tracking.mlflow_setup import is_away
 from irdream.tracking.store import Point, Store, open_store
 
 LOST = "API request to http://x failed with exception ('Connection aborted.', ...)"

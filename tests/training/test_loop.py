@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer, load_recognizer, new_recognizer
-from irdream.training import hearing
+from irdream.training import forward as hearing
 from irdream.training.augmentation import SpectrogramAugmentation
 from irdream.training.averaging import Averaging
 from irdream.training.batches import WindowBatches

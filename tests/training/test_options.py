@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from irdream.datasets.base import ExcerptFile
-from irdream.datasets.parts import split_excerpts
+from irdream.datasets.splits import split_excerpts
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.models import Transfer

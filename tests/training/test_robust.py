@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
-from irdream.training.hearing import Hearing
+from irdream.training.forward import Hearing
 from irdream.training.losses import Loss
 from irdream.training.robust import DB_PER_UNIT, Method, Robust, perturb, robust
 

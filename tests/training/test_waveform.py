@@ -15,8 +15,8 @@ from irdream.datasets.cache import log_mels
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
-from irdream.tasks.train_waveforms import context_frames, on_waveforms
 from irdream.training.waveform import WaveformAugmentation
+from irdream.training.waveform_windows import context_frames, on_waveforms
 
 RATE_HZ = 1000
 OFF: dict[str, Any] = {

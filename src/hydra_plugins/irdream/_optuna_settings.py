@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from irdream.dream_measures import SEARCHED
 from irdream.errors import InputError
+from irdream.measures.table import SEARCHED
 
 Direction = Literal["maximize", "minimize"]
 HEADLINES: dict[str, dict[str, Direction]] = {  # of each task

@@ -19,8 +19,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from irdream import command
-from irdream.job import same_folder
+from irdream.cli import command
+from irdream.sweeps.job import same_folder
 
 MOST = 100  # jobs that are composed, 0.1 s each
 _INSIDE = 1e-9  # of an interval: its ends themselves need not be allowed

@@ -20,10 +20,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Quote, QuotedString
 from hydra.errors import HydraException
 
-from irdream import settings
-from irdream.command import typed_targets
-from irdream.mistakes import CONF
-from irdream.signatures import parameters
+from irdream.cli import settings
+from irdream.cli.command import typed_targets
+from irdream.cli.hydra_errors import CONF
+from irdream.cli.signatures import parameters
 
 _WORD = re.compile(r"(\+{0,2}|~)([\w$][\w.@/$-]*)(?:=(.*))?", re.DOTALL)
 _PIECE = re.compile(r"""(?:"[^"]*"|'[^']*'|\[[^][]*\])(?=,|$)|(?:\\.|[^,])+""")
@@ -42,7 +42,7 @@ def as_grammar(words: Sequence[str]) -> list[str]:
     """Return the words of a command line as Hydra reads them.
 
     A `_target_` of one's own starts without the keys of the choice that it replaces
-    (`irdream.command.prepare`): what is typed beside it need not be there, nor be taken away.
+    (`irdream.cli.command.prepare`): what is typed beside it need not be there, nor be taken away.
     """
     multirun = any(word == "-m" or word.startswith("--mu") for word in words)
     own = tuple(f"{node}." for node in typed_targets(words))

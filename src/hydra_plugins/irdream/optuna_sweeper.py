@@ -30,7 +30,7 @@ from hydra_plugins.irdream._optuna_space import Space, read_space
 from hydra_plugins.irdream._optuna_storage import place_of
 from hydra_plugins.irdream._optuna_study import Search, error_line, open_study
 from irdream.errors import InputError
-from irdream.job import forget_jobs, record
+from irdream.sweeps.job import forget_jobs, record
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

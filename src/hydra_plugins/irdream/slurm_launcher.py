@@ -28,7 +28,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from irdream.errors import InputError
-from irdream.job import Job, record
+from irdream.sweeps.job import Job, record
 
 PROGRAMS = ("sbatch", "squeue", "srun")
 SHARED = {  # keys that submitit calls the same for every kind of cluster

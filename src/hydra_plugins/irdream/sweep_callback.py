@@ -1,4 +1,4 @@
-"""Hydra tells when a run or a multirun begins and ends; `irdream.sweep` does the rest.
+"""Hydra tells when a run or a multirun begins and ends; `irdream.sweeps.sweep` does the rest.
 
 Hydra would make a warning of an exception, and run the jobs: so the program ends here.
 """
@@ -21,7 +21,7 @@ class SweepCallback(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """See that no other run writes to the folder, before Hydra does."""
-        from irdream.output_folder import OutputFolder
+        from irdream.sweeps.output_folder import OutputFolder
 
         HydraConfig.instance().set_config(config)
         with _ending_the_program():
@@ -30,7 +30,7 @@ class SweepCallback(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Open it, after what is swept was checked."""
         from hydra_plugins.irdream._sweep_check import check_sweep
-        from irdream import sweep
+        from irdream.sweeps import sweep
 
         with _ending_the_program():
             check_sweep(config)
@@ -38,14 +38,14 @@ class SweepCallback(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Close it; a multirun that is killed is closed when the process exits."""
-        from irdream import sweep
+        from irdream.sweeps import sweep
 
         sweep.end()
 
 
 @contextmanager
 def _ending_the_program() -> Iterator[None]:
-    from irdream import command
+    from irdream.cli import command
 
     try:
         yield

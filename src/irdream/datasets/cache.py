@@ -33,8 +33,8 @@ from torch import Tensor
 
 from irdream.audio import load_audio
 from irdream.contents import content_of, remember_in
-from irdream.datasets.ahead import decoding
 from irdream.datasets.base import Excerpt, Excerpts
+from irdream.datasets.prefetch import decoding
 from irdream.errors import InputError
 from irdream.files import as_text, replacing
 from irdream.fingerprint import UnknowableError, fingerprint_of

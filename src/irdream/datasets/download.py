@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from rich.progress import Progress
 
 from irdream.audio import sounds_below
-from irdream.datasets.tree import md5_of
+from irdream.datasets.duplicates import md5_of
 from irdream.datasets.unpack import unpack
 from irdream.errors import InputError
 from irdream.progress import byte_bar

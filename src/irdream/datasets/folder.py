@@ -20,7 +20,7 @@ from pathlib import Path
 from irdream.audio import audio_files
 from irdream.datasets.base import ExcerptFile, Excerpts, PartName
 from irdream.datasets.cache import audio_loader
-from irdream.datasets.tree import equal_files, recordings_of, unique_names
+from irdream.datasets.duplicates import equal_files, recordings_of, unique_names
 from irdream.errors import InputError
 from irdream.files import ExistingPath, read_text
 from irdream.instruments import parse

@@ -31,7 +31,7 @@ from irdream.audio import sounds_below
 from irdream.datasets.base import ExcerptFile, Excerpts, PartName, folders_of
 from irdream.datasets.cache import audio_loader
 from irdream.datasets.download import Archive, fetch_archives
-from irdream.datasets.tree import equal_files, forget, recordings_of, unique_names
+from irdream.datasets.duplicates import equal_files, forget, recordings_of, unique_names
 from irdream.errors import InputError
 from irdream.files import ExistingPath
 from irdream.instruments import CODES

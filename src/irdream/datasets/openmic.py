@@ -41,7 +41,7 @@ from irdream.audio import sounds_below
 from irdream.datasets.base import ExcerptFile, Excerpts, PartName
 from irdream.datasets.cache import audio_loader
 from irdream.datasets.download import Archive, fetch_archives
-from irdream.datasets.tree import forget
+from irdream.datasets.duplicates import forget
 from irdream.errors import InputError
 from irdream.files import ExistingPath, read_text
 from irdream.instruments import CODES, parse

@@ -20,7 +20,7 @@ from torch import Tensor
 from irdream.audio import MIN_PEAK, audio_files, load_audio
 from irdream.contents import content_of
 from irdream.datasets.base import DataSet, Excerpt, ExcerptFile, PartName, listed
-from irdream.datasets.tree import unique_names
+from irdream.datasets.duplicates import unique_names
 from irdream.errors import InputError
 from irdream.files import ExistingPath, as_text
 from irdream.instruments import CODES

@@ -33,11 +33,11 @@ from torch import Tensor
 
 from irdream.dreaming.batch import Batch, numbered, rows_of
 from irdream.dreaming.constraints.base import Constraint, Constraints
-from irdream.dreaming.listener import Listener, listening
-from irdream.dreaming.news import News
+from irdream.dreaming.deferred import News
 from irdream.dreaming.objectives import Heard, Objective, as_objective, of_target
 from irdream.dreaming.optimizers import View, as_optimizer
 from irdream.dreaming.parametrizations import Origin, Parametrization
+from irdream.dreaming.probe import Listener, listening
 from irdream.dreaming.random_streams import item_keys, normal, substream
 from irdream.dreaming.record import Answer, Dreams, Record, Stops, first_step
 from irdream.dreaming.transforms import Chain, Jitter, Transform

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from irdream.stft import band_shares, inverse_stft, stft
+from irdream.audio.stft import band_shares, inverse_stft, stft
 
 
 class StftGain:

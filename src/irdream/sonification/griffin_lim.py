@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from irdream.audio.stft import whole_hops
 from irdream.sonification.mel_inversion import magnitudes
-from irdream.stft import whole_hops
 
 
 class GriffinLim:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from irdream.stft import inverse_stft, stft
+from irdream.audio.stft import inverse_stft, stft
 
 _AT_ONCE = 256  # frames, which stay in the processor's cache
 

@@ -1,7 +1,7 @@
 """Test whether one checkpoint scores better than another on the same excerpts.
 
 Both are scored as by task=evaluate, each by its own threshold, and compared in pairs; how stands
-in `irdream.evaluation.comparison`. Files in `output_dir`: comparison.csv, a row a test.
+in `irdream.measures.comparison`. Files in `output_dir`: comparison.csv, a row a test.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
+from irdream.datasets.announcement import part_words
 from irdream.datasets.base import DataSet, PartName, announce, tell_skipped
+from irdream.datasets.seen import tag_doubts, warn_unlabelled
 from irdream.errors import InputError
-from irdream.evaluation.comparison import (
+from irdream.measures.comparison import (
     PERMUTATIONS,
     Comparison,
     check_permutations,
     compare_reports,
 )
-from irdream.evaluation.recognition import Report
-from irdream.evaluation.tables import save_table
+from irdream.measures.excerpt_scores import listed_part
+from irdream.measures.recognition import Report
+from irdream.measures.scoring import check_scoring, score
 from irdream.recognizer import Recognizer
+from irdream.reports.tables import save_table
 from irdream.stopwatch import Stopwatch
-from irdream.tasks.announcement import part_words
 from irdream.tasks.data_log import log_files
-from irdream.tasks.excerpt_scores import listed_part
-from irdream.tasks.scoring import check_scoring, score
-from irdream.tasks.seen import tag_doubts, warn_unlabelled
 from irdream.tracking import Tracker
 
 SHOWN = {"micro_f1": "micro F1", "macro_f1": "macro F1", "top1": "top-1", "lrap": "LRAP"}

@@ -18,22 +18,19 @@ import numpy as np
 import pandas as pd
 import torch
 
+from irdream.datasets.announcement import counted
 from irdream.datasets.base import Excerpt, fingerprint_of_sounds, tell_skipped
 from irdream.datasets.starts import Start
-from irdream.dream_measures import BAR
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.record import Record
 from irdream.dreaming.targets import Item, item_seed
 from irdream.errors import InputError
-from irdream.evaluation.figures import curve_figure, save_figure
-from irdream.evaluation.tables import save_table
 from irdream.interrupts import Interrupted, keeping, stopping
+from irdream.measures.table import BAR
 from irdream.progress import DreamBar, dream_bar
 from irdream.recognizer import Recognizer
-from irdream.sonification import GriffinLim, StftGain
-from irdream.stopwatch import Stopwatch
-from irdream.tasks.announcement import counted
-from irdream.tasks.dream_output import (
+from irdream.reports.dream_table import measure, print_dreams, summary, title_of
+from irdream.reports.dreams import (
     FinishedDream,
     Sonify,
     draw,
@@ -42,8 +39,11 @@ from irdream.tasks.dream_output import (
     index_of,
     write_sounds,
 )
+from irdream.reports.figures import curve_figure, save_figure
+from irdream.reports.tables import save_table
+from irdream.sonification import GriffinLim, StftGain
+from irdream.stopwatch import Stopwatch
 from irdream.tasks.dream_plan import has_target, plan_dreams
-from irdream.tasks.dream_table import measure, print_dreams, summary, title_of
 from irdream.tracking import Tracker
 
 BATCH_SECONDS = 2048.0  # of sound that is dreamed at once: memory stays the same for any count

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from irdream.datasets.announcement import counted
 from irdream.datasets.starts import Listed, Start
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.constraints import Constraint, RmseBudget
@@ -13,7 +14,6 @@ from irdream.dreaming.objectives import as_objective
 from irdream.dreaming.targets import Item, parse_targets, plan
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
-from irdream.tasks.announcement import counted
 
 
 @dataclass(frozen=True, kw_only=True)

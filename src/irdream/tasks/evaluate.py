@@ -9,7 +9,7 @@ systems), predictions.csv (a row per excerpt), confusion.csv, scores.png, confus
 detail aggregations.csv (each aggregation, with its threshold and the oracle's), instruments.csv
 (the same by instrument), groups.csv (by number of labels and genre), intervals.csv,
 calibration.csv, reliability.csv, reliability.png. Where it is measured how far the recognizer can
-be misled (`irdream.tasks.robustness`): robustness.csv, robustness.png.
+be misled (`irdream.measures.robustness`): robustness.csv, robustness.png.
 Nearly all of the time goes into the network's forward passes.
 """
 
@@ -20,39 +20,18 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-from matplotlib.figure import Figure
-
+from irdream.datasets.announcement import part_words
 from irdream.datasets.base import DataSet, PartName, announce, tell_skipped
-from irdream.evaluation.figures import save_figure
-from irdream.evaluation.recognition import Report
-from irdream.evaluation.recognition_figures import confusion_figure, scores_figure
-from irdream.evaluation.recognition_summary import print_report
-from irdream.evaluation.recognition_tables import (
-    aggregation_table,
-    all_instruments_table,
-    calibration_table,
-    group_table,
-    interval_table,
-    reliability_table,
-)
-from irdream.evaluation.reliability_figure import reliability_figure
-from irdream.evaluation.tables import (
-    confusion_table,
-    instrument_table,
-    prediction_table,
-    save_table,
-    summary_table,
-)
+from irdream.datasets.seen import tag_doubts, warn_unlabelled
+from irdream.measures.excerpt_scores import listed_part, part_of
+from irdream.measures.robustness import check_robustness, robustness
+from irdream.measures.scoring import check_scoring, score
 from irdream.recognizer import Recognizer
+from irdream.reports.recognition import write_details, write_report
+from irdream.reports.recognition_summary import print_report
+from irdream.reports.robustness import robust_line, robust_metrics, write_robustness
 from irdream.stopwatch import Stopwatch
-from irdream.tasks.announcement import part_words
 from irdream.tasks.data_log import log_files
-from irdream.tasks.excerpt_scores import listed_part, part_of
-from irdream.tasks.robustness import check_robustness, robustness
-from irdream.tasks.robustness_report import robust_line, robust_metrics, write_robustness
-from irdream.tasks.scoring import check_scoring, score
-from irdream.tasks.seen import tag_doubts, warn_unlabelled
 from irdream.tracking import Tracker
 
 logger = logging.getLogger(__name__)
@@ -163,42 +142,3 @@ def evaluate(
         print(robust_line(misled))
     tell_skipped(skipped)
     return metrics
-
-
-def write_report(report: Report, output_dir: Path) -> list[Path]:
-    """Write the headline tables and figures, see the module; return their paths."""
-    tables = {
-        "scores": instrument_table(report),
-        "summary": summary_table(report),
-        "predictions": prediction_table(report),
-        "confusion": confusion_table(report),
-    }
-    figures = {"scores": scores_figure(report), "confusion": confusion_figure(report)}
-    return _write(tables, figures, output_dir)
-
-
-def write_details(report: Report, output_dir: Path) -> list[Path]:
-    """Write the tables and figures in detail, see the module; return their paths."""
-    tables = {
-        "aggregations": aggregation_table(report),
-        "instruments": all_instruments_table(report),
-        "groups": group_table(report),
-        "intervals": interval_table(report),
-        "calibration": calibration_table(report),
-        "reliability": reliability_table(report),
-    }
-    return _write(tables, {"reliability": reliability_figure(report)}, output_dir)
-
-
-def _write(
-    tables: dict[str, pd.DataFrame], figures: dict[str, Figure], output_dir: Path
-) -> list[Path]:
-    output_dir.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, table in tables.items():
-        paths.append(output_dir / f"{name}.csv")
-        save_table(table, paths[-1])
-    for name, figure in figures.items():
-        paths.append(output_dir / f"{name}.png")
-        save_figure(figure, paths[-1])
-    return paths

@@ -10,9 +10,9 @@ from collections import Counter
 from pathlib import Path
 
 from irdream.datasets.base import DataSet, ExcerptFile
+from irdream.datasets.seen import warn_unlabelled
 from irdream.files import replacing
 from irdream.stopwatch import Stopwatch
-from irdream.tasks.seen import warn_unlabelled
 from irdream.tracking import Tracker
 
 _PARTS = ("training", "test")

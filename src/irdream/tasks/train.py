@@ -19,28 +19,28 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from irdream.datasets.announcement import counted
 from irdream.datasets.base import DataSet, described
-from irdream.datasets.parts import Split
+from irdream.datasets.seen import has_no_test
+from irdream.datasets.splits import Split
 from irdream.errors import InputError, told
 from irdream.files import ExistingPath
 from irdream.interrupts import keeping
+from irdream.measures.excerpt_scores import listed_part
+from irdream.measures.robustness import check_robustness
 from irdream.recognizer import Recognizer, load_recognizer
 from irdream.stopwatch import Stopwatch
-from irdream.tasks.announcement import counted
 from irdream.tasks.data_log import log_files
 from irdream.tasks.evaluate import evaluate
-from irdream.tasks.excerpt_scores import listed_part
-from irdream.tasks.resume import FOLDER, Resumed, folder_of_state, settings_of
-from irdream.tasks.robustness import check_robustness
-from irdream.tasks.seen import has_no_test
-from irdream.tasks.train_data import labelled_part, training_data, training_words
-from irdream.tasks.train_fitted import check_fitted, fit_at_once, is_fitted
 from irdream.tasks.train_results import card, chosen_thresholds, keep, validated
 from irdream.tracking import Tracker
 from irdream.tracking.checkpoints import check_names
 from irdream.training.averaging import Averaging
+from irdream.training.data import labelled_part, training_data, training_words
+from irdream.training.fitting import check_fitted, fit_at_once, is_fitted
 from irdream.training.loop import STATE, Augmentation, Fit, Metrics, Progress
 from irdream.training.losses import Loss
+from irdream.training.resume import FOLDER, Resumed, folder_of_state, settings_of
 from irdream.training.robust import Robust
 from irdream.training.schedules import Schedule, planned
 

@@ -10,14 +10,14 @@ import torch
 
 from irdream import __version__
 from irdream.datasets.base import described
-from irdream.datasets.parts import Split
-from irdream.evaluation.recognition import AGGREGATIONS, aggregate, choose_threshold
-from irdream.evaluation.tables import save_table
-from irdream.evaluation.window_scores import window_scores
+from irdream.datasets.seen import packed
+from irdream.datasets.splits import Split
+from irdream.measures.recognition import AGGREGATIONS, aggregate, choose_threshold
+from irdream.measures.window_scores import window_scores
 from irdream.recognizer import Recognizer, save_recognizer
-from irdream.tasks.seen import packed
-from irdream.tasks.train_data import TrainingData
+from irdream.reports.tables import save_table
 from irdream.tracking import Tracker
+from irdream.training.data import TrainingData
 from irdream.training.loop import Progress
 
 

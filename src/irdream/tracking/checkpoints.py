@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ParamSpec
 
 from irdream.errors import InputError
 from irdream.tracking.database import DATABASE, exists
-from irdream.tracking.manners import first_line
+from irdream.tracking.mlflow_setup import first_line
 from irdream.tracking.store import OPENING_TAG, Store, open_store
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from irdream.errors import InputError
 from irdream.files import temporary_path
-from irdream.tracking.manners import PATIENCE_SECONDS, explain, import_mlflow
+from irdream.tracking.mlflow_setup import PATIENCE_SECONDS, explain, import_mlflow
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "artifacts"

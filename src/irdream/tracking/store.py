@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 from irdream.errors import InputError
 from irdream.files import as_text
 from irdream.tracking.database import ARTIFACTS, DATABASE, create_store, sqlite_uri
-from irdream.tracking.manners import (
+from irdream.tracking.mlflow_setup import (
     PATIENCE_SECONDS,
     ask,
     command,

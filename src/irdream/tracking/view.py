@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from irdream.tracking.database import DATABASE, sqlite_uri
-from irdream.tracking.manners import command, without_password
+from irdream.tracking.mlflow_setup import command, without_password
 from irdream.tracking.runs import SWEEP_TAG
 from irdream.tracking.store import open_store
 

@@ -29,7 +29,7 @@ from irdream.progress import track
 from irdream.recognizer import Recognizer, save_recognizer
 from irdream.training.averaging import Averaging
 from irdream.training.batches import WindowBatches
-from irdream.training.hearing import Hearing
+from irdream.training.forward import Hearing
 from irdream.training.losses import Loss
 from irdream.training.robust import Robust
 from irdream.training.schedules import Plan, continued

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from irdream.errors import InputError
-from irdream.training.hearing import Hearing
+from irdream.training.forward import Hearing
 
 Method = Literal["fgsm", "free", "pgd", "trades"]
 DB_PER_UNIT = 20 / math.log(10)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from irdream.audio.stft import stft
 from irdream.dreaming.constraints import Constraint
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
-from irdream.stft import stft
 
 KINDS = {"log_mel": "plane", "gain": "plane", "band_gain": "plane", "sound": "sound"}
 

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from irdream.audio.masking import masking_threshold, masking_violation
 from irdream.dreaming.constraints import MaskingProjection
 from irdream.errors import InputError
-from irdream.psychoacoustics import masking_threshold, masking_violation
 
 SETTINGS = {"n_fft": 128, "hop_samples": 40, "sample_rate_hz": 8000}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from irdream.audio.stft import stft
 from irdream.dreaming.constraints.planes import (
     as_many_frames,
     is_gain,
@@ -13,7 +14,6 @@ from irdream.dreaming.constraints.planes import (
     on_bins,
     row_frequencies_hz,
 )
-from irdream.stft import stft
 
 
 @pytest.mark.parametrize(

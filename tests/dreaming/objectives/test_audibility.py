@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from irdream.audio.masking import masking_threshold, masking_violation
 from irdream.dreaming.objectives import Heard, LogProbability
 from irdream.dreaming.objectives.audibility import MaskingPenalty
 from irdream.frontends import HanLogMel
-from irdream.psychoacoustics import masking_threshold, masking_violation
 from irdream.recognizer import Recognizer
 
 SETTINGS = {"n_fft": 128, "hop_samples": 40, "sample_rate_hz": 8000}

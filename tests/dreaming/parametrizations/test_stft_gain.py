@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from irdream.audio.stft import stft
 from irdream.dreaming.parametrizations import StftGain
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
-from irdream.stft import stft
 
 
 class Given(nn.Module):

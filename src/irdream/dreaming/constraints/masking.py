@@ -1,6 +1,6 @@
 """The change stays below what the original masks, so that by the model it cannot be heard.
 
-See `irdream.psychoacoustics`. On a plane the magnitude of the change is that of the original
+See `irdream.audio.masking`. On a plane the magnitude of the change is that of the original
 times |e^c - 1|, c being what was added in natural log, and each bin is limited on its own:
 
 - a gain on bins is held to the bins' threshold, for the spectrum that is inverted. The inverse
@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from irdream.audio.masking import masking_threshold
+from irdream.audio.stft import inverse_stft, stft
 from irdream.dreaming.constraints.base import Constraint, Kind
 from irdream.dreaming.constraints.planes import (
     LEAST_MAGNITUDE,
@@ -32,9 +34,7 @@ from irdream.dreaming.constraints.planes import (
 )
 from irdream.dreaming.parametrizations.base import Origin
 from irdream.errors import InputError
-from irdream.psychoacoustics import masking_threshold
 from irdream.recognizer import Recognizer
-from irdream.stft import inverse_stft, stft
 
 INSIDE = 1.0 - 1e-5  # of the threshold, 0.0001 dB, so that no rounding lifts a bin above it
 MOST_CHANGE = 100.0  # natural log: e^-100 is silence, e^100 more than any sound

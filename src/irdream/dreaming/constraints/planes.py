@@ -13,11 +13,11 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from irdream.audio.masking import bins_hz
+from irdream.audio.stft import stft
 from irdream.dreaming.parametrizations.base import Origin
 from irdream.errors import InputError
-from irdream.psychoacoustics import bins_hz
 from irdream.recognizer import Recognizer
-from irdream.stft import stft
 
 LEAST_MAGNITUDE = 1e-12  # so that the logarithm of digital silence is finite
 

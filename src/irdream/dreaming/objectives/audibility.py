@@ -1,4 +1,4 @@
-"""How much of a dream's change could be heard beside the original (see `psychoacoustics`)."""
+"""How much of a dream's change could be heard beside the original (see `audio.masking`)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from irdream.audio.masking import masking_threshold
+from irdream.audio.stft import stft
 from irdream.dreaming.objectives.base import Heard, Listen, Objective
-from irdream.psychoacoustics import masking_threshold
-from irdream.stft import stft
 
 LEAST_POWER = 1e-30  # so that nothing is divided by 0
 

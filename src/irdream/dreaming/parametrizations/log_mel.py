@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from irdream.audio.stft import band_shares, inverse_stft, stft
 from irdream.dreaming.parametrizations.base import Additive, Origin
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
-from irdream.stft import band_shares, inverse_stft, stft
 
 NATURAL_PER_DB = math.log(10.0) / 20.0
 FULL_RANGE_DB = (-100.0, 20.0)  # from the floor to the loudest band of a full-scale sine

@@ -6,11 +6,11 @@ from typing import Literal
 
 from torch import Tensor
 
+from irdream.audio.stft import inverse_stft, stft
 from irdream.dreaming.parametrizations.base import Additive, Origin, resize
 from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
-from irdream.stft import inverse_stft, stft
 
 LEAST_MAGNITUDE = 1e-12  # so that the gain of digital silence is 0
 

@@ -1,0 +1,107 @@
+"""A recognizer for a task: a new one, or one loaded by any of the names a user may give it.
+
+The jobs of a sweep share it: what this process has loaded is given out again while its files
+are the same. Tasks leave a loaded recognizer as it was.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from irdream import runtime
+from irdream.contents import content_of
+from irdream.recognizer import Recognizer, load_recognizer, new_recognizer
+from irdream.tracking import fetch_checkpoint
+
+_AT_ONCE = 2  # the recognizer and a second one
+_loaded: dict[tuple[object, ...], Recognizer] = {}
+
+
+def load(
+    *,
+    path: str,
+    device: str = "auto",
+    trust: Sequence[str] = (),
+    store: str | Path = "mlruns",
+    server: str | None = None,
+) -> Recognizer:
+    """Return a recognizer in eval mode, on its device.
+
+    Args:
+        path: a checkpoint's folder, one that comes along (`shipped`, `second`),
+            `runs:/ID/checkpoint` or `models:/NAME@ALIAS`.
+        device: see `runtime.choose_device`.
+        trust: packages that the checkpoint may name.
+        store: the folder of the local tracking store.
+        server: the address of a tracking server, asked instead of `store`.
+
+    Raises:
+        InputError: see `load_recognizer` and `fetch_checkpoint`.
+    """
+    folder: str | Path = path
+    if path.startswith(("runs:/", "models:/")):
+        folder = fetch_checkpoint(path, root=Path(store).expanduser().resolve(), uri_server=server)
+    chosen = runtime.choose_device(device)
+    where = Path(folder).expanduser()
+    content = content_of(where) if where.is_dir() else ""  # shipped, or nothing
+    key = (str(folder), str(chosen), tuple(trust), content)
+    if key not in _loaded:
+        while len(_loaded) >= _AT_ONCE:
+            del _loaded[next(iter(_loaded))]
+        _loaded[key] = load_recognizer(folder, device=chosen, trust=trust)
+    return _loaded[key]
+
+
+def load_optional(*, path: str | None, **settings: Any) -> Recognizer | None:
+    """Return what `load` does; None for no path."""
+    return None if path is None else load(path=path, **settings)
+
+
+def new(
+    *,
+    frontend: Mapping[str, Any],
+    model: Mapping[str, Any],
+    window_seconds: float = 1.0,
+    device: str = "auto",
+    trust: Sequence[str] = (),
+) -> Recognizer:
+    """Return an untrained recognizer on its device; see `new_recognizer`.
+
+    Parts of one's own are tried on a second of silence.
+
+    Raises:
+        InputError: when they fail, or do not fit each other.
+    """
+    recognizer = new_recognizer(
+        frontend=frontend,
+        model=model,
+        window_seconds=window_seconds,
+        device=runtime.choose_device(device),
+        trust=trust,
+    )
+    if not (_is_ours(frontend) and _is_ours(model)) and not hasattr(recognizer.model, "fit"):
+        _try(recognizer)
+    return recognizer
+
+
+def _is_ours(part: Mapping[str, Any]) -> bool:
+    """Say whether all that is built comes with irdream."""
+    inner = (value for value in part.values() if isinstance(value, Mapping))
+    own = str(part.get("_target_", "irdream."))
+    return own.startswith("irdream.") and all(map(_is_ours, inner))
+
+
+@torch.no_grad()
+def _try(recognizer: Recognizer) -> None:
+    from irdream.dreaming.network_checks import ask_with_channels, heard_of
+    from irdream.dreaming.probe import frozen
+
+    samples = math.ceil(recognizer.window_seconds * recognizer.sample_rate_hz)
+    with frozen(recognizer):
+        heard = heard_of(recognizer, torch.zeros(1, samples, device=recognizer.device))
+        ask_with_channels(recognizer, recognizer.windows(heard)[:, 0])

@@ -1,0 +1,1 @@
+"""The command line: the keys with their types, and mistakes in one line."""

@@ -1,0 +1,329 @@
+"""The command line without Hydra: a configuration is checked, and each mistake told in one line.
+
+`check` holds a composed configuration against `irdream.cli.settings`, wherever its keys come from,
+also after `+key=`; and against the signatures of what it names, read from their source. `line`
+turns errors into one line with the nearest word. Library code never sees a configuration: main.py
+turns it into plain arguments.
+
+Nothing heavy is imported here, so that a typo is answered at once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import functools
+import inspect
+import os
+import re
+import shutil
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
+
+from irdream.cli import settings
+from irdream.cli.hydra_errors import (
+    CONF,
+    explain,
+    known_keys,
+    needed_extra,
+    unknown_key,
+    unknown_target,
+)
+from irdream.cli.schema import Key, Range, as_type, shown
+from irdream.cli.signatures import is_missing, parameters
+from irdream.errors import InputError, nearest
+from irdream.sweeps.job import HEADLINES, Job
+
+__all__ = [
+    "CONF",
+    "HEADLINES",
+    "Job",
+    "check",
+    "check_flags",
+    "check_info",
+    "explain",
+    "known_keys",
+    "line",
+    "prepare",
+    "typed_targets",
+    "without_files",
+]
+
+_OF_LAUNCHERS = ("joblib.", "ray.")  # what is raised there is no defect: a process has died
+_SYSTEM = {
+    errno.ENOSPC: "free some space and run again",
+    errno.EDQUOT: "free some space and run again",
+    errno.EACCES: "change its permissions, or choose another folder",
+    errno.EPERM: "change its permissions, or choose another folder",
+    errno.EROFS: "choose another folder",
+    errno.ENOENT: "check the path",
+    errno.EEXIST: "choose another folder",
+    errno.ENOTDIR: "choose another folder",
+    errno.EISDIR: "choose another name",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+CHECKPOINTS = ("shipped", "second")  # that come with irdream
+TRUSTED = ("irdream.", "torch.optim.", "torch.nn.", "functools.partial")
+_FLAGS = (
+    "--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run",
+    "--multirun", "--shell-completion", "--config-path", "--config-name", "--config-dir",
+    "--experimental-rerun", "--info",
+)  # fmt: skip
+_SHORT_FLAGS = tuple("hcprmsi")
+
+
+def check_flags(words: Sequence[str]) -> None:
+    """Check the words that begin with a dash, before Hydra answers with its usage.
+
+    Raises:
+        InputError: on a flag that Hydra does not have.
+    """
+    for word in words:
+        flag = word.partition("=")[0]
+        if flag.startswith("--") and not any(known.startswith(flag) for known in _FLAGS):
+            near = nearest(flag, _FLAGS, count=1)
+            raise InputError(f"unknown flag {flag!r}{near or '; see --help and --hydra-help'}")
+        if re.match(r"-[^-]", word) and not word[1:].startswith(_SHORT_FLAGS):
+            raise InputError(f"unknown flag {word!r}; see --help and --hydra-help")
+
+
+def without_files(words: list[str]) -> list[str]:
+    """Return the words of a command; with `--info` or `info=true` such that leave no files."""
+    words = ["info=true" if word == "--info" else word for word in words]
+    if any(re.fullmatch(r"\+*info=true", word, re.IGNORECASE) for word in words):
+        folder = tempfile.mkdtemp(prefix="irdream-info-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        words += [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}"]
+    return words
+
+
+def check_info(task: functools.partial[Any]) -> bool:
+    """Return True where a task can say what it would do.
+
+    Raises:
+        InputError: where it has no argument `info`, and would be run instead.
+    """
+    if "info" not in inspect.signature(task.func).parameters:
+        name = f"{task.func.__module__}.{task.func.__qualname__}"
+        raise InputError(
+            f"info=true, and {name} has no argument 'info' that lets it only say what it would do; "
+            "leave info out"
+        )
+    return True
+
+
+def prepare(config: DictConfig, typed: Sequence[str]) -> None:
+    """Let each `_target_` that was typed start anew, and trust it.
+
+    The keys of the choice that it replaces are taken away, but for those that were typed for it
+    and those that say how it is built, such as `_partial_`.
+
+    Args:
+        config: as composed; it is changed.
+        typed: the overrides on the command line.
+    """
+    keys = [word.lstrip("+").partition("=")[0] for word in typed]
+    targets = typed_targets(typed)
+    with open_dict(config):
+        for node, target in targets.items():
+            kept = {key.removeprefix(f"{node}.").partition(".")[0] for key in keys}
+            replaced: Any = OmegaConf.select(config, node)
+            for key in [str(key) for key in replaced]:
+                if not key.startswith("_") and key not in kept:
+                    del replaced[key]
+            if target.startswith("torch.optim."):  # which needs what the task has
+                replaced._partial_ = True
+        if targets and OmegaConf.is_list(trust := config.get("trust")):
+            packages = [target.partition(".")[0] for target in targets.values()]
+            config.trust = list(dict.fromkeys([*trust, *packages]))
+
+
+def typed_targets(words: Sequence[str]) -> dict[str, str]:
+    """Return what was typed as `<node>._target_=<target>`, such as model: my_package.Net."""
+    found = [re.fullmatch(r"\+*(?!hydra\.)([\w.]+)\._target_=(.+)", word) for word in words]
+    return {match[1]: match[2].strip("'\"") for match in found if match}
+
+
+def check(config: DictConfig) -> None:
+    """Check keys, types, ranges, the target's words, and what would be called with which keys.
+
+    Raises:
+        InputError: one line on the first mistake.
+        omegaconf.errors.OmegaConfBaseException: where an interpolation leads nowhere.
+    """
+    from irdream.dreaming.targets import parse_targets
+
+    plain: Any = OmegaConf.to_container(config)
+    plain.pop("hydra", None)  # Hydra checks its own
+    _check_keys(plain)
+    for name, key in settings.keys().items():
+        value = _value(config, plain, name)
+        if not key.allows(value):
+            raise InputError(key.problem(value))
+    parse_targets(_value(config, plain, "target"))
+    allowed = (*TRUSTED, *(f"{package}." for package in plain["trust"]))
+    for key, target, given in _targets(plain, ""):
+        if not target.startswith(tuple(allowed)):
+            raise InputError(
+                f"{key}_target_={target} is not trusted; expected something in irdream, "
+                f"torch.optim or torch.nn; to allow it add 'trust=[{target.split('.')[0]}]'"
+            )
+        if is_missing(target):
+            raise InputError(unknown_target(key, target))
+        _check_arguments(key, target, given)
+    _check_paths(plain, _task(config))
+
+
+def _check_keys(plain: Mapping[str, Any]) -> None:
+    """Raise InputError for a key that is not in the schema, and for one that is missing."""
+    known = settings.keys()
+    for name in plain:
+        if name in settings.sections():
+            section = plain[name]
+            if not isinstance(section, Mapping):
+                raise InputError(
+                    f"{name}={shown(section)}; expected keys below it, such as "
+                    f"{next(key for key in known if key.startswith(f'{name}.'))}=..."
+                )
+            unknown = next((key for key in section if f"{name}.{key}" not in known), None)
+            if unknown is not None:
+                raise InputError(unknown_key(f"{name}.{unknown}", known_keys(CONF)))
+        elif str(name) not in known:
+            raise InputError(unknown_key(str(name), known_keys(CONF)))
+    for name in settings.sections():
+        if name not in plain:
+            raise InputError(f"{name} is missing; do not take it away")
+    for name, key in known.items():
+        section, _, last = name.rpartition(".")
+        if last not in (plain.get(section, {}) if section else plain):
+            raise InputError(f"{name} is missing; expected {key.expected()}; do not take it away")
+
+
+def _value(config: DictConfig, plain: Mapping[str, Any], name: str) -> Any:
+    """Return a key's plain value; interpolations are followed, but not inside of groups."""
+    section, _, last = name.rpartition(".")
+    value = (plain[section] if section else plain)[last]
+    if isinstance(value, dict) or "${" not in str(value):
+        return value
+    node = (config[section] if section else config)[last]
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def _check_arguments(key: str, target: str, given: Mapping[str, Any]) -> None:
+    """Raise InputError for a key that what is called takes no argument for, or not this value."""
+    if (names := parameters(target)) is None:
+        return
+    for name, value in given.items():
+        if name not in names:
+            expected = f"; expected {' or '.join(sorted(names))}" if names else ", which takes none"
+            near = nearest(name, names) or expected
+            raise InputError(f"unknown key '{key}{name}' of {target}{near}")
+        argument = Key(f"{key}{name}", as_type(names[name]), Range(may_be_empty=True))
+        is_open = argument.hint is None or value == "???" or "${" in str(value)
+        if not is_open and not argument.allows(value):
+            raise InputError(argument.problem(value))
+
+
+def _task(config: DictConfig) -> Any:
+    """Return the task with all that it needs, or raise InputError where a value is left open."""
+    try:
+        return OmegaConf.to_container(config.task, resolve=True, throw_on_missing=True)
+    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+        key = str(error.full_key).removeprefix("task.")
+        raise InputError(f"{key} is not set; expected {key}=...") from error
+
+
+def _check_paths(plain: Mapping[str, Any], task: Any) -> None:
+    """Raise InputError for a path that is not there, and a file where a folder is to be made."""
+    for place, target, given in _targets(task, "task."):
+        hints = parameters(target) or {}
+        for name, value in given.items():
+            if not isinstance(value, str) or given.get("download"):
+                continue
+            problem = ""
+            if name == "path" and target.endswith((".checkpoint.load", ".load_optional")):
+                problem = _problem_of_checkpoint(value)
+            elif "ExistingPath" in hints.get(name, ""):
+                problem = _problem_of_path(value)
+            if problem:
+                raise InputError(f"{_typed_key(plain, place + name)}={value} {problem}")
+    for name in ("store", "cache_dir", "paper.publish"):
+        value = _at(plain, name)
+        path = Path(value or ".").expanduser()
+        if file := next((one for one in (path, *path.parents) if one.is_file()), None):
+            raise InputError(f"{name}={value} is no folder: {str(file)!r} is a file")
+
+
+def _problem_of_path(path: str) -> str:
+    if os.path.exists(there := os.path.expanduser(path)):
+        return ""
+    folder, name = os.path.split(there)
+    names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
+    return f"does not exist; expected a file or a folder{nearest(name, names)}"
+
+
+def _problem_of_checkpoint(path: str) -> str:
+    is_known = path.startswith(("runs:/", "models:/")) or path in CHECKPOINTS
+    if is_known or (Path(path).expanduser() / "recognizer.json").is_file():
+        return ""
+    return (
+        "is no checkpoint; expected a folder with recognizer.json and weights.safetensors, "
+        f"{', '.join(map(repr, CHECKPOINTS))}, runs:/... or models:/..."
+    )
+
+
+def _typed_key(plain: Mapping[str, Any], place: str) -> str:
+    """Return where a value of the task was set: task.start.path is start.path."""
+    node, key = plain, ""
+    for part in place.split("."):
+        node, key = _at(node, part), f"{key}.{part}"
+        while isinstance(node, str) and (match := re.fullmatch(r"\$\{([\w.]+)\}", node)):
+            node, key = _at(plain, match[1]), match[1]
+    return key.lstrip(".")
+
+
+def _at(node: Any, place: str) -> Any:
+    for part in place.split("."):
+        node = node[int(part) if isinstance(node, list) else part]
+    return node
+
+
+def _targets(node: Any, path: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield every `_target_` in a plain configuration: its place, its value, what is beside it."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            given = {str(key): node[key] for key in node if not str(key).startswith("_")}
+            yield path, str(node["_target_"]), given
+        for key, value in node.items():
+            yield from _targets(value, f"{path}{key}.")
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
+            yield from _targets(value, f"{path}{i}.")
+
+
+def line(error: Exception, *, conf: Path) -> str | None:
+    """Return what to tell the user of an error, in one line; None for a defect of irdream."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InputError):
+            return f"error: {cause}"
+        if isinstance(cause, OSError) and cause.errno in _SYSTEM:
+            where = f" {str(cause.filename)!r}" if cause.filename else ""
+            return f"error: {os.strerror(cause.errno)}{where}; {_SYSTEM[cause.errno]}"
+        if needed := needed_extra(str(cause)):
+            return f"error: {needed}"
+        if isinstance(cause, ConnectionError) or type(cause).__module__.startswith(_OF_LAUNCHERS):
+            return f"error: {type(cause).__name__}: {str(cause).partition(chr(10))[0]}"
+        cause = cause.__cause__ or cause.__context__
+    match = re.fullmatch(r"invalid literal for int\(\) with base 10: '(.*)'", str(error))
+    if match and "omegaconf" in traceback.extract_tb(error.__traceback__)[-1].filename:
+        return f"error: {match[1]!r} is no item of a list; expected a number, such as 0"
+    if type(error).__module__.startswith(("hydra.", "omegaconf.")):
+        return f"error: {explain(error, known=known_keys(conf))}"
+    return None

@@ -1,0 +1,283 @@
+"""Dreaming from Python in a few lines, without configuration and tracking.
+
+    from irdream import dream
+
+    dreams = dream(my_network, log_mels, target=3)                 # hears log-mels
+    dreams = dream(my_network, waveforms, target=3, frontend=my_frontend)
+    dreams = dream(my_network, waveforms, target=3)                # hears waveforms
+    dreams = dream("shipped", "my.wav", target="flute", step_size=0.5, octaves=3)
+
+It is the loop of `irdream.dreaming.ascent`; all of its settings can be given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from irdream.audio import load_audio
+from irdream.dreaming.ascent import Ascent, Octave
+from irdream.dreaming.network_checks import (
+    Given,
+    as_network,
+    check_answers,
+    check_start,
+    doubt_of_dreams,
+    doubt_of_output,
+    heard_of,
+    recognizer_around,
+)
+from irdream.dreaming.objectives import LogProbability, as_objective
+from irdream.dreaming.optimizers import NormalizedAscent
+from irdream.dreaming.parametrizations import LogMel, Parametrization, Waveform
+from irdream.dreaming.parametrizations.log_mel import is_other_unit
+from irdream.dreaming.record import Dreams
+from irdream.errors import InputError, nearest
+from irdream.instruments import CODES
+from irdream.instruments import parse as parse_instrument
+from irdream.progress import dream_bar
+from irdream.recognizer import Output, Recognizer, load_recognizer
+
+Start = Tensor | np.ndarray | str | Path
+LOUDEST = 3.5  # natural log of a magnitude, 30 dB: no front end gives more within full scale
+
+
+@torch.inference_mode(False)
+def dream(
+    model: nn.Module | str | Path,
+    start: Start,
+    target: int | str | Sequence[int | str],
+    *,
+    frontend: nn.Module | None = None,
+    labels: Sequence[str] | None = None,
+    output: Output | None = None,
+    window_frames: int | None = None,
+    sample_rate_hz: int = 22_050,
+    on_octave: Callable[[Octave], None] = lambda octave: None,
+    progress: bool = True,
+    seed: int = 0,
+    step_sizes: Sequence[float] | None = None,
+    groups: Sequence[int] | None = None,
+    **settings: Any,
+) -> Dreams:
+    """Change sounds or log-mels until a network hears what is asked for.
+
+    Args:
+        model: a `Recognizer`, a checkpoint folder or "shipped", or any network: with
+            `frontend`, or where `start` has three axes, from log-mels (batch, n_mels, frames)
+            to logits (batch, classes); otherwise from waveforms (batch, samples). It may want an
+            axis of channels, (batch, 1, ...), and may give several tensors, of which the one
+            called "logits" or the only one of that shape is taken. It is left as it was.
+        start: waveforms (items, samples) or (samples,); log-mels (items, n_mels, frames), natural
+            log of the magnitude; or the path of a sound file. On the model's device or not.
+            Spectrograms in another unit are dreamed within their own range, with a warning.
+        target: a class, by its number or its label; or one for each item. A single start is
+            dreamed toward each of several targets.
+        frontend: of a network on log-mels: (batch, samples) -> (batch, n_mels, frames), with
+            `sample_rate_hz` and `hop_samples`, such as `irdream.frontends.HanLogMel()`.
+        labels: of the classes; None: their numbers, or those of the recognizer.
+        output: how logits become probabilities, "softmax" or "sigmoid"; "probabilities": the
+            network gives these itself; None: as `model.output` says, or "softmax".
+        window_frames: what a network sees at once, in frames of the log-mel or in samples of a
+            waveform; an item's probability is the mean over its windows. None: all of `start`.
+        sample_rate_hz: of a sound file that is read for a network without a front end.
+        on_octave: called after each octave.
+        progress: show a bar on a terminal.
+        seed: of all random numbers; item i has a stream of its own.
+        step_sizes: of each item, in the parametrization's step unit.
+        groups: equal numbers for items whose objective depends on each other, side by side.
+        settings: of `Ascent`: objective, parametrization, optimizer, step_size, steps, octaves,
+            constraint, transform, confidence, ... By default what is heard is dreamed, toward
+            log p, in steps of 0.25 dB, or of 0.25 % of the RMS of a waveform.
+
+    Raises:
+        InputError: bad start, target or setting; a network that cannot be dreamed on.
+
+    Warns:
+        of a start in another unit, of a network that seems to give probabilities instead of
+        logits, of dreams that cannot move.
+    """
+    if unknown := [name for name in settings if name not in Ascent.__dataclass_fields__]:
+        raise InputError(
+            f"unknown setting {unknown[0]!r}{nearest(unknown[0], Ascent.__dataclass_fields__)}; "
+            f"expected some of {', '.join(Ascent.__dataclass_fields__)}"
+        )
+    model = load_recognizer(model) if isinstance(model, str | Path) else as_network(model)
+    rate = getattr(model if isinstance(model, Recognizer) else frontend, "sample_rate_hz", None)
+    signal = _like_weights(_signal(start, rate or sample_rate_hz), model)
+    about = {"frontend": frontend, "labels": labels, "output": output}
+    recognizer = _recognizer(model, signal, window_frames=window_frames, **about)
+    targets = _targets(target, recognizer.instruments).to(signal.device)
+    signal, targets = _paired(signal, targets)
+    chosen = {"objective": LogProbability(), "optimizer": NormalizedAscent(), **settings}
+    objective = chosen["objective"] = as_objective(chosen["objective"])
+    told = []
+    if "parametrization" not in settings:
+        chosen["parametrization"], doubt = _parametrization(recognizer, signal, model)
+        told.append(doubt)
+    ascent = Ascent(**chosen)
+    sizes = None if step_sizes is None else _one_each("step_sizes", step_sizes, signal)
+    if sizes is not None and not bool((sizes > 0).all()):
+        raise InputError(f"step_sizes={list(step_sizes or ())}; expected numbers above 0")
+    if objective.reads_output:
+        check_answers(recognizer, signal)
+        if output is None and not isinstance(getattr(model, "output", None), str):
+            told.append(doubt_of_output(recognizer, signal))
+    _warn(told)
+    steps = ascent.steps * ascent.octaves
+    with dream_bar(len(signal), steps=steps, shown=progress) as bar:
+        dreams = ascent.run(
+            recognizer,
+            None if signal.ndim == 3 else signal,
+            targets,
+            [(seed * 1_000_003 + i) % 2**63 for i in range(len(signal))],
+            lambda record: bar.show(record.step, len(signal), record.dropped),
+            log_mel=signal if signal.ndim == 3 else None,
+            step_sizes=sizes,
+            groups=None if groups is None else _one_each("groups", groups, signal),
+            on_octave=on_octave,
+        )
+    _warn([doubt_of_dreams(recognizer, objective, dreams, targets)])
+    return dreams
+
+
+def _warn(told: Sequence[str | None]) -> None:
+    """Warn who called `dream`."""
+    for words in filter(None, told):
+        warnings.warn(words, stacklevel=4)  # past `dream` and its decorator
+
+
+def _signal(start: Start, sample_rate_hz: int) -> Tensor:
+    """Return (items, samples) or (items, n_mels, frames)."""
+    if isinstance(start, str | Path):
+        start = load_audio(start, sample_rate_hz=sample_rate_hz)
+    try:
+        signal = start if isinstance(start, Tensor) else torch.from_numpy(_native(start))
+        if signal.is_meta or signal.is_nested or signal.layout is not torch.strided:
+            raise TypeError("it is sparse, nested or without values")
+        signal = signal.detach().clone()
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"start cannot be read, a {type(start).__name__} ({reason}); expected an array of "
+            "floating-point numbers"
+        ) from error
+    signal = signal[None] if signal.ndim == 1 else signal
+    if signal.ndim not in (2, 3) or not signal.is_floating_point() or 0 in signal.shape:
+        raise InputError(
+            f"start has shape {tuple(signal.shape)} and type {signal.dtype}; expected floating "
+            "point (items, samples), (samples,) or (items, n_mels, frames)"
+        )
+    if not bool(torch.isfinite(signal).all()):
+        raise InputError("start has values that are not finite; replace them")
+    return signal
+
+
+def _native(start: Any) -> np.ndarray:
+    """Return an array of its own, in this machine's order of bytes."""
+    array = np.array(start)
+    return array.astype(array.dtype.newbyteorder("="))
+
+
+def _like_weights(signal: Tensor, model: nn.Module) -> Tensor:
+    """Return the signal on a network's device, in its floating type but not below float32."""
+    model = model.model if isinstance(model, Recognizer) else model
+    weights = next((w for w in model.parameters() if w.is_floating_point()), signal)
+    return signal.to(weights.device, torch.promote_types(weights.dtype, torch.float32))
+
+
+def _recognizer(model: nn.Module, signal: Tensor, **about: Any) -> Recognizer:
+    """Return the recognizer that is given, or one around a network; check that it fits a start."""
+    if not isinstance(model, Recognizer):
+        recognizer = recognizer_around(model, signal, **about)
+    elif any(given is not None for given in about.values()):
+        raise InputError(
+            "frontend, labels, output and window_frames belong to the recognizer; expected "
+            "none of them, or recognizer.model in its place"
+        )
+    else:
+        recognizer = model
+    check_start(recognizer, signal)
+    return recognizer
+
+
+def _parametrization(
+    recognizer: Recognizer, signal: Tensor, model: nn.Module
+) -> tuple[Parametrization, str | None]:
+    """Return what is dreamed by default, which is what is heard, and a doubt of its unit.
+
+    Args:
+        recognizer: of the dream.
+        signal: its start.
+        model: as it was given: the unit of a recognizer's front end is known.
+    """
+    if signal.ndim == 2 and isinstance(recognizer.frontend, Given):
+        return Waveform(), None
+    if signal.ndim == 2 and model is recognizer:
+        return LogMel(), None
+    with torch.no_grad():
+        lowest, highest = torch.stack(heard_of(recognizer, signal).aminmax()).tolist()
+    other, positive = is_other_unit(lowest, highest), 0.0 <= lowest < highest
+    if model is recognizer and not other and (positive or highest > LOUDEST):
+        return LogMel(), (
+            f"log-mels from {lowest:.4g} to {highest:.4g} are louder than a sound within full "
+            "scale; expected the natural log of magnitudes, as front end "
+            f"{type(recognizer.frontend).__name__} gives it"
+        )
+    if model is recognizer or not (other or positive):
+        return LogMel(), None
+    return LogMel(range_db=None), (
+        f"spectrograms from {lowest:.4g} to {highest:.4g} are no natural log of magnitudes: they "
+        "are dreamed within their own range, of which a step of 1 is 1/120, and dB of constraints "
+        "and transforms are 0.1151 of their unit; parametrization=LogMel(range_db=None) says so, "
+        "LogMel() that they are such logs"
+    )
+
+
+def _targets(target: int | str | Sequence[int | str], labels: Sequence[str]) -> Tensor:
+    """Return class numbers."""
+    several = [target] if np.ndim(target) == 0 else list(target)  # type: ignore[arg-type]
+    return torch.tensor([_class(one, list(labels)) for one in several], dtype=torch.long)
+
+
+def _class(target: Any, labels: list[str]) -> int:
+    """Return the number of a class that is given by its number or its label."""
+    number: Any = target
+    if isinstance(target, str) and target in labels:
+        number = labels.index(target)
+    elif isinstance(target, str) and tuple(labels) == CODES:
+        number = CODES.index(parse_instrument(target))
+    with contextlib.suppress(TypeError):  # of what is no whole number
+        if 0 <= operator.index(number) < len(labels):
+            return operator.index(number)
+    raise InputError(
+        f"unknown target {target!r}; expected a number from 0 to {len(labels) - 1} or one of "
+        f"{', '.join(labels)}{nearest(str(target), labels)}"
+    )
+
+
+def _paired(signal: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Repeat a single start or a single target."""
+    items = max(len(signal), len(targets))
+    if not {len(signal), len(targets)} <= {1, items}:
+        raise InputError(
+            f"{len(targets)} targets for {len(signal)} starts; expected one target, one start, or "
+            "as many of one as of the other"
+        )
+    return signal.expand(items, *signal.shape[1:]), targets.expand(items)
+
+
+def _one_each(name: str, values: Sequence[float], signal: Tensor) -> Tensor:
+    if len(values) != len(signal):
+        raise InputError(
+            f"{name} has {len(values)} values; expected one for each of {len(signal)} items"
+        )
+    return torch.tensor(values, device=signal.device)

@@ -1,0 +1,314 @@
+"""What a network is asked before it is dreamed on, so that what does not fit is said in one line.
+
+It hears two copies of a window of the start: which shape it takes, which of its outputs are the
+logits, whether they are numbers and have a gradient. Of a dream that did not move it is asked why.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from irdream.dreaming.network import unwrapped
+from irdream.dreaming.objectives import Objective, of_target
+from irdream.dreaming.probe import frozen
+from irdream.dreaming.record import Dreams
+from irdream.errors import InputError
+from irdream.recognizer import Output, Recognizer
+
+LARGEST_PEAK = 10.0  # 20 dB above full scale: a waveform beyond it has another scale
+_SURE = 0.999  # a probability above which there is nothing left to be dreamed
+_NO_GRADIENT = (
+    "outputs have no gradient with respect to its input; expected a forward without torch.no_grad, "
+    "detach, argmax or a detour through NumPy"
+)
+
+
+class Given(nn.Module):
+    """A front end that gives what it is given: log-mels, or waveforms, as they are."""
+
+    sample_rate_hz = hop_samples = 1  # so that a second is a frame
+
+    def forward(self, signal: Tensor) -> Tensor:
+        """Return the same."""
+        return signal
+
+
+def as_network(model: Any) -> nn.Module:
+    """Return a network itself, without what compiled or distributed it.
+
+    Raises:
+        InputError: when it is no object of a network's class.
+    """
+    name = getattr(model, "__name__", type(model).__name__)
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        raise InputError(f"model is the class {name}; expected an object: {name}(...)")
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"model is {name}; expected a torch.nn.Module, whose weights and eval mode are known, "
+            "a Recognizer or a checkpoint; call a function from the forward of a module"
+        )
+    model = unwrapped(model)
+    if any(is_lazy(weight) or weight.is_meta for weight in model.parameters()):
+        raise InputError(f"{name} has weights without values; load them, or call it once")
+    try:
+        with frozen(model):
+            return model
+    except (NotImplementedError, RuntimeError) as error:
+        raise InputError(
+            f"{name} cannot be held in eval mode with its weights fixed ({_line(error)}); expected "
+            "a module that can, such as the one that it was exported from"
+        ) from error
+
+
+@torch.no_grad()
+def recognizer_around(
+    model: nn.Module,
+    signal: Tensor,
+    *,
+    frontend: nn.Module | None,
+    labels: Sequence[str] | None,
+    output: Output | None,
+    window_frames: int | None,
+) -> Recognizer:
+    """Put a network into a recognizer that hears such signals; for the arguments see `dream`.
+
+    Raises:
+        InputError: when the network or the front end does not fit.
+    """
+    frontend = Given() if frontend is None else frontend
+    if not isinstance(frontend, nn.Module):
+        raise InputError(
+            f"frontend is a {type(frontend).__name__}; expected a torch.nn.Module, such as "
+            "irdream.frontends.HanLogMel()"
+        )
+    frontend = copy.deepcopy(frontend).to(signal)
+    recognizer = Recognizer(frontend=frontend, model=model, instruments=labels or (), output=output)
+    heard = heard_of(recognizer, signal[:1])
+    recognizer.window_frames = window_frames or heard.shape[-1]
+    seconds_a_frame = recognizer.hop_samples / recognizer.sample_rate_hz
+    recognizer.window_seconds = recognizer.window_frames * seconds_a_frame
+    with frozen(recognizer):
+        logits = ask_with_channels(recognizer, recognizer.windows(heard)[:, 0])
+    if logits.shape[1] < 2:
+        raise InputError(
+            f"{_name(recognizer)} gave {tuple(logits.shape)}, a single class, which is always "
+            "certain; expected at least two: of one logit z give (z, 0)"
+        )
+    recognizer.instruments = tuple(labels or map(str, range(logits.shape[1])))
+    return recognizer
+
+
+def heard_of(recognizer: Recognizer, signal: Tensor) -> Tensor:
+    """Return what a front end makes of waveforms (items, samples); log-mels stay.
+
+    Raises:
+        InputError: when it fails, or gives something else.
+    """
+    if signal.ndim == 3 or isinstance(recognizer.frontend, Given):
+        return signal
+    name, shape = type(recognizer.frontend).__name__, tuple(signal.shape)
+    expected = "expected (batch, samples) -> (batch, n_mels, frames), floating point"
+    try:
+        heard = recognizer.log_mel(signal)
+    except InputError:
+        raise
+    except Exception as error:  # whatever the user's own code raises
+        raise InputError(
+            f"frontend {name} failed on {shape} ({_line(error)}); {expected}"
+        ) from error
+    if not isinstance(heard, Tensor) or heard.ndim != 3 or not heard.is_floating_point():
+        found = f"{tuple(heard.shape)}" if isinstance(heard, Tensor) else type(heard).__name__
+        raise InputError(f"frontend {name} gave {found} for {shape}; {expected}")
+    return heard
+
+
+@torch.no_grad()
+def check_start(recognizer: Recognizer, signal: Tensor) -> None:
+    """Check that a start has the scale and the bands of what a front end hears and gives.
+
+    Args:
+        recognizer: its front end decides, where it has one.
+        signal: (items, samples) or (items, n_mels, frames).
+
+    Raises:
+        InputError: when it has not.
+    """
+    if isinstance(recognizer.frontend, Given):
+        return
+    lowest, highest = torch.stack(signal.aminmax()).tolist()
+    name = type(recognizer.frontend).__name__
+    if signal.ndim == 2:
+        if (peak := max(-lowest, highest)) > LARGEST_PEAK:
+            raise InputError(
+                f"start reaches {peak:.4g}; expected waveforms with a full scale of 1: divide them "
+                "by their largest magnitude, or by 32768 if they come from 16 bits"
+            )
+        return
+    seconds = max(1.0, recognizer.window_seconds)
+    silence = signal.new_zeros(1, round(seconds * recognizer.sample_rate_hz))
+    bands = heard_of(recognizer, silence).shape[1]
+    if signal.shape[1] != bands:
+        raise InputError(
+            f"start has {signal.shape[1]} bands; expected {bands}, as front end {name} gives them: "
+            f"(items, {bands}, frames)"
+        )
+
+
+def check_answers(recognizer: Recognizer, signal: Tensor) -> None:
+    """Check that a network's outputs are numbers and have a gradient.
+
+    Args:
+        recognizer: with any network.
+        signal: a start, (items, samples) or (items, n_mels, frames).
+
+    Raises:
+        InputError: when they are not.
+    """
+    with frozen(recognizer), torch.enable_grad():
+        heard = heard_of(recognizer, signal[:1])
+        window = recognizer.windows(heard)[:, 0].detach().clone().requires_grad_()
+        logits, name = _asked(recognizer, window), _name(recognizer)
+        if not bool(logits.isfinite().all()):
+            raise InputError(
+                f"{name} gives values that are not finite for the start; check its weights, and "
+                "the unit and range of its input"
+            )
+        if not logits.requires_grad:
+            raise InputError(f"{name}'s {_NO_GRADIENT}")
+        try:
+            (slope,) = torch.autograd.grad(logits.sum(), window, allow_unused=True)
+        except RuntimeError as error:
+            raise InputError(f"{name} cannot be differentiated ({_line(error)})") from error
+        if slope is None:
+            raise InputError(f"{name}'s {_NO_GRADIENT}")
+        if not bool(slope.isfinite().all()):
+            raise InputError(
+                f"the gradient of {name} is not finite for the start; check for the root or the "
+                "logarithm of 0"
+            )
+
+
+@torch.no_grad()
+def doubt_of_output(recognizer: Recognizer, signal: Tensor) -> str | None:
+    """Say that a network seems to give probabilities where logits are expected.
+
+    Its outputs add up to one, or lie between 0 and 1 whatever is heard.
+    """
+    window = recognizer.windows(heard_of(recognizer, signal[:1]))[:, 0]
+    noise = torch.randn(8, *window.shape[1:], generator=torch.Generator().manual_seed(0))
+    loud = window + 10.0 * (1.0 + window.abs().amax()) * noise.to(window)
+    with frozen(recognizer):
+        logits = recognizer.logits(window)
+        add_up = bool((logits.sum(dim=1) - 1).abs() < 1e-3)
+        try:
+            within = _are_shares(logits) and (add_up or _are_shares(recognizer.logits(loud)))
+        except Exception:  # whatever the user's own code says of such an input
+            within = False
+    if not within:
+        return None
+    return (
+        f"{_name(recognizer)}'s outputs lie between 0 and 1{' and add up to 1' * add_up}: "
+        "probabilities, it seems, where logits are expected; give output='probabilities', or "
+        "output='softmax' if they are logits"
+    )
+
+
+def doubt_of_dreams(
+    recognizer: Recognizer, objective: Objective, dreams: Dreams, targets: Tensor
+) -> str | None:
+    """Say which dreams did not move although they had not arrived, and why."""
+    stuck = _level(dreams.objective_curve) & _level(dreams.probability_curve) & ~dreams.reached
+    if objective.reads_output:
+        stuck &= dreams.before.of_target(targets) < _SURE
+    items = stuck.nonzero()[:, 0].tolist()
+    if len(dreams.objective_curve) < 2 or not items:
+        return None
+    log_mel, targets = dreams.log_mel[items[:1]], targets[items[:1]]
+    if objective.reads_output and not _has_gradient(recognizer, log_mel, targets):
+        reason = (
+            f"{_name(recognizer)}'s outputs have a gradient of zero there: look for a rounding, a "
+            "threshold, or units that are all off"
+        )
+    else:
+        reason = (
+            f"objective {objective!r} has no gradient there, its steps are lost in rounding, or a "
+            "constraint or the range of the parametrization holds it"
+        )
+    return f"{len(items)} of {len(stuck)} dreams did not move, such as item {items[0]}: {reason}"
+
+
+def _has_gradient(recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> bool:
+    """Say whether what is heard of the targets changes with log-mels."""
+    with frozen(recognizer), torch.enable_grad():
+        log_mel = log_mel.detach().clone().requires_grad_()
+        logs = recognizer.log_probabilities(recognizer.window_logits(log_mel))
+        return bool(torch.autograd.grad(of_target(logs, targets).sum(), log_mel)[0].any())
+
+
+def _level(curve: Tensor) -> Tensor:
+    """Say which columns of a curve (steps + 1, items) never change; NaN is what came to an end."""
+    return ((curve == curve[:1]) | curve.isnan()).all(dim=0)
+
+
+def _asked(recognizer: Recognizer, window: Tensor) -> Tensor:
+    """Return the logits of a window (1, n_mels, frames) or (1, samples), heard alone and twice.
+
+    Raises:
+        InputError: when the network fails, or gives something else.
+    """
+    for count in (2, 1):
+        windows = window.expand(count, *window.shape[1:])
+        try:
+            logits = recognizer.logits(windows)
+        except InputError:
+            raise
+        except Exception as error:  # whatever the user's own code raises
+            shape = "(batch, n_mels, frames)" if window.ndim == 3 else "(batch, samples)"
+            raise InputError(
+                f"{_name(recognizer)} failed on {tuple(windows.shape)} ({_line(error)}); expected "
+                f"a network that gives logits (batch, classes) for {shape}, or for (batch, 1, ...)"
+                ", and takes batches of any size"
+            ) from error
+    return logits
+
+
+def ask_with_channels(recognizer: Recognizer, window: Tensor) -> Tensor:
+    """Return the logits of a window, with an axis of channels where the network wants one.
+
+    Args:
+        recognizer: in eval mode; its `channel_axis` is set.
+        window: (1, n_mels, frames) or (1, samples).
+
+    Raises:
+        InputError: when the network fails, or gives something else.
+    """
+    errors: list[InputError] = []
+    is_ours = type(recognizer.model).__module__.startswith("irdream.")  # which want none
+    for channel_axis in (False,) if is_ours else (False, True):
+        recognizer.channel_axis = channel_axis
+        try:
+            return _asked(recognizer, window)
+        except InputError as error:
+            errors.append(error)
+    errors.sort(key=lambda error: error.__cause__ is not None)  # its own failures say less
+    raise errors[0]
+
+
+def _are_shares(values: Tensor) -> bool:
+    within = (values >= 0) & (values <= 1)
+    return bool(within.all() & ((values > 0) & (values < 1)).any())  # and not all off or on
+
+
+def _name(recognizer: Recognizer) -> str:
+    return type(recognizer.model).__name__
+
+
+def _line(error: Exception) -> str:
+    """Return an exception as one line of moderate length."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"

@@ -1,1 +1,0 @@
-"""How well a recognizer recognises, what a dream changed, and the tables and figures of both."""

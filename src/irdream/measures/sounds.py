@@ -1,0 +1,203 @@
+"""Measures of a dream as a sound: how far it is from its original, and what kind of sound it is.
+
+All take waveforms (items, samples), compute in float64, and return one value an item, (items,),
+in the waveforms' dtype. Spectra are on the grid of `irdream.audio.stft`: a Hann taper, frames
+centered on whole hops, zeros up to a whole hop. Three seconds at 22,050 Hz take from 1 ms (SNR) to
+70 ms (voiced share) on one core.
+
+Sources: S. R. Quackenbush, T. P. Barnwell and M. A. Clements, "Objective measures of speech
+quality", 1988, and J. Hansen and B. Pellom, ICSLP 1998 (segmental SNR and its limits);
+N. Carlini and D. Wagner, "Audio adversarial examples", 2018 (dB_x); A. H. Gray and J. D. Markel,
+IEEE ASSP-24, 1976 (log-spectral distance) and ASSP-22, 1974 (spectral flatness); P. Boersma,
+"Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a
+sampled sound", IFA Proceedings 17, 1993 (voicing).
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from irdream.audio.stft import stft, whole_hops
+from irdream.errors import InputError
+
+SEGMENT_LIMITS_DB = (-10.0, 35.0)  # of one frame, Hansen and Pellom 1998
+PITCH_HZ = (75.0, 600.0)  # the range that Boersma's method looks for
+PERIODS = 3  # of the lowest pitch in one frame
+FRAMES_A_PERIOD = 4 / 3  # of the lowest pitch; a frame each 10 ms
+VOICING_THRESHOLD, SILENCE_THRESHOLD = 0.45, 0.03
+_FINER = 4  # steps of lag for each sample, in the autocorrelation
+
+
+def snr_db(original: Tensor, dream: Tensor) -> Tensor:
+    """Return 10 log10(sum x^2 / sum (y - x)^2) of waveforms (items, samples), in dB, (items,).
+
+    Infinite where nothing changed; NaN where both are silent.
+    """
+    signal = original.double().square().sum(dim=1)
+    noise = (dream.double() - original.double()).square().sum(dim=1)
+    return (10.0 * torch.log10(signal / noise)).to(original.dtype)
+
+
+def segmental_snr_db(
+    original: Tensor, dream: Tensor, *, frame_samples: int, hop_samples: int
+) -> Tensor:
+    """Return the mean over frames of the SNR of each, held in [-10, 35] dB.
+
+    A frame in which nothing changed counts as 35 dB, also one of digital silence; a frame of
+    digital silence in which something is heard now counts as -10 dB. Zeros fill the last frame.
+
+    Args:
+        original: (items, samples).
+        dream: the same shape.
+        frame_samples: length of a frame.
+        hop_samples: from frame to frame.
+    """
+    before = _frames(original.double(), frame_samples, hop_samples)
+    change = _frames(dream.double(), frame_samples, hop_samples) - before
+    signal, noise = before.square().sum(dim=2), change.square().sum(dim=2)
+    ratio = torch.where(noise > 0, signal / noise, math.inf)
+    held_db = (10.0 * ratio.log10()).clamp(*SEGMENT_LIMITS_DB)
+    return held_db.mean(dim=1).to(original.dtype)
+
+
+def db_x(original: Tensor, dream: Tensor) -> Tensor:
+    """Return 20 log10(max |y - x| / max |x|) (Carlini and Wagner 2018), in dB, (items,).
+
+    Minus infinity where nothing changed; NaN where both are silent.
+    """
+    largest = (dream.double() - original.double()).abs().amax(dim=1)
+    return (20.0 * torch.log10(largest / original.double().abs().amax(dim=1))).to(original.dtype)
+
+
+def log_spectral_distance_db(
+    original: Tensor, dream: Tensor, *, n_fft: int, hop_samples: int, floor: float = 1e-5
+) -> Tensor:
+    """Return the mean over frames of the root mean square over bins of 20 log10(|X| / |Y|).
+
+    `floor` is added to both magnitudes. Without it a bin that is empty in one sound alone, as all
+    are in digital silence, would make the distance infinite. 1e-5 is that of the log-mel front
+    end; a sine of amplitude 1 has n_fft / 4, and 16-bit rounding noise about 2e-4 for 1024.
+
+    Args:
+        original: (items, samples).
+        dream: the same shape.
+        n_fft: length of the Hann taper and of the transform, even.
+        hop_samples: from frame to frame.
+        floor: see above.
+
+    Raises:
+        InputError: when the sounds are too short for one frame.
+    """
+    logs = [
+        torch.log10(_spectrum(waveform, n_fft, hop_samples).abs() + floor)
+        for waveform in (original, dream)
+    ]
+    distance = (logs[0] - logs[1]).square().mean(dim=1).sqrt()  # (items, frames)
+    return 20.0 * distance.mean(dim=1).to(original.dtype)
+
+
+def spectral_flatness(waveform: Tensor, *, n_fft: int, hop_samples: int) -> Tensor:
+    """Return the geometric over the arithmetic mean of each frame's power spectrum, averaged.
+
+    0 for a pure tone, 1 for a click; 0.56, which is exp(-Euler's constant), for white noise, as
+    its spectrum is flat only on average. Frames of digital silence have no spectrum and are left
+    out; where there is no other, it is NaN.
+
+    Args:
+        waveform: (items, samples).
+        n_fft: length of the Hann taper and of the transform, even.
+        hop_samples: from frame to frame.
+
+    Raises:
+        InputError: when the sounds are too short for one frame.
+    """
+    spectrum = _spectrum(waveform, n_fft, hop_samples)
+    power = spectrum.real.square() + spectrum.imag.square()
+    flatness = power.log().mean(dim=1).exp() / power.mean(dim=1)  # 0 / 0 in silence
+    return flatness.nanmean(dim=1).to(waveform.dtype)
+
+
+def voiced_share(waveform: Tensor, *, sample_rate_hz: float) -> Tensor:
+    """Return the share of frames that are periodic with 75 to 600 Hz, 0 to 1.
+
+    Boersma's (1993) method: of the autocorrelation of the tapered frame, divided by that of the
+    taper, the highest local maximum between the shortest and the longest period is the strength
+    of the frame's voicing. It must exceed 0.45, and more where the frame's peak is below 4 % of
+    the sound's, as much as 1 at 3 %, which counts as silence. Frames are three periods of 75 Hz,
+    40 ms, with a Hann taper, one each 10 ms.
+
+    Simplified: each frame is judged for itself, without the path through the frames on which
+    changes of voicing and octave cost something; high pitches are not preferred; the peak of the
+    sound is not freed from its mean. With these costs at 0 too, Praat finds the same shares
+    within 0.03 of tones, white noise, their mixtures, and recordings of instruments.
+
+    Args:
+        waveform: (items, samples).
+        sample_rate_hz: of the sounds.
+
+    Raises:
+        InputError: when the sounds are shorter than a frame.
+    """
+    length = round(PERIODS * sample_rate_hz / PITCH_HZ[0])
+    if waveform.shape[1] < length:
+        raise InputError(
+            f"a waveform of {waveform.shape[1]} samples is too short; expected {length} or more"
+        )
+    # Item by item: the transforms of many at once would need gigabytes.
+    shares = [_voiced(one, length, sample_rate_hz).double().mean() for one in waveform.double()]
+    return torch.stack(shares).to(waveform.dtype)
+
+
+def _voiced(waveform: Tensor, length: int, sample_rate_hz: float) -> Tensor:
+    """Say for each frame of (samples,) whether it is voiced, (frames,)."""
+    hop_samples = round(length / PERIODS / FRAMES_A_PERIOD)
+    frames = waveform.unfold(0, length, hop_samples)
+    one_period = slice(length // 3, length - length // 3)  # the middle one; of the lowest pitch
+    two_periods = slice(length // 6, length - length // 6)
+    frames = frames - frames[:, two_periods].mean(dim=1, keepdim=True)
+    # NaN in silence, which is unvoiced then.
+    loudness = frames[:, one_period].abs().amax(dim=1) / waveform.abs().max()
+    demanded = VOICING_THRESHOLD + (
+        2.0 - loudness * (1.0 + VOICING_THRESHOLD) / SILENCE_THRESHOLD
+    ).clamp(min=0.0)
+    shortest, longest = (_FINER * sample_rate_hz / hz for hz in reversed(PITCH_HZ))
+    taper = torch.hann_window(length, dtype=frames.dtype, device=frames.device)
+    lags = slice(math.ceil(shortest) - 1, math.floor(longest) + 2)  # and one more on both sides
+    strength = _autocorrelation(frames * taper)[:, lags] / _autocorrelation(taper[None])[:, lags]
+    middle = strength[:, 1:-1]
+    is_peak = (middle > strength[:, :-2]) & (middle >= strength[:, 2:])
+    return middle.masked_fill(~is_peak, 0.0).amax(dim=1) > demanded
+
+
+def _autocorrelation(frames: Tensor) -> Tensor:
+    """Return (frames, lags), 1 at lag 0, in steps of a quarter sample, of (frames, samples)."""
+    n_fft = 2 ** math.ceil(math.log2(2 * frames.shape[1]))  # room enough that no lag wraps
+    spectrum = torch.fft.rfft(frames, n_fft)
+    power = spectrum.real.square() + spectrum.imag.square()
+    # A longer transform back interpolates exactly, as the spectrum ends where it did.
+    correlation = torch.fft.irfft(power, _FINER * n_fft)
+    return correlation / correlation[:, :1]
+
+
+def _frames(waveform: Tensor, frame_samples: int, hop_samples: int) -> Tensor:
+    """Return (items, frames, frame_samples), which together hold every sample."""
+    beyond = max(waveform.shape[1] - frame_samples, 0)
+    whole = frame_samples + -(-beyond // hop_samples) * hop_samples
+    padded = F.pad(waveform, (0, whole - waveform.shape[1]))
+    return padded.unfold(1, frame_samples, hop_samples)
+
+
+def _spectrum(waveform: Tensor, n_fft: int, hop_samples: int) -> Tensor:
+    """Return the complex spectrum (items, bins, 1 + whole hops) in complex128."""
+    grid = SimpleNamespace(n_fft=n_fft, hop_samples=hop_samples)
+    samples = waveform.shape[1]
+    if whole_hops(samples, grid) * hop_samples <= n_fft // 2:
+        raise InputError(
+            f"a waveform of {samples} samples is too short; expected more than {n_fft // 2}"
+        )
+    return stft(waveform.double(), grid)

@@ -1,0 +1,1 @@
+"""Cochran and Kim's two experiments, reproduced; used by its task alone."""

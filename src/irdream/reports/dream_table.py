@@ -1,0 +1,232 @@
+"""The table of a run's dreams: a row of measures each, the averages, and how both are told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from torch import Tensor
+
+from irdream import instruments
+from irdream.datasets.base import tell_skipped
+from irdream.dreaming.record import Answer
+from irdream.measures import dreams as measures
+from irdream.measures.sounds import snr_db
+from irdream.measures.table import BAR, MEASURES, UNCHANGED_DB, Measure, setting_words
+from irdream.reports.dreams import FinishedDream
+
+ROWS_SHOWN = 24  # of the table that is printed
+WIDTH = 160  # of that table at most, in characters, where it is not printed to a terminal
+HEADINGS = {"step_size": "step", "budget_db": "budget dB", "variation": "variation"}
+
+
+def measure(
+    one: FinishedDream, on_wav: Answer, dreamed: Tensor, instruments: tuple[str, ...]
+) -> dict[str, object]:
+    """Return a dream's row of the table; what is about a target is None where there is none.
+
+    Args:
+        one: the dream.
+        on_wav: the answer on its WAV.
+        dreamed: its waveform (samples,).
+        instruments: the codes on the axis of the answers.
+    """
+    original, dream = one.original[None], one.dream[None]
+    rmse_db, objective = float(measures.rmse_db(original, dream)[0]), one.curves["objective"]
+    return {
+        "name": one.excerpt.name,
+        "labels": " ".join(one.excerpt.labels),
+        "target": one.item.target or None,
+        "step_size": one.step_size,
+        "budget_db": one.item.budget_db,
+        "variation": one.item.variation,
+        **_of_target(one, on_wav, instruments),
+        "prediction_before": instruments[int(one.before.top()[0])],
+        "prediction": instruments[int(one.after.top()[0])],
+        "prediction_wav": instruments[int(on_wav.top()[0])],
+        "objective_before": float(objective[0]),
+        "objective": float(objective[one.steps]),
+        "steps": one.steps,
+        "unchanged": rmse_db < UNCHANGED_DB,
+        "rmse_db": rmse_db,
+        "max_abs_db": float(measures.max_abs_db(original, dream)[0]),
+        "snr_db": float(snr_db(one.excerpt.waveform[None], dreamed[None])[0]),
+        "file": one.name,
+    }
+
+
+def _of_target(
+    one: FinishedDream, on_wav: Answer, instruments: tuple[str, ...]
+) -> dict[str, object]:
+    """Return what is told of the target: on the spectrogram or in the loop, and on the WAV."""
+    if not one.item.target:
+        return {each.name: None for each in MEASURES if each.needs == "target"}
+    target = torch.tensor([instruments.index(one.item.target)])
+    return {
+        "on_top": bool(one.after.on_top(target)[0]),
+        "at_0.9": bool(one.after.on_top(target, BAR)[0]),
+        "wav_on_top": bool(on_wav.on_top(target)[0]),
+        "wav_at_0.9": bool(on_wav.on_top(target, BAR)[0]),
+        "target_probability_before": float(one.before.of_target(target)[0]),
+        "target_probability": float(one.after.of_target(target)[0]),
+        "target_probability_wav": float(on_wav.of_target(target)[0]),
+        "target_score": float(one.after.scores[0, target[0]]),
+        "window_share": float((one.after.windows >= BAR).float().mean()),
+    }
+
+
+def measures_of(table: pd.DataFrame) -> list[Measure]:
+    """Return the measures that say something of these dreams, which have a target or have none."""
+    other = "no target" if has_target(table) else "target"
+    return [each for each in MEASURES if each.needs != other]
+
+
+def has_target(table: pd.DataFrame) -> bool:
+    """Say whether the dreams had a target."""
+    return bool(table["target"].notna().to_numpy().any())
+
+
+def summary(table: pd.DataFrame) -> dict[str, float]:
+    """Return means and medians over the dreams, and over how many of them.
+
+    Returns:
+        `dream/count`; `dream/unchanged`, of them: how many are as their originals were;
+        `dream/<measure>`, the mean, and `dream/<measure>_median`, but for shares. The SNR is of
+        those that changed. `dream/<measure>_undefined`: how many more have no finite value (as
+        the SNR of silence has none) and are left out, where there are such.
+    """
+    is_unchanged = table["unchanged"].to_numpy(dtype=bool)
+    metrics = {
+        "dream/count": float(len(table)),
+        "dream/unchanged": float(is_unchanged.sum()),
+    }
+    for each in measures_of(table):
+        counts = ~is_unchanged if each.name == "snr_db" else np.ones(len(table), bool)
+        values = table[each.name].to_numpy(dtype=float)[counts]
+        finite = values[np.isfinite(values)]
+        if len(finite) < len(values):
+            metrics[f"dream/{each.name}_undefined"] = float(len(values) - len(finite))
+        if len(finite):
+            metrics[f"dream/{each.name}"] = float(finite.mean())
+            if not each.is_share:
+                metrics[f"dream/{each.name}_median"] = float(np.median(finite))
+    return metrics
+
+
+def title_of(row: Mapping[str, Any], varied: Sequence[str]) -> str:
+    """Return the title of a dream's figure: which one it is, and what came of it.
+
+    Args:
+        row: of the table.
+        varied: the settings that are lists in this run.
+    """
+    which = [str(row["name"]), *setting_words(row, varied)]
+    if row["target"] is None:
+        after = instruments.NAMES.get(row["prediction"], row["prediction"])
+        on_wav = instruments.NAMES.get(row["prediction_wav"], row["prediction_wav"])
+        return (
+            f"{', '.join(which)}: objective {row['objective_before']:.4g} → "
+            f"{row['objective']:.4g}; predicted {after}, as WAV {on_wav}"
+        )
+    which[0] += f" toward {instruments.name(row['target'])}"
+    return (
+        f"{', '.join(which)}: {row['target_probability_before']:.2f} → "
+        f"{row['target_probability']:.2f}, as WAV {row['target_probability_wav']:.2f}"
+    )
+
+
+def print_dreams(
+    table: pd.DataFrame,
+    metrics: Mapping[str, float],
+    bad: Sequence[str],
+    *,
+    varied: Sequence[str],
+    omitted: int,
+) -> None:
+    """Print the first dreams, the medians, how many succeeded, and what could not be read.
+
+    Args:
+        table: of all dreams.
+        metrics: its `summary`.
+        bad: a line for each file that could not be read.
+        varied: the settings that are lists in this run.
+        omitted: dreams without a figure.
+    """
+    console = Console()
+    if not console.is_terminal:  # a file has no width
+        console = Console(width=WIDTH)
+    console.print(_shown(table, metrics, varied))
+    if len(table) > ROWS_SHOWN:
+        console.print(f"{len(table) - ROWS_SHOWN} more dreams in dreams.csv")
+    if omitted:
+        console.print(f"{omitted} dreams without a figure (dream.figures)")
+    for line in [*_left_out(table, metrics), _result(table)]:
+        console.print(escape(line), soft_wrap=True)
+    tell_skipped(bad)
+
+
+def _shown(table: pd.DataFrame, metrics: Mapping[str, float], varied: Sequence[str]) -> Table:
+    """Return what is printed: which dream, its measures, and their medians."""
+    columns = [each for each in measures_of(table) if each.in_table]
+    words = {"target": "toward"} if has_target(table) else {"prediction_wav": "predicted"}
+    words |= {name: HEADINGS[name] for name in varied}
+    shown = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    shown.add_column("excerpt")
+    for heading in (*words.values(), *(each.label for each in columns)):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for row in table.head(ROWS_SHOWN).to_dict("records"):
+        which = [row[name] if isinstance(row[name], str) else f"{row[name]:g}" for name in words]
+        cells = [f"{row[each.name]:.{each.digits}f}" for each in columns]
+        if row["unchanged"]:
+            cells[-1] = "unchanged"
+        shown.add_row(escape(str(row["name"])), *which, *cells)
+    shown.add_section()
+    medians = [
+        f"{metrics[key]:.{each.digits}f}"
+        if (key := f"dream/{each.name}_median") in metrics
+        else "-"
+        for each in columns
+    ]
+    shown.add_row("median", *("" for _ in words), *medians)
+    return shown
+
+
+def _left_out(table: pd.DataFrame, metrics: Mapping[str, float]) -> list[str]:
+    """Say of which dreams the averages are not."""
+    lines, count = [], len(table)
+    if unchanged := int(metrics["dream/unchanged"]):
+        lines.append(
+            f"{unchanged} of {count} dreams changed nothing; the SNR is of the {count - unchanged} "
+            "that changed"
+        )
+    for each in measures_of(table):
+        if undefined := int(metrics.get(f"dream/{each.name}_undefined", 0)):
+            lines.append(f"{each.label} is not defined for {undefined} of {count} dreams")
+    return lines
+
+
+def _result(table: pd.DataFrame) -> str:
+    """Say in one line what came of the dreams."""
+    count = len(table)
+    if not has_target(table):
+        tops = Counter(table["prediction_wav"]).most_common()
+        told = ", ".join(f"{instruments.NAMES.get(code, code)} {n}" for code, n in tops)
+        before, after = (np.median(table[name]) for name in ("objective_before", "objective"))
+        return f"objective {before:.4g} → {after:.4g} (median); first guess of the WAVs: {told}"
+    first, *others = dict.fromkeys(table["target"])
+    target = "the target" if others else instruments.NAMES.get(first, first)
+    bars = ("on_top", "at_0.9", "wav_on_top", "wav_at_0.9")
+    sums = {name: sum(table[name].tolist()) for name in bars}
+    return (
+        f"{target} is the first guess in {sums['wav_on_top']} of {count} "
+        f"{'WAV' if count == 1 else 'WAVs'}, at {BAR:g} or more in {sums['wav_at_0.9']} "
+        f"(of the spectrograms: {sums['on_top']}, {sums['at_0.9']})"
+    )

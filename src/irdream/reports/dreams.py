@@ -1,0 +1,151 @@
+"""What is kept of a finished dream: its name, three sounds, a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from irdream.audio import load_audio, write_wav
+from irdream.datasets.base import Excerpt
+from irdream.dreaming.record import Answer
+from irdream.dreaming.targets import Item
+from irdream.files import distinct_names
+from irdream.measures.dreams import DB_PER_NATURAL
+from irdream.recognizer import Recognizer
+from irdream.reports.dream_figures import spectrograms_figure
+from irdream.reports.figures import save_figure
+
+Sonify = Callable[..., Tensor]
+FULL_SCALE = 0.99
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedDream:
+    """One dream, on the CPU.
+
+    Attributes:
+        name: for its files.
+        item, excerpt: where it came from and went to.
+        original, dream: log-mels (n_mels, frames).
+        waveform: (samples,) where the dream is sound, else None.
+        before, after: what the recognizer says, for one item.
+        steps: from the original to the dream.
+        step_size: of each, in the parametrization's unit.
+        curves: target probability and objective over steps, (steps + 1,) each.
+    """
+
+    name: str
+    item: Item
+    excerpt: Excerpt
+    original: Tensor
+    dream: Tensor
+    waveform: Tensor | None
+    before: Answer
+    after: Answer
+    steps: int
+    step_size: float
+    curves: dict[str, np.ndarray]
+
+
+def file_names(
+    excerpts: Sequence[Excerpt], items: Sequence[Item], instruments: Sequence[str]
+) -> list[str]:
+    """Return a name for the files of each item's dream, unlike that of any other item.
+
+    Args:
+        excerpts: all that items may be of.
+        items: some or all.
+        instruments: all that items may go toward.
+    """
+    of_excerpt = distinct_names([excerpt.name for excerpt in excerpts])
+    of_target = dict(zip(instruments, distinct_names(instruments), strict=True))
+    names = []
+    several = any(item.variation for item in items)
+    for item in items:
+        parts = [of_excerpt[item.excerpt]]
+        parts += [f"to-{of_target[item.target]}"] if item.target else []
+        names.append("-".join([*parts, *_settings(item, several)]))
+    return names
+
+
+def _settings(item: Item, has_variations: bool) -> list[str]:
+    """Return what tells the dreams of one excerpt and target apart."""
+    parts = []
+    parts += [f"step-{_number(item.step_size)}"] if item.step_size is not None else []
+    parts += [f"budget-{_number(item.budget_db)}"] if item.budget_db is not None else []
+    parts += [f"variation-{item.variation}"] if has_variations else []
+    return parts
+
+
+def _number(value: float) -> str:
+    """Return all digits of a number, and none that says nothing."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+
+
+def write_sounds(
+    one: FinishedDream, recognizer: Recognizer, sonify: Sonify, folder: Path
+) -> tuple[Tensor, Path]:
+    """Write original, dream and difference as WAVs on one scale.
+
+    Returns:
+        The dream's waveform (samples,), before scaling, and the path of its WAV.
+    """
+    original, dreamed = one.excerpt.waveform, one.waveform
+    if dreamed is None:
+        arguments = {"dream": one.dream, "original": one.original, "waveform": original}
+        batch = {name: x[None].to(recognizer.device) for name, x in arguments.items()}
+        dreamed = sonify(**batch, frontend=recognizer.frontend)[0].cpu()
+    sounds = {"original": original, "dream": dreamed, "difference": dreamed - original}
+    peak = max(float(sound.abs().max()) for sound in sounds.values())
+    scale = min(1.0, FULL_SCALE / peak) if peak > 0 else 1.0
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, sound in sounds.items():
+        path = folder / f"{one.name}-{kind}.wav"
+        write_wav(path, sound * scale, sample_rate_hz=recognizer.sample_rate_hz)
+    return dreamed, folder / f"{one.name}-dream.wav"
+
+
+def index_of(target: str, recognizer: Recognizer) -> int:
+    """Return a target's place among the instruments; any, where the objective has no target."""
+    return recognizer.instruments.index(target) if target else 0
+
+
+@torch.no_grad()
+def hear_file(path: Path, target: str, recognizer: Recognizer) -> Answer:
+    """Read a sound file as the recognizer would and return its answer, on the CPU."""
+    waveform = load_audio(path, sample_rate_hz=recognizer.sample_rate_hz, allow_silence=True)
+    targets = torch.tensor([index_of(target, recognizer)], device=recognizer.device)
+    log_mel = recognizer.log_mel(waveform[None].to(recognizer.device))
+    return Answer.to(recognizer, log_mel, targets).one(0)
+
+
+def draw(
+    one: FinishedDream,
+    on_wav: Answer,
+    recognizer: Recognizer,
+    bar: float | None,
+    *,
+    title: str,
+    path: Path,
+) -> None:
+    """Draw original, dream and difference with the recognizer's outputs below, and a bar's line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure = spectrograms_figure(
+        one.original.numpy() * DB_PER_NATURAL,
+        one.dream.numpy() * DB_PER_NATURAL,
+        hop_seconds=recognizer.hop_samples / recognizer.sample_rate_hz,
+        mel_frequencies_hz=recognizer.mel_centers_hz().numpy(),
+        title=title,
+        instruments=recognizer.instruments,
+        probabilities_before=one.before.probabilities[0].numpy(),
+        probabilities_after=one.after.probabilities[0].numpy(),
+        probabilities_wav=on_wav.probabilities[0].numpy(),
+        target=one.item.target,
+        confidence=bar,
+    )
+    save_figure(figure, path)

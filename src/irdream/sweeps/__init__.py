@@ -1,0 +1,1 @@
+"""A multirun: its parent run, its jobs, its overview and gallery."""

@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from irdream.datasets.base import ExcerptFile, Excerpts
+from irdream.errors import InputError
+from irdream.frontends import HanLogMel
+from irdream.instruments import CODES
+from irdream.measures.bootstrap import share_interval
+from irdream.measures.robustness import (
+    check_robustness,
+    drawn_windows,
+    robust_accuracy,
+    robustness,
+)
+from irdream.recognizer import Recognizer
+from irdream.reports.robustness import robust_line, robust_metrics, write_robustness
+from irdream.training.robust import DB_PER_UNIT
+
+
+class Levels(nn.Module):
+    """The log-mel of a waveform is its level, the same in all bands; four frames a window."""
+
+    sample_rate_hz, hop_samples = 4, 1
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return waveform[:, None].expand(-1, 12, -1)
+
+
+class Bands(nn.Module):
+    """Says the loudest of the first 11 bands: how far it is ahead is what it stands."""
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return log_mel[:, :11].mean(2)
+
+
+class Net(nn.Module):
+    """A small network as it comes, with other logits of the same order."""
+
+    def __init__(self, scale: float = 1.0, offset: float = 0.0) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Linear(12, 30), nn.ReLU(), nn.Linear(30, 11))
+        self.scale, self.offset = scale, offset
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return self.scale * self.layers(4 * log_mel.mean(2)) + self.offset
+
+
+def recognizer(model: nn.Module | None = None, output: Any = "softmax") -> Recognizer:
+    frontend = HanLogMel(n_mels=12)
+    return Recognizer(frontend=frontend, model=model or Bands(), output=output).eval()
+
+
+def windows(*ahead_db: float) -> tuple[Tensor, Tensor]:
+    """Return windows whose label is so many dB ahead of all others."""
+    log_mels = torch.zeros(len(ahead_db), 12, 4)
+    log_mels[:, 3] = torch.tensor(ahead_db)[:, None] / DB_PER_UNIT
+    return log_mels, torch.eye(11)[[3] * len(ahead_db)]
+
+
+def test_a_window_stands_half_of_what_its_label_is_ahead() -> None:
+    """The label may fall by epsilon and the next one rise by as much."""
+    table = robust_accuracy(
+        recognizer(), *windows(-1.0, 0.5, 1.5, 3.5, 9.0), epsilons_db=[1.0, 0.0, 0.5, 2.0], steps=10
+    )
+    assert table["epsilon_db"].tolist() == [0.0, 0.5, 1.0, 2.0]
+    assert table["top1"].tolist() == pytest.approx([0.8, 0.6, 0.4, 0.2])
+    assert table["windows"].tolist() == [5] * 4
+    assert table["steps"].tolist() == [0, 10, 10, 10]
+    assert table["recordings"].tolist() == [5] * 4
+
+
+def test_windows_of_one_recording_count_as_alike() -> None:
+    """100 windows of 4 recordings, one of them wrong as a whole, say as much as 4 windows."""
+    log_mels, labels = windows(*[-1.0] * 25, *[1.0] * 75)
+    recordings = [f"r{i // 25}" for i in range(100)]
+    (one,) = robust_accuracy(recognizer(), log_mels, labels, recordings, epsilons_db=[0.0]).to_dict(
+        "records"
+    )
+    assert (one["windows"], one["recordings"], one["top1"]) == (100, 4, 0.75)
+    expected = share_interval([False, True, True, True])
+    assert (one["low"], one["high"]) == (expected.low, expected.high)
+    (alone,) = robust_accuracy(recognizer(), log_mels, labels, epsilons_db=[0.0]).to_dict("records")
+    assert one["low"] < alone["low"] < 0.75 < alone["high"] < one["high"]
+
+
+def test_it_never_rises_and_does_not_depend_on_the_batch() -> None:
+    heard, (log_mels, labels) = recognizer(), windows(*[0.4 * i for i in range(12)])
+    tables = [
+        robust_accuracy(heard, log_mels, labels, steps=3, starts=2, batch_windows=size)
+        for size in (5, 128)
+    ]
+    assert tables[0]["top1"].tolist() == tables[1]["top1"].tolist()
+    found = tables[0]["top1"].to_list()
+    assert found == sorted(found, reverse=True)
+    assert len(set(found)) > 3
+
+
+@pytest.mark.parametrize(
+    ("output", "scale", "offset"),
+    [("sigmoid", 1.0, 0.0), ("sigmoid", 1.0, 10.0), ("sigmoid", 1.0, -10.0), ("softmax", 1e3, 0.0)],
+)
+def test_it_is_the_order_of_the_logits_that_is_attacked(
+    output: str, scale: float, offset: float
+) -> None:
+    """Sigmoids near 1 and a softmax that is sure of itself have losses that hardly change."""
+    plain = recognizer(Net())
+    log_mels = torch.randn(60, 12, 4, generator=torch.Generator().manual_seed(2))
+    labels = torch.eye(11)[plain.logits(log_mels).argmax(1)]
+    sizes_db = [0.0, 0.25, 0.5, 1.0]
+    found = [
+        robust_accuracy(heard, log_mels, labels, epsilons_db=sizes_db, steps=5)["top1"].tolist()
+        for heard in (plain, recognizer(Net(scale, offset), output))
+    ]
+    assert found[1] == pytest.approx(found[0], abs=0.04)  # two windows, where rounding tells
+    assert 0.9 > found[0][1] > found[0][2] > found[0][3] > 0.05
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epsilons_db": []}, "nothing to measure; expected windows and epsilons_db, at least one"),
+        ({"windows": torch.zeros(0, 12, 4)}, "nothing to measure; expected windows and epsilons_"),
+        ({"epsilons_db": [-1.0]}, r"epsilons_db=\[-1.0\]; expected finite numbers, 0 or more"),
+        ({"epsilons_db": [0.0, math.nan]}, r"epsilons_db=\[0.0, nan\]; expected finite numbers"),
+        ({"epsilons_db": [math.inf]}, r"epsilons_db=\[inf\]; expected finite numbers, 0 or more"),
+        ({"steps": 0}, r"steps=0 is too small; expected 1 or more"),
+        ({"starts": 0}, r"starts=0 is too small; expected 1 or more"),
+    ],
+)
+def test_what_cannot_be_measured(settings: dict[str, Any], message: str) -> None:
+    log_mels, labels = windows(1.0)
+    with pytest.raises(InputError, match=message):
+        robust_accuracy(recognizer(), **{"windows": log_mels, "labels": labels, **settings})
+
+
+# Windows of a data set
+
+
+def excerpts(*descriptions: str) -> Excerpts:
+    """Return excerpts such as "flu 3": of that label or these, and so many windows.
+
+    Each window of excerpt i has a level of its own, 100 i + 0.5, 1.5, ...
+    """
+    files = []
+    for i, text in enumerate(descriptions):
+        labels, _, count = text.partition(" ")
+        path = Path(f"{i} {count}")
+        files.append(
+            ExcerptFile(path=path, name=text, labels=tuple(labels.split("+")), recording=f"r{i}")
+        )
+
+    def load(path: Path) -> Tensor:
+        i, _, count = path.name.partition(" ")
+        if count == "broken":
+            raise InputError(f"'{path}' is cut off; copy it again")
+        halves = torch.arange(int(count) + 1).repeat_interleave(2)
+        return 100.0 * int(i) + halves
+
+    return Excerpts(files, load)
+
+
+def drawn(parts: Excerpts, count: int, seed: int = 0) -> tuple[list[float], list[str]]:
+    heard = Recognizer(frontend=Levels(), model=Bands()).eval()
+    windows, labels, recordings = drawn_windows(heard, parts, count, seed=seed)
+    assert windows.shape[1:] == (12, 4)
+    levels = windows.mean((1, 2)).tolist()
+    assert recordings == [f"r{level // 100:.0f}" for level in levels]
+    return levels, [CODES[i] for i in labels.argmax(1)]
+
+
+def test_windows_are_drawn_evenly_over_instruments_and_their_excerpts() -> None:
+    parts = excerpts(*["flu 9"] * 6, *["pia 9"] * 2, "sax 2", "flu+pia 9", "voi broken")
+    levels, codes = drawn(parts, 14)
+    assert len(set(levels)) == 14
+    assert {code: codes.count(code) for code in set(codes)} == {"flu": 6, "pia": 6, "sax": 2}
+    places = [int(level // 100) for level in levels]
+    assert sorted(place for place in places if place < 6) == [0, 1, 2, 3, 4, 5]
+    assert sorted(place for place in places if place in (6, 7)) == [6, 6, 6, 7, 7, 7]
+
+
+def test_the_seed_draws_the_windows() -> None:
+    parts = excerpts(*["flu 9"] * 30)
+    assert drawn(parts, 5) == drawn(parts, 5)
+    assert drawn(parts, 5) != drawn(parts, 5, seed=1)
+    assert sum(level % 100 > 3 for level in drawn(parts, 30)[0]) > 5  # not the first ones alone
+
+
+def test_there_are_no_more_windows_than_the_excerpts_have() -> None:
+    levels, _ = drawn(excerpts("flu 2", "pia 3"), 256)
+    assert sorted(levels) == [0.5, 1.5, 100.5, 101.5, 102.5]
+
+
+def test_only_what_is_read_is_drawn() -> None:
+    with pytest.raises(InputError, match=r"robust_db is measured on excerpts with one label, and"):
+        drawn(excerpts("flu broken", "flu+pia 3"), 4)
+
+
+def tables(*epsilons_db: float) -> pd.DataFrame:
+    return robust_accuracy(recognizer(), *windows(0.5, 1.5, 9.0), epsilons_db=epsilons_db)
+
+
+def test_without_epsilons_nothing_is_measured_nor_written(tmp_path: Path) -> None:
+    table = robustness(recognizer(), excerpts("flu+pia 3"), [])
+    assert table.empty
+    assert robust_metrics(table) == {}
+    assert write_robustness(table, "toy", tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_is_measured_beside_the_unchanged_windows() -> None:
+    heard = Recognizer(frontend=Levels(), model=Bands()).eval()
+    # All bands are alike, so the first instrument is heard until any other is raised.
+    table = robustness(heard, excerpts("cel 3", "flu 1"), [1, 0.5], steps=2, windows=3, seed=1)
+    assert table["epsilon_db"].tolist() == [0.0, 0.5, 1.0]
+    assert table["top1"].tolist() == pytest.approx([2 / 3, 0, 0])
+    assert table["steps"].tolist() == [0, 2, 2]
+
+
+def test_one_recording_gives_no_interval(tmp_path: Path) -> None:
+    log_mels, labels = windows(0.5, 1.5, -1.0)
+    table = robust_accuracy(recognizer(), log_mels, labels, ["a"] * 3, epsilons_db=[0.0])
+    assert robust_metrics(table) == {
+        "eval/robust_accuracy_0dB": pytest.approx(2 / 3),
+        "eval/robust_windows": 3.0,
+        "eval/robust_recordings": 1.0,
+    }
+    assert "of 1 recordings: 0.667 (no interval) unchanged" in robust_line(table)
+    assert len(write_robustness(table, "toy", tmp_path)) == 2
+
+
+def test_what_is_told_of_it(tmp_path: Path) -> None:
+    table = tables(0.0, 0.5, 2.0)
+    assert robust_metrics(table) == pytest.approx(
+        {
+            "eval/robust_accuracy_0dB": 1.0,
+            "eval/robust_accuracy_0dB_low": 0.2924,
+            "eval/robust_accuracy_0dB_high": 1.0,
+            "eval/robust_accuracy_0.5dB": 2 / 3,
+            "eval/robust_accuracy_0.5dB_low": 0.0,
+            "eval/robust_accuracy_0.5dB_high": 1.0,
+            "eval/robust_accuracy_2dB": 1 / 3,
+            "eval/robust_accuracy_2dB_low": 0.0,
+            "eval/robust_accuracy_2dB_high": 1.0,
+            "eval/robust_windows": 3.0,
+            "eval/robust_recordings": 3.0,
+        },
+        abs=1e-4,
+    )
+    unchanged = "top-1 of 3 windows of 3 recordings: 1.000 (0.292 to 1.000) unchanged"
+    assert robust_line(table) == (
+        f"{unchanged}; misled by PGD of 20 steps, at most: 0.667 (0.000 to 1.000) by 0.5 dB, "
+        "0.333 (0.000 to 1.000) by 2 dB"
+    )
+    assert robust_line(tables(0.0)) == unchanged
+    csv, png = write_robustness(table, "toy, test part", tmp_path)
+    assert pd.read_csv(csv)["top1"].tolist() == pytest.approx([1.0, 2 / 3, 1 / 3])
+    assert png.name == "robustness.png"
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, r"evaluate.robust_steps=0 is too small; expected 1 or more"),
+        ({"windows": 0}, r"evaluate.robust_windows=0 is too small; expected 1 or more"),
+        ({"epsilons_db": [1.0, -1.0]}, r"evaluate.robust_db=\[1.0, -1.0\]; expected finite numbe"),
+        ({"epsilons_db": [math.nan]}, r"evaluate.robust_db=\[nan\]; expected finite numbers, 0 or"),
+        ({"excerpts": excerpts("flu+pia 3")}, r"there is none that can be read; leave it out, or"),
+    ],
+)
+def test_what_is_refused_before_anything_is_heard(settings: dict[str, Any], message: str) -> None:
+    given = {"excerpts": excerpts("flu 3"), "epsilons_db": [1.0], **settings}
+    with pytest.raises(InputError, match=message) as error:
+        robustness(recognizer(), **given)
+    assert "\n" not in str(error.value)
+
+
+class Deaf(nn.Module):
+    """Has weights, and the same logits whatever it hears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(11))
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return self.logits.expand(len(log_mel), -1)
+
+
+class Steps(nn.Module):
+    """Counts the loud bands."""
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return (log_mel > 0).float().mean(2)[:, :11]
+
+
+class Wrong(nn.Module):
+    """Has other logits than there are instruments."""
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return log_mel.mean(2)
+
+
+@pytest.mark.parametrize("model", [Deaf(), Steps()])
+def test_what_has_no_gradient_cannot_be_misled(model: nn.Module) -> None:
+    heard, parts = recognizer(model), excerpts("flu 3").files
+    message = (
+        "evaluate.robust_db needs a network with a gradient, and "
+        f"{type(model).__name__} has none; leave it out"
+    )
+    with pytest.raises(InputError) as error:
+        check_robustness(heard, parts, [1.0], 20, 256)
+    assert str(error.value) == message
+    check_robustness(heard, parts, [], 20, 256)
+    check_robustness(heard, parts, [0.0], 20, 256)  # unchanged windows need none
+
+
+def test_a_network_in_training_is_left_as_it_is() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.LazyLinear(11), nn.BatchNorm1d(11))
+    model(torch.zeros(2, 12, 43))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    check_robustness(recognizer(model).train(), excerpts("flu 3").files, [1.0])
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_what_is_wrong_with_a_network_is_told_as_it_is() -> None:
+    check_robustness(recognizer(), excerpts("flu 3").files, [1.0], 20, 256)
+    with pytest.raises(InputError, match=r"Wrong gave \(1, 12\) for windows"):
+        check_robustness(recognizer(Wrong()), excerpts("flu 3").files, [1.0], 20, 256)

@@ -1,0 +1,315 @@
+"""Measures of sounds against numbers worked out by hand, and one against Praat."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from irdream.errors import InputError
+from irdream.measures.sounds import (
+    db_x,
+    log_spectral_distance_db,
+    segmental_snr_db,
+    snr_db,
+    spectral_flatness,
+    voiced_share,
+)
+
+RATE_HZ = 22_050
+FRAMES = {"frame_samples": 4, "hop_samples": 2}
+TINY = {"n_fft": 4, "hop_samples": 4}  # the taper is 0, 1/2, 1, 1/2
+GRID = {"n_fft": 1024, "hop_samples": 512}
+
+
+def noise(items: int, samples: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(items, samples, generator=generator, dtype=torch.float64)
+
+
+def tone(hz: float, seconds: float = 1.0) -> torch.Tensor:
+    """(1, samples)"""
+    time = torch.arange(round(RATE_HZ * seconds), dtype=torch.float64) / RATE_HZ
+    return torch.sin(2 * math.pi * hz * time)[None]
+
+
+@pytest.mark.parametrize(
+    ("original", "dream", "expected_db"),
+    [
+        ([1.0, -1.0], [1.1, -0.9], 20.0),  # 2 / 0.02
+        ([1.0, 0.0], [1.0, 1.0], 0.0),
+        ([3.0, 4.0], [0.0, 0.0], 0.0),  # silenced: the change is the signal
+        ([3.0, 4.0], [6.0, 8.0], 0.0),
+        ([1.0, 0.0], [11.0, 0.0], -20.0),
+        ([0.5, 0.25], [0.5, 0.25], math.inf),
+        ([0.0, 0.0], [0.1, 0.0], -math.inf),
+        ([0.0, 0.0], [0.0, 0.0], math.nan),
+    ],
+)
+def test_snr(original: list[float], dream: list[float], expected_db: float) -> None:
+    snr = snr_db(torch.tensor([original]), torch.tensor([dream]))
+    assert snr.dtype == torch.float32
+    assert snr.tolist() == pytest.approx([expected_db], abs=1e-4, nan_ok=True)
+
+
+def test_snr_of_each_item() -> None:
+    original = torch.tensor([[1.0, 1.0], [1.0, 1.0]])
+    dream = torch.tensor([[1.1, 1.1], [2.0, 2.0]])
+    assert snr_db(original, dream).tolist() == pytest.approx([20.0, 0.0], abs=1e-4)
+
+
+def test_a_tiny_change_of_a_long_sound_is_not_lost_to_rounding() -> None:
+    original = torch.ones(1, 1_000_000)
+    dream = original.clone()
+    dream[0, 0] += 2**-20
+    expected_db = 10 * math.log10(1e6 * 2**40)
+    assert snr_db(original, dream).tolist() == pytest.approx([expected_db], abs=1e-3)
+
+
+def test_segmental_snr_of_each_frame() -> None:
+    original = torch.tensor([[1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0]])
+    dream = original + torch.tensor([[0.1, 0.1, 0.1, 0.1, 1.0, 1.0, 1.0, 1.0]])
+    # Frames 0-3, 2-5 and 4-7: 4 / 0.04, 10 / 2.02 and 16 / 4.
+    expected_db = (20 + 10 * math.log10(10 / 2.02) + 10 * math.log10(4)) / 3
+    assert segmental_snr_db(original, dream, **FRAMES).item() == pytest.approx(expected_db)
+
+
+@pytest.mark.parametrize(
+    ("original", "dream", "expected_db"),
+    [
+        ([1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0], 35.0),  # nothing changed
+        ([0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], 35.0),  # nor here
+        ([0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1e-9], -10.0),  # heard in silence
+        ([1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0 + 1e-6], 35.0),
+        ([1.0, 1.0, 1.0, 1.0], [9.0, 9.0, 9.0, 9.0], -10.0),  # -18.06
+        ([1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0], 0.0),
+    ],
+)
+def test_segmental_snr_is_held_between_its_limits(original, dream, expected_db: float) -> None:
+    sounds = (torch.tensor([x], dtype=torch.float64) for x in (original, dream))
+    assert segmental_snr_db(*sounds, **FRAMES).item() == pytest.approx(expected_db)
+
+
+@pytest.mark.parametrize("samples", range(1, 12))
+def test_segmental_snr_overlooks_no_sample(samples: int) -> None:
+    original = torch.ones(1, samples)
+    for place in range(samples):
+        dream = original.clone()
+        dream[0, place] = 100.0
+        assert segmental_snr_db(original, dream, **FRAMES).item() < 35
+
+
+@pytest.mark.parametrize(
+    ("original", "dream", "expected_db"),
+    [
+        ([0.5, -1.0], [0.6, -1.0], -20.0),  # 0.1 / 1
+        ([0.5, -1.0], [0.5, 1.0], 6.0206),
+        ([0.5, -1.0], [0.5, -1.0], -math.inf),
+        ([0.0, 0.0], [0.0, 0.1], math.inf),
+        ([0.0, 0.0], [0.0, 0.0], math.nan),
+    ],
+)
+def test_db_x(original: list[float], dream: list[float], expected_db: float) -> None:
+    found = db_x(torch.tensor([original]), torch.tensor([dream]))
+    assert found.dtype == torch.float32
+    assert found.tolist() == pytest.approx([expected_db], abs=1e-4, nan_ok=True)
+
+
+def test_log_spectral_distance_of_half_the_sound_is_6_db() -> None:
+    original = noise(2, 5000)
+    found = log_spectral_distance_db(original, 0.5 * original, **GRID)
+    assert found.tolist() == pytest.approx([6.0206, 6.0206], abs=1e-3)
+
+
+def test_log_spectral_distance_of_a_click_in_silence_is_a_mean_over_frames() -> None:
+    # Of the frames at samples 0, 4 and 8 the middle one alone hears the click, as 1 in each bin.
+    click = torch.zeros(1, 8)
+    click[0, 4] = 1.0
+    found = log_spectral_distance_db(torch.zeros(1, 8), click, **TINY, floor=1e-3)
+    assert found.item() == pytest.approx(20 * math.log10(1001) / 3)
+
+
+def test_log_spectral_distance_is_a_root_mean_square_over_bins() -> None:
+    # Clicks at 4 and 3 under the taper: 1 + exp(i w) / 2 in the bins w = 0, pi / 2 and pi.
+    click = torch.zeros(1, 8, dtype=torch.float64)
+    click[0, 4] = 1.0
+    both = click.clone()
+    both[0, 3] = 1.0
+    bins_db = [20 * math.log10(1.5), 10 * math.log10(1.25), 20 * math.log10(0.5)]
+    expected_db = math.sqrt(sum(x * x for x in bins_db) / 3) / 3
+    found = log_spectral_distance_db(click, both, **TINY, floor=1e-12)
+    assert found.item() == pytest.approx(expected_db)
+
+
+def test_log_spectral_distance_knows_no_phase() -> None:
+    original = noise(1, 6000)
+    assert log_spectral_distance_db(original, -original, **GRID).item() == 0
+    assert log_spectral_distance_db(0 * original, 0 * original, **GRID).item() == 0
+
+
+def test_flatness_of_a_click_and_of_two() -> None:
+    sounds = torch.zeros(2, 8)
+    sounds[:, 4] = 1.0
+    sounds[1, 3] = 1.0
+    # Powers of the second: 2.25, 1.25 and 0.25; the silent frames of both are left out.
+    expected = [1.0, (2.25 * 1.25 * 0.25) ** (1 / 3) / 1.25]
+    assert spectral_flatness(sounds, **TINY).tolist() == pytest.approx(expected)
+
+
+def test_flatness_of_a_tone_of_noise_and_of_silence() -> None:
+    assert spectral_flatness(tone(430.66), **GRID).item() < 0.01
+    white = spectral_flatness(noise(1, 200_000), **GRID).item()
+    assert white == pytest.approx(math.exp(-np.euler_gamma), abs=0.01)
+    assert spectral_flatness(torch.zeros(1, 2000), **GRID).isnan().all()
+
+
+def test_flatness_of_a_constant_is_finite() -> None:
+    # Its spectrum has bins that are exactly 0.
+    assert spectral_flatness(torch.ones(1, 64), **TINY).item() == 0
+
+
+def test_half_a_tone_and_half_noise_are_half_voiced() -> None:
+    sound = torch.cat([tone(220), 0.5 * noise(1, RATE_HZ)], dim=1)
+    assert voiced_share(sound, sample_rate_hz=RATE_HZ).item() == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("period_samples", [40.5, 100.0, 200.5, 280.25])
+def test_a_bright_tone_in_noise_is_voiced_wherever_its_peak_falls(period_samples: float) -> None:
+    # Harmonics up to half the sample rate: half a sample beside its peak, the autocorrelation
+    # is 2 / pi of it. Of a power of 1.6 the tone has 1: 0.625 is above 0.45, 0.4 is not.
+    harmonics = range(1, int(period_samples / 2))
+    bright = torch.cat([tone(RATE_HZ / period_samples * n) for n in harmonics]).sum(dim=0)
+    sound = (bright / bright.std())[None] + math.sqrt(0.6) * noise(1, RATE_HZ)
+    assert voiced_share(sound, sample_rate_hz=RATE_HZ).item() == 1
+
+
+def test_what_is_slower_than_75_hz_is_not_voiced() -> None:
+    # Its autocorrelation is high at all short lags, but has no maximum there.
+    assert voiced_share(tone(30.0), sample_rate_hz=RATE_HZ).item() == 0
+
+
+def test_noise_silence_and_a_constant_are_not_voiced() -> None:
+    sounds = torch.cat([noise(1, 8000), torch.zeros(1, 8000), torch.full((1, 8000), 0.3)])
+    assert voiced_share(sounds, sample_rate_hz=RATE_HZ).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("peak", "expected"), [(0.05, 1.0), (0.025, 0.5)])
+def test_what_is_below_3_percent_of_the_peak_is_silence(peak: float, expected: float) -> None:
+    sound = torch.cat([tone(220), peak * tone(220)], dim=1)
+    assert voiced_share(sound, sample_rate_hz=RATE_HZ).item() == pytest.approx(expected, abs=0.02)
+
+
+def test_the_signal_to_noise_ratio_at_which_voicing_ends() -> None:
+    # The autocorrelation of tone and noise of powers s and n is s / (s + n) at the period:
+    # 0.45 where n / s is 1.22.
+    white, pure = noise(1, RATE_HZ), math.sqrt(2) * tone(220)
+    assert voiced_share(pure + math.sqrt(0.8) * white, sample_rate_hz=RATE_HZ).item() == 1
+    assert voiced_share(pure + math.sqrt(2.0) * white, sample_rate_hz=RATE_HZ).item() < 0.1
+
+
+def test_voiced_shares_are_those_that_praat_finds() -> None:
+    """Praat 6.4 by praat-parselmouth 0.4.7: `Sound(values, 22050).to_pitch_ac(time_step=0.01,
+    pitch_floor=75, pitch_ceiling=600, silence_threshold=0.03, voicing_threshold=0.45,
+    octave_cost=0, octave_jump_cost=0, voiced_unvoiced_cost=0)`; share of frequencies above 0.
+    """
+    n = np.arange(RATE_HZ)
+    seconds = n / RATE_HZ
+    white = (n**3 * 7919 % 65_537) / 65_537 - 0.5
+    harmonic = np.sum([np.sin(2 * np.pi * 220 * h * seconds) / h for h in range(1, 11)], axis=0)
+    praat = {
+        "decaying": (harmonic * np.exp(-6 * seconds), 0.588),
+        "swelling in noise": (0.6 * harmonic * seconds + 2 * white, 0.082),
+        "tone, then noise": (np.where(n < RATE_HZ // 2, harmonic, white), 0.505),
+        "gliding from 40 Hz": (np.sin(2 * np.pi * (40 * seconds + 80 * seconds**2)), 0.794),
+    }
+    sounds = torch.from_numpy(np.stack([values for values, _ in praat.values()]))
+
+    found = voiced_share(sounds, sample_rate_hz=RATE_HZ)
+
+    # One of 97 frames is 0.0103.
+    assert found.tolist() == pytest.approx([share for _, share in praat.values()], abs=0.011)
+
+
+MEASURES_OF_TWO = {
+    "snr": snr_db,
+    "db_x": db_x,
+    "segmental": lambda x, y: segmental_snr_db(x, y, **FRAMES),
+    "distance": lambda x, y: log_spectral_distance_db(x, y, n_fft=16, hop_samples=8),
+}
+MEASURES_OF_ONE = {
+    "flatness": lambda x: spectral_flatness(x, n_fft=16, hop_samples=8),
+    "voiced": lambda x: voiced_share(x, sample_rate_hz=2000),
+}
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(-12, 12), st.booleans(), st.integers(0, 99), st.integers(100, 200))
+def test_scaling_both_sounds_alike_changes_nothing(exponent, flip, seed, samples) -> None:
+    scale = (-1.0 if flip else 1.0) * 2.0**exponent
+    original = noise(2, samples, seed)
+    dream = original + 0.3 * noise(2, samples, seed + 100)
+
+    for measure in (snr_db, db_x, MEASURES_OF_TWO["segmental"]):
+        expected = measure(original, dream)
+        torch.testing.assert_close(measure(scale * original, scale * dream), expected)
+    for measure in MEASURES_OF_ONE.values():
+        torch.testing.assert_close(measure(scale * original), measure(original))
+    grid = {"n_fft": 16, "hop_samples": 8}
+    torch.testing.assert_close(  # with its floor alike too
+        log_spectral_distance_db(
+            scale * original, scale * dream, **grid, floor=1e-5 * 2.0**exponent
+        ),
+        log_spectral_distance_db(original, dream, **grid),
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 99), st.floats(0.01, 3.0))
+def test_twice_the_change_is_6_db_and_the_distance_has_no_direction(seed, size) -> None:
+    original, change = noise(2, 64, seed), size * noise(2, 64, seed + 100)
+    step_db = torch.full((2,), 20 * math.log10(2.0), dtype=torch.float64)
+    nearer, farther = original + change, original + 2 * change
+
+    torch.testing.assert_close(snr_db(original, nearer) - snr_db(original, farther), step_db)
+    torch.testing.assert_close(db_x(original, farther) - db_x(original, nearer), step_db)
+    distance = MEASURES_OF_TWO["distance"]
+    torch.testing.assert_close(distance(original, nearer), distance(nearer, original))
+    assert (distance(original, nearer) > 0).all()
+
+
+@pytest.mark.parametrize("name", MEASURES_OF_TWO)
+def test_of_two_sounds_each_item_is_measured_alone_and_the_dtype_kept(name: str) -> None:
+    original, dream = noise(3, 150).float(), noise(3, 150, seed=1).float()
+    measure = MEASURES_OF_TWO[name]
+
+    together = measure(original, dream)
+
+    assert together.shape == (3,)
+    assert together.dtype == torch.float32
+    assert measure(original[1:2], dream[1:2]).item() == pytest.approx(together[1].item())
+
+
+@pytest.mark.parametrize("name", MEASURES_OF_ONE)
+def test_of_one_sound_each_item_is_measured_alone_and_the_dtype_kept(name: str) -> None:
+    generator = torch.Generator().manual_seed(5)
+    sounds = torch.randn(3, 400, generator=generator).cumsum(dim=1)
+
+    together = MEASURES_OF_ONE[name](sounds)
+
+    assert together.shape == (3,)
+    assert together.dtype == torch.float32
+    assert MEASURES_OF_ONE[name](sounds[1:2]).item() == pytest.approx(together[1].item())
+
+
+def test_a_sound_that_is_too_short_is_refused() -> None:
+    short = torch.zeros(1, 300)
+    with pytest.raises(InputError, match="300 samples is too short; expected more than 512"):
+        spectral_flatness(short, **GRID)
+    with pytest.raises(InputError, match="300 samples is too short; expected more than 512"):
+        log_spectral_distance_db(short, short, **GRID)
+    with pytest.raises(InputError, match="300 samples is too short; expected 882 or more"):
+        voiced_share(short, sample_rate_hz=RATE_HZ)

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+from PIL import Image
+
+from irdream.errors import InputError
+from irdream.instruments import CODES
+from irdream.reports.dream_figures import spectrograms_figure
+from irdream.reports.figures import save_figure
+
+HOP_SECONDS = 512 / 22_050
+MEL_HZ = np.geomspace(60, 10_800, 128)
+
+
+def spectrograms(frames: int = 43) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    original = rng.normal(-50, 15, (128, frames))
+    return original, original + rng.normal(0, 2, original.shape)
+
+
+def draw(original, dream, **settings):
+    return spectrograms_figure(
+        original, dream, hop_seconds=HOP_SECONDS, mel_frequencies_hz=MEL_HZ, **settings
+    )
+
+
+def pixels(path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def values(image: AxesImage) -> np.ndarray:
+    return np.asarray(image.get_array())
+
+
+@pytest.fixture
+def probabilities():
+    before, after = np.full(11, 0.02), np.full(11, 0.005)
+    before[8], after[2] = 0.8, 0.95
+    return {
+        "instruments": CODES, "probabilities_before": before, "probabilities_after": after,
+        "probabilities_wav": before, "target": "flu", "confidence": 0.9,
+    }  # fmt: skip
+
+
+def test_original_and_dream_share_one_scale_and_the_difference_is_symmetric():
+    original, dream = spectrograms()
+    first, second, difference = (ax.images[0] for ax in draw(original, dream).axes[:3])
+    assert first.get_clim() == second.get_clim()
+    low, high = difference.get_clim()
+    assert low == -high
+    np.testing.assert_allclose(values(first), original - original.max())
+    np.testing.assert_allclose(values(second), dream - original.max())
+    np.testing.assert_allclose(values(difference), dream - original)
+
+
+def test_the_scale_ends_at_the_loudest_of_both():
+    original, dream = spectrograms()
+    dream[5, 5] = original.max() + 10
+    low, high = draw(original, dream, range_db=60).axes[0].images[0].get_clim()
+    assert (low, high) == (pytest.approx(-50), pytest.approx(10))
+
+
+def test_axes_are_in_seconds_and_hz():
+    ax = draw(*spectrograms()).axes[0]
+    assert ax.get_xlim() == (0, pytest.approx(43 * HOP_SECONDS))
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels == ["100", "300", "1000", "3000", "8000"]
+    bands = np.interp(ax.get_yticks(), np.arange(128), MEL_HZ)
+    np.testing.assert_allclose(bands, [100, 300, 1000, 3000, 8000], rtol=1e-3)
+
+
+def test_color_bars_say_db_and_have_the_limits_of_their_panels():
+    figure = draw(*spectrograms())
+    scales = figure.axes[3:]
+    labels = [ax.get_ylabel() for ax in scales]
+    assert labels == ["dB re loudest of original", "difference (dB)"]
+    for ax, panel in zip(scales, figure.axes[1:3], strict=True):
+        assert ax.get_ylim() == pytest.approx(panel.images[0].get_clim())
+
+
+def test_panels_have_the_given_labels():
+    original, _ = spectrograms()
+    figure = draw(original, original + 1, labels=("noise", "dreamed noise"))
+    titles = [ax.get_title() for ax in figure.axes[:3]]
+    assert titles == ["noise", "dreamed noise", "dreamed noise − noise: RMSE 1.00 dB"]
+    assert figure.axes[3].get_ylabel() == "dB re loudest of noise"
+
+
+def test_bars_show_outputs_before_and_after_and_diamonds_those_on_the_wav(probabilities):
+    ax = draw(*spectrograms(), **probabilities).axes[3]
+    bars = [bar for bar in ax.patches if isinstance(bar, Rectangle)]
+    heights = np.array([bar.get_height() for bar in bars]).reshape(2, 11)
+    np.testing.assert_allclose(heights[0], probabilities["probabilities_before"])
+    np.testing.assert_allclose(heights[1], probabilities["probabilities_after"])
+    colors = [bar.get_facecolor() for bar in bars[11:]]
+    assert colors.count(colors[CODES.index("flu")]) == 1
+    (diamonds,) = (line for line in ax.lines if line.get_marker() == "D")
+    np.testing.assert_allclose(np.asarray(diamonds.get_ydata()), probabilities["probabilities_wav"])
+
+
+def test_long_excerpts_are_averaged_to_the_pixels_of_a_panel():
+    original, dream = spectrograms(frames=2001)
+    figure = draw(original, dream)
+    drawn = values(figure.axes[2].images[0])
+    assert drawn.shape == (128, 400)
+    np.testing.assert_allclose(drawn[:, 0], (dream - original)[:, :5].mean(axis=1))
+    assert figure.axes[0].get_xlim()[1] == pytest.approx(2001 * HOP_SECONDS)
+
+
+@pytest.mark.parametrize("level_db", [-230.0, 0.0])
+def test_a_silent_excerpt_and_no_change_can_be_drawn(level_db, tmp_path):
+    silence = np.full((128, 43), level_db)
+    save_figure(draw(silence, silence), tmp_path / "silence.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("probabilities_wav", "1, 11"), ("probabilities_after", "1, 11")]
+)
+def test_outputs_are_for_all_instruments(name, sizes, probabilities):
+    with pytest.raises(InputError, match=rf"outputs of \[{sizes}\] instruments; expected 11 in ea"):
+        draw(*spectrograms(), **probabilities | {name: [0.5]})
+
+
+def test_spectrograms_of_another_front_end():
+    with pytest.raises(InputError, match="a spectrogram of 64 mel bands; expected 128, one for"):
+        draw(np.zeros((64, 43)), np.zeros((64, 43)))
+
+
+def texts(figure) -> list[tuple[str, Bbox]]:
+    """Return what is written and where: tick labels only where they are within their axes."""
+    canvas = FigureCanvasAgg(figure)
+    renderer = canvas.get_renderer()
+    canvas.draw()
+    found: list[Text] = [*figure.texts, figure._suptitle]
+    for ax in figure.axes:
+        found += [ax.title, ax.xaxis.label, ax.yaxis.label, *ax.texts]
+        for axis in (ax.xaxis, ax.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            found += [t.label1 for t in axis.get_major_ticks() if low <= t.get_loc() <= high]
+            found += [t.label2 for t in axis.get_major_ticks() if low <= t.get_loc() <= high]
+        found += ax.get_legend().get_texts() if ax.get_legend() else []
+    shown = {id(text): text for text in found if text.get_visible() and text.get_text()}
+    return [(text.get_text(), text.get_window_extent(renderer)) for text in shown.values()]
+
+
+@pytest.mark.parametrize("has_bars", [True, False])
+@pytest.mark.parametrize(
+    ("seconds", "change_db"), [(1.0, 0.0), (3.0, 0.1), (20.0, 90.0), (86_400.0, 3.0)]
+)
+def test_nothing_overlaps_or_is_cut_off(seconds, change_db, has_bars, probabilities):
+    original = np.random.default_rng(0).normal(-50, 15, (128, 43))
+    change = np.random.default_rng(1).normal(0, change_db, original.shape)
+    figure = spectrograms_figure(
+        original, original + change,
+        hop_seconds=seconds / 43, mel_frequencies_hz=np.geomspace(60, 21_000, 128),
+        title="a name of some length toward electric guitar: 0.00 → 0.96, as WAV 0.41",
+        range_db=120, **(probabilities if has_bars else {}),
+    )  # fmt: skip
+    written = texts(figure)
+    width, height = figure.bbox.size
+    for text, box in written:
+        assert box.x0 >= 0, text
+        assert box.y0 >= 0, text
+        assert box.x1 <= width, text
+        assert box.y1 <= height, text
+    panels = [("a panel", ax.bbox) for ax in figure.axes]
+    for (one, here), (other, there) in combinations([*written, *panels], 2):
+        both = Bbox.intersection(here, there)
+        assert both is None or min(both.size) < 2, (one, other)
+
+
+def test_a_figure_is_a_small_png_and_nothing_else_is_left(probabilities, tmp_path):
+    path = tmp_path / "dream.png"
+    save_figure(draw(*spectrograms(), title="a dream", **probabilities), path)
+    assert path.stat().st_size < 200_000
+    assert pixels(path).shape[:2] == (625, 1375)
+    assert list(tmp_path.iterdir()) == [path]

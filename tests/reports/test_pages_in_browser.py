@@ -1,0 +1,283 @@
+"""Pages in Chromium, driven through its own protocol (DevTools, over a pipe)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import os
+import select
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from matplotlib.figure import Figure
+
+from irdream.paper.listening_test import AbxPair, write_abx
+from irdream.reports.figures import save_figure
+from irdream.reports.pages import write_html
+from irdream.reports.report import Claim, Comparison, Page, Picture, Section, Sound, Table
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-sync", "--disable-background-networking", "--disable-component-update",
+    "--mute-audio", "--remote-debugging-pipe",
+]  # fmt: skip
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None or os.name == "nt", reason="needs Chromium"),
+]
+
+
+class Browser:
+    """One tab of a headless Chromium; events are kept in `events`."""
+
+    def __init__(self, profile: Path) -> None:
+        assert CHROMIUM is not None
+        to_read, self.to_write = os.pipe()
+        self.to_listen, to_answer = os.pipe()
+        shell = f'exec "$@" 3<&{to_read} 4>&{to_answer}'
+        command = ["bash", "-c", shell, "bash", CHROMIUM, *FLAGS, f"--user-data-dir={profile}"]
+        self.process = subprocess.Popen(
+            command, pass_fds=(to_read, to_answer), stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(to_read)
+        os.close(to_answer)
+        self.numbers, self.rest, self.session = itertools.count(1), b"", ""
+        self.events: list[dict[str, Any]] = []
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.send("Target.attachToTarget", targetId=target, flatten=True)
+        self.session = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.send(f"{domain}.enable")
+
+    def send(self, method: str, **params: Any) -> dict[str, Any]:
+        number = next(self.numbers)
+        message: dict[str, Any] = {"id": number, "method": method, "params": params}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.to_write, json.dumps(message).encode() + b"\0")
+        while (answer := self.receive()).get("id") != number:
+            self.events.append(answer)
+        assert "error" not in answer, answer["error"]
+        return answer["result"]
+
+    def receive(self) -> dict[str, Any]:
+        while b"\0" not in self.rest:
+            assert select.select([self.to_listen], [], [], 30)[0], "Chromium says nothing"
+            read = os.read(self.to_listen, 2**20)
+            assert read, "Chromium has ended"
+            self.rest += read
+        message, self.rest = self.rest.split(b"\0", 1)
+        return json.loads(message)
+
+    def run(self, script: str) -> Any:
+        """Evaluate an expression, as if a person had clicked; wait if it is a promise."""
+        answer = self.send(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True,
+            userGesture=True,
+        )  # fmt: skip
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def open(self, path: Path, *, width: int = 1280, height: int = 900) -> None:
+        self.send(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=height, deviceScaleFactor=1, mobile=False,
+        )  # fmt: skip
+        self.events.clear()
+        self.send("Page.navigate", url=path.as_uri())
+        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+            self.events.append(self.receive())
+
+    def press(self, key: str) -> None:
+        for kind in ("keyDown", "keyUp"):
+            self.send("Input.dispatchKeyEvent", type=kind, key=key, text=key)
+
+    def overflow(self) -> int:
+        """Return by how many pixels the page is wider than the window."""
+        return self.run(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+
+    def requested(self) -> set[str]:
+        """Return the schemes of everything that was asked for since the page was opened."""
+        sent = [e for e in self.events if e.get("method") == "Network.requestWillBeSent"]
+        return {event["params"]["request"]["url"].split(":")[0] for event in sent}
+
+    def complaints(self) -> list[str]:
+        """Return what the browser wrote into its log: refused scripts, requests, errors."""
+        written = [e["params"] for e in self.events if e.get("method") == "Log.entryAdded"]
+        thrown = [e for e in self.events if e.get("method") == "Runtime.exceptionThrown"]
+        return [entry["entry"]["text"] for entry in written] + [str(event) for event in thrown]
+
+    def close(self) -> None:
+        os.close(self.to_write)
+        os.close(self.to_listen)
+        self.process.terminate()
+        self.process.wait(timeout=20)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    browser = Browser(tmp_path / "profile")
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def sounds(tmp_path: Path) -> list[Path]:
+    """Two pairs of a soft and a loud noise."""
+    noise = np.random.default_rng(0).uniform(-1, 1, (4, 11_025)) * [[0.01], [0.1], [0.01], [0.1]]
+    paths = [tmp_path / f"{k}.wav" for k in range(4)]
+    for path, samples in zip(paths, noise, strict=True):
+        soundfile.write(path, samples, 22_050)
+    return paths
+
+
+@pytest.fixture
+def page(tmp_path: Path, sounds: list[Path]) -> Path:
+    picture = tmp_path / "wide.png"
+    save_figure(Figure(figsize=(11, 3)), picture)
+    claims = [
+        Claim(code=f"C{k}", says="It " + "says " * 30, measured="2.0", verdict="holds", why="so")
+        for k in range(3)
+    ]
+    frame = pd.DataFrame(np.eye(11), columns=[f"instrument {k}" for k in range(11)])
+    section = Section(
+        title="Excerpts",
+        tables=[Table(title="Wide", frame=frame)],
+        pictures=[Picture(title="Wide", path=picture, caption="", alt="nothing")],
+        comparisons=[
+            Comparison(
+                title="Noise", picture=picture, caption="",
+                sounds=[Sound(label=path.stem, path=path) for path in sounds],
+            )
+        ],
+    )  # fmt: skip
+    path = tmp_path / "page.html"
+    provenance = {"command": "x" * 200}
+    write_html(
+        Page(title="T", lead=[], claims=claims, sections=[section], provenance=provenance), path
+    )
+    return path
+
+
+PLAY_ALL = """(async () => {
+  const heard = [];
+  for (const sound of document.querySelectorAll("audio")) {
+    await sound.play();
+    while (sound.currentTime === 0) await new Promise((done) => setTimeout(done, 10));
+    const playing = [...document.querySelectorAll("audio")].filter((other) => !other.paused);
+    heard.push([sound.duration, sound.error, playing.length, playing[0] === sound]);
+  }
+  return heard;
+})()"""
+
+
+def test_sounds_play_one_at_a_time_and_nothing_is_requested(browser: Browser, page: Path):
+    browser.open(page)
+    assert browser.run(PLAY_ALL) == [[0.5, None, 1, True]] * 4
+    assert browser.requested() == {"file", "data"}
+    assert browser.complaints() == []
+
+
+def test_a_foreign_script_and_a_request_are_refused(browser: Browser, page: Path):
+    page.write_text(
+        page.read_text().replace(
+            "</main>", "<script>document.title = 'mine'</script><img src='https://a.test/b.png'>"
+        )
+    )
+    browser.open(page)
+    assert browser.run("document.title") == "T"
+    assert sum("Content Security Policy" in text for text in browser.complaints()) == 2
+
+
+@pytest.mark.parametrize("width", [1280, 800, 400])
+def test_the_page_is_no_wider_than_the_window(browser: Browser, page: Path, width: int):
+    browser.open(page, width=width)
+    assert browser.overflow() == 0
+    wider = "boxes.filter((box) => box.scrollWidth > box.clientWidth).length"
+    pictures = "[...document.querySelectorAll('.picture')]"
+    assert browser.run(f"((boxes) => {wider})({pictures})") == (2 if width == 400 else 0)
+    assert browser.run("getComputedStyle(document.querySelector('.claims tr')).display") == (
+        "block" if width == 400 else "table-row"
+    )
+
+
+READY = """(async () => {
+  while (document.getElementById("start").disabled) await new Promise((r) => setTimeout(r, 10));
+})()"""
+
+
+RECORD = """(() => {
+  window.played = [];
+  const Real = AudioBufferSourceNode;
+  window.AudioBufferSourceNode = function (context, options) {
+    const peak = Math.max(...options.buffer.getChannelData(0).map(Math.abs));
+    played.push(peak > 0.05 ? "dream" : "original");
+    return new Real(context, options);
+  };
+})()"""
+
+
+def listen(browser: Browser) -> str:
+    """Play A, B and X by their keys and return what the page holds then."""
+    for key in "abx":
+        browser.press(key)
+    browser.run("new Promise((done) => setTimeout(done, 60))")
+    return browser.run("document.documentElement.outerHTML")
+
+
+def test_a_session_runs_to_its_result(browser: Browser, tmp_path: Path, sounds: list[Path]):
+    path = tmp_path / "abx.html"
+    pairs = [
+        AbxPair(name="one", original=sounds[0], dream=sounds[1]),
+        AbxPair(name="two", original=sounds[2], dream=sounds[3]),
+    ]
+    write_abx(pairs, path, trials=16)
+    browser.open(path, width=400)
+    browser.run(READY)
+    browser.run(RECORD)
+    browser.run("document.getElementById('start').click()")
+    for _ in range(16):
+        assert browser.run("document.getElementById('x-is-a').disabled")
+        listen(browser)
+        assert not browser.run("document.getElementById('x-is-a').disabled")
+        browser.run("document.getElementById('x-is-a').click()")
+    written = io.StringIO(browser.run("document.getElementById('csv').value"))
+    rows = list(csv.DictReader(written))
+    assert browser.run("played") == [row[letter] for row in rows for letter in "abx"]
+    assert all(row["a"] != row["b"] for row in rows)
+    right = sum(int(row["right"]) for row in rows)
+    assert right == sum(row["x"] == row["a"] for row in rows)  # "X is A" was every answer
+    assert browser.run("document.getElementById('score').textContent").startswith(f"{right} of 16")
+    assert browser.run("document.querySelector('#rows').innerText").split()[1::3] == ["8", "8"]
+    assert browser.overflow() == 0
+    assert browser.requested() == {"file"}
+    assert browser.complaints() == []
+
+
+def test_the_page_looks_the_same_whatever_was_drawn(
+    browser: Browser, tmp_path: Path, sounds: list[Path]
+):
+    path = tmp_path / "abx.html"
+    write_abx([AbxPair(name="one", original=sounds[0], dream=sounds[1])], path, trials=3)
+    seen = set()
+    for drawn in (0, 1):
+        browser.open(path)
+        browser.run(READY)
+        browser.run(f"crypto.getRandomValues = (values) => values.fill({drawn})")
+        browser.run("document.getElementById('start').click()")
+        seen.add(listen(browser))
+    assert len(seen) == 1

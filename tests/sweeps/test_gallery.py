@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import PIL.Image
+import pytest
+import soundfile
+
+from irdream.errors import InputError
+from irdream.sweeps.gallery import load_small_picture, write_gallery
+from irdream.sweeps.job import record
+from irdream.sweeps.overview import read_sweep
+
+
+def write_picture(path: Path, *, size: tuple[int, int] = (40, 20), seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    color = tuple(np.random.default_rng(seed).integers(0, 255, 3).tolist())
+    PIL.Image.new("RGB", size, color).save(path)
+
+
+def write_sound(path: Path, *, seed: int = 0, frames: int = 300) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = np.random.default_rng(seed).integers(-9999, 9999, frames, np.int16)
+    soundfile.write(path, samples, 22_050)
+
+
+def write_record(root: Path, job: int, found: dict[str, Any]) -> None:
+    record(root, job).parent.mkdir(parents=True, exist_ok=True)
+    record(root, job).write_text(json.dumps(found))
+
+
+def write_job(
+    root: Path, job: int, words: str, names: list[str], /, *, target: str = "flu", **changed: Any
+) -> Path:
+    """Write a job with a dream of each name; originals are alike in all jobs."""
+    place = root / str(job)
+    place.mkdir(parents=True)
+    found = {
+        "number": job, "overrides": ["task=dream", *words.split()], "status": "finished",
+        "seconds": 1.0, "metrics": {}, "error": None, "run_id": None, "folder": str(place),
+    }  # fmt: skip
+    write_record(root, job, found | changed)
+    rows = []
+    for k, name in enumerate(names):
+        file = f"{name}-to-{target}"
+        write_picture(place / "spectrograms" / f"{file}.png", seed=100 * job + k)
+        write_sound(place / "sounds" / f"{file}-dream.wav", seed=1000 + 100 * job + k)
+        write_sound(place / "sounds" / f"{file}-original.wav", seed=k)
+        rows.append(
+            {
+                "name": name, "target": target, "wav_at_0.9": k == 0, "target_probability": 0.5 + k,
+                "target_probability_wav": 0.25, "rmse_db": job + k / 10,
+                "snr_db": np.inf if job else 3.0, "file": file,
+            }
+        )  # fmt: skip
+    if rows:
+        pd.DataFrame(rows).to_csv(place / "dreams.csv", index=False)
+    return place
+
+
+def write_sweep(root: Path) -> None:
+    """Write 2 x 3 jobs of two dreams each; the last one failed."""
+    for job in range(6):
+        words = f"dream.step_size={[0.5, 0.25][job // 3]} dream.octaves={[1, 2, 10][job % 3]}"
+        failed = {"status": "failed", "error": "error: no octave <b>fits</b>"} if job == 5 else {}
+        write_job(root, job, words, ["cel-1", "voi-2"] if job < 5 else [], **failed)
+
+
+def gallery(root: Path, **options: Any) -> str:
+    path = root / "gallery.html"
+    write_gallery(read_sweep(root), path, **options)
+    return path.read_text(encoding="utf-8")
+
+
+def given_in(text: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="given">(.*?)</script>', text)
+    assert found
+    return json.loads(found[1])
+
+
+def files_in(text: str) -> list[tuple[str, bytes]]:
+    """Return kind and content of the files in a page, in the order of their numbers."""
+    found = re.findall(r'<script type="text/plain" id="file-(\d+)">(.*?)</script>', text)
+    assert [int(number) for number, _ in found] == list(range(len(found)))
+    uris = [uri.partition(";base64,") for _, uri in found]
+    return [(head, base64.b64decode(content)) for head, _, content in uris]
+
+
+def notes_in(text: str) -> list[str]:
+    return re.findall(r'<p class="note">(.*?)</p>', text)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    root = tmp_path_factory.mktemp("sweep")
+    write_sweep(root)
+    return gallery(root)
+
+
+def test_the_swept_values_and_the_excerpt_are_axes(page: str):
+    given = given_in(page)
+    assert given["swept"] == 2
+    assert given["axes"] == [
+        {"name": "dream.step_size", "values": ["0.25", "0.5"], "isNumeric": True},
+        {"name": "dream.octaves", "values": ["1", "2", "10"], "isNumeric": True},
+        {"name": "excerpt", "values": ["cel-1", "voi-2"], "isNumeric": False},
+    ]
+
+
+def test_each_dream_has_its_place_and_its_measures(page: str):
+    given = given_in(page)
+    assert given["measures"] == [
+        "p", "p WAV", "WAV at 0.9", "RMSE dB", "SNR dB",
+    ]  # fmt: skip
+    found = {(e["number"], *e["at"]): e for e in given["entries"]}
+    assert list(found) == [
+        (0, 1, 0, 0), (1, 1, 1, 0), (2, 1, 2, 0), (3, 0, 0, 0), (4, 0, 1, 0),
+        (0, 1, 0, 1), (1, 1, 1, 1), (2, 1, 2, 1), (3, 0, 0, 1), (4, 0, 1, 1),
+        (5, 0, 2, None),
+    ]  # fmt: skip
+    assert found[0, 1, 0, 1]["title"] == "voi-2 → flute"
+    assert found[0, 1, 0, 1]["values"] == [1.5, 0.25, False, 0.1, 3.0]
+    assert found[3, 0, 0, 0]["values"] == [0.5, 0.25, True, 3.0, "∞"]
+    assert found[5, 0, 2, None] == {
+        "number": 5, "at": [0, 2, None], "text": "failed: no octave <b>fits</b>",
+        "hasFailed": True,
+    }  # fmt: skip
+
+
+def test_the_page_holds_each_file_once(page: str, tmp_path: Path):
+    files = files_in(page)
+    kinds = [kind for kind, _ in files]
+    assert kinds == ["data:image/webp"] * 10 + ["data:audio/flac"] * 12  # two originals
+    write_sweep(tmp_path)
+    entries = given_in(page)["entries"]
+    for k, entry in enumerate(entries[:10]):
+        name = "cel-1" if k < 5 else "voi-2"
+        for kind in ("dream", "original"):
+            path = tmp_path / str(entry["number"]) / "sounds" / f"{name}-to-flu-{kind}.wav"
+            samples, _ = soundfile.read(io.BytesIO(files[entry[kind]][1]), dtype="int16")
+            np.testing.assert_array_equal(samples, soundfile.read(path, dtype="int16")[0])
+        shown = PIL.Image.open(io.BytesIO(files[entry["picture"]][1])).convert("RGB")
+        drawn = PIL.Image.open(
+            tmp_path / str(entry["number"]) / "spectrograms" / f"{name}-to-flu.png"
+        )
+        assert entry["size"] == [40, 20] == list(shown.size)
+        np.testing.assert_allclose(np.asarray(shown, float), np.asarray(drawn, float), atol=8)
+
+
+def test_the_policy_allows_the_own_script_alone(page: str):
+    found = re.search(r'Content-Security-Policy" content="(.*?)"', page)
+    assert found
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert len(scripts) == 1
+    digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    policy = found[1].replace("&#39;", "'").replace("&#43;", "+")
+    assert "default-src 'none'; img-src data:; media-src data:;" in policy
+    assert re.findall(r"script-src ([^;]+);", policy) == [f"'sha256-{digest}'"]
+    assert not re.search(r'(src|href)="(?!data:)', page)
+
+
+def test_what_was_typed_and_written_is_text(tmp_path: Path):
+    evil = "</script><script>alert(1)</script>"
+    for job in range(2):
+        write_job(tmp_path, job, f"a={evil}{job} b={evil}", ["cel-1"])
+    row = {"name": evil, "target": evil, "on_top": True, "rmse_db": 1.0, "file": evil}
+    pd.DataFrame([row]).to_csv(tmp_path / "0" / "dreams.csv", index=False)
+    write_record(tmp_path, 2, {"status": evil})
+    page = gallery(tmp_path, metrics=["rmse_db"], title=evil)
+    assert page.count("<script>") == 1
+    assert "alert(1)</script>" not in page
+    given = given_in(page)
+    assert given["axes"][0]["values"] == [f"{evil}0", f"{evil}1"]
+    assert given["entries"][0]["title"] == f"{evil} → {evil}"
+    assert "b=&lt;/script&gt;" in page
+    assert any(note.startswith("Not read: job 2: status=&#39;&lt;") for note in notes_in(page))
+
+
+def test_the_notes_say_what_is_there_and_what_is_missing(tmp_path: Path):
+    write_sweep(tmp_path)
+    (tmp_path / "0" / "spectrograms" / "cel-1-to-flu.png").write_bytes(b"\x89PNG\r\n\x1a\nhalf")
+    (tmp_path / "1" / "sounds" / "cel-1-to-flu-dream.wav").unlink()
+    (tmp_path / "2" / "sounds" / "cel-1-to-flu-dream.wav").write_bytes(b"RIFF")
+    write_record(tmp_path, 6, {})
+    page = gallery(tmp_path)
+    assert notes_in(page) == [
+        "6 jobs, 1 failed; 10 dreams.",
+        "Missing or damaged: pictures (1), sounds (2).",
+        "Not read: job 6: status=None; expected str.",
+    ]
+    first, second, third, *_ = given_in(page)["entries"]
+    assert (first["picture"], first["size"]) == (None, None)
+    assert (second["dream"], third["dream"]) == (None, None)
+    assert first["original"] == second["original"] == third["original"]
+
+
+def test_of_too_many_dreams_each_job_keeps_its_first(tmp_path: Path):
+    write_sweep(tmp_path)
+    page = gallery(tmp_path, max_items=9)
+    given = given_in(page)
+    assert [(e["number"], e["title"]) for e in given["entries"][:5]] == [
+        (job, "cel-1 → flute") for job in range(5)
+    ]
+    assert len(given["entries"]) == 6
+    assert [axis["name"] for axis in given["axes"]] == ["dream.step_size", "dream.octaves"]
+    assert notes_in(page)[1] == ("Left out: 5 of 10 dreams; each job&#39;s first ones are shown.")
+    few = given_in(gallery(tmp_path, max_items=3))["entries"]
+    assert [entry.get("text") for entry in few] == [
+        None, None, None, "left out", "left out", "failed: no octave <b>fits</b>",
+    ]  # fmt: skip
+
+
+def test_a_page_that_would_be_too_large_leaves_sounds_out_from_the_end(tmp_path: Path):
+    write_sweep(tmp_path)
+    whole = gallery(tmp_path)
+    sizes = [len(f"{kind};base64,") + 4 * -(-len(data) // 3) for kind, data in files_in(whole)]
+    below = sum(sizes[:13]) / 1e6 + 1e-4  # ten pictures and the first three sounds
+    page = gallery(tmp_path, max_megabytes=below)
+    assert len(files_in(page)) == 13
+    assert files_in(page) == files_in(whole)[:13]
+    assert notes_in(page)[1] == (
+        f"Left out, to keep this page below {below:g} MB: sounds (9 of 12)."
+    )
+    entries = given_in(page)["entries"]
+    assert [entry["dream"] is not None for entry in entries[:10]] == [True, True] + [False] * 8
+    assert [entry["original"] is not None for entry in entries[:10]] == [True] * 5 + [False] * 5
+    nothing = gallery(tmp_path, max_megabytes=0.0)
+    assert files_in(nothing) == []
+    assert notes_in(nothing)[1].endswith("below 0 MB: pictures (10 of 10), sounds (12 of 12).")
+
+
+def test_several_dreams_of_an_excerpt_in_one_job_have_axes_of_their_own(tmp_path: Path):
+    for job in range(2):
+        place = write_job(tmp_path, job, f"seed={job}", ["cel-1", "voi-2"])
+        rows = [
+            {"name": name, "target": target, "step_size": step, "budget_db": None, "file": "f"}
+            for name, target in (("cel-1", "flu"), ("cel-1", "org"), ("voi-2", "pia"))
+            for step in (0.5, 0.25)
+        ]
+        pd.DataFrame(rows).to_csv(place / "dreams.csv", index=False)
+    given = given_in(gallery(tmp_path, metrics=[]))
+    assert [(axis["name"], axis["values"]) for axis in given["axes"]] == [
+        ("seed", ["0", "1"]),
+        ("excerpt", ["cel-1", "voi-2"]),
+        ("target of the dream", ["flute", "organ", "piano"]),
+        ("step_size of the dream", ["0.25", "0.5"]),
+    ]
+    assert [e["at"] for e in given["entries"] if e["number"] == 1] == [
+        [1, 0, 0, 1], [1, 0, 0, 0], [1, 0, 1, 1], [1, 0, 1, 0], [1, 1, 2, 1], [1, 1, 2, 0],
+    ]  # fmt: skip
+
+
+def test_dreams_without_a_target_say_what_they_are_taken_for(tmp_path: Path):
+    place = write_job(tmp_path, 0, "objective=layer", ["cel-1"])
+    rows = [
+        {
+            "name": name, "target": None, "target_probability": None, "wav_at_0.9": None,
+            "prediction_wav": "sax", "objective": objective, "unchanged": unchanged,
+            "rmse_db": 1.0, "file": name,
+        }
+        for name, objective, unchanged in (("a", 2.0, False), ("b", 3.0, True))
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(place / "dreams.csv", index=False)
+    page = gallery(tmp_path)
+    given = given_in(page)
+    assert [entry["title"] for entry in given["entries"]] == [
+        "a (predicted: saxophone)", "b (predicted: saxophone)",
+    ]  # fmt: skip
+    assert given["measures"] == ["objective", "RMSE dB"]
+    assert [entry["values"] for entry in given["entries"]] == [[2.0, 1.0], [3.0, 1.0]]
+    assert "1 of the dreams changed nothing." in notes_in(page)
+
+
+def test_a_target_of_each_excerpt_is_no_axis(tmp_path: Path):
+    for job, target in enumerate(("flute", "voi")):
+        write_job(tmp_path, job, f"target={target}", ["cel-1"], target=target[:3])
+    given = given_in(gallery(tmp_path))
+    assert [(axis["name"], axis["values"]) for axis in given["axes"]] == [
+        ("target", ["flute", "voice"])
+    ]
+
+
+def test_excerpts_that_jobs_do_not_share_stand_by_their_place(tmp_path: Path):
+    for job in range(2):
+        write_job(tmp_path, job, f"start.seed={job}", [f"noise-{job}-{k}" for k in range(2)])
+    given = given_in(gallery(tmp_path))
+    assert given["axes"][1] == {"name": "excerpt", "values": ["1", "2"], "isNumeric": True}
+    assert [entry["at"] for entry in given["entries"]] == [[0, 0], [1, 0], [0, 1], [1, 1]]
+
+
+def test_a_job_found_finished_before_is_read_where_it_is(tmp_path: Path):
+    write_job(tmp_path / "before", 4, "seed=1", ["cel-1"])
+    write_job(tmp_path / "now", 0, "seed=0", ["cel-1"])
+    folder = str(tmp_path / "before" / "4")
+    write_job(tmp_path / "now", 1, "seed=1", [], status="skipped", folder=folder)
+    write_job(tmp_path / "now", 2, "seed=2", [], status="running")
+    write_job(tmp_path / "now", 3, "seed=3", [])
+    entries = given_in(gallery(tmp_path / "now"))["entries"]
+    assert [entry.get("text") for entry in entries] == [None, None, "not finished", "no dreams"]
+    assert entries[1]["picture"] == 1
+
+
+def test_one_job_has_no_axes(tmp_path: Path):
+    write_job(tmp_path, 0, "seed=0", ["cel-1"])
+    page = gallery(tmp_path)
+    assert (given_in(page)["axes"], given_in(page)["entries"][0]["at"]) == ([], [])
+    assert f"<h1>Sweep {tmp_path.name}</h1>" in page
+    assert '<p class="shared">task=dream seed=0</p>' in page
+
+
+def test_a_picture_becomes_smaller(tmp_path: Path):
+    write_picture(tmp_path / "wide.png", size=(2001, 999))
+    picture = load_small_picture(tmp_path / "wide.png")
+    assert (picture.width, picture.height) == (1000, 499)
+    assert picture.uri.startswith("data:image/webp;base64,")
+    assert len(picture.uri) < 10_000
+
+
+def test_what_cannot_be_shown_is_refused(tmp_path: Path):
+    write_job(tmp_path, 0, "seed=0", [])
+    with pytest.raises(InputError, match=r"^sweep='.*' has no dreams.csv with rows; expected one"):
+        gallery(tmp_path)
+    write_job(tmp_path, 1, "seed=1", ["cel-1"])
+    message = r"^metrics='rsme_db'; expected a column of dreams.csv; did you mean 'rmse_db'"
+    with pytest.raises(InputError, match=message):
+        gallery(tmp_path, metrics=["rsme_db"])
+    with pytest.raises(InputError, match=r"^max_items=0; expected at least 1$"):
+        gallery(tmp_path, max_items=0)
+    assert not (tmp_path / "gallery.html").exists()

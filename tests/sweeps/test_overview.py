@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from irdream.errors import InputError
+from irdream.sweeps.job import record
+from irdream.sweeps.overview import (
+    Sweep,
+    dream_table,
+    main_metric,
+    ordered,
+    parse_value,
+    read_sweep,
+    table,
+    values_of,
+)
+
+
+def write_job(root: Path, job: int, words: str, /, **changed: Any) -> Path:
+    place = root / str(job)
+    place.mkdir(parents=True, exist_ok=True)
+    found = {
+        "number": job, "overrides": words.split(), "status": "finished", "seconds": 1.5,
+        "metrics": {"dream/at_0.9": 1.0}, "error": None, "run_id": None, "folder": str(place),
+    }  # fmt: skip
+    write_record(root, job, json.dumps(found | changed).encode())
+    return place
+
+
+def write_record(root: Path, job: int, content: bytes) -> None:
+    path = record(root, job)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def read(folder: Path, *overrides: str) -> Sweep:
+    for number, words in enumerate(overrides):
+        write_job(folder, number, words)
+    return read_sweep(folder)
+
+
+def test_jobs_come_by_number_with_what_they_left(tmp_path: Path):
+    for number in (10, 2):
+        write_job(tmp_path, number, f"seed={number}", seconds=float(number))
+    record(tmp_path, "other").write_text("")
+    (tmp_path / "7").mkdir()
+    sweep = read_sweep(str(tmp_path))
+    assert [job.number for job in sweep.jobs] == [2, 10]
+    assert (sweep.damaged, sweep.folder) == ((), tmp_path)
+    job = sweep.jobs[1]
+    assert (job.seconds, job.status, job.error) == (10.0, "finished", None)
+    assert (job.metrics, values_of(job)) == ({"dream/at_0.9": 1.0}, {"seed": 10})
+    assert job.folder == tmp_path / "10"
+
+
+def test_a_job_has_its_files_wherever_they_are(tmp_path: Path):
+    write_job(tmp_path, 0, "seed=0", folder=str(tmp_path / "seeds" / "nested"))
+    write_job(tmp_path, 1, "seed=1", folder="outputs/before/7", status="skipped")
+    folders = [job.files for job in read_sweep(tmp_path).jobs]
+    assert folders == [tmp_path / "seeds" / "nested", Path("outputs/before/7")]
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path):
+    message = rf"^sweep='{re.escape(str(tmp_path / 'no'))}'; expected the folder of a sweep; check"
+    with pytest.raises(InputError, match=message):
+        read_sweep(tmp_path / "no")
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        (
+            {"status": "done"},
+            "status='done'; expected one of finished, skipped, running elsewhere, pruned, failed, ",
+        ),
+        ({"metrics": None}, "metrics=None; expected dict"),
+        ({"overrides": "seed=1"}, "overrides='seed=1'; expected list"),
+        ({"error": 3}, "error=3; expected str or NoneType"),
+        ({"metrics": {"a": "much"}}, "could not convert string to float: 'much'"),
+        ({"metrics": {"a": []}}, "float() argument must be a string or a real number, not 'list'"),
+        ({"status": "skipped", "folder": None}, "folder=None; expected str"),
+    ],
+)
+def test_a_damaged_job_is_listed(tmp_path: Path, changed: dict[str, Any], reason: str):
+    write_job(tmp_path, 0, "seed=0")
+    write_job(tmp_path, 1, "seed=1", **changed)
+    sweep = read_sweep(tmp_path)
+    assert [job.number for job in sweep.jobs] == [0]
+    (line,) = sweep.damaged
+    assert line.startswith(f"job 1: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{"number": 3,\n', "job 1: Expecting property name"),
+        (b"[]", "job 1: list; expected an object"),
+        (b"\xff\xff", "job 1: 'utf-8' codec can't decode"),
+        (b"", "job 1: Expecting value"),
+    ],
+)
+def test_half_a_file_is_listed(tmp_path: Path, content: bytes, reason: str):
+    write_job(tmp_path, 0, "seed=0")
+    write_record(tmp_path, 1, content)
+    (line,) = read_sweep(tmp_path).damaged
+    assert line.startswith(reason)
+    assert "\n" not in line
+
+
+def test_what_differs_was_swept_in_the_order_typed(tmp_path: Path):
+    sweep = read(
+        tmp_path,
+        "task=dream dream.step_size=0.5 +dream.octaves=1 target=flute",
+        "task=dream dream.step_size=0.50 +dream.octaves=2 target=cello",
+    )
+    assert sweep.swept == ("dream.octaves", "target")  # 0.5 is 0.50
+    assert sweep.shared == ("task=dream", "dream.step_size=0.5")
+    assert values_of(sweep.jobs[0]) == {
+        "task": "dream", "dream.step_size": 0.5, "dream.octaves": 1, "target": "flute",
+    }  # fmt: skip
+
+
+def test_a_key_that_a_job_lacks_was_swept(tmp_path: Path):
+    sweep = read(tmp_path, "seed=1 ~transform", "seed=1")
+    assert sweep.swept == ("transform",)
+    assert sweep.values("transform") == [""]
+
+
+def test_values_stand_in_order(tmp_path: Path):
+    words = [f"dream.confidence={value}" for value in ("0.9", "null", "10", "0.9", "2", "auto")]
+    sweep = read(tmp_path, *words)
+    assert sweep.values("dream.confidence") == [0.9, 2, 10, "null", "auto"]
+    assert not sweep.is_numeric("dream.confidence")
+    assert read(tmp_path / "b", "a=1", "a=1e-3").is_numeric("a")
+    assert not read(tmp_path / "c", "a=1", "b=1").is_numeric("a")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3), ("-2", -2), ("0.25", 0.25), ("1e-3", 0.001), ("flute", "flute"), ("", ""),
+        ("nan", "nan"), ("inf", "inf"), ("-inf", "-inf"), ("[1,2]", "[1,2]"), ("true", "true"),
+    ],
+)  # fmt: skip
+def test_numbers_are_read_as_such(text: str, value: object):
+    found = parse_value(text)
+    assert (found, type(found)) == (value, type(value))
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**15), 10**15))
+def test_a_number_survives_being_typed(value: float):
+    assert parse_value(str(value)) == value
+
+
+@given(st.lists(st.integers(-5, 5) | st.floats(-5, 5) | st.sampled_from(["b", "a", "c"])))
+def test_order_is_numbers_then_words(values: list[Any]):
+    found = ordered(values)
+    numbers = [value for value in found if not isinstance(value, str)]
+    assert numbers == sorted(set(value for value in values if not isinstance(value, str)))
+    assert found[len(numbers) :] == list(dict.fromkeys(v for v in values if isinstance(v, str)))
+
+
+def test_the_table_has_a_row_a_job(tmp_path: Path):
+    write_job(tmp_path, 0, "task=dream a=0.5", metrics={"dream/rmse_db": 2.0, "dream/at_0.9": 1})
+    write_job(tmp_path, 1, "task=dream a=x", status="failed", metrics={}, error="error: bad a")
+    metrics = {"dream/rmse_db": None, "val/loss": 3.0}
+    write_job(tmp_path, 2, "task=dream", status="running", metrics=metrics, seconds=None)
+    found = table(read_sweep(tmp_path))
+    columns = ["dream/rmse_db", "dream/at_0.9", "val/loss"]
+    assert list(found.columns) == ["number", "status", "seconds", "a", *columns, "error"]
+    assert found["number"].tolist() == [0, 1, 2]
+    assert found["status"].tolist() == ["finished", "failed", "killed"]
+    assert found["a"].tolist()[:2] == [0.5, "x"]
+    assert found["a"].isna().tolist() == [False, False, True]
+    assert found["seconds"].tolist()[:2] == [1.5, 1.5]
+    assert found["seconds"].isna().tolist() == [False, False, True]
+    assert found[columns].isna().to_numpy().tolist() == [
+        [False, False, True], [True, True, True], [True, True, False],
+    ]  # fmt: skip
+    assert found["error"].tolist()[1] == "error: bad a"
+
+
+def test_a_sweep_without_jobs_has_a_table(tmp_path: Path):
+    sweep = read_sweep(tmp_path)
+    assert list(table(sweep).columns) == ["number", "status", "seconds", "error"]
+    assert (sweep.swept, sweep.shared, len(dream_table(sweep))) == ((), (), 0)
+    assert main_metric(sweep, ["dream/at_0.9"]) is None
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        ([{"a": 1.0, "b": 1.0}, {"a": 1.0, "b": 2.0}], "b"),  # a does not vary
+        ([{"a": 1.0, "b": 1.0}, {"a": 2.0, "b": 2.0}], "a"),
+        ([{"b": 1.0}, {"b": 1.0}], "b"),  # all there is
+        ([{"a": math.nan, "b": 1.0}, {"b": 1.0}], "b"),
+        ([{"a": 1.0}, {"b": 1.0}], "a"),
+        ([{"c": 1.0}, {"c": 2.0}], None),
+    ],
+)
+def test_the_metric_that_tells_jobs_apart(tmp_path: Path, metrics, expected: str | None):
+    for number, values in enumerate(metrics):
+        write_job(tmp_path, number, f"seed={number}", metrics=values)
+    assert main_metric(read_sweep(tmp_path), ["a", "b"]) == expected
+
+
+def test_dreams_of_all_jobs_stand_in_one_table(tmp_path: Path):
+    head = "name,target,on_top,rmse_db,file\n"
+    contents = [
+        head + "007,flu,True,1.5,007-to-flu\nNA,flu,False,,NA-to-flu\n",
+        None,
+        head,
+        "name,count\na,1\n",
+        'name,target,file\n"a,flu,f\n',
+        head + "x,flu,True,2.5,x-to-flu\n",
+    ]
+    for number, content in enumerate(contents):
+        place = write_job(tmp_path, number, f"seed={number}")
+        if content is not None:
+            (place / "dreams.csv").write_text(content)
+    found = dream_table(read_sweep(tmp_path))
+    assert found["number"].tolist() == [0, 0, 5]
+    assert found["name"].tolist() == ["007", "NA", "x"]  # names are not taken for values
+    assert found["file"].tolist() == ["007-to-flu", "NA-to-flu", "x-to-flu"]
+    assert found["on_top"].tolist() == [True, False, True]
+    assert found["rmse_db"].tolist() == pytest.approx([1.5, math.nan, 2.5], nan_ok=True)
