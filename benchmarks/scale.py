@@ -188,7 +188,7 @@ def figures(
     for augmentation in AUGMENTATIONS:
         name = f"train {augmentation}"
         _add_speed(rows[name], trained, told[name]["phases"]["training"], speeds["train"])
-    _add_speed(rows["evaluate"], heard, told["evaluate"]["phases"]["listening"], speeds["listen"])
+    _add_speed(rows["evaluate"], heard, told["evaluate"]["phases"]["predicting"], speeds["listen"])
     for workers in sorted({1, threads}):
         taken = told[f"prepare {workers}"]["seconds"]
         of_one = round(taken / told["prepare 1"]["seconds"], 3)

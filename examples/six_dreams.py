@@ -38,7 +38,7 @@ from irdream.files import replacing
 from irdream.measures import dreams as measures
 from irdream.measures.sounds import snr_db
 from irdream.recognizer import Recognizer, load_recognizer
-from irdream.reports.dreams import hear_file
+from irdream.reports.dreams import predict_file
 from irdream.reports.figures import BLUE, GRAY, ORANGE, save_figure
 from irdream.sonification import StftGain as Sonification
 
@@ -175,7 +175,7 @@ def hear_as_wav(recognizer: Recognizer, sound: Tensor) -> float:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "dream.wav"
         write_wav(path, sound, sample_rate_hz=recognizer.sample_rate_hz)
-        answer = hear_file(path, TARGET, recognizer)
+        answer = predict_file(path, TARGET, recognizer)
     return float(answer.probabilities[0, recognizer.instruments.index(TARGET)])
 
 
@@ -276,9 +276,12 @@ def _bar(figure: SubFigure, image: AxesImage, ax: Axes, label: str) -> None:
 
 def _probabilities(ax: Axes, dreamed: Sequence[Dreamed], on_wav: Mapping[str, float]) -> None:
     places = _rows(ax, "probability of a flute")
-    of_plane, of_sound = [one.probability for one in dreamed], [on_wav[one.name] for one in dreamed]
-    ax.hlines(places, of_sound, of_plane, color=GRAY, linewidth=1.2, zorder=1)
-    ax.plot(of_plane, places, "o", color=ORANGE, markersize=7, label="spectrogram")
+    of_spectrogram, of_sound = (
+        [one.probability for one in dreamed],
+        [on_wav[one.name] for one in dreamed],
+    )
+    ax.hlines(places, of_sound, of_spectrogram, color=GRAY, linewidth=1.2, zorder=1)
+    ax.plot(of_spectrogram, places, "o", color=ORANGE, markersize=7, label="spectrogram")
     look = {"color": "white", "markeredgecolor": "black", "markersize": 5}
     ax.plot(of_sound, places, "D", label="WAV", **look)
     ax.axvline(0.9, color="black", linewidth=0.9, linestyle="--", zorder=0)

@@ -56,7 +56,7 @@ def test_every_choice_composes_and_can_be_built(group, choice, tmp_path) -> None
     ("package", "parts"),
     [
         ("irdream.dreaming.constraints", {"Constraint", "Constraints"}),
-        ("irdream.dreaming.objectives", {"Custom", "Heard", "Objective"}),
+        ("irdream.dreaming.objectives", {"Custom", "ForwardOutput", "Objective"}),
         ("irdream.dreaming.parametrizations", {"Additive", "Origin", "Parametrization"}),
         ("irdream.dreaming.transforms", {"Transform"}),
         ("irdream.models", set()),

@@ -84,7 +84,7 @@ def test_figures_are_told_beside_others(tmp_path: Path, quick: None) -> None:
     made = {f"train {name}": Stage(9.0, 300.0, 400.0, of) for name, of in told.items()}
     made["prepare 1"] = Stage(9.0, 300.0, 400.0, {"seconds": 8.0})
     made["prepare 2"] = Stage(6.0, 305.0, 400.0, {"seconds": 5.0})
-    made["evaluate"] = Stage(9.0, 300.0, 400.0, {"phases": {"listening": 0.5}})
+    made["evaluate"] = Stage(9.0, 300.0, 400.0, {"phases": {"predicting": 0.5}})
     few = {name: Stage(megabytes=290.0) for name in made}
     bare: Any = SimpleNamespace(
         recognizer=train._recognizer("han2016_bn", runtime.choose_device("cpu")),

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from irdream.dreaming.ascent import Octave
 from irdream.dreaming.constraints import BandRange, MaxChange, RmseBudget, SnrFloor
-from irdream.dreaming.deferred import News
+from irdream.dreaming.deferred import DeferredRead
 from irdream.dreaming.objectives import (
     Diversity,
-    Heard,
+    ForwardOutput,
     Layer,
     Logit,
     LogProbability,
@@ -307,7 +307,7 @@ class Broken(Objective):
         self.fail("prepare")
         return {}
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, heard: ForwardOutput, targets: Tensor) -> Tensor:
         self.fail("objective")
         return LogProbability()(heard, targets)
 
@@ -436,7 +436,7 @@ def test_slices_do_not_split_groups(recognizer, waveform, ascent, groups, slice_
     seen: list[list[int]] = []
 
     class Watched(Diversity):
-        def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+        def __call__(self, heard: ForwardOutput, targets: Tensor) -> Tensor:
             seen.append(heard.items.tolist())
             return super().__call__(heard, targets)
 
@@ -462,7 +462,7 @@ def test_a_group_stays_together_until_all_its_items_are_finished(
     seen: list[list[int]] = []
 
     class Watched(Diversity):
-        def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+        def __call__(self, heard: ForwardOutput, targets: Tensor) -> Tensor:
             seen.append(heard.items.tolist())
             return super().__call__(heard, targets)
 
@@ -634,11 +634,11 @@ def test_on_step_may_end_the_run(recognizer, waveform, ascent) -> None:
 # What is refused ------------------------------------------------------------------------------
 
 
-def infinite(heard: Heard, targets: Tensor) -> Tensor:
+def infinite(heard: ForwardOutput, targets: Tensor) -> Tensor:
     return LogProbability()(heard, targets) / 0.0
 
 
-def infinite_once_moved(heard: Heard, targets: Tensor) -> Tensor:
+def infinite_once_moved(heard: ForwardOutput, targets: Tensor) -> Tensor:
     moved = (heard.log_mel - heard.start).square().mean(dim=(1, 2)).sqrt()
     return LogProbability()(heard, targets) / (moved < 3.5 * NATURAL_PER_DB)
 
@@ -658,7 +658,7 @@ def test_what_is_not_finite_is_refused_also_in_the_last_step(
 ) -> None:
     """A CUDA device may answer later than the run ends."""
     if told_late:
-        monkeypatch.setattr(News, "read", lambda *asked: None)
+        monkeypatch.setattr(DeferredRead, "read", lambda *asked: None)
     loop = ascent(objective=infinite_once_moved, step_size=1.0, steps=steps)
     expected = r"objective infinite_once_moved or .* not finite at step 4; lower dream.step_size=1"
     with pytest.raises(InputError, match=expected):
@@ -669,7 +669,7 @@ def test_what_is_not_finite_is_refused_also_in_the_last_step(
 
 
 def test_a_gradient_that_is_not_finite_is_refused(recognizer, waveform, ascent) -> None:
-    def steep(heard: Heard, targets: Tensor) -> Tensor:
+    def steep(heard: ForwardOutput, targets: Tensor) -> Tensor:
         return (heard.log_mel - heard.log_mel.detach()).square().sum(dim=(1, 2)).sqrt()
 
     with pytest.raises(

@@ -282,11 +282,11 @@ def test_what_is_heard_obeys_the_constraint_at_every_step(tiny, sounds, name) ->
         loop, heard = make(), []
         listen = loop.parametrization.log_mel
 
-        def listening(recognizer, origin, signal, waveform) -> Tensor:
+        def probing(recognizer, origin, signal, waveform) -> Tensor:
             heard.append((origin, signal.detach(), None if waveform is None else waveform.detach()))
             return listen(recognizer, origin, signal, waveform)
 
-        loop.parametrization.log_mel = listening  # type: ignore[method-assign]
+        loop.parametrization.log_mel = probing  # type: ignore[method-assign]
         recognizer, waveform = tiny(), sounds(3, 1000)
         dreams = loop.run(recognizer, waveform, TARGETS, SEEDS)
         given = loop.constraint if isinstance(loop.constraint, list) else [loop.constraint]
@@ -295,7 +295,7 @@ def test_what_is_heard_obeys_the_constraint_at_every_step(tiny, sounds, name) ->
         for origin, signal, sound in heard:
             obeying = {"sound": sound, loop.parametrization.acts_on: signal}
             for kind in loop.parametrization.kinds:
-                held = last.hold(kind, obeying[kind], origin)
+                held = last.project(kind, obeying[kind], origin)
                 torch.testing.assert_close(held, obeying[kind], atol=1e-9, rtol=0)
         torch.testing.assert_close(dreams.signal, signal_of_all(heard, 3), atol=0, rtol=0)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from irdream import dream
-from irdream.dreaming.objectives import Heard, Layer
+from irdream.dreaming.objectives import ForwardOutput, Layer
 from irdream.dreaming.parametrizations import LogMel
 from irdream.dreaming.record import Dreams
 from irdream.errors import InputError
@@ -251,7 +251,7 @@ def silent() -> Net:
     return net
 
 
-def nothing(heard: Heard, targets: Tensor) -> Tensor:
+def nothing(heard: ForwardOutput, targets: Tensor) -> Tensor:
     return 0.0 * heard.logits.sum((1, 2))
 
 

@@ -20,8 +20,8 @@ from irdream.dreaming.optimizers import (
     NormalizedAscent,
     Optimizer,
     State,
+    StepContext,
     TorchOptimizer,
-    View,
     as_optimizer,
     normalized,
 )
@@ -37,7 +37,7 @@ SIZES = {
 }
 
 
-def view(items: int = 3, **changes) -> View:
+def view(items: int = 3, **changes) -> StepContext:
     """Return what an optimizer may know, with step sizes 0.1, 0.2, ..."""
     known: dict[str, Any] = {
         "score": torch.full((items,), -2.0),
@@ -47,7 +47,7 @@ def view(items: int = 3, **changes) -> View:
         "unit": torch.full((items, 1, 1), 0.5),
         "step": 0.1 * torch.arange(1.0, items + 1).view(-1, 1, 1),
     }
-    return View(**{**known, **changes})
+    return StepContext(**{**known, **changes})
 
 
 def step(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from irdream.dreaming import probe as module
-from irdream.dreaming.probe import check_layers, frozen, listening
+from irdream.dreaming.probe import check_layers, frozen, probing
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
@@ -49,7 +49,7 @@ def close(found: Tensor | None, expected: Tensor) -> None:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_activations_are_those_of_a_hook(tiny, layer, reads_output) -> None:
     recognizer, log_mel = tiny(), log_mels()
-    with listening(recognizer, layers=[layer], reads_output=reads_output) as listen:
+    with probing(recognizer, layers=[layer], reads_output=reads_output) as listen:
         logits, activations = listen(log_mel)
         prepared = listen.activations(log_mel, [layer])
 
@@ -63,7 +63,7 @@ def test_activations_are_those_of_a_hook(tiny, layer, reads_output) -> None:
 
 def test_all_layers_are_heard_at_once(tiny) -> None:
     recognizer, log_mel = tiny(), log_mels()
-    with listening(recognizer, layers=LAYERS, reads_output=False) as listen:
+    with probing(recognizer, layers=LAYERS, reads_output=False) as listen:
         _, activations = listen(log_mel)
         chosen = listen.activations(log_mel, ["features.3", "features.0"])
 
@@ -75,7 +75,7 @@ def test_all_layers_are_heard_at_once(tiny) -> None:
 
 def test_logits_are_the_recognizers_own(tiny) -> None:
     recognizer, log_mel = tiny(), log_mels()
-    with listening(recognizer) as listen:
+    with probing(recognizer) as listen:
         logits, activations = listen(log_mel)
         assert listen.network is not recognizer.model
 
@@ -88,7 +88,7 @@ def test_a_layer_that_is_not_there_is_refused_with_all_that_are(tiny) -> None:
         r"unknown layer 'feature.2' of TinyNet; expected one of features, features.0, features.1, "
         r"features.2, .*, classifier; did you mean 'features.2'"
     )
-    with pytest.raises(InputError, match=expected), listening(tiny(), layers=["feature.2"]):
+    with pytest.raises(InputError, match=expected), probing(tiny(), layers=["feature.2"]):
         pass
     with pytest.raises(InputError, match=r"unknown layer '' of TinyNet"):
         check_layers(tiny().model, [""])
@@ -121,7 +121,7 @@ def test_the_network_is_left_after_the_last_layer_that_is_read() -> None:
         def forward(self, log_mel: Tensor) -> Tensor:
             return self.late(self.early(log_mel.mean(dim=2)))
 
-    with listening(around(Net()), layers=["early.inner"], reads_output=False) as listen:
+    with probing(around(Net()), layers=["early.inner"], reads_output=False) as listen:
         listen(log_mels())
         early.clear()
         late.clear()
@@ -145,7 +145,7 @@ def test_a_layer_that_is_not_reached_is_refused() -> None:
             return self.used(log_mel.mean(dim=2))
 
     with (
-        listening(around(Net()), layers=["unused"]) as listen,
+        probing(around(Net()), layers=["unused"]) as listen,
         pytest.raises(InputError, match=r"layer 'unused' was not reached by Net.forward; choose"),
     ):
         listen(log_mels())
@@ -166,7 +166,7 @@ class Twice(nn.Module):
 @pytest.mark.parametrize("layer", ["shared", "again"])
 def test_of_a_layer_that_is_used_twice_the_first_output_is_heard(layer) -> None:
     recognizer, log_mel = around(Twice()), log_mels()
-    with listening(recognizer, layers=[layer, "head"]) as listen:
+    with probing(recognizer, layers=[layer, "head"]) as listen:
         _, activations = listen(log_mel)
 
     close(activations[layer], by_a_hook(recognizer, "shared", log_mel))
@@ -185,7 +185,7 @@ def test_of_a_recurrent_layer_its_output_is_heard_and_not_its_state(kind) -> Non
             return self.head(self.rnn(log_mel.mT)[0].mean(dim=1))
 
     recognizer, log_mel = around(Net()), log_mels()
-    with listening(recognizer, layers=["rnn"]) as listen:
+    with probing(recognizer, layers=["rnn"]) as listen:
         logits, activations = listen(log_mel)
     windows = recognizer.windows(log_mel)
     expected = recognizer.model.rnn(windows.flatten(0, 1).mT)[0]  # type: ignore[operator]
@@ -224,7 +224,7 @@ def test_a_layer_without_an_axis_of_windows_is_refused(layer, call, told) -> Non
 
     expected = rf"layer 'layer' gave {told}.*windows; expected a tensor with an axis of windows "
     with (
-        listening(around(Net()), layers=["layer"]) as listen,
+        probing(around(Net()), layers=["layer"]) as listen,
         pytest.raises(InputError, match=expected),
     ):
         listen(log_mels())
@@ -242,7 +242,7 @@ def test_activations_that_are_overwritten_afterwards_are_heard_as_they_were() ->
             return self.relu(x)
 
     recognizer, log_mel = around(Net()), log_mels().requires_grad_()
-    with listening(recognizer, layers=["first", "relu"]) as listen:
+    with probing(recognizer, layers=["first", "relu"]) as listen:
         _, activations = listen(log_mel)
         torch.autograd.grad(activations["first"].sum() + activations["relu"].sum(), log_mel)
 
@@ -258,7 +258,7 @@ def test_long_inputs_give_the_gradient_of_short_ones(tiny, monkeypatch, reads_ou
     def gradient(most: int) -> tuple[list[Tensor], Tensor, list[int]]:
         monkeypatch.setitem(module.CHECKPOINTED, "cpu", most)
         log_mel, sizes = log_mels(3, 71).requires_grad_(), []
-        with listening(tiny(), layers=["features.3"], reads_output=reads_output) as listen:
+        with probing(tiny(), layers=["features.3"], reads_output=reads_output) as listen:
             listen(log_mel)
             listen.network.register_forward_pre_hook(lambda m, x: sizes.append(len(x[0])))
             logits, activations = listen(log_mel)
@@ -346,7 +346,7 @@ def test_a_network_that_cannot_be_simplified_is_heard_as_it_is(network) -> None:
     recognizer, log_mel = around(network()), log_mels().requires_grad_()
     recognizer.eval()
     expected = recognizer.window_logits(log_mel)
-    with listening(recognizer) as listen:
+    with probing(recognizer) as listen:
         logits, _ = listen(log_mel)
     assert logits is not None
     close(logits, expected)
@@ -389,7 +389,7 @@ class Farther(nn.Module):
 def test_why_a_network_was_not_simplified_is_logged(network, reason, caplog) -> None:
     caplog.set_level("DEBUG", logger=module.__name__)
     recognizer = around(network())
-    with listening(recognizer) as listen:
+    with probing(recognizer) as listen:
         listen(log_mels())
         assert listen.network is recognizer.model
     assert caplog.messages == [f"a simplified {network.__name__} is not used: {reason}"] * 2
@@ -400,13 +400,13 @@ def test_what_no_misfit_explains_is_not_swallowed() -> None:
         def forward(self, log_mel: Tensor) -> Tensor:
             return super().forward(log_mel) * (1 // (1 - bool(self.chain[1].inplace)))
 
-    with listening(around(Buggy())) as listen, pytest.raises(ZeroDivisionError):
+    with probing(around(Buggy())) as listen, pytest.raises(ZeroDivisionError):
         listen(log_mels())
 
 
 def test_a_network_that_needs_one_layout_is_simplified_in_its_own() -> None:
     recognizer = around(Viewing())
-    with listening(recognizer) as listen:
+    with probing(recognizer) as listen:
         listen(log_mels())
         assert listen.network is not recognizer.model
         assert isinstance(listen.network.chain[1], nn.Identity)  # type: ignore[index]
@@ -414,7 +414,7 @@ def test_a_network_that_needs_one_layout_is_simplified_in_its_own() -> None:
 
 def test_convolutions_are_laid_out_for_speed_in_the_copy_alone(tiny) -> None:
     recognizer = tiny()
-    with listening(recognizer) as listen:
+    with probing(recognizer) as listen:
         listen(log_mels())
         inside = listen.network.features[5].weight  # type: ignore[index]
         assert inside.is_contiguous(memory_format=torch.channels_last)
@@ -448,7 +448,7 @@ def test_no_hook_is_left_however_often_it_listened(tiny, copied) -> None:
         recognizer.model.file = open(__file__, "rb")  # type: ignore[assignment]  # noqa: SIM115
     for error in (None, ZeroDivisionError, None):
         try:
-            with listening(recognizer, layers=LAYERS) as listen:
+            with probing(recognizer, layers=LAYERS) as listen:
                 listen(log_mels())
                 assert (listen.network is not recognizer.model) == copied
                 if error:

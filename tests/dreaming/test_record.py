@@ -94,7 +94,7 @@ def test_where_nothing_reads_the_output_the_objective_says_what_is_best() -> Non
 
 
 def test_where_it_is_sought_the_least_change_that_has_the_confidence_is_kept() -> None:
-    record = Record(torch.zeros(2, dtype=torch.long), Stops(goes_on=True))
+    record = Record(torch.zeros(2, dtype=torch.long), Stops(seeks_least_change=True))
     steps = [  # probability and change: the second item never has the confidence
         ((0.5, 0.3), (1.0, 1.0)),
         ((0.91, 0.6), (9.0, 2.0)),
@@ -115,12 +115,12 @@ def test_patience_counts_the_steps_without_progress_in_the_last_octave_alone() -
     record = Record(torch.zeros(2, dtype=torch.long), Stops(patience=2))
     for step in ((0.5, 0.1), (0.4, 0.2), (0.3, 0.1), (0.2, 0.1)):
         kept(record, *step)
-        record.stop_waiting(last_octave=False)
+        record.apply_patience(last_octave=False)
     assert record.alive.all()
     alive = []
     for step in ((0.4, 0.3), (0.4, 0.2), (0.4, 0.4), (0.4, 0.1), (0.4, 0.1)):
         kept(record, *step)
-        record.stop_waiting(last_octave=True)
+        record.apply_patience(last_octave=True)
         alive.append(record.alive.tolist())
     assert alive == [[True, True], [False, True], [False, True], [False, True], [False, False]]
     assert best(record) == pytest.approx([0.5, 0.4])
@@ -131,7 +131,7 @@ def test_progress_that_is_hardly_any_does_not_count_but_is_kept() -> None:
     steps = [0.5 * (1 + 0.3 * PROGRESS * i) for i in range(4)]
     for value in steps:
         kept(record, value)
-        record.stop_waiting(last_octave=True)
+        record.apply_patience(last_octave=True)
 
     assert not record.alive.any()
     assert best(record) == pytest.approx(steps[-1:])

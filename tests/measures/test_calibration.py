@@ -14,7 +14,7 @@ from irdream.measures.calibration import (
     fit_temperature,
     log_loss,
     reliability,
-    tempered,
+    temperature_scaled,
 )
 
 
@@ -45,7 +45,7 @@ def test_a_softmax_of_several_labels_has_a_least_ece_at_any_temperature():
     truth[:, 2:] = False  # two labels of five
     windows = [softmax(row)[None] for row in np.random.default_rng(0).normal(size=(4, 5))]
     for temperature in (0.1, 1.0, 10.0):
-        found = reliability(truth, tempered(windows, temperature, "softmax"))
+        found = reliability(truth, temperature_scaled(windows, temperature, "softmax"))
         assert found.ece >= (2 - 1) / 5 - 1e-9
 
 
@@ -92,14 +92,16 @@ def test_tempered_scores_are_those_of_divided_logits(output):
     logits = np.random.default_rng(0).normal(size=(2, 3, 4)) * 2
     score = softmax if output == "softmax" else lambda x: 1 / (1 + np.exp(-x))
     expected = score(logits / 2.5).mean(axis=1)
-    found = tempered(list(score(logits)), 2.5, output)
+    found = temperature_scaled(list(score(logits)), 2.5, output)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
-    np.testing.assert_allclose(tempered(list(score(logits)), 1.0, output), score(logits).mean(1))
+    np.testing.assert_allclose(
+        temperature_scaled(list(score(logits)), 1.0, output), score(logits).mean(1)
+    )
 
 
 def test_excerpts_may_have_any_number_of_windows():
     windows = [np.full((n, 2), 0.5, np.float32) for n in (1, 4, 2)]
-    assert tempered(windows, 3.0, "softmax").shape == (3, 2)
+    assert temperature_scaled(windows, 3.0, "softmax").shape == (3, 2)
 
 
 @pytest.mark.parametrize("output", ["softmax", "sigmoid"])
@@ -118,9 +120,9 @@ def test_the_temperature_that_made_the_labels_is_found(output, temperature):
     found = fit_temperature(truth, windows, output)
 
     assert found == pytest.approx(temperature, rel=0.1)
-    best = log_loss(truth, tempered(windows, found, output))
+    best = log_loss(truth, temperature_scaled(windows, found, output))
     for other in (0.9 * found, 1.1 * found):
-        assert best <= log_loss(truth, tempered(windows, other, output))
+        assert best <= log_loss(truth, temperature_scaled(windows, other, output))
 
 
 def test_scores_of_zero_and_one_have_a_temperature_within_the_ends():
@@ -129,4 +131,4 @@ def test_scores_of_zero_and_one_have_a_temperature_within_the_ends():
     for output in ("softmax", "sigmoid"):
         assert LOWEST <= fit_temperature(truth, windows, output) <= HIGHEST
     wrong = fit_temperature(truth, [row[:, ::-1] for row in windows], "sigmoid")
-    assert np.isfinite(tempered(windows, wrong, "sigmoid")).all()
+    assert np.isfinite(temperature_scaled(windows, wrong, "sigmoid")).all()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from irdream.measures.aggregation import aggregate
-from irdream.measures.calibration import tempered
+from irdream.measures.calibration import temperature_scaled
 from irdream.measures.recognition import (
     THRESHOLDS,
     Report,
@@ -188,10 +188,10 @@ def test_metrics_of_rankings_and_calibration_by_hand():
 
 def test_metrics_at_a_temperature():
     windows = [row[None] for row in SCORES]
-    given = {"temperature": 2.0, "tempered": tempered(windows, 2.0, "sigmoid")}
+    given = {"temperature": 2.0, "temperature_scaled": temperature_scaled(windows, 2.0, "sigmoid")}
     metrics = report(TWO_LABELS, **given).metrics()
     assert metrics["eval/temperature"] == 2.0
-    assert metrics["eval/tempered_brier"] != metrics["eval/brier"]
+    assert metrics["eval/temperature_scaled_brier"] != metrics["eval/brier"]
     assert metrics["eval/micro_f1"] == report(TWO_LABELS).metrics()["eval/micro_f1"]
 
 

@@ -15,7 +15,7 @@ from irdream.instruments import CODES
 from irdream.paper.figures import noise_figure, targets_figure
 from irdream.reports.figures import save_figure
 
-PLANES: dict[str, Any] = {
+SPECTROGRAMS: dict[str, Any] = {
     "hop_seconds": 512 / 22_050,
     "mel_frequencies_hz": np.geomspace(60, 10_800, 32),
 }
@@ -29,7 +29,7 @@ def excerpts(rows: int = 2, frames: int = 20) -> dict[str, Any]:
         "dreams": originals[:, None] + rng.normal(0, 2, (rows, 3, 32, frames)),
         "row_names": ["a cello", "a $saxophone_"][:rows],
         "probabilities_before": rng.random((rows, 11)),
-        "probabilities": rng.random((rows, 3, 11)), **PLANES,
+        "probabilities": rng.random((rows, 3, 11)), **SPECTROGRAMS,
     }  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def noises(count: int = 3, targets: int = 2) -> dict[str, Any]:
         "noises": originals, "instruments": CODES, "targets": [0, 4][:targets], "regions": regions,
         "dreams": originals[:, None] + rng.normal(0, 3, (count, targets, 32, 12)),
         "probabilities": rng.random((count, targets)),
-        "mean_outputs": rng.random((targets, 11)), **PLANES,
+        "mean_outputs": rng.random((targets, 11)), **SPECTROGRAMS,
     }  # fmt: skip
 
 

@@ -212,7 +212,7 @@ def test_claims_of_the_excerpts(excerpts, finished, tmp_path) -> None:
 def test_without_ways_in_the_loop_nothing_is_said_of_them(excerpts, finished, tmp_path) -> None:
     study = replace(finished.study, ascents={"log_mel": finished.study.ascents["log_mel"]})
     alone = replace(
-        excerpts, until_heard={"log_mel": excerpts.until_heard["log_mel"]},
+        excerpts, until_confident={"log_mel": excerpts.until_confident["log_mel"]},
         table=rows_of(excerpts.table, ascent="log_mel"),
     )  # fmt: skip
     part = report_excerpts(alone, study, tmp_path)

@@ -48,7 +48,7 @@ METRICS = {
 NOISE_METRICS = {
     f"paper/{color}/{place}_{value}"
     for color in ("white", "pink")
-    for place in ("plane", "bands")
+    for place in ("spectrogram", "bands")
     for value in ("within", "p")
 }
 CLAIMS_METRICS = {

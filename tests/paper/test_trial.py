@@ -120,7 +120,7 @@ def wav(folder: Path, row: Row, kind: str = "") -> Path:
 
 
 def probabilities(recognizer: Recognizer, log_mel: Tensor) -> Tensor:
-    """Listen to a log-mel (n_mels, frames) window by window; the mean, (instruments,)."""
+    """ReadLayers to a log-mel (n_mels, frames) window by window; the mean, (instruments,)."""
     frames, last = recognizer.window_frames, log_mel.shape[1] - recognizer.window_frames
     starts = sorted({*range(0, last + 1, frames // 2), last})
     with torch.no_grad():
@@ -196,8 +196,8 @@ def test_measures_on_the_spectrogram_are_those_of_the_planes(recognizer, second,
         assert row["max_abs_db"] == pytest.approx(largest, rel=10 * loose, abs=1e-6)
         steps = [float(log_mel.diff(dim=axis).abs().mean()) for axis in (0, 1)]
         assert row["total_variation_db"] == pytest.approx(DB * sum(steps) / 2, rel=loose)
-        for listener, prefix in ((recognizer, ""), (second, "transfer_")):
-            answer = probabilities(listener, log_mel)
+        for probe, prefix in ((recognizer, ""), (second, "transfer_")):
+            answer = probabilities(probe, log_mel)
             assert_answer(row, prefix, answer, target)
 
 

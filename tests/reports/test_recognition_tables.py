@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from irdream.measures.calibration import BINS, tempered
+from irdream.measures.calibration import BINS, temperature_scaled
 from irdream.measures.recognition import Report, average_scores, instrument_scores
 from irdream.reports.figures import save_figure
 from irdream.reports.recognition_tables import (
@@ -102,8 +102,8 @@ def test_intervals_say_what_was_drawn(report):
 
 @pytest.fixture
 def with_temperature(report) -> Report:
-    scores = tempered([row[None] for row in SCORES], 0.5, "sigmoid")
-    return dataclasses.replace(report, temperature=0.5, tempered=scores)
+    scores = temperature_scaled([row[None] for row in SCORES], 0.5, "sigmoid")
+    return dataclasses.replace(report, temperature=0.5, temperature_scaled=scores)
 
 
 def test_calibration_has_a_row_for_the_temperature(report, with_temperature):

@@ -27,7 +27,7 @@ from irdream.instruments import CODES
 from irdream.interrupts import Interrupted, interrupt
 from irdream.progress import DreamBar
 from irdream.recognizer import Recognizer
-from irdream.reports.dreams import hear_file
+from irdream.reports.dreams import predict_file
 from irdream.tasks import dream as task
 from irdream.tasks.dream import dream
 from irdream.tracking import NullTracker
@@ -564,7 +564,7 @@ def test_a_second_signal_leaves_a_row_for_each_dream_that_was_written(
     heard: list[Path] = []
 
     def twice(path: Path, *arguments) -> object:
-        answer = hear_file(path, *arguments)
+        answer = predict_file(path, *arguments)
         heard.append(path)
         if len(heard) == 3:
             path.unlink()  # as if it came before the sounds were written
@@ -574,7 +574,7 @@ def test_a_second_signal_leaves_a_row_for_each_dream_that_was_written(
             signal.raise_signal(signal.SIGINT)
         return answer
 
-    monkeypatch.setattr(task, "hear_file", twice)
+    monkeypatch.setattr(task, "predict_file", twice)
     error, names = interrupted(recognizer, tmp_path)
     assert len(names) == 2
     assert str(error).startswith("2 of 6 dreams are finished")

@@ -347,7 +347,7 @@ def test_a_temperature_is_fitted_where_validation_is_heard(run, tmp_path, capsys
     found = run(ToyData(test=test, training=training), threshold="validation")
     assert found["eval/temperature"] > 0
     assert found["eval/ece"] == without["eval/ece"]
-    assert "eval/tempered_ece" in found
+    assert "eval/temperature_scaled_ece" in found
     table = pd.read_csv(tmp_path / "run" / "calibration.csv")
     assert table["temperature"].tolist() == pytest.approx(
         [1.0, found["eval/temperature"]], abs=1e-6

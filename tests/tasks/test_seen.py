@@ -41,7 +41,9 @@ def trained(run: Callable[..., Any], tmp_path: Path) -> Recognizer:
 
 @pytest.fixture
 def score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, float]]:
-    monkeypatch.setattr("irdream.tasks.evaluate.save_figure", lambda figure, path: path.touch())
+    monkeypatch.setattr(
+        "irdream.reports.recognition.save_figure", lambda figure, path: path.touch()
+    )
 
     def score(recognizer: Recognizer, root: Path, **settings: Any) -> dict[str, float]:
         name = settings.pop("name", "notes")

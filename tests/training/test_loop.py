@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer, load_recognizer, new_recognizer
-from irdream.training import forward as hearing
+from irdream.training import forward as forward_pass
 from irdream.training.augmentation import SpectrogramAugmentation
 from irdream.training.averaging import Averaging
 from irdream.training.batches import WindowBatches
@@ -370,7 +370,7 @@ def test_half_the_precision_where_the_processor_has_it(
 ) -> None:
     runs = {}
     for name, has in (("full", False), ("half", True)):
-        monkeypatch.setattr(hearing, "has_bfloat16", lambda _, has=has: has)
+        monkeypatch.setattr(forward_pass, "has_bfloat16", lambda _, has=has: has)
         runs[name] = fit(epochs=3, folder=name, mixed_precision=True).run().history
     losses = {name: [epoch["train/loss"] for epoch in run] for name, run in runs.items()}
     assert losses["full"] == pytest.approx(TRAIN, rel=1e-5)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
-from irdream.training.forward import Hearing
+from irdream.training.forward import ForwardPass
 from irdream.training.losses import Loss
 from irdream.training.robust import DB_PER_UNIT, Method, Robust, perturb, robust
 
@@ -31,9 +31,9 @@ class Net(nn.Module):
 
 
 @pytest.fixture
-def hearing() -> Hearing:
+def forward_pass() -> ForwardPass:
     torch.manual_seed(0)
-    return Hearing(Recognizer(frontend=HanLogMel(n_mels=12), model=Net()).train())
+    return ForwardPass(Recognizer(frontend=HanLogMel(n_mels=12), model=Net()).train())
 
 
 WINDOWS = torch.zeros(6, 12, 5)
@@ -44,10 +44,10 @@ def generator() -> torch.Generator:
     return torch.Generator().manual_seed(1)
 
 
-def back(hearing: Hearing, made: Robust, windows: Tensor = WINDOWS) -> list[Tensor]:
+def back(forward_pass: ForwardPass, made: Robust, windows: Tensor = WINDOWS) -> list[Tensor]:
     """Do what the loop does, without steps of an optimizer."""
     losses = []
-    for loss in made.losses(hearing, windows, LABELS[: len(windows)], generator()):
+    for loss in made.losses(forward_pass, windows, LABELS[: len(windows)], generator()):
         loss.backward()
         losses.append(loss.detach())
     return losses
@@ -57,52 +57,56 @@ def back(hearing: Hearing, made: Robust, windows: Tensor = WINDOWS) -> list[Tens
     ("method", "seeking", "stepping"),
     [("fgsm", 1, 1), ("pgd", 4, 1), ("free", 0, 4), ("trades", 5, 2)],
 )
-def test_passes_of_a_step_and_their_modes(hearing, method, seeking, stepping) -> None:
+def test_passes_of_a_step_and_their_modes(forward_pass, method, seeking, stepping) -> None:
     """Changes are sought as the network listens; weights are stepped in training mode."""
-    before = hearing.recognizer.model.norm.running_mean.clone()
-    losses = back(hearing, Robust(method, epsilon_db=DB_PER_UNIT * 0.5))
-    assert hearing.recognizer.model.modes == [False] * seeking + [True] * stepping
+    before = forward_pass.recognizer.model.norm.running_mean.clone()
+    losses = back(forward_pass, Robust(method, epsilon_db=DB_PER_UNIT * 0.5))
+    assert forward_pass.recognizer.model.modes == [False] * seeking + [True] * stepping
     assert len(losses) == (4 if method == "free" else 1)
-    assert hearing.recognizer.training
-    assert max(hearing.recognizer.model.largest) == pytest.approx(0.5)  # epsilon, in natural units
-    counted = hearing.recognizer.model.norm.num_batches_tracked
+    assert forward_pass.recognizer.training
+    assert max(forward_pass.recognizer.model.largest) == pytest.approx(
+        0.5
+    )  # epsilon, in natural units
+    counted = forward_pass.recognizer.model.norm.num_batches_tracked
     assert counted == stepping
-    assert not torch.equal(before, hearing.recognizer.model.norm.running_mean)
+    assert not torch.equal(before, forward_pass.recognizer.model.norm.running_mean)
 
 
 @pytest.mark.parametrize("method", get_args(Method))
 @pytest.mark.parametrize("kind", ["categorical", "binary"])
-def test_a_misleading_batch_costs_more_than_a_random_one(hearing, method, kind) -> None:
-    hearing.terms = Loss(kind)
-    hearing.recognizer.output = "sigmoid" if kind == "binary" else "softmax"
-    hearing.recognizer.model.drop.p = 0.0
-    [*_, loss] = back(hearing, Robust(method, epsilon_db=3.0))
+def test_a_misleading_batch_costs_more_than_a_random_one(forward_pass, method, kind) -> None:
+    forward_pass.terms = Loss(kind)
+    forward_pass.recognizer.output = "sigmoid" if kind == "binary" else "softmax"
+    forward_pass.recognizer.model.drop.p = 0.0
+    [*_, loss] = back(forward_pass, Robust(method, epsilon_db=3.0))
     noise = (torch.rand(WINDOWS.shape, generator=generator()) * 2 - 1) * 3.0 / DB_PER_UNIT
     with torch.no_grad():
-        random = hearing.loss(hearing.logits(WINDOWS + noise), LABELS)
-        clean = hearing.loss(hearing.logits(WINDOWS), LABELS)
+        random = forward_pass.loss(forward_pass.logits(WINDOWS + noise), LABELS)
+        clean = forward_pass.loss(forward_pass.logits(WINDOWS), LABELS)
     assert loss > max(random, clean)
 
 
 @pytest.mark.parametrize("method", ["fgsm", "pgd", "trades"])
-def test_sigmoids_near_one_are_misled_as_a_softmax_is(hearing, method) -> None:
+def test_sigmoids_near_one_are_misled_as_a_softmax_is(forward_pass, method) -> None:
     """What is sought follows the logits; the loss that is made small is that of the sigmoids."""
     found: list[list[Tensor]] = []
-    hearing.recognizer.model.drop.p = 0.0
-    hearing.recognizer.model.register_forward_pre_hook(lambda _, args: found[-1].append(args[0]))
+    forward_pass.recognizer.model.drop.p = 0.0
+    forward_pass.recognizer.model.register_forward_pre_hook(
+        lambda _, args: found[-1].append(args[0])
+    )
     windows, losses = torch.randn(WINDOWS.shape, generator=generator()), []
     for output, offset in (("softmax", 0.0), ("sigmoid", 12.0)):
-        hearing.recognizer.output = output
+        forward_pass.recognizer.output = output
         found.append([])
         with torch.no_grad():
-            hearing.recognizer.model.norm.reset_running_stats()
-            hearing.recognizer.model.out.bias.add_(offset)
+            forward_pass.recognizer.model.norm.reset_running_stats()
+            forward_pass.recognizer.model.out.bias.add_(offset)
         made = Robust(method, epsilon_db=3.0)
-        losses += back(hearing, made, windows)
-        found[-1].append(made.misled(hearing, windows, LABELS))
+        losses += back(forward_pass, made, windows)
+        found[-1].append(made.adversarial(forward_pass, windows, LABELS))
     for one, other in zip(*found, strict=True):
         assert (one - other).abs().le(1e-5).float().mean() > 0.95  # some gradients are near 0
-    assert hearing.recognizer.output == "sigmoid"
+    assert forward_pass.recognizer.output == "sigmoid"
     assert abs(losses[0] - losses[1]) > 0.01
 
 
@@ -135,13 +139,13 @@ def test_the_change_grows_over_the_first_epochs() -> None:
     assert math.exp(1 / DB_PER_UNIT) == pytest.approx(10 ** (1 / 20))
 
 
-def test_free_goes_on_with_its_change_also_over_a_smaller_batch(hearing) -> None:
+def test_free_goes_on_with_its_change_also_over_a_smaller_batch(forward_pass) -> None:
     made = Robust("free", epsilon_db=1.0, steps=2)
     made.begin_epoch(1)
-    back(hearing, made)
+    back(forward_pass, made)
     first = made._change
     assert first is not None
-    back(hearing, made, WINDOWS[:2])
+    back(forward_pass, made, WINDOWS[:2])
     second = made._change
     assert second is not None
     assert torch.equal(second[2:], first[2:])
@@ -150,12 +154,12 @@ def test_free_goes_on_with_its_change_also_over_a_smaller_batch(hearing) -> None
     assert made._change is None  # each epoch follows from its seed
 
 
-def test_the_same_generator_gives_the_same_losses(hearing) -> None:
+def test_the_same_generator_gives_the_same_losses(forward_pass) -> None:
     for method in get_args(Method):
         runs = []
         for _ in range(2):
             torch.manual_seed(3)
-            runs.append(back(hearing, Robust(method)))
+            runs.append(back(forward_pass, Robust(method)))
         assert runs[0] == runs[1]
 
 

@@ -33,11 +33,11 @@ from torch import Tensor
 
 from irdream.dreaming.batch import Batch, numbered, rows_of
 from irdream.dreaming.constraints.base import Constraint, Constraints
-from irdream.dreaming.deferred import News
-from irdream.dreaming.objectives import Heard, Objective, as_objective, of_target
-from irdream.dreaming.optimizers import View, as_optimizer
+from irdream.dreaming.deferred import DeferredRead
+from irdream.dreaming.objectives import ForwardOutput, Objective, as_objective, of_target
+from irdream.dreaming.optimizers import StepContext, as_optimizer
 from irdream.dreaming.parametrizations import Origin, Parametrization
-from irdream.dreaming.probe import Listener, listening
+from irdream.dreaming.probe import Probe, probing
 from irdream.dreaming.random_streams import item_keys, normal, substream
 from irdream.dreaming.record import Answer, Dreams, Record, Stops, first_step
 from irdream.dreaming.transforms import Chain, Jitter, Transform
@@ -95,7 +95,7 @@ class Ascent:
     """
 
     parametrization: Parametrization
-    objective: Objective | Callable[[Heard, Tensor], Tensor]
+    objective: Objective | Callable[[ForwardOutput, Tensor], Tensor]
     optimizer: Any
     step_size: float = 0.25
     steps: int = 100
@@ -200,13 +200,13 @@ class Ascent:
     @contextlib.contextmanager
     def _opened(self, recognizer: Recognizer) -> Iterator[_Run]:
         objective = as_objective(self.objective)
-        with listening(
+        with probing(
             recognizer,
             layers=objective.layers,
             reads_output=objective.reads_output,
             mixed_precision=self.mixed_precision and recognizer.device.type == "cuda",
-        ) as listener:
-            yield _Run(self, listener, objective)
+        ) as probe:
+            yield _Run(self, probe, objective)
 
 
 class _Look(NamedTuple):
@@ -224,9 +224,9 @@ class _Look(NamedTuple):
 class _Run:
     """One run of an ascent: what does not change between its steps."""
 
-    def __init__(self, ascent: Ascent, listener: Listener, objective: Objective) -> None:
-        self.ascent, self.listener, self.objective = ascent, listener, objective
-        self.recognizer = listener.recognizer
+    def __init__(self, ascent: Ascent, probe: Probe, objective: Objective) -> None:
+        self.ascent, self.probe, self.objective = ascent, probe, objective
+        self.recognizer = probe.recognizer
         self.parametrization = ascent.parametrization
         self.optimizer = as_optimizer(ascent.optimizer)
         given = ascent.constraint or ()
@@ -281,12 +281,12 @@ class _Run:
             noise = normal(substream(keys, _START), 0, *undreamed.shape[1:]).to(undreamed)
             parameters = undreamed + self.ascent.start_noise * step * noise
         if self.parametrization.from_original:
-            first = self._held(self.parametrization.signal(origin, parameters), origin)
+            first = self._projected(self.parametrization.signal(origin, parameters), origin)
             self.undreamed_first = torch.equal(first, origin["signal"])
         return Batch(
             origin=origin,
             prepared=self.objective.prepare(
-                self.recognizer, self.listener.activations, log_mel, origin.get("waveform")
+                self.recognizer, self.probe.activations, log_mel, origin.get("waveform")
             ),
             parameters=parameters,
             undreamed=undreamed,
@@ -304,7 +304,7 @@ class _Run:
                 f"dream.consistency_every={self.ascent.consistency_every} needs the originals' "
                 "waveforms, and only log-mels were given; expected 0"
             )
-        if origin["log_mel"].ndim == 2 and "plane" in self.parametrization.kinds:
+        if origin["log_mel"].ndim == 2 and "spectrogram" in self.parametrization.kinds:
             raise InputError(
                 f"{type(self.parametrization).__name__} dreams spectrograms, and this network "
                 "hears waveforms; expected Waveform()"
@@ -332,10 +332,10 @@ class _Run:
         ascent, everything = self.ascent, batch
         stops = Stops(
             patience=ascent.patience,
-            goes_on=self.optimizer.seeks_least_change,
+            seeks_least_change=self.optimizer.seeks_least_change,
             keeps_last=ascent.keep == "last",
         )
-        record, news = Record(batch.targets, stops), News(batch.targets.device)
+        record, deferred = Record(batch.targets, stops), DeferredRead(batch.targets.device)
         for octave in reversed(range(ascent.octaves)):
             coarser = tuple(ratio**octave for ratio in ascent.octave_ratio)
             regrid = self.parametrization.regrid
@@ -346,8 +346,8 @@ class _Run:
                 look = self._look(batch, record)
                 if on_step(record) is True:
                     return self._result(everything, record)
-                record.stop_waiting(last_octave=octave == 0)
-                batch, look = self._drop_finished(batch, look, record, news)
+                record.apply_patience(last_octave=octave == 0)
+                batch, look = self._drop_finished(batch, look, record, deferred)
                 if not len(record.items):
                     break
                 self._step(batch, look, step)
@@ -391,11 +391,11 @@ class _Run:
         origin, targets = batch.origin, batch.targets
         with torch.set_grad_enabled(gradient):
             parameters = batch.parameters.detach().requires_grad_(gradient)
-            signal = self._held(self.parametrization.signal(origin, parameters), origin)
+            signal = self._projected(self.parametrization.signal(origin, parameters), origin)
             waveform, log_mel = self._heard_of(origin, signal)
             viewed = log_mel if self.view is None else self.view(log_mel, batch.keys, step)
-            logits, activations = self.listener(viewed)
-            heard = Heard(
+            logits, activations = self.probe(viewed)
+            heard = ForwardOutput(
                 logits=log_mel[:0] if logits is None else logits,
                 log_probabilities=(
                     log_mel[:0] if logits is None else self.recognizer.log_probabilities(logits)
@@ -418,7 +418,7 @@ class _Run:
                 return _Look(signal.detach(), score.detach(), unknown, unknown, never, None, slope)
             logs = heard.log_probabilities
             if self.view is not None:
-                logits = self.listener(log_mel)[0]
+                logits = self.probe(log_mel)[0]
                 logs = self.recognizer.log_probabilities(logits)  # type: ignore[arg-type]
             probability = of_target(logs, targets).exp().mean(dim=1)
             on_top = logs.exp().mean(dim=1).argmax(dim=1) == targets
@@ -434,7 +434,7 @@ class _Run:
         )
 
     def _drop_finished(
-        self, batch: Batch, look: _Look, record: Record, news: News
+        self, batch: Batch, look: _Look, record: Record, deferred: DeferredRead
     ) -> tuple[Batch, _Look]:
         """Take the finished items out of the batch, as soon as it is known how many there are."""
         left = record.alive
@@ -442,7 +442,7 @@ class _Run:
             counts = torch.zeros(len(record.targets), device=left.device)
             left = counts.index_add_(0, batch.groups, left.float())[batch.groups] > 0
         assert look.gradient is not None
-        told = news.read(left.sum(), (look.score.sum() + look.gradient.sum()).isfinite())
+        told = deferred.read(left.sum(), (look.score.sum() + look.gradient.sum()).isfinite())
         if told is None:
             return batch, look
         count, finite = told
@@ -475,10 +475,10 @@ class _Run:
         if due:
             with torch.no_grad():
                 signal = self.parametrization.consistent(self.recognizer, batch.origin, signal)
-                signal = self._held(signal, batch.origin)
+                signal = self._projected(signal, batch.origin)
         if due or self.constrained:
             parameters = self.parametrization.absorb(batch.origin, parameters, signal)
-        view = View(
+        view = StepContext(
             score=look.score,
             goal=self.goal,
             reached=look.reached,
@@ -491,15 +491,15 @@ class _Run:
 
     # What is heard --------------------------------------------------------------------------
 
-    def _held(self, signal: Tensor, origin: Origin) -> Tensor:
+    def _projected(self, signal: Tensor, origin: Origin) -> Tensor:
         """Return the signal that obeys the constraints."""
-        return self.constraints.hold(self.parametrization.acts_on, signal, origin)
+        return self.constraints.project(self.parametrization.acts_on, signal, origin)
 
     def _heard_of(self, origin: Origin, signal: Tensor) -> tuple[Tensor | None, Tensor]:
         """Return the sound, where there is one, and the log-mel of a signal."""
         waveform = self.parametrization.waveform(self.recognizer, origin, signal)
-        if waveform is not None and self.parametrization.acts_on == "plane":
-            waveform = self.constraints.hold("sound", waveform, origin)
+        if waveform is not None and self.parametrization.acts_on == "spectrogram":
+            waveform = self.constraints.project("sound", waveform, origin)
         return waveform, self.parametrization.log_mel(self.recognizer, origin, signal, waveform)
 
     def _reached(self, probability: Tensor, on_top: Tensor) -> Tensor:
@@ -530,7 +530,7 @@ class _Run:
     @torch.no_grad()
     def _result(self, batch: Batch, record: Record) -> Dreams:
         """Return what was kept of all items, and what is heard of it."""
-        if record.first_broken() is not None:  # in the last steps, whose news were not read
+        if record.first_broken() is not None:  # in the last steps, whose deferred were not read
             self._refuse(batch, record)
         kept = record.kept()
         from_output = self.objective.reads_output
@@ -541,9 +541,9 @@ class _Run:
             log_mels.append(log_mel)
             sounds.append(sound)
             if not (from_output and self.undreamed_first):
-                before.append(self.listener(origin["log_mel"], output=True)[0])
+                before.append(self.probe(origin["log_mel"], output=True)[0])
             if not from_output:
-                after.append(self.listener(log_mel, output=True)[0])
+                after.append(self.probe(log_mel, output=True)[0])
         answer = functools.partial(Answer.of, self.recognizer, targets=batch.targets)
         probability_curve, objective_curve, on_top_curve = record.curves()
         return Dreams(

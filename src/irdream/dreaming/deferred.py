@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-class News:
+class DeferredRead:
     """Two facts from the device, asked in one step and read, together, in that or a later one.
 
     On CUDA reading them at once would make the host wait for all that was asked before.

@@ -30,11 +30,11 @@ _MISFITS = (AttributeError, AssertionError, LookupError, RuntimeError, TypeError
 logger = logging.getLogger(__name__)
 
 
-class _HeardAllError(Exception):
+class _EarlyExitError(Exception):
     """Not an error: all layers were heard, and the rest of the network need not run."""
 
 
-class Listener:
+class Probe:
     """Hears log-mels: what the network says, and what its layers do.
 
     Args:
@@ -72,7 +72,7 @@ class Listener:
 
         Args:
             log_mel: (items, n_mels, frames).
-            output: whether the logits are wanted; None: as the listener was made.
+            output: whether the logits are wanted; None: as the probe was made.
         """
         output = self.reads_output if output is None else output
         windows = self.recognizer.windows(log_mel)
@@ -163,7 +163,7 @@ class Listener:
         try:
             with self._precision(windows.device):
                 logits = self.recognizer.logits(windows, self.network)
-        except _HeardAllError:
+        except _EarlyExitError:
             logits = windows  # not used
         taps, self._taps = self._taps, {}
         if missing := [name for name in self.layers if name not in taps]:
@@ -186,21 +186,21 @@ class Listener:
             return contextlib.nullcontext()
         return torch.autocast(device.type, torch.bfloat16)
 
-    def heard_all(self) -> None:
+    def exit_early(self) -> None:
         """Leave the network if the logits are not wanted and all layers were heard."""
         if self._leaves and len(self._taps) == len(self.layers):
-            raise _HeardAllError
+            raise _EarlyExitError
 
 
 @contextlib.contextmanager
-def listening(
+def probing(
     recognizer: Recognizer,
     *,
     layers: Sequence[str] = (),
     reads_output: bool = True,
     mixed_precision: bool = False,
-) -> Iterator[Listener]:
-    """Give a listener; the recognizer is left as it was, whatever happens.
+) -> Iterator[Probe]:
+    """Give a probe; the recognizer is left as it was, whatever happens.
 
     Raises:
         InputError: when the network has no such layer.
@@ -213,7 +213,7 @@ def listening(
         for module in networks[0].modules() if networks else ():
             if isinstance(module, nn.Conv2d):  # in the layout that is a third faster on a CPU
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        listener = Listener(
+        probe = Probe(
             recognizer,
             networks,
             layers=layers,
@@ -223,13 +223,13 @@ def listening(
         for name in layers:
 
             def hook(module: nn.Module, inputs: Any, output: Any, name: str = name) -> None:
-                listener.tap(name, output)
-                listener.heard_all()
+                probe.tap(name, output)
+                probe.exit_early()
 
             for network in (model, *networks):
                 handle = network.get_submodule(name).register_forward_hook(hook)
                 stack.callback(handle.remove)
-        yield listener
+        yield probe
 
 
 @contextlib.contextmanager

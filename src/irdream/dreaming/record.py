@@ -43,7 +43,7 @@ class Answer:
     @classmethod
     @torch.no_grad()
     def to(cls, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Answer:
-        """Listen to log-mels (items, n_mels, frames) and sum up what is heard."""
+        """ReadLayers to log-mels (items, n_mels, frames) and sum up what is heard."""
         return cls.of(recognizer, recognizer.window_logits(log_mel), targets)
 
     def one(self, i: int) -> Answer:
@@ -102,12 +102,12 @@ class Stops:
 
     Attributes:
         patience: steps without an iterate that is better by `PROGRESS`; None: never.
-        goes_on: an item that has the confidence looks for an iterate with less change.
+        seeks_least_change: an item that has the confidence looks for an iterate with less change.
         keeps_last: the last iterate is kept instead of the best.
     """
 
     patience: int | None = None
-    goes_on: bool = False
+    seeks_least_change: bool = False
     keeps_last: bool = False
 
 
@@ -190,15 +190,17 @@ class Record:
                 self.merit = torch.where(better, merit, self.merit)
             if self.stops.patience is not None:
                 ahead = merit > self.mark + PROGRESS * self.mark.abs()
-                if self.stops.goes_on:  # the wait for a quieter dream begins once there is one
+                if (
+                    self.stops.seeks_least_change
+                ):  # the wait for a quieter dream begins once there is one
                     ahead = ahead | ~(self.reached | reached)
                 self.mark = torch.where(ahead, merit, self.mark)
                 self.waited = (self.waited + 1).masked_fill_(ahead, 0)
         self.reached = self.reached | (reached & self.alive)
-        if not self.stops.goes_on:
+        if not self.stops.seeks_least_change:
             self.alive = self.alive & ~reached
 
-    def stop_waiting(self, *, last_octave: bool) -> None:
+    def apply_patience(self, *, last_octave: bool) -> None:
         """Finish the items that have waited too long for a clearly better iterate.
 
         In coarser octaves they wait for the next one.

@@ -118,7 +118,7 @@ def log_loss(truth: Flags, scores: Array) -> float:
     return float(-np.log(likely).mean())
 
 
-def tempered(window_scores: Sequence[Array], temperature: float, output: str) -> Array:
+def temperature_scaled(window_scores: Sequence[Array], temperature: float, output: str) -> Array:
     """Return S1 at another temperature: (excerpts, instruments).
 
     The windows' logits need not be known: a softmax or sigmoid gives them but for what is the
@@ -129,12 +129,12 @@ def tempered(window_scores: Sequence[Array], temperature: float, output: str) ->
         temperature: what the logits are divided by.
         output: what made scores of them: "sigmoid", or "softmax" and whatever sums to one.
     """
-    flat = _tempered(np.concatenate(window_scores).astype(float), temperature, output)
+    flat = _temperature_scaled(np.concatenate(window_scores).astype(float), temperature, output)
     ends = np.cumsum([len(scores) for scores in window_scores])[:-1]
     return np.stack([scores.mean(axis=0) for scores in np.split(flat, ends)])
 
 
-def _tempered(scores: Array, temperature: float, output: str) -> Array:
+def _temperature_scaled(scores: Array, temperature: float, output: str) -> Array:
     kept = np.clip(scores, _LEAST, 1 - _LEAST)
     if output == "sigmoid":
         return 1 / (1 + np.exp((np.log1p(-kept) - np.log(kept)) / temperature))
@@ -149,11 +149,11 @@ def fit_temperature(truth: Flags, window_scores: Sequence[Array], output: str) -
     Args:
         truth: labels of the excerpts (excerpts, instruments), other ones than will be scored.
         window_scores: for each excerpt an array (windows, instruments).
-        output: as of `tempered`.
+        output: as of `temperature_scaled`.
     """
 
     def loss(logarithm: float) -> float:
-        return log_loss(truth, tempered(window_scores, float(np.exp(logarithm)), output))
+        return log_loss(truth, temperature_scaled(window_scores, float(np.exp(logarithm)), output))
 
     ends = (float(np.log(LOWEST)), float(np.log(HIGHEST)))
     found: Any = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-3})

@@ -33,7 +33,7 @@ from irdream.recognizer import Recognizer
 
 
 @dataclass
-class Heard:
+class WindowScores:
     """The window scores of the excerpts that could be read, and why others could not.
 
     `whole` are the scores of whole excerpts, where these were asked for.
@@ -132,7 +132,7 @@ def listed_part(dataset: DataSet, part: PartName, recognizer: Recognizer) -> Seq
     return files
 
 
-def hear(
+def predict(
     recognizer: Recognizer,
     excerpts: Excerpts,
     batch_windows: int,
@@ -140,7 +140,7 @@ def hear(
     workers: int | None = None,
     *,
     whole: bool = False,
-) -> Heard:
+) -> WindowScores:
     """Return the window scores of all excerpts that can be read.
 
     Args:
@@ -154,9 +154,9 @@ def hear(
     Raises:
         InputError: when none can be read that has a label.
     """
-    heard = Heard(recognizer.instruments)
+    heard = WindowScores(recognizer.instruments)
     with decoding(excerpts, workers) as decoded:
-        shown = track(decoded, "listening", total=len(excerpts))
+        shown = track(decoded, "predicting", total=len(excerpts))
         windows = _windows(recognizer, zip(excerpts.files, shown, strict=True), heard, whole)
         heard.windows.extend(window_scores(recognizer, windows, batch_windows=batch_windows))
     if not any(file.labels for file in heard.files):
@@ -170,7 +170,7 @@ def hear(
 def _windows(
     recognizer: Recognizer,
     decoded: Iterable[tuple[ExcerptFile, Future[Excerpt]]],
-    heard: Heard,
+    heard: WindowScores,
     whole: bool,
 ) -> Iterator[Tensor]:
     """Yield the windows of each excerpt that can be read, (windows, n_mels, window_frames)."""

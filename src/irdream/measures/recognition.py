@@ -137,7 +137,7 @@ class Report:
         recordings: of the excerpts; those of one are alike. Empty: each is one of its own.
         genres: of the excerpts; "" where it is not known. Empty: of none.
         temperature: of the softmax or the sigmoids, as chosen on other excerpts.
-        tempered: S1 at this temperature, (excerpts, instruments).
+        temperature_scaled: S1 at this temperature, (excerpts, instruments).
         seen: of the excerpts, what the recognizer had them for: "training", "validation", or ""
             nothing. Empty: it is not known.
         doubts: sentences that say why the scores are not those of a test.
@@ -155,7 +155,7 @@ class Report:
     recordings: tuple[str, ...] = ()
     genres: tuple[str, ...] = ()
     temperature: float | None = None
-    tempered: Array | None = None
+    temperature_scaled: Array | None = None
     seen: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     has_parts: bool = True
@@ -233,11 +233,11 @@ class Report:
 
     @cached_property
     def calibrations(self) -> dict[str, Calibration]:
-        """How far S1 can be taken for probabilities: as it is, and "tempered" where it was."""
+        """How far S1 can be taken for probabilities: as it is, and scaled by a temperature."""
         found = {"s1": Calibration.of(self.scored_truth, self.scored("s1"))}
-        if self.tempered is not None:
-            scores = self.tempered[self.labelled]
-            found["tempered"] = Calibration.of(self.scored_truth, scores)
+        if self.temperature_scaled is not None:
+            scores = self.temperature_scaled[self.labelled]
+            found["temperature_scaled"] = Calibration.of(self.scored_truth, scores)
         return found
 
     @cached_property
@@ -258,7 +258,7 @@ class Report:
         eval/oracle_s1_... by each aggregation. eval/top1: left out when no excerpt has a single
         label. eval/excerpts: scored ones. eval/lrap, eval/map, eval/map_micro: see `Ranking`.
         eval/ece, eval/top1_ece, eval/brier: see `Calibration`; eval/temperature and
-        eval/tempered_...: where one was fitted. eval/micro_f1_low, ..._high: of 95 %.
+        eval/temperature_scaled_...: where one was fitted. eval/micro_f1_low, ..._high: of 95 %.
         eval/trained_on, eval/validated_on: excerpts that the recognizer had before, where that is
         known. eval/no_test_part: 1 where the data set has none.
         """

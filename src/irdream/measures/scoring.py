@@ -9,8 +9,8 @@ from irdream.datasets.base import DataSet, PartName
 from irdream.datasets.seen import has_no_test, seen, seen_words, unknown_words
 from irdream.errors import InputError
 from irdream.measures.aggregation import AGGREGATIONS, NETWORK, check_aggregation
-from irdream.measures.calibration import fit_temperature, tempered
-from irdream.measures.excerpt_scores import Heard, hear, part_of, validation_of
+from irdream.measures.calibration import fit_temperature, temperature_scaled
+from irdream.measures.excerpt_scores import WindowScores, part_of, predict, validation_of
 from irdream.measures.recognition import Report
 from irdream.measures.whole_excerpts import check_any_length
 from irdream.recognizer import Recognizer
@@ -44,12 +44,12 @@ def score(
     )
     chosen_on = threshold if thresholds and threshold == "checkpoint" else "given"
     if not thresholds:
-        others = _hear_validation(
+        others = _predict_validation(
             recognizer, dataset, batch_windows, validation_share, seed, stopwatch, whole
         )
         thresholds, chosen_on = others.best_thresholds(), "validation"
-    with stopwatch("listening"):
-        heard = hear(recognizer, excerpts, batch_windows, dataset.name, whole=whole)
+    with stopwatch("predicting"):
+        heard = predict(recognizer, excerpts, batch_windows, dataset.name, whole=whole)
     where = f"{part} part" if has_parts else "all excerpts, for it has no test part"
     report = Report(
         dataset=f"{dataset.name}, {where}",
@@ -69,14 +69,18 @@ def score(
     if others is None:
         return report, len(heard.skipped), heard.skipped
     return (
-        _tempered(report, recognizer, others, heard),
+        _temperature_scaled(report, recognizer, others, heard),
         len(heard.skipped),
         others.skipped + heard.skipped,
     )
 
 
 def _doubts(
-    recognizer: Recognizer, name: str, has_training: bool, heard: Heard, others: Heard | None
+    recognizer: Recognizer,
+    name: str,
+    has_training: bool,
+    heard: WindowScores,
+    others: WindowScores | None,
 ) -> tuple[str, ...]:
     """Say why the scores are not those of a test; `has_training`: excerpts of a training part."""
     labelled = [file for file in heard.files if file.labels]
@@ -102,7 +106,7 @@ def check_scoring(
     return _given_thresholds(threshold, recognizer, aggregation)
 
 
-def _hear_validation(
+def _predict_validation(
     recognizer: Recognizer,
     dataset: DataSet,
     batch_windows: int,
@@ -110,22 +114,24 @@ def _hear_validation(
     seed: int,
     stopwatch: Stopwatch,
     whole: bool,
-) -> Heard:
+) -> WindowScores:
     training = part_of(dataset, "training", recognizer)
     some = validation_of(training, recognizer, dataset.name, validation_share, seed)
-    with stopwatch("listening"):
-        return hear(recognizer, some, batch_windows, dataset.name, whole=whole)
+    with stopwatch("predicting"):
+        return predict(recognizer, some, batch_windows, dataset.name, whole=whole)
 
 
-def _tempered(report: Report, recognizer: Recognizer, others: Heard, heard: Heard) -> Report:
+def _temperature_scaled(
+    report: Report, recognizer: Recognizer, others: WindowScores, heard: WindowScores
+) -> Report:
     """Return the report with a temperature that was fitted on other excerpts."""
     labelled = others.truth.any(axis=1)
     windows = [
         scores for scores, file in zip(others.windows, others.files, strict=True) if file.labels
     ]
     temperature = fit_temperature(others.truth[labelled], windows, recognizer.output)
-    scores = tempered(heard.windows, temperature, recognizer.output)
-    return dataclasses.replace(report, temperature=temperature, tempered=scores)
+    scores = temperature_scaled(heard.windows, temperature, recognizer.output)
+    return dataclasses.replace(report, temperature=temperature, temperature_scaled=scores)
 
 
 def _given_thresholds(

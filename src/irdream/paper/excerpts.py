@@ -45,7 +45,7 @@ class ExcerptFindings:
         report: the recognizer's scores on the test part.
         second: the second recognizer's; None without one.
         excerpts: those that were dreamed; some of them are those of the grid.
-        until_heard: by the name of the ascent.
+        until_confident: by the name of the ascent.
         grid: all targets.
         grid_steps: of each of these dreams.
         table: the rows of all dreams toward own and other until heard, with a column `ascent`.
@@ -56,7 +56,7 @@ class ExcerptFindings:
     report: Report
     second: Report | None
     excerpts: list[Excerpt]
-    until_heard: dict[str, Found]
+    until_confident: dict[str, Found]
     grid: Found
     grid_steps: int
     table: pd.DataFrame
@@ -105,11 +105,11 @@ def dream_excerpts(
     if not excerpts:
         raise InputError(f"nothing to dream on: {bad[0]}")
     excerpts = at_most(excerpts, per_instrument)
-    until_heard = {}
+    until_confident = {}
     for name in study.ascents:
         with stopwatch(f"dreams of {name}"):
             items = own_and_other(excerpts, study.seed)
-            until_heard[name] = study.run(
+            until_confident[name] = study.run(
                 f"until heard, {name}", study.trial(name), excerpts, items, keep=_kept(excerpts)
             )
     with stopwatch("dreams toward all targets"):
@@ -125,7 +125,7 @@ def dream_excerpts(
             keep=lambda item, kind: item.excerpt in shown and kind == "dream",
         )
     table = pd.concat(
-        [found.table.assign(ascent=name) for name, found in until_heard.items()],
+        [found.table.assign(ascent=name) for name, found in until_confident.items()],
         ignore_index=True,
     )
     return ExcerptFindings(
@@ -133,7 +133,7 @@ def dream_excerpts(
         report=report,
         second=second,
         excerpts=excerpts,
-        until_heard=until_heard,
+        until_confident=until_confident,
         grid=grid,
         grid_steps=steps,
         table=table,
@@ -197,8 +197,8 @@ def wrong_pairs(grid: Found, excerpts: Sequence[Excerpt]) -> pd.DataFrame:
         labels = excerpts[i].labels
         if target in labels or (i, labels[0]) not in place:
             continue
-        original, wrong = _plane(grid, "original", at), _plane(grid, "dream", at)
-        own = _plane(grid, "dream", place[i, labels[0]])
+        original, wrong = _spectrogram(grid, "original", at), _spectrogram(grid, "dream", at)
+        own = _spectrogram(grid, "dream", place[i, labels[0]])
         cw, oc, ow = (
             float(mse_db2(*two)) for two in ((own, wrong), (original, own), (original, wrong))
         )
@@ -218,7 +218,7 @@ def wrong_pairs(grid: Found, excerpts: Sequence[Excerpt]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _plane(found: Found, name: str, i: int) -> Tensor:
+def _spectrogram(found: Found, name: str, i: int) -> Tensor:
     return torch.from_numpy(found.planes[name][i])[None]
 
 

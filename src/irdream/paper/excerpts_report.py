@@ -33,10 +33,10 @@ from irdream.reports.tables import (
 
 def report_excerpts(found: ExcerptFindings, study: Study, folder: Path) -> Part:
     """Write all files of the experiment and return what it has to say."""
-    for one in found.until_heard.values():
+    for one in found.until_confident.values():
         one.copy_sounds(folder / "sounds")
     found.grid.copy_sounds(folder / "sounds" / "all_targets")
-    dreams = _only_dreams(found.until_heard["log_mel"].table)
+    dreams = _only_dreams(found.until_confident["log_mel"].table)
     grid = _only_dreams(found.grid.table)
     save_table(found.table, folder / "dreams.csv")
     save_table(found.grid.table, folder / "all_targets.csv")
@@ -124,7 +124,7 @@ def _success(
 ) -> Section:
     sets = [
         _only_dreams(one.table).assign(set=f"until heard, {name}")
-        for name, one in found.until_heard.items()
+        for name, one in found.until_confident.items()
     ]
     fixed = grid.assign(set=f"log_mel, {found.grid_steps} steps")
     table = before_after_table(pd.concat([*sets, fixed], ignore_index=True))

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from irdream import instruments as names
 from irdream.errors import InputError
 from irdream.reports.figures import add_color_bar, caption, draw_bars
-from irdream.reports.spectrograms import Planes
+from irdream.reports.spectrograms import SpectrogramScales
 
 Array = NDArray[np.floating]
 
@@ -79,7 +79,7 @@ def targets_figure(
     first = [np.asarray(one, float) for one in originals]
     dreamed = [[np.asarray(one, float) for one in row] for row in dreams]
     changes = [[one - o for one in row] for o, row in zip(first, dreamed, strict=True)]
-    planes = Planes.of(
+    planes = SpectrogramScales.of(
         first, list(chain(*dreamed)), list(chain(*changes)),
         range_db=range_db, mel_frequencies_hz=mel_frequencies_hz, hop_seconds=hop_seconds,
     )  # fmt: skip
@@ -147,7 +147,7 @@ def noise_figure(
     outlined = np.broadcast_to(outlined, dreamed.shape[1:])
     changes = dreamed - first[:, None]
     means, rmse_db = changes.mean(axis=0), np.sqrt(np.mean(changes**2, axis=(2, 3))).mean(axis=0)
-    planes = Planes.of(
+    planes = SpectrogramScales.of(
         list(first), list(dreamed), list(means),
         range_db=range_db, mel_frequencies_hz=mel_frequencies_hz, hop_seconds=hop_seconds,
     )  # fmt: skip
@@ -223,19 +223,23 @@ def _write_probability(ax: Axes, probability: float) -> None:
     )  # fmt: skip
 
 
-def _draw_log_mels(axes: Sequence[Axes], planes: Planes, values: Sequence[Array]) -> AxesImage:
+def _draw_log_mels(
+    axes: Sequence[Axes], planes: SpectrogramScales, values: Sequence[Array]
+) -> AxesImage:
     """Draw a row of log-mels; return one, all having one scale."""
     return [planes.log_mel(ax, one) for ax, one in zip(axes, values, strict=True)][-1]
 
 
-def _outline(axes: Sequence[Axes], planes: Planes, regions: NDArray[np.bool_], color: str) -> None:
+def _outline(
+    axes: Sequence[Axes], planes: SpectrogramScales, regions: NDArray[np.bool_], color: str
+) -> None:
     for ax, region in zip(axes, regions, strict=True):
         planes.outline(ax, region, color)
 
 
 def _draw_differences(
     axes: Sequence[Axes],
-    planes: Planes,
+    planes: SpectrogramScales,
     changes: Sequence[Array],
     rmse_db: Sequence[float],
     note: str,

@@ -1,8 +1,8 @@
-"""A listening test in one HTML file: can a listener tell a dream from its original?
+"""A listening test in one HTML file: can a probe tell a dream from its original?
 
 The method is Clark's ABX (High-resolution subjective testing using a double-blind comparator,
 J. Audio Eng. Soc. 30(5), 1982): A and B are the two sounds of a pair, X is one of them, and
-the listener says which. The browser draws all of it (crypto.getRandomValues), nothing that it
+the probe says which. The browser draws all of it (crypto.getRandomValues), nothing that it
 shows depends on it before the end, and neither do the sounds' names or lengths.
 """
 
@@ -18,12 +18,12 @@ from irdream.reports.pages import load_sound, render_html, write_text
 
 MAX_TRIALS = 100
 LEVEL = 0.05  # a session with at most this p counts as heard
-HEARS = 0.4  # of the listener whose sessions are counted to say what a null result is worth
+HEARS = 0.4  # of the probe whose sessions are counted to say what a null result is worth
 
 
 @dataclass(frozen=True, kw_only=True)
 class AbxPair:
-    """Two WAV files on one scale, and a name that the listener may read."""
+    """Two WAV files on one scale, and a name that the probe may read."""
 
     name: str
     original: Path
@@ -48,7 +48,7 @@ def write_abx(
         path: of the HTML file.
         trials: of a session, 1 to 100; 12 right of 16 have p = 0.038.
         title: of the page.
-        note: a paragraph for the listener, such as how the pairs were chosen.
+        note: a paragraph for the probe, such as how the pairs were chosen.
 
     Raises:
         InputError: without a pair, when two have one name, with other numbers of trials, when

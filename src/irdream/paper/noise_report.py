@@ -236,6 +236,6 @@ def _metrics(found: NoiseFindings) -> dict[str, float]:
     metrics = {}
     for (color, ascent, place), one in found.patterns.items():
         if ascent == "log_mel":
-            key = f"paper/{color}/{'plane' if place == 'in place' else 'bands'}"
+            key = f"paper/{color}/{'spectrogram' if place == 'in place' else 'bands'}"
             metrics[f"{key}_within"], metrics[f"{key}_p"] = one.within, one.p_value
     return metrics

@@ -105,7 +105,7 @@ def _way_table(title: str, ways: pd.DataFrame) -> Table:
 
 def _comparisons(found: ExcerptFindings, study: Study, folder: Path) -> Iterator[Comparison]:
     """Yield the sounds of some dreams toward another instrument, in every way."""
-    log_mel = found.until_heard["log_mel"]
+    log_mel = found.until_confident["log_mel"]
     chosen = first_of_each(found.excerpts, sorted({e.labels[0] for e in found.excerpts}), 1)
     for excerpt in chosen[:COMPARED]:
         labels = found.excerpts[excerpt].labels

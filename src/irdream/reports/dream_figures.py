@@ -19,7 +19,7 @@ from irdream.reports.figures import (
     add_color_bar,
     caption,
     draw_bars,
-    draw_plane,
+    draw_spectrogram,
     label_spectrogram,
 )
 
@@ -115,7 +115,7 @@ def _draw_levels(
     high = max(0.0, float(dream.max()))
     low = high - range_db
     image = [
-        draw_plane(ax, values, hop_seconds=hop_seconds, colors="magma", low=low, high=high)
+        draw_spectrogram(ax, values, hop_seconds=hop_seconds, colors="magma", low=low, high=high)
         for ax, values in ((axes["first"], original), (axes["second"], dream))
     ][1]
     extend = "min" if min(original.min(), dream.min()) < low else "neither"
@@ -127,7 +127,7 @@ def _draw_difference(ax: Axes, difference: Array, hop_seconds: float) -> None:
     size = np.abs(difference)
     # A few outliers must not wash out the rest; the arrows say that they exist.
     limit = max(float(np.quantile(size, 0.998)), 0.1)
-    image = draw_plane(
+    image = draw_spectrogram(
         ax, difference, hop_seconds=hop_seconds, colors="RdBu_r", low=-limit, high=limit
     )
     add_color_bar(image, ax, "difference (dB)", "both" if size.max() > limit else "neither")

@@ -116,7 +116,7 @@ def index_of(target: str, recognizer: Recognizer) -> int:
 
 
 @torch.no_grad()
-def hear_file(path: Path, target: str, recognizer: Recognizer) -> Answer:
+def predict_file(path: Path, target: str, recognizer: Recognizer) -> Answer:
     """Read a sound file as the recognizer would and return its answer, on the CPU."""
     waveform = load_audio(path, sample_rate_hz=recognizer.sample_rate_hz, allow_silence=True)
     targets = torch.tensor([index_of(target, recognizer)], device=recognizer.device)

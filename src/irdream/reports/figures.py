@@ -47,7 +47,7 @@ def caption(text: str, *, length: int = 100) -> str:
     return printable if len(printable) <= length else f"{printable[:half]} … {printable[-half:]}"
 
 
-def draw_plane(
+def draw_spectrogram(
     ax: Axes, values: Array, *, hop_seconds: float, colors: str, low: float, high: float
 ) -> AxesImage:
     """Draw values (n_mels, frames) over seconds and mel bands, in colors from `low` to `high`."""

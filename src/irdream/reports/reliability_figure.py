@@ -26,7 +26,7 @@ def reliability_figure(report: Report) -> Figure:
         ("every excerpt and instrument", {kind: x.pairs for kind, x in found.items()}),
         ("highest score, excerpts with one label", {kind: x.top1 for kind, x in found.items()}),
     ]
-    names = {"s1": "S1", "tempered": f"temperature {report.temperature or 1:.2f}"}
+    names = {"s1": "S1", "temperature_scaled": f"temperature {report.temperature or 1:.2f}"}
     for (above, below), (title, curves) in zip(axes.T, panels, strict=True):
         _draw(above, below, {names[kind]: curve for kind, curve in curves.items()})
         above.set_title(title, fontsize=10, pad=22)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from numpy.typing import ArrayLike, NDArray
 
-from irdream.reports.figures import draw_plane, label_spectrogram
+from irdream.reports.figures import draw_spectrogram, label_spectrogram
 
 Array = NDArray[np.floating]
 
@@ -19,7 +19,7 @@ _HIGHEST, _LARGEST = 0.999, 0.99  # shares of the values within the scales
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planes:
+class SpectrogramScales:
     """Draws log-mels and their differences, all on the scales of one figure.
 
     Attributes:
@@ -47,7 +47,7 @@ class Planes:
         range_db: float,
         mel_frequencies_hz: ArrayLike,
         hop_seconds: float,
-    ) -> Planes:
+    ) -> SpectrogramScales:
         """Choose scales for these: a few bright points must not wash out the rest.
 
         Args:
@@ -80,7 +80,7 @@ class Planes:
         return self._draw(ax, values, "RdBu_r", -self.limit_db, self.limit_db)
 
     def _draw(self, ax: Axes, values: Array, colors: str, low: float, high: float) -> AxesImage:
-        image = draw_plane(
+        image = draw_spectrogram(
             ax, values, hop_seconds=self.hop_seconds, colors=colors, low=low, high=high
         )
         label_spectrogram(ax, self.mel_hz, ticks_hz=_TICKS_HZ)

@@ -35,8 +35,8 @@ from irdream.reports.dreams import (
     Sonify,
     draw,
     file_names,
-    hear_file,
     index_of,
+    predict_file,
     write_sounds,
 )
 from irdream.reports.figures import curve_figure, save_figure
@@ -178,7 +178,7 @@ class _Written:
         with self.stopwatch("sound"):
             folder = self.folder / "sounds"
             sound, path = write_sounds(one, self.recognizer, self.sonify, folder)
-            on_wav = hear_file(path, one.item.target, self.recognizer)
+            on_wav = predict_file(path, one.item.target, self.recognizer)
             row = measure(one, on_wav, sound, self.recognizer.instruments)
         self.dreamt.append(one)
         self.rows.append(row)

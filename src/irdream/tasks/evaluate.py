@@ -116,8 +116,8 @@ def evaluate(
     if trained := report.seen.count("training"):
         name = f"{report.dataset}, {trained} of {len(report.seen)} trained on"
         report = dataclasses.replace(report, dataset=name)
-    with stopwatch("misleading"):
-        misled = robustness(
+    with stopwatch("adversarial search"):
+        adversarial = robustness(
             recognizer,
             excerpts,
             robust_db,
@@ -126,7 +126,7 @@ def evaluate(
             batch_windows=batch_windows,
             seed=seed,
         )
-    metrics = report.metrics() | {"eval/skipped": float(unread)} | robust_metrics(misled)
+    metrics = report.metrics() | {"eval/skipped": float(unread)} | robust_metrics(adversarial)
     if not report.has_parts:
         logger.warning("%r has no test part: scored are the excerpts for training", dataset.name)
     tracker.log_metrics(metrics)
@@ -134,11 +134,11 @@ def evaluate(
     log_files(tracker, dataset.name, excerpts.files, context="evaluation")
     with stopwatch("tables and figures"):
         paths = write_report(report, output_dir) + write_details(report, output_dir)
-        paths += write_robustness(misled, report.dataset, output_dir)
+        paths += write_robustness(adversarial, report.dataset, output_dir)
     for path in paths:
         tracker.log_file(path, "evaluation")
     print_report(report)
-    if len(misled):
-        print(robust_line(misled))
+    if len(adversarial):
+        print(robust_line(adversarial))
     tell_skipped(skipped)
     return metrics

@@ -261,10 +261,12 @@ def _made(
 
 def _report(tracker: Tracker, epoch: int, metrics: Metrics) -> None:
     tracker.log_metrics(metrics, step=epoch)
-    misled = f", misled {metrics['val/robust_loss']:.3f}" if "val/robust_loss" in metrics else ""
+    adversarial = (
+        f", misled {metrics['val/robust_loss']:.3f}" if "val/robust_loss" in metrics else ""
+    )
     Console().print(
         f"epoch {epoch}: loss {metrics['train/loss']:.3f}, validation loss "
-        f"{metrics['val/loss']:.3f}{misled}, top-1 {metrics['val/top1']:.3f}"
+        f"{metrics['val/loss']:.3f}{adversarial}, top-1 {metrics['val/top1']:.3f}"
     )
 
 

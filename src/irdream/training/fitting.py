@@ -21,7 +21,7 @@ from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 from irdream.training.averaging import Averaging
 from irdream.training.data import TrainingData
-from irdream.training.forward import Hearing
+from irdream.training.forward import ForwardPass
 from irdream.training.loop import Augmentation, Fit, Metrics, Progress
 from irdream.training.losses import Loss
 from irdream.training.robust import Robust
@@ -119,8 +119,8 @@ class FitAtOnce(Fit):
     @torch.no_grad()
     def _loss(self, rows: np.ndarray, labels: Tensor) -> float:
         """Return the mean loss of some of the training windows."""
-        hearing = Hearing(self.recognizer, self.loss)
-        logits = torch.cat([hearing.logits(part).cpu() for part in self._windows(rows)])
+        forward_pass = ForwardPass(self.recognizer, self.loss)
+        logits = torch.cat([forward_pass.logits(part).cpu() for part in self._windows(rows)])
         return float(self.loss(self.recognizer, logits, labels).sum(dim=1).mean())
 
     def _save(self, progress: Progress) -> None:

@@ -14,7 +14,7 @@ from irdream.training.losses import Loss
 
 
 @dataclass
-class Hearing:
+class ForwardPass:
     """What a step of a training asks of its recognizer.
 
     Args:

@@ -29,7 +29,7 @@ from irdream.progress import track
 from irdream.recognizer import Recognizer, save_recognizer
 from irdream.training.averaging import Averaging
 from irdream.training.batches import WindowBatches
-from irdream.training.forward import Hearing
+from irdream.training.forward import ForwardPass
 from irdream.training.losses import Loss
 from irdream.training.robust import Robust
 from irdream.training.schedules import Plan, continued
@@ -184,32 +184,32 @@ class Fit:
     def _losses(
         self, windows: Tensor, labels: Tensor, generator: torch.Generator
     ) -> Iterator[Tensor]:
-        hearing = Hearing(self.recognizer, self.loss, self.mixed_precision)
+        forward_pass = ForwardPass(self.recognizer, self.loss, self.mixed_precision)
         if self.robust is not None:
-            return self.robust.losses(hearing, windows, labels, generator)
-        return iter([hearing.loss(hearing.logits(windows), labels)])
+            return self.robust.losses(forward_pass, windows, labels, generator)
+        return iter([forward_pass.loss(forward_pass.logits(windows), labels)])
 
     @torch.no_grad()
     def _validate(self) -> Metrics:
         """Return the loss over windows and the top-1 accuracy over excerpts."""
         self.recognizer.eval()
         network = None if self.averaging is None else self.averaging.network
-        hearing = Hearing(self.recognizer, self.loss, self.mixed_precision, network)
-        metrics = self._heard(hearing, lambda windows, _: windows, "")
+        forward_pass = ForwardPass(self.recognizer, self.loss, self.mixed_precision, network)
+        metrics = self._evaluated(forward_pass, lambda windows, _: windows, "")
         if (robust := self.robust) is not None:
-            metrics |= self._heard(
-                hearing, lambda *batch: robust.misled(hearing, *batch), "robust_"
+            metrics |= self._evaluated(
+                forward_pass, lambda *batch: robust.adversarial(forward_pass, *batch), "robust_"
             )
         return metrics
 
-    def _heard(
-        self, hearing: Hearing, change: Callable[[Tensor, Tensor], Tensor], prefix: str
+    def _evaluated(
+        self, forward_pass: ForwardPass, change: Callable[[Tensor, Tensor], Tensor], prefix: str
     ) -> Metrics:
         """Return the measures of the validation windows, each batch changed first."""
         total, log_probabilities = 0.0, []
         for windows, labels in self.validation.batches():
             windows, labels = self._to_device(windows), self._to_device(labels)
-            logits = hearing.logits(change(windows, labels))
+            logits = forward_pass.logits(change(windows, labels))
             total += float(self.loss(self.recognizer, logits, labels).sum())
             log_probabilities.append(self.recognizer.log_probabilities(logits).cpu())
         return {

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from irdream.errors import InputError
-from irdream.training.forward import Hearing
+from irdream.training.forward import ForwardPass
 
 Method = Literal["fgsm", "free", "pgd", "trades"]
 DB_PER_UNIT = 20 / math.log(10)
@@ -114,29 +114,29 @@ class Robust:
         self._change = None
 
     def losses(
-        self, hearing: Hearing, windows: Tensor, labels: Tensor, generator: torch.Generator
+        self, forward_pass: ForwardPass, windows: Tensor, labels: Tensor, generator: torch.Generator
     ) -> Iterator[Tensor]:
         """Yield a loss for each step of the optimizer on this batch."""
         if self.method == "free":
-            yield from self._free(hearing, windows, labels, generator)
+            yield from self._free(forward_pass, windows, labels, generator)
             return
-        hearing.train(False)
+        forward_pass.train(False)
         seek = self._apart if self.method == "trades" else self._misleading
-        changed = seek(_with_softmax(hearing), windows, labels, generator)
-        hearing.train()
+        changed = seek(_with_softmax(forward_pass), windows, labels, generator)
+        forward_pass.train()
         if self.method != "trades":
-            yield hearing.loss(hearing.logits(changed), labels)
+            yield forward_pass.loss(forward_pass.logits(changed), labels)
             return
-        logits = hearing.logits(windows)
-        apart = hearing.divergence(logits, hearing.logits(changed))
-        yield hearing.loss(logits, labels) + self.weight * apart
+        logits = forward_pass.logits(windows)
+        apart = forward_pass.divergence(logits, forward_pass.logits(changed))
+        yield forward_pass.loss(logits, labels) + self.weight * apart
 
     def _misleading(
-        self, hearing: Hearing, windows: Tensor, labels: Tensor, generator: torch.Generator
+        self, forward_pass: ForwardPass, windows: Tensor, labels: Tensor, generator: torch.Generator
     ) -> Tensor:
         """Return windows that raise the loss, from a random start."""
         return perturb(
-            lambda changed: hearing.loss(hearing.logits(changed), labels),
+            lambda changed: forward_pass.loss(forward_pass.logits(changed), labels),
             windows,
             start=self._random(windows, generator),
             epsilon=self.epsilon,
@@ -144,13 +144,13 @@ class Robust:
         )
 
     def _apart(
-        self, hearing: Hearing, windows: Tensor, _: Tensor, generator: torch.Generator
+        self, forward_pass: ForwardPass, windows: Tensor, _: Tensor, generator: torch.Generator
     ) -> Tensor:
         """Return windows whose outputs differ from those of the unchanged."""
         with torch.no_grad():
-            logits = hearing.logits(windows)
+            logits = forward_pass.logits(windows)
         return perturb(
-            lambda changed: hearing.divergence(logits, hearing.logits(changed)),
+            lambda changed: forward_pass.divergence(logits, forward_pass.logits(changed)),
             windows,
             start=self._random(windows, generator),
             epsilon=self.epsilon,
@@ -158,7 +158,7 @@ class Robust:
         )
 
     def _free(
-        self, hearing: Hearing, windows: Tensor, labels: Tensor, generator: torch.Generator
+        self, forward_pass: ForwardPass, windows: Tensor, labels: Tensor, generator: torch.Generator
     ) -> Iterator[Tensor]:
         """Yield the loss of a batch again and again, its change moved in between."""
         change = self._change
@@ -168,17 +168,17 @@ class Robust:
         change = change[: len(windows)].clamp(-self.epsilon, self.epsilon)
         for _ in range(self.steps):
             change = change.detach().requires_grad_()
-            yield hearing.loss(hearing.logits(windows + change), labels)
+            yield forward_pass.loss(forward_pass.logits(windows + change), labels)
             assert change.grad is not None  # the loop has gone back through the loss
             moved = change.detach() + self.epsilon * change.grad.sign()
             change = moved.clamp(-self.epsilon, self.epsilon)
         self._change = torch.cat([change.detach(), kept])
 
-    def misled(self, hearing: Hearing, windows: Tensor, labels: Tensor) -> Tensor:
+    def adversarial(self, forward_pass: ForwardPass, windows: Tensor, labels: Tensor) -> Tensor:
         """Return validation windows that raise the loss, at full size and without chance."""
-        hearing = _with_softmax(hearing)
+        forward_pass = _with_softmax(forward_pass)
         return perturb(
-            lambda changed: hearing.loss(hearing.logits(changed), labels),
+            lambda changed: forward_pass.loss(forward_pass.logits(changed), labels),
             windows,
             start=torch.zeros_like(windows),
             epsilon=self.full,
@@ -190,13 +190,13 @@ class Robust:
         return (noise * self.epsilon).to(windows.device)
 
 
-def _with_softmax(hearing: Hearing) -> Hearing:
+def _with_softmax(forward_pass: ForwardPass) -> ForwardPass:
     """Return what hears with the same network, and for a categorical loss with a softmax."""
-    if hearing.terms.kind == "binary":
-        return hearing
-    recognizer = copy.copy(hearing.recognizer)  # shares its parts
+    if forward_pass.terms.kind == "binary":
+        return forward_pass
+    recognizer = copy.copy(forward_pass.recognizer)  # shares its parts
     recognizer.output = "softmax"
-    return dataclasses.replace(hearing, recognizer=recognizer)
+    return dataclasses.replace(forward_pass, recognizer=recognizer)
 
 
 def robust(method: Method | None, **settings: float) -> Robust | None:

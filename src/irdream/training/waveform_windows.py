@@ -49,7 +49,7 @@ class Waveforms:
         return cut.flatten(1)
 
 
-class HeardWaveforms:
+class AugmentedWindows:
     """Waveforms with context and labels -> log-mel windows and labels, for the epoch loop.
 
     Args:
@@ -80,7 +80,7 @@ def on_waveforms(
     excerpts: Excerpts,
     recognizer: Recognizer,
     cache_dir: str | Path | None,
-) -> tuple[Waveforms, HeardWaveforms]:
+) -> tuple[Waveforms, AugmentedWindows]:
     """Return what windows are cut from, and what makes log-mels of them."""
     hop = recognizer.hop_samples
 
@@ -90,7 +90,7 @@ def on_waveforms(
 
     packed = log_mels(excerpts, hops, cache_dir=cache_dir)
     context = context_frames(recognizer)
-    return Waveforms(packed, context), HeardWaveforms(augmentation, recognizer, context)
+    return Waveforms(packed, context), AugmentedWindows(augmentation, recognizer, context)
 
 
 def context_frames(recognizer: Recognizer) -> int:

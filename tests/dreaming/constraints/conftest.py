@@ -13,7 +13,12 @@ from irdream.dreaming.constraints import Constraint
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
 
-KINDS = {"log_mel": "plane", "gain": "plane", "band_gain": "plane", "sound": "sound"}
+KINDS = {
+    "log_mel": "spectrogram",
+    "gain": "spectrogram",
+    "band_gain": "spectrogram",
+    "sound": "sound",
+}
 
 
 class Deaf(nn.Module):
@@ -84,13 +89,13 @@ def kinds() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def hold(ear: Ear) -> Callable[..., tuple[Tensor, dict[str, Tensor]]]:
+def project(ear: Ear) -> Callable[..., tuple[Tensor, dict[str, Tensor]]]:
     """Prepare a constraint on one sound, change it, and return what obeys, and the origin."""
 
-    def hold(
+    def project(
         constraint: Constraint, kind: str, *, samples: int = 4000, size: float = 1.0
     ) -> tuple[Tensor, dict[str, Tensor]]:
         origin = ear.prepared(constraint, kind, ear.sounds(2, samples, seed=1))
         return constraint(ear.changed(origin, 2, size), origin), origin
 
-    return hold
+    return project

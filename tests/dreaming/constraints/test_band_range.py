@@ -14,14 +14,14 @@ from irdream.errors import InputError
 DB = 20.0 / math.log(10.0)
 
 
-def test_one_range_for_all_bands(hold) -> None:
-    held, _ = hold(BandRange(least_db=-40.0, most_db=-10.0), "log_mel")
+def test_one_range_for_all_bands(project) -> None:
+    held, _ = project(BandRange(least_db=-40.0, most_db=-10.0), "log_mel")
     assert (held * DB).min().item() == pytest.approx(-40.0)
     assert (held * DB).max().item() == pytest.approx(-10.0)
 
 
 @pytest.mark.parametrize("from_file", [False, True])
-def test_a_range_for_each_band(hold, ear, tmp_path, from_file) -> None:
+def test_a_range_for_each_band(project, ear, tmp_path, from_file) -> None:
     least, most = np.linspace(-60, -30, 12), np.linspace(-20, -10, 12)
     np.save(tmp_path / "ranges.npy", np.stack([least, most]))
     constraint = (
@@ -30,7 +30,7 @@ def test_a_range_for_each_band(hold, ear, tmp_path, from_file) -> None:
         else BandRange(least_db=least.tolist(), most_db=most.tolist())
     )
 
-    held, origin = hold(constraint, "log_mel", size=2.0)
+    held, origin = project(constraint, "log_mel", size=2.0)
 
     asked = ear.changed(origin, 2, 2.0)
     low, high = (torch.from_numpy(limit / DB)[:, None] for limit in (least, most))
@@ -39,26 +39,26 @@ def test_a_range_for_each_band(hold, ear, tmp_path, from_file) -> None:
     assert (held <= high).all()
 
 
-def test_one_number_may_meet_a_list(hold) -> None:
-    held, _ = hold(BandRange(least_db=-60.0, most_db=[-30.0] * 12), "log_mel")
+def test_one_number_may_meet_a_list(project) -> None:
+    held, _ = project(BandRange(least_db=-60.0, most_db=[-30.0] * 12), "log_mel")
     assert (held * DB).max().item() == pytest.approx(-30.0)
 
 
-def test_of_a_gain_it_is_the_gain(hold) -> None:
-    held, _ = hold(BandRange(least_db=-6.0, most_db=3.0), "gain")
+def test_of_a_gain_it_is_the_gain(project) -> None:
+    held, _ = project(BandRange(least_db=-6.0, most_db=3.0), "gain")
     assert (held * DB).min().item() == pytest.approx(-6.0)
     assert (held * DB).max().item() == pytest.approx(3.0)
 
 
-def test_a_list_of_another_length_than_bands_is_refused(hold) -> None:
+def test_a_list_of_another_length_than_bands_is_refused(project) -> None:
     with pytest.raises(InputError, match=r"has 3 numbers; expected 12, one for each band of the"):
-        hold(BandRange(least_db=[-1.0, -2.0, -3.0], most_db=[1.0, 2.0, 3.0]), "log_mel")
+        project(BandRange(least_db=[-1.0, -2.0, -3.0], most_db=[1.0, 2.0, 3.0]), "log_mel")
 
 
-def test_a_file_of_another_length_is_named(hold, tmp_path) -> None:
+def test_a_file_of_another_length_is_named(project, tmp_path) -> None:
     np.save(tmp_path / "ranges.npy", np.array([[0.0] * 5, [1.0] * 5]))
     with pytest.raises(InputError, match=r"constraint\.path='.*ranges\.npy' has 5 numbers; expect"):
-        hold(BandRange(path=tmp_path / "ranges.npy"), "log_mel")
+        project(BandRange(path=tmp_path / "ranges.npy"), "log_mel")
 
 
 def test_lists_of_two_lengths_are_refused() -> None:

@@ -23,8 +23,8 @@ def snr_db(signal, origin):
 
 
 @pytest.mark.parametrize("kind", ["log_mel", "gain", "band_gain"])
-def test_the_rmse_is_the_budget_and_the_change_keeps_its_direction(hold, ear, kind) -> None:
-    held, origin = hold(RmseBudget(db=2.0), kind)
+def test_the_rmse_is_the_budget_and_the_change_keeps_its_direction(project, ear, kind) -> None:
+    held, origin = project(RmseBudget(db=2.0), kind)
     change, asked = held - origin["signal"], ear.changed(origin, 2) - origin["signal"]
 
     torch.testing.assert_close(rmse_db(held, origin), torch.full((2,), 2.0, dtype=torch.float64))
@@ -32,10 +32,10 @@ def test_the_rmse_is_the_budget_and_the_change_keeps_its_direction(hold, ear, ki
     torch.testing.assert_close(cosine, torch.ones(2, dtype=torch.float64))
 
 
-def test_a_smaller_change_is_left_bit_for_bit(ear, hold) -> None:
-    held, origin = hold(RmseBudget(db=2.0), "log_mel", size=0.01)
+def test_a_smaller_change_is_left_bit_for_bit(ear, project) -> None:
+    held, origin = project(RmseBudget(db=2.0), "log_mel", size=0.01)
     assert torch.equal(held, ear.changed(origin, 2, 0.01))
-    held, origin = hold(SnrFloor(db=10.0), "sound", size=0.01)
+    held, origin = project(SnrFloor(db=10.0), "sound", size=0.01)
     assert torch.equal(held, ear.changed(origin, 2, 0.01))
 
 
@@ -53,8 +53,8 @@ def test_each_item_can_have_a_budget_of_its_own(ear) -> None:
 
 
 @pytest.mark.parametrize("floor_db", [-5.0, 0.0, 40.0])
-def test_the_snr_is_the_floor(hold, floor_db) -> None:
-    held, origin = hold(SnrFloor(db=floor_db), "sound", size=10.0)
+def test_the_snr_is_the_floor(project, floor_db) -> None:
+    held, origin = project(SnrFloor(db=floor_db), "sound", size=10.0)
     expected = torch.full((2,), floor_db, dtype=torch.float64)
     torch.testing.assert_close(snr_db(held, origin), expected)
 

@@ -27,9 +27,9 @@ def test_the_median_is_that_of_numpy(values, size) -> None:
 
 
 @pytest.mark.parametrize("kind", ["log_mel", "gain", "band_gain"])
-def test_a_bin_belongs_to_the_louder_part(hold, kind) -> None:
+def test_a_bin_belongs_to_the_louder_part(project, kind) -> None:
     (tones, origin), (strokes, _) = (
-        hold(part(frames=7, bands=5), kind) for part in (Harmonic, Percussive)
+        project(part(frames=7, bands=5), kind) for part in (Harmonic, Percussive)
     )
     level = (origin["spectrum"].abs().log() if kind == "gain" else origin["log_mel"]).numpy()
     harmonic, percussive = median(level, 7, axis=2), median(level, 5, axis=1)
@@ -50,10 +50,10 @@ def test_a_tone_is_harmonic_and_a_click_percussive(ear) -> None:
     assert shares == {Harmonic: (True, False), Percussive: (False, True)}  # (the tone, the click)
 
 
-def test_a_margin_leaves_more_bins_to_neither(hold) -> None:
+def test_a_margin_leaves_more_bins_to_neither(project) -> None:
     neither = []
     for margin_db in (-1.0, 0.0, 6.0):
-        parts = [hold(part(margin_db=margin_db), "log_mel") for part in (Harmonic, Percussive)]
+        parts = [project(part(margin_db=margin_db), "log_mel") for part in (Harmonic, Percussive)]
         kept = [held == origin["signal"] for held, origin in parts]
         neither.append((kept[0] & kept[1]).double().mean().item())
     assert neither[0] == 0

@@ -1,4 +1,4 @@
-"""What every constraint obeys, on every kind of signal that it can hold."""
+"""What every constraint obeys, on every kind of signal that it can project."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ CASES = [
     pytest.param(constraint, kind, id=f"{name}-{kind}")
     for name, constraint in CONSTRAINTS.items()
     for kind, signal in (
-        ("log_mel", "plane"),
-        ("gain", "plane"),
-        ("band_gain", "plane"),
+        ("log_mel", "spectrogram"),
+        ("gain", "spectrogram"),
+        ("band_gain", "spectrogram"),
         ("sound", "sound"),
     )
     if signal in constraint.acts_on
@@ -151,7 +151,7 @@ def test_it_can_be_given_to_the_loop_for_its_kind(ear, kinds, constraint, kind) 
     origin |= held_by.prepare(ear.recognizer, origin)
     signal = ear.changed(origin, 5)
 
-    held = held_by.hold(kinds[kind], signal, origin)
+    held = held_by.project(kinds[kind], signal, origin)
 
     torch.testing.assert_close(held, constraint(signal, origin))
     assert not torch.equal(held, signal) or isinstance(constraint, BandRange)
@@ -167,13 +167,13 @@ def test_two_of_a_kind_do_not_disturb_each_other(ear) -> None:
         [MaskingProjection(), MaskingProjection(margin_db=3.0)],
     ]
     for pair in pairs:
-        both = Constraints(pair, ["plane"])
+        both = Constraints(pair, ["spectrogram"])
         origin = ear.origin("log_mel", ear.sounds(2, 900, seed=4))
-        alone = [one.prepare(ear.recognizer, origin, "plane") for one in pair]
+        alone = [one.prepare(ear.recognizer, origin, "spectrogram") for one in pair]
         together = both.prepare(ear.recognizer, origin)
         assert len(together) == sum(len(prepared) for prepared in alone)
 
 
 def test_a_constraint_on_sound_cannot_hold_a_log_mel() -> None:
     with pytest.raises(InputError, match="SnrFloor holds sound, and this parametrization dreams"):
-        Constraints([SnrFloor(db=30.0)], ["plane"])
+        Constraints([SnrFloor(db=30.0)], ["spectrogram"])

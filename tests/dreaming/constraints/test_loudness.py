@@ -8,8 +8,8 @@ import torch
 from irdream.dreaming.constraints import LoudnessLock
 
 
-def test_a_sound_keeps_its_root_mean_square(hold, ear) -> None:
-    held, origin = hold(LoudnessLock(), "sound")
+def test_a_sound_keeps_its_root_mean_square(project, ear) -> None:
+    held, origin = project(LoudnessLock(), "sound")
     torch.testing.assert_close(held.square().mean(dim=1), origin["waveform"].square().mean(dim=1))
     asked = ear.changed(origin, 2)
     ratio = held / asked
@@ -17,8 +17,8 @@ def test_a_sound_keeps_its_root_mean_square(hold, ear) -> None:
 
 
 @pytest.mark.parametrize("kind", ["log_mel", "band_gain", "gain"])
-def test_a_plane_keeps_its_energy(hold, ear, kind) -> None:
-    held, origin = hold(LoudnessLock(), kind)
+def test_a_plane_keeps_its_energy(project, ear, kind) -> None:
+    held, origin = project(LoudnessLock(), kind)
     before = origin["spectrum"].abs() if kind == "gain" else origin["log_mel"].exp()
     after = held.exp() if kind == "log_mel" else before * held.exp()
 

@@ -46,10 +46,10 @@ def test_a_margin_holds_for_a_sound_of_any_length(ear, samples, margin_db, seed)
     assert not masking_violation(waveform, louder, **SETTINGS).share.any()
 
 
-def test_more_rounds_keep_more_of_the_change(hold) -> None:
+def test_more_rounds_keep_more_of_the_change(project) -> None:
     sizes = [
         (held - origin["waveform"]).norm().item()
-        for held, origin in (hold(MaskingProjection(rounds=r), "sound") for r in (0, 1, 3, 10))
+        for held, origin in (project(MaskingProjection(rounds=r), "sound") for r in (0, 1, 3, 10))
     ]
     assert sizes == sorted(sizes)
     assert sizes[-1] > 2 * sizes[0]
@@ -76,8 +76,8 @@ def test_no_bin_of_a_gain_changes_its_magnitude_by_more(ear, samples, size, seed
 
 
 @pytest.mark.parametrize("kind", ["log_mel", "band_gain"])
-def test_no_band_changes_its_magnitude_by_more(hold, ear, kind) -> None:
-    held, origin = hold(MaskingProjection(), kind)
+def test_no_band_changes_its_magnitude_by_more(project, ear, kind) -> None:
+    held, origin = project(MaskingProjection(), kind)
     most = ear.frontend.mel_basis @ masking_threshold(origin["waveform"], **SETTINGS).sqrt()
     before = origin["log_mel"].exp()
     after = held.exp() if kind == "log_mel" else before * held.exp()
@@ -89,7 +89,7 @@ def test_no_band_changes_its_magnitude_by_more(hold, ear, kind) -> None:
 
 
 def test_a_sound_whose_bins_are_masked_is_masked_in_its_bands(ear) -> None:
-    """The one direction of the approximation for mel bands that must hold."""
+    """The one direction of the approximation for mel bands that must project."""
     waveform = ear.sounds(3, 4000, seed=5)
     on_sound, on_bands = MaskingProjection(), MaskingProjection(margin_db=-0.01)
     sound = ear.prepared(on_sound, "sound", waveform)
@@ -101,11 +101,11 @@ def test_a_sound_whose_bins_are_masked_is_masked_in_its_bands(ear) -> None:
     assert torch.equal(on_bands(dream, bands), dream)
 
 
-def test_played_louder_less_is_hidden(hold) -> None:
+def test_played_louder_less_is_hidden(project) -> None:
     sizes = [
         (held - origin["waveform"]).norm().item()
         for held, origin in (
-            hold(MaskingProjection(full_scale_db=level), "sound") for level in (40.0, 90.0)
+            project(MaskingProjection(full_scale_db=level), "sound") for level in (40.0, 90.0)
         )
     ]
     assert sizes[0] > sizes[1]

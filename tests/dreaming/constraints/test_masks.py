@@ -10,7 +10,7 @@ import torch
 from irdream.dreaming.constraints import FrequencyBand, OnlyLoud, TimeRange
 from irdream.errors import InputError
 
-PLANES = ("log_mel", "gain", "band_gain")
+SPECTROGRAMS = ("log_mel", "gain", "band_gain")
 
 
 def kept(held, origin):
@@ -18,9 +18,9 @@ def kept(held, origin):
     return held == origin["signal"]
 
 
-@pytest.mark.parametrize("kind", PLANES)
-def test_a_time_range_of_a_plane_is_that_of_its_frames(hold, ear, kind) -> None:
-    held, origin = hold(TimeRange(start_seconds=0.1, end_seconds=0.25), kind)
+@pytest.mark.parametrize("kind", SPECTROGRAMS)
+def test_a_time_range_of_a_plane_is_that_of_its_frames(project, ear, kind) -> None:
+    held, origin = project(TimeRange(start_seconds=0.1, end_seconds=0.25), kind)
     seconds = torch.arange(held.shape[-1]) / 200
     inside = (seconds >= 0.1) & (seconds < 0.25)
 
@@ -29,15 +29,15 @@ def test_a_time_range_of_a_plane_is_that_of_its_frames(hold, ear, kind) -> None:
     assert torch.equal(held[..., inside], ear.changed(origin, 2)[..., inside])
 
 
-def test_a_time_range_of_a_sound_is_that_of_its_samples(hold) -> None:
-    held, origin = hold(TimeRange(start_seconds=0.1), "sound")
+def test_a_time_range_of_a_sound_is_that_of_its_samples(project) -> None:
+    held, origin = project(TimeRange(start_seconds=0.1), "sound")
     assert kept(held, origin)[:, :800].all()
     assert not kept(held, origin)[:, 800:].any()
 
 
-@pytest.mark.parametrize("kind", PLANES)
-def test_a_band_of_a_plane_is_that_of_its_rows(hold, ear, kind) -> None:
-    held, origin = hold(FrequencyBand(low_hz=500.0, high_hz=1500.0), kind)
+@pytest.mark.parametrize("kind", SPECTROGRAMS)
+def test_a_band_of_a_plane_is_that_of_its_rows(project, ear, kind) -> None:
+    held, origin = project(FrequencyBand(low_hz=500.0, high_hz=1500.0), kind)
     hz = torch.arange(65) * 62.5
     if kind != "gain":
         basis = ear.frontend.mel_basis.float()
@@ -49,8 +49,8 @@ def test_a_band_of_a_plane_is_that_of_its_rows(hold, ear, kind) -> None:
 
 
 @pytest.mark.parametrize("samples", [4000, 4001])
-def test_a_band_of_a_sound_holds_its_spectrum(hold, ear, samples) -> None:
-    held, origin = hold(FrequencyBand(low_hz=500.0, high_hz=1500.0), "sound", samples=samples)
+def test_a_band_of_a_sound_holds_its_spectrum(project, ear, samples) -> None:
+    held, origin = project(FrequencyBand(low_hz=500.0, high_hz=1500.0), "sound", samples=samples)
     asked = torch.fft.rfft(ear.changed(origin, 2) - origin["waveform"])
     change = torch.fft.rfft(held - origin["waveform"])
     hz = torch.arange(change.shape[1]) * (8000 / samples)
@@ -60,9 +60,9 @@ def test_a_band_of_a_sound_holds_its_spectrum(hold, ear, samples) -> None:
     torch.testing.assert_close(change[:, inside], asked[:, inside])
 
 
-@pytest.mark.parametrize("kind", PLANES)
-def test_only_what_is_loud_changes(hold, ear, kind) -> None:
-    held, origin = hold(OnlyLoud(below_peak_db=30.0), kind)
+@pytest.mark.parametrize("kind", SPECTROGRAMS)
+def test_only_what_is_loud_changes(project, ear, kind) -> None:
+    held, origin = project(OnlyLoud(below_peak_db=30.0), kind)
     magnitude = origin["spectrum"].abs() if kind == "gain" else origin["log_mel"].exp()
     loud = magnitude >= magnitude.amax(dim=(1, 2), keepdim=True) * 10 ** (-30 / 20)
 
@@ -77,9 +77,9 @@ def test_a_time_range_that_is_none_is_refused(start, end) -> None:
 
 
 @pytest.mark.parametrize("kind", ["log_mel", "sound"])
-def test_a_time_range_beyond_the_end_is_refused(hold, kind) -> None:
+def test_a_time_range_beyond_the_end_is_refused(project, kind) -> None:
     with pytest.raises(InputError, match=r"start_seconds=3, .* nothing of an excerpt of 0\.\d+ s"):
-        hold(TimeRange(start_seconds=3.0), kind)
+        project(TimeRange(start_seconds=3.0), kind)
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1.0, None), (900.0, 100.0)])
@@ -89,9 +89,9 @@ def test_a_band_that_is_none_is_refused(low, high) -> None:
 
 
 @pytest.mark.parametrize("kind", ["log_mel", "gain", "sound"])
-def test_a_band_without_a_row_is_refused(hold, kind) -> None:
+def test_a_band_without_a_row_is_refused(project, kind) -> None:
     with pytest.raises(InputError, match=r"holds none of the \d+ bands or bins; .* below 4000 Hz"):
-        hold(FrequencyBand(low_hz=4500.0), kind)
+        project(FrequencyBand(low_hz=4500.0), kind)
 
 
 def test_louder_than_the_loudest_is_refused() -> None:

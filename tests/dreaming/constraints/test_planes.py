@@ -61,7 +61,7 @@ def test_frames_are_cut_or_the_last_one_is_repeated() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_value_at_its_limit_can_leave_it_after_it_was_kept_as_a_difference(dtype) -> None:
-    """A clamp would hold some of these for ever: one rounding beyond the limit it has no slope."""
+    """A clamp would keep some of these for ever: one rounding beyond the limit it has no slope."""
     start = torch.randn(10_000, generator=torch.Generator().manual_seed(1), dtype=dtype) * 8
     detail = torch.full_like(start, 3.0)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""A tiny network with smooth activations in float64, heard in two windows."""
+"""A tiny network with smooth activations in float64, output in two windows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from irdream.dreaming.objectives import Heard, Objective
+from irdream.dreaming.objectives import ForwardOutput, Objective
 
 WINDOW = 5  # frames
 
@@ -16,7 +16,7 @@ WINDOW = 5  # frames
 class TinyEar:
     """Log-mels (items, n_mels, frames) to logits of 4 instruments and the activations of 2 layers.
 
-    "plane": (items, 2, 3 channels, n_mels, 5 frames); "features": (items, 2, 6).
+    "spectrogram": (items, 2, 3 channels, n_mels, 5 frames); "features": (items, 2, 6).
     """
 
     instruments = 4
@@ -29,14 +29,14 @@ class TinyEar:
 
         self.kernel, self.dense, self.last = weights(3, 1, 3, 3), weights(6, 3), weights(4, 6)
 
-    def listen(self, log_mel: Tensor, layers: Sequence[str] = ("plane", "features")):
+    def read_layers(self, log_mel: Tensor, layers: Sequence[str] = ("spectrogram", "features")):
         """Return activations by name."""
         windows = torch.stack([log_mel[..., :WINDOW], log_mel[..., -WINDOW:]], dim=1)
         flat = windows.flatten(0, 1)[:, None]
         plane = torch.conv2d(flat, self.kernel.to(log_mel), padding=1).tanh() + 0.1
         features = (plane.mean(dim=(2, 3)) @ self.dense.to(log_mel).T).sin()
-        heard = {"plane": plane, "features": features}
-        return {name: heard[name].unflatten(0, windows.shape[:2]) for name in layers}
+        output = {"spectrogram": plane, "features": features}
+        return {name: output[name].unflatten(0, windows.shape[:2]) for name in layers}
 
     def heard(
         self,
@@ -47,12 +47,12 @@ class TinyEar:
         items: Tensor | None = None,
         groups: Tensor | None = None,
         run: Tensor | None = None,
-    ) -> Heard:
+    ) -> ForwardOutput:
         """Return what an objective is given.
 
         Args:
             objective: is prepared on all items of the run, as the loop does.
-            log_mel: of the items heard.
+            log_mel: of the items output.
             start: their originals; None: zeros.
             items: their places among the items of the run; None: all of them.
             groups: theirs; None: each alone.
@@ -62,10 +62,10 @@ class TinyEar:
         items = torch.arange(len(log_mel), device=log_mel.device) if items is None else items
         run = start if run is None else run
         with torch.no_grad():
-            prepared = objective.prepare(None, self.listen, run, run)
-        activations = self.listen(log_mel)
+            prepared = objective.prepare(None, self.read_layers, run, run)
+        activations = self.read_layers(log_mel)
         logits = activations["features"] @ self.last.to(log_mel).T
-        return Heard(
+        return ForwardOutput(
             logits=logits,
             log_probabilities=logits.log_softmax(dim=-1),
             activations=activations,

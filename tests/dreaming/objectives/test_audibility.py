@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from irdream.audio.masking import masking_threshold, masking_violation
-from irdream.dreaming.objectives import Heard, LogProbability
+from irdream.dreaming.objectives import ForwardOutput, LogProbability
 from irdream.dreaming.objectives.audibility import MaskingPenalty
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
@@ -27,20 +27,20 @@ def noise(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def listen(log_mel, layers):
+def read_layers(log_mel, layers):
     return {}
 
 
-def heard(penalty, waveform, change, *, sound: bool) -> Heard:
+def heard(penalty, waveform, change, *, sound: bool) -> ForwardOutput:
     """Return what a step hears: a changed sound, or a changed log-mel."""
     start = RECOGNIZER.log_mel(waveform)
     logs = torch.zeros(len(waveform), 1, 11, dtype=torch.float64).log_softmax(dim=2)
-    step = Heard(
+    step = ForwardOutput(
         logits=logs,
         log_probabilities=logs,
         log_mel=start if sound else start + change,
         start=start,
-        prepared=penalty.prepare(RECOGNIZER, listen, start, waveform),
+        prepared=penalty.prepare(RECOGNIZER, read_layers, start, waveform),
         items=torch.arange(len(waveform)),
     )
     return replace(step, waveform=waveform + change, start_waveform=waveform) if sound else step
@@ -169,7 +169,7 @@ def test_what_it_prepares_has_an_axis_of_items_and_its_name() -> None:
     waveform = 0.2 * noise(1, 3, 900)
     start = RECOGNIZER.log_mel(waveform)
     both = LogProbability() - MaskingPenalty() - MaskingPenalty(margin_db=6.0)
-    prepared = both.prepare(RECOGNIZER, listen, start, waveform)
+    prepared = both.prepare(RECOGNIZER, read_layers, start, waveform)
 
     assert len(prepared) == 4
     assert all(key.startswith("masking_penalty") for key in prepared)

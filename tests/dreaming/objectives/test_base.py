@@ -14,7 +14,7 @@ from torch import Tensor
 from irdream.dreaming.objectives import (
     Channel,
     Custom,
-    Heard,
+    ForwardOutput,
     Layer,
     LogProbability,
     Objective,
@@ -34,10 +34,10 @@ class Known(Objective):
     def __init__(self, name: str, scores: Tensor) -> None:
         self.name, self.scores = name, scores
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
-        return self.scores[heard.items]
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
+        return self.scores[output.items]
 
-    def prepare(self, recognizer, listen, log_mel, waveform) -> dict[str, Tensor]:
+    def prepare(self, recognizer, read_layers, log_mel, waveform) -> dict[str, Tensor]:
         return {repr(self): torch.zeros(len(log_mel))}
 
     def __repr__(self) -> str:
@@ -49,8 +49,8 @@ b: Any = Known("b", B)
 
 
 def value(objective: Objective, items=(0, 1, 2)) -> Tensor:
-    heard = Heard(logits=NONE, log_probabilities=NONE, items=torch.tensor(items))
-    return objective(heard, NONE)
+    output = ForwardOutput(logits=NONE, log_probabilities=NONE, items=torch.tensor(items))
+    return objective(output, NONE)
 
 
 @pytest.mark.parametrize(
@@ -171,8 +171,8 @@ def test_the_goal_of_a_multiple_is_the_multiple_of_the_goal() -> None:
 
 
 def test_a_function_is_an_objective_that_reads_the_output() -> None:
-    def loudness(heard: Heard, targets: Tensor) -> Tensor:
-        return heard.items * 2.0
+    def loudness(output: ForwardOutput, targets: Tensor) -> Tensor:
+        return output.items * 2.0
 
     objective = as_objective(loudness)
     assert isinstance(objective, Custom)
@@ -184,8 +184,8 @@ def test_a_function_is_an_objective_that_reads_the_output() -> None:
 
 def test_a_callable_object_is_named_by_its_class() -> None:
     class Quietness:
-        def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
-            return heard.items * 1.0
+        def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
+            return output.items * 1.0
 
     assert repr(as_objective(Quietness())) == "Quietness"
 

@@ -18,7 +18,7 @@ from irdream.dreaming.objectives import (
     Channel,
     Direction,
     Diversity,
-    Heard,
+    ForwardOutput,
     Inversion,
     Layer,
     Logit,
@@ -36,30 +36,30 @@ OBJECTIVES = [
     Probability(),
     Logit(),
     Margin(),
-    Layer("plane"),
+    Layer("spectrogram"),
     Layer("features"),
-    Channel("plane", 2),
+    Channel("spectrogram", 2),
     Channel("features", 5),
-    Neuron("plane", 1),
-    Neuron("plane", 0, mel=2, frame=4),
+    Neuron("spectrogram", 1),
+    Neuron("spectrogram", 0, mel=2, frame=4),
     Neuron("features", 3),
-    Direction("plane", [1.0, -0.5, 2.0]),
-    Direction("plane", [1.0, -0.5, 2.0], cosine_power=2),
+    Direction("spectrogram", [1.0, -0.5, 2.0]),
+    Direction("spectrogram", [1.0, -0.5, 2.0], cosine_power=2),
     Direction("features", [1.0, 0.0, 0.0, 2.0, 0.0, -1.0], cosine_power=0.5),
-    Inversion("plane"),
+    Inversion("spectrogram"),
     Inversion("features"),
-    Caricature("plane", cosine_power=0),
-    Caricature("plane", cosine_power=2),
+    Caricature("spectrogram", cosine_power=0),
+    Caricature("spectrogram", cosine_power=2),
     Caricature("features"),
-    Diversity("plane"),
+    Diversity("spectrogram"),
     Diversity("features"),
     TotalVariation(),
     L1(),
     L2(),
     Blur(),
     Blur(mels=0.0, frames=3.0),
-    LogProbability() - 0.01 * TotalVariation() + 0.5 * Inversion("plane"),
-    Layer("plane") * torch.linspace(-1, 2, MOST_ITEMS) + 2 * Diversity("plane"),
+    LogProbability() - 0.01 * TotalVariation() + 0.5 * Inversion("spectrogram"),
+    Layer("spectrogram") * torch.linspace(-1, 2, MOST_ITEMS) + 2 * Diversity("spectrogram"),
 ]
 ON_LOG_MEL = [TotalVariation(), L1(), L2(), Blur()]
 of_each = pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
@@ -71,7 +71,7 @@ def drawn(seed: int, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
 
 @st.composite
 def runs(draw) -> dict[str, Tensor]:
-    """Draw a run of some items, and the order and the groups in which they are heard."""
+    """Draw a run of some items, and the order and the groups in which they are output."""
     items = draw(st.integers(1, MOST_ITEMS))
     shape = (MOST_ITEMS, draw(st.integers(3, 9)), draw(st.integers(5, 12)))
     seed = draw(st.integers(0, 10**6))
@@ -85,7 +85,7 @@ def runs(draw) -> dict[str, Tensor]:
 
 
 def score(objective, ear, run: dict[str, Tensor], items: Tensor) -> Tensor:
-    heard = ear.heard(
+    output = ear.heard(
         objective,
         run["dreams"][items],
         start=run["starts"][items],
@@ -93,7 +93,7 @@ def score(objective, ear, run: dict[str, Tensor], items: Tensor) -> Tensor:
         groups=run["groups"][items],
         run=run["starts"],
     )
-    return objective(heard, run["targets"][items])
+    return objective(output, run["targets"][items])
 
 
 @of_each
@@ -120,8 +120,8 @@ def test_its_gradient_agrees_with_finite_differences(objective, ear, seed) -> No
     targets = torch.tensor([2, 0, 3])
 
     def value(log_mel: Tensor) -> Tensor:
-        heard = ear.heard(objective, log_mel, start=start, groups=groups, run=drawn(2, 6, 4, 7))
-        return objective(heard, targets)
+        output = ear.heard(objective, log_mel, start=start, groups=groups, run=drawn(2, 6, 4, 7))
+        return objective(output, targets)
 
     dreams = drawn(seed, 3, 4, 7).requires_grad_()
     assert torch.autograd.gradcheck(value, (dreams,), atol=1e-6, rtol=1e-4, fast_mode=True)
@@ -132,8 +132,8 @@ def test_it_waits_for_no_device_and_stays_on_it(objective, ear) -> None:
     """Tensors on "meta" have no values: asking for one raises, and so does mixing devices."""
     log_mel = torch.empty(6, 4, 7, device="meta", requires_grad=True)
     groups = torch.empty(6, dtype=torch.long, device="meta")
-    heard = ear.heard(objective, log_mel, groups=groups)
-    value = objective(heard, torch.empty(6, dtype=torch.long, device="meta"))
+    output = ear.heard(objective, log_mel, groups=groups)
+    value = objective(output, torch.empty(6, dtype=torch.long, device="meta"))
     assert value.shape == (6,)
     assert value.dtype == torch.float32
     value.sum().backward()
@@ -144,10 +144,10 @@ def test_it_waits_for_no_device_and_stays_on_it(objective, ear) -> None:
 def test_silence_has_a_finite_gradient(objective, ear) -> None:
     """Also where all activations are zero."""
     silent = torch.zeros(6, 4, 7, dtype=torch.float64, requires_grad=True)
-    heard = ear.heard(objective, silent, groups=torch.zeros(6))
-    nothing = {name: value * 0 for name, value in heard.activations.items()}
-    heard = Heard(**{**vars(heard), "activations": nothing})
-    (gradient,) = torch.autograd.grad(objective(heard, torch.zeros(6).long()).sum(), silent)
+    output = ear.heard(objective, silent, groups=torch.zeros(6))
+    nothing = {name: value * 0 for name, value in output.activations.items()}
+    output = ForwardOutput(**{**vars(output), "activations": nothing})
+    (gradient,) = torch.autograd.grad(objective(output, torch.zeros(6).long()).sum(), silent)
     assert gradient.isfinite().all()
 
 
@@ -157,10 +157,12 @@ def test_silence_has_a_finite_gradient(objective, ear) -> None:
 def test_what_reads_the_log_mel_takes_any_size_and_sound(objective, seed, mels, frames) -> None:
     none = torch.empty(0)
     for shape in ((2, mels, frames), (2, frames)):
-        heard = partial(Heard, logits=none, log_probabilities=none, start=drawn(seed + 1, *shape))
+        output = partial(
+            ForwardOutput, logits=none, log_probabilities=none, start=drawn(seed + 1, *shape)
+        )
         dreams = drawn(seed, *shape).requires_grad_()
-        both = objective(heard(log_mel=dreams), none)
-        one = Heard(
+        both = objective(output(log_mel=dreams), none)
+        one = ForwardOutput(
             logits=none,
             log_probabilities=none,
             log_mel=dreams[1:],
@@ -175,12 +177,12 @@ def test_what_reads_the_log_mel_takes_any_size_and_sound(objective, seed, mels, 
 @of_each
 def test_it_says_what_it_reads(objective, ear) -> None:
     """A stranger's layers and outputs are not touched."""
-    heard = ear.heard(objective, drawn(0, 6, 4, 7), groups=torch.zeros(6))
-    layers = {name: heard.activations[name] for name in objective.layers}
+    output = ear.heard(objective, drawn(0, 6, 4, 7), groups=torch.zeros(6))
+    layers = {name: output.activations[name] for name in objective.layers}
     unread = {} if objective.reads_output else dict.fromkeys(("logits", "log_probabilities"), None)
-    less = Heard(**{**vars(heard), "activations": layers, **unread})
+    less = ForwardOutput(**{**vars(output), "activations": layers, **unread})
     targets = torch.zeros(6).long()
-    assert torch.equal(objective(less, targets), objective(heard, targets))
+    assert torch.equal(objective(less, targets), objective(output, targets))
 
 
 def test_a_sum_reads_what_its_terms_read() -> None:

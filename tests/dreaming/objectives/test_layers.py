@@ -9,20 +9,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from irdream.dreaming.objectives import Channel, Direction, Heard, Layer, Neuron, Objective
+from irdream.dreaming.objectives import Channel, Direction, ForwardOutput, Layer, Neuron, Objective
 from irdream.errors import InputError
 
 NONE = torch.empty(0)
 # (1 item, 2 windows, 2 channels, 2 mels, 3 frames): 0 to 11 in the first window, then 12 to 23
-PLANE = torch.arange(24.0).view(1, 2, 2, 2, 3)
+SPECTROGRAMS = torch.arange(24.0).view(1, 2, 2, 2, 3)
 FEATURES = torch.tensor([[[1.0, 2.0, 4.0], [3.0, 4.0, 0.0]]])  # (1 item, 2 windows, 3 features)
-HEARD = Heard(
+HEARD = ForwardOutput(
     logits=NONE,
     log_probabilities=NONE,
     activations={
-        "conv": PLANE,
+        "conv": SPECTROGRAMS,
         "dense": FEATURES,
-        "sequence": PLANE[:, :, :, 0],
+        "sequence": SPECTROGRAMS[:, :, :, 0],
         "one": FEATURES[..., 0],
     },
 )
@@ -30,7 +30,7 @@ HEARD = Heard(
 
 def value(objective: Objective) -> float:
     prepared = objective.prepare(None, lambda log_mel, layers: {}, torch.zeros(1, 2, 3), NONE)
-    score = objective(Heard(**{**vars(HEARD), "prepared": prepared}), NONE)
+    score = objective(ForwardOutput(**{**vars(HEARD), "prepared": prepared}), NONE)
     assert score.shape == (1,)
     return float(score)
 

@@ -11,14 +11,16 @@ import soundfile
 import torch
 from torch import Tensor
 
-from irdream.dreaming.objectives import Caricature, Diversity, Heard, Inversion
+from irdream.dreaming.objectives import Caricature, Diversity, ForwardOutput, Inversion
 from irdream.errors import InputError
 
 NONE = torch.empty(0)
 
 
-def heard(activations: Tensor, **others: Any) -> Heard:
-    return Heard(logits=NONE, log_probabilities=NONE, activations={"a": activations}, **others)
+def heard(activations: Tensor, **others: Any) -> ForwardOutput:
+    return ForwardOutput(
+        logits=NONE, log_probabilities=NONE, activations={"a": activations}, **others
+    )
 
 
 def against(objective, activations: list, reference: list) -> Tensor:
@@ -102,13 +104,13 @@ def test_a_reference_is_repeated_or_cut_and_shared_by_all_items(
     soundfile.write(path, sound, 8000, subtype="FLOAT")
     asked: list[Tensor] = []
 
-    def listen(log_mel: Tensor, layers) -> dict[str, Tensor]:
+    def read_layers(log_mel: Tensor, layers) -> dict[str, Tensor]:
         asked.append(log_mel)
         return {"a": log_mel[:, None]}  # one window
 
     objective = kind("a", path)
     originals = torch.zeros(3, 1, frames, dtype=torch.float64)
-    prepared = objective.prepare(Analyzer(), listen, originals, NONE)
+    prepared = objective.prepare(Analyzer(), read_layers, originals, NONE)
     expected = np.tile(sound, 3)[:frames]
     assert len(asked) == 1
     torch.testing.assert_close(

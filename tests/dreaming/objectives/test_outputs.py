@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from irdream.dreaming.objectives import Heard, Logit, LogProbability, Margin, Probability
+from irdream.dreaming.objectives import ForwardOutput, Logit, LogProbability, Margin, Probability
 
 LOGITS = torch.tensor([[[0.0, math.log(3.0)], [math.log(3.0), 0.0]], [[2.0, 2.0], [0.0, 0.0]]])
-HEARD = Heard(logits=LOGITS, log_probabilities=LOGITS.log_softmax(dim=-1))
+HEARD = ForwardOutput(logits=LOGITS, log_probabilities=LOGITS.log_softmax(dim=-1))
 TARGETS = torch.tensor([1, 0])  # of the first item .75 and .25 in its windows, of the second .5
 
 
@@ -31,15 +31,15 @@ def test_margin_is_the_mean_of_the_log_odds_of_the_windows() -> None:
     first = (math.log(0.75 / 0.25) + math.log(0.25 / 0.75)) / 2
     torch.testing.assert_close(Margin()(HEARD, TARGETS), torch.tensor([first, 0.0]))
     logits = torch.tensor([[[1.0, 2.0, 4.0]]])
-    heard = Heard(logits=logits, log_probabilities=logits.log_softmax(dim=-1))
+    output = ForwardOutput(logits=logits, log_probabilities=logits.log_softmax(dim=-1))
     expected = torch.tensor([4.0 - math.log(math.exp(1.0) + math.exp(2.0))])
-    torch.testing.assert_close(Margin()(heard, torch.tensor([2])), expected)
+    torch.testing.assert_close(Margin()(output, torch.tensor([2])), expected)
 
 
 def test_margin_of_a_certain_window_is_finite_and_has_a_gradient() -> None:
     logits = torch.tensor([[[0.0, 200.0, 0.0]]], requires_grad=True)
-    heard = Heard(logits=logits, log_probabilities=logits.log_softmax(dim=-1))
-    margin = Margin()(heard, torch.tensor([1]))
+    output = ForwardOutput(logits=logits, log_probabilities=logits.log_softmax(dim=-1))
+    margin = Margin()(output, torch.tensor([1]))
     torch.testing.assert_close(margin, torch.tensor([200.0 - math.log(2.0)]))
     (gradient,) = torch.autograd.grad(margin.sum(), logits)
     torch.testing.assert_close(gradient, torch.tensor([[[-0.5, 1.0, -0.5]]]))
@@ -50,8 +50,8 @@ def test_margin_of_a_certain_window_is_finite_and_has_a_gradient() -> None:
 def test_the_goal_is_the_score_at_that_probability(objective, confidence) -> None:
     """Of a single window."""
     probabilities = torch.tensor([[[confidence, 0.7 * (1 - confidence), 0.3 * (1 - confidence)]]])
-    heard = Heard(logits=probabilities, log_probabilities=probabilities.log())
-    score = float(objective(heard, torch.tensor([0])))
+    output = ForwardOutput(logits=probabilities, log_probabilities=probabilities.log())
+    score = float(objective(output, torch.tensor([0])))
     assert objective.goal(confidence) == pytest.approx(score, abs=1e-6)
 
 

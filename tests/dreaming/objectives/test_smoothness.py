@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from irdream.dreaming.objectives import L1, L2, Blur, Heard, LogProbability, TotalVariation
+from irdream.dreaming.objectives import L1, L2, Blur, ForwardOutput, LogProbability, TotalVariation
 from irdream.errors import InputError
 
 DB = math.log(10.0) / 20.0  # one dB in the natural units of a log-mel
@@ -24,8 +24,8 @@ def value(objective, dream_db, start_db=None, *, unit: float = DB) -> float:
     start = torch.zeros_like(dream)
     if start_db is not None:
         start = torch.as_tensor(start_db, dtype=torch.float64)[None] * unit
-    heard = Heard(logits=NONE, log_probabilities=NONE, log_mel=dream, start=start)
-    score = objective(heard, NONE)
+    output = ForwardOutput(logits=NONE, log_probabilities=NONE, log_mel=dream, start=start)
+    score = objective(output, NONE)
     assert score.shape == (1,)
     return float(score)
 
@@ -93,9 +93,9 @@ def test_blur_is_the_distance_to_a_convolution(seed, mels, frames) -> None:
     kernel = torch.tensor([[1.0, 2.0, 1.0]]) / 4
     along_frames = (plane - blurred(plane, kernel, (1, 1, 0, 0))).square().mean(dim=(1, 2))
     along_mels = (plane - blurred(plane, kernel.T, (0, 0, 1, 1))).square().mean(dim=(1, 2))
-    heard = Heard(logits=NONE, log_probabilities=NONE, log_mel=plane * DB)
+    output = ForwardOutput(logits=NONE, log_probabilities=NONE, log_mel=plane * DB)
     expected = 2.0 * along_mels + 0.5 * along_frames
-    torch.testing.assert_close(Blur(mels=2.0, frames=0.5)(heard, NONE), expected)
+    torch.testing.assert_close(Blur(mels=2.0, frames=0.5)(output, NONE), expected)
 
 
 @pytest.mark.parametrize("objective", [TotalVariation(), Blur()], ids=repr)
@@ -104,7 +104,7 @@ def test_a_step_against_it_makes_a_dream_smoother(objective) -> None:
     dream = torch.randn(2, 12, 30, generator=generator, dtype=torch.float64).requires_grad_()
 
     def roughness(log_mel: Tensor) -> Tensor:
-        return objective(Heard(logits=NONE, log_probabilities=NONE, log_mel=log_mel), NONE)
+        return objective(ForwardOutput(logits=NONE, log_probabilities=NONE, log_mel=log_mel), NONE)
 
     (gradient,) = torch.autograd.grad(-roughness(dream).sum(), dream)
     rms = gradient.square().mean(dim=(1, 2), keepdim=True).sqrt()
@@ -115,8 +115,8 @@ def test_at_the_start_no_change_has_no_gradient_and_no_nan() -> None:
     start = torch.randn(1, 4, 5)
     for objective in (L1(), L2()):
         dream = start.clone().requires_grad_()
-        heard = Heard(logits=NONE, log_probabilities=NONE, log_mel=dream, start=start)
-        (gradient,) = torch.autograd.grad(objective(heard, NONE).sum(), dream)
+        output = ForwardOutput(logits=NONE, log_probabilities=NONE, log_mel=dream, start=start)
+        (gradient,) = torch.autograd.grad(objective(output, NONE).sum(), dream)
         assert torch.equal(gradient, torch.zeros_like(gradient))
 
 

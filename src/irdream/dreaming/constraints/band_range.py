@@ -31,7 +31,7 @@ class BandRange(Constraint):
             are neither one nor as many numbers as rows.
     """
 
-    acts_on: tuple[Kind, ...] = ("plane",)
+    acts_on: tuple[Kind, ...] = ("spectrogram",)
 
     def __init__(
         self,

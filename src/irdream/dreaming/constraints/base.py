@@ -17,14 +17,14 @@ from irdream.dreaming.parametrizations.base import Origin
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
-Kind = Literal["plane", "sound"]
+Kind = Literal["spectrogram", "sound"]
 
 
 class Constraint(ABC):
     """See the module.
 
     Attributes:
-        acts_on: the kinds of signal that it can hold: "plane", a log-mel or a gain (items,
+        acts_on: the kinds of signal that it can hold: "spectrogram", a log-mel or a gain (items,
             bands or bins, frames) in natural log, measured from origin["signal"]; "sound", a
             waveform (items, samples), measured from origin["waveform"].
     """
@@ -45,14 +45,14 @@ class Constraints:
 
     Args:
         constraints: in their order.
-        kinds: of signal that the parametrization has: "plane", "sound", or both.
+        kinds: of signal that the parametrization has: "spectrogram", "sound", or both.
 
     Raises:
         InputError: when one can hold none of them.
     """
 
     def __init__(self, constraints: Sequence[Constraint], kinds: Sequence[Kind]) -> None:
-        self.by_kind: dict[Kind, list[Constraint]] = {"plane": [], "sound": []}
+        self.by_kind: dict[Kind, list[Constraint]] = {"spectrogram": [], "sound": []}
         for constraint in constraints:
             fit: list[Kind] = [kind for kind in kinds if kind in constraint.acts_on]
             if not fit:
@@ -71,7 +71,7 @@ class Constraints:
                 prepared |= constraint.prepare(recognizer, origin, kind)
         return prepared
 
-    def hold(self, kind: Kind, signal: Tensor, origin: Origin) -> Tensor:
+    def project(self, kind: Kind, signal: Tensor, origin: Origin) -> Tensor:
         """Return the signal of this kind that obeys."""
         for constraint in self.by_kind[kind]:
             signal = constraint(signal, origin)

@@ -19,7 +19,7 @@ class LoudnessLock(Constraint):
     of a sound the sum of its squares, so that its root mean square is kept.
     """
 
-    acts_on: tuple[Kind, ...] = ("plane", "sound")
+    acts_on: tuple[Kind, ...] = ("spectrogram", "sound")
 
     def prepare(self, recognizer: Recognizer, origin: Origin, kind: Kind) -> Origin:
         """Return the energy, (items,), a plane's in natural log; the magnitudes of a gain."""

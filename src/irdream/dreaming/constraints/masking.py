@@ -57,7 +57,7 @@ class MaskingProjection(Constraint):
         InputError: when `rounds` is negative.
     """
 
-    acts_on: tuple[Kind, ...] = ("plane", "sound")
+    acts_on: tuple[Kind, ...] = ("spectrogram", "sound")
 
     def __init__(
         self, *, margin_db: float = 0.0, rounds: int = 3, full_scale_db: float | None = None

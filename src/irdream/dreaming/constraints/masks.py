@@ -26,7 +26,7 @@ class Mask(Constraint):
         name: with the arguments, so that two masks of a kind are kept apart.
     """
 
-    acts_on: tuple[Kind, ...] = ("plane",)
+    acts_on: tuple[Kind, ...] = ("spectrogram",)
 
     def __init__(self, name: str) -> None:
         self._key = f"{type(self).__name__}({name})"
@@ -57,7 +57,7 @@ class TimeRange(Mask):
         InputError: when the range is none; from `prepare`, when no frame or sample is in it.
     """
 
-    acts_on: tuple[Kind, ...] = ("plane", "sound")
+    acts_on: tuple[Kind, ...] = ("spectrogram", "sound")
 
     def __init__(self, *, start_seconds: float = 0.0, end_seconds: float | None = None) -> None:
         self.start, self.end = start_seconds, torch.inf if end_seconds is None else end_seconds
@@ -70,8 +70,8 @@ class TimeRange(Mask):
 
     def mask(self, recognizer: Recognizer, origin: Origin, kind: Kind) -> Tensor:
         """Return (1, 1, frames) or (1, samples)."""
-        signal = origin["signal"] if kind == "plane" else origin["waveform"]
-        hop_samples = recognizer.hop_samples if kind == "plane" else 1
+        signal = origin["signal"] if kind == "spectrogram" else origin["waveform"]
+        hop_samples = recognizer.hop_samples if kind == "spectrogram" else 1
         count = torch.arange(signal.shape[-1], dtype=torch.float64)
         seconds = count * hop_samples / recognizer.sample_rate_hz
         inside = (seconds >= self.start) & (seconds < self.end)
@@ -97,7 +97,7 @@ class FrequencyBand(Mask):
         InputError: when the band is none; from `prepare`, when no row or bin is in it.
     """
 
-    acts_on: tuple[Kind, ...] = ("plane", "sound")
+    acts_on: tuple[Kind, ...] = ("spectrogram", "sound")
 
     def __init__(self, *, low_hz: float = 0.0, high_hz: float | None = None) -> None:
         self.low_hz, self.high_hz = low_hz, torch.inf if high_hz is None else high_hz
@@ -110,7 +110,7 @@ class FrequencyBand(Mask):
 
     def mask(self, recognizer: Recognizer, origin: Origin, kind: Kind) -> Tensor:
         """Return (1, rows, 1) or (1, bins of the whole excerpt)."""
-        if kind == "plane":
+        if kind == "spectrogram":
             hz = row_frequencies_hz(recognizer, origin)
         else:
             samples = origin["waveform"].shape[-1]
@@ -123,7 +123,7 @@ class FrequencyBand(Mask):
                 f"{len(hz)} bands or bins; choose a wider band below "
                 f"{recognizer.sample_rate_hz / 2:g} Hz"
             )
-        return inside[None, :, None] if kind == "plane" else inside[None]
+        return inside[None, :, None] if kind == "spectrogram" else inside[None]
 
     def __call__(self, signal: Tensor, origin: Origin) -> Tensor:
         """Return the original outside the band."""

@@ -21,7 +21,7 @@ class MaxChange(Constraint):
         InputError: when it is not above 0.
     """
 
-    acts_on: tuple[Kind, ...] = ("plane",)
+    acts_on: tuple[Kind, ...] = ("spectrogram",)
 
     def __init__(self, *, db: float) -> None:
         if not db > 0:

@@ -2,7 +2,7 @@
 
 from irdream.dreaming.objectives.base import (
     Custom,
-    Heard,
+    ForwardOutput,
     Objective,
     WeightedSum,
     as_objective,
@@ -22,7 +22,7 @@ __all__ = [
     "Custom",
     "Direction",
     "Diversity",
-    "Heard",
+    "ForwardOutput",
     "Inversion",
     "Layer",
     "LogProbability",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from irdream.audio.masking import masking_threshold
 from irdream.audio.stft import stft
-from irdream.dreaming.objectives.base import Heard, Listen, Objective
+from irdream.dreaming.objectives.base import ForwardOutput, Objective, ReadLayers
 
 LEAST_POWER = 1e-30  # so that nothing is divided by 0
 
@@ -39,7 +39,7 @@ class MaskingPenalty(Objective):
         return "masking_penalty"
 
     def prepare(
-        self, recognizer: Any, listen: Listen, log_mel: Tensor, waveform: Tensor
+        self, recognizer: Any, read_layers: ReadLayers, log_mel: Tensor, waveform: Tensor
     ) -> dict[str, Tensor]:
         """Return the powers from which a change is heard, of bins and of mel bands."""
         frontend = self._frontend = recognizer.frontend
@@ -55,15 +55,15 @@ class MaskingPenalty(Objective):
         bands = torch.matmul(basis, bins[..., : log_mel.shape[-1]].sqrt()).square()
         return {f"{self._key}.bins": bins, f"{self._key}.bands": bands}
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        if heard.waveform is None or heard.start_waveform is None:
-            power = (heard.log_mel.exp() - heard.start.exp()).square()
-            threshold = heard.prepared[f"{self._key}.bands"]
+        if output.waveform is None or output.start_waveform is None:
+            power = (output.log_mel.exp() - output.start.exp()).square()
+            threshold = output.prepared[f"{self._key}.bands"]
         else:
-            change = stft(heard.waveform - heard.start_waveform, self._frontend)
+            change = stft(output.waveform - output.start_waveform, self._frontend)
             power = change.real.square() + change.imag.square()
-            threshold = heard.prepared[f"{self._key}.bins"]
+            threshold = output.prepared[f"{self._key}.bins"]
         # From 1 up, that is from 0 dB: a logarithm of 0 never appears, nor in a gradient.
         ratio = (power / threshold).clamp(min=1.0)
         return 10.0 * ratio.log10().mean(dim=(1, 2))

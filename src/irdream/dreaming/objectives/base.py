@@ -21,14 +21,14 @@ from irdream.errors import InputError
 Weight = float | Tensor
 
 
-class Listen(Protocol):
+class ReadLayers(Protocol):
     """Hears log-mels (items, n_mels, frames), returns activations by the names of layers."""
 
     def __call__(self, log_mel: Tensor, layers: Sequence[str]) -> dict[str, Tensor]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
+class ForwardOutput:
     """What is known of some items in one step, all of one length.
 
     Attributes:
@@ -76,20 +76,20 @@ class Objective(ABC):
     needs_whole_groups: bool = False
 
     @abstractmethod
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
 
     @abstractmethod
     def __repr__(self) -> str: ...
 
     def prepare(
-        self, recognizer: Any, listen: Listen, log_mel: Tensor, waveform: Tensor | None
+        self, recognizer: Any, read_layers: ReadLayers, log_mel: Tensor, waveform: Tensor | None
     ) -> dict[str, Tensor]:
-        """Compute once a run what does not change, for `heard.prepared`.
+        """Compute once a run what does not change, for `output.prepared`.
 
         Args:
             recognizer: as it was given.
-            listen: hears log-mels, without gradients.
+            read_layers: reads activations of log-mels, without gradients.
             log_mel: the originals, (items, n_mels, frames).
             waveform: the originals, (items, samples), where they are known.
 
@@ -149,17 +149,17 @@ class WeightedSum(Objective):
         self.reads_output = any(o.reads_output for o in objectives)
         self.needs_whole_groups = any(o.needs_whole_groups for o in objectives)
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
         score = 0.0
         for weight, objective in self.terms:
             if isinstance(weight, Tensor) and weight.ndim:
-                weight = weight.to(heard.items.device)[heard.items]
-            score = score + weight * objective(heard, targets)
+                weight = weight.to(output.items.device)[output.items]
+            score = score + weight * objective(output, targets)
         return score  # type: ignore[return-value]
 
     def prepare(
-        self, recognizer: Any, listen: Listen, log_mel: Tensor, waveform: Tensor | None
+        self, recognizer: Any, read_layers: ReadLayers, log_mel: Tensor, waveform: Tensor | None
     ) -> dict[str, Tensor]:
         """Return what its terms prepare."""
         prepared: dict[str, Tensor] = {}
@@ -169,7 +169,7 @@ class WeightedSum(Objective):
                     f"weights of shape {tuple(weight.shape)} for {objective!r}; expected one for "
                     f"each of the {len(log_mel)} items"
                 )
-            prepared |= objective.prepare(recognizer, listen, log_mel, waveform)
+            prepared |= objective.prepare(recognizer, read_layers, log_mel, waveform)
         return prepared
 
     def goal(self, confidence: float) -> float | None:
@@ -199,18 +199,18 @@ class Custom(Objective):
 
     reads_output = True
 
-    def __init__(self, function: Callable[[Heard, Tensor], Tensor]) -> None:
+    def __init__(self, function: Callable[[ForwardOutput, Tensor], Tensor]) -> None:
         self.function = function
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        return self.function(heard, targets)
+        return self.function(output, targets)
 
     def __repr__(self) -> str:
         return getattr(self.function, "__name__", type(self.function).__name__)
 
 
-def as_objective(objective: Objective | Callable[[Heard, Tensor], Tensor]) -> Objective:
+def as_objective(objective: Objective | Callable[[ForwardOutput, Tensor], Tensor]) -> Objective:
     """Return an objective as it is, and a function as one.
 
     Raises:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from irdream.dreaming.objectives.base import Heard, Listen, Objective
+from irdream.dreaming.objectives.base import ForwardOutput, Objective, ReadLayers
 from irdream.errors import InputError
 from irdream.files import ExistingPath
 
@@ -45,9 +45,9 @@ class OnLayer(Objective):
         self.layer = layer
         self.layers = (layer,)
 
-    def activations(self, heard: Heard) -> Tensor:
+    def activations(self, output: ForwardOutput) -> Tensor:
         """Return the layer's (items, windows, channels, *plane); one number is one channel."""
-        activations = heard.activations[self.layer]
+        activations = output.activations[self.layer]
         return activations if activations.ndim > 2 else activations[..., None]
 
     def __repr__(self) -> str:
@@ -65,9 +65,9 @@ class Layer(OnLayer):
     Source: A. Mordvintsev, C. Olah, M. Tyka, "Inceptionism", Google Research blog, 2015.
     """
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        return heard.activations[self.layer].square().flatten(1).mean(dim=1)
+        return output.activations[self.layer].square().flatten(1).mean(dim=1)
 
 
 class Channel(OnLayer):
@@ -85,13 +85,13 @@ class Channel(OnLayer):
         super().__init__(layer)
         self.channel = channel
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        return self.of_channel(heard).flatten(1).mean(dim=1)
+        return self.of_channel(output).flatten(1).mean(dim=1)
 
-    def of_channel(self, heard: Heard) -> Tensor:
+    def of_channel(self, output: ForwardOutput) -> Tensor:
         """Return the channel's (items, windows, *plane)."""
-        activations = self.activations(heard)
+        activations = self.activations(output)
         channel = _checked("channel", self.channel, activations.shape[2], self.layer)
         return activations[:, :, channel]
 
@@ -119,9 +119,9 @@ class Neuron(Channel):
         super().__init__(layer, channel)
         self.mel, self.frame = mel, frame
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        unit = self.of_channel(heard)
+        unit = self.of_channel(output)
         unit = self._at("frame", self.frame, unit)
         unit = self._at("mel", self.mel, unit)
         return unit.flatten(1).mean(dim=1)
@@ -181,21 +181,21 @@ class Direction(OnLayer):
         self._name = f"direction({layer!r}, {shown!r}, cosine_power={cosine_power!r})"
 
     def prepare(
-        self, recognizer: Any, listen: Listen, log_mel: Tensor, waveform: Tensor | None
+        self, recognizer: Any, read_layers: ReadLayers, log_mel: Tensor, waveform: Tensor | None
     ) -> dict[str, Tensor]:
         """Return the direction where the log-mels are, (items, channels)."""
         return {repr(self): self.vector.to(log_mel).expand(len(log_mel), -1)}
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        activations = self.activations(heard)
+        activations = self.activations(output)
         if activations.shape[2] != len(self.vector):
             raise InputError(
                 f"objective.direction has {len(self.vector)} numbers; expected "
                 f"{activations.shape[2]}, since {self.layer!r} has {activations.shape[2]} channels"
             )
         positions = activations[..., None].flatten(3)
-        direction = heard.prepared[repr(self)][:, None, :, None]
+        direction = output.prepared[repr(self)][:, None, :, None]
         return inner_product(positions, direction, self.cosine_power).flatten(1).mean(dim=1)
 
     def __repr__(self) -> str:

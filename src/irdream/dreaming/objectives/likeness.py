@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from irdream.audio import load_audio
-from irdream.dreaming.objectives.base import Heard, Listen
+from irdream.dreaming.objectives.base import ForwardOutput, ReadLayers
 from irdream.dreaming.objectives.layers import OnLayer, checked_power, inner_product
 from irdream.errors import InputError
 from irdream.files import ExistingPath
@@ -25,13 +25,13 @@ class _LikeReference(OnLayer):
         self.reference = None if reference is None else str(reference)
 
     def prepare(
-        self, recognizer: Any, listen: Listen, log_mel: Tensor, waveform: Tensor | None
+        self, recognizer: Any, read_layers: ReadLayers, log_mel: Tensor, waveform: Tensor | None
     ) -> dict[str, Tensor]:
         """Return the reference's activations, (items, windows, *shape of the layer's output)."""
         if self.reference is None:
-            return {repr(self): listen(log_mel, self.layers)[self.layer]}
+            return {repr(self): read_layers(log_mel, self.layers)[self.layer]}
         reference = _heard_from_file(self.reference, recognizer, like=log_mel)
-        activations = listen(reference, self.layers)[self.layer]
+        activations = read_layers(reference, self.layers)[self.layer]
         return {repr(self): activations.expand(len(log_mel), *activations.shape[1:])}
 
     def __repr__(self) -> str:
@@ -61,18 +61,18 @@ class Inversion(_LikeReference):
     """
 
     def prepare(
-        self, recognizer: Any, listen: Listen, log_mel: Tensor, waveform: Tensor | None
+        self, recognizer: Any, read_layers: ReadLayers, log_mel: Tensor, waveform: Tensor | None
     ) -> dict[str, Tensor]:
         """Return the reference's activations, and their mean square (items,)."""
-        prepared = super().prepare(recognizer, listen, log_mel, waveform)
+        prepared = super().prepare(recognizer, read_layers, log_mel, waveform)
         square = prepared[repr(self)].square().flatten(1).mean(dim=1)
         square = torch.where(square > 0, square, torch.ones_like(square))  # not of a silent layer
         return prepared | {f"{self!r} mean square": square}
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        difference = heard.activations[self.layer] - heard.prepared[repr(self)]
-        scale = heard.prepared[f"{self!r} mean square"]
+        difference = output.activations[self.layer] - output.prepared[repr(self)]
+        scale = output.prepared[f"{self!r} mean square"]
         return -difference.square().flatten(1).mean(dim=1) / scale
 
 
@@ -104,11 +104,11 @@ class Caricature(_LikeReference):
         super().__init__(layer, reference)
         self.cosine_power = checked_power(cosine_power)
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        activations = self.activations(heard)
+        activations = self.activations(output)
         values = activations.flatten(2)
-        reference = heard.prepared[repr(self)].reshape(values.shape)
+        reference = output.prepared[repr(self)].reshape(values.shape)
         positions = values.shape[2] // activations.shape[2]
         return inner_product(values, reference, self.cosine_power).mean(dim=1) / positions
 
@@ -130,14 +130,14 @@ class Diversity(OnLayer):
 
     needs_whole_groups = True
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        activations = self.activations(heard)
+        activations = self.activations(output)
         channels = activations.transpose(1, 2).flatten(2)  # (items, channels, positions)
         grams = (channels @ channels.mT).flatten(1)
         length = torch.linalg.vector_norm(grams, dim=1, keepdim=True)
         grams = grams / length.clamp(min=1e-12)
-        groups = heard.groups
+        groups = output.groups
         together = (groups[:, None] == groups).to(grams.dtype).fill_diagonal_(0.0)
         cosines = (grams @ grams.mT) * together
         return -cosines.sum(dim=1) / together.sum(dim=1).clamp(min=1.0)

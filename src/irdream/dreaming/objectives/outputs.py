@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from irdream.dreaming.objectives.base import Heard, Objective, of_target
+from irdream.dreaming.objectives.base import ForwardOutput, Objective, of_target
 
 
 class _OnOutput(Objective):
@@ -26,9 +26,9 @@ class LogProbability(_OnOutput):
 
     name = "log_probability"
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        return of_target(heard.log_probabilities, targets).mean(dim=1)
+        return of_target(output.log_probabilities, targets).mean(dim=1)
 
     def goal(self, confidence: float) -> float:
         """Return log c."""
@@ -40,9 +40,9 @@ class Probability(_OnOutput):
 
     name = "probability"
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        return of_target(heard.log_probabilities, targets).exp().mean(dim=1)
+        return of_target(output.log_probabilities, targets).exp().mean(dim=1)
 
     def goal(self, confidence: float) -> float:
         """Return c."""
@@ -57,9 +57,9 @@ class Logit(_OnOutput):
 
     name = "logit"
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        return of_target(heard.logits, targets).mean(dim=1)
+        return of_target(output.logits, targets).mean(dim=1)
 
 
 class Margin(_OnOutput):
@@ -71,9 +71,9 @@ class Margin(_OnOutput):
 
     name = "margin"
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        logs = heard.log_probabilities
+        logs = output.log_probabilities
         own = torch.zeros_like(logs[:, :1], dtype=torch.bool).scatter(
             2, targets[:, None, None], True
         )

@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor
 
-from irdream.dreaming.objectives.base import Heard, Objective
+from irdream.dreaming.objectives.base import ForwardOutput, Objective
 from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
 from irdream.errors import InputError
 
@@ -35,11 +35,11 @@ class TotalVariation(_OnLogMel):
 
     name = "total_variation"
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        steps = [heard.log_mel.diff(dim=axis) for axis in range(1, heard.log_mel.ndim)]
+        steps = [output.log_mel.diff(dim=axis) for axis in range(1, output.log_mel.ndim)]
         total = torch.stack([_mean(step.abs()) for step in steps]).sum(dim=0)
-        return _unit(heard) * total
+        return _unit(output) * total
 
 
 class L1(_OnLogMel):
@@ -47,9 +47,9 @@ class L1(_OnLogMel):
 
     name = "l1"
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        return _unit(heard) * _mean((heard.log_mel - heard.start).abs())
+        return _unit(output) * _mean((output.log_mel - output.start).abs())
 
 
 class L2(_OnLogMel):
@@ -60,9 +60,9 @@ class L2(_OnLogMel):
 
     name = "l2"
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        return _unit(heard) ** 2 * _mean((heard.log_mel - heard.start).square())
+        return _unit(output) ** 2 * _mean((output.log_mel - output.start).square())
 
 
 class Blur(_OnLogMel):
@@ -87,14 +87,14 @@ class Blur(_OnLogMel):
                 raise InputError(f"objective.{name}={weight}; expected at least 0, such as 1")
         self.mels, self.frames = mels, frames
 
-    def __call__(self, heard: Heard, targets: Tensor) -> Tensor:
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        log_mel = heard.log_mel
+        log_mel = output.log_mel
         along_frames = self.frames * _mean(_from_blur(log_mel, -1).square())
         if log_mel.ndim < 3:
             return along_frames
         along_mels = self.mels * _mean(_from_blur(log_mel, -2).square())
-        return _unit(heard) ** 2 * (along_mels + along_frames)
+        return _unit(output) ** 2 * (along_mels + along_frames)
 
     def __repr__(self) -> str:
         return f"blur(mels={self.mels!r}, frames={self.frames!r})"
@@ -111,6 +111,6 @@ def _mean(values: Tensor) -> Tensor:
     return values.flatten(1).sum(dim=1) / max(1, math.prod(values.shape[1:]))
 
 
-def _unit(heard: Heard) -> float:
+def _unit(output: ForwardOutput) -> float:
     """Return dB for each unit of a log-mel; a waveform's unit stays."""
-    return 1.0 / NATURAL_PER_DB if heard.log_mel.ndim == 3 else 1.0
+    return 1.0 / NATURAL_PER_DB if output.log_mel.ndim == 3 else 1.0

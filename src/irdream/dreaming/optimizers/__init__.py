@@ -5,8 +5,8 @@ from irdream.dreaming.optimizers.base import (
     FromFunction,
     Optimizer,
     State,
+    StepContext,
     TorchOptimizer,
-    View,
     as_optimizer,
 )
 from irdream.dreaming.optimizers.normalized import Norm, NormalizedAscent, normalized
@@ -19,8 +19,8 @@ __all__ = [
     "NormalizedAscent",
     "Optimizer",
     "State",
+    "StepContext",
     "TorchOptimizer",
-    "View",
     "as_optimizer",
     "normalized",
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from irdream.dreaming.optimizers.base import Optimizer, State, View
+from irdream.dreaming.optimizers.base import Optimizer, State, StepContext
 from irdream.dreaming.optimizers.normalized import normalized
 from irdream.errors import InputError
 
@@ -67,30 +67,32 @@ class MarginStep(Optimizer):
         zeros = parameters.new_zeros(len(parameters))
         return {"promised": zeros, "before": zeros, "pull": zeros + self.pull, "raised": zeros}
 
-    def step(self, parameters: Tensor, gradient: Tensor, view: View, state: State) -> Tensor:
+    def step(
+        self, parameters: Tensor, gradient: Tensor, context: StepContext, state: State
+    ) -> Tensor:
         """Step by what is missing."""
-        assert view.goal is not None
-        missing = view.goal + state["raised"] - view.score
-        passed = (missing <= 0) & ~view.reached  # the mean of windows is there, the item is not
+        assert context.goal is not None
+        missing = context.goal + state["raised"] - context.score
+        passed = (missing <= 0) & ~context.reached  # the mean of windows is there, the item is not
         state["raised"] = state["raised"] + torch.where(passed, _RAISE - missing, 0.0)
         missing = torch.where(passed, _RAISE, missing).clamp(min=0.0)
 
         believed = state["promised"] > 0
-        came = (view.score - state["before"]) / state["promised"].clamp(min=_TINY)
+        came = (context.score - state["before"]) / state["promised"].clamp(min=_TINY)
         gain = torch.where(believed, came.clamp(self.least_gain, 1.0), 1.0)
 
         largest = gradient.flatten(1).abs().amax(dim=1).clamp(min=_TINY)
         direction = gradient / _like(largest, gradient)  # squares of tiny gradients underflow
         square = direction.flatten(1).square().sum(dim=1).clamp(min=_TINY)
-        longest = view.step.flatten(1).mean(dim=1) * (gradient[0].numel() * square).sqrt()
+        longest = context.step.flatten(1).mean(dim=1) * (gradient[0].numel() * square).sqrt()
         promise = torch.minimum(missing / gain / largest, longest)  # over the largest slope
-        detail = parameters - view.origin
+        detail = parameters - context.origin
         had = (direction * detail).flatten(1).sum(dim=1)
         from_here = detail + _like(promise / square, direction) * direction
         from_origin = _like((promise + had) / square, direction) * direction
-        state["promised"], state["before"] = promise * largest, view.score
+        state["promised"], state["before"] = promise * largest, context.score
         pull, state["pull"] = _like(state["pull"], detail), state["pull"] * self.decay
-        return view.origin + from_here.lerp(from_origin, pull)
+        return context.origin + from_here.lerp(from_origin, pull)
 
     def __repr__(self) -> str:
         return f"margin_step(pull={self.pull:g}, decay={self.decay:g})"
@@ -145,19 +147,21 @@ class LeastChange(MarginStep):
         own = {"norm": zeros, "shrink": zeros + self.shrink, "turn": zeros + self.turn}
         return {**super().start(parameters), **own, "arrived": zeros > 0}
 
-    def step(self, parameters: Tensor, gradient: Tensor, view: View, state: State) -> Tensor:
+    def step(
+        self, parameters: Tensor, gradient: Tensor, context: StepContext, state: State
+    ) -> Tensor:
         """Take a margin step, or one around the sphere of the present norm."""
-        toward = super().step(parameters, gradient, view, state)
-        detail = parameters - view.origin
+        toward = super().step(parameters, gradient, context, state)
+        detail = parameters - context.origin
         norm = torch.where(state["arrived"], state["norm"], _rms(detail))
-        arrived = state["arrived"] | view.reached
-        norm = norm * torch.where(view.reached, 1.0 - state["shrink"], 1.0 + state["shrink"])
+        arrived = state["arrived"] | context.reached
+        norm = norm * torch.where(context.reached, 1.0 - state["shrink"], 1.0 + state["shrink"])
         turned = detail + _like(state["turn"] * norm, detail) * normalized(gradient)
         around = turned * _like(norm / _rms(turned).clamp(min=_TINY), detail)
         state["norm"], state["arrived"] = norm, arrived
         for name, decay in (("shrink", self.shrink_decay), ("turn", self.turn_decay)):
             state[name] = torch.where(arrived, decay * state[name], state[name])
-        return torch.where(_like(arrived, detail), view.origin + around, toward)
+        return torch.where(_like(arrived, detail), context.origin + around, toward)
 
     def __repr__(self) -> str:
         return f"least_change(shrink={self.shrink:g}, turn={self.turn:g})"

@@ -17,7 +17,7 @@ State = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class StepContext:
     """What an optimizer may know of the items besides their gradients.
 
     Attributes:
@@ -60,12 +60,14 @@ class Optimizer(ABC):
         return {name: values[rows] for name, values in state.items()}
 
     @abstractmethod
-    def step(self, parameters: Tensor, gradient: Tensor, view: View, state: State) -> Tensor:
+    def step(
+        self, parameters: Tensor, gradient: Tensor, context: StepContext, state: State
+    ) -> Tensor:
         """Return the next parameters, and change `state`.
 
         Args:
             parameters, gradient: (items, ...); the gradient is that of the objective.
-            view: of the same items.
+            context: of the same items.
             state: of the same items.
         """
 
@@ -76,9 +78,11 @@ class FromFunction(Optimizer):
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self.function = function
 
-    def step(self, parameters: Tensor, gradient: Tensor, view: View, state: State) -> Tensor:
+    def step(
+        self, parameters: Tensor, gradient: Tensor, context: StepContext, state: State
+    ) -> Tensor:
         """Step in the direction."""
-        return parameters + view.step * self.function(gradient)
+        return parameters + context.step * self.function(gradient)
 
     def __repr__(self) -> str:
         return getattr(self.function, "__name__", repr(self.function))
@@ -109,7 +113,9 @@ class TorchOptimizer(Optimizer):
             optimizer.param_groups = [optimizer.param_groups[i] for i in chosen]
         return picked
 
-    def step(self, parameters: Tensor, gradient: Tensor, view: View, state: State) -> Tensor:
+    def step(
+        self, parameters: Tensor, gradient: Tensor, context: StepContext, state: State
+    ) -> Tensor:
         """Let the optimizer step up."""
         items = state["items"]
         for item, now, up in zip(items, parameters, gradient, strict=True):
@@ -117,7 +123,7 @@ class TorchOptimizer(Optimizer):
             item.grad = -up
         try:
             if "optimizer" not in state:
-                state["optimizer"] = self._made(items, view.step)
+                state["optimizer"] = self._made(items, context.step)
             state["optimizer"].step()
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(

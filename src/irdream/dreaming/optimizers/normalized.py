@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from irdream.dreaming.optimizers.base import Optimizer, State, View
+from irdream.dreaming.optimizers.base import Optimizer, State, StepContext
 from irdream.errors import InputError
 
 Norm = Literal["rms", "mean_abs", "sign", "none"]
@@ -41,14 +41,16 @@ class NormalizedAscent(Optimizer):
         """Begin without velocity."""
         return {"velocity": torch.zeros_like(parameters)} if self.momentum else {}
 
-    def step(self, parameters: Tensor, gradient: Tensor, view: View, state: State) -> Tensor:
+    def step(
+        self, parameters: Tensor, gradient: Tensor, context: StepContext, state: State
+    ) -> Tensor:
         """Step by the step size; no step where the gradient is zero."""
         if self.momentum:
             state["velocity"] = self.momentum * state["velocity"] + normalized(gradient, self.norm)
             gradient = state["velocity"]
         if self.norm in ("sign", "none"):
-            return torch.addcmul(parameters, view.step, normalized(gradient, self.norm))
-        return torch.addcmul(parameters, view.step / size(gradient, self.norm), gradient)
+            return torch.addcmul(parameters, context.step, normalized(gradient, self.norm))
+        return torch.addcmul(parameters, context.step / size(gradient, self.norm), gradient)
 
     def __repr__(self) -> str:
         return f"normalized_ascent({self.norm}{f', {self.momentum:g}' if self.momentum else ''})"

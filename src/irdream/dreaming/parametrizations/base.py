@@ -33,17 +33,17 @@ class Parametrization(ABC):
 
     Attributes:
         step_unit: what one unit of `dream.step_size` is, for people.
-        acts_on: what constraints can hold: "plane" where the signal is (items, bands or bins,
+        acts_on: what constraints can hold: "spectrogram" where the signal is (items, bands or bins,
             frames) in natural log, "sound" where it is (items, samples).
         from_original: whether a dream is a change of the original.
     """
 
     step_unit: str
-    acts_on: Literal["plane", "sound"]
+    acts_on: Literal["spectrogram", "sound"]
     from_original: bool = True
 
     @property
-    def kinds(self) -> tuple[Literal["plane", "sound"], ...]:
+    def kinds(self) -> tuple[Literal["spectrogram", "sound"], ...]:
         """Return the kinds of signal that constraints can hold; both where a plane is sound."""
         return (self.acts_on,)
 

@@ -45,7 +45,7 @@ class LogMel(Additive):
         InputError: when the range is none; by `start`: when an original is no log of a magnitude.
     """
 
-    acts_on: Literal["plane", "sound"] = "plane"
+    acts_on: Literal["spectrogram", "sound"] = "spectrogram"
 
     def __init__(self, *, range_db: Sequence[float] | None = FULL_RANGE_DB) -> None:
         if range_db is not None and not (len(range_db) == 2 and range_db[0] < range_db[1]):

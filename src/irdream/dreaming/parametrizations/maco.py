@@ -74,7 +74,7 @@ class Maco(Wrapper):
         started = super().start(recognizer, origin)
         original = started["signal"]
         if self.reference is None:
-            magnitude = _magnitude(_plane(original))
+            magnitude = _magnitude(_spectrogram(original))
         else:
             magnitude = self._mean_magnitude(self.reference, recognizer, origin)
             magnitude = magnitude.expand(len(original), -1, -1)
@@ -96,14 +96,14 @@ class Maco(Wrapper):
     def signal(self, origin: Origin, parameters: Tensor) -> Tensor:
         """Return the signal with these phases, in the range of `of`."""
         undreamed = origin["signal"]
-        size = tuple(_plane(undreamed).shape[1:])
+        size = tuple(_spectrogram(undreamed).shape[1:])
         spectrum = torch.polar(origin["maco_magnitude"], _odd(parameters, size[-1]))
         signal = torch.fft.irfft2(spectrum, s=size).view_as(undreamed)
         return self.of.signal(origin, signal - undreamed)
 
     def absorb(self, origin: Origin, parameters: Tensor, signal: Tensor) -> Tensor:
         """Return the phases of the constrained signal; its magnitudes are held again."""
-        plane = _plane(signal)
+        plane = _spectrogram(signal)
         first, inner, last = _columns(torch.fft.rfft2(plane).angle(), plane.shape[-1])
         return torch.cat([first / 2, inner, last / 2], dim=2)
 
@@ -124,11 +124,11 @@ class Maco(Wrapper):
         for excerpt in excerpts:  # one at a time: a long dream needs long references
             waveform = _of_length(excerpt.waveform.to(like), like.shape[-1])[None]
             heard = {"waveform": waveform, "log_mel": recognizer.log_mel(waveform)}
-            sums = sums + _magnitude(_plane(self.of.start(recognizer, heard)["signal"]))
+            sums = sums + _magnitude(_spectrogram(self.of.start(recognizer, heard)["signal"]))
         return sums / len(excerpts)
 
 
-def _plane(signal: Tensor) -> Tensor:
+def _spectrogram(signal: Tensor) -> Tensor:
     """Return a signal (items, samples) with a single band."""
     return signal[:, None] if signal.ndim == 2 else signal
 

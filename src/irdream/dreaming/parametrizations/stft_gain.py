@@ -36,7 +36,7 @@ class StftGain(Additive):
     """
 
     step_unit = "dB"
-    acts_on: Literal["plane", "sound"] = "plane"
+    acts_on: Literal["spectrogram", "sound"] = "spectrogram"
 
     def __init__(self, *, max_gain_db: float = 12.0) -> None:
         if not max_gain_db > 0:
@@ -47,9 +47,9 @@ class StftGain(Additive):
         self._most = max_gain_db * NATURAL_PER_DB
 
     @property
-    def kinds(self) -> tuple[Literal["plane", "sound"], ...]:
+    def kinds(self) -> tuple[Literal["spectrogram", "sound"], ...]:
         """Return both: the gain can be held, and the sound that it makes."""
-        return ("plane", "sound")
+        return ("spectrogram", "sound")
 
     def start(self, recognizer: Recognizer, origin: Origin) -> Origin:
         """Return no gain, and the original's spectrum.

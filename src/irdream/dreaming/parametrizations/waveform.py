@@ -32,7 +32,7 @@ class Waveform(Additive):
     """
 
     step_unit = "% of the original's RMS"
-    acts_on: Literal["plane", "sound"] = "sound"
+    acts_on: Literal["spectrogram", "sound"] = "sound"
 
     def __init__(self, *, peak: float = 1.0) -> None:
         if not peak > 0:

@@ -37,7 +37,7 @@ class Wrapper(Parametrization):
         self.step_unit, self.acts_on = of.step_unit, of.acts_on
 
     @property
-    def kinds(self) -> tuple[Literal["plane", "sound"], ...]:
+    def kinds(self) -> tuple[Literal["spectrogram", "sound"], ...]:
         """Return those of `of`."""
         return self.of.kinds
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from irdream.errors import InputError
 
 
-def need_plane(transform: object, log_mel: Tensor) -> None:
+def need_spectrogram(transform: object, log_mel: Tensor) -> None:
     """Raise an InputError for what has no bands and frames."""
     if log_mel.ndim != 3:
         raise InputError(

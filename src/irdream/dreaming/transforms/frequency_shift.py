@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from irdream.dreaming.random_streams import uniform
-from irdream.dreaming.transforms.axes import need_plane
+from irdream.dreaming.transforms.axes import need_spectrogram
 from irdream.dreaming.transforms.base import Transform
 from irdream.dreaming.transforms.resampling import resampled
 from irdream.errors import InputError
@@ -36,7 +36,7 @@ class FrequencyShift(Transform):
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
         """Return the shifted log-mels."""
-        need_plane(self, log_mel)
+        need_spectrogram(self, log_mel)
         draws = uniform(keys, step, 1)
         if self.whole:
             shifts = (draws * (2 * self.bands + 1)).floor() - self.bands

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
 from irdream.dreaming.random_streams import normal, uniform
-from irdream.dreaming.transforms.axes import need_plane
+from irdream.dreaming.transforms.axes import need_spectrogram
 from irdream.dreaming.transforms.base import Transform
 from irdream.errors import InputError
 
@@ -31,7 +31,7 @@ class Gain(Transform):
         change = (2.0 * uniform(keys, step, 1) - 1.0) * (self.db * NATURAL_PER_DB)
         if log_mel.ndim == 2:
             return log_mel * change.exp().to(log_mel.dtype)
-        need_plane(self, log_mel)
+        need_spectrogram(self, log_mel)
         return log_mel + change[:, :, None].to(log_mel.dtype)
 
 
@@ -50,7 +50,7 @@ class Noise(Transform):
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
         """Return the log-mels with noise."""
-        need_plane(self, log_mel)
+        need_spectrogram(self, log_mel)
         noise = normal(keys, step, *log_mel.shape[1:]).to(log_mel.dtype)
         return log_mel + noise * (self.db * NATURAL_PER_DB)
 

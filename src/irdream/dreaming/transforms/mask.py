@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from irdream.dreaming.random_streams import uniform
-from irdream.dreaming.transforms.axes import need_plane
+from irdream.dreaming.transforms.axes import need_spectrogram
 from irdream.dreaming.transforms.base import Transform
 from irdream.errors import InputError
 
@@ -35,7 +35,7 @@ class TimeMask(Transform):
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
         """Return the masked log-mels."""
-        need_plane(self, log_mel)
+        need_spectrogram(self, log_mel)
         mask = _stretches(log_mel.shape[2], self.frames, self.count, keys, step)
         return torch.where(mask[:, None], log_mel.mean(dim=2, keepdim=True), log_mel)
 
@@ -56,7 +56,7 @@ class FrequencyMask(Transform):
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
         """Return the masked log-mels."""
-        need_plane(self, log_mel)
+        need_spectrogram(self, log_mel)
         mask = _stretches(log_mel.shape[1], self.bands, self.count, keys, step)
         return torch.where(mask[:, :, None], log_mel.mean(dim=1, keepdim=True), log_mel)
 

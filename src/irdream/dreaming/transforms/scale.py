@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from irdream.dreaming.random_streams import uniform
-from irdream.dreaming.transforms.axes import need_plane
+from irdream.dreaming.transforms.axes import need_spectrogram
 from irdream.dreaming.transforms.base import Transform
 from irdream.dreaming.transforms.resampling import resampled
 from irdream.errors import InputError
@@ -35,7 +35,7 @@ class Scale(Transform):
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
         """Return the scaled log-mels."""
-        need_plane(self, log_mel)
+        need_spectrogram(self, log_mel)
         draws = uniform(keys, step, 2)
         for axis, (least, most) in ((1, self.mels), (2, self.frames)):
             if (least, most) == (1.0, 1.0):
