@@ -58,7 +58,8 @@ def run(config: DictConfig) -> dict[str, float]:
     except pruning.JobPrunedError as reason:
         job.status, job.error = "pruned", str(reason)
     except Exception as error:
-        job.status, job.error = "failed", command.line(error, conf=CONF)
+        job.status = "failed"
+        job.error = command.line(error, conf=CONF, trust=config.trust)
         if config.debug or (job.error is None and not in_sweep):
             raise
         if job.error is None:

@@ -370,3 +370,16 @@ def test_a_job_names_its_run_by_what_was_swept() -> None:
     job = command.Job(["tracker.run_name=mine"], "out/1")
     job.open(tracker, {})
     assert "mlflow.runName" not in tracker.tags
+
+
+def test_what_an_object_of_ones_own_lacks_is_told_in_one_line() -> None:
+    own = type("Tracker", (), {"__module__": "my_package.trackers"})()
+    with pytest.raises(AttributeError) as asked_by_irdream:
+        command.Job([], "out").open(own, {})
+    said = command.line(asked_by_irdream.value, conf=CONF, trust=["my_package"])
+    assert said is not None
+    assert said.startswith("error: my_package.trackers.Tracker has no 'run_id', which irdream asks")
+    assert command.line(asked_by_irdream.value, conf=CONF) is None  # of nobody's package
+    with pytest.raises(AttributeError) as their_own_mistake:
+        own.anything  # noqa: B018
+    assert command.line(their_own_mistake.value, conf=CONF, trust=["my_package"]) is None

@@ -307,8 +307,14 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
             yield from _targets(value, f"{path}{i}.")
 
 
-def line(error: Exception, *, conf: Path) -> str | None:
-    """Return what to tell the user of an error, in one line; None for a defect of irdream."""
+def line(error: Exception, *, conf: Path, trust: Sequence[str] = ()) -> str | None:
+    """Return what to tell the user of an error, in one line; None for a defect of irdream.
+
+    Args:
+        error: what was raised.
+        conf: the folder of the configuration.
+        trust: the user's own packages.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, InputError):
@@ -318,6 +324,8 @@ def line(error: Exception, *, conf: Path) -> str | None:
             return f"error: {os.strerror(cause.errno)}{where}; {_SYSTEM[cause.errno]}"
         if needed := needed_extra(str(cause)):
             return f"error: {needed}"
+        if isinstance(cause, AttributeError) and (lacking := _lacking(cause, trust)):
+            return f"error: {lacking}"
         if isinstance(cause, ConnectionError) or type(cause).__module__.startswith(_OF_LAUNCHERS):
             return f"error: {type(cause).__name__}: {str(cause).partition(chr(10))[0]}"
         cause = cause.__cause__ or cause.__context__
@@ -327,3 +335,16 @@ def line(error: Exception, *, conf: Path) -> str | None:
     if type(error).__module__.startswith(("hydra.", "omegaconf.")):
         return f"error: {explain(error, known=known_keys(conf))}"
     return None
+
+
+def _lacking(error: AttributeError, trust: Sequence[str]) -> str | None:
+    """Say what irdream asked of a user's own object that it does not have."""
+    kind = type(error.obj)
+    asked_by = traceback.extract_tb(error.__traceback__)[-1].filename
+    is_ours = Path(asked_by).is_relative_to(Path(__file__).resolve().parents[1])
+    if kind.__module__.partition(".")[0] not in trust or not is_ours:
+        return None
+    return (
+        f"{kind.__module__}.{kind.__qualname__} has no {error.name!r}, which irdream asks of it; "
+        "add it, or derive the class from the one of irdream that it replaces"
+    )
