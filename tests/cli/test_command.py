@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -373,7 +374,7 @@ def test_a_job_names_its_run_by_what_was_swept() -> None:
 
 
 def test_what_an_object_of_ones_own_lacks_is_told_in_one_line() -> None:
-    own = type("Tracker", (), {"__module__": "my_package.trackers"})()
+    own: Any = type("Tracker", (), {"__module__": "my_package.trackers"})()
     with pytest.raises(AttributeError) as asked_by_irdream:
         command.Job([], "out").open(own, {})
     said = command.line(asked_by_irdream.value, conf=CONF, trust=["my_package"])
