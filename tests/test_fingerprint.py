@@ -437,5 +437,5 @@ def test_irdreams_own_code_counts_with_the_checkpoints_that_come_along() -> None
     from irdream.fingerprint import _package
 
     files = _package("irdream")
-    assert {"irdream", "irdream.sweeps.sweep", "irdream.models.light"} <= files.keys()
+    assert {"irdream", "irdream.sweeps.sweep", "irdream.models.han2016"} <= files.keys()
     assert "irdream/checkpoints/shipped/weights.safetensors" in files

@@ -9,28 +9,24 @@ from irdream.models import Pons2017Multi, Pons2017Single
 # 128 filters of 1 frame, 64 of 3 and 32 of 5, each 5 and 80 bands tall, with biases
 FIRST = (128 * 1 + 64 * 3 + 32 * 5) * (5 + 80) + 2 * (128 + 64 + 32)
 NORM = 2 * 448
+DEEP = (448 * 9 + 1) * 128 + (128 * 9 + 1) * 128 + 4 * 128
 
 
-def parameters(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
-
-
-def averages(model: nn.Module) -> int:
+@pytest.mark.parametrize(
+    ("model", "expected", "thousands"),
+    [
+        (Pons2017Single(), FIRST + NORM + (448 * 4 + 1) * 11, 62),
+        (Pons2017Multi(), FIRST + NORM + DEEP + 129 * 256 + 257 * 11, 743),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_values_of_the_paper(model: nn.Module, expected: int, thousands: int) -> None:
+    """With the averages of the batch norms, as the paper counts."""
+    parameters = sum(p.numel() for p in model.parameters())
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.affine]
-    return sum(2 * norm.num_features for norm in norms)
-
-
-def test_values_of_the_single_layer() -> None:
-    model = Pons2017Single()
-    assert parameters(model) == FIRST + NORM + (448 * 4 + 1) * 11 == 61_867
-    assert (parameters(model) + averages(model)) // 1000 == 62  # the paper's 62k
-
-
-def test_values_of_the_multi_layer() -> None:
-    model = Pons2017Multi()
-    deep = (448 * 9 + 1) * 128 + (128 * 9 + 1) * 128 + 4 * 128
-    assert parameters(model) == FIRST + NORM + deep + 129 * 256 + 257 * 11 == 742_315
-    assert (parameters(model) + averages(model)) // 1000 == 743  # the paper's 743k
+    averages = sum(2 * norm.num_features for norm in norms)
+    assert parameters == expected
+    assert (parameters + averages) // 1000 == thousands
 
 
 @pytest.mark.parametrize(("n_mels", "frames"), [(128, 43), (96, 128), (5, 5)])
@@ -48,23 +44,20 @@ def test_layers(n_mels: int, frames: int) -> None:
     assert shapes == 2 * first + deep
 
 
-def test_the_single_layer_hears_a_quarter_of_the_frames_at_a_time() -> None:
+def test_the_single_layer_pools_a_quarter_of_the_frames_at_a_time() -> None:
     torch.manual_seed(0)
     model = Pons2017Single().eval()
     log_mel = torch.randn(1, 96, 128)
     other = log_mel.clone()
     other[..., 100:] += 1
     with torch.no_grad():
-        cells = [
-            torch.cat([timbre(heard[:, None]) for timbre in model.timbres], dim=1)
-            for heard in (log_mel, other)
-        ]
-    assert cells[0].shape == (1, 448, 1, 4)
-    changed = (cells[0] != cells[1]).any(dim=1)[0, 0]
+        cells, others = model.first(log_mel), model.first(other)
+    assert cells.shape == (1, 448, 1, 4)
+    changed = (cells != others).any(dim=1)[0, 0]
     assert changed.tolist() == [False, False, False, True]
 
 
-def test_a_frame_in_a_middle_hears_the_bands_around_it() -> None:
+def test_a_tall_filter_is_centered_on_its_band() -> None:
     timbre = Pons2017Single().timbres[3]
     heard = torch.zeros(1, 1, 128, 1)
     heard[0, 0, 64] = 1
@@ -79,7 +72,6 @@ def test_settings_of_the_authors() -> None:
     rates = [m.p for m in Pons2017Multi().modules() if isinstance(m, nn.Dropout)]
     assert rates == [0.25, 0.25, 0.5, 0.5]
     assert [m.p for m in Pons2017Single().modules() if isinstance(m, nn.Dropout)] == [0.5]
-    assert Pons2017Single().output == Pons2017Multi().output == "softmax"
 
 
 def test_weights_start_as_he_says() -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from irdream.errors import InputError
-from irdream.models import Han2016Body, Transfer
+from irdream.models import Transfer
 from irdream.recognizer import Recognizer, load_recognizer, new_recognizer, save_recognizer
 
 Settings = dict[str, Any]
@@ -32,25 +32,20 @@ class Embedding(nn.Module):
         return self.linear(self.dropout(self.norm(log_mel.mean((1, 2))[:, None])))
 
 
-def after_training(model: Transfer) -> dict[str, Tensor]:
+def changed(model: Transfer) -> set[str]:
+    """Train a little and return the names of what changed."""
+    before = {key: value.clone() for key, value in model.state_dict().items()}
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.1)
     model.train()
     for _ in range(3):
         optimizer.zero_grad()
         model(torch.randn(8, 4, 4)).square().sum().backward()
         optimizer.step()
-    return {key: value.clone() for key, value in model.state_dict().items()}
-
-
-def changed(model: Transfer) -> set[str]:
-    before = {key: value.clone() for key, value in model.state_dict().items()}
-    after = after_training(model)
-    return {key for key in before if not torch.equal(before[key], after[key])}
+    return {key for key, value in model.state_dict().items() if not torch.equal(before[key], value)}
 
 
 def test_a_frozen_embedding_stays_as_it_was_to_the_averages() -> None:
     model = Transfer(embedding=Embedding(), features=5, hidden=4)
-    assert changed(model)
     assert {key.split(".")[0] for key in changed(model)} == {"head"}
     assert not model.embedding.training
     assert model.head.training
@@ -87,10 +82,7 @@ def test_maps_are_averaged() -> None:
 @pytest.mark.parametrize(
     ("embedding", "message"),
     [
-        (
-            Embedding(),
-            r"Embedding gave \(2, 5\) for a log-mel \(2, 4, 6\); expected \(batch, 6\): s",
-        ),
+        (Embedding(), r"Embedding gave \(2, 5\) for a log-mel \(2, 4, 6\); expected \(batch, 6\)"),
         (nn.Flatten(0), r"Flatten gave \(48,\) .* set model.features"),
     ],
 )
@@ -120,15 +112,16 @@ def test_first_weights_come_from_a_checkpoint_and_are_not_needed_again(
 
 
 def test_first_weights_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"weights='.*none'; expected a safetensors file: "):
-        Transfer(embedding=Embedding(), features=5, weights=str(tmp_path / "none"))
     (tmp_path / "text").write_text("hello")
-    with pytest.raises(InputError, match=r"weights='.*text'; expected a safetensors file: "):
-        Transfer(embedding=Embedding(), features=5, weights=str(tmp_path / "text"))
     save_file(Embedding(output=6).state_dict(), tmp_path / "other")
-    message = r"do not fit Embedding; .* shape for linear.weight \(2 of 7 are missing or differ\)"
-    with pytest.raises(InputError, match=message):
-        Transfer(embedding=Embedding(), features=5, weights=str(tmp_path / "other"))
+    refusals = {
+        "none": r"weights='.*none'; expected a safetensors file: ",
+        "text": r"weights='.*text'; expected a safetensors file: ",
+        "other": r"fit Embedding; .* shape for linear.weight \(2 of 7 are missing or differ\)",
+    }
+    for name, message in refusals.items():
+        with pytest.raises(InputError, match=message):
+            Transfer(embedding=Embedding(), features=5, weights=str(tmp_path / name))
 
 
 # Networks within networks, in a checkpoint
@@ -196,8 +189,3 @@ def test_a_mapping_in_a_list_is_no_network(tiny_frontend: Settings) -> None:
     spec = {"_target_": "torch.nn.Sequential", "args": [{"_target_": "os.system"}]}
     with pytest.raises(InputError, match=r"cannot build torch\.nn\.Sequential"):
         made(spec, tiny_frontend)
-
-
-def test_default_embedding_of_the_yaml() -> None:
-    with torch.no_grad():
-        assert Han2016Body().eval()(torch.zeros(1, 9, 9)).shape[1] == 256

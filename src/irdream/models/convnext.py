@@ -2,12 +2,11 @@
 
 Blocks of a 7 x 7 depthwise convolution, a layer norm over the channels, and two dense layers
 with GELU and a global response normalization between them, added to their input. The stem and
-the two steps to a coarser grid are padded so that every band and frame is heard: 128 x 43
-becomes 32 x 22, 16 x 11 and 8 x 6. The mean over these and a dense layer make the answer.
-Depthwise convolutions are slow on a CPU: it trains at 0.8 of the speed of Han's network there.
-
-Adapted to log-mels: an overlapping stem that keeps twice as many steps in time as in frequency,
-a batch norm on the input, 3 x 3 steps where the paper has 2 x 2, three levels where it has four.
+the two steps to a coarser grid are padded so that every band and frame counts: 128 x 43
+becomes 32 x 22, 16 x 11 and 8 x 6. The mean over these and a dense layer give the logits.
+On a CPU it trains at 0.8 of the speed of Han's network. Adapted to log-mels: an overlapping stem
+that keeps twice as many steps in time as in frequency, a batch norm on the input, 3 x 3 steps
+where the paper has 2 x 2, three levels where it has four.
 
 Sources: Z. Liu et al., "A ConvNet for the 2020s", CVPR 2022 (blocks, initialization, stochastic
 depth); S. Woo et al., "ConvNeXt V2", CVPR 2023 (global response normalization).
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from irdream.errors import InputError
-from irdream.models.checks import check_size
+from irdream.models.inputs import check_size
 
 
 class ConvNeXt(nn.Module):
@@ -32,8 +31,6 @@ class ConvNeXt(nn.Module):
         channels: of each level.
         blocks: of each level, as many numbers as `channels`.
         drop_path: how often the last block is skipped in training; the first never is.
-        output: "softmax", or "sigmoid" for each instrument by itself.
-        instruments: the number of outputs.
 
     Raises:
         InputError: when `channels` and `blocks` differ in length, or `drop_path` is no share.
@@ -63,8 +60,14 @@ class ConvNeXt(nn.Module):
         before, done = 1, 0
         for level, (width, depth) in enumerate(zip(channels, blocks, strict=True)):
             rates = [drop_path * (done + i) / max(1, sum(blocks) - 1) for i in range(depth)]
-            step = Step(before, width) if level else Stem(width)
-            self.levels.append(nn.Sequential(step, *(Block(width, rate) for rate in rates)))
+            grid = [Norm(before), nn.Conv2d(before, width, 3, stride=2, padding=1)]
+            stem = [nn.Conv2d(1, width, 7, stride=(4, 2), padding=3), Norm(width)]
+            self.levels.append(
+                nn.Sequential(
+                    nn.Sequential(*(grid if level else stem)),
+                    *(Block(width, rate) for rate in rates),
+                )
+            )
             before, done = width, done + depth
         self.classifier = nn.Sequential(nn.LayerNorm(before), nn.Linear(before, instruments))
         self.apply(_initialize)
@@ -84,20 +87,6 @@ class Norm(nn.LayerNorm):
     def forward(self, maps: Tensor) -> Tensor:  # type: ignore[override]
         """Return maps of the same shape; no copy is made where channels lie last in memory."""
         return super().forward(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
-class Stem(nn.Sequential):
-    """(batch, 1, mels, frames) -> (batch, channels, mels / 4, frames / 2), rounded up."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(nn.Conv2d(1, channels, 7, stride=(4, 2), padding=3), Norm(channels))
-
-
-class Step(nn.Sequential):
-    """(batch, before, mels, frames) -> (batch, channels, mels / 2, frames / 2), rounded up."""
-
-    def __init__(self, before: int, channels: int) -> None:
-        super().__init__(Norm(before), nn.Conv2d(before, channels, 3, stride=2, padding=1))
 
 
 class Block(nn.Module):

@@ -2,22 +2,16 @@
 
     python main.py task=train model=mfcc_svm
 
-MFCCs are the first coefficients of an orthonormal DCT-II over the mel bands of a log-mel in the
-natural logarithm of the magnitude. A window becomes the mean and the standard deviation over its
-frames, of the MFCCs and of their first differences: 80 numbers for 20 coefficients.
-
-For each instrument a machine with an RBF kernel tells the windows that have it from all others;
-so one window may have several. Its decision value becomes a probability by Platt's sigmoid, which
-is fitted to decision values of recordings that the machine has not seen (three folds), as those
-of its own windows are too good. scikit-learn's `SVC(probability=True)`, which did the like
-without regard for recordings, goes away in its version 1.11.
+A window becomes the mean and the standard deviation over its frames, of its MFCCs and of their
+first differences: 80 numbers for 20 coefficients. For each instrument a machine with an RBF kernel
+tells the windows that have it from all others. Its decision value becomes a probability by Platt's
+sigmoid, fitted to recordings that the machine was not trained on, since the values of its own
+windows are too good. (scikit-learn's `SVC(probability=True)` does not regard recordings.)
 
 scikit-learn fits it in one go, and it is copied into tensors. After that it runs, is saved and is
-loaded as a network is, without scikit-learn. How long these tensors are is known only then, so a
-model takes their lengths from the checkpoint that it loads.
-
-The time of a fit grows nearly with the square of the windows: 4,000 took 10 s of one core, 10,000
-took 47 s. Nearly all windows become support vectors, and a checkpoint has 0.4 kB for each.
+loaded as a network is, without scikit-learn. The time of a fit grows nearly with the square of the
+windows: 4,000 took 10 s of one core, 10,000 took 47 s. Nearly all windows become support vectors,
+and a checkpoint has 0.4 kB for each.
 
 Sources: C. Cortes, V. Vapnik, "Support-vector networks", Machine Learning 20, 1995; J. Platt,
 "Probabilistic outputs for support vector machines", Advances in Large Margin Classifiers, 1999.
@@ -27,40 +21,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import joblib
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from irdream.errors import InputError
-from irdream.models.checks import check_size
-
-if TYPE_CHECKING:
-    from sklearn.svm import SVC
+from irdream.models.inputs import check_size
 
 FOLDS = 3  # of recordings, for the sigmoid
 _TINY = 1e-6  # added to a variance: the root of zero has no gradient
-
-
-def mfcc(log_mel: Tensor, coefficients: int) -> Tensor:
-    """Return MFCCs (batch, coefficients, frames) of log-mels (batch, n_mels, frames)."""
-    n_mels = log_mel.shape[1]
-    places = torch.arange(n_mels, dtype=torch.float64) + 0.5
-    orders = torch.arange(coefficients, dtype=torch.float64)[:, None]
-    basis = math.sqrt(2 / n_mels) * torch.cos(math.pi / n_mels * orders * places)
-    basis[0] /= math.sqrt(2)
-    return basis.to(log_mel) @ log_mel
-
-
-def statistics_of(series: Tensor) -> Tensor:
-    """Return (batch, 4 x series) of (batch, series, frames): means, deviations, of changes too."""
-    parts = []
-    for values in (series, series.diff(dim=2)):
-        parts += [values.mean(2), (values.var(2, unbiased=False) + _TINY).sqrt()]
-    return torch.cat(parts, dim=1)
 
 
 class MfccSvm(nn.Module):
@@ -76,7 +48,6 @@ class MfccSvm(nn.Module):
         gamma: of the kernel exp(-gamma d^2), d over standardized statistics; None: 1 / features.
         balanced: weigh windows with an instrument as much as all those without it.
         max_windows: that it is fitted on, at most.
-        instruments: the number of outputs.
 
     Raises:
         InputError: when a number is not above zero.
@@ -109,14 +80,14 @@ class MfccSvm(nn.Module):
         for name, value in (("penalty", penalty), ("gamma", gamma)):
             if value is not None and not value > 0:
                 raise InputError(f"model.{name}={value}; expected a number above 0")
+        features = 4 * coefficients
         self.coefficients, self.max_windows = coefficients, max_windows
-        self.instruments, self.features = instruments, 4 * coefficients
         self.penalty, self.balanced = penalty, balanced
-        self.gamma = 1 / self.features if gamma is None else gamma
+        self.gamma = 1 / features if gamma is None else gamma
         fitted = {
-            "mean": torch.zeros(self.features),
-            "scale": torch.ones(self.features),
-            "support_vectors": torch.zeros(0, self.features),
+            "mean": torch.zeros(features),
+            "scale": torch.ones(features),
+            "support_vectors": torch.zeros(0, features),
             "weights": torch.zeros(0, instruments),
             "offset": torch.zeros(instruments),
             "sigmoid_scale": torch.zeros(instruments),
@@ -128,20 +99,21 @@ class MfccSvm(nn.Module):
     def statistics(self, log_mel: Tensor) -> Tensor:
         """Return (batch, features) of windows; InputError when they are too small."""
         check_size(log_mel, n_mels=self.coefficients, frames=2)
-        return statistics_of(mfcc(log_mel, self.coefficients))
+        series = mfcc(log_mel, self.coefficients)
+        found = []
+        for values in (series, series.diff(dim=2)):
+            found += [values.mean(2), (values.var(2, unbiased=False) + _TINY).sqrt()]
+        return torch.cat(found, dim=1)
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Return the logits of each window, in full precision; InputError when it is too small."""
         with torch.autocast(log_mel.device.type, enabled=False):
             standardized = (self.statistics(log_mel) - self.mean) / self.scale
-            return self.sigmoid_scale * self.decisions(standardized) + self.sigmoid_offset
-
-    def decisions(self, standardized: Tensor) -> Tensor:
-        """Return what each machine says, (batch, instruments): above zero is present."""
-        vectors = self.support_vectors
-        squares = standardized.square().sum(1, keepdim=True) + vectors.square().sum(1)
-        distances = (squares - 2 * standardized @ vectors.T).clamp(min=0)  # squared
-        return torch.exp(-self.gamma * distances) @ self.weights + self.offset
+            vectors = self.support_vectors
+            squares = standardized.square().sum(1, keepdim=True) + vectors.square().sum(1)
+            distances = (squares - 2 * standardized @ vectors.T).clamp(min=0)  # squared
+            decisions = torch.exp(-self.gamma * distances) @ self.weights + self.offset
+            return self.sigmoid_scale * decisions + self.sigmoid_offset
 
     def fit(self, statistics: Tensor, labels: Tensor, recordings: Sequence[str], seed: int) -> None:
         """Fit the machines to windows.
@@ -155,6 +127,8 @@ class MfccSvm(nn.Module):
         Raises:
             InputError: when statistics are not finite, or there are not as many of each.
         """
+        from sklearn.preprocessing import StandardScaler
+
         if not len(statistics) == len(labels) == len(recordings) or not len(labels):
             raise InputError(
                 f"{len(statistics)} windows, {len(labels)} labels and {len(recordings)} "
@@ -162,59 +136,53 @@ class MfccSvm(nn.Module):
             )
         if not bool(statistics.isfinite().all()):
             raise InputError("windows to fit have values that are not finite; check the sounds")
-        standardized = self._standardize(statistics)
+        scaler: Any = StandardScaler().fit(statistics.cpu().double().numpy())
+        self._keep(mean=scaler.mean_, scale=scaler.scale_)
+        standardized = ((statistics.to(self.mean) - self.mean) / self.scale).float().cpu().numpy()
         present = labels.cpu().numpy() > 0
         fit = joblib.delayed(self._machine)
         parallel: Any = joblib.Parallel(n_jobs=torch.get_num_threads(), prefer="threads")
         machines = parallel(fit(standardized, one, recordings, seed) for one in present.T)
-        weights = np.zeros(present.shape)
-        offset, scale = np.zeros(present.shape[1]), np.ones(present.shape[1])
-        sigmoid_offset = prior_log_odds(present)
-        for i, machine in enumerate(machines):
-            if machine is not None:
-                weights[machine.svc.support_, i] = machine.svc.dual_coef_[0]
-                offset[i] = machine.svc.intercept_[0]
-                scale[i], sigmoid_offset[i] = machine.scale, machine.offset
+        weights = np.stack([machine.weights for machine in machines], axis=1)
         used = np.flatnonzero(weights.any(axis=1))
-        self._keep("support_vectors", standardized[used])
-        self._keep("weights", weights[used])
-        self._keep("offset", offset)
-        self._keep("sigmoid_scale", scale)
-        self._keep("sigmoid_offset", sigmoid_offset)
-
-    def _standardize(self, statistics: Tensor) -> np.ndarray:
-        """Keep mean and deviation of (windows, features), and return these standardized."""
-        from sklearn.preprocessing import StandardScaler
-
-        scaler: Any = StandardScaler().fit(statistics.cpu().double().numpy())
-        self._keep("mean", scaler.mean_)
-        self._keep("scale", scaler.scale_)
-        return ((statistics.to(self.mean) - self.mean) / self.scale).float().cpu().numpy()
+        self._keep(
+            support_vectors=standardized[used],
+            weights=weights[used],
+            offset=np.array([machine.offset for machine in machines]),
+            sigmoid_scale=np.array([machine.sigmoid_scale for machine in machines]),
+            sigmoid_offset=np.array([machine.sigmoid_offset for machine in machines]),
+        )
 
     def _machine(
         self, standardized: np.ndarray, present: np.ndarray, recordings: Sequence[str], seed: int
-    ) -> _Machine | None:
-        """Return the machine of one instrument; None where all windows have it, or none has."""
+    ) -> _Machine:
+        """Fit the machine of one instrument; where all or no windows have it, the prior alone."""
         from sklearn.calibration import CalibratedClassifierCV
+        from sklearn.model_selection import PredefinedSplit
         from sklearn.svm import SVC
 
+        weights, count = np.zeros(len(present)), present.sum()
         if present.all() or not present.any():
-            return None
+            return _Machine(weights, 0.0, 1.0, math.log((count + 1) / (len(present) - count + 1)))
         settings: dict[str, Any] = {"C": self.penalty, "gamma": self.gamma, "cache_size": 500}
-        svc = SVC(**settings, class_weight="balanced" if self.balanced else None)
+        svc: Any = SVC(**settings, class_weight="balanced" if self.balanced else None)
+        slope, bias = -1.0, 0.0  # Platt's: 1 / (1 + exp(slope f + bias))
         folds = folds_of(present, recordings, seed)
         if folds is None:
-            return _Machine(svc.fit(standardized, present), 1.0, 0.0)
-        cv = [(np.flatnonzero(folds != k), np.flatnonzero(folds == k)) for k in np.unique(folds)]
-        calibration: Any = CalibratedClassifierCV(svc, cv=cv, ensemble=False)  # type: ignore[arg-type]
-        both = calibration.fit(standardized, present).calibrated_classifiers_[0]
-        sigmoid = both.calibrators[0]  # 1 / (1 + exp(a f + b))
-        return _Machine(both.estimator, -sigmoid.a_, -sigmoid.b_)
+            svc.fit(standardized, present)
+        else:
+            both: Any = CalibratedClassifierCV(svc, cv=PredefinedSplit(folds), ensemble=False)
+            calibrated = both.fit(standardized, present).calibrated_classifiers_[0]
+            svc, sigmoid = calibrated.estimator, calibrated.calibrators[0]
+            slope, bias = sigmoid.a_, sigmoid.b_
+        weights[svc.support_] = svc.dual_coef_[0]
+        return _Machine(weights, svc.intercept_[0], -slope, -bias)
 
-    def _keep(self, name: str, values: ArrayLike) -> None:
-        """Set a fitted tensor, whatever the length of its first axis."""
-        parameter = getattr(self, name)
-        parameter.data = torch.as_tensor(np.asarray(values)).to(parameter)
+    def _keep(self, **fitted: np.ndarray) -> None:
+        """Set fitted tensors, whatever the lengths of their first axes."""
+        for name, values in fitted.items():
+            parameter = getattr(self, name)
+            parameter.data = torch.as_tensor(values).to(parameter)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **named: Any
@@ -227,23 +195,31 @@ class MfccSvm(nn.Module):
 
 
 class _Machine(NamedTuple):
-    """A machine, and the sigmoid of its decision values: log-odds = scale f + offset."""
+    """A machine, and the sigmoid of its decision values f: log-odds = scale f + offset."""
 
-    svc: SVC
-    scale: float
+    weights: np.ndarray  # of all windows, zero where one is no support vector
     offset: float
+    sigmoid_scale: float
+    sigmoid_offset: float
+
+
+def mfcc(log_mel: Tensor, coefficients: int) -> Tensor:
+    """Return MFCCs (batch, coefficients, frames) of log-mels (batch, n_mels, frames).
+
+    They are the first coefficients of an orthonormal DCT-II over the mel bands.
+    """
+    n_mels = log_mel.shape[1]
+    places = torch.arange(n_mels, dtype=torch.float64) + 0.5
+    orders = torch.arange(coefficients, dtype=torch.float64)[:, None]
+    basis = math.sqrt(2 / n_mels) * torch.cos(math.pi / n_mels * orders * places)
+    basis[0] /= math.sqrt(2)
+    return basis.to(log_mel) @ log_mel
 
 
 def folds_of(present: np.ndarray, recordings: Sequence[str], seed: int) -> np.ndarray | None:
-    """Return a fold for each window, so that recordings stay whole and each fold has both kinds.
+    """Return a fold for each window (windows,); None where a kind has fewer than two recordings.
 
-    Args:
-        present: (windows,).
-        recordings: of each window.
-        seed: of the order in which they are dealt.
-
-    Returns:
-        (windows,) from 0; None where fewer than two recordings have windows of a kind.
+    Recordings stay whole, and each fold has some with and some without the instrument.
     """
     names, which = np.unique(np.asarray(recordings), return_inverse=True)
     has = np.zeros(len(names), dtype=bool)
@@ -257,9 +233,3 @@ def folds_of(present: np.ndarray, recordings: Sequence[str], seed: int) -> np.nd
         dealt = order[kind[order]]
         folds[dealt] = np.arange(len(dealt)) % count
     return folds[which]
-
-
-def prior_log_odds(present: np.ndarray) -> np.ndarray:
-    """Return the log-odds (instruments,) of (windows, instruments), finite where all are equal."""
-    count = present.sum(axis=0)
-    return np.log((count + 1) / (len(present) - count + 1))

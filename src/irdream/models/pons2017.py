@@ -1,23 +1,20 @@
 """The single-layer and the multi-layer network of Pons et al. (2017) for instruments.
 
-Timbre is heard in the first layer, by filters as narrow as a frame and as tall as most of the
-spectrum: for each height 128 filters of one frame, 64 of three and 32 of five, with batch norm
-and ELU. The heights are 5 and 80 bands. Pooled by their maximum, the single-layer network reads
-its answer from them; the multi-layer one has two more convolutions and a dense layer above.
-With the averages of their batch norms they hold 62,763 and 743,723 values for 11 instruments;
-the paper says 62k and 743k. They cost 0.45 and 0.47 GFLOP a window; as their maps are large,
-they train at a third of the speed of Han's network on a CPU.
+The first layer has filters for timbre, as narrow as a frame and as tall as most of the spectrum:
+of each height, 5 and 80 bands, 128 filters of one frame, 64 of three and 32 of five, with batch
+norm and ELU. The single-layer network reads its answer from their maxima; the multi-layer one has
+two more convolutions and a dense layer above. With the averages of their batch norms they hold
+62,763 and 743,723 values for 11 instruments; the paper says 62k and 743k. They cost 0.45 and
+0.47 GFLOP a window, and train at a third of the speed of Han's network on a CPU.
 
 From the authors: filters, batch norm, ELU, "same" padding, pooling to a fixed grid (the whole
 spectrum x a quarter of the frames; a quarter of both), dropout 0.5 before dense layers and 0.25
 before convolutions, He's initialization, softmax. Their code has heights of 50 and 70 for the
 single-layer network, which would make 80k values; 5 and 80 give the count of the paper.
 
-Not theirs: the input. They hear 96 bands up to 6 kHz x 128 frames of 21 ms, 2.7 s, normalized
-over the data set; here it is any log-mel, by default 128 bands up to 11 kHz x 43 frames of
-23 ms. The filters keep their size in bands and frames (a band is 0.39 mel of Slaney where theirs
-is 0.43), the pooling keeps its grid, so the counts do not change, and a batch norm without
-weights on the input stands for the normalization.
+Not theirs: the input. They take 96 bands up to 6 kHz x 128 frames of 21 ms, normalized over the
+data set; here it is any log-mel, by default 128 bands up to 11 kHz x 43 frames of 23 ms, and a
+batch norm without weights on the input stands for the normalization.
 
 Source: J. Pons, O. Slizovskaia, R. Gong, E. Gomez, X. Serra, EUSIPCO 2017, arXiv:1703.06697,
 and the code that its authors published with it.
@@ -29,49 +26,53 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from irdream.models.checks import check_size
+from irdream.models.inputs import check_size
 
 HEIGHTS = (5, 80)
 FILTERS = {1: 128, 3: 64, 5: 32}  # by their width in frames
 TIMBRES = len(HEIGHTS) * sum(FILTERS.values())
 
 
-class Pons2017Single(nn.Module):
-    """log-mel (batch, n_mels, frames), at least 5 x 5 -> logits (batch, instruments).
+class _Pons2017(nn.Module):
+    """The input and the first layer."""
 
-    Args:
-        output: "softmax", or "sigmoid" for each instrument by itself.
-        instruments: the number of outputs.
-    """
-
-    def __init__(self, *, output: str = "softmax", instruments: int = 11) -> None:
+    def __init__(self, output: str, *, grid: tuple[int, int]) -> None:
         super().__init__()
         self.output = output
         self.input = nn.BatchNorm2d(1, affine=False)
-        self.timbres = _timbres((1, 4))
+        self.timbres = nn.ModuleList(
+            Timbre(height, width, filters, grid)
+            for height in HEIGHTS
+            for width, filters in FILTERS.items()
+        )
+
+    def first(self, log_mel: Tensor) -> Tensor:
+        """Return the timbres (batch, TIMBRES, *grid); InputError when a window is too small."""
+        check_size(log_mel, n_mels=5, frames=5)
+        normalized = self.input(log_mel.unsqueeze(1))
+        return torch.cat([timbre(normalized) for timbre in self.timbres], dim=1)
+
+
+class Pons2017Single(_Pons2017):
+    """log-mel (batch, n_mels, frames), at least 5 x 5 -> logits (batch, instruments)."""
+
+    def __init__(self, *, output: str = "softmax", instruments: int = 11) -> None:
+        super().__init__(output, grid=(1, 4))
         self.classifier = nn.Sequential(
             nn.Flatten(), nn.Dropout(0.5), nn.Linear(TIMBRES * 4, instruments)
         )
         self.apply(_he)
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Return the logits of each window; InputError when it is too small."""
-        return self.classifier(_heard(self.input, self.timbres, log_mel))
+        """Return the logits of each window."""
+        return self.classifier(self.first(log_mel))
 
 
-class Pons2017Multi(nn.Module):
-    """log-mel (batch, n_mels, frames), at least 5 x 5 -> logits (batch, instruments).
-
-    Args:
-        output: "softmax", or "sigmoid" for each instrument by itself.
-        instruments: the number of outputs.
-    """
+class Pons2017Multi(_Pons2017):
+    """log-mel (batch, n_mels, frames), at least 5 x 5 -> logits (batch, instruments)."""
 
     def __init__(self, *, output: str = "softmax", instruments: int = 11) -> None:
-        super().__init__()
-        self.output = output
-        self.input = nn.BatchNorm2d(1, affine=False)
-        self.timbres = _timbres((4, 4))
+        super().__init__(output, grid=(4, 4))
         self.features = nn.Sequential(*_convolution(TIMBRES), *_convolution(128), nn.Flatten())
         self.classifier = nn.Sequential(
             nn.Dropout(0.5),
@@ -83,8 +84,8 @@ class Pons2017Multi(nn.Module):
         self.apply(_he)
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Return the logits of each window; InputError when it is too small."""
-        return self.classifier(self.features(_heard(self.input, self.timbres, log_mel)))
+        """Return the logits of each window."""
+        return self.classifier(self.features(self.first(log_mel)))
 
 
 class Timbre(nn.Module):
@@ -101,20 +102,6 @@ class Timbre(nn.Module):
     def forward(self, log_mel: Tensor) -> Tensor:
         """Return how much of each timbre there is in each cell of the grid."""
         return self.layers(self.convolution(F.pad(log_mel, self.padding)))
-
-
-def _timbres(grid: tuple[int, int]) -> nn.ModuleList:
-    return nn.ModuleList(
-        Timbre(height, width, filters, grid)
-        for height in HEIGHTS
-        for width, filters in FILTERS.items()
-    )
-
-
-def _heard(normalize: nn.Module, timbres: nn.ModuleList, log_mel: Tensor) -> Tensor:
-    check_size(log_mel, n_mels=5, frames=5)
-    normalized = normalize(log_mel.unsqueeze(1))
-    return torch.cat([timbre(normalized) for timbre in timbres], dim=1)
 
 
 def _convolution(channels: int) -> list[nn.Module]:

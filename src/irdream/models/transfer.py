@@ -3,11 +3,10 @@
     python main.py task=train model=transfer model.embedding._target_=my_package.Embedding \
         model.features=512 model.frozen=true
 
-The embedding hears log-mels (batch, n_mels, frames) and gives (batch, features); what has more
-axes, (batch, features, ...), is averaged over them. It hears whole excerpts where it has
-`any_length = True`. A network that hears waveforms belongs into a class of one's own that turns
-log-mels into what it needs. Frozen, it stays in eval mode: neither its weights nor the averages of
-its batch norms change, and only the head learns.
+The embedding takes log-mels (batch, n_mels, frames) and gives (batch, features); further axes,
+(batch, features, ...), are averaged. It can score whole excerpts where it has `any_length = True`.
+Frozen, it stays in eval mode: neither its weights nor the averages of its batch norms change, and
+only the head learns.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 from irdream.errors import InputError
 from irdream.files import ExistingPath
-from irdream.models.checks import check_network, check_size
+from irdream.models.inputs import check_network, check_size
 
 
 class Transfer(nn.Module):
@@ -31,13 +30,11 @@ class Transfer(nn.Module):
         embedding: log-mel -> (batch, features) or (batch, features, ...).
         features: of the embedding.
         frozen: keep the embedding as it is; or tune it as well.
-        hidden: units of a layer between the embedding and the answer; 0: none.
+        hidden: units of a layer between the embedding and the logits; 0: none.
         dropout: before each layer of the head.
         weights: a safetensors file of the embedding's first weights, such as that of a
             checkpoint whose network has layers of these names; None: as it was built. A
             checkpoint of this network does not keep it, as all weights are in the checkpoint.
-        output: "softmax", or "sigmoid" for each instrument by itself.
-        instruments: the number of outputs.
 
     Raises:
         InputError: when `embedding` is no network, or `weights` cannot be read or do not fit.

@@ -1,4 +1,4 @@
-"""What networks check of their input and their parts, said in one line."""
+"""What networks check of their input and of the networks they are made of."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from irdream.errors import InputError
 
 
 def check_size(log_mel: Tensor, *, n_mels: int, frames: int) -> None:
-    """Check a log-mel (batch, n_mels, frames) against the smallest that a network hears.
+    """Check a log-mel (batch, n_mels, frames) against the smallest that a network can take.
 
     Raises:
         InputError: when it has other axes, fewer mel bands or fewer frames.
@@ -21,7 +21,7 @@ def check_size(log_mel: Tensor, *, n_mels: int, frames: int) -> None:
 
 
 def check_network(name: str, part: object) -> None:
-    """Check that an argument is a network; from a yaml it may be anything.
+    """Check that the argument `name` is a network; from a yaml it may be anything.
 
     Raises:
         InputError: when it is none.
