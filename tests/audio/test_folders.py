@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,48 +10,6 @@ import pytest
 
 from irdream.audio import audio_files
 from irdream.errors import InputError
-
-
-def test_a_file_is_itself(tmp_path: Path) -> None:
-    (tmp_path / "a.aiff").touch()
-    assert audio_files(tmp_path / "a.aiff") == [tmp_path / "a.aiff"]
-
-
-def test_a_folder_is_all_sounds_below_it_sorted(tmp_path: Path) -> None:
-    names = ["b/2.FLAC", "a.ogg", "b/1.wav", "c.mp3", "notes.txt", ".hidden.wav", "._c.mp3"]
-    names += [".git/x.wav", "__MACOSX/a.wav"]
-    for name in names:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    found = [path.relative_to(tmp_path).as_posix() for path in audio_files(tmp_path)]
-    assert found == ["a.ogg", "b/1.wav", "b/2.FLAC", "c.mp3"]
-
-
-def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "a.wav").touch()
-    root = tmp_path / "root"
-    root.mkdir()
-    (root / "linked").symlink_to(elsewhere)
-    (elsewhere / "back").symlink_to(root)
-    assert audio_files(root) == [root / "linked" / "a.wav"]
-
-
-def test_nothing_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no such file or folder: '.*x'; check the path"):
-        audio_files(tmp_path / "x")
-    with pytest.raises(InputError, match=r"no sound file below .*; expected wav, flac, ogg, mp3"):
-        audio_files(tmp_path)
-
-
-def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: str) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied", path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(InputError, match=r"cannot list .*: Permission denied; check its perm"):
-        audio_files(tmp_path)
 
 
 def touch(root: Path, *names: str, data: bytes = b"") -> None:
@@ -64,8 +23,63 @@ def no_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
 
+@pytest.fixture
+def refuse_listing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """No permission to list folders whose path ends so."""
+    scandir = os.scandir
+
+    def refuse(end: str) -> None:
+        def listed(path: str) -> Any:
+            if str(path).endswith(end):
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", listed)
+
+    return refuse
+
+
+def test_a_file_is_itself(tmp_path: Path) -> None:
+    touch(tmp_path, "a.aiff")
+    assert audio_files(tmp_path / "a.aiff") == [tmp_path / "a.aiff"]
+
+
+def test_a_folder_is_all_sounds_below_it_sorted(tmp_path: Path) -> None:
+    names = ["b/2.FLAC", "a.ogg", "b/1.wav", "c.mp3", "notes.txt", ".hidden.wav", "._c.mp3"]
+    touch(tmp_path, *names, ".git/x.wav", "__MACOSX/a.wav")
+    found = [path.relative_to(tmp_path).as_posix() for path in audio_files(tmp_path)]
+    assert found == ["a.ogg", "b/1.wav", "b/2.FLAC", "c.mp3"]
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    touch(elsewhere, "a.wav")
+    root.mkdir()
+    (root / "linked").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(root)
+    assert audio_files(root) == [root / "linked" / "a.wav"]
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no such file or folder: '.*x'; check the path"):
+        audio_files(tmp_path / "x")
+    with pytest.raises(InputError, match=r"no sound file below .*; expected wav, flac, ogg, mp3"):
+        audio_files(tmp_path)
+
+
+def test_a_folder_that_cannot_be_listed(
+    tmp_path: Path, refuse_listing: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(tmp_path, "a.wav", "closed/b.wav")
+    refuse_listing("closed")
+    assert audio_files(tmp_path) == [tmp_path / "a.wav"]
+    assert "1 that cannot be listed: Permission denied (closed)" in caplog.text
+    with pytest.raises(InputError, match=r"cannot list .*: Permission denied; check its perm"):
+        audio_files(tmp_path / "closed")
+
+
 @pytest.mark.usefixtures("no_ffmpeg")
-def test_what_is_left_out_is_told_in_one_line(
+def test_what_is_left_out_is_named_in_one_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = tmp_path / "mine"
@@ -101,26 +115,10 @@ def test_with_ffmpeg_more_is_sound(
     assert not caplog.text
 
 
-def test_names_that_are_no_utf_8_are_told_as_text(
+def test_names_that_are_no_utf_8_are_shown_as_text(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = tmp_path / "F\udcf6lder"
     touch(root, "Fl\udcf6te.wav", ".Fl\udcf6te.wav")
     assert audio_files(root) == [root / "Fl\udcf6te.wav"]
     assert caplog.messages[0].endswith("F\\xf6lder: 1 hidden (.Fl\\xf6te.wav)")
-
-
-def test_a_subfolder_that_cannot_be_listed_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    touch(tmp_path, "a.wav", "closed/b.wav")
-    scandir = os.scandir
-
-    def refuse(path: str) -> Any:
-        if str(path).endswith("closed"):
-            raise PermissionError(errno.EACCES, "Permission denied", path)
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    assert audio_files(tmp_path) == [tmp_path / "a.wav"]
-    assert "1 that cannot be listed: Permission denied (closed)" in caplog.text

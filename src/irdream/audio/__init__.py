@@ -1,8 +1,6 @@
 """Sound files in, sound files out; every check on a bad file lives here."""
 
 from irdream.audio.folders import audio_files, sounds_below
-from irdream.audio.reading import MIN_PEAK, load_audio
-from irdream.audio.resampling import resample
-from irdream.audio.writing import write_wav
+from irdream.audio.sounds import MIN_PEAK, load_audio, resample, write_wav
 
 __all__ = ["MIN_PEAK", "audio_files", "load_audio", "resample", "sounds_below", "write_wav"]

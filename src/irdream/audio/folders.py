@@ -1,7 +1,7 @@
 """Which files of a folder are sound, and which are left out.
 
-What libsndfile reads is told by its name; what only the program ffmpeg reads counts where that is
-installed. What is left out and may be sound is told, in one line for a folder.
+What libsndfile reads is known by its name; what only the program ffmpeg reads counts where that
+is installed. What is left out and may be sound is named in one warning for a folder.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import mimetypes
 import os
 import shutil
-from collections.abc import Iterator
+from collections import defaultdict
 from pathlib import Path
 
 from irdream.errors import InputError
@@ -34,9 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def audio_files(path: str | Path) -> list[Path]:
-    """Return `path` if it is a file, or all sound files below it, sorted.
-
-    Links to folders are followed. A warning names what may be sound and is left out.
+    """Return `path` if it is a file, or all sound files below it, sorted; see `sounds_below`.
 
     Raises:
         InputError: when nothing is there.
@@ -48,14 +46,9 @@ def audio_files(path: str | Path) -> list[Path]:
         raise InputError(f"no such file or folder: {str(path)!r}; check the path")
     found = sorted(sounds_below(path))
     if not found:
-        formats = ", ".join(suffix[1:] for suffix in readable_suffixes())
+        formats = ", ".join(suffix[1:] for suffix in _readable())
         raise InputError(f"no sound file below {str(path)!r}; expected {formats}")
     return found
-
-
-def readable_suffixes() -> tuple[str, ...]:
-    """Return how the names of files end that are read here, the most frequent first."""
-    return SUFFIXES + (FFMPEG_SUFFIXES if ffmpeg() else ())
 
 
 def sounds_below(root: Path) -> list[Path]:
@@ -64,19 +57,37 @@ def sounds_below(root: Path) -> list[Path]:
     A warning names what may be sound and is left out.
 
     Raises:
-        InputError: when a folder cannot be listed.
+        InputError: when `root` cannot be listed.
     """
     found: list[Path] = []
-    left_out: dict[str, list[str]] = {}
-    suffixes = readable_suffixes()
-    for path in _files_below(root, left_out):
-        if not path.name.startswith(".") and path.name.lower().endswith(suffixes):
-            found.append(path)
-        elif why := _why_left_out(path):
-            left_out.setdefault(why, []).append(as_text(path.relative_to(root)))
+    left_out: dict[str, list[str]] = defaultdict(list)
+    suffixes, seen = _readable(), set[str]()
+
+    def unlisted(error: OSError) -> None:
+        folder = Path(error.filename)
+        if folder == root:
+            raise InputError(
+                f"cannot list {str(root)!r}: {error.strerror}; check its permissions"
+            ) from None
+        left_out[f"that cannot be listed: {error.strerror}"].append(
+            as_text(folder.relative_to(root))
+        )
+
+    for folder, subfolders, names in os.walk(root, onerror=unlisted, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(s for s in subfolders if not s.startswith((".", "__MACOSX")))
+        for path in (Path(folder, name) for name in sorted(names)):
+            if not path.name.startswith(".") and path.name.lower().endswith(suffixes):
+                found.append(path)
+            elif why := _why_left_out(path):
+                left_out[why].append(as_text(path.relative_to(root)))
     if left_out:
-        told = (f"{len(names)} {why} ({_some(names)})" for why, names in left_out.items())
-        logger.warning("left out below %s: %s", as_text(root), "; ".join(told))
+        kinds = (f"{len(names)} {why} ({_some(names)})" for why, names in left_out.items())
+        logger.warning("left out below %s: %s", as_text(root), "; ".join(kinds))
     return found
 
 
@@ -85,48 +96,27 @@ def ffmpeg() -> str | None:
     return shutil.which("ffmpeg")
 
 
-def _files_below(root: Path, left_out: dict[str, list[str]]) -> Iterator[Path]:
-    def tell(error: OSError) -> None:
-        if Path(error.filename) == root:
-            raise InputError(
-                f"cannot list {str(root)!r}: {error.strerror}; check its permissions"
-            ) from None
-        why = f"that cannot be listed: {error.strerror}"
-        left_out.setdefault(why, []).append(as_text(Path(error.filename).relative_to(root)))
-
-    seen: set[str] = set()
-    for folder, subfolders, names in os.walk(root, onerror=tell, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            subfolders.clear()
-            continue
-        seen.add(real)
-        subfolders[:] = sorted(s for s in subfolders if not s.startswith((".", "__MACOSX")))
-        yield from (Path(folder, name) for name in sorted(names))
+def _readable() -> tuple[str, ...]:
+    """Return how the names of files end that are read here, the most frequent first."""
+    return SUFFIXES + (FFMPEG_SUFFIXES if ffmpeg() else ())
 
 
 def _why_left_out(path: Path) -> str | None:
-    """Say why a file that may be sound is no sound file here; None where it is none at all."""
+    """Say why a file that may be sound is left out; None where it is no sound."""
     name = path.name.lower()
-    if name.startswith("._"):  # macOS keeps attributes there
-        return None
     if name.startswith("."):
-        return "hidden" if name.endswith(SUFFIXES + FFMPEG_SUFFIXES) else None
+        attributes = name.startswith("._")  # of another file; macOS keeps them there
+        return "hidden" if name.endswith(SUFFIXES + FFMPEG_SUFFIXES) and not attributes else None
     if name.endswith(FFMPEG_SUFFIXES):
         return "that the program ffmpeg would read, which is not installed"
-    if (mimetypes.guess_type(name)[0] or "").startswith(("text/", "image/")):
+    if (mimetypes.guess_type(name)[0] or "").startswith(("text/", "image/")) or not path.is_file():
         return None
-    return "of unknown endings that begin like sound" if _begins_like_sound(path) else None
-
-
-def _begins_like_sound(path: Path) -> bool:
-    if not path.is_file():
-        return False
     try:
         with path.open("rb") as file:
-            return file.read(12).startswith(_HEADS)
+            begins_like_sound = file.read(12).startswith(_HEADS)
     except OSError:
-        return False
+        return None
+    return "of unknown endings that begin like sound" if begins_like_sound else None
 
 
 def _some(names: list[str]) -> str:

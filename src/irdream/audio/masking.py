@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from irdream.audio.stft import stft, whole_hops
 from irdream.errors import InputError
 
 LOUDEST_DB = 96.0  # of the reference power
@@ -71,20 +72,9 @@ def bins_hz(bins: int, sample_rate_hz: float, like: Tensor) -> Tensor:
     return torch.linspace(0.0, sample_rate_hz / 2, bins, dtype=like.dtype, device=like.device)
 
 
-def full_scale_power(n_fft: int) -> float:
-    """Return the power |STFT|^2 of a sine of amplitude 1 in its bin, under a Hann taper."""
-    return (n_fft / 4.0) ** 2
-
-
 def reference_power(power: Tensor, *, full_scale_db: float | None = None) -> Tensor:
-    """Return the power that counts as 96 dB, (items, 1, 1).
-
-    Args:
-        power: |STFT|^2 with a Hann taper, (items, bins, frames).
-        full_scale_db: the level of a sine of amplitude 1, in dB SPL; None: each item's loudest
-            bin is 96 dB, and in an item of digital silence a sine of amplitude 1 would be.
-    """
-    full_scale = full_scale_power(2 * (power.shape[1] - 1))
+    """Return the power that counts as 96 dB, (items, 1, 1); see `masking_threshold`."""
+    full_scale = ((power.shape[1] - 1) / 2.0) ** 2  # of a sine of amplitude 1 in its bin
     if full_scale_db is not None:
         return power.new_full((len(power), 1, 1), full_scale * _ratio(LOUDEST_DB - full_scale_db))
     loudest = power.amax(dim=(1, 2), keepdim=True)
@@ -95,15 +85,12 @@ def reference_power(power: Tensor, *, full_scale_db: float | None = None) -> Ten
 def masking_threshold_db(
     power: Tensor, *, sample_rate_hz: float, reference: Tensor | None = None
 ) -> Tensor:
-    """Return the masking threshold of each bin in dB, the reference being 96 dB.
+    """Return the masking threshold of each bin in dB, (items, bins, frames).
 
     Args:
         power: |STFT|^2 with a Hann taper, (items, bins, frames), float32 or float64.
         sample_rate_hz: of the sound.
         reference: the power that counts as 96 dB, (items, 1, 1); None: see `reference_power`.
-
-    Returns:
-        (items, bins, frames), nowhere below the threshold in quiet.
     """
     items, bins, frames = power.shape
     reference = reference_power(power) if reference is None else reference
@@ -128,10 +115,11 @@ def masking_threshold(
 
     Args:
         waveform: (items, samples).
-        n_fft: length of the Hann taper and of the transform, even.
+        n_fft: length of the Hann taper and of the transform in samples, even.
         hop_samples: from frame to frame.
         sample_rate_hz: of the sound.
-        full_scale_db: see `reference_power`.
+        full_scale_db: the level of a sine of amplitude 1, in dB SPL; None: each item's loudest
+            bin is 96 dB, and in an item of digital silence a sine of amplitude 1 would be.
 
     Returns:
         (items, bins, 1 + whole hops), above 0 everywhere.
@@ -156,18 +144,9 @@ def masking_violation(
     sample_rate_hz: float,
     full_scale_db: float | None = None,
 ) -> Violation:
-    """Measure what of `dream - original` could be heard beside the original.
+    """Measure what of `dream - original`, (items, samples) each, is audible beside the original.
 
-    Args:
-        original: (items, samples).
-        dream: the same shape.
-        n_fft: see `masking_threshold`, as the three that follow.
-        hop_samples: from frame to frame.
-        sample_rate_hz: of the sounds.
-        full_scale_db: see `reference_power`.
-
-    Raises:
-        InputError: when the sounds are too short for one frame.
+    See `masking_threshold` for the other arguments.
     """
     settings = {"n_fft": n_fft, "hop_samples": hop_samples}
     threshold = masking_threshold(
@@ -183,11 +162,7 @@ def masking_violation(
 
 
 class _Spread:
-    """The threshold of frames, on one grid of frequencies.
-
-    Args:
-        hz: of the bins, (bins,).
-    """
+    """The threshold of frames whose bins lie at frequencies `hz`, (bins,)."""
 
     def __init__(self, hz: Tensor) -> None:
         z = bark(hz)
@@ -201,7 +176,7 @@ class _Spread:
     def __call__(self, power: Tensor) -> Tensor:
         """Return (frames, bins), 1 being 0 dB, of the power (frames, bins)."""
         threshold = self.quiet.expand_as(power).clone()
-        left = self.maskers(power)
+        left = self._maskers(power)
         for _ in range(self.most_maskers):
             strongest, place = left.max(dim=1, keepdim=True)
             if not bool(strongest.any()):
@@ -215,34 +190,30 @@ class _Spread:
             left = left.masked_fill(self.near[place], 0.0)
         return threshold
 
-    def maskers(self, power: Tensor) -> Tensor:
-        """Return the power of the three bins around each audible peak, 0 elsewhere.
-
-        Of a flat top the lowest bin is the peak.
-        """
+    def _maskers(self, power: Tensor) -> Tensor:
+        """Return the power of the three bins around each audible peak, 0 elsewhere."""
         lower, middle, upper = power[:, :-2], power[:, 1:-1], power[:, 2:]
-        peak = (middle > lower) & (middle >= upper)
+        peak = (middle > lower) & (middle >= upper)  # of a flat top the lowest bin
         together = lower + middle + upper
         audible = peak & (together > self.quiet[1:-1])
         return F.pad(together * audible, (1, 1))
 
 
+class _Grid(NamedTuple):
+    """The short-time transform, as a front end says it."""
+
+    n_fft: int
+    hop_samples: int
+
+
 def _power(waveform: Tensor, n_fft: int, hop_samples: int) -> Tensor:
-    """Return |STFT|^2, (items, bins, 1 + whole hops), on the grid of `irdream.audio.stft`."""
-    samples = waveform.shape[-1]
-    whole = -(-samples // hop_samples) * hop_samples
-    if whole <= n_fft // 2:
+    """Return |STFT|^2, (items, bins, 1 + whole hops)."""
+    grid, samples = _Grid(n_fft, hop_samples), waveform.shape[-1]
+    if whole_hops(samples, grid) * hop_samples <= n_fft // 2:
         raise InputError(
             f"a waveform of {samples} samples is too short; expected more than {n_fft // 2}"
         )
-    taper = torch.hann_window(n_fft, dtype=waveform.dtype, device=waveform.device)
-    spectrum = torch.stft(
-        F.pad(waveform, (0, whole - samples)),
-        n_fft,
-        hop_samples,
-        window=taper,
-        return_complex=True,
-    )
+    spectrum = stft(waveform, grid)
     return spectrum.real.square() + spectrum.imag.square()
 
 

@@ -171,7 +171,8 @@ class MfccSvm(nn.Module):
         if folds is None:
             svc.fit(standardized, present)
         else:
-            both: Any = CalibratedClassifierCV(svc, cv=PredefinedSplit(folds), ensemble=False)
+            whole: Any = {"cv": PredefinedSplit(folds), "ensemble": False}
+            both: Any = CalibratedClassifierCV(svc, **whole)
             calibrated = both.fit(standardized, present).calibrated_classifiers_[0]
             svc, sigmoid = calibrated.estimator, calibrated.calibrators[0]
             slope, bias = sigmoid.a_, sigmoid.b_

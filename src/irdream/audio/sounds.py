@@ -1,4 +1,4 @@
-"""Sound files as the network of Han, Kim and Lee (2016) hears them.
+"""Sound files as the network of Han, Kim and Lee (2016) takes them, and sound files written.
 
 A recording becomes the mean of its channels, resampled, divided by its largest magnitude.
 libsndfile (through soundfile) reads it without a system package, the program ffmpeg what
@@ -17,8 +17,9 @@ import math
 import os
 import subprocess
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
@@ -26,20 +27,26 @@ import torch
 from torch import Tensor
 
 from irdream.audio.folders import FFMPEG_SUFFIXES, ffmpeg
-from irdream.audio.headers import bad, mended
-from irdream.audio.mp3 import counted
-from irdream.audio.resampling import resample
+from irdream.audio.lengths import bad, counted, mended
+from irdream.errors import InputError, told
+from irdream.files import replacing
 
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
 MAX_CHANNELS = 64
 MIN_PEAK = 2.0**-14  # of full scale; 16-bit silence with dither stays below
 MIN_SHARE = 0.01  # that the mean has of its channels' peak, where they do not cancel out
 
+_MAX_KERNEL_VALUES = 2**22
 _BLOCK_FRAMES = 2**20
 _CAREFUL_FRAMES = 1024  # that are lost at most where a file of unknown length breaks off
 _UNKNOWN_FRAMES = 2**63 - 1
-_LOSSY = ("OGG", "MP3")  # whose lengths may be told a little too long
+_LOSSY = ("OGG", "MP3")  # whose lengths may be a little too long
 _LACKING_SECONDS, _LACKING_SHARE = 0.1, 0.002
+_UNREADABLE: dict[type[OSError], tuple[str, str]] = {
+    FileNotFoundError: ("does not exist", "check the path"),
+    IsADirectoryError: ("is a folder", "name a sound file in it"),
+    PermissionError: ("cannot be read: no permission", "change its permissions"),
+}
 
 logger = logging.getLogger(__name__)
 
@@ -65,25 +72,82 @@ def load_audio(
             silent, or its channels cancel each other out.
     """
     path = Path(path).expanduser()
-    sound = _read(path)
-    mono = sound.mono
-    if len(mono) == 0:
+    try:
+        with path.open("rb") as file, _opened(path, file) as sound:
+            mono, channels_peak, rate_hz = _decode(path, sound)
+    except OSError as error:
+        other = (f"cannot be read: {error.strerror}", "check the disk")
+        raise bad(path, *_UNREADABLE.get(type(error), other)) from None
+    seconds = len(mono) / rate_hz
+    if not seconds:
         raise bad(path, "is empty (0 frames)", "replace it")
     if not np.isfinite(mono).all():
         raise bad(path, "contains NaN or infinite values", "export it again")
-    if len(mono) < min_seconds * sound.rate_hz:
-        seconds = (
-            f"is too short: {len(mono) / sound.rate_hz:.3f} s, at least {min_seconds:g} s expected"
-        )
-        raise bad(path, seconds, "use a longer recording")
-    if not allow_silence:
-        _check_loudness(path, sound)
+    if seconds < min_seconds:
+        short = f"is too short: {seconds:.3f} s, at least {min_seconds:g} s expected"
+        raise bad(path, short, "use a longer recording")
+    if channels_peak < MIN_PEAK and not allow_silence:
+        least = f"at least {20 * math.log10(MIN_PEAK):.0f} dB of full scale expected"
+        found = f", its peak {20 * math.log10(channels_peak):.0f} dB" if channels_peak else ""
+        raise bad(path, f"is silent{found}; {least}", "use a louder recording")
+    if np.abs(mono).max() < MIN_SHARE * channels_peak and not allow_silence:
+        cancelled = "has channels that cancel each other out: their mean is silent"
+        raise bad(path, cancelled, "turn one of them over, or export one alone")
     # Scaled before resampling too, so that huge floats cannot overflow in the filter.
     waveform = _scale_to_peak(torch.from_numpy(mono))
-    return _scale_to_peak(resample(waveform, from_hz=sound.rate_hz, to_hz=sample_rate_hz))
+    return _scale_to_peak(resample(waveform, from_hz=rate_hz, to_hz=sample_rate_hz))
 
 
-class _Sound(NamedTuple):
+def resample(waveform: Tensor, *, from_hz: int, to_hz: int) -> Tensor:
+    """Resample (..., samples) by a windowed sinc filter.
+
+    The filter has numerator x denominator values: for rates without a common divisor that
+    would be gigabytes, so such a ratio is rounded, which detunes by less than a cent.
+
+    Raises:
+        InputError: when torchaudio cannot be imported.
+    """
+    if from_hz == to_hz:
+        return waveform
+    ratio = Fraction(int(to_hz), int(from_hz))
+    if ratio.numerator * ratio.denominator > _MAX_KERNEL_VALUES:
+        ratio = ratio.limit_denominator(1000)
+    try:
+        from torchaudio import functional
+    except (OSError, ImportError) as error:
+        remedy = "run `python -m irdream.repair_torchaudio`"
+        raise InputError(f"torchaudio cannot be imported ({told(error)}); {remedy}") from error
+    return functional.resample(waveform, ratio.denominator, ratio.numerator)
+
+
+def write_wav(path: str | Path, waveform: Tensor, *, sample_rate_hz: int) -> None:
+    """Write (samples,) as a mono 16-bit PCM WAV, whole or not at all.
+
+    Full scale is 1: a value x becomes round(32767 x).
+
+    Raises:
+        InputError: when the waveform is not (samples,), not finite, or exceeds full scale.
+        OSError: from the system (full disk, no permission); nothing is left behind.
+    """
+    peak = float(waveform.abs().max()) if waveform.numel() else 0.0
+    problem = ""
+    if waveform.ndim != 1:
+        problem = f"shape {tuple(waveform.shape)}, not (samples,)"
+    elif not math.isfinite(peak):
+        problem = "the waveform has NaN or infinite values"
+    elif peak > 1:
+        problem = f"the waveform's peak is {peak:.4g}, above full scale 1; scale it down first"
+    if problem:
+        raise InputError(f"cannot write {str(path)!r}: {problem}")
+    pcm = (waveform.detach().cpu().double() * 32767).round().to(torch.int16).numpy()
+    # Encoded in memory: libsndfile reports a full disk as no OSError.
+    encoded = io.BytesIO()
+    soundfile.write(encoded, pcm, sample_rate_hz, format="WAV", subtype="PCM_16")
+    with replacing(path) as file:
+        file.write(encoded.getbuffer())
+
+
+class _Decoded(NamedTuple):
     mono: np.ndarray  # (frames,) float32, the mean of the channels
     peak: float  # of the loudest channel
     rate_hz: int
@@ -94,9 +158,6 @@ class _Forward(soundfile.SoundFile):
 
     soundfile would seek after each block, which fails at the end of a file of unknown length.
     """
-
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__(_Source(file))  # type: ignore[arg-type]
 
     def seekable(self) -> bool:
         return False
@@ -115,37 +176,16 @@ class _Source:
             return self._seek(0, os.SEEK_END)
 
 
-def _check_loudness(path: Path, sound: _Sound) -> None:
-    peak = float(np.abs(sound.mono).max())
-    if sound.peak < MIN_PEAK:
-        least = f"at least {20 * math.log10(MIN_PEAK):.0f} dB of full scale expected"
-        found = f", its peak {20 * math.log10(sound.peak):.0f} dB" if sound.peak else ""
-        raise bad(path, f"is silent{found}; {least}", "use a louder recording")
-    if peak < MIN_SHARE * sound.peak:
-        cancelled = "has channels that cancel each other out: their mean is silent"
-        raise bad(path, cancelled, "turn one of them over, or export one alone")
-
-
-def _read(path: Path) -> _Sound:
+def _opened(path: Path, file: BinaryIO) -> soundfile.SoundFile:
     try:
-        with path.open("rb") as file:
-            try:
-                opened = _Forward(_readable(path, file))
-            except soundfile.LibsndfileError as error:
-                opened = _Forward(_through_ffmpeg(path, _reason(error)))
-            with opened as sound:
-                return _decode(path, sound)
-    except FileNotFoundError:
-        raise bad(path, "does not exist", "check the path") from None
-    except IsADirectoryError:
-        raise bad(path, "is a folder", "name a sound file in it") from None
-    except PermissionError:
-        raise bad(path, "cannot be read: no permission", "change its permissions") from None
-    except OSError as error:
-        raise bad(path, f"cannot be read: {error.strerror}", "check the disk") from None
+        source: Any = _Source(_with_true_length(path, file))
+        return _Forward(source)
+    except soundfile.LibsndfileError as error:
+        source = _Source(_through_ffmpeg(path, _reason(error)))
+        return _Forward(source)
 
 
-def _readable(path: Path, file: BinaryIO) -> BinaryIO:
+def _with_true_length(path: Path, file: BinaryIO) -> BinaryIO:
     """Return a file, at its beginning, whose header does not mislead libsndfile."""
     head = file.read(4)
     file.seek(0)
@@ -176,12 +216,12 @@ def _check_pages(path: Path, file: BinaryIO) -> None:
 def _through_ffmpeg(path: Path, reason: str) -> BinaryIO:
     """Return what the program ffmpeg makes of a file that libsndfile does not read, as a WAV."""
     unreadable = f"is not readable as sound ({reason})"
-    program = ffmpeg()
+    program, kind = ffmpeg(), path.suffix.lower()
     if program is None:
-        if path.suffix.lower() in FFMPEG_SUFFIXES:
-            kind = path.suffix[1:].lower()
-            raise bad(path, unreadable, f"install the program ffmpeg, which reads {kind}")
-        raise bad(path, unreadable, "use wav, flac, ogg or mp3")
+        install = f"install the program ffmpeg, which reads {kind[1:]}"
+        raise bad(
+            path, unreadable, install if kind in FFMPEG_SUFFIXES else "use wav, flac, ogg or mp3"
+        )
     given = ["-nostdin", "-v", "error", "-i", f"file:{os.fspath(path)}"]
     wanted = ["-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "wav", "-"]
     done = subprocess.run(
@@ -195,23 +235,21 @@ def _through_ffmpeg(path: Path, reason: str) -> BinaryIO:
     return io.BytesIO(done.stdout)
 
 
-def _reason(error: soundfile.LibsndfileError) -> str:
-    return error.error_string.removeprefix("Error : ").rstrip(". ")
-
-
-def _decode(path: Path, sound: soundfile.SoundFile) -> _Sound:
+def _decode(path: Path, sound: soundfile.SoundFile) -> _Decoded:
     rate_hz, channels, expected = sound.samplerate, sound.channels, sound.frames
     if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
-        absurd = (
-            f"has an absurd sample rate of {rate_hz} Hz ({MIN_RATE_HZ} to {MAX_RATE_HZ} expected)"
-        )
-        raise bad(path, absurd, "export it again")
+        limits = f"({MIN_RATE_HZ} to {MAX_RATE_HZ} expected)"
+        raise bad(path, f"has an absurd sample rate of {rate_hz} Hz {limits}", "export it again")
     if channels > MAX_CHANNELS:
         absurd = f"has {channels} channels, at most {MAX_CHANNELS} expected"
         raise bad(path, absurd, "export it as mono or stereo")
-    blocks, peak = [np.zeros(0, np.float32)], 0.0
+    blocks: list[np.ndarray] = [np.zeros(0, np.float32)]
+    peak = 0.0
     for block in _blocks(path, sound):
-        blocks.append(_mono(block))
+        total = block[:, 0].copy()  # numpy's mean takes ten times as long for two channels
+        for channel in range(1, channels):
+            total += block[:, channel]
+        blocks.append(total / np.float32(channels))
         peak = max(peak, float(block.max()), -float(block.min()))
     mono = np.concatenate(blocks)
     lossy_lack = max(_LACKING_SECONDS * rate_hz, _LACKING_SHARE * expected)
@@ -219,11 +257,11 @@ def _decode(path: Path, sound: soundfile.SoundFile) -> _Sound:
     if expected < _UNKNOWN_FRAMES and len(mono) < expected - tolerated:
         cut = f"is cut off: {len(mono)} of {expected} frames"
         raise bad(path, cut, "copy or export it again")
-    return _Sound(mono, peak, rate_hz)
+    return _Decoded(mono, peak, rate_hz)
 
 
 def _blocks(path: Path, sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
-    """Yield (frames, channels), as far as they go where nothing says how far that is."""
+    """Yield (frames, channels), as far as they can be read where the length is unknown."""
     is_known = sound.frames < _UNKNOWN_FRAMES
     most, read = _BLOCK_FRAMES // sound.channels if is_known else _CAREFUL_FRAMES, 0
     try:
@@ -240,12 +278,8 @@ def _blocks(path: Path, sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
         logger.warning("%r %s; it is read as far as it goes", str(path), broken)
 
 
-def _mono(block: np.ndarray) -> np.ndarray:
-    """Return the mean of the channels; numpy's own takes ten times as long for two."""
-    total = block[:, 0].copy()
-    for channel in range(1, block.shape[1]):
-        total += block[:, channel]
-    return total / np.float32(block.shape[1])
+def _reason(error: soundfile.LibsndfileError) -> str:
+    return error.error_string.removeprefix("Error : ").rstrip(". ")
 
 
 def _scale_to_peak(waveform: Tensor) -> Tensor:

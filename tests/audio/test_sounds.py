@@ -3,15 +3,19 @@ from __future__ import annotations
 import errno
 import io
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
+import librosa
 import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from irdream.audio import audio_files, load_audio
+from irdream.audio import audio_files, load_audio, resample, write_wav
 from irdream.errors import InputError
 
 RATE_HZ = 22_050
@@ -23,11 +27,6 @@ def sine(seconds: float, *, rate_hz: int = RATE_HZ, hz: float = 440.0) -> np.nda
 
 def stereo(seconds: float = 1.0) -> np.ndarray:
     return np.random.default_rng(0).uniform(-0.5, 0.5, (round(seconds * RATE_HZ), 2))
-
-
-def wav_bytes(path: Path, sound: np.ndarray, *, rate_hz: int = RATE_HZ) -> bytes:
-    soundfile.write(path, sound, rate_hz, subtype="PCM_16")
-    return path.read_bytes()
 
 
 class TestLoadAudio:
@@ -55,9 +54,8 @@ class TestLoadAudio:
         assert not loaded.any()
 
     def test_floats_far_above_full_scale_are_scaled(self, tmp_path: Path) -> None:
-        soundfile.write(
-            tmp_path / "a.wav", sine(0.5, rate_hz=44_100) * 6e38, 44_100, subtype="FLOAT"
-        )
+        loud = sine(0.5, rate_hz=44_100) * 6e38
+        soundfile.write(tmp_path / "a.wav", loud, 44_100, subtype="FLOAT")
         loaded = load_audio(tmp_path / "a.wav", sample_rate_hz=RATE_HZ)
         assert loaded.abs().max() == 1.0
         assert loaded.isfinite().all()
@@ -70,84 +68,87 @@ class TestLoadAudio:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
-        wav_bytes(tmp_path / "a.wav", stereo())
+        soundfile.write(tmp_path / "a.wav", stereo(), RATE_HZ)
         assert len(load_audio("~/a.wav", sample_rate_hz=RATE_HZ)) == RATE_HZ
 
 
-class TestBadFiles:
-    def refused(self, path: Path, match: str, *, min_seconds: float = 0.0) -> None:
-        with pytest.raises(InputError, match=match) as caught:
-            load_audio(path, sample_rate_hz=RATE_HZ, min_seconds=min_seconds)
-        assert "\n" not in str(caught.value)
-        assert path.name in str(caught.value)
+def refused(path: Path, match: str, **settings: Any) -> None:
+    with pytest.raises(InputError, match=match) as caught:
+        load_audio(path, sample_rate_hz=RATE_HZ, **settings)
+    assert "\n" not in str(caught.value)
+    assert path.name.encode("unicode_escape").decode() in str(caught.value)
 
-    def test_missing(self, tmp_path: Path) -> None:
-        self.refused(tmp_path / "a.wav", "does not exist; check the path")
+
+def with_value(value: float) -> np.ndarray:
+    sound = stereo()
+    sound[100, 1] = value
+    return sound
+
+
+class TestBadFiles:
+    @pytest.mark.parametrize("name", ["a.wav", "a\nb.wav"])
+    def test_missing(self, tmp_path: Path, name: str) -> None:
+        refused(tmp_path / name, "does not exist; check the path")
 
     def test_a_folder(self, tmp_path: Path) -> None:
-        self.refused(tmp_path, "is a folder; name a sound file in it")
+        refused(tmp_path, "is a folder; name a sound file in it")
 
     @pytest.mark.parametrize("data", [b"", b"no sound at all\n" * 20], ids=["nothing", "text"])
     @pytest.mark.parametrize("suffix", ["wav", "mp3", "flac"])
     def test_no_sound(self, tmp_path: Path, data: bytes, suffix: str) -> None:
         (tmp_path / f"a.{suffix}").write_bytes(data)
-        self.refused(tmp_path / f"a.{suffix}", r"not readable as sound \(.+\); use wav, flac")
+        refused(tmp_path / f"a.{suffix}", r"not readable as sound \(.+\); use wav, flac")
 
-    def test_no_permission(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(
+        ("error", "message"),
+        [
+            (PermissionError(errno.EACCES, "no"), "no permission; change its permissions"),
+            (OSError(errno.EIO, "Input/output error"), "Input/output error; check the disk"),
+        ],
+        ids=["permission", "disk"],
+    )
+    def test_unreadable(
+        self, tmp_path: Path, error: OSError, message: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def refuse(*_: object) -> None:
-            raise PermissionError(errno.EACCES, "Permission denied")
+            raise error
 
         monkeypatch.setattr(Path, "open", refuse)  # chmod does not stop root
-        self.refused(tmp_path / "a.wav", "cannot be read: no permission; change its permissions")
+        refused(tmp_path / "a.wav", f"cannot be read: {message}")
 
-    def test_no_frames(self, tmp_path: Path) -> None:
-        wav_bytes(tmp_path / "a.wav", np.zeros((0, 2)))
-        self.refused(tmp_path / "a.wav", r"is empty \(0 frames\)")
-
-    def test_too_short(self, tmp_path: Path) -> None:
-        wav_bytes(tmp_path / "a.wav", stereo(0.5))
-        expected = r"is too short: 0\.500 s, at least 1 s expected; use a longer recording"
-        self.refused(tmp_path / "a.wav", expected, min_seconds=1.0)
-
-    @pytest.mark.parametrize("value", [np.nan, np.inf])
-    def test_not_finite(self, tmp_path: Path, value: float) -> None:
-        sound = stereo()
-        sound[100, 1] = value
-        soundfile.write(tmp_path / "a.wav", sound, RATE_HZ, subtype="FLOAT")
-        self.refused(tmp_path / "a.wav", "contains NaN or infinite values")
-
-    @pytest.mark.parametrize("rate_hz", [1, 999, 768_001])
-    def test_an_absurd_rate(self, tmp_path: Path, rate_hz: int) -> None:
-        wav_bytes(tmp_path / "a.wav", stereo(), rate_hz=rate_hz)
-        expected = rf"absurd sample rate of {rate_hz} Hz \(1000 to 768000 expected\)"
-        self.refused(tmp_path / "a.wav", expected)
-
-    def test_absurdly_many_channels(self, tmp_path: Path) -> None:
-        wav_bytes(tmp_path / "a.wav", np.zeros((100, 65)))
-        self.refused(tmp_path / "a.wav", "has 65 channels, at most 64 expected")
-
-    def test_a_name_with_a_line_break_stays_on_one_line(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"a\\nb\.wav' does not exist"):
-            load_audio(tmp_path / "a\nb.wav", sample_rate_hz=RATE_HZ)
+    @pytest.mark.parametrize(
+        ("sound", "rate_hz", "message"),
+        [
+            (np.zeros((0, 2)), RATE_HZ, r"is empty \(0 frames\); replace it"),
+            (stereo(0.5), RATE_HZ, r"is too short: 0\.500 s, at least 1 s expected; use a longer"),
+            (with_value(np.nan), RATE_HZ, "contains NaN or infinite values; export it again"),
+            (with_value(np.inf), RATE_HZ, "contains NaN or infinite values; export it again"),
+            (stereo(), 1, r"absurd sample rate of 1 Hz \(1000 to 768000 expected\); export it"),
+            (stereo(), 999, r"absurd sample rate of 999 Hz \(1000 to"),
+            (stereo(), 768_001, r"absurd sample rate of 768001 Hz \(1000 to"),
+            (np.zeros((100, 65)), RATE_HZ, "has 65 channels, at most 64 expected; export it as"),
+        ],
+        ids=["empty", "short", "nan", "inf", "1 Hz", "999 Hz", "768 kHz", "65 channels"],
+    )
+    def test_useless(self, tmp_path: Path, sound: np.ndarray, rate_hz: int, message: str) -> None:
+        soundfile.write(tmp_path / "a.wav", sound, rate_hz, subtype="FLOAT")
+        refused(tmp_path / "a.wav", message, min_seconds=1.0)
 
 
 class TestSilence:
-    """What cannot be heard is no recording; it is refused, and told from what cancels out."""
-
-    def refused(self, path: Path, sound: np.ndarray, match: str, **settings: Any) -> None:
-        soundfile.write(path, sound, RATE_HZ, **settings)
-        with pytest.raises(InputError, match=match):
-            load_audio(path, sample_rate_hz=RATE_HZ)
+    """What is too quiet is no recording; it is refused, and told apart from what cancels out."""
 
     @pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
     def test_digital_silence(self, tmp_path: Path, subtype: str) -> None:
+        soundfile.write(tmp_path / "a.wav", np.zeros((RATE_HZ, 2)), RATE_HZ, subtype=subtype)
         expected = r"a\.wav' is silent; at least -84 dB of full scale expected; use a louder"
-        self.refused(tmp_path / "a.wav", np.zeros((RATE_HZ, 2)), expected, subtype=subtype)
+        refused(tmp_path / "a.wav", expected)
 
     def test_the_dither_of_16_bits(self, tmp_path: Path) -> None:
         rng = np.random.default_rng(0)
         dither = np.round(rng.uniform(-0.5, 0.5, RATE_HZ) + rng.uniform(-0.5, 0.5, RATE_HZ)) / 32768
-        self.refused(tmp_path / "a.wav", dither, r"is silent, its peak -90 dB; at least")
+        soundfile.write(tmp_path / "a.wav", dither, RATE_HZ)
+        refused(tmp_path / "a.wav", r"is silent, its peak -90 dB; at least")
 
     def test_a_quiet_recording_is_read(self, tmp_path: Path) -> None:
         soundfile.write(tmp_path / "a.wav", 2e-4 * sine(1.0), RATE_HZ, subtype="PCM_24")
@@ -157,7 +158,8 @@ class TestSilence:
     def test_channels_that_cancel_each_other_out(self, tmp_path: Path, suffix: str) -> None:
         left = stereo()[:, 0]
         expected = r"has channels that cancel each other out: .*; turn one of them over, or export"
-        self.refused(tmp_path / f"a.{suffix}", np.stack([left, -left], axis=1), expected)
+        soundfile.write(tmp_path / f"a.{suffix}", np.stack([left, -left], axis=1), RATE_HZ)
+        refused(tmp_path / f"a.{suffix}", expected)
 
     def test_one_silent_channel_cancels_nothing(self, tmp_path: Path) -> None:
         sound = np.zeros((RATE_HZ, 2))
@@ -331,3 +333,100 @@ def test_what_a_folder_takes_can_be_read(
     assert audio_files(tmp_path) == [path]
     loaded = load_audio(path, sample_rate_hz=rate_hz)
     assert len(loaded) == pytest.approx(len(sound), rel=0.05)
+
+
+# Resampling
+
+
+@pytest.mark.parametrize("from_hz", [8_000, 32_000, 44_100, 48_000, 96_000])
+def test_a_sine_keeps_its_pitch_and_level(from_hz: int) -> None:
+    resampled = resample(
+        torch.from_numpy(sine(1.0, rate_hz=from_hz)), from_hz=from_hz, to_hz=RATE_HZ
+    )
+    np.testing.assert_allclose(resampled[2000:-2000], sine(1.0)[2000:-2000], atol=2e-3)
+
+
+def test_agrees_with_librosa_on_music_band_noise() -> None:
+    noise = np.random.default_rng(0).standard_normal(44_100)
+    low = librosa.resample(noise, orig_sr=8_000, target_sr=44_100, res_type="polyphase")[:44_100]
+    ours = resample(torch.from_numpy(low), from_hz=44_100, to_hz=RATE_HZ).numpy()
+    theirs = librosa.resample(low, orig_sr=44_100, target_sr=RATE_HZ, res_type="polyphase")
+    assert np.corrcoef(ours[1000:-1000], theirs[1000:-1000])[0, 1] > 0.9999
+
+
+@given(from_hz=st.integers(1_000, 768_000))
+@example(from_hz=44_101)
+@example(from_hz=22_061)
+def test_odd_rates_cost_neither_gigabytes_nor_pitch(from_hz: int) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def record(waveform: torch.Tensor, old: int, new: int) -> torch.Tensor:
+        asked.append((old, new))
+        return waveform
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torchaudio.functional.resample", record)
+        resample(torch.zeros(1), from_hz=from_hz, to_hz=RATE_HZ)
+    for old, new in asked:
+        assert old * new * 4 < 1e8  # bytes of the filter
+        assert abs(1200 * np.log2(new / old * from_hz / RATE_HZ)) < 1.0  # cents
+
+
+def test_common_rates_are_exact() -> None:
+    for from_hz in (8_000, 11_025, 16_000, 44_100, 48_000, 88_200, 96_000, 192_000, 384_000):
+        second = resample(torch.zeros(from_hz), from_hz=from_hz, to_hz=RATE_HZ)
+        assert len(second) == RATE_HZ
+
+
+def test_says_how_to_mend_a_torchaudio_that_does_not_import(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchaudio", None)
+    with pytest.raises(InputError, match=r"run `python -m irdream\.repair_torchaudio`"):
+        resample(torch.zeros(100), from_hz=44_100, to_hz=RATE_HZ)
+
+
+# Writing
+
+
+def test_comes_back_within_half_a_step(tmp_path: Path) -> None:
+    waveform = torch.linspace(-1, 1, 5001)
+    write_wav(tmp_path / "a.wav", waveform, sample_rate_hz=RATE_HZ)
+    pcm, rate_hz = soundfile.read(tmp_path / "a.wav", dtype="int16")
+    assert rate_hz == RATE_HZ
+    assert soundfile.info(tmp_path / "a.wav").subtype == "PCM_16"
+    assert np.abs(pcm / 32767 - waveform.numpy()).max() <= 0.5 / 32767 + 1e-6
+
+
+def test_what_was_read_is_written_unchanged(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav", torch.from_numpy(sine(1.0)), sample_rate_hz=RATE_HZ)
+    loaded = load_audio(tmp_path / "a.wav", sample_rate_hz=RATE_HZ)
+    write_wav(tmp_path / "b.wav", loaded, sample_rate_hz=RATE_HZ)
+    again = load_audio(tmp_path / "b.wav", sample_rate_hz=RATE_HZ)
+    torch.testing.assert_close(again, loaded, atol=1 / 32767, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("waveform", "match"),
+    [
+        (torch.tensor([0.0, -1.001]), r"peak is 1\.001, above full scale 1; scale it down"),
+        (torch.tensor([0.0, torch.nan]), "has NaN or infinite values"),
+        (torch.tensor([0.0, torch.inf]), "has NaN or infinite values"),
+        (torch.zeros(2, 100), r"shape \(2, 100\), not \(samples,\)"),
+    ],
+    ids=["loud", "nan", "inf", "batch"],
+)
+def test_refuses_rather_than_clips(tmp_path: Path, waveform: torch.Tensor, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        write_wav(tmp_path / "a.wav", waveform, sample_rate_hz=RATE_HZ)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_wav(tmp_path / "a.wav", torch.zeros(100), sample_rate_hz=RATE_HZ)
+    assert os.listdir(tmp_path) == []

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from irdream.audio import load_audio
+from irdream.audio.lengths import counted
 from irdream.errors import InputError
 
 RATE_HZ = 22_050
@@ -59,25 +60,16 @@ CONTAINERS: dict[str, Callable[[int], bytes]] = {
 }
 FROM_PIPES = [0, 0x7F000000, 0x7FFF0000, 0x7FFFF000, 0x7FFFFFDB, 0x7FFFFFFF, 0x80000000]
 FROM_PIPES += [0xFFFFFFDB, 0xFFFFFFFF]
-LONG = [
-    (container, size) for container in ("rf64", "caf", "w64") for size in (2**63 - 1, 2**64 - 1)
-]
+OF_SOME_TIME_AGO = [40, 40_000]
+LONG = [(name, size) for name in ("rf64", "caf", "w64") for size in (2**63 - 1, 2**64 - 1)]
 
 
 @pytest.mark.parametrize(
     ("container", "size"),
-    [*LONG, *((container, size) for container in CONTAINERS for size in FROM_PIPES)],
+    [*LONG, *((name, size) for name in CONTAINERS for size in (*FROM_PIPES, *OF_SOME_TIME_AGO))],
     ids=lambda value: value if isinstance(value, str) else hex(value),
 )
-def test_a_size_that_was_not_known_is_the_rest_of_the_file(
-    tmp_path: Path, container: str, size: int
-) -> None:
-    assert frames(tmp_path / "a.wav", CONTAINERS[container](size)) == RATE_HZ
-
-
-@pytest.mark.parametrize("container", CONTAINERS)
-@pytest.mark.parametrize("size", [40, 40_000])
-def test_a_size_of_some_time_ago_is_the_rest_of_the_file(
+def test_a_size_that_is_not_true_is_the_rest_of_the_file(
     tmp_path: Path, container: str, size: int
 ) -> None:
     assert frames(tmp_path / "a.wav", CONTAINERS[container](size)) == RATE_HZ
@@ -169,3 +161,100 @@ def test_a_wav_without_a_frame_is_empty(tmp_path: Path, rest: bytes) -> None:
 def test_the_file_itself_stays_as_it_was(tmp_path: Path) -> None:
     frames(tmp_path / "a.wav", wav(0))
     assert (tmp_path / "a.wav").read_bytes() == wav(0)
+
+
+# MP3
+
+GARBAGE = np.random.default_rng(1).bytes(3000)
+ID3 = b"ID3\4\0\0\0\0\7\x76" + GARBAGE[: 7 * 128 + 0x76]
+
+
+def mp3_encoded(rate_hz: int, channels: int, *, mode: str = "VARIABLE") -> bytes:
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, (3 * rate_hz, channels))
+    sound[:rate_hz] = 0
+    file = io.BytesIO()
+    soundfile.write(file, sound, rate_hz, format="MP3", bitrate_mode=mode)
+    return file.getvalue()
+
+
+def stripped(data: bytes) -> bytes:
+    """Take the first frame away, which counts the others."""
+    return data[data.index(data[:2], 4) :]
+
+
+def seconds(data: bytes | None) -> float:
+    assert data is not None
+    with soundfile.SoundFile(io.BytesIO(data)) as sound:
+        frames = len(sound.read())
+        assert frames == sound.frames
+        return frames / sound.samplerate
+
+
+MP3_RATES_HZ = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000]
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate_hz", MP3_RATES_HZ)
+def test_frames_that_nothing_counts_are_counted(rate_hz: int, channels: int) -> None:
+    assert seconds(counted(stripped(mp3_encoded(rate_hz, channels)))) == pytest.approx(
+        3.0, abs=0.15
+    )
+
+
+def test_frames_of_one_size_are_counted() -> None:
+    assert seconds(counted(stripped(mp3_encoded(44_100, 2, mode="CONSTANT")))) > 3.0
+
+
+@pytest.fixture(scope="module")
+def data() -> bytes:
+    return mp3_encoded(22_050, 2)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (ID3, b""), (b"", b"TAG" + bytes(125)), (b"", b"APETAGEX" + GARBAGE[:600]),
+        (b"", b"TAG" + b"\xff" * 125), (GARBAGE, b""), (bytes(70), b""), (b"", GARBAGE[:1000]),
+    ],
+    ids=["id3v2", "id3v1", "ape", "odd tag", "garbage", "zeros", "rest"],
+)  # fmt: skip
+def test_what_stands_around_the_frames_costs_nothing(
+    data: bytes, before: bytes, after: bytes
+) -> None:
+    whole = seconds(counted(stripped(data)))
+    assert seconds(counted(before + stripped(data) + after)) == whole
+
+
+def test_what_was_lost_between_the_frames_costs_itself_alone(data: bytes) -> None:
+    for mp3 in (data, stripped(data)):
+        middle = len(mp3) // 2
+        assert seconds(counted(mp3[:middle] + GARBAGE + mp3[middle:])) > 2.9
+        assert seconds(counted(mp3[:middle] + mp3[middle + 200 :])) > 2.8
+
+
+def test_half_an_mp3_frame_at_the_end_is_left_out(data: bytes) -> None:
+    whole = seconds(counted(stripped(data)))
+    assert seconds(counted(stripped(data)[:-20])) == pytest.approx(whole, abs=0.03)
+
+
+@pytest.mark.parametrize("before", [b"", ID3], ids=["nothing", "id3v2"])
+def test_a_header_that_is_right_or_promises_more_is_left_alone(data: bytes, before: bytes) -> None:
+    assert counted(before + data) is None
+    assert counted(before + data[: len(data) // 2]) is None
+
+
+def test_a_header_that_promises_less_is_replaced(data: bytes) -> None:
+    assert seconds(counted(data + data)) == pytest.approx(6.0, abs=0.3)
+
+
+def test_a_header_without_a_number_is_replaced(data: bytes) -> None:
+    at = max(data.find(b"Xing"), data.find(b"Info"))
+    without = data[: at + 7] + bytes([data[at + 7] & ~1]) + data[at + 8 :]
+    assert seconds(counted(without)) == pytest.approx(3.0, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    "no_mp3", [b"", b"\xff", b"ID3", ID3, GARBAGE * 9, b"\xff" * 5000, bytes(5000)]
+)
+def test_what_is_no_mp3_is_left_alone(no_mp3: bytes) -> None:
+    assert counted(no_mp3) is None
