@@ -34,6 +34,7 @@ from irdream.datasets.starts import ExcerptStart
 from irdream.dreaming.constraints import MaskingProjection
 from irdream.dreaming.optimizers import LeastChange
 from irdream.dreaming.parametrizations import Fourier, LogMel, StftGain, Waveform
+from irdream.dreaming.transforms import with_jitter
 from irdream.files import replacing
 from irdream.measures import dreams as measures
 from irdream.measures.sounds import snr_db
@@ -80,7 +81,7 @@ WAYS = {
     "octaves": Way(
         title="log_mel, 3 octaves, jitter",
         typed="dream.octaves=3 dream.jitter_frames=8",
-        settings={"octaves": 3, "jitter_frames": 8},
+        settings={"octaves": 3, "transform": with_jitter(None, 8)},
     ),
     "fourier": Way(
         title="fourier",

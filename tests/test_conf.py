@@ -55,9 +55,9 @@ def test_every_choice_composes_and_can_be_built(group, choice, tmp_path) -> None
 @pytest.mark.parametrize(
     ("package", "parts"),
     [
-        ("irdream.dreaming.constraints", {"Constraint", "Constraints"}),
+        ("irdream.dreaming.constraints", {"Consistency", "Constraint", "Constraints"}),
         ("irdream.dreaming.objectives", {"Custom", "ForwardOutput", "Objective"}),
-        ("irdream.dreaming.parametrizations", {"Additive", "Origin", "Parametrization"}),
+        ("irdream.dreaming.parametrizations", {"Additive", "Parametrization"}),
         ("irdream.dreaming.transforms", {"Transform"}),
         ("irdream.models", set()),
         ("irdream.sonification", set()),

@@ -28,10 +28,11 @@ from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from irdream.dreaming.ascent import Ascent
-from irdream.dreaming.constraints import Constraint
+from irdream.dreaming.constraints import Consistency, Constraint
 from irdream.dreaming.objectives import LogProbability
 from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import LogMel, StftGain, Waveform
+from irdream.dreaming.transforms import Jitter
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
 from irdream.runtime import set_seed
@@ -108,15 +109,15 @@ def ascents(sounds: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"constraint={choice} on {type(signal).__name__}", settings
     for parametrization in (LogMel(), StftGain()):
         name = type(parametrization).__name__
-        settings = {"parametrization": parametrization, "consistency_every": 2}
+        settings = {"parametrization": parametrization, "constraint": Consistency(every=2)}
         yield f"consistency of {name}", settings
     yield "masked objective of a sound", {
         "objective": built("objective", "masked"), "parametrization": Waveform(),
     }  # fmt: skip
     for changes in (
         {"keep": "last"}, {"confidence": None}, {"confidence": 0.3}, {"start_noise": 1.0},
-        {"jitter_frames": 3}, {"patience": 1}, {"slice_windows": 3}, {"drop_finished": False},
-        {"mixed_precision": True},
+        {"transform": Jitter(frames=3)}, {"patience": 1}, {"slice_windows": 3},
+        {"drop_finished": False}, {"mixed_precision": True},
     ):  # fmt: skip
         yield ", ".join(f"{name}={value}" for name, value in changes.items()), changes
 

@@ -14,8 +14,10 @@ from irdream.datasets.base import ExcerptFile
 from irdream.datasets.split import split_by_recording
 from irdream.datasets.starts import NoiseStart
 from irdream.dreaming.ascent import Ascent
+from irdream.dreaming.constraints import with_consistency
 from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import LogMel
+from irdream.dreaming.transforms import with_jitter
 from irdream.errors import InputError
 from irdream.measures import scoring
 from irdream.measures.comparison import check_permutations
@@ -86,9 +88,9 @@ LIBRARY = [  # key, where it goes, values that are allowed, values that are not
     ("dream.steps", ascent, [1], [0]),
     ("dream.octaves", ascent, [1], [0]),
     ("dream.octave_ratio", ascent, [[1, 1], [1.4, 2.0]], [[0.9, 1], [1.4], [1.0, 1.0, 1.0]]),
-    ("dream.jitter_frames", ascent, [0], [-1]),
+    ("dream.jitter_frames", lambda n, v: with_jitter(None, v), [0], [-1]),
     ("dream.start_noise", ascent, [0], [-1e-9]),
-    ("dream.consistency_every", ascent, [0], [-1]),
+    ("dream.consistency_every", lambda n, v: with_consistency(None, v), [0], [-1]),
     ("dream.confidence", ascent, [BEYOND(0, 1), BEYOND(1, 0), None], [0.0, 1.0]),
     ("dream.patience", ascent, [1, None], [0]),
     ("dream.keep", ascent, ["best", "last"], ["bst"]),

@@ -15,12 +15,13 @@ import irdream
 from irdream import dream
 from irdream.audio import load_audio, write_wav
 from irdream.dreaming.ascent import Ascent, Octave
-from irdream.dreaming.constraints import FrequencyBand, SnrFloor
+from irdream.dreaming.constraints import Consistency, FrequencyBand, SnrFloor
 from irdream.dreaming.network_checks import Given
 from irdream.dreaming.objectives import Diversity, Layer, LogProbability, Margin
 from irdream.dreaming.optimizers import MarginStep, NormalizedAscent
 from irdream.dreaming.parametrizations import Fourier, LogMel, Waveform
 from irdream.dreaming.record import Answer
+from irdream.dreaming.transforms import Jitter
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
@@ -272,7 +273,7 @@ def test_windows_of_a_waveform_are_in_samples(on_sound) -> None:
 def test_all_settings_of_the_loop_can_be_given(on_log_mels) -> None:
     dreams = dream(
         on_log_mels, log_mels(), 3, parametrization=Fourier(of=LogMel()), objective=Margin(),
-        optimizer=MarginStep(), octaves=2, jitter_frames=2, confidence=0.9, steps=8,
+        optimizer=MarginStep(), octaves=2, transform=Jitter(frames=2), confidence=0.9, steps=8,
         step_size=2.0, patience=2,
     )  # fmt: skip
     assert rises(dreams)
@@ -305,7 +306,7 @@ def test_groups_can_be_asked_to_differ(on_log_mels) -> None:
 
 
 def test_seeds_are_those_of_the_items(on_log_mels) -> None:
-    settings = {"jitter_frames": 5, "start_noise": 1.0, **QUICK}
+    settings = {"transform": Jitter(frames=5), "start_noise": 1.0, **QUICK}
     first = dream(on_log_mels, log_mels(), 3, **settings)
     assert torch.equal(first.signal, dream(on_log_mels, log_mels(), 3, seed=0, **settings).signal)
     assert not torch.allclose(
@@ -402,8 +403,8 @@ def test_an_instrument_that_is_none_is_refused(recognizer, waveform) -> None:
         ({"labels": ["a", "b"]}, r"gave \(2, 5\) for windows \(2, 12, 20\); expected \(2, 2\): "),
         ({"output": "tanh"}, r"OnLogMels.output='tanh'; expected 'softmax' or 'sigmoid'"),
         ({"window_frames": 30}, r"20 frames are too short; expected at least one window of 30"),
-        ({"consistency_every": 2}, r"dream.consistency_every=2 needs the originals' waveforms"),
-        ({"parametrization": Waveform()}, r"Waveform or its constraint needs the originals' wav"),
+        ({"constraint": Consistency(every=2)}, r"Consistency needs the originals' waveforms"),
+        ({"parametrization": Waveform()}, r"Waveform needs the originals' waveforms, and only"),
         ({"constraint": SnrFloor(db=9.0)}, r"SnrFloor holds sound, and this parametrization dre"),
         ({"objective": Layer("head.0")}, r"unknown layer 'head.0' of OnLogMels; expected one of"),
     ],

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from irdream.dreaming.ascent import Octave
-from irdream.dreaming.constraints import BandRange, MaxChange, RmseBudget, SnrFloor
+from irdream.dreaming.batch import Start
+from irdream.dreaming.constraints import BandRange, Consistency, MaxChange, RmseBudget, SnrFloor
 from irdream.dreaming.deferred import DeferredRead
 from irdream.dreaming.objectives import (
     Diversity,
@@ -27,7 +29,7 @@ from irdream.dreaming.parametrizations import Fourier, LogMel, Maco, StftGain, W
 from irdream.dreaming.parametrizations.base import resize
 from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
 from irdream.dreaming.record import Answer
-from irdream.dreaming.transforms import Noise, Transform
+from irdream.dreaming.transforms import Jitter, Noise, Transform
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
@@ -42,7 +44,7 @@ VARIANTS = [
     pytest.param(
         {"parametrization": Waveform(), "octaves": 2, "step_size": 3.0}, id="wave-octaves"
     ),
-    pytest.param({"jitter_frames": 5}, id="jitter"),
+    pytest.param({"transform": Jitter(frames=5)}, id="jitter"),
     pytest.param({"objective": Logit()}, id="logit"),
     pytest.param({"optimizer": NormalizedAscent(norm="mean_abs")}, id="mean_abs"),
     pytest.param({"optimizer": NormalizedAscent(norm="sign")}, id="sign"),
@@ -53,7 +55,7 @@ VARIANTS = [
     pytest.param({"parametrization": StftGain()}, id="stft_gain"),
     pytest.param({"constraint": [MaxChange(db=6.0), RmseBudget(db=4.0)]}, id="constraints"),
     pytest.param({"transform": Noise(db=1.0), "start_noise": 0.5}, id="noise"),
-    pytest.param({"consistency_every": 2}, id="consistency"),
+    pytest.param({"constraint": Consistency(every=2)}, id="consistency"),
     pytest.param({"confidence": 0.2}, id="early stop"),
 ]
 
@@ -92,7 +94,7 @@ def test_the_same_seed_gives_the_same_dream_bit_for_bit(
 
 
 def test_another_seed_gives_another_jitter(recognizer, waveform, ascent) -> None:
-    loop = ascent(jitter_frames=5)
+    loop = ascent(transform=Jitter(frames=5))
     first = loop.run(recognizer, waveform, TARGETS, SEEDS).signal
     second = loop.run(recognizer, waveform, TARGETS, [s + 1 for s in SEEDS]).signal
 
@@ -226,16 +228,21 @@ def test_a_spectrogram_is_made_one_that_a_sound_has_every_few_steps(
     recognizer, waveform, ascent
 ) -> None:
     optimizer = Watched()
-    ascent(optimizer=optimizer, consistency_every=3).run(recognizer, waveform, TARGETS, SEEDS)
+    ascent(optimizer=optimizer, constraint=Consistency(every=3)).run(
+        recognizer, waveform, TARGETS, SEEDS
+    )
 
-    origin = {"waveform": waveform, "log_mel": recognizer.log_mel(waveform)}
+    log_mel = recognizer.log_mel(waveform)
+    start = Start(log_mel=log_mel, keys=TARGETS, sound=waveform, signal=log_mel)
+    consistency = Consistency(every=3)
+    prepared = consistency.prepare(recognizer, start, "spectrogram")
     for step in range(1, 6):
         before, after = optimizer.seen[step - 1][1], optimizer.seen[step][0]
         if (step + 1) % 3:
             assert torch.equal(before, after)
         else:
-            found = LogMel().consistent(recognizer, origin, origin["log_mel"] + before)
-            torch.testing.assert_close(after, found - origin["log_mel"], atol=1e-5, rtol=0)
+            found = consistency(log_mel + before, log_mel, prepared)
+            torch.testing.assert_close(after, found - log_mel, atol=1e-5, rtol=0)
             assert not torch.allclose(before, after, atol=1e-3)
 
 
@@ -303,7 +310,7 @@ class Broken(Objective):
     def __init__(self, place: str) -> None:
         self.place = place
 
-    def prepare(self, recognizer, listen, log_mel, waveform) -> dict[str, Tensor]:
+    def prepare(self, recognizer, listen, originals) -> dict[str, Tensor]:
         self.fail("prepare")
         return {}
 
@@ -367,7 +374,11 @@ def test_identical_items_of_one_batch_get_random_numbers_of_their_own(
     recognizer, waveform, ascent
 ) -> None:
     same, targets = waveform[:1].expand(4, -1), torch.full((4,), 7)
-    for changes in ({"jitter_frames": 9}, {"transform": Noise(db=3.0)}, {"start_noise": 1.0}):
+    for changes in (
+        {"transform": Jitter(frames=9)},
+        {"transform": Noise(db=3.0)},
+        {"start_noise": 1.0},
+    ):
         signal = ascent(**changes).run(recognizer, same, targets, [1, 2, 3, 1]).signal
         assert torch.equal(signal[0], signal[3])
         for i, j in ((0, 1), (0, 2), (1, 2)):
@@ -489,6 +500,10 @@ def test_groups_have_to_stand_side_by_side(recognizer, waveform, ascent) -> None
 # Octaves -------------------------------------------------------------------------------------
 
 
+def started(signal: Tensor) -> Any:
+    return Start(log_mel=signal, keys=torch.zeros(1), signal=signal)
+
+
 def test_octaves_start_on_a_coarse_grid(recognizer, waveform, ascent) -> None:
     """A dream of the coarsest octave alone is smooth: upsampled from fewer points."""
     told: list[Octave] = []
@@ -496,10 +511,10 @@ def test_octaves_start_on_a_coarse_grid(recognizer, waveform, ascent) -> None:
     loop.run(recognizer, waveform, TARGETS, SEEDS, on_octave=told.append)
     assert [octave.index for octave in told] == [3, 2, 1, 0]
 
-    plane = {"signal": torch.zeros(1, 24, 88)}
+    plane = started(torch.zeros(1, 24, 88))
     zeros = LogMel().parameters(plane)
     assert LogMel().regrid(plane, zeros, (1.5**3, 2.0**3)).shape == (1, 7, 11)
-    sound = {"signal": torch.zeros(1, 17_600)}
+    sound = started(torch.zeros(1, 17_600))
     assert Waveform().regrid(sound, Waveform().parameters(sound), (1.5, 2.0)).shape == (1, 8800)
 
     def last_change(steps: int) -> Tensor:
@@ -587,7 +602,7 @@ class Counted(nn.Module):
     [
         ({}, 7),
         ({"octaves": 2, "steps": 3}, 7),
-        ({"jitter_frames": 3}, 14),  # what is kept is judged without the view
+        ({"transform": Jitter(frames=3)}, 14),  # what is kept is judged without the view
         ({"objective": Layer("inner.features.2")}, 7 + 2),  # and what the network says in the end
     ],
     ids=["plain", "octaves", "jitter", "layer"],
@@ -686,9 +701,7 @@ def test_a_gradient_that_is_not_finite_is_refused(recognizer, waveform, ascent) 
         ({"octaves": -3}, r"dream.octaves=-3; expected at least 1"),
         ({"octave_ratio": [0.5, 1.4]}, r"dream.octave_ratio=\[0.5, 1.4\]; expected two numbers"),
         ({"octave_ratio": [1.4]}, r"dream.octave_ratio=\[1.4\]; expected two numbers"),
-        ({"jitter_frames": -1}, r"dream.jitter_frames=-1; expected at least 0"),
         ({"confidence": 1.5}, r"dream.confidence=1.5; expected a number between 0 and 1"),
-        ({"consistency_every": -1}, r"dream.consistency_every=-1; expected at least 0"),
         ({"start_noise": -0.5}, r"dream.start_noise=-0.5; expected at least 0"),
         ({"patience": 0}, r"dream.patience=0; expected at least 1, or null"),
         ({"keep": "first"}, r"dream.keep=first; expected best or last"),
@@ -737,9 +750,18 @@ def test_a_margin_step_fits_objectives_that_know_their_goal(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"parametrization": Waveform()}, r"Waveform or its constraint needs the originals' wavef"),
-        ({"parametrization": StftGain()}, r"StftGain or its constraint needs the originals' wave"),
-        ({"consistency_every": 5}, r"dream.consistency_every=5 needs the originals' waveforms, "),
+        (
+            {"parametrization": Waveform()},
+            r"Waveform needs the originals' waveforms, and only log-mels",
+        ),
+        (
+            {"parametrization": StftGain()},
+            r"StftGain needs the originals' waveforms, and only log-mels",
+        ),
+        (
+            {"constraint": Consistency(every=5)},
+            r"Consistency needs the originals' waveforms, and only",
+        ),
     ],
 )
 def test_what_needs_a_waveform_is_refused_on_log_mels(
@@ -785,7 +807,7 @@ def test_a_cuda_device_dreams_as_the_cpu_does(recognizer, waveform, ascent) -> N
     "changes",
     [
         {"confidence": 0.3, "patience": 3},
-        {"jitter_frames": 3, "parametrization": Waveform(), "step_size": 3.0},
+        {"transform": Jitter(frames=3), "parametrization": Waveform(), "step_size": 3.0},
         {
             "octaves": 2,
             "constraint": MaxChange(db=3.0),

@@ -171,14 +171,13 @@ def dreams_of(draw: st.DrawFn, group: str, name: str) -> Callable[..., Ascent]:
         "octaves": draw(st.integers(1, 3)),
         "steps": draw(st.integers(1, 3)),
         "octave_ratio": draw(st.sampled_from([(1.4, 1.4), (1.0, 2.0), (1.7, 1.0)])),
-        "jitter_frames": draw(st.sampled_from([0, 3])),
         "start_noise": draw(st.sampled_from([0.0, 0.5])),
         "patience": draw(st.sampled_from([None, 1, 2])),
         "confidence": draw(st.sampled_from([None, 0.12, 0.3, 0.9])),
-        "consistency_every": draw(st.sampled_from([0, 2])),
         "drop_finished": draw(st.booleans()),
         "slice_windows": draw(st.sampled_from([None, 1, 7])),
     }
+    jitter, every = draw(st.sampled_from([0, 3])), draw(st.sampled_from([0, 2]))
     if names["optimizer"] == "margin_step":
         changes["confidence"] = changes["confidence"] or 0.3
 
@@ -186,6 +185,8 @@ def dreams_of(draw: st.DrawFn, group: str, name: str) -> Callable[..., Ascent]:
         made_of = {other: made(other, names) for other in GROUPS}
         if names["objective"] == "weights":
             made_of["objective"] = LogProbability() * WEIGHTS[list(items)]
+        made_of["transform"] = transforms.with_jitter(made_of["transform"], jitter)
+        made_of["constraint"] = constraints.with_consistency(made_of["constraint"], every)
         step_size = STEP_SIZES[made_of["parametrization"].step_unit]
         return Ascent(step_size=step_size, **made_of, **changes)
 
@@ -282,20 +283,22 @@ def test_what_is_heard_obeys_the_constraint_at_every_step(tiny, sounds, name) ->
         loop, heard = make(), []
         listen = loop.parametrization.log_mel
 
-        def probing(recognizer, origin, signal, waveform) -> Tensor:
-            heard.append((origin, signal.detach(), None if waveform is None else waveform.detach()))
-            return listen(recognizer, origin, signal, waveform)
+        def probing(recognizer, start, signal, waveform) -> Tensor:
+            heard.append((start, signal.detach(), None if waveform is None else waveform.detach()))
+            return listen(recognizer, start, signal, waveform)
 
         loop.parametrization.log_mel = probing  # type: ignore[method-assign]
         recognizer, waveform = tiny(), sounds(3, 1000)
         dreams = loop.run(recognizer, waveform, TARGETS, SEEDS)
         given = loop.constraint if isinstance(loop.constraint, list) else [loop.constraint]
+        given = [one for one in given if one.every is None]
         last = Constraints(given[-1:], loop.parametrization.kinds)  # the others may be undone
         assert len(heard) > 1
-        for origin, signal, sound in heard:
+        for start, signal, sound in heard:
+            prepared = last.prepare(recognizer, start)
             obeying = {"sound": sound, loop.parametrization.acts_on: signal}
             for kind in loop.parametrization.kinds:
-                held = last.project(kind, obeying[kind], origin)
+                held = last.project(kind, obeying[kind], start, prepared)
                 torch.testing.assert_close(held, obeying[kind], atol=1e-9, rtol=0)
         torch.testing.assert_close(dreams.signal, signal_of_all(heard, 3), atol=0, rtol=0)
 

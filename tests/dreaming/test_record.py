@@ -9,6 +9,7 @@ from torch import Tensor
 from irdream.dreaming.objectives import Layer, Objective
 from irdream.dreaming.optimizers import Optimizer
 from irdream.dreaming.record import PROGRESS, Answer, Dreams, Record, Stops, first_step
+from irdream.dreaming.transforms import Jitter
 
 TARGETS = torch.tensor([2, 7, 0])
 SEEDS = [11, 12, 13]
@@ -212,7 +213,7 @@ def test_the_last_iterate_is_returned_where_it_is_asked_for(tiny, sounds, ascent
 
 
 def test_a_finished_item_costs_nothing_and_its_dream_is_the_same(tiny, sounds, ascent) -> None:
-    settings = {"confidence": 0.3, "steps": 12, "jitter_frames": 3}
+    settings = {"confidence": 0.3, "steps": 12, "transform": Jitter(frames=3)}
     dropped = run(tiny, sounds, ascent(**settings))
     computed_on = run(tiny, sounds, ascent(**settings, drop_finished=False))
 

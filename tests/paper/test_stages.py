@@ -21,7 +21,7 @@ from irdream.dreaming.constraints import BandRange, FrequencyBand, MaskingProjec
 from irdream.dreaming.objectives import Direction, Logit, LogProbability
 from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import LogMel, LowResolution, StftGain
-from irdream.dreaming.transforms import Noise
+from irdream.dreaming.transforms import Jitter, Noise
 from irdream.frontends import HanLogMel
 from irdream.paper.stages import Stage, Stages
 from irdream.paper.trial import Trial
@@ -309,7 +309,7 @@ def test_trials_that_dream_otherwise_differ() -> None:
         {"confidence": None},
         {"keep": "last"},
         {"octaves": 2},
-        {"jitter_frames": 1},
+        {"transform": Jitter(frames=1)},
         {"parametrization": LogMel(range_db=(-80.0, 20.0))},
         {"parametrization": StftGain()},
         {"parametrization": StftGain(max_gain_db=6.0)},

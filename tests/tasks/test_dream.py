@@ -22,6 +22,7 @@ from irdream.dreaming.constraints import MaxChange, RmseBudget
 from irdream.dreaming.objectives import Diversity, Layer, LogProbability
 from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import LogMel, Maco, StftGain, Waveform
+from irdream.dreaming.transforms import Jitter
 from irdream.errors import InputError
 from irdream.instruments import CODES
 from irdream.interrupts import Interrupted, interrupt
@@ -177,7 +178,7 @@ def test_the_tracker_gets_measures_and_files(recognizer, tmp_path) -> None:
 
 
 def test_the_same_seed_gives_the_same_table(recognizer, tmp_path) -> None:
-    loop = ascent(jitter_frames=3)
+    loop = ascent(transform=Jitter(frames=3))
     first, second = (
         run(recognizer, tmp_path, target="flu", ascent=loop, seed=5)[1] for _ in range(2)
     )
@@ -333,7 +334,7 @@ def test_variations_of_one_dream_are_one_group(recognizer, tmp_path, monkeypatch
 def test_blocks_of_memory_do_not_change_the_table(
     recognizer, tmp_path, monkeypatch, seconds, most
 ) -> None:
-    loop, target = ascent(jitter_frames=3, confidence=0.12), ["flu", "sax", "tru", "cel"]
+    loop, target = ascent(transform=Jitter(frames=3), confidence=0.12), ["flu", "sax", "tru", "cel"]
     _, whole, _ = run(recognizer, tmp_path, ascent=loop, target=target)
     batches = []
     dream_batch = task._dream_batch

@@ -23,24 +23,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
 
-from irdream.dreaming.batch import Batch, numbered, rows_of
+from irdream.dreaming.batch import Batch, Originals, Start, numbered, rows_of
 from irdream.dreaming.constraints.base import Constraint, Constraints
 from irdream.dreaming.deferred import DeferredRead
 from irdream.dreaming.objectives import ForwardOutput, Objective, as_objective, of_target
-from irdream.dreaming.optimizers import StepContext, as_optimizer
-from irdream.dreaming.parametrizations import Origin, Parametrization
+from irdream.dreaming.optimizers import State, StepContext, as_optimizer
+from irdream.dreaming.parametrizations import Parametrization
 from irdream.dreaming.probe import Probe, probing
 from irdream.dreaming.random_streams import item_keys, normal, substream
 from irdream.dreaming.record import Answer, Dreams, Record, Stops, first_step
-from irdream.dreaming.transforms import Chain, Jitter, Transform
+from irdream.dreaming.transforms import Transform
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer, window_starts
 
@@ -80,10 +80,7 @@ class Ascent:
         octave_ratio: how much coarser each level is, along (mel bands, frames); a waveform
             has the last of them only.
         transform: random views before each step.
-        jitter_frames: largest circular shift in time before each step, before the transform.
         constraint: what every iterate obeys, one or several in their order.
-        consistency_every: after so many steps the signal is replaced by one that a sound has
-            (inverse and analysis), at full size; 0: never.
         start_noise: RMS of noise added to the start, in step sizes, other for each item.
         confidence: probability of the target at which an item stops; None: never.
         patience: steps without a better iterate after which an item stops, in the last octave;
@@ -102,9 +99,7 @@ class Ascent:
     octaves: int = 1
     octave_ratio: Sequence[float] = (1.4, 1.4)
     transform: Transform | None = None
-    jitter_frames: int = 0
     constraint: Constraint | Sequence[Constraint] | None = None
-    consistency_every: int = 0
     start_noise: float = 0.0
     confidence: float | None = 0.9
     patience: int | None = None
@@ -124,13 +119,6 @@ class Ascent:
                 list(ratio),
                 len(ratio) == 2 and min(ratio) >= 1,
                 "two numbers of at least 1, for mel bands and frames",
-            ),
-            ("jitter_frames", self.jitter_frames, self.jitter_frames >= 0, "at least 0"),
-            (
-                "consistency_every",
-                self.consistency_every,
-                self.consistency_every >= 0,
-                "at least 0",
             ),
             ("start_noise", self.start_noise, self.start_noise >= 0, "at least 0"),
             (
@@ -162,7 +150,6 @@ class Ascent:
         log_mel: Tensor | None = None,
         step_sizes: Tensor | None = None,
         groups: Tensor | None = None,
-        origin: Mapping[str, Tensor] | None = None,
         on_octave: Callable[[Octave], None] = lambda octave: None,
     ) -> Dreams:
         """Dream all items.
@@ -178,7 +165,6 @@ class Ascent:
             step_sizes: of each item, (items,), in `step_unit`; None: `step_size` for all.
             groups: (items,), equal for items whose objective depends on each other, side by
                 side; None: each its own.
-            origin: more about the originals, for constraints, (items, ...) each.
             on_octave: called after each octave.
 
         Raises:
@@ -187,9 +173,7 @@ class Ascent:
                 that the network does not have.
         """
         with self._opened(recognizer) as run:
-            batch = run.batch(
-                waveform, log_mel, targets, seeds, step_sizes, groups, dict(origin or {})
-            )
+            batch = run.batch(waveform, log_mel, targets, seeds, step_sizes, groups)
             return run.dream(batch, on_step, on_octave)
 
     def check(self, recognizer: Recognizer) -> None:
@@ -232,10 +216,7 @@ class _Run:
         given = ascent.constraint or ()
         constraints = [given] if isinstance(given, Constraint) else list(given)
         self.constraints = Constraints(constraints, self.parametrization.kinds)
-        self.constrained = bool(constraints)
-        jitter = [Jitter(frames=ascent.jitter_frames)] if ascent.jitter_frames else []
-        views = [*jitter, *([ascent.transform] if ascent.transform else [])]
-        self.view = Chain(views) if views else None
+        self.view = ascent.transform
         self.undreamed_first = False  # whether the first iterates are the originals
         self.confidence = ascent.confidence if objective.reads_output else None
         self.goal = None
@@ -260,19 +241,17 @@ class _Run:
         seeds: Sequence[int],
         step_sizes: Tensor | None,
         groups: Tensor | None,
-        origin: Origin,
     ) -> Batch:
         """Return all items, undreamed."""
         keys = item_keys(list(seeds), targets.device)
         if waveform is not None:
-            origin["waveform"] = waveform
             log_mel = self.recognizer.log_mel(waveform)
         if log_mel is None:
             raise InputError("nothing to dream on; expected a waveform or a log-mel")
-        origin |= {"keys": keys, "log_mel": log_mel}
-        self._start(origin)
-        undreamed = self.parametrization.parameters(origin)
-        unit = self.parametrization.unit(origin)
+        start = self._start(Originals(log_mel=log_mel, keys=keys, sound=waveform))
+        held = self.constraints.prepare(self.recognizer, start)
+        undreamed = self.parametrization.parameters(start)
+        unit = self.parametrization.unit(start)
         step = self.ascent.step_size * unit
         if step_sizes is not None:
             step = step_sizes.to(unit).view(-1, *(1,) * (unit.ndim - 1)) * unit
@@ -281,13 +260,14 @@ class _Run:
             noise = normal(substream(keys, _START), 0, *undreamed.shape[1:]).to(undreamed)
             parameters = undreamed + self.ascent.start_noise * step * noise
         if self.parametrization.from_original:
-            first = self._projected(self.parametrization.signal(origin, parameters), origin)
-            self.undreamed_first = torch.equal(first, origin["signal"])
+            first = self.parametrization.signal(start, parameters)
+            kind = self.parametrization.acts_on
+            first = self.constraints.project(kind, first, start, held)
+            self.undreamed_first = torch.equal(first, start.signal)
         return Batch(
-            origin=origin,
-            prepared=self.objective.prepare(
-                self.recognizer, self.probe.activations, log_mel, origin.get("waveform")
-            ),
+            start=start,
+            held=held,
+            prepared=self.objective.prepare(self.recognizer, self.probe.activations, start),
             parameters=parameters,
             undreamed=undreamed,
             unit=unit,
@@ -297,28 +277,14 @@ class _Run:
             groups=numbered(torch.arange(len(keys), device=keys.device), groups),
         )
 
-    def _start(self, origin: Origin) -> None:
-        """Add to the originals what the parametrization and the constraints start from."""
-        if self.ascent.consistency_every and "waveform" not in origin:
-            raise InputError(
-                f"dream.consistency_every={self.ascent.consistency_every} needs the originals' "
-                "waveforms, and only log-mels were given; expected 0"
-            )
-        if origin["log_mel"].ndim == 2 and "spectrogram" in self.parametrization.kinds:
+    def _start(self, originals: Originals) -> Start:
+        """Return what the parametrization starts from."""
+        if originals.log_mel.ndim == 2 and "spectrogram" in self.parametrization.kinds:
             raise InputError(
                 f"{type(self.parametrization).__name__} dreams spectrograms, and this network "
                 "hears waveforms; expected Waveform()"
             )
-        try:
-            origin |= self.parametrization.start(self.recognizer, origin)
-            origin |= self.constraints.prepare(self.recognizer, origin)
-        except KeyError as error:
-            if error.args != ("waveform",):
-                raise
-            raise InputError(
-                f"{type(self.parametrization).__name__} or its constraint needs the originals' "
-                "waveforms, and only log-mels were given"
-            ) from error
+        return self.parametrization.start(self.recognizer, originals)
 
     # The loop -------------------------------------------------------------------------------
 
@@ -339,18 +305,21 @@ class _Run:
         for octave in reversed(range(ascent.octaves)):
             coarser = tuple(ratio**octave for ratio in ascent.octave_ratio)
             regrid = self.parametrization.regrid
-            batch.undreamed = regrid(batch.origin, batch.undreamed, coarser)
-            batch.parameters = regrid(batch.origin, batch.parameters, coarser)
-            batch.state = self.optimizer.start(batch.parameters)
+            batch = replace(
+                batch,
+                undreamed=regrid(batch.start, batch.undreamed, coarser),
+                parameters=regrid(batch.start, batch.parameters, coarser),
+            )
+            state = self.optimizer.start(batch.parameters)
             for step in range(1, ascent.steps + 1):
                 look = self._look(batch, record)
                 if on_step(record) is True:
                     return self._result(everything, record)
                 record.apply_patience(last_octave=octave == 0)
-                batch, look = self._drop_finished(batch, look, record, deferred)
+                batch, look, state = self._drop_finished(batch, look, state, record, deferred)
                 if not len(record.items):
                     break
-                self._step(batch, look, step)
+                batch = self._step(batch, look, state, step)
                 record.item_steps += len(record.items)
             on_octave(_told(octave, record))
             if not len(record.items):
@@ -387,12 +356,12 @@ class _Run:
     ) -> _Look:
         """Hear one slice of items; the answer is on the dream, not on its random view."""
         if rows != slice(None):
-            batch, items = batch.at(rows), items[rows]
-        origin, targets = batch.origin, batch.targets
+            batch, items = rows_of(batch, rows), items[rows]
+        start, targets = batch.start, batch.targets
         with torch.set_grad_enabled(gradient):
             parameters = batch.parameters.detach().requires_grad_(gradient)
-            signal = self._projected(self.parametrization.signal(origin, parameters), origin)
-            waveform, log_mel = self._heard_of(origin, signal)
+            signal = self._projected(batch, self.parametrization.signal(start, parameters))
+            waveform, log_mel = self._heard_of(start, batch.held, signal)
             viewed = log_mel if self.view is None else self.view(log_mel, batch.keys, step)
             logits, activations = self.probe(viewed)
             heard = ForwardOutput(
@@ -402,9 +371,9 @@ class _Run:
                 ),
                 activations=activations,
                 log_mel=log_mel,
-                start=origin["log_mel"],
+                start=start.log_mel,
                 waveform=waveform,
-                start_waveform=origin.get("waveform"),
+                start_waveform=start.sound,
                 prepared=batch.prepared,
                 items=items,
                 groups=batch.groups,
@@ -434,8 +403,8 @@ class _Run:
         )
 
     def _drop_finished(
-        self, batch: Batch, look: _Look, record: Record, deferred: DeferredRead
-    ) -> tuple[Batch, _Look]:
+        self, batch: Batch, look: _Look, state: State, record: Record, deferred: DeferredRead
+    ) -> tuple[Batch, _Look, State]:
         """Take the finished items out of the batch, as soon as it is known how many there are."""
         left = record.alive
         if self.objective.needs_whole_groups:  # a group is left while one of its items is
@@ -444,17 +413,17 @@ class _Run:
         assert look.gradient is not None
         told = deferred.read(left.sum(), (look.score.sum() + look.gradient.sum()).isfinite())
         if told is None:
-            return batch, look
+            return batch, look, state
         count, finite = told
         if not finite:
             self._refuse(batch, record)
         if count == len(left) or (count and not self.ascent.drop_finished):
-            return batch, look
+            return batch, look, state
         order = (~left).to(torch.int8).argsort(stable=True)
         record.drop(order[count:], order[:count])
         rows = order[:count]
         look = _Look(*(None if part is None else part[rows] for part in look))  # type: ignore[arg-type]
-        return batch.pick(rows, self.optimizer), look
+        return rows_of(batch, rows), look, self.optimizer.pick(state, rows)
 
     def _refuse(self, batch: Batch, record: Record) -> NoReturn:
         """Raise an InputError on an objective or a gradient that is not finite."""
@@ -468,16 +437,12 @@ class _Run:
             f"{remedy}"
         )
 
-    def _step(self, batch: Batch, look: _Look, step: int) -> None:
+    def _step(self, batch: Batch, look: _Look, state: State, step: int) -> Batch:
         """Change the parameters."""
-        signal, parameters = look.signal, batch.parameters
-        due = self.ascent.consistency_every and step % self.ascent.consistency_every == 0
-        if due:
-            with torch.no_grad():
-                signal = self.parametrization.consistent(self.recognizer, batch.origin, signal)
-                signal = self._projected(signal, batch.origin)
-        if due or self.constrained:
-            parameters = self.parametrization.absorb(batch.origin, parameters, signal)
+        parameters, kind = batch.parameters, self.parametrization.acts_on
+        signal = self.constraints.after_step(kind, look.signal, batch.start, batch.held, step)
+        if signal is not None:
+            parameters = self.parametrization.absorb(batch.start, parameters, signal)
         view = StepContext(
             score=look.score,
             goal=self.goal,
@@ -487,20 +452,24 @@ class _Run:
             step=batch.step,
         )
         assert look.gradient is not None
-        batch.parameters = self.optimizer.step(parameters, look.gradient, view, batch.state)
+        parameters = self.optimizer.step(parameters, look.gradient, view, state)
+        return replace(batch, parameters=parameters)
 
     # What is heard --------------------------------------------------------------------------
 
-    def _projected(self, signal: Tensor, origin: Origin) -> Tensor:
+    def _projected(self, batch: Batch, signal: Tensor) -> Tensor:
         """Return the signal that obeys the constraints."""
-        return self.constraints.project(self.parametrization.acts_on, signal, origin)
+        kind = self.parametrization.acts_on
+        return self.constraints.project(kind, signal, batch.start, batch.held)
 
-    def _heard_of(self, origin: Origin, signal: Tensor) -> tuple[Tensor | None, Tensor]:
+    def _heard_of(
+        self, start: Start, held: Sequence[dict[str, Any]], signal: Tensor
+    ) -> tuple[Tensor | None, Tensor]:
         """Return the sound, where there is one, and the log-mel of a signal."""
-        waveform = self.parametrization.waveform(self.recognizer, origin, signal)
+        waveform = self.parametrization.waveform(self.recognizer, start, signal)
         if waveform is not None and self.parametrization.acts_on == "spectrogram":
-            waveform = self.constraints.project("sound", waveform, origin)
-        return waveform, self.parametrization.log_mel(self.recognizer, origin, signal, waveform)
+            waveform = self.constraints.project("sound", waveform, start, held)
+        return waveform, self.parametrization.log_mel(self.recognizer, start, signal, waveform)
 
     def _reached(self, probability: Tensor, on_top: Tensor) -> Tensor:
         if self.confidence is None:
@@ -509,7 +478,7 @@ class _Run:
 
     def _slices(self, batch: Batch) -> list[slice]:
         """Return slices of items with about `slice_windows` windows each."""
-        recognizer, log_mel = self.recognizer, batch.origin["log_mel"]
+        recognizer, log_mel = self.recognizer, batch.start.log_mel
         hop_frames = max(1, recognizer.window_frames // 2)
         windows = len(window_starts(log_mel.shape[-1], recognizer.window_frames, hop_frames))
         most = self.ascent.slice_windows or SLICE_WINDOWS.get(log_mel.device.type, 128)
@@ -536,12 +505,12 @@ class _Run:
         from_output = self.objective.reads_output
         log_mels, sounds, before, after = [], [], [], []
         for rows in self._slices(batch):
-            origin = rows_of(batch.origin, rows)
-            sound, log_mel = self._heard_of(origin, kept["signal"][rows])
+            start, held = rows_of(batch.start, rows), rows_of(batch.held, rows)
+            sound, log_mel = self._heard_of(start, held, kept["signal"][rows])
             log_mels.append(log_mel)
             sounds.append(sound)
             if not (from_output and self.undreamed_first):
-                before.append(self.probe(origin["log_mel"], output=True)[0])
+                before.append(self.probe(start.log_mel, output=True)[0])
             if not from_output:
                 after.append(self.probe(log_mel, output=True)[0])
         answer = functools.partial(Answer.of, self.recognizer, targets=batch.targets)

@@ -1,23 +1,86 @@
-"""The items of a run that are left, and how rows of them are taken."""
+"""What is dreamed on, as tensors with an axis of items; how rows of them are taken and joined."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from irdream.dreaming.optimizers import Optimizer, State
-from irdream.dreaming.parametrizations import Origin
 from irdream.errors import InputError
 
+Tree = TypeVar("Tree")
+LEAST_MAGNITUDE = 1e-12  # so that the logarithm of digital silence is finite
 
-@dataclass
+
+@dataclass(frozen=True, kw_only=True)
+class Originals:
+    """What is dreamed on.
+
+    Attributes:
+        log_mel: (items, n_mels, frames); of a network on sound its waveforms, (items, samples).
+        keys: of the items' random streams, (items,).
+        sound: (items, samples); None where only log-mels are known.
+    """
+
+    log_mel: Tensor
+    keys: Tensor
+    sound: Tensor | None = None
+
+    def waveform_for(self, user: object) -> Tensor:
+        """Return the sound.
+
+        Raises:
+            InputError: where only log-mels are known; it names the class of the user.
+        """
+        if self.sound is None:
+            raise InputError(
+                f"{type(user).__name__} needs the originals' waveforms, and only log-mels were "
+                "given; expected waveforms"
+            )
+        return self.sound
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start(Originals):
+    """The undreamed signal; a parametrization adds what it needs in a class of its own.
+
+    Attributes:
+        signal: a log-mel or a gain (items, bands or bins, frames), or a waveform (items, samples).
+        spectrum: magnitudes |STFT| of the original (items, bins, frames), where the signal is a
+            gain on them; else None.
+    """
+
+    signal: Tensor
+    spectrum: Tensor | None = None
+
+    @property
+    def level(self) -> Tensor:
+        """Return the original's magnitude at each place of a spectrogram signal, natural log."""
+        return self.signal if self.spectrum is None else log_of(self.spectrum)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Batch:
-    """The items that are left; every tensor has an axis of items."""
+    """The items that are left.
 
-    origin: Origin
+    Attributes:
+        start: the undreamed signal, and the originals.
+        held: what each of the constraints prepared.
+        prepared: what the objective prepared.
+        parameters: of the present iterate, (items, ...).
+        undreamed: those of the undreamed signal.
+        unit: one unit of the step size in theirs, (items, 1, ...).
+        step: unit times step size.
+        targets: class indices, (items,).
+        keys: of the random views, (items,).
+        groups: from 0, (items,); items of one group stand side by side.
+    """
+
+    start: Start
+    held: list[dict[str, Any]]
     prepared: dict[str, Tensor]
     parameters: Tensor
     undreamed: Tensor
@@ -26,20 +89,6 @@ class Batch:
     targets: Tensor
     keys: Tensor
     groups: Tensor
-    state: State = field(default_factory=dict)
-
-    def at(self, rows: slice | Tensor) -> Batch:
-        """Return the items at some rows, without the optimizer's state."""
-        tensors = ("parameters", "undreamed", "unit", "step", "targets", "keys", "groups")
-        return Batch(
-            origin=rows_of(self.origin, rows),
-            prepared=rows_of(self.prepared, rows),
-            **{name: getattr(self, name)[rows] for name in tensors},
-        )
-
-    def pick(self, rows: Tensor, optimizer: Optimizer) -> Batch:
-        """Return the items at some rows."""
-        return replace(self.at(rows), state=optimizer.pick(self.state, rows))
 
 
 def numbered(places: Tensor, groups: Tensor | None) -> Tensor:
@@ -52,8 +101,37 @@ def numbered(places: Tensor, groups: Tensor | None) -> Tensor:
     return numbers
 
 
-def rows_of(tensors: Mapping[str, Tensor], rows: slice | Tensor) -> dict[str, Tensor]:
-    """Return some items of tensors that have an axis of items; no copy where all are meant."""
+def log_of(magnitude: Tensor) -> Tensor:
+    """Return the natural logarithm of magnitudes, finite in digital silence."""
+    return magnitude.clamp(min=LEAST_MAGNITUDE).log()
+
+
+def rows_of(tree: Tree, rows: slice | Tensor) -> Tree:
+    """Return some items of tensors, and of dataclasses, mappings and lists of them; no copy of all.
+
+    What is no tensor stays as it is.
+    """
     if isinstance(rows, slice) and rows == slice(None):
-        return dict(tensors)
-    return {name: values[rows] for name, values in tensors.items()}
+        return tree
+    return _mapped(lambda tensor: tensor[rows], tree)
+
+
+def joined(trees: Sequence[Tree]) -> Tree:
+    """Return the items of several trees of one shape, one after the other."""
+    return trees[0] if len(trees) == 1 else _mapped(lambda *tensors: torch.cat(tensors), *trees)
+
+
+def _mapped(function: Any, *trees: Any) -> Any:
+    """Apply a function to the tensors at each place of trees of one shape."""
+    first = trees[0]
+    if isinstance(first, Tensor):
+        return function(*trees)
+    if isinstance(first, dict):
+        return {name: _mapped(function, *(tree[name] for tree in trees)) for name in first}
+    if isinstance(first, list):
+        return [_mapped(function, *places) for places in zip(*trees, strict=True)]
+    if is_dataclass(first):
+        names = [field.name for field in fields(first)]
+        parts = {n: _mapped(function, *(getattr(tree, n) for tree in trees)) for n in names}
+        return replace(first, **parts)  # type: ignore[type-var]
+    return first

@@ -43,7 +43,7 @@ from irdream.reports.figures import curve_figure, save_figure
 from irdream.reports.tables import save_table
 from irdream.sonification import GriffinLim, StftGain
 from irdream.stopwatch import Stopwatch
-from irdream.tasks.dream_plan import has_target, plan_dreams
+from irdream.tasks.dream_plan import has_target, plan_dreams, with_budgets
 from irdream.tracking import Tracker
 
 BATCH_SECONDS = 2048.0  # of sound that is dreamed at once: memory stays the same for any count
@@ -260,8 +260,7 @@ def _dream_batch(
     targets = [index_of(item.target, recognizer) for item in items]
     names = file_names(excerpts, items, recognizer.instruments)
     sizes = [item.step_size or ascent.step_size for item in items]
-    budgets = [item.budget_db for item in items if item.budget_db is not None]
-    dreams = ascent.run(
+    dreams = with_budgets(ascent, items).run(
         recognizer,
         waveform,
         torch.tensor(targets, device=device),
@@ -272,7 +271,6 @@ def _dream_batch(
         on_step,
         step_sizes=torch.tensor(sizes, device=device),
         groups=torch.tensor(_groups(items), device=device),
-        origin={"rmse_budget_db": torch.tensor(budgets, device=device)} if budgets else None,
     )
     log_mels, before = dreams.log_mel.cpu(), recognizer.log_mel(waveform).cpu()
     curves = {

@@ -107,8 +107,10 @@ def plan_dreams(
     step_sizes, budgets_db = _several("step_size", step_size), _several("budget_db", budget_db)
     if len(step_sizes) == 1 and step_sizes[0] is not None:  # then files are not named by it
         ascent, step_sizes = replace(ascent, step_size=step_sizes[0]), [None]
-    if budget_db is not None:
-        ascent = _with_budgets(ascent)
+    if budget_db is not None and any(isinstance(one, RmseBudget) for one in _held(ascent)):
+        raise InputError(
+            "dream.budget_db and constraint=rmse_budget are both given; expected one of them"
+        )
     if variations < 1:
         raise InputError(f"dream.variations={variations}; expected at least 1")
     return DreamPlan(
@@ -126,15 +128,17 @@ def has_target(ascent: Ascent) -> bool:
     return as_objective(ascent.objective).reads_output
 
 
-def _with_budgets(ascent: Ascent) -> Ascent:
-    """Return an ascent whose items have budgets of their own."""
+def with_budgets(ascent: Ascent, items: Sequence[Item]) -> Ascent:
+    """Return an ascent whose items have budgets of their own, where they have any."""
+    budgets = [item.budget_db for item in items if item.budget_db is not None]
+    if not budgets:
+        return ascent
+    return replace(ascent, constraint=[*_held(ascent), RmseBudget(db=budgets)])
+
+
+def _held(ascent: Ascent) -> list[Constraint]:
     given = ascent.constraint or ()
-    others = [given] if isinstance(given, Constraint) else given
-    if any(isinstance(constraint, RmseBudget) for constraint in others):
-        raise InputError(
-            "dream.budget_db and constraint=rmse_budget are both given; expected one of them"
-        )
-    return replace(ascent, constraint=[*others, RmseBudget(db=1.0)])
+    return [given] if isinstance(given, Constraint) else list(given)
 
 
 def _several(name: str, value: Any) -> list[float | None]:

@@ -1,40 +1,58 @@
-"""Originals of every kind of signal, heard by a small front end in float64."""
+"""Originals of every kind of signal, for constraints and a small front end in float64."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from irdream.audio.stft import stft
+from irdream.dreaming.batch import Originals, Start, rows_of
 from irdream.dreaming.constraints import Constraint
+from irdream.dreaming.random_streams import item_keys
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
 
-KINDS = {
-    "log_mel": "spectrogram",
-    "gain": "spectrogram",
-    "band_gain": "spectrogram",
-    "sound": "sound",
-}
+KINDS = {"log_mel": "spectrogram", "gain": "spectrogram", "sound": "sound"}
 
 
-class Deaf(nn.Module):
-    """Hears no difference; constraints ask the front end alone."""
+@dataclass
+class Held:
+    """A constraint that was prepared for some originals."""
 
-    def forward(self, log_mel: Tensor) -> Tensor:
-        return log_mel.new_zeros(len(log_mel), 11)
+    constraint: Constraint
+    start: Start
+    prepared: dict[str, Any]
+
+    def __call__(self, signal: Tensor) -> Tensor:
+        """Return the signal that obeys."""
+        return self.constraint(signal, self.start.signal, self.prepared)
+
+    def rows(self, rows: Tensor) -> Held:
+        """Return it for some of the items."""
+        start, prepared = rows_of([self.start, self.prepared], rows)
+        return Held(self.constraint, start, prepared)  # type: ignore[arg-type]
+
+    def changed(self, seed: int, size: float = 1.0) -> Tensor:
+        """Return the undreamed signal and noise: of `size`, or of a tenth of it in a sound."""
+        signal = self.start.signal
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(signal.shape, generator=generator, dtype=torch.float64)
+        return signal + noise * (size if signal.ndim == 3 else 0.1 * size)
 
 
-class Ear:
+class Bench:
     """A recognizer of 8000 Hz: 12 mel bands, 65 bins, 200 frames a second."""
 
+    kinds = KINDS
+
     def __init__(self) -> None:
-        frontend = HanLogMel(sample_rate_hz=8000, n_fft=128, hop_samples=40, n_mels=12)
-        self.recognizer = Recognizer(frontend=frontend, model=Deaf()).double()
-        self.frontend = frontend
+        self.frontend = HanLogMel(sample_rate_hz=8000, n_fft=128, hop_samples=40, n_mels=12)
+        self.recognizer = Recognizer(frontend=self.frontend, model=nn.Identity()).double()
 
     def sounds(self, items: int, samples: int, seed: int) -> Tensor:
         """Return chords in noise, each of another level; every fourth is digital silence."""
@@ -49,53 +67,42 @@ class Ear:
         sound = (tones + 0.05 * random(items, samples)) / 8
         return torch.where(torch.arange(items)[:, None] % 4 == 3, 0.0, sound)
 
-    def origin(self, kind: str, waveform: Tensor) -> dict[str, Tensor]:
+    def start(self, kind: str, waveform: Tensor) -> Start:
         """Return what a parametrization that dreams this kind of signal starts from."""
         log_mel = self.recognizer.log_mel(waveform)
+        keys = item_keys([*range(len(waveform))])
+        originals = vars(Originals(log_mel=log_mel, sound=waveform, keys=keys))
         if kind == "gain":
-            spectrum = stft(waveform, self.frontend)
-            signal = {"signal": torch.zeros_like(spectrum.real), "spectrum": spectrum}
-        elif kind == "band_gain":
-            signal = {"signal": torch.zeros_like(log_mel)}
-        else:
-            signal = {"signal": waveform if kind == "sound" else log_mel}
-        return {"waveform": waveform, "log_mel": log_mel, **signal}
+            spectrum = stft(waveform, self.frontend).abs()
+            return Start(**originals, signal=torch.zeros_like(spectrum), spectrum=spectrum)
+        return Start(**originals, signal=waveform if kind == "sound" else log_mel)
 
-    def prepared(self, constraint: Constraint, kind: str, waveform: Tensor) -> dict[str, Tensor]:
-        """Return the origin with what the constraint adds, all with an axis of items."""
-        origin = self.origin(kind, waveform)
-        origin |= constraint.prepare(self.recognizer, origin, KINDS[kind])  # type: ignore[arg-type]
-        assert all(len(value) == len(waveform) for value in origin.values())
-        return origin
+    def held(self, constraint: Constraint, kind: str, waveform: Tensor | None = None) -> Held:
+        """Prepare a constraint; on two sounds of half a second unless others are given."""
+        waveform = self.sounds(2, 4000, seed=1) if waveform is None else waveform
+        start = self.start(kind, waveform)
+        prepared = constraint.prepare(self.recognizer, start, KINDS[kind])  # type: ignore[arg-type]
+        tensors = [value for value in prepared.values() if isinstance(value, Tensor)]
+        assert all(len(value) == len(waveform) for value in tensors)
+        return Held(constraint, start, prepared)
 
-    @staticmethod
-    def changed(origin: dict[str, Tensor], seed: int, size: float = 1.0) -> Tensor:
-        """Return the undreamed signal and noise: of `size` on a plane, of a tenth in a sound."""
-        start = origin["signal"]
-        noise = torch.randn(
-            start.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
-        )
-        return start + noise * (size if start.ndim == 3 else 0.1 * size)
+    def magnitude(self, held: Held) -> Tensor:
+        """Return the originals' magnitudes where a spectrogram is."""
+        return held.start.level.exp()
 
 
 @pytest.fixture(scope="session")
-def ear() -> Ear:
-    return Ear()
+def bench() -> Bench:
+    return Bench()
 
 
 @pytest.fixture(scope="session")
-def kinds() -> dict[str, str]:
-    return KINDS
+def project(bench: Bench) -> Callable[..., tuple[Tensor, Tensor, Held]]:
+    """Hold a change; return what obeys, what was asked, and the constraint."""
 
-
-@pytest.fixture(scope="session")
-def project(ear: Ear) -> Callable[..., tuple[Tensor, dict[str, Tensor]]]:
-    """Prepare a constraint on one sound, change it, and return what obeys, and the origin."""
-
-    def project(
-        constraint: Constraint, kind: str, *, samples: int = 4000, size: float = 1.0
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        origin = ear.prepared(constraint, kind, ear.sounds(2, samples, seed=1))
-        return constraint(ear.changed(origin, 2, size), origin), origin
+    def project(constraint: Constraint, kind: str, *, size: float = 1.0, **more: Any) -> Any:
+        held = bench.held(constraint, kind, **more)
+        asked = held.changed(2, size)
+        return held(asked), asked, held
 
     return project

@@ -9,8 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from irdream.dreaming.batch import Originals, Start, rows_of
 from irdream.dreaming.constraints import (
     BandRange,
+    Consistency,
     Constraint,
     Constraints,
     FrequencyBand,
@@ -43,12 +45,7 @@ CONSTRAINTS = {
 CASES = [
     pytest.param(constraint, kind, id=f"{name}-{kind}")
     for name, constraint in CONSTRAINTS.items()
-    for kind, signal in (
-        ("log_mel", "spectrogram"),
-        ("gain", "spectrogram"),
-        ("band_gain", "spectrogram"),
-        ("sound", "sound"),
-    )
+    for kind, signal in (("log_mel", "spectrogram"), ("gain", "spectrogram"), ("sound", "sound"))
     if signal in constraint.acts_on
 ]
 each = pytest.mark.parametrize(("constraint", "kind"), CASES)
@@ -61,49 +58,45 @@ seeds = st.integers(0, 2**31)
 @often(max_examples=12)
 @given(samples=samples, items=st.integers(1, 5), seed=seeds, data=st.data())
 def test_an_item_alone_equals_itself_in_any_batch(
-    ear, constraint, kind, samples, items, seed, data
+    bench, constraint, kind, samples, items, seed, data
 ) -> None:
-    waveform = ear.sounds(items, samples, seed)
-    origin = ear.prepared(constraint, kind, waveform)
-    signal = ear.changed(origin, seed)
-    together = constraint(signal, origin)
-    rows = data.draw(st.permutations(range(items)))[: 1 + items // 2]
-
-    left = constraint(signal[rows], {key: value[rows] for key, value in origin.items()})
-    alone = constraint(signal[rows[:1]], ear.prepared(constraint, kind, waveform[rows[:1]]))
+    waveform = bench.sounds(items, samples, seed)
+    held = bench.held(constraint, kind, waveform)
+    signal = held.changed(seed)
+    together = held(signal)
+    rows = torch.tensor(data.draw(st.permutations(range(items)))[: 1 + items // 2])
+    alone = bench.held(constraint, kind, waveform[rows[:1]])
 
     assert together.shape == signal.shape
-    assert torch.equal(together, constraint(signal, origin))
-    torch.testing.assert_close(left, together[rows], atol=1e-9, rtol=0.0)
-    torch.testing.assert_close(alone, together[rows[:1]], atol=1e-9, rtol=0.0)
+    assert torch.equal(together, held(signal))
+    torch.testing.assert_close(held.rows(rows)(signal[rows]), together[rows], atol=1e-9, rtol=0)
+    torch.testing.assert_close(alone(signal[rows[:1]]), together[rows[:1]], atol=1e-9, rtol=0)
 
 
 @each
 @often(max_examples=12)
 @given(samples=samples, seed=seeds, size=st.sampled_from([0.01, 1.0, 10.0]))
-def test_what_obeys_is_left_as_it_is(ear, constraint, kind, samples, seed, size) -> None:
-    origin = ear.prepared(constraint, kind, ear.sounds(2, samples, seed))
-    obeys = constraint(ear.changed(origin, seed, size), origin)
+def test_what_obeys_is_left_as_it_is(bench, constraint, kind, samples, seed, size) -> None:
+    held = bench.held(constraint, kind, bench.sounds(2, samples, seed))
+    obeys, undreamed = held(held.changed(seed, size)), held.start.signal
 
-    torch.testing.assert_close(constraint(obeys, origin), obeys, atol=1e-9, rtol=1e-9)
-    torch.testing.assert_close(
-        constraint(origin["signal"], origin), origin["signal"], atol=1e-12, rtol=1e-12
-    )
+    torch.testing.assert_close(held(obeys), obeys, atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(held(undreamed), undreamed, atol=1e-12, rtol=1e-12)
 
 
 @each
 @often(max_examples=10, derandomize=True)
 @given(samples=st.integers(65, 900), seed=seeds, size=st.sampled_from([0.01, 1.0]))
 def test_gradients_agree_with_finite_differences(
-    ear, constraint, kind, samples, seed, size
+    bench, constraint, kind, samples, seed, size
 ) -> None:
-    origin = ear.prepared(constraint, kind, ear.sounds(1, samples, seed))
-    signal = ear.changed(origin, seed, size).requires_grad_()
+    held = bench.held(constraint, kind, bench.sounds(1, samples, seed))
+    signal = held.changed(seed, size).requires_grad_()
     generator = torch.Generator().manual_seed(seed)
     weights, direction = torch.randn(2, *signal.shape, generator=generator, dtype=torch.float64)
 
     def score(signal: torch.Tensor) -> torch.Tensor:
-        return (weights * constraint(signal, origin)).sum()
+        return (weights * held(signal)).sum()
 
     (gradient,) = torch.autograd.grad(score(signal), signal)
     with torch.no_grad():
@@ -117,63 +110,93 @@ def test_gradients_agree_with_finite_differences(
 @each
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("change", [0.0, 0.1])
-def test_silence_gives_finite_values_and_gradients(ear, constraint, kind, dtype, change) -> None:
-    origin = ear.prepared(constraint, kind, torch.zeros(1, 500, dtype=torch.float64))
-    origin = {k: v.to(dtype) if v.is_floating_point() else v for k, v in origin.items()}
-    signal = (origin["signal"] + change).requires_grad_()
+def test_silence_gives_finite_values_and_gradients(bench, constraint, kind, dtype, change) -> None:
+    held = as_type(bench.held(constraint, kind, torch.zeros(1, 500, dtype=torch.float64)), dtype)
+    signal = (held.start.signal + change).requires_grad_()
 
-    held = constraint(signal, origin)
-    (gradient,) = torch.autograd.grad(held.square().sum(), signal)
+    obeys = held(signal)
+    (gradient,) = torch.autograd.grad(obeys.square().sum(), signal)
 
-    assert held.dtype == dtype
-    assert torch.isfinite(held).all()
+    assert obeys.dtype == dtype
+    assert torch.isfinite(obeys).all()
     assert torch.isfinite(gradient).all()
 
 
 @each
-def test_single_precision_is_near_double(ear, constraint, kind) -> None:
-    origin = ear.prepared(constraint, kind, ear.sounds(2, 2000, seed=7))
-    signal = ear.changed(origin, 8)
-    single = {
-        k: v.to(torch.complex64) if v.is_complex() else v.float() if v.is_floating_point() else v
-        for k, v in origin.items()
-    }
-    held = constraint(signal.float(), single)
+def test_single_precision_is_near_double(bench, constraint, kind) -> None:
+    held = bench.held(constraint, kind, bench.sounds(2, 2000, seed=7))
+    signal = held.changed(8)
+    expected = held(signal)
+    found = as_type(held, torch.float32)(signal.float())
 
-    assert held.dtype == torch.float32
-    torch.testing.assert_close(held.double(), constraint(signal, origin), atol=1e-3, rtol=1e-3)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), expected, atol=1e-3, rtol=1e-3)
+
+
+def as_type(held, dtype: torch.dtype):
+    """Change the type of all that a constraint knows."""
+    held.prepared = {
+        name: value.to(dtype) if torch.is_tensor(value) and value.is_floating_point() else value
+        for name, value in held.prepared.items()
+    }
+    signal = held.start.signal.to(dtype)
+    held.start = Start(log_mel=held.start.log_mel, keys=held.start.keys, signal=signal)
+    return held
 
 
 @each
-def test_it_can_be_given_to_the_loop_for_its_kind(ear, kinds, constraint, kind) -> None:
-    held_by = Constraints([constraint], [kinds[kind]])
-    origin = ear.origin(kind, ear.sounds(2, 900, seed=4))
-    origin |= held_by.prepare(ear.recognizer, origin)
-    signal = ear.changed(origin, 5)
+def test_it_can_be_given_to_the_loop_for_its_kind(bench, constraint, kind) -> None:
+    held_by, held = Constraints([constraint], [bench.kinds[kind]]), bench.held(constraint, kind)
+    signal = held.changed(5)
+    prepared = held_by.prepare(bench.recognizer, held.start)
+    obeys = held_by.project(bench.kinds[kind], signal, held.start, prepared)
 
-    held = held_by.project(kinds[kind], signal, origin)
-
-    torch.testing.assert_close(held, constraint(signal, origin))
-    assert not torch.equal(held, signal) or isinstance(constraint, BandRange)
+    torch.testing.assert_close(obeys, held(signal))
+    assert not torch.equal(obeys, signal) or isinstance(constraint, BandRange)
 
 
-def test_two_of_a_kind_do_not_disturb_each_other(ear) -> None:
-    pairs: list[list[Constraint]] = [
-        [TimeRange(start_seconds=0.02), TimeRange(end_seconds=0.04)],
-        [FrequencyBand(low_hz=500.0), FrequencyBand(high_hz=1500.0)],
-        [OnlyLoud(below_peak_db=20.0), OnlyLoud(below_peak_db=40.0)],
-        [Harmonic(frames=5), Harmonic(frames=9)],
-        [BandRange(least_db=-30.0), BandRange(most_db=-20.0)],
-        [MaskingProjection(), MaskingProjection(margin_db=3.0)],
-    ]
-    for pair in pairs:
-        both = Constraints(pair, ["spectrogram"])
-        origin = ear.origin("log_mel", ear.sounds(2, 900, seed=4))
-        alone = [one.prepare(ear.recognizer, origin, "spectrogram") for one in pair]
-        together = both.prepare(ear.recognizer, origin)
-        assert len(together) == sum(len(prepared) for prepared in alone)
+def test_several_act_in_their_order_each_with_what_it_prepared(bench) -> None:
+    pair: list[Constraint] = [TimeRange(start_seconds=0.1), TimeRange(end_seconds=0.2)]
+    both = Constraints(pair, ["spectrogram"])
+    first, second = (bench.held(one, "log_mel") for one in pair)
+    prepared = both.prepare(bench.recognizer, first.start)
+    found = both.project("spectrogram", first.changed(2), first.start, prepared)
+    assert torch.equal(found, second(first(first.changed(2))))
+
+
+def test_one_with_a_period_acts_after_its_steps_alone(bench) -> None:
+    every, held = Consistency(every=3), bench.held(MaxChange(db=1.0), "gain")
+    signal, start = held.changed(2), held.start
+    for constraints, otherwise in (
+        ([every], None),
+        ([every, held.constraint], signal),
+    ):
+        both = Constraints(constraints, ["spectrogram", "sound"])
+        args = start, both.prepare(bench.recognizer, start)
+        for step in range(1, 7):
+            found = both.after_step("spectrogram", signal, *args, step)
+            if step % 3:
+                assert found is otherwise
+            else:
+                expected = bench.held(every, "gain")(signal)
+                expected = held(expected) if len(constraints) > 1 else expected
+                torch.testing.assert_close(found, expected)
+    never = Constraints([Consistency(every=0)], ["spectrogram"])
+    assert never.after_step("spectrogram", signal, start, [{}], 1) is None
 
 
 def test_a_constraint_on_sound_cannot_hold_a_log_mel() -> None:
     with pytest.raises(InputError, match="SnrFloor holds sound, and this parametrization dreams"):
         Constraints([SnrFloor(db=30.0)], ["spectrogram"])
+
+
+@pytest.mark.parametrize(
+    ("constraint", "kind"),
+    [(MaskingProjection(), "spectrogram"), (Consistency(every=1), "spectrogram")],
+)
+def test_one_that_needs_sound_says_so(bench, constraint, kind) -> None:
+    start = rows_of(bench.start("log_mel", bench.sounds(1, 900, seed=1)), torch.tensor([0]))
+    silent = Start(**vars(Originals(log_mel=start.log_mel, keys=start.keys)), signal=start.signal)
+    expected = rf"{type(constraint).__name__} needs the originals' waveforms, and only log-mels"
+    with pytest.raises(InputError, match=expected):
+        constraint.prepare(bench.recognizer, silent, kind)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from irdream.dreaming.batch import Originals
 from irdream.dreaming.objectives import ForwardOutput, Objective
 
 WINDOW = 5  # frames
@@ -62,7 +63,9 @@ class TinyEar:
         items = torch.arange(len(log_mel), device=log_mel.device) if items is None else items
         run = start if run is None else run
         with torch.no_grad():
-            prepared = objective.prepare(None, self.read_layers, run, run)
+            prepared = objective.prepare(
+                None, self.read_layers, Originals(log_mel=run, sound=run, keys=items)
+            )
         activations = self.read_layers(log_mel)
         logits = activations["features"] @ self.last.to(log_mel).T
         return ForwardOutput(

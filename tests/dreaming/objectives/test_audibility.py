@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from irdream.audio.masking import masking_threshold, masking_violation
+from irdream.dreaming.batch import Originals
 from irdream.dreaming.objectives import ForwardOutput, LogProbability
 from irdream.dreaming.objectives.audibility import MaskingPenalty
 from irdream.frontends import HanLogMel
@@ -31,6 +32,10 @@ def read_layers(log_mel, layers):
     return {}
 
 
+def originals(log_mel: torch.Tensor, waveform: torch.Tensor) -> Originals:
+    return Originals(log_mel=log_mel, sound=waveform, keys=torch.arange(len(waveform)))
+
+
 def heard(penalty, waveform, change, *, sound: bool) -> ForwardOutput:
     """Return what a step hears: a changed sound, or a changed log-mel."""
     start = RECOGNIZER.log_mel(waveform)
@@ -40,7 +45,7 @@ def heard(penalty, waveform, change, *, sound: bool) -> ForwardOutput:
         log_probabilities=logs,
         log_mel=start if sound else start + change,
         start=start,
-        prepared=penalty.prepare(RECOGNIZER, read_layers, start, waveform),
+        prepared=penalty.prepare(RECOGNIZER, read_layers, originals(start, waveform)),
         items=torch.arange(len(waveform)),
     )
     return replace(step, waveform=waveform + change, start_waveform=waveform) if sound else step
@@ -169,7 +174,7 @@ def test_what_it_prepares_has_an_axis_of_items_and_its_name() -> None:
     waveform = 0.2 * noise(1, 3, 900)
     start = RECOGNIZER.log_mel(waveform)
     both = LogProbability() - MaskingPenalty() - MaskingPenalty(margin_db=6.0)
-    prepared = both.prepare(RECOGNIZER, read_layers, start, waveform)
+    prepared = both.prepare(RECOGNIZER, read_layers, originals(start, waveform))
 
     assert len(prepared) == 4
     assert all(key.startswith("masking_penalty") for key in prepared)

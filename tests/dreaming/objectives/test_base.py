@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from irdream.dreaming.batch import Originals
 from irdream.dreaming.objectives import (
     Channel,
     Custom,
@@ -26,6 +27,7 @@ from irdream.errors import InputError
 
 A, B = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([10.0, 20.0, 40.0])
 NONE = torch.empty(0)
+THREE = Originals(log_mel=torch.zeros(3, 2, 2), keys=torch.zeros(3))
 
 
 class Known(Objective):
@@ -37,8 +39,8 @@ class Known(Objective):
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         return self.scores[output.items]
 
-    def prepare(self, recognizer, read_layers, log_mel, waveform) -> dict[str, Tensor]:
-        return {repr(self): torch.zeros(len(log_mel))}
+    def prepare(self, recognizer, read_layers, originals) -> dict[str, Tensor]:
+        return {repr(self): torch.zeros(len(originals.log_mel))}
 
     def __repr__(self) -> str:
         return self.name
@@ -152,14 +154,14 @@ def test_no_terms_are_refused() -> None:
 
 
 def test_a_sum_prepares_its_terms() -> None:
-    prepared = (a - 2 * b).prepare(None, lambda log_mel, layers: {}, torch.zeros(3, 2, 2), NONE)
+    prepared = (a - 2 * b).prepare(None, lambda log_mel, layers: {}, THREE)
     assert set(prepared) == {"a", "b"}
 
 
 def test_weights_that_are_not_one_for_each_item_are_refused() -> None:
     objective = torch.ones(2) * a
     with pytest.raises(InputError, match=r"shape \(2,\) for a; expected one for each of the 3"):
-        objective.prepare(None, lambda log_mel, layers: {}, torch.zeros(3, 2, 2), NONE)
+        objective.prepare(None, lambda log_mel, layers: {}, THREE)
 
 
 def test_the_goal_of_a_multiple_is_the_multiple_of_the_goal() -> None:

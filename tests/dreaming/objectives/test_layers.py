@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from irdream.dreaming.batch import Originals
 from irdream.dreaming.objectives import Channel, Direction, ForwardOutput, Layer, Neuron, Objective
 from irdream.errors import InputError
 
 NONE = torch.empty(0)
+ONE = Originals(log_mel=torch.zeros(1, 2, 3), keys=torch.zeros(1))
 # (1 item, 2 windows, 2 channels, 2 mels, 3 frames): 0 to 11 in the first window, then 12 to 23
 SPECTROGRAMS = torch.arange(24.0).view(1, 2, 2, 2, 3)
 FEATURES = torch.tensor([[[1.0, 2.0, 4.0], [3.0, 4.0, 0.0]]])  # (1 item, 2 windows, 3 features)
@@ -29,7 +31,7 @@ HEARD = ForwardOutput(
 
 
 def value(objective: Objective) -> float:
-    prepared = objective.prepare(None, lambda log_mel, layers: {}, torch.zeros(1, 2, 3), NONE)
+    prepared = objective.prepare(None, lambda log_mel, layers: {}, ONE)
     score = objective(ForwardOutput(**{**vars(HEARD), "prepared": prepared}), NONE)
     assert score.shape == (1,)
     return float(score)

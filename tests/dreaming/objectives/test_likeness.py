@@ -11,10 +11,15 @@ import soundfile
 import torch
 from torch import Tensor
 
+from irdream.dreaming.batch import Originals
 from irdream.dreaming.objectives import Caricature, Diversity, ForwardOutput, Inversion
 from irdream.errors import InputError
 
 NONE = torch.empty(0)
+
+
+def originals_of(log_mel: Tensor) -> Originals:
+    return Originals(log_mel=log_mel, keys=torch.arange(len(log_mel)))
 
 
 def heard(activations: Tensor, **others: Any) -> ForwardOutput:
@@ -27,7 +32,9 @@ def against(objective, activations: list, reference: list) -> Tensor:
     """Return the scores of activations against those of the items' originals."""
     originals = torch.tensor(reference)
     prepared = objective.prepare(
-        None, lambda log_mel, layers: {"a": originals}, torch.zeros(len(originals), 2, 3), NONE
+        None,
+        lambda log_mel, layers: {"a": originals},
+        originals_of(torch.zeros(len(originals), 2, 3)),
     )
     assert all(key.startswith(repr(objective)) for key in prepared)
     return objective(heard(torch.tensor(activations), prepared=prepared), NONE)
@@ -110,7 +117,7 @@ def test_a_reference_is_repeated_or_cut_and_shared_by_all_items(
 
     objective = kind("a", path)
     originals = torch.zeros(3, 1, frames, dtype=torch.float64)
-    prepared = objective.prepare(Analyzer(), read_layers, originals, NONE)
+    prepared = objective.prepare(Analyzer(), read_layers, originals_of(originals))
     expected = np.tile(sound, 3)[:frames]
     assert len(asked) == 1
     torch.testing.assert_close(
@@ -130,14 +137,14 @@ def test_a_reference_that_cannot_be_analyzed_is_named(tmp_path) -> None:
     soundfile.write(path, np.ones(3), 8000)
     with pytest.raises(InputError, match=r"objective\.reference='.*short\.wav': a waveform of 3 s"):
         Inversion("a", path).prepare(
-            Analyzer(), lambda log_mel, layers: {}, torch.zeros(1, 1, 9), NONE
+            Analyzer(), lambda log_mel, layers: {}, originals_of(torch.zeros(1, 1, 9))
         )
 
 
 def test_a_reference_that_is_missing_is_refused_before_the_first_step() -> None:
     with pytest.raises(InputError, match=r"'nowhere\.wav' does not exist"):
         Inversion("a", "nowhere.wav").prepare(
-            Analyzer(), lambda log_mel, layers: {}, torch.zeros(1, 1, 9), NONE
+            Analyzer(), lambda log_mel, layers: {}, originals_of(torch.zeros(1, 1, 9))
         )
 
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from irdream.dreaming.batch import Originals, Start
 from irdream.dreaming.parametrizations import (
     Fourier,
     LogMel,
     LowResolution,
     Maco,
-    Origin,
     Parametrization,
     StftGain,
     Waveform,
@@ -70,32 +70,44 @@ class Bench:
         self.recognizer = Recognizer(frontend=frontend, model=nn.Identity(), window_seconds=0.2)
         self.recognizer = self.recognizer.double().eval()
 
-    def origin(
-        self, parametrization: Parametrization, waveform: Tensor, seeds: list[int]
-    ) -> Origin:
+    def origin(self, parametrization: Parametrization, waveform: Tensor, seeds: list[int]) -> Start:
         """Return what items start from."""
-        log_mel = self.recognizer.log_mel(waveform)
-        origin = {"waveform": waveform, "log_mel": log_mel, "keys": item_keys(seeds)}
-        return origin | parametrization.start(self.recognizer, origin)
+        return self.start(parametrization, self.recognizer.log_mel(waveform), waveform, seeds)
+
+    def start(
+        self,
+        parametrization: Parametrization,
+        log_mel: Tensor,
+        sound: Tensor | None = None,
+        seeds: list[int] | None = None,
+    ) -> Start:
+        """Return what items of any log-mel start from."""
+        return parametrization.start(self.recognizer, self.originals(log_mel, sound, seeds))
+
+    @staticmethod
+    def originals(
+        log_mel: Tensor, sound: Tensor | None = None, seeds: list[int] | None = None
+    ) -> Originals:
+        """Return originals of any log-mel, with or without sound."""
+        keys = item_keys(seeds or [*range(len(log_mel))])
+        return Originals(log_mel=log_mel, sound=sound, keys=keys)
 
     def sounds(self, items: int, samples: int) -> Tensor:
         """Return different sounds (items, samples)."""
         return torch.stack([0.1 * (i + 1) * noise(samples, seed=i) for i in range(items)])
 
     def heard(
-        self, parametrization: Parametrization, origin: Origin, parameters: Tensor
+        self, parametrization: Parametrization, origin: Start, parameters: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return signal, sound and log-mel of parameters."""
         signal = parametrization.signal(origin, parameters)
         sound = parametrization.waveform(self.recognizer, origin, signal)
         return signal, sound, parametrization.log_mel(self.recognizer, origin, signal, sound)
 
-    def changed(
-        self, parametrization: Parametrization, origin: Origin, size: float = 3.0
-    ) -> Tensor:
+    def changed(self, parametrization: Parametrization, origin: Start, size: float = 3.0) -> Tensor:
         """Return the undreamed parameters and a random change, each item's from its key."""
         start = parametrization.parameters(origin)
-        change = torch.stack([noise(*start.shape[1:], seed=int(k)) for k in origin["keys"]])
+        change = torch.stack([noise(*start.shape[1:], seed=int(k)) for k in origin.keys])
         unit = parametrization.unit(origin)
         return start + size * (change.to(start.dtype) * unit).to(start.dtype)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from irdream.dreaming.batch import Originals
 from irdream.dreaming.parametrizations import Fourier, LogMel, Waveform
 from irdream.dreaming.parametrizations.fourier import fitted
 from irdream.errors import InputError
@@ -12,7 +13,7 @@ from irdream.errors import InputError
 
 def test_weights_fall_with_the_frequency_of_each_axis(bench) -> None:
     origin = bench.origin(Fourier(of=LogMel(), decay=(1.0, 2.0)), bench.sounds(1, 800), [1])
-    weights = origin["fourier_weights"][0, 0]  # 9 bands, 20 frames
+    weights = origin.weights[0, 0]  # 9 bands, 20 frames
 
     assert weights.shape == (9, 11)
     torch.testing.assert_close(weights[:, 2] / weights[:, 4], torch.full_like(weights[:, 0], 4.0))
@@ -34,7 +35,7 @@ def test_without_decay_a_gradient_step_is_the_same_as_without_fourier(bench, fra
         (gradient,) = torch.autograd.grad(parametrization.signal(origin, start), start, white)
         rms = gradient.flatten(1).square().mean(dim=1).sqrt()
         step = gradient / rms.view(-1, *[1] * (start.ndim - 1)) * parametrization.unit(origin)
-        changes.append(parametrization.signal(origin, start + step) - origin["signal"])
+        changes.append(parametrization.signal(origin, start + step) - origin.signal)
     torch.testing.assert_close(changes[0], changes[1])
 
 
@@ -55,7 +56,7 @@ def test_an_octave_has_only_low_frequencies(bench, points) -> None:
     fourier = Fourier(of=LogMel(range_db=(-1000.0, 1000.0)))
     origin = bench.origin(fourier, bench.sounds(1, 40 * points), [1])
     coarse = fourier.regrid(origin, bench.changed(fourier, origin, size=30.0), (1.0, 3.0))
-    detail = fourier.signal(origin, coarse) - origin["signal"]
+    detail = fourier.signal(origin, coarse) - origin.signal
 
     power = torch.fft.rfft(detail, dim=2).abs().sum(dim=(0, 1))
     assert coarse.shape == (1, 2, 9, 4)
@@ -66,7 +67,8 @@ def test_an_octave_has_only_low_frequencies(bench, points) -> None:
 def test_an_octave_of_a_sound_goes_by_time() -> None:
     fourier = Fourier(of=Waveform())
     waveform = torch.zeros(1, 100, dtype=torch.float64)
-    origin = fourier.start(None, {"waveform": waveform})  # type: ignore[arg-type]
+    originals = Originals(log_mel=waveform, sound=waveform, keys=torch.zeros(1))
+    origin = fourier.start(None, originals)  # type: ignore[arg-type]
     parameters = fourier.parameters(origin)
     assert fourier.regrid(origin, parameters, (4.0, 2.0)).shape == (1, 2, 26)
 

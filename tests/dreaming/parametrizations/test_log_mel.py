@@ -12,10 +12,11 @@ from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
 from irdream.errors import InputError
 
 
-def test_it_stays_in_its_range() -> None:
+def test_it_stays_in_its_range(start) -> None:
     db = 20.0 / math.log(10.0)
-    start = torch.linspace(-200.0, 50.0, 12).view(1, 3, 4) / db
-    clipped = LogMel(range_db=(-60.0, 10.0)).signal({"signal": start}, torch.zeros(1, 3, 4)) * db
+    detail = torch.linspace(-200.0, 50.0, 12).view(1, 3, 4) / db
+    chosen = LogMel(range_db=(-60.0, 10.0))
+    clipped = chosen.signal(start(chosen, torch.zeros(1, 3, 4)), detail) * db
 
     torch.testing.assert_close(clipped.min(), torch.tensor(-60.0))
     torch.testing.assert_close(clipped.max(), torch.tensor(10.0))
@@ -24,7 +25,7 @@ def test_it_stays_in_its_range() -> None:
 @pytest.fixture
 def start(bench):
     """Start log-mels (items, n_mels, frames) by a parametrization."""
-    return lambda log_mel, given: log_mel.start(bench.recognizer, {"log_mel": given})
+    return lambda log_mel, given: bench.start(log_mel, given)
 
 
 def test_what_lies_a_little_outside_is_dreamed_as_it_is(start) -> None:
@@ -82,14 +83,14 @@ def test_in_its_own_range_a_unit_is_a_share_of_it(start, ends, limits) -> None:
 def test_it_is_no_sound(bench) -> None:
     log_mel = LogMel()
     origin = bench.origin(log_mel, bench.sounds(2, 500), [1, 2])
-    assert log_mel.waveform(bench.recognizer, origin, origin["signal"]) is None
-    assert torch.equal(origin["signal"], bench.recognizer.log_mel(origin["waveform"]))
+    assert log_mel.waveform(bench.recognizer, origin, origin.signal) is None
+    assert torch.equal(origin.signal, bench.recognizer.log_mel(origin.sound))
 
 
 def test_a_unit_is_a_decibel(bench) -> None:
     log_mel = LogMel()
     origin = bench.origin(log_mel, bench.sounds(2, 500), [1, 2])
-    louder = bench.recognizer.log_mel(origin["waveform"] * 10 ** (1 / 20))
+    louder = bench.recognizer.log_mel(origin.sound * 10 ** (1 / 20))
     change = log_mel.parameters(origin) + log_mel.unit(origin)
     torch.testing.assert_close(log_mel.signal(origin, change), louder, rtol=0, atol=1e-2)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
+from irdream.dreaming.batch import Originals
 from irdream.dreaming.parametrizations import LogMel, LowResolution, Waveform
 from irdream.errors import InputError
 
 
-def origin_of(parametrization, n_mels: int = 8, frames: int = 20) -> dict[str, torch.Tensor]:
+def origin_of(parametrization, n_mels: int = 8, frames: int = 20) -> Any:
     log_mel = torch.full((2, n_mels, frames), -4.0, dtype=torch.float64)
-    return {"log_mel": log_mel} | parametrization.start(None, {"log_mel": log_mel})
+    return parametrization.start(None, Originals(log_mel=log_mel, keys=torch.zeros(2)))
 
 
 def test_it_has_a_point_for_each_cell_of_each_grid() -> None:
@@ -25,7 +28,7 @@ def test_equal_grids_add_up() -> None:
     low = LowResolution(of=LogMel(), levels=3)
     origin = origin_of(low)
     signal = low.signal(origin, torch.full_like(low.parameters(origin), 0.5))
-    torch.testing.assert_close(signal, origin["signal"] + 1.5)
+    torch.testing.assert_close(signal, origin.signal + 1.5)
 
 
 def test_shared_levels_are_equal_in_all_frames_and_the_finest_is_free() -> None:
@@ -36,10 +39,10 @@ def test_shared_levels_are_equal_in_all_frames_and_the_finest_is_free() -> None:
     coarse, finest = parameters.clone(), parameters[:, 6:].unflatten(1, (8, 20))
     coarse[:, 6:] = 0
 
-    common = low.signal(origin, coarse) - origin["signal"]
+    common = low.signal(origin, coarse) - origin.signal
     torch.testing.assert_close(common, common[:, :, :1].expand_as(common))
     assert common.std() > 0.1
-    torch.testing.assert_close(low.signal(origin, parameters) - origin["signal"], common + finest)
+    torch.testing.assert_close(low.signal(origin, parameters) - origin.signal, common + finest)
 
 
 def test_an_octave_leaves_the_finer_levels_out() -> None:
@@ -65,7 +68,9 @@ def test_a_shared_level_fits_an_octave_in_time() -> None:
 
 def test_an_octave_of_a_sound_goes_by_time() -> None:
     low = LowResolution(of=Waveform(), levels=3)
-    origin = low.start(None, {"waveform": torch.zeros(1, 100)})  # type: ignore[arg-type]
+    sound = torch.zeros(1, 100)
+    originals = Originals(log_mel=sound, sound=sound, keys=torch.zeros(1))
+    origin = low.start(None, originals)  # type: ignore[arg-type]
     assert low.regrid(origin, low.parameters(origin), (4.0, 2.0)).shape == (1, 25 + 50)
 
 
@@ -75,9 +80,9 @@ def test_what_a_constraint_takes_is_taken_from_the_coarse_levels_too() -> None:
     grown = torch.cat(
         [torch.full((2, 10), 3.0), torch.zeros(2, 200)], dim=1
     ).double()  # the coarsest alone
-    absorbed = low.absorb(origin, grown, origin["signal"])
+    absorbed = low.absorb(origin, grown, origin.signal)
 
-    torch.testing.assert_close(low.signal(origin, absorbed), origin["signal"])
+    torch.testing.assert_close(low.signal(origin, absorbed), origin.signal)
     assert absorbed.abs().max() < 1e-9
 
 

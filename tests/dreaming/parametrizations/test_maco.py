@@ -10,7 +10,6 @@ import torch
 
 from irdream.datasets.starts import NoiseStart
 from irdream.dreaming.parametrizations import LogMel, Maco, StftGain, Waveform
-from irdream.dreaming.random_streams import item_keys
 from irdream.errors import InputError
 
 
@@ -33,7 +32,7 @@ WIDE = LogMel(range_db=(-1000.0, 1000.0))
 def test_whatever_the_phases_the_magnitudes_hold(bench, samples) -> None:
     maco = Maco(of=WIDE)
     origin = bench.origin(maco, bench.sounds(3, samples), [1, 2, 3])
-    original = torch.fft.rfft2(origin["log_mel"])
+    original = torch.fft.rfft2(origin.log_mel)
     for parameters in (maco.parameters(origin), bench.changed(maco, origin, size=9.0)):
         dream = torch.fft.rfft2(maco.signal(origin, parameters))
         torch.testing.assert_close(dream.abs(), original.abs(), rtol=1e-9, atol=1e-9)
@@ -44,7 +43,7 @@ def test_a_sound_keeps_the_power_of_each_frequency(bench) -> None:
     maco = Maco(of=Waveform(peak=100.0))
     origin = bench.origin(maco, bench.sounds(2, 501), [1, 2])
     dream = maco.signal(origin, bench.changed(maco, origin))
-    expected = torch.fft.rfft(origin["waveform"]).abs()
+    expected = torch.fft.rfft(origin.sound).abs()
     torch.testing.assert_close(torch.fft.rfft(dream).abs(), expected, rtol=1e-9, atol=1e-9)
 
 
@@ -57,8 +56,8 @@ def test_the_range_of_what_is_dreamed_holds(bench) -> None:
 def test_the_undreamed_signal_is_that_of_the_first_phases(bench) -> None:
     maco = Maco(of=LogMel())
     origin = bench.origin(maco, bench.sounds(2, 800), [1, 2])
-    torch.testing.assert_close(maco.signal(origin, maco.parameters(origin)), origin["signal"])
-    assert not torch.allclose(origin["signal"], origin["log_mel"])
+    torch.testing.assert_close(maco.signal(origin, maco.parameters(origin)), origin.signal)
+    assert not torch.allclose(origin.signal, origin.log_mel)
 
 
 def test_first_phases_are_uniform_and_each_item_has_its_own(bench) -> None:
@@ -78,7 +77,7 @@ def test_a_reference_gives_its_mean_whatever_is_dreamed_beside(bench) -> None:
 
     at_length = torch.stack([sounds[0].repeat(2), sounds[1][:800]]).double()
     expected = torch.fft.rfft2(bench.recognizer.log_mel(at_length))
-    dream = torch.fft.rfft2(origin["signal"])
+    dream = torch.fft.rfft2(origin.signal)
     for item in dream:
         torch.testing.assert_close(item.abs(), expected.abs().mean(dim=0), rtol=1e-9, atol=1e-9)
         torch.testing.assert_close(item[0, 0], expected[:, 0, 0].mean())
@@ -87,7 +86,7 @@ def test_a_reference_gives_its_mean_whatever_is_dreamed_beside(bench) -> None:
 def test_a_start_of_the_data_sets_is_a_reference(bench) -> None:
     maco = Maco(of=Waveform(), reference=NoiseStart(count=2, seconds=0.5))
     origin = bench.origin(maco, bench.sounds(1, 800), [1])
-    assert torch.isfinite(origin["signal"]).all()
+    assert torch.isfinite(origin.signal).all()
 
 
 def test_a_reference_without_excerpts_is_refused(bench) -> None:
@@ -125,8 +124,7 @@ def test_absorbed_phases_follow_a_constraint_and_keep_the_magnitudes(bench) -> N
 def test_silence_stays_finite(bench) -> None:
     maco = Maco(of=Waveform())
     waveform = torch.zeros(1, 500, dtype=torch.float64)
-    origin = {"waveform": waveform, "log_mel": waveform, "keys": item_keys([1])}
-    origin |= maco.start(bench.recognizer, origin)
+    origin = bench.start(maco, waveform, waveform)
     at = maco.parameters(origin).requires_grad_()
     (gradient,) = torch.autograd.grad(maco.signal(origin, at).sum(), at)
     assert torch.isfinite(gradient).all()

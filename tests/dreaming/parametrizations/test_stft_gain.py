@@ -23,8 +23,8 @@ class Given(nn.Module):
 def test_an_equal_gain_is_a_level(bench) -> None:
     gain = StftGain()
     origin = bench.origin(gain, bench.sounds(2, 777), [1, 2])
-    louder = gain.waveform(bench.recognizer, origin, torch.full_like(origin["signal"], math.log(2)))
-    torch.testing.assert_close(louder, 2 * origin["waveform"])
+    louder = gain.waveform(bench.recognizer, origin, torch.full_like(origin.signal, math.log(2)))
+    torch.testing.assert_close(louder, 2 * origin.sound)
 
 
 def test_a_gain_on_high_bins_leaves_a_low_tone(bench) -> None:
@@ -32,7 +32,7 @@ def test_a_gain_on_high_bins_leaves_a_low_tone(bench) -> None:
     time = torch.arange(2000, dtype=torch.float64) / 2000
     low, high = (torch.sin(2 * math.pi * hz * time)[None] / 2 for hz in (125.0, 750.0))
     origin = bench.origin(gain, low + high, [1])
-    signal = torch.zeros_like(origin["signal"])
+    signal = torch.zeros_like(origin.signal)
     signal[:, 16:] = -20.0  # of 33 bins of 31.25 Hz, so from 500 Hz
 
     sound = gain.waveform(bench.recognizer, origin, signal)
@@ -41,17 +41,17 @@ def test_a_gain_on_high_bins_leaves_a_low_tone(bench) -> None:
 
 def test_the_origin_has_the_magnitudes_and_the_phases(bench) -> None:
     origin = bench.origin(StftGain(), bench.sounds(2, 777), [1, 2])
-    expected = stft(origin["waveform"], bench.recognizer.frontend)
-    assert torch.equal(origin["stft"], expected)
-    assert torch.equal(origin["spectrum"], expected.abs())
-    assert origin["signal"].shape == expected.shape
-    assert not origin["signal"].any()
+    expected = stft(origin.sound, bench.recognizer.frontend)
+    assert torch.equal(origin.stft, expected)
+    assert torch.equal(origin.spectrum, expected.abs())
+    assert origin.signal.shape == expected.shape
+    assert not origin.signal.any()
 
 
 def test_the_gain_is_limited(bench) -> None:
     gain = StftGain(max_gain_db=20.0)
     origin = bench.origin(gain, bench.sounds(1, 500), [1])
-    signal = gain.signal(origin, torch.full_like(origin["signal"], -9.0))
+    signal = gain.signal(origin, torch.full_like(origin.signal, -9.0))
     torch.testing.assert_close(signal, torch.full_like(signal, -math.log(10.0)))
 
 
@@ -69,7 +69,7 @@ def test_silence_stays_silent_and_its_gradient_finite(bench) -> None:
 def test_a_front_end_that_is_no_stft_is_refused(bench) -> None:
     raw = Recognizer(frontend=Given(), model=nn.Identity())
     with pytest.raises(InputError, match=r"StftGain with Given; expected a front end with n_fft"):
-        StftGain().start(raw, {"waveform": bench.sounds(1, 500)})
+        StftGain().start(raw, bench.originals(bench.sounds(1, 500)))
 
 
 def test_a_limit_that_is_none_is_refused() -> None:

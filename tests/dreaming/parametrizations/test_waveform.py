@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from irdream.dreaming.parametrizations import Origin, Waveform
+from irdream.dreaming.batch import Originals
+from irdream.dreaming.parametrizations import Waveform
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
 
 
-def started(waveform: Waveform, sounds: Tensor) -> Origin:
+def started(waveform: Waveform, sounds: Tensor) -> Any:
     recognizer = Recognizer(frontend=HanLogMel(), model=nn.Identity())
-    return waveform.start(recognizer, {"waveform": sounds})
+    originals = Originals(log_mel=sounds, sound=sounds, keys=torch.zeros(len(sounds)))
+    return waveform.start(recognizer, originals)
 
 
 def test_it_stays_below_its_peak() -> None:
@@ -32,7 +36,7 @@ def test_sounds_above_full_scale_are_dreamed_as_they_are() -> None:
 
 
 def test_a_unit_is_a_hundredth_of_the_rms() -> None:
-    origin = {"signal": torch.tensor([[3.0, -4.0, 3.0, -4.0], [0.0, 0.0, 0.0, 0.0]])}
+    origin = started(Waveform(), torch.tensor([[3.0, -4.0, 3.0, -4.0], [0.0, 0.0, 0.0, 0.0]]))
     unit = Waveform().unit(origin)
     torch.testing.assert_close(unit[0], torch.tensor([0.125**0.5 / 10]))
     assert unit[1].item() == pytest.approx(1e-5)  # silence can be changed

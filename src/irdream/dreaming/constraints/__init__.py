@@ -1,16 +1,26 @@
-"""Constraints: what a dream must obey in every step (see `base`)."""
+"""Constraints: what a dream must obey (see `base`)."""
 
-from irdream.dreaming.constraints.band_range import BandRange
 from irdream.dreaming.constraints.base import Constraint, Constraints
-from irdream.dreaming.constraints.budgets import RmseBudget, SnrFloor
-from irdream.dreaming.constraints.harmonic import Harmonic, Percussive
-from irdream.dreaming.constraints.loudness import LoudnessLock
+from irdream.dreaming.constraints.consistency import Consistency, with_consistency
+from irdream.dreaming.constraints.limits import (
+    BandRange,
+    LoudnessLock,
+    MaxChange,
+    RmseBudget,
+    SnrFloor,
+)
 from irdream.dreaming.constraints.masking import MaskingProjection
-from irdream.dreaming.constraints.masks import FrequencyBand, OnlyLoud, TimeRange
-from irdream.dreaming.constraints.max_change import MaxChange
+from irdream.dreaming.constraints.masks import (
+    FrequencyBand,
+    Harmonic,
+    OnlyLoud,
+    Percussive,
+    TimeRange,
+)
 
 __all__ = [
     "BandRange",
+    "Consistency",
     "Constraint",
     "Constraints",
     "FrequencyBand",
@@ -23,4 +33,5 @@ __all__ = [
     "RmseBudget",
     "SnrFloor",
     "TimeRange",
+    "with_consistency",
 ]

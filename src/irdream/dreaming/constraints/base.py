@@ -1,19 +1,20 @@
-"""What a dream must obey in every step: the nearest signal, or a scaled one, that does.
+"""What a dream must obey: the nearest signal, or a scaled one, that does.
 
 A constraint is a differentiable projection of the signal (see `parametrizations.base`), for each
-item on its own. It is applied before a signal is heard, so that whatever is heard, kept or
-written obeys. Where several are given they are applied in their order.
+item on its own. It is applied before the network gets a signal, so that whatever is predicted of,
+kept or written obeys. One with a period acts between steps instead. Several act in their order.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, cast
 
+import torch
 from torch import Tensor
 
-from irdream.dreaming.parametrizations.base import Origin
+from irdream.dreaming.batch import Start
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
@@ -25,18 +26,26 @@ class Constraint(ABC):
 
     Attributes:
         acts_on: the kinds of signal that it can hold: "spectrogram", a log-mel or a gain (items,
-            bands or bins, frames) in natural log, measured from origin["signal"]; "sound", a
-            waveform (items, samples), measured from origin["waveform"].
+            bands or bins, frames) in natural log; "sound", a waveform (items, samples).
+        every: None: it holds in every evaluation; n: it acts once after each nth step of an
+            octave, and has no part in the gradient; 0: never.
     """
 
     acts_on: tuple[Kind, ...]
+    every: int | None = None
 
     @abstractmethod
-    def __call__(self, signal: Tensor, origin: Origin) -> Tensor:
-        """Return the signal that obeys; unchanged where it obeys already."""
+    def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
+        """Return the signal that obeys; unchanged where it obeys already.
 
-    def prepare(self, recognizer: Recognizer, origin: Origin, kind: Kind) -> Origin:
-        """Compute once a run what does not change; keys begin with the class's name."""
+        Args:
+            signal: of one of the kinds.
+            original: what a change is measured from: the start's signal, or its sound.
+            prepared: what `prepare` returned, of the same items.
+        """
+
+    def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
+        """Compute once a run what does not change; tensors have an axis of items."""
         return {}
 
 
@@ -52,7 +61,7 @@ class Constraints:
     """
 
     def __init__(self, constraints: Sequence[Constraint], kinds: Sequence[Kind]) -> None:
-        self.by_kind: dict[Kind, list[Constraint]] = {"spectrogram": [], "sound": []}
+        self.held: list[tuple[Constraint, Kind]] = []
         for constraint in constraints:
             fit: list[Kind] = [kind for kind in kinds if kind in constraint.acts_on]
             if not fit:
@@ -61,18 +70,60 @@ class Constraints:
                     f"this parametrization dreams {' and '.join(kinds)}; choose another "
                     "constraint or parametrization"
                 )
-            self.by_kind[fit[0]].append(constraint)
+            self.held.append((constraint, fit[0]))
 
-    def prepare(self, recognizer: Recognizer, origin: Origin) -> Origin:
-        """Return what they prepare."""
-        prepared: Origin = {}
-        for kind, constraints in self.by_kind.items():
-            for constraint in constraints:
-                prepared |= constraint.prepare(recognizer, origin, kind)
-        return prepared
+    def prepare(self, recognizer: Recognizer, start: Start) -> list[dict[str, Any]]:
+        """Return what each of them prepares."""
+        return [constraint.prepare(recognizer, start, kind) for constraint, kind in self.held]
 
-    def project(self, kind: Kind, signal: Tensor, origin: Origin) -> Tensor:
-        """Return the signal of this kind that obeys."""
-        for constraint in self.by_kind[kind]:
-            signal = constraint(signal, origin)
+    def project(
+        self,
+        kind: Kind,
+        signal: Tensor,
+        start: Start,
+        prepared: Sequence[dict[str, Any]],
+        *,
+        step: int | None = None,
+    ) -> Tensor:
+        """Return the signal of this kind that obeys.
+
+        Args:
+            kind: of the signal.
+            signal: of some items.
+            start: of the same items.
+            prepared: what `prepare` returned, of the same items.
+            step: None: those with a period do not act; else those act that are due after it.
+        """
+        original = start.signal if kind == "spectrogram" else start.sound
+        for (constraint, its_kind), own in zip(self.held, prepared, strict=True):
+            if its_kind == kind and _is_due(constraint, step):
+                signal = constraint(signal, cast(Tensor, original), own)
         return signal
+
+    @torch.no_grad()
+    def after_step(
+        self,
+        kind: Kind,
+        signal: Tensor,
+        start: Start,
+        prepared: Sequence[dict[str, Any]],
+        step: int,
+    ) -> Tensor | None:
+        """Return the signal from which the next step is taken; None where nothing holds it.
+
+        Args:
+            kind, start, prepared: as for `project`.
+            signal: as it was evaluated.
+            step: of the octave, from 1.
+        """
+        due = [constraint for constraint, _ in self.held if _is_due(constraint, step)]
+        if any(constraint.every for constraint in due):
+            return self.project(kind, signal, start, prepared, step=step)
+        return signal if due else None
+
+
+def _is_due(constraint: Constraint, step: int | None) -> bool:
+    """Say whether a constraint acts: always, or after this step."""
+    if constraint.every is None:
+        return True
+    return step is not None and constraint.every > 0 and step % constraint.every == 0

@@ -1,6 +1,6 @@
 """The change stays below what the original masks, so that by the model it cannot be heard.
 
-See `irdream.audio.masking`. On a plane the magnitude of the change is that of the original
+See `irdream.audio.masking`. On a spectrogram the magnitude of the change is that of the original
 times |e^c - 1|, c being what was added in natural log, and each bin is limited on its own:
 
 - a gain on bins is held to the bins' threshold, for the spectrum that is inverted. The inverse
@@ -23,16 +23,11 @@ from torch import Tensor
 
 from irdream.audio.masking import masking_threshold
 from irdream.audio.stft import inverse_stft, stft
+from irdream.dreaming.batch import LEAST_MAGNITUDE, Start
 from irdream.dreaming.constraints.base import Constraint, Kind
-from irdream.dreaming.constraints.planes import (
-    LEAST_MAGNITUDE,
-    as_many_frames,
-    limited,
-    log_magnitude,
-    mel_basis,
-    on_bins,
-)
-from irdream.dreaming.parametrizations.base import Origin
+from irdream.dreaming.constraints.consistency import as_many_frames
+from irdream.dreaming.constraints.limits import limited
+from irdream.dreaming.constraints.masks import mel_basis
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
@@ -43,8 +38,8 @@ MOST_CHANGE = 100.0  # natural log: e^-100 is silence, e^100 more than any sound
 class MaskingProjection(Constraint):
     """See the module.
 
-    On a plane it costs next to nothing; on a sound three rounds, with their gradient, take about
-    25 ms for 3 s on one core. Steps are small, so few rounds do; more of them keep more of a
+    On a spectrogram it costs next to nothing; on a sound three rounds, with their gradient, take
+    about 25 ms for 3 s on one core. Steps are small, so few rounds do; more of them keep more of a
     large change.
 
     Args:
@@ -65,55 +60,37 @@ class MaskingProjection(Constraint):
         if rounds < 0:
             raise InputError(f"constraint.rounds={rounds}; expected at least 0, such as 3")
         self.margin_db, self.rounds, self.full_scale_db = margin_db, rounds, full_scale_db
-        self._key = f"MaskingProjection({margin_db},{full_scale_db})"
-        self._frontend: Any = None  # of the run; its transform is needed in each step
 
-    def prepare(self, recognizer: Recognizer, origin: Origin, kind: Kind) -> Origin:
-        """Return the largest magnitude in each bin, or the limits of the plane."""
-        self._frontend = recognizer.frontend
-        magnitude = audible_magnitude(
-            origin["waveform"],
-            recognizer.frontend,
+    def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
+        """Return the largest magnitude of a change in each bin, or the limits of a spectrogram."""
+        frontend: Any = recognizer.frontend
+        threshold = masking_threshold(
+            start.waveform_for(self),
+            n_fft=frontend.n_fft,
+            hop_samples=frontend.hop_samples,
+            sample_rate_hz=frontend.sample_rate_hz,
             full_scale_db=self.full_scale_db,
-            margin_db=self.margin_db,
         )
+        share = INSIDE * 10.0 ** (-self.margin_db / 20.0)
+        magnitude = (share * threshold.sqrt()).clamp(min=LEAST_MAGNITUDE)
         if kind == "sound":
-            return {f"{self._key}.most": magnitude}
-        if not on_bins(recognizer, origin):
+            return {"most": magnitude, "frontend": frontend}
+        if start.spectrum is None:
             magnitude = torch.matmul(mel_basis(recognizer).to(magnitude.dtype), magnitude)
-        level = log_magnitude(recognizer, origin)
-        share = as_many_frames(magnitude, level.shape[-1]) / level.exp()
-        start = origin["signal"]
+        share = as_many_frames(magnitude, start.signal.shape[-1]) / start.level.exp()
         down = torch.log1p(-share.clamp(max=1.0)).clamp(min=-MOST_CHANGE)
         up = torch.log1p(share).clamp(max=MOST_CHANGE)
-        return {f"{self._key}.down": start + down, f"{self._key}.up": start + up}
+        return {"down": start.signal + down, "up": start.signal + up}
 
-    def __call__(self, signal: Tensor, origin: Origin) -> Tensor:
-        """Return a signal whose change is masked; on a plane the nearest."""
+    def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
+        """Return a signal whose change is masked; of a spectrogram the nearest."""
         if signal.ndim == 3:
-            return limited(signal, origin[f"{self._key}.down"], origin[f"{self._key}.up"])
-        start, most = origin["waveform"], origin[f"{self._key}.most"]
+            return limited(signal, prepared["down"], prepared["up"])
+        most, frontend = prepared["most"], prepared["frontend"]
         for _ in range(self.rounds):
-            spectrum = stft(signal - start, self._frontend)
+            spectrum = stft(signal - original, frontend)
             above = 1.0 - most / torch.maximum(spectrum.abs(), most)
-            signal = signal - inverse_stft(
-                spectrum * above, self._frontend, samples=signal.shape[-1]
-            )
-        magnitude = stft(signal - start, self._frontend).abs()
+            signal = signal - inverse_stft(spectrum * above, frontend, samples=signal.shape[-1])
+        magnitude = stft(signal - original, frontend).abs()
         largest = (magnitude / most).amax(dim=(1, 2)).clamp(min=1.0)
-        return start.lerp(signal, largest.reciprocal()[:, None])
-
-
-def audible_magnitude(
-    waveform: Tensor, frontend: Any, *, full_scale_db: float | None, margin_db: float
-) -> Tensor:
-    """Return the magnitude |STFT| from which a change is heard, (items, bins, 1 + whole hops)."""
-    threshold = masking_threshold(
-        waveform,
-        n_fft=frontend.n_fft,
-        hop_samples=frontend.hop_samples,
-        sample_rate_hz=frontend.sample_rate_hz,
-        full_scale_db=full_scale_db,
-    )
-    share = INSIDE * 10.0 ** (-margin_db / 20.0)
-    return (share * threshold.sqrt()).clamp(min=LEAST_MAGNITUDE)
+        return original.lerp(signal, largest.reciprocal()[:, None])

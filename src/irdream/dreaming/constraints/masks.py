@@ -1,4 +1,4 @@
-"""Where a dream may change the original: in a stretch of time, in a band, in what is loud.
+"""Where a dream may change the original: in time, in frequency, in what is loud, in tones.
 
 Outside, the change is exactly zero (of a sound in a band: zero in the spectrum of the whole
 excerpt, but for rounding). The edges are hard, so a sound may click where its time range ends.
@@ -7,43 +7,37 @@ excerpt, but for rounding). The edges are hard, so a sound may click where its t
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any, cast
 
 import torch
+from scipy.ndimage import median_filter
 from torch import Tensor
 
+from irdream.audio.masking import bins_hz
+from irdream.dreaming.batch import Start
 from irdream.dreaming.constraints.base import Constraint, Kind
-from irdream.dreaming.constraints.planes import log_magnitude, row_frequencies_hz
-from irdream.dreaming.parametrizations.base import Origin
 from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
 
 class Mask(Constraint):
-    """Keeps the original wherever a mask, made once a run, is False.
-
-    Args:
-        name: with the arguments, so that two masks of a kind are kept apart.
-    """
+    """Keeps the original wherever a mask, made once a run, is False."""
 
     acts_on: tuple[Kind, ...] = ("spectrogram",)
 
-    def __init__(self, name: str) -> None:
-        self._key = f"{type(self).__name__}({name})"
-
     @abstractmethod
-    def mask(self, recognizer: Recognizer, origin: Origin, kind: Kind) -> Tensor:
+    def mask(self, recognizer: Recognizer, start: Start, kind: Kind) -> Tensor:
         """Return where changes are allowed, bool, of a shape that broadcasts to the signal's."""
 
-    def prepare(self, recognizer: Recognizer, origin: Origin, kind: Kind) -> Origin:
+    def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
         """Return the mask, with an axis of items."""
-        mask = self.mask(recognizer, origin, kind)
-        return {self._key: mask.expand(len(origin["signal"]), *mask.shape[1:])}
+        mask = self.mask(recognizer, start, kind).to(start.signal.device)
+        return {"mask": mask.expand(len(start.signal), *mask.shape[1:])}
 
-    def __call__(self, signal: Tensor, origin: Origin) -> Tensor:
+    def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
         """Return the original outside the mask."""
-        start = origin["signal"] if signal.ndim == 3 else origin["waveform"]
-        return torch.where(origin[self._key], signal, start)
+        return torch.where(prepared["mask"], signal, original)
 
 
 class TimeRange(Mask):
@@ -66,11 +60,10 @@ class TimeRange(Mask):
                 f"constraint.start_seconds={start_seconds}, end_seconds={end_seconds}; expected "
                 "0 <= start < end, such as 0.5 and 1.5"
             )
-        super().__init__(f"{self.start},{self.end}")
 
-    def mask(self, recognizer: Recognizer, origin: Origin, kind: Kind) -> Tensor:
+    def mask(self, recognizer: Recognizer, start: Start, kind: Kind) -> Tensor:
         """Return (1, 1, frames) or (1, samples)."""
-        signal = origin["signal"] if kind == "spectrogram" else origin["waveform"]
+        signal = start.signal if kind == "spectrogram" else start.waveform_for(self)
         hop_samples = recognizer.hop_samples if kind == "spectrogram" else 1
         count = torch.arange(signal.shape[-1], dtype=torch.float64)
         seconds = count * hop_samples / recognizer.sample_rate_hz
@@ -80,13 +73,13 @@ class TimeRange(Mask):
                 f"constraint.start_seconds={self.start:g}, end_seconds={self.end:g} holds nothing "
                 f"of an excerpt of {float(seconds[-1]):.3f} s; choose another range"
             )
-        return inside.to(signal.device).view(1, *[1] * (signal.ndim - 2), -1)
+        return inside.view(1, *[1] * (signal.ndim - 2), -1)
 
 
 class FrequencyBand(Mask):
     """Changes are allowed in a band of frequencies.
 
-    A log-mel's band is where its center of gravity is. A sound's change is cut in the Fourier
+    A mel band is where its center of gravity is. A sound's change is cut in the Fourier
     transform of the whole excerpt: the filter is a brick wall, and rings.
 
     Args:
@@ -94,7 +87,8 @@ class FrequencyBand(Mask):
         high_hz: the highest; None: half the sample rate.
 
     Raises:
-        InputError: when the band is none; from `prepare`, when no row or bin is in it.
+        InputError: when the band is none; from `prepare`, when no row or bin is in it, or the
+            front end has no mel bands.
     """
 
     acts_on: tuple[Kind, ...] = ("spectrogram", "sound")
@@ -106,17 +100,16 @@ class FrequencyBand(Mask):
                 f"constraint.low_hz={low_hz}, high_hz={high_hz}; expected 0 <= low < high, such "
                 "as 200 and 2000"
             )
-        super().__init__(f"{self.low_hz},{self.high_hz}")
 
-    def mask(self, recognizer: Recognizer, origin: Origin, kind: Kind) -> Tensor:
+    def mask(self, recognizer: Recognizer, start: Start, kind: Kind) -> Tensor:
         """Return (1, rows, 1) or (1, bins of the whole excerpt)."""
         if kind == "spectrogram":
-            hz = row_frequencies_hz(recognizer, origin)
+            hz = row_frequencies_hz(recognizer, start)
         else:
-            samples = origin["waveform"].shape[-1]
+            samples = start.waveform_for(self).shape[-1]
             bins = torch.arange(samples // 2 + 1, dtype=torch.float64)
             hz = bins * recognizer.sample_rate_hz / samples
-        inside = ((hz >= self.low_hz) & (hz <= self.high_hz)).to(origin["signal"].device)
+        inside = (hz >= self.low_hz) & (hz <= self.high_hz)
         if not bool(inside.any()):
             raise InputError(
                 f"constraint.low_hz={self.low_hz:g}, high_hz={self.high_hz:g} holds none of the "
@@ -125,13 +118,12 @@ class FrequencyBand(Mask):
             )
         return inside[None, :, None] if kind == "spectrogram" else inside[None]
 
-    def __call__(self, signal: Tensor, origin: Origin) -> Tensor:
+    def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
         """Return the original outside the band."""
         if signal.ndim == 3:
-            return super().__call__(signal, origin)
-        start = origin["waveform"]
-        change = torch.fft.rfft(signal - start) * origin[self._key]
-        return start + torch.fft.irfft(change, n=signal.shape[-1])
+            return super().__call__(signal, original, prepared)
+        change = torch.fft.rfft(signal - original) * prepared["mask"]
+        return original + torch.fft.irfft(change, n=signal.shape[-1])
 
 
 class OnlyLoud(Mask):
@@ -150,10 +142,74 @@ class OnlyLoud(Mask):
                 f"constraint.below_peak_db={below_peak_db}; expected at least 0, such as 40"
             )
         self.below_peak_db = below_peak_db
-        super().__init__(f"{below_peak_db}")
 
-    def mask(self, recognizer: Recognizer, origin: Origin, kind: Kind) -> Tensor:
+    def mask(self, recognizer: Recognizer, start: Start, kind: Kind) -> Tensor:
         """Return (items, rows, frames)."""
-        level = log_magnitude(recognizer, origin)
-        peak = level.amax(dim=(1, 2), keepdim=True)
-        return level >= peak - self.below_peak_db * NATURAL_PER_DB
+        peak = start.level.amax(dim=(1, 2), keepdim=True)
+        return start.level >= peak - self.below_peak_db * NATURAL_PER_DB
+
+
+class Harmonic(Mask):
+    """Changes are allowed in tones: where the median over frames is above that over bands.
+
+    A tone is a ridge along time, a stroke one along frequency. The median over some frames keeps
+    the one and loses the other, the median over some bands the reverse. Medians do not depend on
+    the scale, so they are taken of the logarithm.
+
+    Args:
+        frames: whose median is the harmonic component, an odd number; 17 are 0.4 s of the default
+            front end.
+        bands: mel bands, or bins, whose median is the percussive component, an odd number.
+        margin_db: how much louder the component has to be; what lies between belongs to neither.
+
+    Raises:
+        InputError: when a number is even or below 1.
+
+    Source: D. Fitzgerald, "Harmonic/percussive separation using median filtering", DAFx-10, 2010,
+    with the margin of J. Driedger, M. Müller and S. Disch, "Extending harmonic-percussive
+    separation of audio signals", ISMIR 2014. Hard masks, where Fitzgerald prefers soft ones.
+    """
+
+    sign = 1.0
+
+    def __init__(self, *, frames: int = 17, bands: int = 17, margin_db: float = 0.0) -> None:
+        for name, value in {"frames": frames, "bands": bands}.items():
+            if value < 1 or value % 2 == 0:
+                raise InputError(f"constraint.{name}={value}; expected an odd number, such as 17")
+        self.frames, self.bands, self.margin_db = frames, bands, margin_db
+
+    def mask(self, recognizer: Recognizer, start: Start, kind: Kind) -> Tensor:
+        """Return (items, rows, frames)."""
+        level = start.level.cpu().numpy()
+        harmonic = median_filter(level, size=(1, 1, self.frames), mode="reflect")
+        percussive = median_filter(level, size=(1, self.bands, 1), mode="reflect")
+        louder = self.sign * (harmonic - percussive)
+        return torch.from_numpy(louder > self.margin_db * NATURAL_PER_DB)
+
+
+class Percussive(Harmonic):
+    """Changes are allowed in strokes; otherwise as `Harmonic`."""
+
+    sign = -1.0
+
+
+def row_frequencies_hz(recognizer: Recognizer, start: Start) -> Tensor:
+    """Return the frequency of each row, (rows,): a bin's, or a mel band's center of gravity."""
+    basis = mel_basis(recognizer)
+    hz = bins_hz(basis.shape[1], recognizer.sample_rate_hz, basis)
+    return hz if start.spectrum is not None else torch.mv(basis, hz) / basis.sum(dim=1)
+
+
+def mel_basis(recognizer: Recognizer) -> Tensor:
+    """Return the front end's weights, (n_mels, bins).
+
+    Raises:
+        InputError: when the front end has none.
+    """
+    basis = getattr(recognizer.frontend, "mel_basis", None)
+    if basis is None:
+        raise InputError(
+            f"{type(recognizer.frontend).__name__} has no mel_basis, which this constraint needs; "
+            "expected a front end such as HanLogMel()"
+        )
+    return cast(Tensor, basis)

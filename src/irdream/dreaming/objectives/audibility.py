@@ -9,6 +9,7 @@ from torch import Tensor
 
 from irdream.audio.masking import masking_threshold
 from irdream.audio.stft import stft
+from irdream.dreaming.batch import Originals
 from irdream.dreaming.objectives.base import ForwardOutput, Objective, ReadLayers
 
 LEAST_POWER = 1e-30  # so that nothing is divided by 0
@@ -39,12 +40,12 @@ class MaskingPenalty(Objective):
         return "masking_penalty"
 
     def prepare(
-        self, recognizer: Any, read_layers: ReadLayers, log_mel: Tensor, waveform: Tensor
+        self, recognizer: Any, read_layers: ReadLayers, originals: Originals
     ) -> dict[str, Tensor]:
         """Return the powers from which a change is heard, of bins and of mel bands."""
         frontend = self._frontend = recognizer.frontend
         bins = masking_threshold(
-            waveform,
+            originals.waveform_for(self),
             n_fft=frontend.n_fft,
             hop_samples=frontend.hop_samples,
             sample_rate_hz=frontend.sample_rate_hz,
@@ -52,7 +53,7 @@ class MaskingPenalty(Objective):
         )
         bins = (bins * 10.0 ** (-self.margin_db / 10.0)).clamp(min=LEAST_POWER)
         basis = frontend.mel_basis.to(bins.dtype)
-        bands = torch.matmul(basis, bins[..., : log_mel.shape[-1]].sqrt()).square()
+        bands = torch.matmul(basis, bins[..., : originals.log_mel.shape[-1]].sqrt()).square()
         return {f"{self._key}.bins": bins, f"{self._key}.bands": bands}
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from irdream.dreaming.batch import Originals
 from irdream.errors import InputError
 
 Weight = float | Tensor
@@ -83,15 +84,14 @@ class Objective(ABC):
     def __repr__(self) -> str: ...
 
     def prepare(
-        self, recognizer: Any, read_layers: ReadLayers, log_mel: Tensor, waveform: Tensor | None
+        self, recognizer: Any, read_layers: ReadLayers, originals: Originals
     ) -> dict[str, Tensor]:
         """Compute once a run what does not change, for `output.prepared`.
 
         Args:
             recognizer: as it was given.
             read_layers: reads activations of log-mels, without gradients.
-            log_mel: the originals, (items, n_mels, frames).
-            waveform: the originals, (items, samples), where they are known.
+            originals: of all items.
 
         Returns:
             Tensors with an axis of items; keys begin with the objective's own `repr`.
@@ -159,17 +159,21 @@ class WeightedSum(Objective):
         return score  # type: ignore[return-value]
 
     def prepare(
-        self, recognizer: Any, read_layers: ReadLayers, log_mel: Tensor, waveform: Tensor | None
+        self, recognizer: Any, read_layers: ReadLayers, originals: Originals
     ) -> dict[str, Tensor]:
         """Return what its terms prepare."""
         prepared: dict[str, Tensor] = {}
         for weight, objective in self.terms:
-            if isinstance(weight, Tensor) and weight.ndim and weight.shape != (len(log_mel),):
+            if (
+                isinstance(weight, Tensor)
+                and weight.ndim
+                and weight.shape != (len(originals.log_mel),)
+            ):
                 raise InputError(
                     f"weights of shape {tuple(weight.shape)} for {objective!r}; expected one for "
-                    f"each of the {len(log_mel)} items"
+                    f"each of the {len(originals.log_mel)} items"
                 )
-            prepared |= objective.prepare(recognizer, read_layers, log_mel, waveform)
+            prepared |= objective.prepare(recognizer, read_layers, originals)
         return prepared
 
     def goal(self, confidence: float) -> float | None:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from irdream.dreaming.batch import Originals
 from irdream.dreaming.objectives.base import ForwardOutput, Objective, ReadLayers
 from irdream.errors import InputError
 from irdream.files import ExistingPath
@@ -181,10 +182,10 @@ class Direction(OnLayer):
         self._name = f"direction({layer!r}, {shown!r}, cosine_power={cosine_power!r})"
 
     def prepare(
-        self, recognizer: Any, read_layers: ReadLayers, log_mel: Tensor, waveform: Tensor | None
+        self, recognizer: Any, read_layers: ReadLayers, originals: Originals
     ) -> dict[str, Tensor]:
         """Return the direction where the log-mels are, (items, channels)."""
-        return {repr(self): self.vector.to(log_mel).expand(len(log_mel), -1)}
+        return {repr(self): self.vector.to(originals.log_mel).expand(len(originals.log_mel), -1)}
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from irdream.audio import load_audio
+from irdream.dreaming.batch import Originals
 from irdream.dreaming.objectives.base import ForwardOutput, ReadLayers
 from irdream.dreaming.objectives.layers import OnLayer, checked_power, inner_product
 from irdream.errors import InputError
@@ -25,9 +26,10 @@ class _LikeReference(OnLayer):
         self.reference = None if reference is None else str(reference)
 
     def prepare(
-        self, recognizer: Any, read_layers: ReadLayers, log_mel: Tensor, waveform: Tensor | None
+        self, recognizer: Any, read_layers: ReadLayers, originals: Originals
     ) -> dict[str, Tensor]:
         """Return the reference's activations, (items, windows, *shape of the layer's output)."""
+        log_mel = originals.log_mel
         if self.reference is None:
             return {repr(self): read_layers(log_mel, self.layers)[self.layer]}
         reference = _heard_from_file(self.reference, recognizer, like=log_mel)
@@ -61,10 +63,10 @@ class Inversion(_LikeReference):
     """
 
     def prepare(
-        self, recognizer: Any, read_layers: ReadLayers, log_mel: Tensor, waveform: Tensor | None
+        self, recognizer: Any, read_layers: ReadLayers, originals: Originals
     ) -> dict[str, Tensor]:
         """Return the reference's activations, and their mean square (items,)."""
-        prepared = super().prepare(recognizer, read_layers, log_mel, waveform)
+        prepared = super().prepare(recognizer, read_layers, originals)
         square = prepared[repr(self)].square().flatten(1).mean(dim=1)
         square = torch.where(square > 0, square, torch.ones_like(square))  # not of a silent layer
         return prepared | {f"{self!r} mean square": square}

@@ -1,6 +1,6 @@
 """Parametrizations: what is dreamed, and how it becomes a log-mel that is heard (see `base`)."""
 
-from irdream.dreaming.parametrizations.base import Additive, Origin, Parametrization
+from irdream.dreaming.parametrizations.base import Additive, Parametrization
 from irdream.dreaming.parametrizations.fourier import Fourier
 from irdream.dreaming.parametrizations.log_mel import LogMel
 from irdream.dreaming.parametrizations.low_resolution import LowResolution
@@ -14,7 +14,6 @@ __all__ = [
     "LogMel",
     "LowResolution",
     "Maco",
-    "Origin",
     "Parametrization",
     "StftGain",
     "Waveform",

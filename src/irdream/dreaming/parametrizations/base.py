@@ -12,23 +12,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from irdream.dreaming.batch import Originals, Start
 from irdream.recognizer import Recognizer
 
-Origin = dict[str, Tensor]
-"""What an item starts from. Every tensor has an axis of items, so that items can be picked.
-
-"signal": the undreamed signal; "waveform": the original (items, samples); "log_mel": the
-original's (items, n_mels, frames); "keys": of the items' random streams (items,); and what a
-parametrization or a constraint adds under its own names.
-"""
+S = TypeVar("S", bound=Start)
 
 
-class Parametrization(ABC):
+class Parametrization(ABC, Generic[S]):
     """See the module.
 
     Attributes:
@@ -48,46 +43,42 @@ class Parametrization(ABC):
         return (self.acts_on,)
 
     @abstractmethod
-    def start(self, recognizer: Recognizer, origin: Origin) -> Origin:
-        """Return what to add to `origin` ("waveform", "log_mel", "keys"): at least "signal"."""
+    def start(self, recognizer: Recognizer, originals: Originals) -> S:
+        """Return the undreamed signal, with what the other methods need."""
 
     @abstractmethod
-    def parameters(self, origin: Origin) -> Tensor:
+    def parameters(self, start: S) -> Tensor:
         """Return the parameters of the undreamed signal, (items, ...)."""
 
     @abstractmethod
-    def unit(self, origin: Origin) -> Tensor:
+    def unit(self, start: S) -> Tensor:
         """Return one `step_unit` in the parameters' own unit, (items, 1, ...)."""
 
     @abstractmethod
-    def signal(self, origin: Origin, parameters: Tensor) -> Tensor:
+    def signal(self, start: S, parameters: Tensor) -> Tensor:
         """Return the signal of parameters, differentiable."""
 
     @abstractmethod
     def log_mel(
-        self, recognizer: Recognizer, origin: Origin, signal: Tensor, waveform: Tensor | None
+        self, recognizer: Recognizer, start: S, signal: Tensor, waveform: Tensor | None
     ) -> Tensor:
         """Return what is heard, (items, n_mels, frames), differentiable."""
 
-    def waveform(self, recognizer: Recognizer, origin: Origin, signal: Tensor) -> Tensor | None:
+    def waveform(self, recognizer: Recognizer, start: S, signal: Tensor) -> Tensor | None:
         """Return the sound (items, samples) of a signal, differentiable; None: it is no sound."""
         return None
 
-    def consistent(self, recognizer: Recognizer, origin: Origin, signal: Tensor) -> Tensor:
-        """Return the nearest signal that a sound has; the signal itself, where it is sound."""
-        return signal
-
-    def regrid(self, origin: Origin, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
+    def regrid(self, start: S, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
         """Return the parameters for an octave that is coarser than full size by these factors.
 
         Args:
-            origin: of the items.
+            start: of the items.
             parameters: of the octave before, or of the undreamed signal.
             coarser: factors of at least 1 for (bands, frames); the last holds for a waveform.
         """
         return parameters
 
-    def absorb(self, origin: Origin, parameters: Tensor, signal: Tensor) -> Tensor:
+    def absorb(self, start: S, parameters: Tensor, signal: Tensor) -> Tensor:
         """Return parameters whose signal is `signal`, the constrained one, where there are any.
 
         So that parameters do not run away behind a constraint.
@@ -95,33 +86,32 @@ class Parametrization(ABC):
         return parameters
 
 
-class Additive(Parametrization):
+class Additive(Parametrization[S]):
     """The parameters are a detail that is added to the undreamed signal.
 
     At an octave the detail has fewer points and is interpolated to full size (see `ascent`).
     """
 
-    def parameters(self, origin: Origin) -> Tensor:
+    def parameters(self, start: S) -> Tensor:
         """Return zeros."""
-        return origin["signal"].new_zeros(origin["signal"].shape)
+        return start.signal.new_zeros(start.signal.shape)
 
-    def signal(self, origin: Origin, parameters: Tensor) -> Tensor:
+    def signal(self, start: S, parameters: Tensor) -> Tensor:
         """Return the undreamed signal and the detail at full size."""
-        start = origin["signal"]
-        return start + resize(parameters, tuple(start.shape[1:]))
+        return start.signal + resize(parameters, tuple(start.signal.shape[1:]))
 
-    def regrid(self, origin: Origin, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
+    def regrid(self, start: S, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
         """Interpolate the detail to another grid."""
-        shape = origin["signal"].shape[1:]
+        shape = start.signal.shape[1:]
         factors = tuple(coarser)[-len(shape) :]
         grid = [min(n, max(2, round(n / by))) for n, by in zip(shape, factors, strict=True)]
         return resize(parameters, tuple(grid))
 
-    def absorb(self, origin: Origin, parameters: Tensor, signal: Tensor) -> Tensor:
+    def absorb(self, start: S, parameters: Tensor, signal: Tensor) -> Tensor:
         """Return the difference to the undreamed signal, at full size."""
         if parameters.shape != signal.shape:
             return parameters
-        return signal - origin["signal"]
+        return signal - start.signal
 
 
 def resize(detail: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -13,18 +13,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from irdream.dreaming.parametrizations.base import Additive, Origin
-from irdream.dreaming.parametrizations.wrapper import Wrapper
+from irdream.dreaming.batch import Originals
+from irdream.dreaming.parametrizations.base import Additive
+from irdream.dreaming.parametrizations.wrapper import Wrapped, Wrapper
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
 
-class Fourier(Wrapper):
+@dataclass(frozen=True, kw_only=True)
+class _Start(Wrapped):
+    weights: Tensor  # of the coefficients, (items, 1, *coefficients)
+
+
+class Fourier(Wrapper[_Start]):
     """The detail of another parametrization is the inverse real FFT of weighted coefficients.
 
     Parameters are (items, 2, bands, 1 + frames // 2), or (items, 2, 1 + samples // 2): real and
@@ -40,8 +47,6 @@ class Fourier(Wrapper):
     on a log-mel by about 1/5 of a unit for a decay of 0.5, and 1/25 for 1.
 
     How it becomes sound: as `of` does.
-
-    It adds to the origin "fourier_weights", (items, 1, *coefficients).
 
     Args:
         of: LogMel, Waveform or StftGain.
@@ -60,33 +65,35 @@ class Fourier(Wrapper):
             )
         self.decay = tuple(decay)
 
-    def start(self, recognizer: Recognizer, origin: Origin) -> Origin:
+    def start(self, recognizer: Recognizer, originals: Originals) -> _Start:
         """Return what `of` starts from, and the weights."""
-        started = super().start(recognizer, origin)
-        signal = started["signal"]
-        weights = self._weights(tuple(signal.shape[1:]), signal)
-        return started | {"fourier_weights": weights.expand(len(signal), 1, *weights.shape)}
+        of = self.of.start(recognizer, originals)
+        weights = self._weights(tuple(of.signal.shape[1:]), of.signal)
+        weights = weights.expand(len(of.signal), 1, *weights.shape)
+        return _Start(
+            **vars(originals), signal=of.signal, spectrum=of.spectrum, of=of, weights=weights
+        )
 
-    def parameters(self, origin: Origin) -> Tensor:
+    def parameters(self, start: _Start) -> Tensor:
         """Return zeros."""
-        items, _, *coefficients = origin["fourier_weights"].shape
-        return origin["signal"].new_zeros(items, 2, *coefficients)
+        items, _, *coefficients = start.weights.shape
+        return start.signal.new_zeros(items, 2, *coefficients)
 
-    def unit(self, origin: Origin) -> Tensor:
+    def unit(self, start: _Start) -> Tensor:
         """Return the unit of `of`, for which the weights are scaled."""
-        return self.of.unit(origin)[:, None]
+        return self.of.unit(start.of)[:, None]
 
-    def signal(self, origin: Origin, parameters: Tensor) -> Tensor:
+    def signal(self, start: _Start, parameters: Tensor) -> Tensor:
         """Return the signal of `of` with the detail."""
-        weights, shape = origin["fourier_weights"], origin["signal"].shape
+        weights, shape = start.weights, start.signal.shape
         real, imaginary = (fitted(parameters, tuple(weights.shape[2:])) * weights).unbind(1)
         spectrum = torch.complex(real, imaginary)
         detail = torch.fft.irfftn(spectrum, s=shape[1:], dim=_axes(shape), norm="ortho")
-        return self.of.signal(origin, detail)
+        return self.of.signal(start.of, detail)
 
-    def regrid(self, origin: Origin, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
+    def regrid(self, start: _Start, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
         """Keep the frequencies up to 1 / (2 * coarser), or add zeros for those up to it."""
-        points = origin["signal"].shape[1:]
+        points = start.signal.shape[1:]
         factors = tuple(coarser)[-len(points) :]
         highest = [
             min(n // 2, max(1, math.floor(n / (2 * by))))
@@ -95,15 +102,15 @@ class Fourier(Wrapper):
         rows = [min(n, 2 * most + 1) for n, most in zip(points[:-1], highest[:-1], strict=True)]
         return fitted(parameters, (*rows, highest[-1] + 1))
 
-    def absorb(self, origin: Origin, parameters: Tensor, signal: Tensor) -> Tensor:
+    def absorb(self, start: _Start, parameters: Tensor, signal: Tensor) -> Tensor:
         """Return the coefficients of the difference to the undreamed signal.
 
         At an octave the frequencies that it lacks are left out.
         """
-        detail = signal - origin["signal"]
+        detail = signal - start.signal
         spectrum = torch.fft.rfftn(detail, dim=_axes(detail.shape), norm="ortho")
         coefficients = torch.stack([spectrum.real, spectrum.imag], dim=1)
-        return fitted(coefficients / origin["fourier_weights"], tuple(parameters.shape[2:]))
+        return fitted(coefficients / start.weights, tuple(parameters.shape[2:]))
 
     def _weights(self, points: tuple[int, ...], like: Tensor) -> Tensor:
         """Return the weights, such that a step along a white gradient has the size of a step."""

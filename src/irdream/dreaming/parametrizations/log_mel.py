@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, cast
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from irdream.audio.stft import band_shares, inverse_stft, stft
-from irdream.dreaming.parametrizations.base import Additive, Origin
+from irdream.dreaming.batch import Originals, Start
+from irdream.dreaming.parametrizations.base import Additive
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
@@ -26,14 +27,17 @@ _LOG_MAGNITUDES = (-30.0, 8.0)  # natural log: what lies beyond is in another un
 _BEYOND = 2e-6  # natural log: two roundings of a float32 at the floor
 
 
-class LogMel(Additive):
+@dataclass(frozen=True, kw_only=True)
+class _Start(Start):
+    least: Tensor | None = None  # (items, 1, 1) each, where an item has a range of its own
+    most: Tensor | None = None
+
+
+class LogMel(Additive[_Start]):
     """The signal is the log-mel (items, n_mels, frames), natural log of the magnitude.
 
     Values of an original that lie outside -100 to 20 dB widen its range, so that it is dreamed
     as it is.
-
-    It adds to the origin, where an item has a range of its own: "log_mel_least" and
-    "log_mel_most", (items, 1, 1).
 
     Args:
         range_db: least and largest value of a dream, in dB re magnitude 1, held to 0.0001 dB. The
@@ -57,14 +61,14 @@ class LogMel(Additive):
         self.step_unit = "dB" if range_db else "1/120 of its range"
         self._least, self._most = (value * NATURAL_PER_DB for value in range_db or FULL_RANGE_DB)
 
-    def start(self, recognizer: Recognizer, origin: Origin) -> Origin:
+    def start(self, recognizer: Recognizer, originals: Originals) -> _Start:
         """Return the log-mel of the original, and its limits where they are its own."""
-        log_mel = origin["log_mel"]
+        log_mel = originals.log_mel
         low, high = log_mel.amin((1, 2), keepdim=True), log_mel.amax((1, 2), keepdim=True)
         if self.range_db is None:
             margin = ((high - low) / 10.0).clamp(min=NATURAL_PER_DB)
             least = torch.where(low < 0, low - margin, (low - margin).clamp(min=0.0))
-            return {"signal": log_mel, "log_mel_least": least, "log_mel_most": high + margin}
+            return _Start(**vars(originals), signal=log_mel, least=least, most=high + margin)
         lowest, highest = torch.stack([low.amin(), high.amax()]).tolist()
         held = self._least <= lowest and highest <= self._most
         if not held and is_other_unit(lowest, highest):
@@ -75,38 +79,28 @@ class LogMel(Additive):
                 "magnitudes), or give parametrization.range_db=null, which is their own range"
             )
         if _FULL[0] - _BEYOND <= lowest and highest <= _FULL[1] + _BEYOND:
-            return {"signal": log_mel}
+            return _Start(**vars(originals), signal=log_mel)
         least = torch.where(low < _FULL[0], low.clamp(max=self._least), self._least) - _BEYOND
         most = torch.where(high > _FULL[1], high.clamp(min=self._most), self._most) + _BEYOND
-        return {"signal": log_mel, "log_mel_least": least, "log_mel_most": most}
+        return _Start(**vars(originals), signal=log_mel, least=least, most=most)
 
-    def unit(self, origin: Origin) -> Tensor:
+    def unit(self, start: _Start) -> Tensor:
         """Return 1 dB in natural units, or 1/120 of an item's range, (items, 1, 1)."""
-        if self.range_db is None:
-            return (origin["log_mel_most"] - origin["log_mel_least"]) / 120.0
-        return origin["signal"].new_full((len(origin["signal"]), 1, 1), NATURAL_PER_DB)
+        if self.range_db is None and start.least is not None and start.most is not None:
+            return (start.most - start.least) / 120.0
+        return start.signal.new_full((len(start.signal), 1, 1), NATURAL_PER_DB)
 
-    def signal(self, origin: Origin, parameters: Tensor) -> Tensor:
+    def signal(self, start: _Start, parameters: Tensor) -> Tensor:
         """Return the dream, clipped to the range."""
-        signal = super().signal(origin, parameters)
-        if "log_mel_least" in origin:
-            return signal.clamp(origin["log_mel_least"], origin["log_mel_most"])
+        signal = super().signal(start, parameters)
+        if start.least is not None:
+            return signal.clamp(start.least, start.most)
         # The gradient of torch.clamp takes three times as long as that of hardtanh, which is zero
         # at the limits; so these lie a little outside, and silence at the floor can be changed.
         return F.hardtanh(signal, self._least - _BEYOND, self._most + _BEYOND)
 
-    def consistent(self, recognizer: Recognizer, origin: Origin, signal: Tensor) -> Tensor:
-        """Return the log-mel of the original's spectrum with the dream's gain (`sonification`)."""
-        frontend, waveform = recognizer.frontend, origin["waveform"]
-        gain = band_shares(cast(Tensor, frontend.mel_basis)) @ (signal - origin["log_mel"])
-        spectrum = stft(waveform, frontend)
-        missing = spectrum.shape[-1] - gain.shape[-1]
-        gain = torch.cat([gain, gain[..., -1:].expand(-1, -1, missing)], dim=-1)
-        sound = inverse_stft(spectrum * gain.exp(), frontend, samples=waveform.shape[-1])
-        return recognizer.log_mel(sound)
-
     def log_mel(
-        self, recognizer: Recognizer, origin: Origin, signal: Tensor, waveform: Tensor | None
+        self, recognizer: Recognizer, start: _Start, signal: Tensor, waveform: Tensor | None
     ) -> Tensor:
         """Return the signal."""
         return signal

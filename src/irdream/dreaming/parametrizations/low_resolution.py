@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from irdream.dreaming.parametrizations.base import Additive, Origin, resize
-from irdream.dreaming.parametrizations.wrapper import Wrapper
+from irdream.dreaming.batch import Originals
+from irdream.dreaming.parametrizations.base import Additive, resize
+from irdream.dreaming.parametrizations.wrapper import Wrapped, Wrapper
 from irdream.dreaming.random_streams import normal
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
@@ -23,7 +25,12 @@ from irdream.recognizer import Recognizer
 Grid = tuple[int, ...]
 
 
-class LowResolution(Wrapper):
+@dataclass(frozen=True, kw_only=True)
+class _Start(Wrapped):
+    gain: Tensor  # by which a step on many grids is larger, (items, 1)
+
+
+class LowResolution(Wrapper[_Start]):
     """The detail of another parametrization is a sum of grids, each interpolated to full size.
 
     Level k has points for 1 / ratio**k of the bands and of the frames. Parameters are (items,
@@ -34,8 +41,6 @@ class LowResolution(Wrapper):
     if the gradient of the signal is white; a step of the same size in all points changes it less.
 
     How it becomes sound: as `of` does.
-
-    It adds to the origin "low_resolution_gain", (items, 1).
 
     Args:
         of: LogMel, Waveform or StftGain.
@@ -63,28 +68,27 @@ class LowResolution(Wrapper):
             )
         self.levels, self.ratio, self.shared = levels, ratio, shared
 
-    def start(self, recognizer: Recognizer, origin: Origin) -> Origin:
+    def start(self, recognizer: Recognizer, originals: Originals) -> _Start:
         """Return what `of` starts from, and how much larger steps are on many grids."""
-        started = super().start(recognizer, origin)
-        gain = self._gain(started["signal"][:1])
-        return started | {"low_resolution_gain": gain.expand(len(started["signal"]), 1)}
+        of = self.of.start(recognizer, originals)
+        gain = self._gain(of.signal[:1]).expand(len(of.signal), 1)
+        return _Start(**vars(originals), signal=of.signal, spectrum=of.spectrum, of=of, gain=gain)
 
-    def parameters(self, origin: Origin) -> Tensor:
+    def parameters(self, start: _Start) -> Tensor:
         """Return zeros."""
-        signal = origin["signal"]
-        return signal.new_zeros(len(signal), sum(map(math.prod, self._grids(signal))))
+        return self._zeros(start.signal)
 
-    def unit(self, origin: Origin) -> Tensor:
+    def unit(self, start: _Start) -> Tensor:
         """Return the unit of `of`, less the gain."""
-        return self.of.unit(origin).flatten(1) / origin["low_resolution_gain"]
+        return self.of.unit(start.of).flatten(1) / start.gain
 
-    def signal(self, origin: Origin, parameters: Tensor) -> Tensor:
+    def signal(self, start: _Start, parameters: Tensor) -> Tensor:
         """Return the signal of `of` with the detail."""
-        return self.of.signal(origin, self._detail(origin["signal"], parameters))
+        return self.of.signal(start.of, self._detail(start.signal, parameters))
 
-    def regrid(self, origin: Origin, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
+    def regrid(self, start: _Start, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
         """Keep the levels that are no finer than the octave, or add zeros for those up to it."""
-        grids = self._grids(origin["signal"])
+        grids = self._grids(start.signal)
         coarsest_first = range(self.levels - 1, -1, -1)
         kept = [
             grid for k, grid in zip(coarsest_first, grids, strict=True) if self._fits(k, coarser)
@@ -92,20 +96,23 @@ class LowResolution(Wrapper):
         points = sum(map(math.prod, kept or grids[:1]))
         return F.pad(parameters, (0, points - parameters.shape[1]))  # may be negative
 
-    def absorb(self, origin: Origin, parameters: Tensor, signal: Tensor) -> Tensor:
+    def absorb(self, start: _Start, parameters: Tensor, signal: Tensor) -> Tensor:
         """Share the difference to the constrained signal among the levels, the coarsest first.
 
         So that a coarse level does not run away while the finest undoes it. At an octave what
         only finer levels could hold is left out.
         """
         size = tuple(signal.shape[1:])
-        rest = signal - origin["signal"] - self._detail(signal, parameters)
+        rest = signal - start.signal - self._detail(signal, parameters)
         absorbed = []
         for level in self._levels(signal, parameters):
             share = _mean(rest, tuple(level.shape[1:]))
             rest = rest - resize(share, size)
             absorbed.append((level + share).flatten(1))
         return torch.cat(absorbed, dim=1)
+
+    def _zeros(self, signal: Tensor) -> Tensor:
+        return signal.new_zeros(len(signal), sum(map(math.prod, self._grids(signal))))
 
     def _detail(self, signal: Tensor, parameters: Tensor) -> Tensor:
         """Return the sum of the levels at the size of a signal."""
@@ -143,7 +150,7 @@ class LowResolution(Wrapper):
         key = torch.zeros(1, dtype=torch.int64, device=signal.device)
         gradient = normal(key, 0, *signal.shape[1:]).to(signal.dtype)
         with torch.enable_grad():
-            parameters = self.parameters({"signal": signal}).requires_grad_()
+            parameters = self._zeros(signal).requires_grad_()
             detail = self._detail(signal, parameters)
             (step,) = torch.autograd.grad(detail, parameters, gradient)
         change = self._detail(signal, step)

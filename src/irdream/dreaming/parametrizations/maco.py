@@ -15,15 +15,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from irdream.dreaming.parametrizations.base import Additive, Origin
+from irdream.dreaming.batch import Originals
+from irdream.dreaming.parametrizations.base import Additive
 from irdream.dreaming.parametrizations.log_mel import LogMel
 from irdream.dreaming.parametrizations.waveform import Waveform
-from irdream.dreaming.parametrizations.wrapper import Wrapper
+from irdream.dreaming.parametrizations.wrapper import Wrapped, Wrapper
 from irdream.dreaming.random_streams import substream, uniform
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
@@ -39,7 +41,12 @@ class Reference(Protocol):
         ...
 
 
-class Maco(Wrapper):
+@dataclass(frozen=True, kw_only=True)
+class _Start(Wrapped):
+    magnitude: Tensor  # (items, bands or 1, coefficients)
+
+
+class Maco(Wrapper[_Start]):
     """The parameters are the phases, in radians, of a spectrum of fixed magnitudes.
 
     Parameters are (items, bands, 1 + frames // 2), or (items, 1, 1 + samples // 2). The mean
@@ -50,8 +57,6 @@ class Maco(Wrapper):
 
     How it becomes sound: as `of` does; a log-mel by a sonification, which has no original to
     lean on, so by default by Griffin-Lim.
-
-    It adds to the origin "maco_magnitude", (items, bands or 1, coefficients).
 
     Args:
         of: LogMel or Waveform.
@@ -69,46 +74,42 @@ class Maco(Wrapper):
         self.step_unit = "radians"
         self.reference = reference
 
-    def start(self, recognizer: Recognizer, origin: Origin) -> Origin:
+    def start(self, recognizer: Recognizer, originals: Originals) -> _Start:
         """Return the signal of the first phases, and the magnitudes."""
-        started = super().start(recognizer, origin)
-        original = started["signal"]
+        of = self.of.start(recognizer, originals)
         if self.reference is None:
-            magnitude = _magnitude(_spectrogram(original))
+            magnitude = _magnitude(_spectrogram(of.signal))
         else:
-            magnitude = self._mean_magnitude(self.reference, recognizer, origin)
-            magnitude = magnitude.expand(len(original), -1, -1)
-        origin = origin | started | {"maco_magnitude": magnitude}
-        return started | {
-            "maco_magnitude": magnitude,
-            "signal": self.signal(origin, self.parameters(origin)),
-        }
+            magnitude = self._mean_magnitude(self.reference, recognizer, originals)
+            magnitude = magnitude.expand(len(of.signal), -1, -1)
+        start = _Start(**vars(originals), signal=of.signal, of=of, magnitude=magnitude)
+        return replace(start, signal=self.signal(start, self.parameters(start)))
 
-    def parameters(self, origin: Origin) -> Tensor:
+    def parameters(self, start: _Start) -> Tensor:
         """Return the first phases, uniform in 0 to 2 pi."""
-        magnitude, keys = origin["maco_magnitude"], substream(origin["keys"], _STREAM)
+        magnitude, keys = start.magnitude, substream(start.keys, _STREAM)
         return 2.0 * math.pi * uniform(keys, 0, *magnitude.shape[1:]).to(magnitude.dtype)
 
-    def unit(self, origin: Origin) -> Tensor:
+    def unit(self, start: _Start) -> Tensor:
         """Return one radian."""
-        return origin["signal"].new_ones(len(origin["signal"]), 1, 1)
+        return start.signal.new_ones(len(start.signal), 1, 1)
 
-    def signal(self, origin: Origin, parameters: Tensor) -> Tensor:
+    def signal(self, start: _Start, parameters: Tensor) -> Tensor:
         """Return the signal with these phases, in the range of `of`."""
-        undreamed = origin["signal"]
-        size = tuple(_spectrogram(undreamed).shape[1:])
-        spectrum = torch.polar(origin["maco_magnitude"], _odd(parameters, size[-1]))
-        signal = torch.fft.irfft2(spectrum, s=size).view_as(undreamed)
-        return self.of.signal(origin, signal - undreamed)
+        original = start.of.signal
+        size = tuple(_spectrogram(original).shape[1:])
+        spectrum = torch.polar(start.magnitude, _odd(parameters, size[-1]))
+        signal = torch.fft.irfft2(spectrum, s=size).view_as(original)
+        return self.of.signal(start.of, signal - original)
 
-    def absorb(self, origin: Origin, parameters: Tensor, signal: Tensor) -> Tensor:
+    def absorb(self, start: _Start, parameters: Tensor, signal: Tensor) -> Tensor:
         """Return the phases of the constrained signal; its magnitudes are held again."""
         plane = _spectrogram(signal)
         first, inner, last = _columns(torch.fft.rfft2(plane).angle(), plane.shape[-1])
         return torch.cat([first / 2, inner, last / 2], dim=2)
 
     def _mean_magnitude(
-        self, reference: Reference, recognizer: Recognizer, origin: Origin
+        self, reference: Reference, recognizer: Recognizer, originals: Originals
     ) -> Tensor:
         """Return the mean over a reference, at the items' length, (1, rows, coefficients)."""
         excerpts, _ = reference.excerpts(
@@ -119,12 +120,13 @@ class Maco(Wrapper):
                 "parametrization.reference gave no excerpt; expected sounds, such as those of "
                 "start=excerpt, or parametrization.reference=null"
             )
-        like = origin["waveform"]
+        like = originals.waveform_for(self)
         sums = like.new_zeros(1)
         for excerpt in excerpts:  # one at a time: a long dream needs long references
             waveform = _of_length(excerpt.waveform.to(like), like.shape[-1])[None]
-            heard = {"waveform": waveform, "log_mel": recognizer.log_mel(waveform)}
-            sums = sums + _magnitude(_spectrogram(self.of.start(recognizer, heard)["signal"]))
+            log_mel = recognizer.log_mel(waveform)
+            one = Originals(log_mel=log_mel, sound=waveform, keys=originals.keys[:1])
+            sums = sums + _magnitude(_spectrogram(self.of.start(recognizer, one).signal))
         return sums / len(excerpts)
 
 

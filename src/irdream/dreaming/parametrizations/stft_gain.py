@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from irdream.audio.stft import inverse_stft, stft
-from irdream.dreaming.parametrizations.base import Additive, Origin, resize
+from irdream.dreaming.batch import Originals, Start
+from irdream.dreaming.parametrizations.base import Additive, resize
 from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
-LEAST_MAGNITUDE = 1e-12  # so that the gain of digital silence is 0
+
+@dataclass(frozen=True, kw_only=True)
+class _Start(Start):
+    stft: Tensor  # of the original, complex, (items, bins, frames)
 
 
-class StftGain(Additive):
+class StftGain(Additive[_Start]):
     """The signal is a gain on each bin and frame (items, bins, frames), natural log; 0 undreamed.
 
     How it becomes sound: the original's STFT times exp(gain), with the original's phase, through
     the inverse STFT. The recognizer hears the front end of that sound in every step, so nothing
     is left to a sonification. What the original lacks cannot be made louder than its noise floor,
     and digital silence stays silent. The sound may exceed full scale.
-
-    It adds to the origin:
-        "spectrum": the original's magnitudes |STFT|, (items, bins, frames).
-        "stft": the same with its phase, complex.
 
     Args:
         max_gain_db: the largest gain, up or down; with more than 20 dB single bins near silence
@@ -51,7 +53,7 @@ class StftGain(Additive):
         """Return both: the gain can be held, and the sound that it makes."""
         return ("spectrogram", "sound")
 
-    def start(self, recognizer: Recognizer, origin: Origin) -> Origin:
+    def start(self, recognizer: Recognizer, originals: Originals) -> _Start:
         """Return no gain, and the original's spectrum.
 
         Raises:
@@ -63,40 +65,33 @@ class StftGain(Additive):
                 "front end with n_fft and hop_samples, such as HanLogMel: choose "
                 "parametrization=waveform or log_mel"
             )
-        spectrum = stft(origin["waveform"], recognizer.frontend)
+        spectrum = stft(originals.waveform_for(self), recognizer.frontend)
         magnitude = spectrum.abs()
-        return {
-            "signal": magnitude.new_zeros(magnitude.shape),
-            "spectrum": magnitude,
-            "stft": spectrum,
-        }
+        none = torch.zeros_like(magnitude)
+        return _Start(**vars(originals), signal=none, spectrum=magnitude, stft=spectrum)
 
-    def unit(self, origin: Origin) -> Tensor:
+    def unit(self, start: _Start) -> Tensor:
         """Return 1 dB in natural units, the same for all items."""
-        return origin["signal"].new_full((len(origin["signal"]), 1, 1), NATURAL_PER_DB)
+        return start.signal.new_full((len(start.signal), 1, 1), NATURAL_PER_DB)
 
-    def signal(self, origin: Origin, parameters: Tensor) -> Tensor:
+    def signal(self, start: _Start, parameters: Tensor) -> Tensor:
         """Return the gain at full size, clipped to the largest."""
-        size = tuple(origin["signal"].shape[1:])
+        size = tuple(start.signal.shape[1:])
         return resize(parameters, size).clamp(-self._most, self._most)
 
-    def waveform(self, recognizer: Recognizer, origin: Origin, signal: Tensor) -> Tensor:
+    def waveform(self, recognizer: Recognizer, start: _Start, signal: Tensor) -> Tensor:
         """Return the sound of the original's spectrum times the gain."""
-        samples = origin["waveform"].shape[-1]
-        return inverse_stft(origin["stft"] * signal.exp(), recognizer.frontend, samples=samples)
-
-    def consistent(self, recognizer: Recognizer, origin: Origin, signal: Tensor) -> Tensor:
-        """Return the gain that the sound really has, once its frames have overlapped."""
-        sound = self.waveform(recognizer, origin, signal)
-        magnitude = stft(sound, recognizer.frontend).abs()
-        least = LEAST_MAGNITUDE
-        gain = magnitude.clamp(min=least).log() - origin["spectrum"].clamp(min=least).log()
-        return gain.clamp(-self._most, self._most)
+        samples = start.waveform_for(self).shape[-1]
+        return inverse_stft(start.stft * signal.exp(), recognizer.frontend, samples=samples)
 
     def log_mel(
-        self, recognizer: Recognizer, origin: Origin, signal: Tensor, waveform: Tensor | None
+        self, recognizer: Recognizer, start: _Start, signal: Tensor, waveform: Tensor | None
     ) -> Tensor:
         """Analyze the sound."""
         if waveform is None:
-            waveform = self.waveform(recognizer, origin, signal)
+            waveform = self.waveform(recognizer, start, signal)
         return recognizer.log_mel(waveform)
+
+    def absorb(self, start: _Start, parameters: Tensor, signal: Tensor) -> Tensor:
+        """Return the gain, clipped to the largest."""
+        return super().absorb(start, parameters, signal.clamp(-self._most, self._most))

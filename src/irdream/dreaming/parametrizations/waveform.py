@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from irdream.dreaming.parametrizations.base import Additive, Origin
+from irdream.dreaming.batch import Originals, Start
+from irdream.dreaming.parametrizations.base import Additive
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
 QUIETEST_RMS = 1e-3  # of full scale; so that digital silence can be changed
 
 
-class Waveform(Additive):
+@dataclass(frozen=True, kw_only=True)
+class _Start(Start):
+    peak: Tensor  # the largest magnitude of a dream, (items, 1)
+
+
+class Waveform(Additive[_Start]):
     """The signal is the waveform (items, samples); full scale is 1.
 
     A step is a percentage of the original's root mean square, so that it is as large, against
     what is heard, in a quiet excerpt as in a loud one: n steps in one direction leave an SNR
     of -20 log10(n * step_size / 100) dB.
-
-    It adds to the origin "peak", (items, 1): the largest magnitude of a dream.
 
     Args:
         peak: largest magnitude of a dream; that of its original where this is above 1, so that it
@@ -39,27 +44,28 @@ class Waveform(Additive):
             raise InputError(f"parametrization.peak={peak}; expected a number above 0, such as 1")
         self.peak = peak
 
-    def start(self, recognizer: Recognizer, origin: Origin) -> Origin:
+    def start(self, recognizer: Recognizer, originals: Originals) -> _Start:
         """Return the original, and the largest magnitude of its dream."""
-        loudest = origin["waveform"].abs().amax(dim=1, keepdim=True)
+        waveform = originals.waveform_for(self)
+        loudest = waveform.abs().amax(dim=1, keepdim=True)
         peak = torch.where(loudest > 1.0, loudest.clamp(min=self.peak), self.peak)
-        return {"signal": origin["waveform"], "peak": peak}
+        return _Start(**vars(originals), signal=waveform, peak=peak)
 
-    def unit(self, origin: Origin) -> Tensor:
+    def unit(self, start: _Start) -> Tensor:
         """Return a hundredth of the original's RMS, (items, 1)."""
-        rms = origin["signal"].square().mean(dim=1, keepdim=True).sqrt()
+        rms = start.signal.square().mean(dim=1, keepdim=True).sqrt()
         return rms.clamp(min=QUIETEST_RMS) / 100.0
 
-    def signal(self, origin: Origin, parameters: Tensor) -> Tensor:
+    def signal(self, start: _Start, parameters: Tensor) -> Tensor:
         """Return the dream, clipped to the peak."""
-        return super().signal(origin, parameters).clamp(-origin["peak"], origin["peak"])
+        return super().signal(start, parameters).clamp(-start.peak, start.peak)
 
-    def waveform(self, recognizer: Recognizer, origin: Origin, signal: Tensor) -> Tensor:
+    def waveform(self, recognizer: Recognizer, start: _Start, signal: Tensor) -> Tensor:
         """Return the signal."""
         return signal
 
     def log_mel(
-        self, recognizer: Recognizer, origin: Origin, signal: Tensor, waveform: Tensor | None
+        self, recognizer: Recognizer, start: _Start, signal: Tensor, waveform: Tensor | None
     ) -> Tensor:
         """Analyze the sound."""
         return recognizer.log_mel(signal if waveform is None else waveform)

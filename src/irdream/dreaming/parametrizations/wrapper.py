@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 from torch import Tensor
 
-from irdream.dreaming.parametrizations.base import Additive, Origin, Parametrization
+from irdream.dreaming.batch import Start
+from irdream.dreaming.parametrizations.base import Additive, Parametrization
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
 
-class Wrapper(Parametrization):
+@dataclass(frozen=True, kw_only=True)
+class Wrapped(Start):
+    """What the signal of another parametrization starts from in other terms.
+
+    Attributes:
+        of: what the other parametrization starts from.
+    """
+
+    of: Any
+
+
+S = TypeVar("S", bound=Wrapped)
+
+
+class Wrapper(Parametrization[S]):
     """Leaves start, range and sound to another parametrization `of`.
 
     Args:
@@ -41,20 +57,12 @@ class Wrapper(Parametrization):
         """Return those of `of`."""
         return self.of.kinds
 
-    def start(self, recognizer: Recognizer, origin: Origin) -> Origin:
-        """Return what `of` starts from."""
-        return self.of.start(recognizer, origin)
-
-    def waveform(self, recognizer: Recognizer, origin: Origin, signal: Tensor) -> Tensor | None:
+    def waveform(self, recognizer: Recognizer, start: S, signal: Tensor) -> Tensor | None:
         """Return the sound as `of` makes it."""
-        return self.of.waveform(recognizer, origin, signal)
-
-    def consistent(self, recognizer: Recognizer, origin: Origin, signal: Tensor) -> Tensor:
-        """Return the nearest signal that a sound has, as `of` finds it."""
-        return self.of.consistent(recognizer, origin, signal)
+        return self.of.waveform(recognizer, start.of, signal)
 
     def log_mel(
-        self, recognizer: Recognizer, origin: Origin, signal: Tensor, waveform: Tensor | None
+        self, recognizer: Recognizer, start: S, signal: Tensor, waveform: Tensor | None
     ) -> Tensor:
         """Return what is heard, as `of` makes it."""
-        return self.of.log_mel(recognizer, origin, signal, waveform)
+        return self.of.log_mel(recognizer, start.of, signal, waveform)

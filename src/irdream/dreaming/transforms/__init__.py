@@ -2,7 +2,7 @@
 
 from irdream.dreaming.transforms.base import Chain, Transform
 from irdream.dreaming.transforms.frequency_shift import FrequencyShift
-from irdream.dreaming.transforms.jitter import Jitter
+from irdream.dreaming.transforms.jitter import Jitter, with_jitter
 from irdream.dreaming.transforms.level import Gain, Noise
 from irdream.dreaming.transforms.mask import FrequencyMask, TimeMask
 from irdream.dreaming.transforms.scale import Scale
@@ -17,4 +17,5 @@ __all__ = [
     "Scale",
     "TimeMask",
     "Transform",
+    "with_jitter",
 ]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from irdream.dreaming.random_streams import uniform
-from irdream.dreaming.transforms.base import Transform
+from irdream.dreaming.transforms.base import Chain, Transform
 from irdream.errors import InputError
 
 
@@ -29,6 +29,13 @@ class Jitter(Transform):
         """Return the shifted log-mels."""
         draws = uniform(keys, step, 1)[:, 0] * (2 * self.frames + 1)
         return roll_frames(log_mel, draws.long() - self.frames)
+
+
+def with_jitter(transform: Transform | None, frames: int) -> Transform | None:
+    """Return a view after a jitter; as it is where `frames` is 0."""
+    if not frames:
+        return transform
+    return Chain([Jitter(frames=frames), *([transform] if transform else [])])
 
 
 def roll_frames(log_mel: Tensor, shifts: Tensor) -> Tensor:

@@ -1,0 +1,81 @@
+"""A spectrogram is replaced, every few steps, by one that a sound has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from irdream.audio.stft import band_shares, inverse_stft, stft
+from irdream.dreaming.batch import Start, log_of
+from irdream.dreaming.constraints.base import Constraint, Kind
+from irdream.errors import InputError
+from irdream.recognizer import Recognizer
+
+
+class Consistency(Constraint):
+    """The signal becomes that of the sound it makes: the original's STFT times its gain, inverted.
+
+    A gain on bins becomes the gain that the sound has once its frames have overlapped; a log-mel
+    is made a gain on bins as `sonification` does it, and becomes the log-mel of the sound. A
+    waveform stays as it is.
+
+    Args:
+        every: so many steps; 0: never.
+
+    Raises:
+        InputError: when it is negative; from `prepare`, when only log-mels are known.
+    """
+
+    acts_on: tuple[Kind, ...] = ("spectrogram", "sound")
+
+    def __init__(self, *, every: int) -> None:
+        if every < 0:
+            raise InputError(f"constraint.every={every}; expected at least 0, such as 5")
+        self.every = every
+
+    def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
+        """Return the original's spectrum, and what relates its bins to mel bands."""
+        if kind == "sound" or not self.every:
+            return {}
+        waveform, frontend = start.waveform_for(self), recognizer.frontend
+        prepared = {"recognizer": recognizer, "stft": stft(waveform, frontend), "sound": waveform}
+        if start.spectrum is None:
+            prepared["log_mel"] = start.log_mel
+        return prepared
+
+    def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
+        """Return the signal of the sound."""
+        if not prepared:
+            return signal
+        recognizer, spectrum = prepared["recognizer"], prepared["stft"]
+        frontend, gain = recognizer.frontend, signal
+        if "log_mel" in prepared:
+            gain = band_shares(cast(Tensor, frontend.mel_basis)) @ (signal - prepared["log_mel"])
+            gain = as_many_frames(gain, spectrum.shape[-1])
+        samples = prepared["sound"].shape[-1]
+        sound = inverse_stft(spectrum * gain.exp(), frontend, samples=samples)
+        if "log_mel" in prepared:
+            return recognizer.log_mel(sound)
+        return log_of(stft(sound, frontend).abs()) - log_of(spectrum.abs())
+
+
+def with_consistency(
+    constraint: Constraint | Sequence[Constraint] | None, every: int
+) -> Constraint | Sequence[Constraint] | None:
+    """Return constraints with a consistency before them; as they are where `every` is 0."""
+    if not every:
+        return constraint
+    given = [constraint] if isinstance(constraint, Constraint) else constraint or ()
+    return [Consistency(every=every), *given]
+
+
+def as_many_frames(spectrogram: Tensor, frames: int) -> Tensor:
+    """Cut the last frames of (items, rows, frames) away, or repeat the last one."""
+    found = spectrogram.shape[-1]
+    if found >= frames:
+        return spectrogram[..., :frames]
+    index = torch.arange(frames, device=spectrogram.device).clamp(max=found - 1)
+    return spectrogram[..., index]

@@ -1,0 +1,231 @@
+"""Limits of a change: of each bin, of a mel band's values, of the whole; the same loudness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from irdream.dreaming.batch import Start
+from irdream.dreaming.constraints.base import Constraint, Kind
+from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
+from irdream.errors import InputError
+from irdream.files import ExistingPath
+from irdream.recognizer import Recognizer
+
+LEAST_ENERGY = 1e-12  # sum of squares that counts as silence: below 24 bit
+
+
+class MaxChange(Constraint):
+    """No bin of a spectrogram changes by more than this: the ball of the maximum norm.
+
+    Args:
+        db: up and down, in dB.
+
+    Raises:
+        InputError: when it is not above 0.
+    """
+
+    acts_on: tuple[Kind, ...] = ("spectrogram",)
+
+    def __init__(self, *, db: float) -> None:
+        if not db > 0:
+            raise InputError(f"constraint.db={db}; expected a number above 0, such as 3")
+        self.most = db * NATURAL_PER_DB
+
+    def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
+        """Return the nearest signal that obeys."""
+        return limited(signal, original - self.most, original + self.most)
+
+
+class BandRange(Constraint):
+    """The values of a spectrogram's row stay in its range, also where the original's do not.
+
+    Args:
+        least_db: one number, or one for each row: of a log-mel in dB re magnitude 1, of a gain
+            in dB.
+        most_db: the same for the largest.
+        path: of a .npy file with the two, (2, n_mels), which is used instead; None: none.
+
+    Raises:
+        InputError: when the file cannot be used or a range is none; from `prepare`, when there
+            are neither one nor as many numbers as rows.
+    """
+
+    acts_on: tuple[Kind, ...] = ("spectrogram",)
+
+    def __init__(
+        self,
+        *,
+        least_db: float | Sequence[float] = -100.0,
+        most_db: float | Sequence[float] = 20.0,
+        path: ExistingPath | None = None,
+    ) -> None:
+        self.name = "least_db, most_db" if path is None else f"path={str(path)!r}"
+        least, most = (least_db, most_db) if path is None else _read(path)
+        sizes = np.size(least), np.size(most)
+        if len({*sizes} - {1}) > 1:
+            raise InputError(
+                f"constraint.least_db has {sizes[0]} numbers and most_db {sizes[1]}; expected as "
+                "many, or one for all bands"
+            )
+        self.least_db, self.most_db = np.broadcast_arrays(np.atleast_1d(least), most)
+        empty = np.flatnonzero(~(self.least_db < self.most_db))  # NaN is found as well
+        if len(empty):
+            band = empty[0]
+            raise InputError(
+                f"constraint.{self.name}: {self.least_db[band]:g} to {self.most_db[band]:g} in "
+                f"band {band}; expected the least below the most, such as -100 and 20"
+            )
+
+    def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
+        """Return the two limits in natural log, (items, 1 or rows, 1) each."""
+        rows, count = start.signal.shape[1], len(self.least_db)
+        if count not in (1, rows):
+            raise InputError(
+                f"constraint.{self.name} has {count} numbers; expected {rows}, one for each "
+                "band of the front end, or a single one"
+            )
+        limits = {"least": self.least_db, "most": self.most_db}
+        columns = {
+            name: start.signal.new_tensor((db * NATURAL_PER_DB).tolist())[None, :, None]
+            for name, db in limits.items()
+        }
+        return {name: column.repeat(len(start.signal), 1, 1) for name, column in columns.items()}
+
+    def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
+        """Return the nearest signal that obeys."""
+        return limited(signal, prepared["least"], prepared["most"])
+
+
+class RmseBudget(Constraint):
+    """The root mean square of a spectrogram's change stays within a budget.
+
+    Where it is too large, all of the change is scaled down alike: a budget of squares is a ball.
+
+    Args:
+        db: the budget in dB; or one for each item of the run.
+
+    Raises:
+        InputError: when one is not above 0; from `prepare`, when there are neither one nor as
+            many budgets as items.
+    """
+
+    acts_on: tuple[Kind, ...] = ("spectrogram",)
+
+    def __init__(self, *, db: float | Sequence[float]) -> None:
+        self.db = [db] if isinstance(db, int | float) else list(db)
+        if not self.db or not all(one > 0 for one in self.db):
+            raise InputError(f"constraint.db={db}; expected a number above 0, such as 2")
+
+    def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
+        """Return the largest sums of squares, (items,)."""
+        items = len(start.signal)
+        if len(self.db) not in (1, items):
+            raise InputError(
+                f"constraint.db has {len(self.db)} budgets for {items} items; expected one, or "
+                "one for each"
+            )
+        budget = start.signal.new_tensor(self.db) * NATURAL_PER_DB
+        return {"energy": (budget.square() * start.signal[0].numel()).expand(items)}
+
+    def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
+        """Return the nearest signal that obeys."""
+        return scaled_to(signal, original, prepared["energy"])
+
+
+class SnrFloor(Constraint):
+    """The signal-to-noise ratio of the sound, the change being the noise, stays above a floor.
+
+    In digital silence any change has a ratio of minus infinity, so nothing changes there that
+    could be written to a file of 24 bits.
+
+    Args:
+        db: the least ratio, 10 log10(sum x^2 / sum (dream - x)^2).
+    """
+
+    acts_on: tuple[Kind, ...] = ("sound",)
+
+    def __init__(self, *, db: float) -> None:
+        self.db = db
+
+    def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
+        """Return the largest energy of a change, (items,)."""
+        energy = start.waveform_for(self).square().sum(dim=1)
+        return {"energy": (energy * 10.0 ** (-self.db / 10.0)).clamp(min=LEAST_ENERGY)}
+
+    def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
+        """Return the nearest signal that obeys."""
+        return scaled_to(signal, original, prepared["energy"])
+
+
+class LoudnessLock(Constraint):
+    """The dream keeps the original's energy, by one gain for the whole item.
+
+    The energy of a spectrogram is the sum of its squared magnitudes (of a gain: after the gain),
+    that of a sound the sum of its squares, so that its root mean square is kept. That is its
+    level: no ear's weighting, not LUFS.
+    """
+
+    acts_on: tuple[Kind, ...] = ("spectrogram", "sound")
+
+    def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
+        """Return the energy, (items,), of a spectrogram in natural log; the level under a gain."""
+        if kind == "sound":
+            return {"energy": _energy(start.waveform_for(self))}
+        under = {} if start.spectrum is None else {"level": start.level}
+        return {"energy": _log_energy(start.level)} | under
+
+    def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
+        """Return the signal at the original's level."""
+        if signal.ndim == 2:
+            return signal * (prepared["energy"] / _energy(signal)).sqrt()[:, None]
+        now = _log_energy(signal + prepared["level"] if "level" in prepared else signal)
+        return signal + 0.5 * (prepared["energy"] - now)[:, None, None]
+
+
+def limited(signal: Tensor, least: Tensor | float, most: Tensor | float) -> Tensor:
+    """Return the signal between two limits; what lies outside goes a few roundings inside.
+
+    A plain clamp leaves a value at its limit. Kept there as a difference to the original and
+    added up again, it can come out one rounding beyond the limit, where a clamp has no
+    gradient: the ascent could never move it again.
+    """
+    room = 64 * torch.finfo(signal.dtype).eps
+    inside = (signal >= least) & (signal <= most)
+    return torch.where(inside, signal, signal.clamp(least + room, most - room))  # type: ignore[arg-type]
+
+
+def scaled_to(signal: Tensor, original: Tensor, energy: Tensor) -> Tensor:
+    """Scale `signal - original` down to sums of squares of at most `energy` (items,), above 0."""
+    change = (signal - original).square().flatten(1).sum(dim=1)
+    scale = (energy / torch.maximum(change, energy)).sqrt()  # exactly 1 within the budget
+    return original.lerp(signal, scale.view(-1, *[1] * (signal.ndim - 1)))  # exact at 0 and at 1
+
+
+def _energy(sound: Tensor) -> Tensor:
+    return sound.square().sum(dim=1).clamp(min=LEAST_ENERGY)
+
+
+def _log_energy(level: Tensor) -> Tensor:
+    return (2.0 * level).flatten(1).logsumexp(dim=1)
+
+
+def _read(path: str | Path) -> np.ndarray:
+    try:
+        limits = np.load(Path(path).expanduser(), allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"constraint.path={str(path)!r} cannot be read ({error}); expected a .npy file as "
+            "numpy.save writes it"
+        ) from error
+    if not (isinstance(limits, np.ndarray) and limits.ndim == 2 and len(limits) == 2):
+        raise InputError(
+            f"constraint.path={str(path)!r} holds {getattr(limits, 'shape', 'no array')}; "
+            "expected (2, n_mels): the least and the most of each band, in dB"
+        )
+    return limits.astype(np.float64)
