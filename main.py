@@ -24,7 +24,7 @@ from hydra.types import RunMode  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from omegaconf import DictConfig, OmegaConf  # noqa: E402
 
-from hydra_plugins.irdream import _optuna_pruning as pruning  # noqa: E402
+from hydra_plugins.irdream import _pruning as pruning  # noqa: E402
 from hydra_plugins.irdream._words import as_grammar  # noqa: E402
 from irdream.cli import command  # noqa: E402
 from irdream.interrupts import interrupt  # noqa: E402

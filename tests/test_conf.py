@@ -91,7 +91,8 @@ def test_every_experiment_can_be_built(group, experiment, tmp_path) -> None:
 def test_every_choice_of_hydras_own_composes(group, choice) -> None:
     if choice == "ray_cluster":
         pytest.importorskip("hydra_plugins.hydra_ray_launcher")
-    config = compose("config", [f"{group}={choice}"], return_hydra_config=True)
+    below = ["hydra/sweeper=optuna"] if group == "hydra/sweeper/sampler" else []
+    config = compose("config", [*below, f"{group}={choice}"], return_hydra_config=True)
     assert config.hydra.runtime.choices[group] == choice
     assert {"_target_", "version"} & set(OmegaConf.select(config, group.replace("/", ".")))
 

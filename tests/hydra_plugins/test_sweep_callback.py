@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
 
-from hydra_plugins.irdream._sweep_check import check_sweep, probes
+from hydra_plugins.irdream.sweep_callback import check_sweep, probes
 from irdream.cli import command
 from irdream.errors import InputError
 
@@ -75,6 +75,20 @@ def test_a_mistake_in_what_is_swept_is_found(loader, words, expected) -> None:
     ],
 )
 def test_what_is_right_is_let_through(loader, words, monkeypatch) -> None:
-    monkeypatch.setattr("hydra_plugins.irdream._sweep_check.MOST", 3)
+    monkeypatch.setattr("hydra_plugins.irdream.sweep_callback.MOST", 3)
     config = loader.load_configuration("config", words.split(), RunMode.MULTIRUN)
     check_sweep(config, loader)
+
+
+def test_what_the_sweepers_yaml_builds_is_trusted_or_was_typed(loader) -> None:
+    def check(*words: str, target: str = "mine.Own") -> None:
+        typed = ["hydra/sweeper=optuna", "seed=0,1", *words]
+        config = loader.load_configuration("config", typed, RunMode.MULTIRUN)
+        config.hydra.sweeper.sampler = {"_target_": "optuna.A", "inner": [{"_target_": target}]}
+        check_sweep(config, loader)
+
+    with pytest.raises(InputError, match=r"sweeper: mine.Own is not trusted; .* 'trust=\[mine\]'"):
+        check()
+    check("trust=[mine]")
+    check("hydra.sweeper.pruner={_target_: mine.Own}")
+    check(target="optuna.samplers.Own")
