@@ -36,7 +36,7 @@ from benchmarks.stages import Stage, run_job, run_module
 from irdream import runtime
 from irdream.datasets.base import Excerpts
 from irdream.datasets.irmas import Irmas
-from irdream.datasets.split import split_by_recording
+from irdream.datasets.splits import split_excerpts
 from irdream.recognizer import Recognizer, window_starts
 
 FEW = 64, 8  # excerpts to train and to test on; a batch is full with them
@@ -204,7 +204,7 @@ def _amounts(tree: Irmas, recognizer: Recognizer) -> tuple[int, int, tuple[float
     rate_hz, hop, size = recognizer.sample_rate_hz, recognizer.hop_samples, recognizer.window_frames
     training, test = (tree.part(name, sample_rate_hz=rate_hz) for name in ("training", "test"))
     lengths, test_lengths = _samples(training, rate_hz), _samples(test, rate_hz)
-    used, _ = split_by_recording(training.files, validation_share=VALIDATION_SHARE, seed=0)
+    used, _ = split_excerpts(training.files, "recording", validation_share=VALIDATION_SHARE, seed=0)
     trained = sum(lengths[i] // hop // size for i in used)
     heard = sum(len(window_starts(samples // hop, size, size // 2)) for samples in test_lengths)
     return trained, heard, (sum(lengths) * 4 / 1e6, sum(test_lengths) * 4 / 1e6)

@@ -11,7 +11,7 @@ import torch
 from irdream import runtime
 from irdream.cli import settings
 from irdream.datasets.base import ExcerptFile
-from irdream.datasets.split import split_by_recording
+from irdream.datasets.splits import split_excerpts
 from irdream.datasets.starts import NoiseStart
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.constraints import with_consistency
@@ -50,7 +50,7 @@ def split(name: str, value: Any) -> None:
         ExcerptFile(path=None, labels=("flu",), name=str(i), recording=str(i))  # type: ignore[arg-type]
         for i in range(4)
     ]
-    split_by_recording(files, validation_share=value, seed=0)
+    split_excerpts(files, "recording", validation_share=value, seed=0)
 
 
 def batches(name: str, value: Any) -> None:

@@ -1,159 +1,193 @@
+"""Decoding ahead, and what is said of excerpts."""
+
 from __future__ import annotations
 
-import os
-import re
-import shutil
-from collections.abc import Callable
-from dataclasses import replace
+import gc
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 import torch
+from torch import Tensor
 
-from irdream.datasets.base import (
-    Excerpt,
-    ExcerptFile,
-    common_folder,
-    fingerprint,
-    fingerprint_of_sounds,
-    tell_skipped,
-)
-from irdream.datasets.folder import Folder
+from irdream.datasets.base import ExcerptFile, Excerpts, counted, decoding, tell_skipped
+from irdream.datasets.cache import CachedLoader, log_mels
+from irdream.errors import InputError
 
-RATE_HZ = 8000
+
+class Numbers:
+    """Reads file i as [i, i], later ones sooner; knows what was begun and what is still held."""
+
+    def __init__(self, *, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self.begun: list[int] = []
+        self.held = 0
+        self.lock = threading.Lock()
+
+    def __call__(self, path: Path) -> Tensor:
+        number = int(path.name)
+        with self.lock:
+            self.begun.append(number)
+            self.held += 1
+        time.sleep(self.seconds * (3 - number % 4))
+        waveform = torch.full((2,), float(number))
+        weakref.finalize(waveform, self._let_go)
+        return waveform
+
+    def _let_go(self) -> None:
+        with self.lock:
+            self.held -= 1
+
+
+def numbered(count: int, load) -> Excerpts:
+    names = map(str, range(count))
+    return Excerpts(
+        [ExcerptFile(path=Path(n), name=n, labels=(), recording="") for n in names], load
+    )
+
+
+def threads() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name.startswith("irdream-decoding")]
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    """Three instruments, two sounds of 3 s each."""
-    rng = np.random.default_rng(0)
-    for code in ("cel", "flu", "voi"):
-        (tmp_path / "tree" / code).mkdir(parents=True)
-        for take in range(2):
-            sound = 0.1 * rng.standard_normal(3 * RATE_HZ)
-            soundfile.write(tmp_path / "tree" / code / f"{code}{take}.wav", sound, RATE_HZ)
-    return tmp_path / "tree"
+def two_threads() -> Iterator[None]:
+    """Have torch compute with two threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
-def files(root: Path) -> list[ExcerptFile]:
-    return Folder(root=root).part("training", sample_rate_hz=RATE_HZ).files
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_excerpts_come_in_order(workers: int) -> None:
+    with decoding(numbered(23, Numbers(seconds=0.002)), workers) as decoded:
+        found = [future.result() for future in decoded]
+    assert [excerpt.name for excerpt in found] == [str(i) for i in range(23)]
+    assert [excerpt.waveform[0].item() for excerpt in found] == list(range(23))
 
 
-def test_equal_sounds_have_one_fingerprint_wherever_they_lie(tree: Path, tmp_path: Path) -> None:
-    there = Path(shutil.copytree(tree, tmp_path / "elsewhere" / "copy"))
-    for path in there.rglob("*.wav"):
-        os.utime(path, (0, 0))
-    first = fingerprint(files(tree))
-    assert re.fullmatch("[0-9a-f]{16}", first)
-    assert fingerprint(files(there)) == first
-    assert fingerprint(reversed(files(tree))) == first
+@pytest.mark.parametrize("workers", [1, 3])
+def test_few_excerpts_are_held_at_a_time(workers: int) -> None:
+    load = Numbers()
+    with decoding(numbered(40, load), workers) as decoded:
+        for taken, future in enumerate(decoded, start=1):
+            future.result()
+            time.sleep(0.002)  # a slow caller
+            assert len(load.begun) <= taken + 2 * workers
+            assert load.held <= 2 * workers + 1
+    del future
+    gc.collect()
+    assert load.held == 0
 
 
-def rename(tree: Path) -> None:
-    (tree / "cel" / "cel0.wav").rename(tree / "cel" / "other.wav")
+def test_log_mels_hold_a_batch_and_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("irdream.datasets.cache._MAX_BATCH", 4)
+    load, held = Numbers(), []
+
+    def analyze(waveform: Tensor) -> Tensor:
+        time.sleep(0.002)
+        held.append(load.held)
+        return torch.zeros(len(waveform), 3, 5)
+
+    log_mels(numbered(60, load), analyze, cache_dir=None, workers=2)
+    assert len(held) == 15
+    assert max(held) <= 4 + 1 + 2 * 2
 
 
-def relabel(tree: Path) -> None:
-    (tree / "cel" / "cel0.wav").rename(tree / "flu" / "cel0.wav")
+def test_an_error_comes_in_its_place() -> None:
+    def load(path: Path) -> Tensor:
+        if path.name in ("3", "5"):
+            raise InputError(f"{path.name} is cut off")
+        time.sleep(0.005)
+        return torch.zeros(1)
+
+    found = []
+    with decoding(numbered(8, load), 3) as decoded:
+        for future in decoded:
+            try:
+                found.append(future.result().name)
+            except InputError as error:
+                found.append(str(error))
+    assert found == ["0", "1", "2", "3 is cut off", "4", "5 is cut off", "6", "7"]
+    with pytest.raises(InputError, match="3 is cut off"):  # the first one, though 5 may fail sooner
+        log_mels(numbered(8, load), lambda x: x[:, None], cache_dir=None, workers=4)
+    assert not threads()
 
 
-def remove(tree: Path) -> None:
-    (tree / "cel" / "cel0.wav").unlink()
+def test_no_thread_stays_when_the_caller_leaves() -> None:
+    load = Numbers(seconds=0.002)
+
+    def fail() -> None:
+        with decoding(numbered(100, load), 2) as decoded:
+            next(decoded).result()
+            assert threads()
+            raise RuntimeError("disk")
+
+    with pytest.raises(RuntimeError, match="disk"):
+        fail()
+    assert not threads()
+    assert len(load.begun) <= 1 + 2 * 2
 
 
-def add(tree: Path) -> None:
-    shutil.copy(tree / "cel" / "cel0.wav", tree / "cel" / "cel2.wav")
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signal to one thread here")
+def test_an_interrupt_ends_the_wait() -> None:
+    resume, main = threading.Event(), threading.main_thread().ident
+    assert main is not None
+
+    def load(path: Path) -> Tensor:
+        assert resume.wait(10)
+        return torch.zeros(1)
+
+    def interrupt() -> None:
+        time.sleep(0.05)
+        signal.pthread_kill(main, signal.SIGINT)
+        time.sleep(0.05)
+        resume.set()  # a file that is being read is read to its end
+
+    other = threading.Thread(target=interrupt)
+
+    def wait() -> None:
+        with decoding(numbered(50, load), 2) as decoded:
+            other.start()
+            next(decoded).result()
+
+    with pytest.raises(KeyboardInterrupt):
+        wait()
+    other.join()
+    assert not threads()
 
 
-def swap(tree: Path) -> None:
-    names = [tree / "cel" / name for name in ("cel0.wav", "cel1.wav", "x")]
-    for old, new in ((0, 2), (1, 0), (2, 1)):
-        names[old].rename(names[new])
+def test_each_thread_computes_alone(two_threads: None) -> None:
+    both = threading.Barrier(2, timeout=10)  # by default as many as torch computes with
+    counts = []
+
+    def load(path: Path) -> Tensor:
+        both.wait()
+        counts.append(torch.get_num_threads())
+        return torch.zeros(1)
+
+    with decoding(numbered(4, load)) as decoded:
+        for future in decoded:
+            future.result()
+    assert counts == [1, 1, 1, 1]
+    assert torch.get_num_threads() == 2
 
 
-def shorten(tree: Path) -> None:
-    _rewrite(tree, lambda sound: sound[:-1])
-
-
-def make_louder(tree: Path) -> None:
-    _rewrite(tree, lambda sound: sound * 1.01)
-
-
-def silence_the_middle(tree: Path) -> None:
-    def change(sound: np.ndarray) -> np.ndarray:
-        sound[len(sound) // 2 - 100 : len(sound) // 2 + 100] = 0.0
-        return sound
-
-    _rewrite(tree, change)
-
-
-def change_a_sample_far_from_begin_middle_and_end(tree: Path) -> None:
-    def change(sound: np.ndarray) -> np.ndarray:
-        sound[len(sound) // 4] = 0.5
-        return sound
-
-    _rewrite(tree, change)
-
-
-def silence_the_end(tree: Path) -> None:
-    def change(sound: np.ndarray) -> np.ndarray:
-        sound[-100:] = 0.0
-        return sound
-
-    _rewrite(tree, change)
-
-
-def _rewrite(tree: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
-    path = tree / "voi" / "voi1.wav"
-    sound, rate_hz = soundfile.read(path)
-    soundfile.write(path, change(sound), rate_hz)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        rename,
-        relabel,
-        remove,
-        add,
-        swap,
-        shorten,
-        make_louder,
-        silence_the_middle,
-        change_a_sample_far_from_begin_middle_and_end,
-        silence_the_end,
-    ],
-)
-def test_another_set_has_another_fingerprint(tree: Path, change: Callable[[Path], None]) -> None:
-    before = fingerprint(files(tree))
-    change(tree)
-    assert fingerprint(files(tree)) != before
-
-
-def test_a_file_that_cannot_be_read_counts_by_its_name(tree: Path) -> None:
-    whole = files(tree)
-    missing = replace(whole[0], path=tree / "nowhere.wav")
-    found = fingerprint([missing, *whole[1:]])
-    assert found not in (fingerprint(whole), fingerprint(whole[1:]))
-
-
-def test_decoded_sounds_have_a_fingerprint_of_every_sample() -> None:
-    one = Excerpt(waveform=torch.linspace(-1, 1, 1000), labels=("flu",), name="one")
-    two = Excerpt(waveform=torch.linspace(1, -1, 3000)[::3], labels=(), name="two")
-    first = fingerprint_of_sounds([one, two])
-    assert fingerprint_of_sounds([two, one]) == first
-    changed = one.waveform.clone()
-    changed[500] += 1e-6
-    others = [replace(one, waveform=changed), replace(one, name="1"), replace(one, labels=("cel",))]
-    assert len({first, *(fingerprint_of_sounds([other, two]) for other in others)}) == 4
-
-
-def test_the_folder_of_all_files(tree: Path) -> None:
-    assert common_folder(files(tree)) == str(tree)
-    assert common_folder(files(tree)[:2]) == str(tree / "cel")
-    assert common_folder([]) == ""
+def test_threads_that_cannot_write_their_cache_warn_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    for i in range(12):
+        (tmp_path / str(i)).touch()
+    load = CachedLoader(lambda path: torch.zeros(2), tmp_path / "cache", 8000)
+    with decoding(numbered(12, lambda path: load(tmp_path / path)), 4) as decoded:
+        assert len([future.result() for future in decoded]) == 12
+    assert [r.message.split(":")[0] for r in caplog.records] == ["decoded audio is not cached"]
 
 
 def test_what_is_skipped_is_told_with_the_first_reasons(caplog: pytest.LogCaptureFixture) -> None:
@@ -163,3 +197,8 @@ def test_what_is_skipped_is_told_with_the_first_reasons(caplog: pytest.LogCaptur
     lines = caplog.messages[0].split("\n  ")
     assert lines[:2] == ["skipped 31 excerpts:", "'0' is silent"]
     assert lines[-2:] == ["'19' is silent", "and 10 more"]
+
+
+def test_counts() -> None:
+    said = [counted(n, "step") for n in (1, 0, 6705)]
+    assert said == ["1 step", "0 steps", "6705 steps"]

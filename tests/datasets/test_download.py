@@ -15,15 +15,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
-from irdream.datasets import download
-from irdream.datasets.download import Archive, fetch_archives
-from irdream.datasets.unpack import unpack
+from irdream.datasets.download import Archive, fetch_archives, unpack
 from irdream.errors import InputError
 
+USAGE = namedtuple("usage", "total used free")
 NAME = "IRMAS-TrainingData.zip"
 FOLDER = "IRMAS-TrainingData"
 SOUNDS = {f"{FOLDER}/{code}/{i}.wav": os.urandom(5_000) for code in ("cel", "flu") for i in (1, 2)}
@@ -134,80 +134,52 @@ class TestDownload:
         server.fetch(root)
         assert_whole(root)
         assert server.requests == [(f"/files/{NAME}?download=1", None)]
-        assert archive().is_complete(root)
         server.fetch(root)
         assert len(server.requests) == 1
 
-    def test_goes_on_where_another_run_stopped(self, tmp_path: Path, server: Server) -> None:
-        (tmp_path / f"{NAME}.part").write_bytes(ZIP[:7_000])
-        server.fetch(tmp_path)
-        assert_whole(tmp_path)
-        assert [asked for _, asked in server.requests] == ["bytes=7000-"]
-
-    def test_goes_on_after_a_broken_connection(self, tmp_path: Path, server: Server) -> None:
-        server.breaks_after = iter([5_000, 6_000, 1])
-        server.fetch(tmp_path, attempts=2)
-        assert_whole(tmp_path)
-        asked = [asked for _, asked in server.requests]
-        assert asked == [None, "bytes=5000-", "bytes=11000-", "bytes=11001-"]
-
-    def test_starts_over_where_the_server_knows_no_ranges(
-        self, tmp_path: Path, server: Server
+    @pytest.mark.parametrize(
+        ("begun", "behaves", "asked"),
+        [
+            (ZIP[:7_000], {}, ["bytes=7000-"]),
+            (b"", {"breaks_after": [5_000, 6_000, 1]},
+             [None, "bytes=5000-", "bytes=11000-", "bytes=11001-"]),
+            (b"", {"breaks_after": [5_000], "ranges": False}, [None, "bytes=5000-"]),
+            (b"", {"breaks_after": [5_000], "chunked": True}, [None, None]),
+            (ZIP, {}, []),
+            (ZIP + b"more", {}, [f"bytes={len(ZIP) + 4}-", None]),
+            (ZIP[:7_000], {"wrong_range": True}, ["bytes=7000-", None]),
+            (b"", {"answers": [503, 429]}, [None, None, None]),
+        ],
+        ids=["another run stopped", "it breaks", "no ranges", "no length", "nothing lacks",
+             "too long", "another range", "passing errors"],
+    )  # fmt: skip
+    def test_a_transfer_is_completed(
+        self, tmp_path: Path, server: Server, begun: bytes, behaves: dict[str, Any], asked: Any
     ) -> None:
-        server.ranges = False
-        server.breaks_after = iter([5_000])
+        for name, value in behaves.items():
+            setattr(server, name, iter(value) if isinstance(value, list) else value)
+        if begun:
+            (tmp_path / f"{NAME}.part").write_bytes(begun)
         server.fetch(tmp_path)
         assert_whole(tmp_path)
-        assert len(server.requests) == 2
+        assert [header for _, header in server.requests] == asked
 
-    def test_a_stream_without_a_length(self, tmp_path: Path, server: Server) -> None:
-        server.chunked = True
-        server.breaks_after = iter([5_000])
-        server.fetch(tmp_path)
-        assert_whole(tmp_path)
-
-    def test_a_complete_part_is_not_fetched_again(self, tmp_path: Path, server: Server) -> None:
-        (tmp_path / f"{NAME}.part").write_bytes(ZIP)
-        server.fetch(tmp_path)
-        assert_whole(tmp_path)
-
-    def test_a_part_longer_than_the_file_is_started_over(
-        self, tmp_path: Path, server: Server
-    ) -> None:
-        (tmp_path / f"{NAME}.part").write_bytes(ZIP + b"more")
-        server.fetch(tmp_path)
-        assert_whole(tmp_path)
-
-    def test_another_part_than_was_asked_for_is_not_appended(
-        self, tmp_path: Path, server: Server
-    ) -> None:
-        (tmp_path / f"{NAME}.part").write_bytes(ZIP[:7_000])
-        server.wrong_range = True
-        server.fetch(tmp_path)
-        assert_whole(tmp_path)
-
-    def test_a_passing_error_is_tried_again(self, tmp_path: Path, server: Server) -> None:
-        server.answers = iter([503, 429])
-        server.fetch(tmp_path)
-        assert_whole(tmp_path)
-
+    @pytest.mark.parametrize(
+        ("ranges", "breaks_after", "kept"),
+        [
+            (True, itertools.chain([6_000], itertools.repeat(0)), ZIP[:6_000]),
+            (False, itertools.cycle([2_000, 1_000]), ZIP[:2_000]),
+        ],
+        ids=["nothing comes any more", "no ranges, broken here and there"],
+    )
     def test_gives_up_after_some_attempts_and_keeps_what_came(
-        self, tmp_path: Path, server: Server
+        self, tmp_path: Path, server: Server, ranges: bool, breaks_after: Any, kept: bytes
     ) -> None:
-        server.breaks_after = itertools.chain([6_000], itertools.repeat(0))
+        server.ranges, server.breaks_after = ranges, breaks_after
         with pytest.raises(InputError, match="the connection broke; check the network and run"):
             server.fetch(tmp_path, attempts=3)
         assert len(server.requests) == 3
-        assert (tmp_path / f"{NAME}.part").read_bytes() == ZIP[:6_000]
-
-    def test_a_server_without_ranges_that_breaks_here_and_there_is_given_up(
-        self, tmp_path: Path, server: Server
-    ) -> None:
-        server.ranges = False
-        server.breaks_after = itertools.cycle([2_000, 1_000])
-        with pytest.raises(InputError, match="the connection broke"):
-            server.fetch(tmp_path, attempts=3)
-        assert len(server.requests) == 3
+        assert (tmp_path / f"{NAME}.part").read_bytes() == kept
 
     @pytest.mark.parametrize("code", [403, 404])
     def test_what_is_not_there_is_not_asked_for_again(
@@ -232,18 +204,14 @@ class TestDownload:
     def test_an_archive_fetched_by_hand_is_used_and_kept(
         self, tmp_path: Path, server: Server
     ) -> None:
+        (tmp_path / NAME).write_bytes(ZIP[:-1])
+        with pytest.raises(InputError, match=rf"{NAME}' has MD5 .*; remove it and retry"):
+            server.fetch(tmp_path)
+        assert visible(tmp_path) == [NAME]  # left to its owner
         (tmp_path / NAME).write_bytes(ZIP)
         server.fetch(tmp_path)
         assert not server.requests
         assert visible(tmp_path) == [FOLDER, NAME]
-
-    def test_a_broken_archive_fetched_by_hand_is_left_to_its_owner(
-        self, tmp_path: Path, server: Server
-    ) -> None:
-        (tmp_path / NAME).write_bytes(ZIP[:-1])
-        with pytest.raises(InputError, match=rf"{NAME}' has MD5 .*; remove it and retry"):
-            server.fetch(tmp_path)
-        assert visible(tmp_path) == [NAME]
 
     def test_a_half_unpacked_folder_is_completed(self, tmp_path: Path, server: Server) -> None:
         names = list(SOUNDS)
@@ -254,24 +222,21 @@ class TestDownload:
         assert_whole(tmp_path)
         assert (tmp_path / FOLDER / "mine.txt").read_text() == "kept"
 
-    def test_too_little_space(
-        self, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        usage = namedtuple("usage", "total used free")
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 0, 10))
-        with pytest.raises(InputError, match=r"cannot fetch .*GB needed, 0\.0 GB free; make room"):
-            server.fetch(tmp_path)
-
-    def test_a_disk_that_fills_up(
+    def test_a_disk_that_is_full_or_fills_up(
         self, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(download, "_chunks", full)
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "disk_usage", lambda _: USAGE(10, 0, 10))
+            match = r"cannot fetch .*GB needed, 0\.0 GB free; make room"
+            with pytest.raises(InputError, match=match):
+                server.fetch(tmp_path)
+        monkeypatch.setattr(Path, "open", full)
         with pytest.raises(InputError, match=r"cannot write below .*: No space left on device; fr"):
             server.fetch(tmp_path)
-        assert len(server.requests) == 1
+        assert len(server.requests) == 2
 
     def test_a_root_that_is_a_file(self, tmp_path: Path, server: Server) -> None:
         (tmp_path / "root").write_text("")
@@ -300,22 +265,25 @@ class TestUnpack:
         return path
 
     @pytest.mark.parametrize("pack", ["zipped", "tarred"])
-    def test_folders_and_hidden_files_that_nobody_wants_are_left_out(
-        self, tmp_path: Path, pack: str
+    @pytest.mark.parametrize(
+        ("members", "expected"),
+        [
+            (["Test/a.wav", "Test/extra/b.npz", "Test/._a.wav"], ["a.wav"]),
+            (["Test/Part1/a.wav", "__MACOSX/Test/._a.wav"], ["Part1/a.wav"]),
+            (["Part1/a.wav"], ["Part1/a.wav"]),
+        ],
+        ids=["unwanted and hidden", "with the leading folder", "without it"],
+    )
+    def test_what_is_wanted_lands_in_the_folder(
+        self, tmp_path: Path, members: list[str], expected: list[str], pack: str
     ) -> None:
-        members = {"Test/a.wav": b"sound", "Test/extra/b.npz": b"x", "Test/._a.wav": b"of a Mac"}
-        unpack(getattr(self, pack)(tmp_path, members), tmp_path / "Test", leave_out=["extra"])
-        assert os.listdir(tmp_path / "Test") == ["a.wav"]
-
-    def test_a_zip_without_the_leading_folder_lands_in_it(self, tmp_path: Path) -> None:
-        unpack(self.zipped(tmp_path, {"Part1/a.wav": b"sound"}), tmp_path / "Test-Part1")
-        assert (tmp_path / "Test-Part1" / "Part1" / "a.wav").read_bytes() == b"sound"
-
-    def test_a_zip_with_the_leading_folder_is_not_nested(self, tmp_path: Path) -> None:
-        members = {"Test/Part1/a.wav": b"sound", "__MACOSX/Test/._a.wav": b"of a Mac"}
-        unpack(self.zipped(tmp_path, members), tmp_path / "Test")
-        assert (tmp_path / "Test" / "Part1" / "a.wav").read_bytes() == b"sound"
-        assert sorted(os.listdir(tmp_path)) == ["Test", "a.zip"]
+        path = getattr(self, pack)(tmp_path, {name: name.encode() for name in members})
+        folder = tmp_path / "Test"
+        unpack(path, folder, leave_out=["extra"])
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        assert [str(file.relative_to(folder)) for file in files] == expected
+        assert files[0].read_bytes() == members[0].encode()
+        assert sorted(os.listdir(tmp_path)) == ["Test", path.name]
 
     @pytest.mark.parametrize("pack", ["zipped", "tarred"])
     @pytest.mark.parametrize(
@@ -331,29 +299,29 @@ class TestUnpack:
         assert os.listdir(root) == [path.name]
         assert os.listdir(tmp_path) == ["root"]
 
-    @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO], ids=["link", "fifo"])
-    def test_links_are_refused(self, tmp_path: Path, kind: int) -> None:
-        info = zipfile.ZipInfo("a.wav")
-        info.external_attr = (kind | 0o777) << 16
-        with zipfile.ZipFile(tmp_path / "a.zip", "w") as opened:
-            opened.writestr(info, "/etc/passwd")
+    @pytest.mark.parametrize(
+        "kind",
+        [stat.S_IFLNK, stat.S_IFIFO, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE],
+        ids=["zipped link", "zipped fifo", "link", "hard link", "fifo"],
+    )
+    def test_links_are_refused(self, tmp_path: Path, kind: int | bytes) -> None:
+        if isinstance(kind, int):
+            member = zipfile.ZipInfo("a.wav")
+            member.external_attr = (kind | 0o777) << 16
+            with zipfile.ZipFile(tmp_path / "a", "w") as zipped:
+                zipped.writestr(member, "/etc/passwd")
+        else:
+            info = tarfile.TarInfo("a.wav")
+            info.type, info.linkname = kind, "/etc/passwd"
+            with tarfile.open(tmp_path / "a", "w:gz") as tarred:
+                tarred.addfile(info)
         with pytest.raises(InputError, match=r"its member 'a\.wav' would leave the folder or is"):
-            unpack(tmp_path / "a.zip", tmp_path / "folder")
-
-    @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
-    def test_links_in_a_tar_are_refused(self, tmp_path: Path, kind: bytes) -> None:
-        info = tarfile.TarInfo("a.wav")
-        info.type, info.linkname = kind, "/etc/passwd"
-        with tarfile.open(tmp_path / "a.tgz", "w:gz") as opened:
-            opened.addfile(info)
-        with pytest.raises(InputError, match=r"its member 'a\.wav' would leave the folder or is"):
-            unpack(tmp_path / "a.tgz", tmp_path / "folder")
+            unpack(tmp_path / "a", tmp_path / "folder")
 
     def test_a_bomb_is_refused_before_it_bursts(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        usage = namedtuple("usage", "total used free")
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 2_000_000_000))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: USAGE(0, 0, 2_000_000_000))
         with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as opened:
             opened.writestr("a.wav", b"\0" * 1000)
             opened.filelist[0].file_size = 2_500_000_000

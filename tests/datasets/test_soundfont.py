@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from irdream.datasets import composition, rendering, soundfont
+from irdream.datasets import composition, soundfont
 from irdream.datasets.base import PartName
-from irdream.datasets.soundfont import SoundFont
+from irdream.datasets.composition import Note, Voice
+from irdream.datasets.soundfont import TIM_GM6MB, SoundFont, font_path, render
 from irdream.errors import InputError
 from irdream.instruments import CODES
 
@@ -148,11 +149,7 @@ def test_another_seed_is_other_music_elsewhere(sine_font: Path, tmp_path: Path) 
     assert len(wavs) == 4
     assert not [name for name in wavs if parts[0][name] == parts[1][name]]
     assert len(list(tmp_path.glob("test-*[0-9a-f]"))) == 2
-
-
-def test_both_parts_differ(data: SoundFont) -> None:
-    first = [soundfile.read(data.part(p, sample_rate_hz=RATE_HZ).files[0].path)[0] for p in PARTS]
-    assert not np.allclose(first[0][:RATE_HZ], first[1][:RATE_HZ])
+    assert not list(tmp_path.glob("training-*"))  # which nobody asked for
 
 
 def test_a_single_label_when_asked_for(
@@ -193,7 +190,7 @@ def test_a_killed_rendering_goes_on_where_it_was(
 def test_a_killed_rendering_of_the_real_font_gives_the_same_sound(
     data: SoundFont, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The synthesizer must not remember what it played: see rendering.py.
+    # The synthesizer must not remember what it played: see soundfont.py.
     killed = SoundFont(root=tmp_path, training_recordings=1, test_excerpts=1)
     with monkeypatch.context() as patch:
         interrupt(9, patch)
@@ -210,13 +207,6 @@ def test_what_is_rendered_is_not_rendered_again(
     before = files_of(data, "training")
     data.prepare()
     assert files_of(data, "training") == before
-
-
-@pytest.mark.usefixtures("few")
-def test_the_parts_are_rendered_one_by_one(sine_font: Path, tmp_path: Path) -> None:
-    sines = SoundFont(root=tmp_path, fonts=[str(sine_font)], test_excerpts=1)
-    sines.part("test", sample_rate_hz=RATE_HZ)
-    assert not sines.folder("training").exists()
 
 
 @pytest.mark.usefixtures("few")
@@ -259,7 +249,7 @@ def test_a_font_is_known_by_its_content(sine_font: Path, tmp_path: Path) -> None
     assert data.folder("test") != before
 
 
-@pytest.mark.parametrize("module", [soundfont, composition, rendering])
+@pytest.mark.parametrize("module", [soundfont, composition])
 def test_music_is_rendered_anew_when_the_code_that_makes_it_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType
 ) -> None:
@@ -271,10 +261,6 @@ def test_music_is_rendered_anew_when_the_code_that_makes_it_changes(
     assert data.folder("training") != before
 
 
-def test_one_font_needs_no_list(sine_font: Path, tmp_path: Path) -> None:
-    assert SoundFont(root=tmp_path, fonts=str(sine_font)).fonts["test"] == [str(sine_font)]
-
-
 def test_the_test_part_has_fonts_of_its_own(sine_font: Path, tmp_path: Path) -> None:
     data = SoundFont(root=tmp_path, fonts="TimGM6mb", test_fonts=str(sine_font))
     assert data.folder("training") == SoundFont(root=tmp_path).folder("training")
@@ -282,48 +268,39 @@ def test_the_test_part_has_fonts_of_its_own(sine_font: Path, tmp_path: Path) -> 
     assert data.about == "music rendered by TimGM6mb, for the test by sine"
 
 
-def test_the_font_that_is_missing_is_named_with_its_key(
-    make_font: MakeFont, tmp_path: Path
+@pytest.fixture
+def pianos(make_font: MakeFont, tmp_path: Path) -> str:
+    """A font without the other instruments."""
+    (tmp_path / "pianos.sf2").write_bytes(make_font([[((54, 1), (53, 0))]] * 2))
+    return str(tmp_path / "pianos.sf2")
+
+
+@pytest.mark.parametrize(("key", "part"), [("fonts", "training"), ("test_fonts", "test")])
+def test_a_font_without_the_instrument(
+    pianos: str, tmp_path: Path, key: str, part: PartName
 ) -> None:
-    pianos = tmp_path / "pianos.sf2"
-    pianos.write_bytes(make_font([[((54, 1), (53, 0))]] * 2))
-    data = SoundFont(root=tmp_path, test_fonts=[str(pianos)])
-    with pytest.raises(InputError, match=r"dataset\.test_fonts=\[.*\] gave no sound of"):
-        data.part("test", sample_rate_hz=RATE_HZ)
-
-
-def test_a_font_without_the_instrument(make_font: MakeFont, tmp_path: Path) -> None:
-    pianos = tmp_path / "pianos.sf2"
-    pianos.write_bytes(make_font([[((54, 1), (53, 0))]] * 2))
-    data = SoundFont(root=tmp_path, fonts=[str(pianos)])
-    expected = "gave no sound of cel in 20 attempts; expected General MIDI SoundFonts$"
+    data = SoundFont(root=tmp_path, **{key: [pianos]})
+    expected = rf"^dataset\.{key}=\[.*\] gave no sound of cel.* in 20 attempts; expected General"
     with pytest.raises(InputError, match=expected):
-        data.part("training", sample_rate_hz=RATE_HZ)
-
-
-def test_a_font_that_has_it_is_taken_instead(
-    sine_font: Path, make_font: MakeFont, tmp_path: Path
-) -> None:
-    pianos = tmp_path / "pianos.sf2"
-    pianos.write_bytes(make_font([[((54, 1), (53, 0))]] * 2))
-    data = SoundFont(root=tmp_path, fonts=[str(pianos), str(sine_font)])
-    rng = np.random.default_rng(0)
-    for _ in range(10):
-        assert np.abs(data._piece(rng, "training", ["cel"], seconds=0.5)).max() > 0.05
-
-
-@pytest.mark.parametrize("part", PARTS)
-def test_no_such_font(part: PartName, tmp_path: Path) -> None:
-    data = SoundFont(root=tmp_path, fonts=["TimGM6mb", "/nowhere/a.sf2"])
-    with pytest.raises(InputError, match=r"no SoundFont at '/nowhere/a\.sf2'; expected 'TimGM6mb'"):
         data.part(part, sample_rate_hz=RATE_HZ)
 
 
-def test_a_file_that_is_no_font(tmp_path: Path) -> None:
+def test_a_font_that_has_it_is_taken_instead(sine_font: Path, pianos: str, tmp_path: Path) -> None:
+    data = SoundFont(root=tmp_path, fonts=[pianos, str(sine_font)])
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        assert np.abs(data._music(rng, "training", ["cel"], seconds=0.5)).max() > 0.05
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_font_that_is_not_there_or_none(part: PartName, tmp_path: Path) -> None:
+    data = SoundFont(root=tmp_path, fonts=["TimGM6mb", "/nowhere/a.sf2"])
+    with pytest.raises(InputError, match=r"no SoundFont at '/nowhere/a\.sf2'; expected 'TimGM6mb'"):
+        data.part(part, sample_rate_hz=RATE_HZ)
     (tmp_path / "a.sf2").write_text("hello")
     data = SoundFont(root=tmp_path, fonts=[str(tmp_path / "a.sf2")])
-    with pytest.raises(InputError, match=r"a\.sf2 is not a readable SoundFont"):
-        data.part("training", sample_rate_hz=RATE_HZ)
+    with pytest.raises(InputError, match=r"a\.sf2 is not a readable SoundFont \(.*\); expected a"):
+        data.part(part, sample_rate_hz=RATE_HZ)
 
 
 @pytest.mark.parametrize(
@@ -340,3 +317,135 @@ def test_a_file_that_is_no_font(tmp_path: Path) -> None:
 def test_bad_arguments(arguments: dict, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         SoundFont(root=tmp_path, **arguments)
+
+
+# Playing
+
+
+@pytest.fixture(scope="module")
+def tiny(make_font: MakeFont, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Program 0 plays its sample at root 69, program 1 the same sample at root 57."""
+    path = tmp_path_factory.mktemp("fonts") / "tiny.sf2"
+    path.write_bytes(make_font([[((58, root), (54, 1), (53, 0))] for root in (69, 57)]))
+    return path
+
+
+def voice(program: int = 0, key: int = 69, start: float = 0.0, length: float = 0.5) -> Voice:
+    return Voice(program, [Note(start=start, length=length, key=key, velocity=100)])
+
+
+def play(*voices: Voice, font: Path, cents: int = 0, seconds: float = 0.5) -> np.ndarray:
+    return render(list(voices), font=font, seconds=seconds, sample_rate_hz=RATE_HZ, cents=cents)
+
+
+def peak_hz(sound: np.ndarray) -> float:
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 16 * len(sound)))
+    return float(spectrum.argmax()) * RATE_HZ / (16 * len(sound))
+
+
+@pytest.mark.parametrize("cents", [-30, 0, 30])
+def test_the_tuning_is_set_in_cents(cents: int, tiny: Path) -> None:
+    sounds_hz = peak_hz(play(voice(), font=tiny, cents=cents))
+    assert 1200 * np.log2(sounds_hz / 440) == pytest.approx(cents, abs=3)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.30001, 2.0])
+def test_the_length_is_what_was_asked_for(seconds: float, tiny: Path) -> None:
+    sound = play(voice(), font=tiny, seconds=seconds)
+    assert sound.shape == (round(seconds * RATE_HZ),)
+    assert sound.dtype == np.float32
+
+
+def test_a_note_sounds_when_it_starts(tiny: Path) -> None:
+    sound = play(voice(start=0.25), font=tiny)
+    assert np.abs(sound[: round(0.24 * RATE_HZ)]).max() == 0
+    assert np.abs(sound[round(0.26 * RATE_HZ) :]).max() > 0.01
+
+
+def test_voices_are_added_and_what_the_font_lacks_is_silent(tiny: Path) -> None:
+    low, high, none = voice(key=57), voice(key=64), voice(program=7)
+    together = play(low, none, high, font=tiny)
+    assert together == pytest.approx(play(low, font=tiny) + play(high, font=tiny), abs=1e-5)
+    assert not play(none, font=tiny).any()
+
+
+def test_what_was_played_before_changes_nothing(tiny: Path) -> None:
+    alone = play(voice(1, key=57), font=tiny)
+    play(voice(0, key=57), font=tiny)  # the same sample at the same key, at another root
+    assert (play(voice(1, key=57), font=tiny) == alone).all()
+    assert peak_hz(alone) == pytest.approx(440, abs=1)
+
+
+def test_drums_are_another_bank() -> None:
+    def flatness(drums: bool) -> float:
+        snare = Voice(0, [Note(start=0.0, length=0.3, key=38, velocity=100)], drums=drums)
+        power = np.abs(np.fft.rfft(play(snare, font=font_path(TIM_GM6MB)))) ** 2 + 1e-12
+        return float(np.exp(np.log(power).mean()) / power.mean())
+
+    assert flatness(drums=True) > 10 * flatness(drums=False)
+
+
+@pytest.mark.parametrize("program", [40, 0], ids=["violin", "piano"])
+@pytest.mark.parametrize("key", [57, 69, 81])
+def test_the_installed_font_is_in_tune(program: int, key: int) -> None:
+    sound = play(voice(program, key, length=0.9), font=font_path(TIM_GM6MB), seconds=0.9)
+    wanted_hz = 440.0 * 2 ** ((key - 69) / 12)
+    found_hz = period_hz(sound[4410:], near_hz=wanted_hz)  # without the attack
+    assert abs(1200 * np.log2(found_hz / wanted_hz)) < 50
+
+
+def period_hz(sound: np.ndarray, *, near_hz: float) -> float:
+    """The rate of repetition within two octaves around `near_hz`, by autocorrelation."""
+    power = np.abs(np.fft.rfft(sound, 2 * len(sound))) ** 2
+    correlation = np.fft.irfft(power, 16 * len(sound))  # eight times as fine
+    first = round(8 * RATE_HZ / near_hz / 2.5)
+    lags = correlation[first : round(8 * RATE_HZ / near_hz * 2.5)]
+    peaks = np.flatnonzero((lags[1:-1] > lags[:-2]) & (lags[1:-1] >= lags[2:])) + 1
+    shortest = peaks[lags[peaks] > 0.9 * lags[peaks].max()][0]
+    return 8 * RATE_HZ / (first + shortest)
+
+
+def test_a_guitar_dies_away_and_a_note_is_released() -> None:
+    """The font's envelopes: its samples go on for ever."""
+    guitar = voice(24, key=60, length=2.0)
+    sound = play(guitar, font=font_path(TIM_GM6MB), seconds=2.5)
+
+    def level_db(begin: float) -> float:
+        some = sound[round(begin * RATE_HZ) : round((begin + 0.1) * RATE_HZ)]
+        return 10 * float(np.log10((some**2).mean() + 1e-12))
+
+    assert level_db(0.05) - 20 < level_db(1.85) < level_db(0.05) - 8
+    assert level_db(1.85) - 60 < level_db(2.05) < level_db(1.85) - 6
+    assert level_db(2.35) < level_db(2.05) - 6
+
+
+def test_no_synthesizer_and_no_installed_font(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert font_path(TIM_GM6MB).name == "TimGM6mb.sf2"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(soundfont, "find_spec", lambda _: None)
+    expected = r"^no synthesizer for dataset=soundfont; expected tinysoundfont: pip install --no-"
+    with pytest.raises(InputError, match=expected):
+        render([voice()], font=tiny, seconds=0.1, sample_rate_hz=RATE_HZ + 1)  # none is kept
+    with pytest.raises(InputError, match="no SoundFont at 'TimGM6mb'"):
+        font_path(TIM_GM6MB)
+
+
+@pytest.mark.parametrize("name", ["nowhere.sf2", "TimGM6MB", "", "~/nowhere.sf2"])
+def test_no_such_font(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    expected = (
+        rf"^no SoundFont at '{name}'; expected 'TimGM6mb' or the path of a \.sf2 or \.sf3 file "
+        r"\(Debian's fluid-soundfont-gm installs /usr/share/sounds/sf2/FluidR3_GM\.sf2\)$"
+    )
+    with pytest.raises(InputError, match=expected):
+        font_path(name)
+
+
+def test_a_home_folder_is_understood(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.sf2").write_bytes(tiny.read_bytes())
+    assert font_path("~/mine.sf2") == tmp_path / "mine.sf2"

@@ -11,9 +11,8 @@ import pandas as pd
 import pytest
 import soundfile
 
-from irdream.datasets.base import contents
 from irdream.datasets.folder import Folder
-from irdream.datasets.seen import seen
+from irdream.datasets.identity import contents, seen
 from irdream.measures.excerpt_scores import validation_of
 from irdream.recognizer import Recognizer, load_recognizer
 from irdream.tasks.compare import compare

@@ -15,8 +15,9 @@ import soundfile
 import torch
 
 from irdream import checkpoint
-from irdream.datasets.base import Excerpt, ExcerptFile, Excerpts, PartName, fingerprint
+from irdream.datasets.base import Excerpt, ExcerptFile, Excerpts, PartName
 from irdream.datasets.folder import Folder
+from irdream.datasets.identity import fingerprint
 from irdream.errors import InputError
 from irdream.instruments import CODES
 from irdream.measures.recognition import AGGREGATIONS
@@ -230,7 +231,7 @@ def test_waveforms_are_changed_and_heard_again(
     assert expected["val/loss"] < 1.6  # of a chance of 2.4
     run("first", epochs=5, **settings)
     assert run("second", epochs=8, resume=tmp_path / "first", **settings) == expected
-    assert len(list((tmp_path / "cache" / "log_mels").glob("*.npy"))) == 2  # and the waveforms
+    assert len(list((tmp_path / "cache" / "log_mels").glob("*.bin"))) == 2  # and the waveforms
 
 
 def heard(recognizer: Any, excerpt: Excerpt) -> str:

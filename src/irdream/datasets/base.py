@@ -1,30 +1,24 @@
 """What a data set gives: two parts, each a list of excerpts that are decoded on demand.
 
-A data set is any object with `part("training")` and `part("test")`, each an `Excerpts`.
-The parts know their files, labels and recordings without decoding anything, so that a
-split by recording costs nothing; audio is read when an excerpt is indexed.
-
-A fingerprint says whether two runs had the same sounds, wherever these lie.
+A data set is any object with `part("training")` and `part("test")`, each an `Excerpts`. The parts
+know their files, labels and recordings without decoding anything; audio is read when an excerpt
+is indexed, or ahead of the caller by the threads of `decoding`.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import logging
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
-
-from irdream.contents import content_of
-from irdream.files import as_text
-from irdream.fingerprint import fingerprint_of
 
 PartName = Literal["training", "test"]
 
@@ -83,9 +77,6 @@ class Excerpts(Sequence[Excerpt]):
             recording=file.recording,
         )
 
-    def __iter__(self) -> Iterator[Excerpt]:
-        return (self[i] for i in range(len(self)))
-
     def subset(self, indices: Sequence[int]) -> Excerpts:
         """Return the excerpts at `indices`, in that order."""
         return Excerpts([self.files[i] for i in indices], self.load)
@@ -101,47 +92,89 @@ class DataSet(Protocol):
         ...
 
 
-def fingerprint(files: Iterable[ExcerptFile]) -> str:
-    """Return 16 hex digits that are equal for the same files in any folder and any order.
+@contextlib.contextmanager
+def decoding(excerpts: Excerpts, workers: int | None = None) -> Iterator[Iterator[Future[Excerpt]]]:
+    """Have excerpts decoded ahead by threads that end with the block.
 
-    Of each file its name, labels and content count, not its path or date. A file that cannot be
-    read counts by its name.
+    The block gets an iterator of futures, one for each excerpt, in order: `result()` waits for
+    the excerpt and returns it, or raises what decoding it raised. Not more than two for each
+    thread are decoded or begun before the caller asks for the next one.
+
+    libsndfile, numpy and torch release Python's lock while they work. Each thread computes alone:
+    excerpts are so short that torch's own threads would wait for each other longer than they work.
+
+    Args:
+        excerpts: indexed from several threads at once.
+        workers: how many threads; None: as many as torch computes with.
     """
-    found = sorted([file.name, list(file.labels), _content(file)] for file in files)
-    return fingerprint_of(found)[:16]
+    workers = workers or torch.get_num_threads()
+
+    def in_order() -> Iterator[Future[Excerpt]]:
+        waiting: deque[Future[Excerpt]] = deque()
+        for i in range(len(excerpts)):
+            waiting.append(pool.submit(excerpts.__getitem__, i))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft()
+        yield from waiting
+
+    pool = ThreadPoolExecutor(workers, "irdream-decoding", initializer=_compute_alone)
+    try:
+        yield in_order()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _content(file: ExcerptFile) -> str | None:
-    with contextlib.suppress(OSError):
-        return content_of(file.path)
-    return None
+def _compute_alone() -> None:
+    """Let torch use no other threads in this one; `torch.set_num_threads` would change all."""
+    from threadpoolctl import threadpool_limits
+
+    torch.get_num_threads()  # takes over the setting of the process, once in each thread
+    threadpool_limits(1, user_api="openmp")
 
 
-def described(files: Sequence[ExcerptFile]) -> str:
-    """Return in words how many files these are, with their fingerprint."""
-    return f"{len(files)} excerpts with the fingerprint {fingerprint(files)}"
+def listed(dataset: DataSet, part: PartName, *, sample_rate_hz: int) -> Sequence[ExcerptFile]:
+    """Return the files of one part, also of one that is still to be rendered."""
+    own = getattr(dataset, "listed", None)
+    return dataset.part(part, sample_rate_hz=sample_rate_hz).files if own is None else own(part)
 
 
-def contents(files: Iterable[ExcerptFile]) -> list[str]:
-    """Return 8 characters for each file, equal for equal sound files whatever they are called.
-
-    Empty for a file that cannot be read.
-    """
-    return [base64.b64encode(bytes.fromhex(_content(file) or "")[:6]).decode() for file in files]
+def has_no_test(dataset: DataSet, files: Sequence[ExcerptFile], sample_rate_hz: int) -> bool:
+    """Say whether all files of a test part are those of the training part, too."""
+    training = {file.path for file in listed(dataset, "training", sample_rate_hz=sample_rate_hz)}
+    return all(file.path in training and file.path.is_file() for file in files)
 
 
-def fingerprint_of_sounds(excerpts: Iterable[Excerpt]) -> str:
-    """Return the same of decoded excerpts: names, labels and every sample; 1 ms for 2 MB."""
-    return fingerprint_of(
-        sorted([e.name, list(e.labels), fingerprint_of(e.waveform)] for e in excerpts)
-    )[:16]
+def multi_hot(labels: Sequence[Sequence[str]], instruments: Sequence[str]) -> Tensor:
+    """Return labels as (excerpts, instruments), 1 where an instrument is named."""
+    table = torch.zeros(len(labels), len(instruments))
+    for row, codes in enumerate(labels):
+        for code in codes:
+            table[row, instruments.index(code)] = 1.0
+    return table
 
 
-def common_folder(files: Sequence[ExcerptFile]) -> str:
-    """Return the folder that holds all files; empty where there is none."""
-    with contextlib.suppress(ValueError):  # no files, or several drives
-        return as_text(os.path.commonpath([file.path.resolve().parent for file in files]))
-    return ""
+# What is said of a data set
+
+
+def announce(dataset: DataSet) -> None:
+    """Print what a data set says it found, where it says anything."""
+    if describe := getattr(dataset, "summary", None):
+        print(f"{dataset.name}: {describe()}")
+
+
+def counted(count: int, thing: str) -> str:
+    """Return `1 excerpt`, `6705 excerpts`."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def part_words(
+    files: Sequence[ExcerptFile], part: PartName, dataset: DataSet, sample_rate_hz: int
+) -> str:
+    """Return `110 excerpts, the test part of 'soundfont'`."""
+    where = f"the {part} part of {dataset.name!r}"
+    if part == "test" and has_no_test(dataset, files, sample_rate_hz):
+        where = f"all of {dataset.name!r}, which has no test part"
+    return f"{counted(len(files), 'excerpt')}, {where}"
 
 
 def tell_skipped(reasons: Sequence[str]) -> None:
@@ -153,29 +186,23 @@ def tell_skipped(reasons: Sequence[str]) -> None:
     logger.warning("skipped %d excerpts:\n  %s", len(reasons), "\n  ".join(shown))
 
 
-def announce(dataset: DataSet) -> None:
-    """Print what a data set says it found, where it says anything."""
-    if describe := getattr(dataset, "summary", None):
-        print(f"{dataset.name}: {describe()}")
-
-
-def listed(dataset: DataSet, part: PartName, *, sample_rate_hz: int) -> Sequence[ExcerptFile]:
-    """Return the files of one part, also of one that is still to be rendered."""
-    own = getattr(dataset, "listed", None)
-    return dataset.part(part, sample_rate_hz=sample_rate_hz).files if own is None else own(part)
-
-
 def unlabelled_words(files: Sequence[ExcerptFile]) -> str:
     """Say how many files have no label and in which folders; nothing where all have one."""
     without = [file.path for file in files if not file.labels]
     if not without:
         return ""
     every = os.path.commonpath([file.path.absolute().parent for file in files])
-    folders = folders_of(without, below=every)
     return (
-        f"{len(without)} of {len(files)} files have no label: {folders}; labels are the names of "
-        "folders, if instruments are called so, or stand in dataset.labels_csv"
+        f"{len(without)} of {len(files)} files have no label: {folders_of(without, below=every)}; "
+        "labels are the names of folders, if instruments are called so, or stand in "
+        "dataset.labels_csv"
     )
+
+
+def warn_unlabelled(files: Sequence[ExcerptFile], fate: str) -> None:
+    """Warn of files without a label, saying where they are and what becomes of them."""
+    if words := unlabelled_words(files):
+        logger.warning("%s: %s", fate, words)
 
 
 def folders_of(files: Sequence[Path], below: str | Path = "") -> str:
@@ -187,12 +214,3 @@ def folders_of(files: Sequence[Path], below: str | Path = "") -> str:
     named = [f"{count} in {name!r}" for name, count in counts.most_common(_FOLDERS)]
     more = [f"{len(counts) - _FOLDERS} more folders"] * (len(counts) > _FOLDERS)
     return ", ".join(named + more)
-
-
-def multi_hot(labels: Sequence[Sequence[str]], instruments: Sequence[str]) -> Tensor:
-    """Return labels as (excerpts, instruments), 1 where an instrument is named."""
-    table = torch.zeros(len(labels), len(instruments))
-    for row, codes in enumerate(labels):
-        for code in codes:
-            table[row, instruments.index(code)] = 1.0
-    return table

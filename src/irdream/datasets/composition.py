@@ -1,44 +1,35 @@
-"""Random music for one predominant instrument: notes in its own range, and a backing.
+"""Random music for predominant instruments, and how a player performs it.
 
 Enough variety that a recogniser cannot lean on one key, loudness, articulation or density,
 and no more: the aim is timbre in musical context, not composition. Monophonic instruments
 play melodies; guitars, organ and piano play melodies, chords or broken chords. Bass, pad
 and drums follow the same chords and metre. All randomness comes from the generator that is
 passed in.
+
+`compose` writes the notes; `perform` has a player turn them into sound, in a room. A player is
+any function from voices to a waveform: a synthesizer, or recorded notes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-# General MIDI programs (0-based) and the range of keys that players use.
-PROGRAMS: dict[str, tuple[int, ...]] = {
-    "cel": (42,),
-    "cla": (71,),
-    "flu": (73,),
-    "gac": (24, 25),
-    "gel": (26, 27, 28, 29, 30),
-    "org": (16, 17, 18, 19, 20),
-    "pia": (0, 1),
-    "sax": (64, 65, 66, 67),
-    "tru": (56, 59),
-    "vio": (40,),
-    "voi": (52, 53, 54),
-}
-RANGES: dict[str, tuple[int, int]] = {
-    "cel": (36, 74),
-    "cla": (50, 88),
-    "flu": (60, 94),
-    "gac": (40, 78),
-    "gel": (40, 84),
-    "org": (40, 84),
-    "pia": (33, 92),
-    "sax": (49, 82),
-    "tru": (54, 84),
-    "vio": (55, 94),
-    "voi": (48, 80),
+# General MIDI programs (0-based), and the lowest and highest key that players use.
+INSTRUMENTS: dict[str, tuple[tuple[int, ...], int, int]] = {
+    "cel": ((42,), 36, 74),
+    "cla": ((71,), 50, 88),
+    "flu": ((73,), 60, 94),
+    "gac": ((24, 25), 40, 78),
+    "gel": ((26, 27, 28, 29, 30), 40, 84),
+    "org": ((16, 17, 18, 19, 20), 40, 84),
+    "pia": ((0, 1), 33, 92),
+    "sax": ((64, 65, 66, 67), 49, 82),
+    "tru": ((56, 59), 54, 84),
+    "vio": ((40,), 55, 94),
+    "voi": ((52, 53, 54), 48, 80),
 }
 CHORDAL = frozenset({"gac", "gel", "org", "pia"})
 BASS, PAD = (32, 33, 34, 35, 36, 37), (48, 49)
@@ -89,6 +80,27 @@ class Piece:
         return tuple(self.degree(root + third) % 12 for third in (0, 2, 4))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Composition:
+    """Voices of one piece, with their levels in dB against full scale.
+
+    Attributes:
+        leads: the predominant instruments, by code.
+        backing: what accompanies them, at one level.
+    """
+
+    leads: list[tuple[str, Voice, float]]
+    backing: list[Voice]
+    backing_db: float
+
+
+Player = Callable[[Sequence[Voice]], np.ndarray]  # returns the sound of voices, (samples,) float32
+
+
+class SilentLeadError(RuntimeError):
+    """The player lacks the instrument, or the only note comes after the end."""
+
+
 def draw_piece(rng: np.random.Generator, *, seconds: float) -> Piece:
     """Draw tempo (60 to 160 beats a minute), key, scale and chords."""
     return Piece(
@@ -100,10 +112,52 @@ def draw_piece(rng: np.random.Generator, *, seconds: float) -> Piece:
     )
 
 
+def compose(rng: np.random.Generator, piece: Piece, instruments: Sequence[str]) -> Composition:
+    """Return voices for the predominant instruments of a piece, and a backing."""
+    leads = [(code, lead(rng, code, piece), float(rng.uniform(-4, 0))) for code in instruments]
+    voices = backing(rng, piece)
+    level_db = float(rng.uniform(-24.0, -3.0)) if voices else 0.0
+    return Composition(leads=leads, backing=voices, backing_db=level_db)
+
+
+def perform(
+    rng: np.random.Generator,
+    composition: Composition,
+    player: Player,
+    *,
+    sample_rate_hz: int,
+    skipped_seconds: float = 0.0,
+) -> np.ndarray:
+    """Return the sound of a composition in a random room, (samples,) float32.
+
+    Args:
+        rng: of the room and of the level, a peak from -20 to -0.5 dB.
+        composition: what is played.
+        player: plays some voices together, at any level.
+        sample_rate_hz: of the player.
+        skipped_seconds: at the beginning, which is left out.
+
+    Raises:
+        SilentLeadError: when a predominant instrument is not heard.
+    """
+    sounds = []
+    for code, voice, level_db in composition.leads:
+        sound = player([voice])
+        if not sound.any():
+            raise SilentLeadError(f"no sound of {code}")
+        sounds.append(_at_level(sound, level_db))
+    if composition.backing:
+        sounds.append(_at_level(player(composition.backing), composition.backing_db))
+    mix = room(rng, sum(sounds[1:], sounds[0]), sample_rate_hz=sample_rate_hz)
+    mix = mix[round(skipped_seconds * sample_rate_hz) :]
+    peak = np.abs(mix).max()
+    return mix * np.float32(10 ** (rng.uniform(-20.0, -0.5) / 20) / peak) if peak > 0 else mix
+
+
 def lead(rng: np.random.Generator, instrument: str, piece: Piece) -> Voice:
     """Return the part of the predominant instrument."""
-    program = int(rng.choice(PROGRAMS[instrument]))
-    low, high = RANGES[instrument]
+    programs, low, high = INSTRUMENTS[instrument]
+    program = int(rng.choice(programs))
     span = int(rng.integers(10, 20))
     bottom = int(rng.integers(low, max(low + 1, high - span)))
     keys = (bottom, min(high, bottom + span))
@@ -227,3 +281,28 @@ def _near_chord(key: int, chord: tuple[int, ...]) -> int:
 
 def _velocity(rng: np.random.Generator, loud: float | np.integer) -> int:
     return int(np.clip(loud + rng.normal(0.0, 8.0), 20, 127))
+
+
+def _at_level(sound: np.ndarray, level_db: float) -> np.ndarray:
+    """Return a voice at a level in dB against full scale."""
+    loud = level(sound)
+    return (sound * (10 ** (level_db / 20) / loud) if loud > 0 else sound).astype(np.float32)
+
+
+def room(rng: np.random.Generator, waveform: np.ndarray, *, sample_rate_hz: int) -> np.ndarray:
+    """Add the reverberation of a random room: noise that decays by 60 dB in 0.2 to 1.6 s."""
+    decay_seconds, wet = rng.uniform(0.2, 1.6), rng.uniform(0.0, 0.5) ** 2
+    samples = round(decay_seconds * sample_rate_hz)
+    tail = rng.standard_normal(samples) * 10 ** (-3.0 * np.arange(samples) / samples)
+    tail /= np.sqrt(np.sum(tail**2))
+    length = len(waveform) + samples - 1
+    size = 1 << (length - 1).bit_length()
+    echo = np.fft.irfft(np.fft.rfft(waveform, size) * np.fft.rfft(tail, size), size)
+    return (waveform + wet * echo[: len(waveform)]).astype(np.float32)
+
+
+def level(waveform: np.ndarray) -> float:
+    """Return the root mean square of the loudest half of the 50 ms blocks; 0 for silence."""
+    blocks = waveform[: len(waveform) // 1102 * 1102].reshape(-1, 1102)
+    power = np.sort((blocks**2).mean(axis=1)) if len(blocks) else np.zeros(1)
+    return float(np.sqrt(power[len(power) // 2 :].mean()))

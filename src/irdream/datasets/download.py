@@ -4,45 +4,48 @@ Each archive is streamed to `<archive>.part` in the root, resumed by an HTTP ran
 server allows it, checked by its MD5, unpacked into a hidden folder beside its place, and
 moved there. A folder with all its sounds is not fetched again, and an archive that lies in
 the root already (fetched by hand) is used and kept. Nothing of an archive leaves the root:
-absolute names, `..` and links are refused.
-
-urllib does this in few lines; `requests` and `pooch` were left out as dependencies (pooch
-does not resume).
+one with absolute names, `..` or links is refused as a whole, where `extractall` renames them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import http.client
-import logging
+import os
 import shutil
+import stat
+import tarfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NoReturn
+from functools import cached_property, partial
+from pathlib import Path, PurePosixPath
+from typing import IO
 
 from filelock import FileLock, Timeout
-from rich.progress import Progress
 
 from irdream.audio import sounds_below
-from irdream.datasets.duplicates import md5_of
-from irdream.datasets.unpack import unpack
+from irdream.datasets.identity import md5_of
 from irdream.errors import InputError
 from irdream.progress import byte_bar
 
 _CHUNK_BYTES = 2**18
 _TIMEOUT_SECONDS = 60
 _LASTING_ERRORS = {400, 401, 403, 404, 410}
-
-logger = logging.getLogger(__name__)
+# NotImplementedError and RuntimeError: unknown compression, a password.
+_BROKEN = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError),
+    *(NotImplementedError, RuntimeError),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """An archive of a data set.
+    """An archive of a data set, a .zip or a .tgz.
 
     Attributes:
         url: where it is; `?download=1` and the like are no part of its name.
@@ -63,22 +66,69 @@ class Archive:
         """Return what the file is called."""
         return self.url.partition("?")[0].rpartition("/")[2]
 
-    def is_complete(self, root: Path) -> bool:
-        """Say whether all its sounds are below `root`."""
-        folder = root / self.folder
-        return folder.is_dir() and len(sounds_below(folder)) >= self.sounds
 
+class Downloadable:
+    """A published data set below `root`, which `prepare` fetches when `download` was asked for.
 
-class _InterruptedError(Exception):
-    """The transfer stopped early; it is worth another attempt."""
+    Its class says what it is: `title`; `choice`, of `dataset=...`; `source`, where it is and under
+    which licence; `archives()`.
+    """
+
+    title: str
+    choice: str
+    source: str
+    root: Path | None
+    download: bool
+
+    def archives(self) -> Sequence[Archive]:
+        """Return what is to be fetched into `root`."""
+        raise NotImplementedError
+
+    def where(self) -> str:
+        """Return in words where the data set is."""
+        command = f"task=prepare dataset={self.choice} dataset.root=... dataset.download=true"
+        return f"{self.title} is {self.source}; fetch it: python main.py {command}"
+
+    def existing_root(self) -> Path:
+        """Return the root.
+
+        Raises:
+            InputError: when there is none, saying where the data set is.
+        """
+        if self.root is None:
+            raise InputError(f"dataset.root is not set; {self.where()}")
+        if not self.root.is_dir():
+            raise InputError(f"no such folder: dataset.root={str(self.root)!r}; {self.where()}")
+        return self.root
+
+    def to_prepare(self) -> str:
+        """Say what `prepare` would do; nothing where it was not asked to fetch anything.
+
+        Raises:
+            InputError: no root.
+        """
+        if not self.download:
+            return ""
+        if self.root is None:
+            raise InputError(f"dataset.root is not set; name the folder for {self.source}")
+        return f"fetches what {str(self.root)!r} lacks of {self.source}"
+
+    def prepare(self) -> None:
+        """Fetch and unpack what is missing, and scan the tree anew.
+
+        Raises:
+            InputError: no root; whatever hinders the download.
+        """
+        if not self.to_prepare() or self.root is None:
+            return
+        fetch_archives(self.root, self.archives())
+        for name, value in vars(type(self)).items():
+            if isinstance(value, cached_property):
+                vars(self).pop(name, None)
 
 
 def fetch_archives(
-    root: str | Path,
-    archives: Sequence[Archive],
-    *,
-    attempts: int = 5,
-    wait_seconds: float = 2.0,
+    root: Path, archives: Sequence[Archive], *, attempts: int = 5, wait_seconds: float = 2.0
 ) -> None:
     """Fetch, check and unpack the archives that `root` does not hold yet.
 
@@ -92,122 +142,26 @@ def fetch_archives(
         InputError: server out of reach, file not there, wrong MD5, unsafe archive, too
             little space, no permission, another download at work in `root`.
     """
-    root = Path(root).expanduser()
     with _locked(root):
         for archive in archives:
-            if archive.is_complete(root):
-                logger.info("%s is complete", archive.folder)
+            folder = root / archive.folder
+            if folder.is_dir() and len(sounds_below(folder)) >= archive.sounds:
                 continue
-            path = root / archive.name
-            if not path.is_file():
-                path = path.with_name(f"{archive.name}.part")
-                _fetch(archive.url, path, attempts=attempts, wait_seconds=wait_seconds)
-            _check_md5(path, archive)
-            unpack(path, root / archive.folder, leave_out=archive.leave_out)
-            (root / f"{archive.name}.part").unlink(missing_ok=True)
-
-
-def _fetch(url: str, path: Path, *, attempts: int, wait_seconds: float) -> None:
-    """Stream `url` into `path`, going on after what is already there.
-
-    Raises:
-        InputError: not there, too little space, or `attempts` failures without progress.
-    """
-    failures, most_bytes = 0, _size(path)
-    with byte_bar() as bar:
-        transfer = _Transfer(url, path, bar)
-        while True:
-            try:
-                return transfer.run()
-            except _InterruptedError as error:
-                failures = 1 if _size(path) > most_bytes else failures + 1
-                most_bytes = max(most_bytes, _size(path))
-                if failures >= attempts:
-                    remedy = "check the network and run the command again; it goes on from there"
-                    raise InputError(f"cannot fetch {url}: {error}; {remedy}") from None
-            time.sleep(wait_seconds * 2 ** (failures - 1))
-
-
-class _Transfer:
-    """One file, from as far as it has come to its end."""
-
-    def __init__(self, url: str, path: Path, bar: Progress) -> None:
-        self.url, self.path, self.bar = url, path, bar
-        self.task = bar.add_task(path.name.removesuffix(".part"), total=None)
-
-    def run(self) -> None:
-        have_bytes = _size(self.path)
-        response = self._open(have_bytes)
-        if response is None:
-            return
-        with response:
-            start = have_bytes if response.status == http.client.PARTIAL_CONTENT else 0
-            if start and not response.headers["Content-Range"].startswith(f"bytes {start}-"):
-                self._start_over("the server sent another part than was asked for")
-            total = response.length if response.length is None else start + response.length
-            self._check_space(None if total is None else total - start)
-            with self.path.open("ab" if start else "wb") as file:
-                for chunk in _chunks(response):
-                    file.write(chunk)
-                    self.bar.update(self.task, completed=file.tell(), total=total)
-        if total is not None and _size(self.path) < total:
-            raise _InterruptedError("the connection broke")
-
-    def _open(self, have_bytes: int) -> http.client.HTTPResponse | None:
-        """Ask for the rest of the file; None when there is no rest."""
-        headers = {"User-Agent": "irdream"}
-        if have_bytes:
-            headers["Range"] = f"bytes={have_bytes}-"
-        try:
-            request = urllib.request.Request(self.url, headers=headers)
-            return urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
-        except urllib.error.HTTPError as error:
-            with error:
-                return self._refused(error, have_bytes)
-        except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
-            raise _InterruptedError(getattr(error, "reason", error)) from None
-
-    def _refused(self, error: urllib.error.HTTPError, have_bytes: int) -> None:
-        answer = f"HTTP {error.code} {error.reason}"
-        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-            if error.headers.get("Content-Range", "").endswith(f"/{have_bytes}"):
-                return
-            self._start_over(answer)
-        if error.code in _LASTING_ERRORS:
-            raise InputError(f"cannot fetch {self.url}: {answer}; check the address") from None
-        raise _InterruptedError(answer)
-
-    def _start_over(self, reason: str) -> NoReturn:
-        self.path.unlink(missing_ok=True)
-        raise _InterruptedError(reason)
-
-    def _check_space(self, needed_bytes: int | None) -> None:
-        free_bytes = shutil.disk_usage(self.path.parent).free
-        if needed_bytes is not None and needed_bytes > free_bytes:
-            space = f"{needed_bytes / 1e9:.1f} GB needed, {free_bytes / 1e9:.1f} GB free"
-            raise InputError(f"cannot fetch {self.url}: {space}; make room on the disk")
-
-
-def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    while True:
-        try:
-            chunk = response.read(_CHUNK_BYTES)
-        except (OSError, http.client.HTTPException) as error:
-            raise _InterruptedError(error) from None
-        if not chunk:
-            return
-        yield chunk
-
-
-def _check_md5(path: Path, archive: Archive) -> None:
-    found = md5_of(path)
-    if found == archive.md5:
-        return
-    if path.name == archive.name:  # fetched by hand: not ours to remove
-        raise InputError(f"{str(path)!r} has MD5 {found}, not {archive.md5}; remove it and retry")
-    path.unlink()
-    wrong = f"{archive.name} arrived with MD5 {found}, not {archive.md5}"
-    raise InputError(f"{wrong}; it was removed, run the command again")
+            by_hand, fetched = root / archive.name, root / f"{archive.name}.part"
+            if by_hand.is_file():
+                if (md5 := md5_of(by_hand)) != archive.md5:
+                    wrong = f"{str(by_hand)!r} has MD5 {md5}, not {archive.md5}"
+                    raise InputError(f"{wrong}; remove it and retry")
+                unpack(by_hand, folder, leave_out=archive.leave_out)
+                continue
+            if not fetched.is_file() or md5_of(fetched) != archive.md5:
+                _fetch(archive.url, fetched, attempts=attempts, wait_seconds=wait_seconds)
+                if (md5 := md5_of(fetched)) != archive.md5:
+                    fetched.unlink()
+                    wrong = f"{archive.name} arrived with MD5 {md5}, not {archive.md5}"
+                    raise InputError(f"{wrong}; it was removed, run the command again")
+            unpack(fetched, folder, leave_out=archive.leave_out)
+            fetched.unlink()
 
 
 @contextlib.contextmanager
@@ -224,5 +178,144 @@ def _locked(root: Path) -> Iterator[None]:
         raise InputError(f"cannot write below {str(root)!r}: {error.strerror}; {remedy}") from error
 
 
+def _check_space(path: Path, what: str, needed_bytes: int) -> None:
+    free_bytes = shutil.disk_usage(path.parent).free
+    if needed_bytes > free_bytes:
+        space = f"{needed_bytes / 1e9:.1f} GB needed, {free_bytes / 1e9:.1f} GB free"
+        raise InputError(f"cannot {what}: {space}; make room on the disk")
+
+
+# The transfer
+
+
+class _InterruptedError(Exception):
+    """The transfer stopped early; it is worth another attempt."""
+
+
+def _fetch(url: str, path: Path, *, attempts: int, wait_seconds: float) -> None:
+    """Stream `url` into `path`, after what is already there, until it is whole."""
+    failures, most_bytes = 0, _size(path)
+    with byte_bar() as bar:
+        show = partial(bar.update, bar.add_task(path.stem, total=None))
+        while True:
+            try:
+                return _transfer(url, path, show)
+            except _InterruptedError as error:
+                failures = 1 if _size(path) > most_bytes else failures + 1
+                most_bytes = max(most_bytes, _size(path))
+                if failures >= attempts:
+                    remedy = "check the network and run the command again; it goes on from there"
+                    raise InputError(f"cannot fetch {url}: {error}; {remedy}") from None
+            time.sleep(wait_seconds * 2 ** (failures - 1))
+
+
+def _transfer(url: str, path: Path, show: Callable[..., None]) -> None:
+    """Fetch the rest of a file as far as the connection lasts."""
+    start = _size(path)
+    request = urllib.request.Request(url, headers={"User-Agent": "irdream"})
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+    with _network(url, path):
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
+    with response:
+        if response.status != http.client.PARTIAL_CONTENT:
+            start = 0
+        elif not response.headers["Content-Range"].startswith(f"bytes {start}-"):
+            path.unlink()
+            raise _InterruptedError("the server sent another range than was asked for")
+        total = None if response.length is None else start + response.length
+        _check_space(path, f"fetch {url}", response.length or 0)
+        with path.open("ab" if start else "wb") as file:
+            while True:
+                with _network(url, path):
+                    chunk = response.read(_CHUNK_BYTES)
+                if not chunk:
+                    break
+                file.write(chunk)
+                show(completed=file.tell(), total=total)
+    if total is not None and _size(path) < total:
+        raise _InterruptedError("the connection broke")
+
+
+@contextlib.contextmanager
+def _network(url: str, path: Path) -> Iterator[None]:
+    """Tell what is worth another attempt from what will not be there then either."""
+    try:
+        yield
+    except urllib.error.HTTPError as error:
+        error.close()
+        answer = f"HTTP {error.code} {error.reason}"
+        if error.code in _LASTING_ERRORS:
+            raise InputError(f"cannot fetch {url}: {answer}; check the address") from None
+        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            path.unlink(missing_ok=True)
+        raise _InterruptedError(answer) from None
+    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+        raise _InterruptedError(getattr(error, "reason", error)) from None
+
+
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+# The archive
+
+
+def unpack(archive: Path, folder: Path, *, leave_out: Collection[str] = ()) -> None:
+    """Unpack `archive` so that its files are in `folder`, whose own name it may lead with.
+
+    Hidden files are left out. Other files of the folder stay.
+
+    Args:
+        archive: a .zip or a .tgz.
+        folder: made when it is missing.
+        leave_out: names of folders in the archive that are not wanted.
+
+    Raises:
+        InputError: no archive or a broken one, encrypted, unsafe names, links, or a zip with
+            more than fits on the disk; `folder` is then as before.
+    """
+    temporary = folder.with_name(f".unpack-{folder.name}")
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed attempt
+    try:
+        temporary.mkdir(parents=True)
+        with byte_bar() as bar:
+            task = bar.add_task("unpacking", total=None)
+            for name, is_plain, size_bytes, open_member in _members(archive):
+                path = PurePosixPath(name)
+                leaves = path.is_absolute() or ".." in path.parts or set("\\:") & set(name)
+                if leaves or not is_plain:
+                    unsafe = f"its member {name!r} would leave the folder or is a link"
+                    raise InputError(
+                        f"{str(archive)!r} is not safe to unpack: {unsafe}; do not use it"
+                    )
+                if not path.name.startswith(".") and not set(leave_out) & set(path.parts):
+                    target = temporary / path
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with open_member() as source, target.open("wb") as file:
+                        shutil.copyfileobj(source, file, 2**20)
+                bar.advance(task, size_bytes)
+        inner = temporary / folder.name
+        source_folder = inner if inner.is_dir() else temporary
+        shutil.copytree(source_folder, folder, dirs_exist_ok=True, copy_function=os.replace)
+    except _BROKEN as error:
+        raise InputError(f"cannot unpack {str(archive)!r}: {error}; fetch it again") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _members(archive: Path) -> Iterator[tuple[str, bool, int, Callable[[], IO[bytes]]]]:
+    """Yield what is no folder: its name, whether it is a plain file, its size, what opens it."""
+    if not zipfile.is_zipfile(archive):
+        with tarfile.open(archive, "r|gz") as tar:  # read once, from its start to its end
+            for info in tar:
+                if not info.isdir():
+                    opens: Callable[[], IO[bytes]] = partial(tar.extractfile, info)  # type: ignore[assignment]
+                    yield info.name, info.isreg(), info.size, opens
+        return
+    with zipfile.ZipFile(archive) as opened:
+        infos = [info for info in opened.infolist() if not info.is_dir()]
+        _check_space(archive, f"unpack {str(archive)!r}", sum(info.file_size for info in infos))
+        for member in infos:
+            is_plain = stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)
+            yield member.filename, is_plain, member.file_size, partial(opened.open, member)

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 from irdream.audio import audio_files
 from irdream.datasets.base import ExcerptFile, Excerpts, PartName
 from irdream.datasets.cache import audio_loader
-from irdream.datasets.duplicates import equal_files, recordings_of, unique_names
+from irdream.datasets.identity import equal_files, recordings_of, unique_names
 from irdream.errors import InputError
 from irdream.files import ExistingPath, read_text
 from irdream.instruments import parse
@@ -48,8 +47,7 @@ class Folder:
     ) -> None:
         self.root = None if root is None else Path(root).expanduser()
         self.labels_csv = None if labels_csv is None else Path(labels_csv).expanduser()
-        self.cache_dir = cache_dir
-        self.name = name
+        self.cache_dir, self.name = cache_dir, name
         self._scanned: dict[Path, list[ExcerptFile]] = {}
 
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
@@ -58,59 +56,52 @@ class Folder:
         Raises:
             InputError: no root, nothing there, or a CSV that cannot be understood.
         """
-        files = self._files(self._part_folder(name))
+        files = self._files(name)
         return Excerpts(files, audio_loader(self.cache_dir, sample_rate_hz=sample_rate_hz))
 
     def summary(self) -> str:
         """Say in one line what was found."""
-        counts = {part: len(self._files(self._part_folder(part))) for part in _PARTS}
-        if not self._is_split:
-            return f"found {counts['test']} sound files below {self.root}, the same in both parts"
-        return f"found {counts['training']} training and {counts['test']} test files in {self.root}"
+        training, test = (len(self._files(part)) for part in _PARTS)
+        if self._part_folder("test") == self.root:
+            return f"found {test} sound files below {self.root}, the same in both parts"
+        return f"found {training} training and {test} test files in {self.root}"
 
-    @property
-    def _existing_root(self) -> Path:
+    def _part_folder(self, name: str) -> Path:
         if self.root is None:
             raise InputError("dataset.root is not set; expected a folder of sound files")
-        return self.root
+        is_split = all((self.root / part).is_dir() for part in _PARTS)
+        return self.root / name if is_split else self.root
 
-    @property
-    def _is_split(self) -> bool:
-        return all((self._existing_root / part).is_dir() for part in _PARTS)
-
-    def _part_folder(self, name: PartName) -> Path:
-        return self._existing_root / name if self._is_split else self._existing_root
-
-    def _files(self, folder: Path) -> list[ExcerptFile]:
+    def _files(self, name: str) -> list[ExcerptFile]:
+        folder = self._part_folder(name)
         if folder not in self._scanned:
             paths = audio_files(folder)
             recordings = recordings_of(paths, equal_files(paths))
-            rows = zip(paths, unique_names(paths), recordings, strict=True)
             self._scanned[folder] = [
                 ExcerptFile(
                     path=path, name=name, labels=self._labels(path, folder), recording=recording
                 )
-                for path, name, recording in rows
+                for path, name, recording in zip(
+                    paths, unique_names(paths), recordings, strict=True
+                )
             ]
         return self._scanned[folder]
 
     def _labels(self, path: Path, folder: Path) -> tuple[str, ...]:
         if self.labels_csv is not None:
             return self._csv_labels.get(path.resolve(), ())
-        return _subfolder_label(path, folder)
+        subfolders = path.relative_to(folder).parts[:-1]
+        try:
+            return (parse(subfolders[0]),) if subfolders else ()
+        except InputError:
+            return ()
 
     @cached_property
     def _csv_labels(self) -> dict[Path, tuple[str, ...]]:
         assert self.labels_csv is not None
-        return read_labels(self.labels_csv, root=self._existing_root)
-
-
-def _subfolder_label(path: Path, folder: Path) -> tuple[str, ...]:
-    parents = path.relative_to(folder).parts[:-1]
-    try:
-        return (parse(parents[0]),) if parents else ()
-    except InputError:
-        return ()
+        assert self.root is not None
+        root = self.root if self.root.is_dir() else self.root.parent
+        return read_labels(self.labels_csv, root=root)
 
 
 def read_labels(labels_csv: Path, *, root: Path) -> dict[Path, tuple[str, ...]]:
@@ -122,29 +113,20 @@ def read_labels(labels_csv: Path, *, root: Path) -> dict[Path, tuple[str, ...]]:
     rows = csv.DictReader(io.StringIO(read_text(labels_csv)))
     labels: dict[Path, tuple[str, ...]] = {}
     try:
-        _check_header(rows.fieldnames or ())
+        names = rows.fieldnames or ()
+        if not {"file", "label"} <= set(names):
+            raise InputError(f"expected the header file,label, not {','.join(names) or 'nothing'}")
         for row in rows:
-            path, codes = _read_row(row, root)
-            labels[path] = tuple(dict.fromkeys(labels.get(path, ()) + codes))
-    except InputError as error:
-        line = max(rows.line_num, 1)
+            file, label = row["file"], row["label"]
+            if not file or label is None or None in row:
+                raise InputError("expected two columns, file and label (several labels: a;b)")
+            path = root / file.strip()
+            if not path.is_file():
+                raise InputError(f"no such file: {str(path)!r}; paths start at dataset.root")
+            codes = tuple(parse(part) for part in label.split(";") if part.strip())
+            known = labels.get(path.resolve(), ())
+            labels[path.resolve()] = tuple(dict.fromkeys(known + codes))
+    except (InputError, csv.Error) as error:
+        line = max(rows.line_num, 1) + isinstance(error, csv.Error)  # raised before it is counted
         raise InputError(f"{str(labels_csv)!r} line {line}: {error}") from None
-    except csv.Error as error:  # raised before the line is counted
-        raise InputError(f"{str(labels_csv)!r} line {rows.line_num + 1}: {error}") from None
     return labels
-
-
-def _check_header(names: Sequence[str]) -> None:
-    if not {"file", "label"} <= set(names):
-        found = ",".join(names) or "nothing"
-        raise InputError(f"expected the header file,label, not {found}")
-
-
-def _read_row(row: dict[str, str], root: Path) -> tuple[Path, tuple[str, ...]]:
-    file, label = row["file"], row["label"]
-    if not file or label is None or None in row:
-        raise InputError("expected two columns, file and label (several labels: a;b)")
-    path = (root if root.is_dir() else root.parent) / file.strip()
-    if not path.is_file():
-        raise InputError(f"no such file: {str(path)!r}; paths start at dataset.root")
-    return path.resolve(), tuple(parse(part) for part in label.split(";") if part.strip())

@@ -14,24 +14,20 @@ The genre `cla` (classical) looks like the instrument `cla` (clarinet): the labe
 from the folder, the genre from the last bracket. Excerpts __1 __2 __3 of a recording belong
 together, and 56 pairs of training files are equal byte for byte (9 of them labelled both
 gac and gel): all such files count as one recording, so that a split cannot leak.
-
-mirdata reads IRMAS too; it was left out because it brings 740 MB of packages and its index
-lacks 45 training excerpts.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections import Counter
 from functools import cached_property
 from pathlib import Path
 
 from irdream.audio import sounds_below
 from irdream.datasets.base import ExcerptFile, Excerpts, PartName, folders_of
 from irdream.datasets.cache import audio_loader
-from irdream.datasets.download import Archive, fetch_archives
-from irdream.datasets.duplicates import equal_files, forget, recordings_of, unique_names
+from irdream.datasets.download import Archive, Downloadable
+from irdream.datasets.identity import equal_files, recordings_of, unique_names
 from irdream.errors import InputError
 from irdream.files import ExistingPath
 from irdream.instruments import CODES
@@ -41,27 +37,17 @@ OFFICIAL_TRAINING: dict[str, int] = dict(
 )
 OFFICIAL_TEST_EXCERPTS = 2874
 GENRES = ("cla", "cou_fol", "jaz_blu", "lat_sou", "pop_roc")
-SOURCE = "Zenodo record 1290750, about 9 GB unzipped, licence CC BY-NC-SA 3.0"
-ARCHIVES = [
-    Archive(
-        url=f"https://zenodo.org/records/1290750/files/{name}.zip?download=1",
-        md5=md5,
-        folder=name,
-        sounds=sounds,
-    )
-    for name, md5, sounds in (
-        ("IRMAS-TrainingData", "4fd9f5ed5a18d8e2687e6360b5f60afe", 6705),
-        ("IRMAS-TestingData-Part1", "5a2e65520dcedada565dff2050bb2a56", 807),
-        ("IRMAS-TestingData-Part2", "afb0c8ea92f34ee653693106be95c895", 1301),
-        ("IRMAS-TestingData-Part3", "9b3fb2d0c89cdc98037121c25bd5b556", 766),
-    )
-]
-DOWNLOAD = "python main.py task=prepare dataset=irmas dataset.root=... dataset.download=true"
+_ARCHIVES = (  # name, MD5, sound files
+    ("IRMAS-TrainingData", "4fd9f5ed5a18d8e2687e6360b5f60afe", 6705),
+    ("IRMAS-TestingData-Part1", "5a2e65520dcedada565dff2050bb2a56", 807),
+    ("IRMAS-TestingData-Part2", "afb0c8ea92f34ee653693106be95c895", 1301),
+    ("IRMAS-TestingData-Part3", "9b3fb2d0c89cdc98037121c25bd5b556", 766),
+)
 
 logger = logging.getLogger(__name__)
 
 
-class Irmas:
+class Irmas(Downloadable):
     """The unzipped tree of IRMAS below `root`, whole or partial, or any tree like it.
 
     Args:
@@ -71,6 +57,10 @@ class Irmas:
         official_counts: compare with the counts of the published data set.
         name: what the data set is called in tables.
     """
+
+    title, choice = "IRMAS", "irmas"
+    source = "Zenodo record 1290750, about 9 GB unzipped, licence CC BY-NC-SA 3.0"
+    about = "recordings in the tree of IRMAS"
 
     def __init__(
         self,
@@ -82,11 +72,16 @@ class Irmas:
         name: str = "irmas",
     ) -> None:
         self.root = None if root is None else Path(root).expanduser()
-        self.cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
-        self.download = download
+        self.cache_dir, self.download, self.name = cache_dir, download, name
         self.official_counts = official_counts
-        self.name = name
-        self.about = "recordings in the tree of IRMAS"
+
+    def archives(self) -> list[Archive]:
+        """Return the four archives of the Zenodo record."""
+        url = "https://zenodo.org/records/1290750/files/{}.zip?download=1"
+        return [
+            Archive(url=url.format(name), md5=md5, folder=name, sounds=sounds)
+            for name, md5, sounds in _ARCHIVES
+        ]
 
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
         """Return one part; a warning says when the tree is not whole.
@@ -97,46 +92,18 @@ class Irmas:
         files = self._training if name == "training" else self._test
         return Excerpts(files, audio_loader(self.cache_dir, sample_rate_hz=sample_rate_hz))
 
-    def to_prepare(self) -> str:
-        """Say what `prepare` would do; nothing where it was not asked to fetch anything.
-
-        Raises:
-            InputError: no root.
-        """
-        if not self.download:
-            return ""
-        if self.root is None:
-            raise InputError(f"dataset.root is not set; name the folder for {SOURCE}")
-        return f"fetches what {str(self.root)!r} lacks of {SOURCE}"
-
-    def prepare(self) -> None:
-        """Fetch and unpack what is missing, when `download` was asked for.
-
-        Raises:
-            InputError: no root; whatever hinders the download.
-        """
-        if self.to_prepare() and self.root is not None:
-            fetch_archives(self.root, ARCHIVES)
-            forget(self)
-
-    def found(self) -> dict[str, int]:
-        """Count the excerpts found: `training`, `test`, and the training ones by code."""
-        by_code = Counter(path.parent.name for path in self._paths["training"])
-        counts = {part: len(paths) for part, paths in self._paths.items()}
-        return counts | {code: by_code[code] for code in CODES}
-
     def summary(self) -> str:
         """Say in one line what was found."""
         groups = self._equal_groups
         pairs = sum(len(group) - 1 for group in groups)
         conflicts = sum(len({path.parent.name for path in group}) > 1 for group in groups)
-        found = self._found_line(len(self._paths["training"]), len(self._paths["test"]))
+        found = self._found(len(self._paths["training"]), len(self._paths["test"]))
         return (
             f"{found} below {self.root}; {pairs} byte-equal pairs, "
             f"{conflicts} of them under two labels"
         )
 
-    def _found_line(self, training: int, test: int) -> str:
+    def _found(self, training: int, test: int) -> str:
         if not self.official_counts:
             return f"found {training} training and {test} test excerpts"
         return (
@@ -145,35 +112,28 @@ class Irmas:
         )
 
     @cached_property
-    def _paths(self) -> dict[str, list[Path]]:
+    def _paths(self) -> dict[PartName, list[Path]]:
         """The sound files of each part; scanned once."""
-        paths = sounds_below(self._existing_root())
-        paths.sort(key=lambda path: (path.parent.name, path.name, path))
-        test = [path for path in paths if path.with_suffix(".txt").is_file()]
-        annotated = set(test)
-        training = [p for p in paths if p not in annotated and p.parent.name in CODES]
-        ignored = sorted(set(paths) - set(training) - annotated)
+        root = self.existing_root()
+        paths = sorted(sounds_below(root), key=lambda path: (path.parent.name, path.name, path))
+        found: dict[PartName, list[Path]] = {"training": [], "test": []}
+        ignored = []
+        for path in paths:
+            if path.with_suffix(".txt").is_file():
+                found["test"].append(path)
+            else:
+                (found["training"] if path.parent.name in CODES else ignored).append(path)
         if ignored:
-            found = f"{len(ignored)} sound files below {str(self.root)!r} are neither in a folder"
-            where = f"{found} named by a code ({' '.join(CODES)}) nor beside a .txt"
+            where = f"{len(ignored)} sound files below {str(root)!r} are neither in a folder"
+            where += f" named by a code ({' '.join(CODES)}) nor beside a .txt"
             logger.warning("%s: %s", where, folders_of(ignored))
+        training, test = len(found["training"]), len(found["test"])
         if not training and not test:
-            raise InputError(f"no IRMAS tree below {str(self.root)!r}; get {SOURCE}: {DOWNLOAD}")
-        self._warn_if_partial(len(training), len(test))
-        return {"training": training, "test": test}
-
-    def _existing_root(self) -> Path:
-        if self.root is None:
-            raise InputError(f"dataset.root is not set; IRMAS is {SOURCE}; fetch it: {DOWNLOAD}")
-        if not self.root.is_dir():
-            missing = f"no such folder: dataset.root={str(self.root)!r}"
-            raise InputError(f"{missing}; IRMAS is {SOURCE}; fetch it: {DOWNLOAD}")
-        return self.root
-
-    def _warn_if_partial(self, training: int, test: int) -> None:
+            raise InputError(f"no IRMAS tree below {str(root)!r}; {self.where()}")
         whole = (sum(OFFICIAL_TRAINING.values()), OFFICIAL_TEST_EXCERPTS)
         if self.official_counts and (training, test) != whole:
-            logger.warning("not the whole of IRMAS: %s", self._found_line(training, test))
+            logger.warning("not the whole of IRMAS: %s", self._found(training, test))
+        return found
 
     @cached_property
     def _equal_groups(self) -> list[tuple[Path, ...]]:
@@ -189,7 +149,7 @@ class Irmas:
                 name=name,
                 labels=(path.parent.name,),
                 recording=recording,
-                genre=genre_of(path),
+                genre=genre_of(path.stem),
             )
             for path, name, recording in zip(paths, unique_names(paths), recordings, strict=True)
         ]
@@ -198,35 +158,30 @@ class Irmas:
     def _test(self) -> list[ExcerptFile]:
         paths = self._paths["test"]
         return [
-            ExcerptFile(
-                path=path,
-                name=name,
-                labels=read_annotation(path.with_suffix(".txt")),
-                recording=name,
-            )
+            ExcerptFile(path=path, name=name, labels=read_annotation(path), recording=name)
             for path, name in zip(paths, unique_names(paths), strict=True)
         ]
 
 
-def genre_of(path: Path) -> str:
+def genre_of(name: str) -> str:
     """Return the genre in the last of a name's brackets; the first is the instrument's."""
-    brackets = re.findall(r"\[([^\]]*)\]", path.stem)
+    brackets = re.findall(r"\[([^\]]*)\]", name)
     return brackets[-1] if len(brackets) > 1 and brackets[-1] in GENRES else ""
 
 
-def read_annotation(path: Path) -> tuple[str, ...]:
+def read_annotation(sound: Path) -> tuple[str, ...]:
     """Read the labels of a test excerpt, one code a line, each once, in the file's order.
 
     Raises:
-        InputError: when it cannot be read, a line is no instrument's code, or there is none.
+        InputError: when the .txt cannot be read, a line is no instrument's code, or there is none.
     """
+    path = sound.with_suffix(".txt")
     try:
         lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except OSError as error:
         raise InputError(f"cannot read {str(path)!r}: {error.strerror}; check it") from None
     codes: list[str] = []
-    for number, line in enumerate(lines, start=1):
-        code = line.strip()
+    for number, code in enumerate(map(str.strip, lines), start=1):
         if code and code not in CODES:
             expected = f"expected one of {' '.join(CODES)}"
             raise InputError(f"{str(path)!r} line {number}: unknown code {code!r}; {expected}")

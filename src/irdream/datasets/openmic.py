@@ -7,21 +7,20 @@ Music Archive, which openmic-2018-metadata.csv names. Clips are Ogg Vorbis.
     openmic-2018-aggregated-labels.csv      sample_key,instrument,relevance,num_responses
     partitions/split01_train.csv, _test     14915 and 5085 sample keys, one a line, no header
 
-A label says that an instrument is heard somewhere in the clip, not that it is predominant.
-Most instruments of a clip were never asked about and have no row; they count as absent, since
-a label is all or nothing here. Nine of the twenty instruments are among the eleven; guitar is
-acoustic or electric, and no label unless it is mapped to one of them. Clips without a label are
-left out: nothing is learned from them, and they are not scored.
+A label says that an instrument sounds somewhere in the clip, not that it is predominant. Most
+instruments of a clip were never asked about and have no row; they count as absent. Nine of the
+twenty instruments are among the eleven; guitar is acoustic or electric, and no label unless it is
+mapped to one of them. Clips without a label are left out.
 
 The CSV is read and not openmic-2018.npz, which holds 200 MB of features beside the labels, and
 sample keys that numpy may have pickled.
 
-A table of predominant instruments takes the place of these labels. OpenPIR (Cochran, Lee and
-Kim; CC BY 4.0) has one for 1228 of the clips. Its columns are found by their names, in any case:
+A table of predominant instruments may take the place of these labels. OpenPIR (Cochran, Lee and
+Kim; CC BY 4.0) has one for 1228 of the clips. Of its columns
 
-    sample_key, key, id, filename ...       the clip; of a path its file's name
-    predominant, labels, instrument ...     several labels in a cell, or in several rows
-    flute, pia, acoustic_guitar ...         otherwise a column an instrument, with 0 and 1
+    one holds sample keys, or paths that end in them
+    one is called predominant, labels, instrument ...   several labels in a cell, or in several rows
+    or many are called flute, pia, acoustic_guitar ...  with 0 and 1
 """
 
 from __future__ import annotations
@@ -32,36 +31,21 @@ import io
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path, PureWindowsPath
 
 from irdream.audio import sounds_below
 from irdream.datasets.base import ExcerptFile, Excerpts, PartName
 from irdream.datasets.cache import audio_loader
-from irdream.datasets.download import Archive, fetch_archives
-from irdream.datasets.duplicates import forget
+from irdream.datasets.download import Archive, Downloadable
 from irdream.errors import InputError
 from irdream.files import ExistingPath, read_text
 from irdream.instruments import CODES, parse
 
 OFFICIAL: dict[PartName, int] = {"training": 14_915, "test": 5_085}
-ARCHIVE = Archive(
-    url="https://zenodo.org/records/1432913/files/openmic-2018-v1.0.0.tgz?download=1",
-    md5="e4ccf187e2bb5ab2e115416e8aafe7f4",
-    folder="openmic-2018",
-    sounds=20_000,
-    leave_out=("vggish",),  # features
-)
-SOURCE = "Zenodo record 1432913, 2.6 GB to fetch, licence CC BY 4.0"
-DOWNLOAD = "python main.py task=prepare dataset=openmic dataset.root=... dataset.download=true"
-WHERE = f"OpenMIC is {SOURCE}; fetch it: {DOWNLOAD}"
-WEAK = "weak labels: what nobody was asked about counts as absent"
-
 LABELS_CSV = "openmic-2018-aggregated-labels.csv"
-# train01.txt is what the data set's own description calls it.
-SPLITS: dict[PartName, tuple[str, str]] = {
+SPLITS: dict[PartName, tuple[str, str]] = {  # the second name is that of its own description
     "training": ("split01_train.csv", "train01.txt"),
     "test": ("split01_test.csv", "test01.txt"),
 }
@@ -71,26 +55,20 @@ OTHERS = (  # guitar: acoustic or electric, nobody was asked
     *("accordion", "banjo", "bass", "cymbals", "drums", "guitar", "mallet_percussion"),
     *("mandolin", "synthesizer", "trombone", "ukulele"),
 )
-# Columns of a table of predominant instruments, the likeliest first.
-_KEYS = (
-    *("sample_key", "openmic_key", "key", "openmic_id", "sample_id", "clip_id", "id"),
-    *("filename", "file_name", "file", "clip", "audio", "path"),
-)
-_LABELS = (
+_LABELS = (  # of a table of predominant instruments, the likeliest first
     *("predominant_instruments", "predominant_instrument", "predominant_labels"),
     *("predominant_label", "predominant", "irmas_labels", "irmas_label"),
     *("labels", "label", "instruments", "instrument"),
 )
-_SAMPLE_KEY = re.compile(r"\d+_\d+")
-_NOTHING = ("", "nan", "none")
 _YES, _NO = ("1", "1.0", "true", "yes"), ("", "0", "0.0", "false", "no")
+_KEY = re.compile(r"\d+_\d+")
+WEAK = "weak labels: what nobody was asked about counts as absent"
 Labels = dict[str, tuple[str, ...]]  # of each sample key
-Row = tuple[int, dict[str, str]]  # its line in the file, its cells by column
 
 logger = logging.getLogger(__name__)
 
 
-class OpenMic:
+class OpenMic(Downloadable):
     """The unpacked tree of OpenMIC-2018, whole or partial.
 
     Args:
@@ -105,6 +83,9 @@ class OpenMic:
     Raises:
         InputError: for another guitar, or a relevance out of range.
     """
+
+    title, choice = "OpenMIC", "openmic"
+    source = "Zenodo record 1432913, 2.6 GB to fetch, licence CC BY 4.0"
 
     def __init__(
         self,
@@ -123,11 +104,24 @@ class OpenMic:
             raise InputError(f"dataset.relevance={relevance}; expected a number above 0, at most 1")
         self.root = None if root is None else Path(root).expanduser()
         self.predominant = None if predominant is None else Path(predominant).expanduser()
-        self.cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
         self.codes = CODE_OF | ({} if guitar is None else {"guitar": guitar})
-        self.relevance, self.download, self.name = relevance, download, name
+        self.relevance, self.download = relevance, download
+        self.cache_dir, self.name = cache_dir, name
         labels = WEAK if self.predominant is None else f"labels of {self.predominant.name}"
         self.about = f"clips of OpenMIC-2018, {labels}"
+
+    def archives(self) -> list[Archive]:
+        """Return the one archive of the Zenodo record, without its features."""
+        tree = None if self.root is None else find_tree(self.root)
+        return [
+            Archive(
+                url="https://zenodo.org/records/1432913/files/openmic-2018-v1.0.0.tgz?download=1",
+                md5="e4ccf187e2bb5ab2e115416e8aafe7f4",
+                folder="openmic-2018" if tree is None else str(tree.relative_to(self.root or "")),
+                sounds=sum(OFFICIAL.values()),
+                leave_out=("vggish",),
+            )
+        ]
 
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
         """Return the labelled clips of one part; warnings say what the tree lacks.
@@ -138,56 +132,26 @@ class OpenMic:
         loader = audio_loader(self.cache_dir, sample_rate_hz=sample_rate_hz)
         return Excerpts(self._files[name], loader)
 
-    def to_prepare(self) -> str:
-        """Say what `prepare` would do; nothing where it was not asked to fetch anything.
-
-        Raises:
-            InputError: no root.
-        """
-        if not self.download:
-            return ""
-        if self.root is None:
-            raise InputError(f"dataset.root is not set; name the folder for {SOURCE}")
-        return f"fetches what {str(self.root)!r} lacks of {SOURCE}"
-
-    def prepare(self) -> None:
-        """Fetch and unpack what is missing, when `download` was asked for.
-
-        Raises:
-            InputError: no root; whatever hinders the download.
-        """
-        if self.to_prepare() and self.root is not None:
-            tree = find_tree(self.root)
-            folder = ARCHIVE.folder if tree is None else str(tree.relative_to(self.root))
-            fetch_archives(self.root, [replace(ARCHIVE, folder=folder)])
-            forget(self)
-
     def summary(self) -> str:
         """Say in one line what was found."""
-        files = self._files
-        labels = Counter(code for part in files.values() for file in part for code in file.labels)
+        training, test = self._files.values()
+        labels = Counter(code for file in (*training, *test) for code in file.labels)
         counts = ", ".join(f"{code} {labels[code]}" for code in CODES if labels[code])
-        kept = f"{len(files['training'])} and {len(files['test'])} with a label: {counts or 'none'}"
-        left_out = sum(not labels and key in self._paths for key, labels in self._labels.items())
+        kept = f"{len(training)} and {len(test)} with a label: {counts or 'none'}"
+        left_out = sum(not codes and key in self._paths for key, codes in self._labels.items())
         kept += f"; {left_out} left out, whose instruments are no labels" * bool(left_out)
         where = WEAK if self.predominant is None else f"labels of {str(self.predominant)!r}"
-        return f"found {self._found_line()} below {self._tree}; {kept}; {where}"
+        return f"found {self._found()} below {self._tree}; {kept}; {where}"
 
-    def _found_line(self) -> str:
+    def _found(self) -> str:
         found = {part: sum(key in self._paths for key in self._splits[part]) for part in OFFICIAL}
         return " and ".join(f"{found[part]} of {OFFICIAL[part]} {part} clips" for part in OFFICIAL)
 
     @cached_property
     def _tree(self) -> Path:
-        if self.root is None:
-            raise InputError(f"dataset.root is not set; {WHERE}")
-        if not self.root.is_dir():
-            raise InputError(f"no such folder: dataset.root={str(self.root)!r}; {WHERE}")
-        if above := [p for p in self.root.resolve().parents if (p / LABELS_CSV).is_file()]:
-            inside = f"dataset.root={str(self.root)!r} lies within OpenMIC"
-            raise InputError(f"{inside}; expected dataset.root={above[0]}")
-        if (tree := find_tree(self.root)) is None:
-            raise InputError(f"no {LABELS_CSV} below {str(self.root)!r}; {WHERE}")
+        root = self.existing_root()
+        if (tree := find_tree(root)) is None:
+            raise InputError(f"no {LABELS_CSV} below {str(root)!r}; {self.where()}")
         return tree
 
     @cached_property
@@ -198,11 +162,7 @@ class OpenMic:
     def _labels(self) -> Labels:
         if self.predominant is None:
             return read_labels(self._tree / LABELS_CSV, self.codes, relevance=self.relevance)
-        labels = read_predominant(self.predominant, self.codes)
-        if not any(key in labels for keys in self._splits.values() for key in keys):
-            nobody = f"none of the {len(labels)} clips of {str(self.predominant)!r} is OpenMIC's"
-            raise InputError(f"{nobody}; expected sample keys such as {self._splits['test'][0]}")
-        return labels
+        return read_predominant(self.predominant, self.codes)
 
     @cached_property
     def _paths(self) -> dict[str, Path]:
@@ -215,7 +175,7 @@ class OpenMic:
 
     @cached_property
     def _files(self) -> dict[PartName, list[ExcerptFile]]:
-        self._warn_of_gaps()
+        self._check_clips()
         return {
             part: [
                 ExcerptFile(
@@ -230,9 +190,13 @@ class OpenMic:
             for part, keys in self._splits.items()
         }
 
-    def _warn_of_gaps(self) -> None:
+    def _check_clips(self) -> None:
+        """Warn of clips that are not everywhere; refuse a table of other clips."""
         listed = [key for keys in self._splits.values() for key in keys]
         wanted = [key for key in listed if self.predominant is None or key in self._labels]
+        if not wanted:
+            nobody = f"none of the {len(self._labels)} clips of {str(self.predominant)!r} is"
+            raise InputError(f"{nobody} OpenMIC's; expected sample keys such as {listed[0]}")
         table = (self.predominant or self._tree / LABELS_CSV).name
         for problem, keys, known in (
             ("have no sound file", wanted, self._paths),
@@ -243,45 +207,13 @@ class OpenMic:
                 logger.warning("%d clips %s, such as %s", len(missing), problem, missing[0])
         sizes = {part: len(keys) for part, keys in self._splits.items()}
         if sizes != OFFICIAL or len(self._paths) < sum(OFFICIAL.values()):
-            logger.warning("not the whole of OpenMIC-2018: %s", self._found_line())
+            logger.warning("not the whole of OpenMIC-2018: %s", self._found())
 
 
 def find_tree(root: Path) -> Path | None:
     """Return the folder with the labels: `root`, or one at most two levels below it."""
     patterns = (LABELS_CSV, f"*/{LABELS_CSV}", f"*/*/{LABELS_CSV}")
     return next((path.parent for p in patterns for path in sorted(root.glob(p))), None)
-
-
-def read_labels(path: Path, codes: Mapping[str, str], *, relevance: float) -> Labels:
-    """Read the labels of each sample key, the surest first; none where no label is ours.
-
-    Where a clip and an instrument have two rows, the last one counts.
-
-    Args:
-        path: the table of aggregated labels.
-        codes: which of OpenMIC's instruments are labels, and what they are called here.
-        relevance: from which an instrument counts as heard, in 0..1.
-
-    Raises:
-        InputError: when a column is missing, or a relevance is no number.
-    """
-    columns, rows = _read_table(path)
-    if missing := [c for c in ("sample_key", "instrument", "relevance") if c not in columns]:
-        found = ", ".join(columns) or "nothing"
-        raise InputError(f"{str(path)!r} has no {missing[0]}; found {found}; unpack it again")
-    heard: dict[str, dict[str, float]] = {}
-    for line, row in rows:
-        clip = heard.setdefault(row["sample_key"].strip(), {})
-        try:
-            clip[row["instrument"].strip()] = float(row["relevance"])
-        except ValueError:
-            wrong = f"relevance {row['relevance']!r} is no number"
-            raise InputError(f"{str(path)!r} line {line}: {wrong}; unpack it again") from None
-    labels: Labels = {}
-    for key, clip in heard.items():
-        sure = {codes[name]: x for name, x in clip.items() if name in codes and x >= relevance}
-        labels[key] = tuple(sorted(sure, key=lambda code: (-sure[code], CODES.index(code))))
-    return labels
 
 
 def read_splits(tree: Path) -> dict[PartName, list[str]]:
@@ -306,6 +238,38 @@ def read_splits(tree: Path) -> dict[PartName, list[str]]:
     return splits
 
 
+def read_labels(path: Path, codes: Mapping[str, str], *, relevance: float) -> Labels:
+    """Read the labels of each sample key, the surest first; none where no label is ours.
+
+    Where a clip and an instrument have two rows, the last one counts.
+
+    Args:
+        path: the table of aggregated labels.
+        codes: which of OpenMIC's instruments are labels, and what they are called here.
+        relevance: from which an instrument is a label, in 0..1.
+
+    Raises:
+        InputError: when a column is missing, or a relevance is no number.
+    """
+    columns, rows = _read_table(path)
+    if missing := [c for c in ("sample_key", "instrument", "relevance") if c not in columns]:
+        found = ", ".join(columns) or "nothing"
+        raise InputError(f"{str(path)!r} has no {missing[0]}; found {found}; unpack it again")
+    clips: dict[str, dict[str, float]] = {}
+    for row in rows:
+        clip = clips.setdefault(row["sample_key"].strip(), {})
+        try:
+            clip[row["instrument"].strip()] = float(row["relevance"])
+        except ValueError:
+            wrong = f"relevance {row['relevance']!r} of {row['sample_key']} is no number"
+            raise InputError(f"{str(path)!r}: {wrong}; unpack it again") from None
+    labels: Labels = {}
+    for key, clip in clips.items():
+        sure = {codes[name]: x for name, x in clip.items() if name in codes and x >= relevance}
+        labels[key] = tuple(sorted(sure, key=lambda code: (-sure[code], CODES.index(code))))
+    return labels
+
+
 def read_predominant(path: Path, codes: Mapping[str, str]) -> Labels:
     """Read the labels of each sample key; none where no instrument of ours is predominant.
 
@@ -317,27 +281,31 @@ def read_predominant(path: Path, codes: Mapping[str, str]) -> Labels:
         InputError: when its columns or a cell cannot be understood.
     """
     columns, rows = _read_table(path)
+    key = next((c for c in columns if any(_KEY.fullmatch(_stem(row[c])) for row in rows)), None)
     by_name = {_normal(column): column for column in columns}
-    key = _key_column([by_name[name] for name in _KEYS if name in by_name], rows)
     label = next((by_name[name] for name in _LABELS if name in by_name), None)
-    wide = {} if label else _instrument_columns(columns, codes)
+    wide: dict[str, str] = {}  # the instrument of each column that is called like one
+    for column in columns:
+        with contextlib.suppress(InputError):
+            wide |= {column: code} if (code := _code(column, codes)) else {}
     if key is None or not (label or wide):
         raise InputError(
-            f"{str(path)!r} has the columns {', '.join(columns) or 'none'}; expected sample_key, "
-            "and either predominant or a column for each instrument, such as flute; rename them"
+            f"{str(path)!r} has the columns {', '.join(columns) or 'none'}; expected sample keys "
+            "such as 000046_3840, and either a column predominant or one for each instrument, "
+            "such as flute; rename them"
         )
     labels: Labels = {}
-    for line, row in rows:
+    for row in rows:
+        clip = _stem(row[key])
         try:
             found = _named(row[label], codes) if label else _marked(row, wide)
         except InputError as error:
-            raise InputError(f"{str(path)!r} line {line}: {error}") from None
-        clip = _stem(row[key])
+            raise InputError(f"{str(path)!r}, {clip}: {error}") from None
         labels[clip] = tuple(dict.fromkeys((*labels.get(clip, ()), *found)))
     return labels
 
 
-def _read_table(path: Path) -> tuple[list[str], list[Row]]:
+def _read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Return columns and rows; cells stand between commas, semicolons or tabs, or are empty."""
     text = read_text(path)
     header = text.partition("\n")[0]
@@ -345,34 +313,17 @@ def _read_table(path: Path) -> tuple[list[str], list[Row]]:
     reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, restkey="", restval="")
     try:
         reader.fieldnames = [column.strip() for column in reader.fieldnames or ()]
-        rows = [(reader.line_num, row) for row in reader]
+        return list(reader.fieldnames), list(reader)
     except csv.Error as error:
         raise InputError(f"{str(path)!r} line {reader.line_num + 1}: {error}; mend it") from None
-    return list(reader.fieldnames), rows
-
-
-def _normal(column: str) -> str:
-    return re.sub(r"[\s-]+", "_", column.strip().lower())
-
-
-def _key_column(columns: Sequence[str], rows: Sequence[Row]) -> str | None:
-    """Return the first that looks like sample keys, otherwise the first."""
-    keys = (c for c in columns if rows and _SAMPLE_KEY.fullmatch(_stem(rows[0][1][c])))
-    return next(keys, next(iter(columns), None))
 
 
 def _stem(cell: str) -> str:
     return PureWindowsPath(cell.strip()).stem  # which splits at both slashes
 
 
-def _instrument_columns(columns: Sequence[str], codes: Mapping[str, str]) -> dict[str, str]:
-    """Return the columns that are called like an instrument, and its code."""
-    found: dict[str, str] = {}
-    for column in columns:
-        with contextlib.suppress(InputError):
-            if code := _code(column, codes):
-                found[column] = code
-    return found
+def _normal(name: str) -> str:
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
 def _code(word: str, codes: Mapping[str, str]) -> str | None:
@@ -384,15 +335,13 @@ def _code(word: str, codes: Mapping[str, str]) -> str | None:
 def _named(cell: str, codes: Mapping[str, str]) -> list[str]:
     """Read `flute;voice`, `flute, voice` and `['flute', 'voice']`."""
     words = [word.strip(" []()'\"") for word in re.split(r"[;,|/]", cell)]
-    return [c for word in words if word.lower() not in _NOTHING and (c := _code(word, codes))]
+    known = [word for word in words if word.lower() not in ("", "nan", "none")]
+    return [code for word in known if (code := _code(word, codes))]
 
 
 def _marked(row: Mapping[str, str], wide: Mapping[str, str]) -> list[str]:
     """Return the codes whose columns have a 1."""
-    found = []
-    for column, code in wide.items():
-        cell = row[column].strip().lower()
-        if cell not in (*_YES, *_NO):
-            raise InputError(f"{column} is {row[column]!r}; expected 0 or 1")
-        found += [code] if cell in _YES else []
-    return found
+    cells = {column: row[column].strip().lower() for column in wide}
+    if odd := [column for column, cell in cells.items() if cell not in (*_YES, *_NO)]:
+        raise InputError(f"{odd[0]} is {row[odd[0]]!r}; expected 0 or 1")
+    return [code for column, code in wide.items() if cells[column] in _YES]

@@ -1,17 +1,21 @@
 """The embedded data set: rendered music in the folder tree of IRMAS.
 
-Each recording is a short piece (composition.py) rendered by one SoundFont (rendering.py):
-one predominant instrument for training, one to three for the test part, with a backing of
-none to three of bass, pad and drums. One to three training excerpts of 3 s are cut from a
-recording, as in IRMAS; test excerpts last 5 to 12 s. The files stand in the very tree of
-IRMAS, so that one loader reads both.
+Each recording is a short piece (composition.py) played by one SoundFont: one predominant
+instrument for training, one to three for the test part, with a backing of none to three of bass,
+pad and drums. One to three training excerpts of 3 s are cut from a recording, as in IRMAS; test
+excerpts last 5 to 12 s. The files stand in the very tree of IRMAS, so that one loader reads both.
 
 Deterministic: recording i of a part depends on the seed, the fonts and i alone. Rendering
 takes about 5 ms an excerpt, once; each part is rendered when it is first asked for, under
-a lock, and a killed rendering goes on where it was.
+a lock, and a killed rendering is resumed where it was.
 
 Scores on the fonts of training say little about another font and less about recorded
 music: never present them as scores on IRMAS.
+
+The player is TinySoundFont, which respects a font's envelopes, filters, releases, tuning and
+velocity layers. It reads a font once (6 MB: 30 ms; 148 MB: 1 s and 0.3 GB; 86 MB of .sf3: 12 s
+and 1.1 GB) and then plays 3 s in about 2 ms. PyPI's package asks for PyAudio, which has to be
+compiled and only plays through a sound card; so it is installed without what it asks for.
 """
 
 from __future__ import annotations
@@ -19,8 +23,10 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,28 +34,28 @@ from filelock import FileLock
 
 from irdream.audio import write_wav
 from irdream.contents import content_of
-from irdream.datasets import composition, rendering
+from irdream.datasets import composition
 from irdream.datasets.base import ExcerptFile, Excerpts, PartName
-from irdream.datasets.composition import Voice
+from irdream.datasets.composition import SilentLeadError, Voice, compose, draw_piece, perform
 from irdream.datasets.irmas import Irmas
-from irdream.datasets.rendering import TIM_GM6MB, font_path, level, render, room
 from irdream.errors import InputError
 from irdream.files import replacing
 from irdream.fingerprint import fingerprint_of
 from irdream.instruments import CODES
 from irdream.progress import track
 
-ATTEMPTS = 20  # at a piece whose lead is heard
+TIM_GM6MB = "TimGM6mb"
+FLUID_R3 = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
 SAMPLE_RATE_HZ = 22_050
+ATTEMPTS = 20  # at a piece whose lead is heard
 EXCERPT_SECONDS = 3.0
 LEAD_IN_SECONDS = 0.5
 LABELS_SHARE = (0.5, 0.35, 0.15)  # test excerpts with one, two and three labels
-_PARTS: tuple[PartName, PartName] = ("training", "test")
 CENTS = (-30, -20, -10, 0, 10, 20, 30)
-
-
-class _SilentLeadError(RuntimeError):
-    """The font lacks the instrument, or the only note comes after the end."""
+_PARTS: tuple[PartName, PartName] = ("training", "test")
+_DRUM_CHANNEL = 9
+_VOICES = 256  # that sound at once
+_SILENT_SECONDS = 0.1  # after a reset, far more than it needs
 
 
 class SoundFont:
@@ -81,32 +87,27 @@ class SoundFont:
     ) -> None:
         trained = _listed("fonts", fonts)
         tested = trained if test_fonts is None else _listed("test_fonts", test_fonts)
-        for key, count in (
-            ("training_recordings", training_recordings),
-            ("test_excerpts", test_excerpts),
+        self.counts = {"training": training_recordings, "test": test_excerpts}
+        for key, number, least in (
+            ("training_recordings", training_recordings, "at least 1"),
+            ("test_excerpts", test_excerpts, "at least 1"),
+            ("seed", seed, "0 or more"),
         ):
-            if count < 1:
-                raise InputError(f"dataset.{key}={count}; expected at least 1")
-        if seed < 0:
-            raise InputError(f"dataset.seed={seed}; expected 0 or more")
+            if number < (key != "seed"):
+                raise InputError(f"dataset.{key}={number}; expected {least}")
         self.fonts = {"training": trained, "test": tested}
         self.keys = {"training": "fonts", "test": "fonts" if test_fonts is None else "test_fonts"}
         self.seed, self.single_label = seed, single_label
-        self.counts = {"training": training_recordings, "test": test_excerpts}
         self.cache_dir, self.name = cache_dir, name
-        self.base = Path(root).expanduser()
-        self.about = f"music rendered by {_stems(trained)}"
-        if trained != tested:
-            self.about += f", for the test by {_stems(tested)}"
+        self.root = Path(root).expanduser()
+        names, others = (", ".join(Path(font).stem for font in part) for part in (trained, tested))
+        self.about = f"music rendered by {names}"
+        self.about += f", for the test by {others}" if trained != tested else ""
 
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
         """Return one part, rendered first when it is not in the cache."""
-        tree = Irmas(
-            root=self._rendered(name),
-            cache_dir=self.cache_dir,
-            official_counts=False,
-            name=self.name,
-        )
+        folder = self._rendered(name)
+        tree = Irmas(root=folder, cache_dir=self.cache_dir, official_counts=False)
         return tree.part(name, sample_rate_hz=sample_rate_hz)
 
     def is_rendered(self, name: PartName) -> bool:
@@ -116,7 +117,7 @@ class SoundFont:
     def to_prepare(self) -> str:
         """Say what `prepare` would do; nothing where it is done."""
         parts = [f"the {name} part" for name in _PARTS if not self.is_rendered(name)]
-        return f"renders {' and '.join(parts)} into {self.base}" if parts else ""
+        return f"renders {' and '.join(parts)} into {self.root}" if parts else ""
 
     def prepare(self) -> None:
         """Render both parts."""
@@ -125,118 +126,102 @@ class SoundFont:
 
     def folder(self, name: PartName) -> Path:
         """Return where a part is or will be; its name holds all that decides its sound."""
-        code = [content_of(file) for file in (__file__, composition.__file__, rendering.__file__)]
+        code = [content_of(file) for file in (__file__, str(composition.__file__))]
         fonts = [content_of(font_path(font)) for font in self.fonts[name]]
         choice = [code, fonts, self.seed, name, self.counts[name]]
         choice += [self.single_label] if name == "test" else []
-        return self.base / f"{name}-{fingerprint_of(choice)[:12]}"
+        return self.root / f"{name}-{fingerprint_of(choice)[:12]}"
+
+    def listed(self, name: PartName) -> list[ExcerptFile]:
+        """Return the files of one part, rendered or not."""
+        folder = self.folder(name)
+        return [file for work in self._work(name) for file in self._drawn(folder, name, *work)[1]]
+
+    def _work(self, name: PartName) -> list[tuple[str, int]]:
+        return [(code, i) for code in CODES for i in range(self.counts[name])]
 
     def _rendered(self, name: PartName) -> Path:
         folder = self.folder(name)
         if self.is_rendered(name):
             return folder
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.base / f"{folder.name}.lock"):
+        with FileLock(self.root / f"{folder.name}.lock"):
             if not self.is_rendered(name):
-                work = [(code, i) for code in CODES for i in range(self.counts[name])]
+                work = self._work(name)
                 for code, i in track(work, f"rendering the {name} part", total=len(work)):
-                    self._write(name, code, i)
+                    self._write(folder, name, code, i)
                 with replacing(folder / "complete.json") as file:
                     file.write(json.dumps({"fonts": self.fonts[name], "seed": self.seed}).encode())
         return folder
 
-    def listed(self, name: PartName) -> list[ExcerptFile]:
-        """Return the files of one part, rendered or not."""
-        drawn = [self._drawn(name, code, i)[1] for code in CODES for i in range(self.counts[name])]
-        return [file for files in drawn for file in files]
-
     def _drawn(
-        self, name: PartName, code: str, i: int
+        self, folder: Path, name: PartName, code: str, i: int
     ) -> tuple[np.random.Generator, list[ExcerptFile]]:
         """Return the files of a recording, and the generator that its music is drawn from.
 
         One to three excerpts are cut from one for training; one for the test has one to three
         labels.
         """
-        is_test = name == "test"
-        rng = np.random.default_rng([self.seed, int(is_test), CODES.index(code), i])
-        if is_test:
+        rng = np.random.default_rng([self.seed, int(name == "test"), CODES.index(code), i])
+        if name == "test":
             count = 1 if self.single_label else 1 + int(rng.choice(3, p=LABELS_SHARE))
             others = [other for other in CODES if other != code]
             labels = (code, *rng.choice(others, size=count - 1, replace=False).tolist())
             recording, stems = f"{code}-{i:04d}", [f"{code}-{i:04d}"]
-            folder = self.folder(name) / "IRMAS-TestingData-Part1" / "Part1"
+            inner = Path("IRMAS-TestingData-Part1", "Part1")
         else:
             labels, stem = (code,), f"[{code}][nod][pop_roc]{i:04d}"
             recording = f"{code}/{stem}"
             stems = [f"{stem}__{k + 1}" for k in range(int(rng.integers(1, 4)))]
-            folder = self.folder(name) / "IRMAS-TrainingData" / code
+            inner = Path("IRMAS-TrainingData", code)
         return rng, [
-            ExcerptFile(path=folder / f"{stem}.wav", name=stem, labels=labels, recording=recording)
+            ExcerptFile(
+                path=folder / inner / f"{stem}.wav", name=stem, labels=labels, recording=recording
+            )
             for stem in stems
         ]
 
-    def _write(self, name: PartName, code: str, i: int) -> None:
+    def _write(self, folder: Path, name: PartName, code: str, i: int) -> None:
         """Render a recording, unless its files are there; the annotation comes last."""
-        rng, files = self._drawn(name, code, i)
-        suffix = ".txt" if name == "test" else ".wav"
-        if all(file.path.with_suffix(suffix).is_file() for file in files):
+        rng, files = self._drawn(folder, name, code, i)
+        is_test = name == "test"
+        if all(f.path.with_suffix(".txt" if is_test else ".wav").is_file() for f in files):
             return
         files[0].path.parent.mkdir(parents=True, exist_ok=True)
-        if name == "training":
-            seconds = len(files) * EXCERPT_SECONDS
-        else:
-            seconds = float(rng.uniform(5.0, 12.0))
-        piece = self._piece(rng, name, files[0].labels, seconds=seconds)
-        for file, sound in zip(files, np.array_split(piece, len(files)), strict=True):
+        seconds = float(rng.uniform(5.0, 12.0)) if is_test else len(files) * EXCERPT_SECONDS
+        music = self._music(rng, name, files[0].labels, seconds=seconds)
+        for file, sound in zip(files, np.array_split(music, len(files)), strict=True):
             write_wav(file.path, torch.from_numpy(sound), sample_rate_hz=SAMPLE_RATE_HZ)
-        if name == "test":
+        if is_test:
             with replacing(files[0].path.with_suffix(".txt")) as text:
                 text.write("".join(f"{label}\t\n" for label in files[0].labels).encode())
 
-    def _piece(
+    def _music(
         self, rng: np.random.Generator, part: PartName, labels: Sequence[str], *, seconds: float
     ) -> np.ndarray:
-        """Return music in which `labels` are predominant, (samples,), at a random level."""
+        """Return music in which `labels` are predominant, (samples,)."""
         for _ in range(ATTEMPTS):  # each another draw from the same stream
-            with contextlib.suppress(_SilentLeadError):
-                return self._draw(rng, part, labels, seconds=seconds)
+            piece = draw_piece(rng, seconds=seconds + LEAD_IN_SECONDS)
+            player = partial(
+                render,
+                font=font_path(str(rng.choice(self.fonts[part]))),
+                seconds=piece.seconds,
+                sample_rate_hz=SAMPLE_RATE_HZ,
+                cents=int(rng.choice(CENTS)),
+            )
+            music = compose(rng, piece, labels)
+            with contextlib.suppress(SilentLeadError):
+                return perform(
+                    rng,
+                    music,
+                    player,
+                    sample_rate_hz=SAMPLE_RATE_HZ,
+                    skipped_seconds=LEAD_IN_SECONDS,
+                )
         raise InputError(
             f"dataset.{self.keys[part]}={self.fonts[part]} gave no sound of {' '.join(labels)} "
             f"in {ATTEMPTS} attempts; expected General MIDI SoundFonts"
         )
-
-    def _draw(
-        self,
-        rng: np.random.Generator,
-        part: PartName,
-        labels: Sequence[str],
-        *,
-        seconds: float,
-    ) -> np.ndarray:
-        piece = composition.draw_piece(rng, seconds=seconds + LEAD_IN_SECONDS)
-        font = font_path(str(rng.choice(self.fonts[part])))
-        cents = int(rng.choice(CENTS))
-        sound = partial(
-            render,
-            font=font,
-            seconds=seconds + LEAD_IN_SECONDS,
-            cents=cents,
-            sample_rate_hz=SAMPLE_RATE_HZ,
-        )
-        mix = np.zeros(0, dtype=np.float32)
-        for label in labels:
-            lead = sound([composition.lead(rng, label, piece)])
-            if not lead.any():
-                raise _SilentLeadError(f"no sound of {label} in {font.name}")
-            mix = _add(mix, lead, db=rng.uniform(-4, 0))
-        voices: list[Voice] = composition.backing(rng, piece)
-        if voices:
-            mix = _add(mix, sound(voices), db=rng.uniform(-24.0, -3.0))
-        mix = room(rng, mix, sample_rate_hz=SAMPLE_RATE_HZ)
-        mix = mix[round(LEAD_IN_SECONDS * SAMPLE_RATE_HZ) :]
-        peak = np.abs(mix).max()
-        return mix * np.float32(10 ** (rng.uniform(-20.0, -0.5) / 20) / peak) if peak > 0 else mix
 
 
 def _listed(key: str, fonts: str | Sequence[str]) -> list[str]:
@@ -245,12 +230,80 @@ def _listed(key: str, fonts: str | Sequence[str]) -> list[str]:
     return [fonts] if isinstance(fonts, str) else [str(font) for font in fonts]
 
 
-def _stems(fonts: Sequence[str]) -> str:
-    return ", ".join(Path(font).stem for font in fonts)
+def font_path(font: str) -> Path:
+    """Return where a font is, given by its path or as `TimGM6mb`.
+
+    Raises:
+        InputError: when there is no such font.
+    """
+    path = Path(font).expanduser()
+    if font == TIM_GM6MB and (spec := find_spec("pretty_midi")):
+        path = Path(str(spec.origin)).with_name("TimGM6mb.sf2")
+    if not path.is_file():
+        raise InputError(
+            f"no SoundFont at {font!r}; expected {TIM_GM6MB!r} or the path of a .sf2 or .sf3 file "
+            f"(Debian's fluid-soundfont-gm installs {FLUID_R3})"
+        )
+    return path
 
 
-def _add(mix: np.ndarray, voice: np.ndarray, *, db: float) -> np.ndarray:
-    """Add a voice at a level in dB against full scale, before any room."""
-    loud = level(voice)
-    voice = voice * (10 ** (db / 20) / loud) if loud > 0 else voice
-    return voice.astype(np.float32) if not len(mix) else mix + voice.astype(np.float32)
+def render(
+    voices: Sequence[Voice], *, font: Path, seconds: float, sample_rate_hz: int, cents: int = 0
+) -> np.ndarray:
+    """Return the sound of some voices, (samples,) float32, tuned `cents` away from 440 Hz.
+
+    A voice whose program the font does not have is silent.
+
+    Raises:
+        InputError: when the font cannot be read, or there is no synthesizer.
+    """
+    synth = _synthesizer(font, content_of(font), sample_rate_hz)
+    for sounds in synth.soundfonts.values():
+        sounds.reset()
+    synth.generate(round(_SILENT_SECONDS * sample_rate_hz))  # what was played before fades out
+    events = []
+    for place, voice in enumerate(voices):
+        channel = _DRUM_CHANNEL if voice.drums else place
+        try:
+            synth.program_select(channel, 0, 0, voice.program, is_drums=voice.drums)
+        except RuntimeError:  # the font has no such program
+            continue
+        synth.set_tuning(channel, cents / 100)
+        for note in voice.notes:
+            ends = note.start + note.length
+            events.append((round(note.start * sample_rate_hz), channel, note.key, note.velocity))
+            events.append((round(ends * sample_rate_hz), channel, note.key, 0))
+    events.sort(key=lambda event: (event[0], event[3] > 0))  # first the notes that end
+    samples, now = round(seconds * sample_rate_hz), 0
+    pieces = [np.zeros(0, np.float32)]
+    for at, channel, key, velocity in [*events, (samples, 0, 0, 0)]:
+        until = min(at, samples)
+        if until > now:
+            stereo = np.frombuffer(synth.generate(until - now), dtype=np.float32)
+            pieces.append(stereo.reshape(-1, 2).mean(axis=1))
+            now = until
+        if velocity:
+            synth.noteon(channel, key, velocity)
+        elif at < samples:
+            synth.noteoff(channel, key)
+    return np.concatenate(pieces)
+
+
+@lru_cache(maxsize=4)
+def _synthesizer(font: Path, content: str, sample_rate_hz: int) -> Any:
+    """Return a synthesizer that has read a font."""
+    if find_spec("tinysoundfont") is None:
+        raise InputError(
+            "no synthesizer for dataset=soundfont; expected tinysoundfont: "
+            "pip install --no-deps tinysoundfont"
+        )
+    import tinysoundfont
+
+    synth = tinysoundfont.Synth(samplerate=sample_rate_hz)
+    try:
+        synth.sfload(str(font), max_voices=_VOICES)
+    except RuntimeError as error:
+        raise InputError(
+            f"{font} is not a readable SoundFont ({error}); expected a .sf2 or .sf3 file"
+        ) from error
+    return synth

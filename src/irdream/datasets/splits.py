@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, get_args
 
 from irdream.datasets.base import ExcerptFile
-from irdream.datasets.split import split_by_recording
 from irdream.errors import InputError
 
 Split = Literal["recording", "excerpt"]
@@ -19,11 +19,11 @@ def split_excerpts(
     """Return the indices of the training and of the validation excerpts, each in order.
 
     Args:
-        files: what is to be split.
-        by: "recording" keeps the excerpts of a recording together; "excerpt" draws single
-            ones, as Han, Kim and Lee (2016) did: training and validation then share recordings,
-            and the validation loss is lower than that on music that was never heard.
-        validation_share: of the excerpts, between 0 and 1.
+        files: what is to be split; their order does not matter.
+        by: "recording" keeps the excerpts of a recording together, as they share its sound, and
+            each label near its share; "excerpt" draws single ones, as Han, Kim and Lee (2016)
+            did: the validation loss is then lower than that on unknown music.
+        validation_share: of the excerpts, between 0 and 1, both excluded.
         seed: which of the possible splits.
 
     Raises:
@@ -31,9 +31,59 @@ def split_excerpts(
     """
     if by not in get_args(Split):
         raise InputError(f"train.split={by}; expected recording or excerpt")
-    if by == "recording" or not 0 < validation_share < 1 or len(files) < 2:
-        return split_by_recording(files, validation_share=validation_share, seed=seed)
-    count = min(max(1, round(validation_share * len(files))), len(files) - 1)
-    names = sorted(range(len(files)), key=lambda i: files[i].name)
-    chosen = set(random.Random(seed).sample(names, count))
-    return [i for i in range(len(files)) if i not in chosen], sorted(chosen)
+    if not 0 < validation_share < 1:
+        raise InputError(
+            f"validation_share={validation_share} is out of range; "
+            "expected a number between 0 and 1, such as 0.15"
+        )
+    if by == "excerpt" and len(files) > 1:
+        count = min(max(1, round(validation_share * len(files))), len(files) - 1)
+        names = sorted(range(len(files)), key=lambda i: files[i].name)
+        chosen = set(random.Random(seed).sample(names, count))
+        return [i for i in range(len(files)) if i not in chosen], sorted(chosen)
+    recordings = _drawn_recordings(files, validation_share=validation_share, seed=seed)
+    divided: tuple[list[int], list[int]] = [], []
+    for i, file in enumerate(files):
+        divided[file.recording in recordings].append(i)
+    return divided
+
+
+def _drawn_recordings(
+    files: Sequence[ExcerptFile], *, validation_share: float, seed: int
+) -> set[str]:
+    """Draw the recordings of the validation part, at least one.
+
+    Always one of the label that is furthest below its share, until the part is as near to the
+    wanted size as it gets. The last recording of a label stays in the training part.
+    scikit-learn's StratifiedGroupKFold offers only the shares 1/k and takes one label each.
+    """
+    counts: dict[str, Counter[str]] = {file.recording: Counter() for file in files}
+    for file in files:
+        counts[file.recording].update(file.labels or ("",))
+    if len(counts) < 2:
+        raise InputError(
+            f"found {len(counts)} recordings; a split into training and validation "
+            "needs at least 2, add excerpts of other recordings"
+        )
+    recordings = random.Random(seed).sample(sorted(counts), len(counts))
+    missing: dict[str, float] = {}  # excerpts of each label to its share
+    queues: dict[str, list[str]] = {}
+    for recording in recordings:
+        for label, count in counts[recording].items():
+            missing[label] = missing.get(label, 0.0) + validation_share * count
+            queues.setdefault(label, []).append(recording)
+    in_training = {label: len(queue) for label, queue in queues.items()}
+
+    chosen: set[str] = set()
+    while waiting := [label for label in queues if queues[label]]:
+        recording = queues[max(waiting, key=missing.__getitem__)].pop()
+        own = counts[recording]
+        is_last = any(in_training[label] == 1 for label in own)
+        is_too_much = own.total() > 2 * sum(missing.values())  # farther from the share than without
+        if recording in chosen or is_last or is_too_much:
+            continue
+        chosen.add(recording)
+        for label, count in own.items():
+            missing[label] -= count
+            in_training[label] -= 1
+    return chosen or {recordings[0]}

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -18,9 +18,8 @@ import torch
 from torch import Tensor
 
 from irdream.audio import MIN_PEAK, audio_files, load_audio
-from irdream.contents import content_of
 from irdream.datasets.base import DataSet, Excerpt, ExcerptFile, PartName, listed
-from irdream.datasets.duplicates import unique_names
+from irdream.datasets.identity import known_content, unique_names
 from irdream.errors import InputError
 from irdream.files import ExistingPath, as_text
 from irdream.instruments import CODES
@@ -48,7 +47,51 @@ class Start(Protocol):
         ...
 
 
-class ExcerptStart:
+class _Sounds:
+    """What the starts below share: an excerpt is as much of a sound as was asked for."""
+
+    seconds: float | None
+
+    def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
+        """Return the excerpts, and one line for each that could not be read.
+
+        Raises:
+            InputError: when nothing is there, or less than a window was asked for.
+        """
+        self._check_seconds(min_seconds)
+        good: list[Excerpt] = []
+        bad: list[str] = []
+        for read in self._reads(sample_rate_hz, min_seconds):
+            try:
+                good.append(_cut(read(), self.seconds, sample_rate_hz, min_seconds))
+            except InputError as error:
+                bad.append(str(error))
+        return good, bad
+
+    def listed(self, *, sample_rate_hz: int, min_seconds: float) -> Listed:
+        """Return names and labels, also of excerpts to be rendered.
+
+        Raises:
+            InputError: as `excerpts`; when the only file there is cannot be read.
+        """
+        self._check_seconds(min_seconds)
+        return self._names(sample_rate_hz, min_seconds)
+
+    def _reads(self, sample_rate_hz: int, min_seconds: float) -> Iterable[Callable[[], Excerpt]]:
+        raise NotImplementedError
+
+    def _names(self, sample_rate_hz: int, min_seconds: float) -> Listed:
+        raise NotImplementedError
+
+    def _check_seconds(self, min_seconds: float) -> None:
+        if self.seconds is not None and self.seconds < min_seconds:
+            raise InputError(
+                f"start.seconds={self.seconds:g}; expected at least {min_seconds:g}, "
+                "the length of the recognizer's window"
+            )
+
+
+class ExcerptStart(_Sounds):
     """Excerpts of a data set, evenly over the instruments of their first label.
 
     Args:
@@ -70,35 +113,17 @@ class ExcerptStart:
         seconds: float | None = 3.0,
         seed: int = 0,
     ) -> None:
-        self.dataset, self.seconds, self.seed = dataset, seconds, seed
+        if count < 1:
+            raise InputError(f"dream.count={count}; expected at least 1")
+        self.dataset, self.count, self.seconds, self.seed = dataset, count, seconds, seed
         self.part: PartName = part
         self.name = dataset.name
-        self.count = _at_least_one("dream.count", count)
 
-    def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
-        """Return the chosen excerpts.
-
-        Raises:
-            InputError: when the part is empty.
-        """
-        _check_seconds(self.seconds, min_seconds)
+    def _reads(self, sample_rate_hz: int, min_seconds: float) -> Iterable[Callable[[], Excerpt]]:
         part = self.dataset.part(self.part, sample_rate_hz=sample_rate_hz)
-        good: list[Excerpt] = []
-        bad: list[str] = []
-        for i in self._chosen(part.files):
-            try:
-                good.append(_cut(part[i], self.seconds, sample_rate_hz, min_seconds))
-            except InputError as error:
-                bad.append(str(error))
-        return good, bad
+        return (partial(part.__getitem__, i) for i in self._chosen(part.files))
 
-    def listed(self, *, sample_rate_hz: int, min_seconds: float) -> Listed:
-        """Return the chosen excerpts' names and labels, also of a part to be rendered.
-
-        Raises:
-            InputError: when the part is empty.
-        """
-        _check_seconds(self.seconds, min_seconds)
+    def _names(self, sample_rate_hz: int, min_seconds: float) -> Listed:
         files = listed(self.dataset, self.part, sample_rate_hz=sample_rate_hz)
         return [(files[i].name, files[i].labels) for i in self._chosen(files)]
 
@@ -111,23 +136,7 @@ class ExcerptStart:
         return evenly(files, count=self.count, seed=self.seed)
 
 
-def _decoded(path: Path, sample_rate_hz: int, min_seconds: float) -> Tensor:
-    """Decode a file, or return what was made of it before; that must not be changed in place."""
-    try:
-        content = content_of(path)
-    except OSError:  # a pipe; what is wrong is said by what decodes
-        content = None
-    load = _decode if content else _decode.__wrapped__
-    return load(path, content, sample_rate_hz, min_seconds)
-
-
-@functools.lru_cache(maxsize=64)
-def _decode(path: Path, content: str | None, sample_rate_hz: int, min_seconds: float) -> Tensor:
-    """Decode a file; the next job of a sweep in this process will want it again."""
-    return load_audio(path, sample_rate_hz=sample_rate_hz, min_seconds=min_seconds)
-
-
-class FileStart:
+class FileStart(_Sounds):
     """A sound file, or all sound files below a folder; whole, whatever their length.
 
     Args:
@@ -146,27 +155,15 @@ class FileStart:
         self.path, self.seconds = Path(path).expanduser(), seconds
         self.name = as_text(self.path.name)
 
-    def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
-        """Return the excerpts, named like their files."""
-        _check_seconds(self.seconds, min_seconds)
-        good: list[Excerpt] = []
-        bad: list[str] = []
-        for path, name in zip(self._paths, unique_names(self._paths), strict=True):
-            try:
-                waveform = _decoded(path, sample_rate_hz, min_seconds)
-                excerpt = Excerpt(waveform=waveform, labels=(), name=name)
-                good.append(_cut(excerpt, self.seconds, sample_rate_hz, min_seconds))
-            except InputError as error:
-                bad.append(str(error))
-        return good, bad
+    def _reads(self, sample_rate_hz: int, min_seconds: float) -> Iterable[Callable[[], Excerpt]]:
+        def read(path: Path, name: str) -> Excerpt:
+            waveform = _decoded(path, known_content(path), sample_rate_hz, min_seconds)
+            return Excerpt(waveform=waveform, labels=(), name=name)
 
-    def listed(self, *, sample_rate_hz: int, min_seconds: float) -> Listed:
-        """Return the files' names, without labels.
+        named = zip(self._paths, unique_names(self._paths), strict=True)
+        return (partial(read, path, name) for path, name in named)
 
-        Raises:
-            InputError: when the only file there is cannot be read.
-        """
-        _check_seconds(self.seconds, min_seconds)
+    def _names(self, sample_rate_hz: int, min_seconds: float) -> Listed:
         names = unique_names(self._paths)
         if len(names) == 1:
             _, bad = self.excerpts(sample_rate_hz=sample_rate_hz, min_seconds=min_seconds)
@@ -179,7 +176,7 @@ class FileStart:
         return audio_files(self.path)
 
 
-class NoiseStart:
+class NoiseStart(_Sounds):
     """Gaussian noise of full scale, each one drawn from its own seed.
 
     Args:
@@ -196,34 +193,29 @@ class NoiseStart:
     ) -> None:
         if color not in ("white", "pink"):
             raise InputError(f"start.color={color!r}; expected white or pink")
-        self.count = _at_least_one("start.count", count)
+        if count < 1:
+            raise InputError(f"start.count={count}; expected at least 1")
         if seed < 0:
             raise InputError(f"start.seed={seed}; expected 0 or more")
-        self.seconds, self.color, self.seed = seconds, color, seed
+        self.count, self.color, self.seed = count, color, seed
+        self.seconds: float = seconds
         self.name = f"{color} noise"
 
-    def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
-        """Return the noises."""
-        _check_seconds(self.seconds, min_seconds)
-        samples = round(self.seconds * sample_rate_hz)
-        noises = [
-            Excerpt(waveform=self._noise(i, samples), labels=(), name=f"{self.color}-{i}")
-            for i in range(self.count)
-        ]
-        return noises, []
+    def _reads(self, sample_rate_hz: int, min_seconds: float) -> Iterable[Callable[[], Excerpt]]:
+        def read(i: int, name: str) -> Excerpt:
+            samples = round(self.seconds * sample_rate_hz)
+            noise = np.random.default_rng([self.seed, i]).standard_normal(samples)
+            if self.color == "pink":
+                spectrum = np.fft.rfft(noise) / np.sqrt(np.maximum(np.arange(samples // 2 + 1), 1))
+                noise = np.fft.irfft(spectrum, samples)
+            waveform = torch.from_numpy((noise / np.abs(noise).max()).astype(np.float32))
+            return Excerpt(waveform=waveform, labels=(), name=name)
 
-    def listed(self, *, sample_rate_hz: int, min_seconds: float) -> Listed:
-        """Return the noises' names, without labels."""
-        _check_seconds(self.seconds, min_seconds)
+        names = self._names(sample_rate_hz, min_seconds)
+        return (partial(read, i, name) for i, (name, _) in enumerate(names))
+
+    def _names(self, sample_rate_hz: int, min_seconds: float) -> Listed:
         return [(f"{self.color}-{i}", ()) for i in range(self.count)]
-
-    def _noise(self, i: int, samples: int) -> Tensor:
-        rng = np.random.default_rng([self.seed, i])
-        noise = rng.standard_normal(samples)
-        if self.color == "pink":
-            spectrum = np.fft.rfft(noise) / np.sqrt(np.maximum(np.arange(samples // 2 + 1), 1))
-            noise = np.fft.irfft(spectrum, samples)
-        return torch.from_numpy((noise / np.abs(noise).max()).astype(np.float32))
 
 
 def evenly(files: Sequence[ExcerptFile], *, count: int, seed: int) -> list[int]:
@@ -231,20 +223,27 @@ def evenly(files: Sequence[ExcerptFile], *, count: int, seed: int) -> list[int]:
 
     A file's place in the draw follows from its name and the seed alone.
     """
+
+    def draw(i: int) -> str:
+        return hashlib.sha256(f"{seed}/{files[i].name}".encode()).hexdigest()
+
     queues: dict[str, list[int]] = {}
-    for i in sorted(range(len(files)), key=lambda i: _draw(files[i].name, seed)):
+    for i in sorted(range(len(files)), key=draw):
         queues.setdefault((files[i].labels or ("",))[0], []).append(i)
     order = [code for code in CODES if code in queues] + sorted(queues.keys() - set(CODES))
-    chosen: list[int] = []
-    while len(chosen) < min(count, len(files)):
-        for code in order:
-            if queues[code] and len(chosen) < count:
-                chosen.append(queues[code].pop(0))
-    return chosen
+    turns = [
+        (turn, place, i) for place, code in enumerate(order) for turn, i in enumerate(queues[code])
+    ]
+    return [i for _, _, i in sorted(turns)[:count]]
 
 
-def _draw(name: str, seed: int) -> str:
-    return hashlib.sha256(f"{seed}/{name}".encode()).hexdigest()
+@functools.lru_cache(maxsize=64)
+def _decoded(path: Path, content: str | None, sample_rate_hz: int, min_seconds: float) -> Tensor:
+    """Decode a file, once for each content; the next job of a sweep in this process wants it too.
+
+    The tensor must not be changed in place.
+    """
+    return load_audio(path, sample_rate_hz=sample_rate_hz, min_seconds=min_seconds)
 
 
 def _cut(
@@ -263,17 +262,3 @@ def _cut(
         more = "; take more of it by start.seconds" if len(waveform) < len(excerpt.waveform) else ""
         raise InputError(f"{excerpt.name!r} is silent in its first {length:g} s{more}")
     return replace(excerpt, waveform=waveform)
-
-
-def _check_seconds(seconds: float | None, min_seconds: float) -> None:
-    if seconds is not None and seconds < min_seconds:
-        raise InputError(
-            f"start.seconds={seconds:g}; expected at least {min_seconds:g}, "
-            "the length of the recognizer's window"
-        )
-
-
-def _at_least_one(name: str, count: int) -> int:
-    if count < 1:
-        raise InputError(f"{name}={count}; expected at least 1")
-    return count

@@ -16,12 +16,12 @@ from irdream.datasets.base import (
     ExcerptFile,
     Excerpts,
     PartName,
+    decoding,
     listed,
     multi_hot,
     unlabelled_words,
 )
-from irdream.datasets.prefetch import decoding
-from irdream.datasets.seen import seen
+from irdream.datasets.identity import seen
 from irdream.datasets.splits import Split, split_excerpts
 from irdream.errors import InputError
 from irdream.measures.aggregation import AGGREGATIONS, NETWORK, Array, aggregate
@@ -148,7 +148,7 @@ def predict(
         excerpts: of one part; decoded ahead, and not held.
         batch_windows: the most windows in one forward pass.
         dataset_name: for the message, when there is nothing.
-        workers: threads that decode, see `datasets.ahead`.
+        workers: threads that decode, see `datasets.base.decoding`.
         whole: let the network hear each excerpt at once, too.
 
     Raises:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 
-from irdream.datasets.base import DataSet, PartName
-from irdream.datasets.seen import has_no_test, seen, seen_words, unknown_words
+from irdream.datasets.base import DataSet, PartName, has_no_test
+from irdream.datasets.identity import seen, seen_words, unknown_words
 from irdream.errors import InputError
 from irdream.measures.aggregation import AGGREGATIONS, NETWORK, check_aggregation
 from irdream.measures.calibration import fit_temperature, temperature_scaled

@@ -14,9 +14,15 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from irdream.datasets.announcement import part_words
-from irdream.datasets.base import DataSet, PartName, announce, tell_skipped
-from irdream.datasets.seen import tag_doubts, warn_unlabelled
+from irdream.datasets.base import (
+    DataSet,
+    PartName,
+    announce,
+    part_words,
+    tell_skipped,
+    warn_unlabelled,
+)
+from irdream.datasets.identity import log_files, tag_doubts
 from irdream.errors import InputError
 from irdream.measures.comparison import (
     PERMUTATIONS,
@@ -30,7 +36,6 @@ from irdream.measures.scoring import check_scoring, score
 from irdream.recognizer import Recognizer
 from irdream.reports.tables import save_table
 from irdream.stopwatch import Stopwatch
-from irdream.tasks.data_log import log_files
 from irdream.tracking import Tracker
 
 SHOWN = {"micro_f1": "micro F1", "macro_f1": "macro F1", "top1": "top-1", "lrap": "LRAP"}

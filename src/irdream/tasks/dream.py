@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from irdream.datasets.announcement import counted
-from irdream.datasets.base import Excerpt, fingerprint_of_sounds, tell_skipped
+from irdream.datasets.base import Excerpt, counted, tell_skipped
+from irdream.datasets.identity import fingerprint_of_sounds
 from irdream.datasets.starts import Start
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.record import Record

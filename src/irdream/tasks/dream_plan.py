@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from irdream.datasets.announcement import counted
+from irdream.datasets.base import counted
 from irdream.datasets.starts import Listed, Start
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.constraints import Constraint, RmseBudget

@@ -20,9 +20,15 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from irdream.datasets.announcement import part_words
-from irdream.datasets.base import DataSet, PartName, announce, tell_skipped
-from irdream.datasets.seen import tag_doubts, warn_unlabelled
+from irdream.datasets.base import (
+    DataSet,
+    PartName,
+    announce,
+    part_words,
+    tell_skipped,
+    warn_unlabelled,
+)
+from irdream.datasets.identity import log_files, tag_doubts
 from irdream.measures.excerpt_scores import listed_part, part_of
 from irdream.measures.robustness import check_robustness, robustness
 from irdream.measures.scoring import check_scoring, score
@@ -31,7 +37,6 @@ from irdream.reports.recognition import write_details, write_report
 from irdream.reports.recognition_summary import print_report
 from irdream.reports.robustness import robust_line, robust_metrics, write_robustness
 from irdream.stopwatch import Stopwatch
-from irdream.tasks.data_log import log_files
 from irdream.tracking import Tracker
 
 logger = logging.getLogger(__name__)

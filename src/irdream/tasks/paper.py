@@ -20,8 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from irdream.datasets.announcement import counted, part_words
-from irdream.datasets.base import DataSet, announce
+from irdream.datasets.base import DataSet, announce, counted, part_words
 from irdream.errors import InputError
 from irdream.files import replacing
 from irdream.measures.excerpt_scores import listed_part

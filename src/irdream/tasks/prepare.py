@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from irdream.datasets.base import DataSet, ExcerptFile
-from irdream.datasets.seen import warn_unlabelled
+from irdream.datasets.base import DataSet, ExcerptFile, warn_unlabelled
 from irdream.files import replacing
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import Tracker

@@ -19,9 +19,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from irdream.datasets.announcement import counted
-from irdream.datasets.base import DataSet, described
-from irdream.datasets.seen import has_no_test
+from irdream.datasets.base import DataSet, counted, has_no_test
+from irdream.datasets.identity import described, log_files
 from irdream.datasets.splits import Split
 from irdream.errors import InputError, told
 from irdream.files import ExistingPath
@@ -30,7 +29,6 @@ from irdream.measures.excerpt_scores import listed_part
 from irdream.measures.robustness import check_robustness
 from irdream.recognizer import Recognizer, load_recognizer
 from irdream.stopwatch import Stopwatch
-from irdream.tasks.data_log import log_files
 from irdream.tasks.evaluate import evaluate
 from irdream.tasks.train_results import card, chosen_thresholds, keep, validated
 from irdream.tracking import Tracker

@@ -9,8 +9,7 @@ import pandas as pd
 import torch
 
 from irdream import __version__
-from irdream.datasets.base import described
-from irdream.datasets.seen import packed
+from irdream.datasets.identity import described, packed
 from irdream.datasets.splits import Split
 from irdream.measures.recognition import AGGREGATIONS, aggregate, choose_threshold
 from irdream.measures.window_scores import window_scores

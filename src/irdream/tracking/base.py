@@ -57,7 +57,7 @@ class Tracker(Protocol):
 
         Args:
             name: of the data set.
-            digest: equal for equal sounds, see `irdream.datasets.base.fingerprint`; at most 36
+            digest: equal for equal sounds, see `irdream.datasets.identity.fingerprint`; at most 36
                 characters.
             context: what for: "training", "validation", "evaluation", "start".
             source: where they came from.

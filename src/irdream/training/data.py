@@ -14,20 +14,20 @@ from pathlib import Path
 
 from torch import Tensor
 
-from irdream.datasets.announcement import counted
 from irdream.datasets.base import (
     DataSet,
     ExcerptFile,
     Excerpts,
     announce,
+    counted,
+    decoding,
     listed,
     multi_hot,
     tell_skipped,
     unlabelled_words,
+    warn_unlabelled,
 )
 from irdream.datasets.cache import LogMels, log_mels
-from irdream.datasets.prefetch import decoding
-from irdream.datasets.seen import warn_unlabelled
 from irdream.datasets.splits import Split, split_excerpts
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer

@@ -12,7 +12,7 @@ import soundfile
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from irdream.datasets.announcement import counted
+from irdream.datasets.base import counted
 from irdream.errors import InputError
 from irdream.tracking import NullTracker
 

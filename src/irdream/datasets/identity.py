@@ -1,0 +1,219 @@
+"""When sounds are the same: fingerprints of data sets, equal files, and what was trained on.
+
+A fingerprint says whether two runs had the same sounds, wherever these lie. A split must not put
+one sound on both sides: excerpts of one recording (their names differ in a last `__k` only) belong
+together, and so do recordings that share a file, byte for byte.
+
+A checkpoint's card has 8 characters of a hash of every file that it was trained or validated on,
+54 kB for IRMAS. So excerpts are known again under other names and in other folders, but not after
+they were converted or cut. A score on them is marked, not refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import itertools
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from irdream.contents import content_of
+from irdream.datasets.base import Excerpt, ExcerptFile
+from irdream.files import as_text
+from irdream.fingerprint import fingerprint_of
+from irdream.tracking import Tracker
+
+Key = TypeVar("Key", bound=Hashable)
+_PROBE_BYTES = 4096
+_CHARACTERS = 8  # of a file in a card
+
+
+def known_content(path: Path) -> str | None:
+    """Return the hash of a file's content; None where it cannot be read."""
+    with contextlib.suppress(OSError):
+        return content_of(path)
+    return None
+
+
+def fingerprint(files: Iterable[ExcerptFile]) -> str:
+    """Return 16 hex digits that are equal for the same files in any folder and any order.
+
+    Of each file its name, labels and content count, not its path or date. A file that cannot be
+    read counts by its name.
+    """
+    return fingerprint_of(sorted([f.name, list(f.labels), known_content(f.path)] for f in files))[
+        :16
+    ]
+
+
+def fingerprint_of_sounds(excerpts: Iterable[Excerpt]) -> str:
+    """Return the same of decoded excerpts: names, labels and every sample; 1 ms for 2 MB."""
+    return fingerprint_of(
+        sorted([e.name, list(e.labels), fingerprint_of(e.waveform)] for e in excerpts)
+    )[:16]
+
+
+def described(files: Sequence[ExcerptFile]) -> str:
+    """Return in words how many files these are, with their fingerprint."""
+    return f"{len(files)} excerpts with the fingerprint {fingerprint(files)}"
+
+
+def log_files(tracker: Tracker, name: str, files: Sequence[ExcerptFile], *, context: str) -> None:
+    """Keep the fingerprint, folder and number of files with a run.
+
+    Args:
+        tracker: of the run.
+        name: of the data set.
+        files: those that were used.
+        context: what for.
+    """
+    source = ""
+    with contextlib.suppress(ValueError):  # no files, or several drives
+        source = as_text(os.path.commonpath([file.path.resolve().parent for file in files]))
+    tracker.log_data(name, fingerprint(files), context=context, source=source, excerpts=len(files))
+
+
+# Files in a tree of sounds
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """Name files by their stem, with the folder before it where two stems are the same."""
+    stems = Counter(path.stem for path in paths)
+    names: dict[str, None] = {}  # in order
+    for path in paths:
+        plain = path.stem if stems[path.stem] == 1 else f"{path.parent.name}-{path.stem}"
+        numbered = (f"{plain}~{number}" for number in itertools.count(2))
+        free = (name for name in itertools.chain([plain], numbered) if as_text(name) not in names)
+        names[as_text(next(free))] = None
+    return list(names)
+
+
+def equal_files(files: Iterable[Path]) -> list[tuple[Path, ...]]:
+    """Return the groups of two or more files that are equal byte for byte.
+
+    By size, then by 4 kB from the middle, then by MD5: the excerpts of IRMAS are all of one
+    size, and hashing them whole would read 3.5 GB. Files that cannot be read equal none.
+    """
+    groups = [list(files)]
+    for key in (lambda path: path.stat().st_size, _middle, md5_of):
+        groups = [some for group in groups for some in _alike(group, key)]
+    return [tuple(group) for group in groups]
+
+
+def _alike(files: list[Path], key: Callable[[Path], Key]) -> list[list[Path]]:
+    """Return the groups of two or more files with the same key."""
+    groups: dict[Key, list[Path]] = defaultdict(list)
+    for file in files:
+        with contextlib.suppress(OSError):  # reading it as sound says what is wrong
+            groups[key(file)].append(file)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _middle(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(path.stat().st_size // 2)
+        return file.read(_PROBE_BYTES)
+
+
+def md5_of(path: Path) -> str:
+    """Return a file's MD5, as published beside data sets (no protection against forgery)."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def recordings_of(paths: Sequence[Path], equal_groups: Iterable[Sequence[Path]]) -> list[str]:
+    """Return each file's recording: folder and name without a `__k` at the end.
+
+    Recordings that share an equal file become one, with all their excerpts.
+    """
+    own = {p: as_text(f"{p.parent.name}/{re.sub(r'__[0-9]+$', '', p.stem)}") for p in paths}
+    joined = {recording: recording for recording in own.values()}
+
+    def find(recording: str) -> str:
+        while joined[recording] != recording:
+            recording = joined[recording]
+        return recording
+
+    for group in equal_groups:
+        together = sorted({find(own[path]) for path in group})
+        joined.update(dict.fromkeys(together, together[0]))
+    return [find(own[path]) for path in paths]
+
+
+# What a checkpoint was trained on
+
+
+def contents(files: Iterable[ExcerptFile]) -> list[str]:
+    """Return 8 characters for each file, equal for equal sound files whatever they are called.
+
+    Empty for a file that cannot be read.
+    """
+    hashes = (bytes.fromhex(known_content(file.path) or "") for file in files)
+    return [base64.b64encode(found[:6]).decode() for found in hashes]
+
+
+def packed(files: Sequence[ExcerptFile]) -> str:
+    """Return what a card keeps of excerpts."""
+    return "".join(sorted(contents(files)))
+
+
+def seen(card: Mapping[str, Any], files: Sequence[ExcerptFile]) -> tuple[str, ...]:
+    """Say for each file whether it was for "training", for "validation", or "" neither.
+
+    Args:
+        card: of a checkpoint.
+        files: of excerpts.
+
+    Returns:
+        Nothing where the card does not tell.
+    """
+    data = _data(card)
+    if "training_contents" not in data:
+        return ()
+    known = {
+        data[f"{use}_contents"][i : i + _CHARACTERS]: use
+        for use in ("validation", "training")
+        for i in range(0, len(data[f"{use}_contents"]), _CHARACTERS)
+    }
+    return tuple(known.get(content, "") for content in contents(files))
+
+
+def seen_words(uses: Sequence[str]) -> str:
+    """Say on how many excerpts a checkpoint was trained; nothing where on none."""
+    trained, validated = uses.count("training"), uses.count("validation")
+    if not trained and not validated:
+        return ""
+    return (
+        f"no test: the checkpoint was trained on {trained} of these {len(uses)} excerpts, and its "
+        f"epoch and thresholds were chosen on {validated}"
+    )
+
+
+def unknown_words(card: Mapping[str, Any], name: str) -> str:
+    """Say that a data set of this name may have been trained on; nothing where more is known."""
+    data = _data(card)
+    if "training_contents" in data or data.get("name") != name:
+        return ""
+    return (
+        f"perhaps no test: the checkpoint was trained on data called {name!r}, and its card does "
+        "not tell on which excerpts"
+    )
+
+
+def tag_doubts(tracker: Tracker, doubts: Sequence[str]) -> None:
+    """Tag a run whose scores are not those of a test."""
+    if doubts:
+        tracker.set_tags({"irdream.doubts": "; ".join(doubts)})
+
+
+def _data(card: Mapping[str, Any]) -> Mapping[str, Any]:
+    data = card.get("data")  # a card of somebody else may hold anything
+    return data if isinstance(data, Mapping) else {}

@@ -1,0 +1,197 @@
+"""When files and data sets are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from irdream.datasets.base import Excerpt, ExcerptFile
+from irdream.datasets.folder import Folder
+from irdream.datasets.identity import (
+    equal_files,
+    fingerprint,
+    fingerprint_of_sounds,
+    log_files,
+    md5_of,
+    recordings_of,
+    unique_names,
+)
+from irdream.tracking import NullTracker
+
+RATE_HZ = 8000
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Three instruments, two sounds of 3 s each."""
+    rng = np.random.default_rng(0)
+    for code in ("cel", "flu", "voi"):
+        (tmp_path / "tree" / code).mkdir(parents=True)
+        for take in range(2):
+            sound = 0.1 * rng.standard_normal(3 * RATE_HZ)
+            soundfile.write(tmp_path / "tree" / code / f"{code}{take}.wav", sound, RATE_HZ)
+    return tmp_path / "tree"
+
+
+def files(root: Path) -> list[ExcerptFile]:
+    return Folder(root=root).part("training", sample_rate_hz=RATE_HZ).files
+
+
+def test_equal_sounds_have_one_fingerprint_wherever_they_lie(tree: Path, tmp_path: Path) -> None:
+    there = Path(shutil.copytree(tree, tmp_path / "elsewhere" / "copy"))
+    for path in there.rglob("*.wav"):
+        os.utime(path, (0, 0))
+    first = fingerprint(files(tree))
+    assert re.fullmatch("[0-9a-f]{16}", first)
+    assert fingerprint(files(there)) == first
+    assert fingerprint(reversed(files(tree))) == first
+
+
+def swap(tree: Path) -> None:
+    one, other, third = (tree / "cel" / name for name in ("cel0.wav", "cel1.wav", "x"))
+    one.rename(third)
+    other.rename(one)
+    third.rename(other)
+
+
+def edited(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    def edit(tree: Path) -> None:
+        sound, rate_hz = soundfile.read(tree / "voi" / "voi1.wav")
+        soundfile.write(tree / "voi" / "voi1.wav", change(sound), rate_hz)
+
+    return edit
+
+
+def put(place: Any, value: float) -> Callable[[np.ndarray], np.ndarray]:
+    def change(sound: np.ndarray) -> np.ndarray:
+        sound[place] = value
+        return sound
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tree: (tree / "cel" / "cel0.wav").rename(tree / "cel" / "other.wav"),
+        lambda tree: (tree / "cel" / "cel0.wav").rename(tree / "flu" / "cel0.wav"),
+        lambda tree: (tree / "cel" / "cel0.wav").unlink(),
+        lambda tree: shutil.copy(tree / "cel" / "cel0.wav", tree / "cel" / "cel2.wav"),
+        swap,
+        edited(lambda sound: sound[:-1]),
+        edited(lambda sound: sound * 1.01),
+        edited(put(slice(11_900, 12_100), 0.0)),
+        edited(put(6_000, 0.5)),
+        edited(put(slice(-100, None), 0.0)),
+    ],
+    ids=["renamed", "label", "removed", "added", "swapped", "shorter", "louder", "middle",
+         "a sample", "end"],
+)  # fmt: skip
+def test_another_set_has_another_fingerprint(tree: Path, change: Callable[[Path], Any]) -> None:
+    before = fingerprint(files(tree))
+    change(tree)
+    assert fingerprint(files(tree)) != before
+
+
+def test_a_file_that_cannot_be_read_counts_by_its_name(tree: Path) -> None:
+    whole = files(tree)
+    missing = replace(whole[0], path=tree / "nowhere.wav")
+    found = fingerprint([missing, *whole[1:]])
+    assert found not in (fingerprint(whole), fingerprint(whole[1:]))
+
+
+def test_decoded_sounds_have_a_fingerprint_of_every_sample() -> None:
+    one = Excerpt(waveform=torch.linspace(-1, 1, 1000), labels=("flu",), name="one")
+    two = Excerpt(waveform=torch.linspace(1, -1, 3000)[::3], labels=(), name="two")
+    first = fingerprint_of_sounds([one, two])
+    assert fingerprint_of_sounds([two, one]) == first
+    changed = one.waveform.clone()
+    changed[500] += 1e-6
+    others = [replace(one, waveform=changed), replace(one, name="1"), replace(one, labels=("cel",))]
+    assert len({first, *(fingerprint_of_sounds([other, two]) for other in others)}) == 4
+
+
+def test_a_run_keeps_the_folder_of_all_files(tree: Path) -> None:
+    class Notebook(NullTracker):
+        def log_data(self, name: str, digest: str, **about: Any) -> None:
+            kept.append((name, digest, about))
+
+    kept: list[Any] = []
+    for some in (files(tree), files(tree)[:2], []):
+        log_files(Notebook(), "mine", some, context="test")
+    assert [about["source"] for *_, about in kept] == [str(tree), str(tree / "cel"), ""]
+    expected = {"context": "test", "source": str(tree), "excerpts": 6}
+    assert kept[0] == ("mine", fingerprint(files(tree)), expected)
+
+
+# Files in a tree
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def test_equal_files_are_found_by_content_alone(tmp_path: Path) -> None:
+    long = bytes(range(256)) * 64
+    same = [write(tmp_path / name, long) for name in ("a.wav", "sub/b.wav", "c.wav")]
+    other_end = write(tmp_path / "d.wav", long[:-1] + b"x")
+    other_middle = write(tmp_path / "e.wav", long[:8192] + b"xx" + long[8194:])
+    shorter = write(tmp_path / "f.wav", long[:-1])
+    pair = [write(tmp_path / name, b"pair") for name in ("g.wav", "h.wav")]
+    dangling = tmp_path / "i.wav"
+    dangling.symlink_to(tmp_path / "gone.wav")
+    some = [dangling, *same, other_end, other_middle, shorter, *pair]
+    assert sorted(equal_files(some)) == sorted([tuple(same), tuple(pair)])
+
+
+def test_md5_is_that_of_hashlib(tmp_path: Path) -> None:
+    data = b"x" * (2**20 + 17)
+    assert md5_of(write(tmp_path / "a", data)) == hashlib.md5(data).hexdigest()
+
+
+def test_excerpts_of_a_recording_stay_together() -> None:
+    names = ["[cel][cla]0001__1", "[cel][cla]0001__2", "[cel][cla]0001__12", "[cel][cla]0002__1"]
+    recordings = recordings_of([Path("cel", f"{name}.wav") for name in names], [])
+    assert recordings == ["cel/[cel][cla]0001"] * 3 + ["cel/[cel][cla]0002"]
+
+
+def test_an_equal_file_joins_whole_recordings_through_others_too() -> None:
+    paths = [Path("x", f"{name}__{k}.wav") for name in "abcd" for k in (1, 2)]
+    a1, _, b1, b2, c1, _, _, _ = paths
+    recordings = recordings_of(paths, [(c1, b1), (b2, a1)])
+    assert len(set(recordings[:6])) == 1
+    assert set(recordings[6:]) == {"x/d"}
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["a/x.wav", "b/x.wav", "b/y.wav", "c/b/x.wav"], ["a-x", "b-x", "y", "b-x~2"]),
+        (
+            ["b/x~2.wav", "b/x.wav", "c/b/x.flac", "b-x.wav", "b-x~2.mp3"],
+            ["x~2", "b-x", "b-x~2", "b-x~3", "b-x~2~2"],
+        ),
+        (
+            ["f\udcf6/Fl\udcf6te.wav", "f\udcf6/Fl\udce9te.wav", "f\udcf6/Fl\\xf6te.wav"],
+            ["Fl\\xf6te", "Fl\\xe9te", "Fl\\xf6te~2"],
+        ),
+    ],
+    ids=["equal stems", "stems like those made unique", "no UTF-8"],
+)
+def test_names_are_stems_made_unique_by_folder_and_number(paths, names) -> None:
+    odd = [Path(path) for path in paths]
+    assert unique_names(odd) == names
+    "".join([*names, *recordings_of(odd, [])]).encode()  # all can be written
