@@ -40,7 +40,7 @@ def inverse_stft(spectrum: Tensor, frontend: Any, *, samples: int) -> Tensor:
     It is torch.istft, less a check of the tapers that lets the host wait for the device.
     """
     n_fft, hop_samples, frames = frontend.n_fft, frontend.hop_samples, spectrum.shape[-1]
-    taper = _taper(spectrum, frontend)
+    taper = _taper(spectrum.real, frontend)
     pieces = torch.fft.irfft(spectrum.mT, n=n_fft) * taper  # (items, frames, n_fft)
     total = n_fft + hop_samples * (frames - 1)
     sound, weight = (
@@ -51,9 +51,23 @@ def inverse_stft(spectrum: Tensor, frontend: Any, *, samples: int) -> Tensor:
     return sound[:, inside] / weight[:, inside]
 
 
-def _taper(like: Tensor, frontend: Any) -> Tensor:
-    dtype = like.real.dtype if like.is_complex() else like.dtype
-    return torch.hann_window(frontend.n_fft, device=like.device, dtype=dtype)
+def with_mel_gain(waveform: Tensor, gain: Tensor, frontend: Any) -> Tensor:
+    """Return a sound (items, samples) with a gain on its spectrum, with its phase.
+
+    Args:
+        waveform: (items, samples).
+        gain: (items, n_mels, frames), natural log; each bin gets the mean of its bands'.
+        frontend: with `n_fft`, `hop_samples` and `mel_basis`.
+    """
+    spectrum = stft(waveform, frontend)
+    gain = as_many_frames(band_shares(frontend.mel_basis) @ gain, spectrum.shape[-1])
+    return inverse_stft(spectrum * gain.exp(), frontend, samples=waveform.shape[-1])
+
+
+def as_many_frames(values: Tensor, frames: int) -> Tensor:
+    """Cut the last frames of (items, rows, frames) away, or repeat the last one."""
+    missing = max(0, frames - values.shape[-1])
+    return torch.cat([values[..., :frames], values[..., -1:].expand(-1, -1, missing)], dim=-1)
 
 
 def band_shares(mel_basis: Tensor) -> Tensor:
@@ -67,3 +81,7 @@ def band_shares(mel_basis: Tensor) -> Tensor:
     nearest = covered[(bins[:, None] - covered[None]).abs().argmin(dim=1)]
     shares = weights[nearest]
     return shares / shares.sum(dim=1, keepdim=True)
+
+
+def _taper(like: Tensor, frontend: Any) -> Tensor:
+    return torch.hann_window(frontend.n_fft, device=like.device, dtype=like.dtype)

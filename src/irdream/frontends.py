@@ -1,19 +1,8 @@
-"""The log-mel spectrogram of Han, Kim and Lee (2016), made on the device by nnAudio.
+"""Front ends: waveform (batch, samples) -> log-mel spectrogram (batch, n_mels, frames).
 
-Mono at 22,050 Hz; Hann window of 1024 samples, hop 512, frames centered with reflection;
-128 Slaney mel bands of the magnitude (with HTK's formula two bands would be empty at this
-window length); natural logarithm. The paper does not state its log floor: here `floor` is
-added to the magnitude, 1e-5, which is -100 dB, so that the logarithm is smooth.
-
-nnAudio's own magnitude is the root of re^2 + im^2, whose gradient at digital silence is NaN;
-so its complex spectrogram is taken and a power far below `floor` is added under the root.
-
-The last centered frame, half of it beyond the end, is dropped: a second then has 43 frames
-and three seconds have 129, the numbers of the paper. This is the one place where 44 becomes
-43.
-
-Source: Y. Han, J. Kim, K. Lee, "Deep convolutional neural networks for predominant
-instrument recognition in polyphonic music", IEEE/ACM TASLP 25(1), 2017, section III-A.
+A front end is a `torch.nn.Module` with the attributes `sample_rate_hz`, `n_fft`, `hop_samples`,
+`n_mels` and the buffer `mel_basis` (n_mels, n_fft // 2 + 1). It is differentiable, also on
+digital silence, and gives `samples // hop_samples` frames.
 """
 
 from __future__ import annotations
@@ -29,6 +18,21 @@ from irdream.errors import InputError
 
 class HanLogMel(nn.Module):
     """Waveform (batch, samples) -> log-mel (batch, n_mels, samples // hop_samples).
+
+    Hann window of 1024 samples, hop 512, frames centered with reflection; 128 Slaney mel bands of
+    the magnitude (with HTK's formula two bands would be empty at this window length); natural
+    logarithm. The paper does not state its log floor: here `floor` is added to the magnitude,
+    1e-5, which is -100 dB, so that the logarithm is smooth.
+
+    nnAudio's own magnitude is the root of re^2 + im^2, whose gradient at digital silence is NaN;
+    so its complex spectrogram is taken and a power far below `floor` is added under the root.
+
+    The last centered frame, half of it beyond the end, is dropped: a second then has 43 frames
+    and three seconds have 129, the numbers of the paper. This is the one place where 44 becomes
+    43.
+
+    Source: Y. Han, J. Kim, K. Lee, "Deep convolutional neural networks for predominant
+    instrument recognition in polyphonic music", IEEE/ACM TASLP 25(1), 2017, section III-A.
 
     Args:
         sample_rate_hz: of the waveform.
@@ -90,7 +94,7 @@ class HanLogMel(nn.Module):
             )
         frames = waveform.shape[-1] // self.hop_samples
         real, imaginary = self.stft(waveform, output_format="Complex")[:, :, :frames].unbind(-1)
-        vars(self.stft).pop("num_samples", None)  # that nnAudio keeps: a used one is like a new one
+        vars(self.stft).pop("num_samples", None)  # so that a used front end equals a new one
         tiny = (1e-3 * self.floor) ** 2
         magnitude = torch.sqrt(real.square() + imaginary.square() + tiny)
         return torch.log(torch.matmul(self.mel_basis, magnitude) + self.floor)
