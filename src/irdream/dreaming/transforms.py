@@ -1,0 +1,294 @@
+"""Random views of a log-mel before the network gets it: each item its own, in each step another.
+
+All keep the shape and are differentiable. Most need the bands and frames of a log-mel; a network
+on raw sound (items, samples) takes a jitter or a gain.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
+from irdream.dreaming.random_streams import normal, substream, uniform
+from irdream.errors import InputError
+
+__all__ = [
+    "Chain",
+    "FrequencyMask",
+    "FrequencyShift",
+    "Gain",
+    "Jitter",
+    "Noise",
+    "Scale",
+    "TimeMask",
+    "Transform",
+    "with_jitter",
+]
+
+
+class Transform(ABC):
+    """A random view of log-mels; it raises an InputError for what it cannot view."""
+
+    @abstractmethod
+    def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
+        """Return the view, of the same shape.
+
+        Args:
+            log_mel: (items, n_mels, frames), natural log of the magnitude.
+            keys: of the items' random streams, (items,); see `random_streams`.
+            step: of the ascent.
+        """
+
+
+class Chain(Transform):
+    """One view after the other, each with random numbers of its own.
+
+    Args:
+        transforms: in their order.
+    """
+
+    def __init__(self, transforms: Sequence[Transform]) -> None:
+        self.transforms = tuple(transforms)
+
+    def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
+        """Return the view through all of them."""
+        for i, transform in enumerate(self.transforms):
+            log_mel = transform(log_mel, substream(keys, i), step)
+        return log_mel
+
+
+class Jitter(Transform):
+    """Shift each item circularly in time by a whole number of frames, as in DeepDream.
+
+    Args:
+        frames: the largest shift; all from -frames to frames are equally likely.
+
+    Raises:
+        InputError: when `frames` is negative.
+    """
+
+    def __init__(self, *, frames: int) -> None:
+        if frames < 0:
+            raise InputError(f"transform.frames={frames}; expected at least 0")
+        self.frames = frames
+
+    def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
+        """Return the shifted log-mels."""
+        frames = log_mel.shape[-1]
+        shifts = (uniform(keys, step, 1) * (2 * self.frames + 1)).long() - self.frames
+        index = (torch.arange(frames, device=log_mel.device) - shifts) % frames
+        index = index.view(len(log_mel), *(1,) * (log_mel.ndim - 2), frames)
+        return log_mel.gather(-1, index.expand_as(log_mel))
+
+
+def with_jitter(transform: Transform | None, frames: int) -> Transform | None:
+    """Return a view after a jitter; as it is where `frames` is 0."""
+    if not frames:
+        return transform
+    return Chain([Jitter(frames=frames), *([transform] if transform else [])])
+
+
+class FrequencyShift(Transform):
+    """Shift each item by some mel bands; nothing wraps, the outermost band is repeated.
+
+    Args:
+        bands: the largest shift, up or down; all are equally likely. A fraction interpolates
+            between two bands, which smooths.
+        whole: shift by whole bands only.
+
+    Raises:
+        InputError: when `bands` is negative, or no whole number although `whole`.
+    """
+
+    def __init__(self, *, bands: float, whole: bool = False) -> None:
+        if bands < 0:
+            raise InputError(f"transform.bands={bands}; expected at least 0")
+        if whole and bands != int(bands):
+            raise InputError(
+                f"transform.bands={bands} with whole=true; expected a whole number, such as 1"
+            )
+        self.bands, self.whole = bands, whole
+
+    def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
+        """Return the shifted log-mels."""
+        _need_spectrogram(self, log_mel)
+        draws = uniform(keys, step, 1)
+        if self.whole:
+            shifts = (draws * (2 * self.bands + 1)).floor() - self.bands
+        else:
+            shifts = (2 * draws - 1) * self.bands
+        bands = torch.arange(log_mel.shape[1], device=log_mel.device)
+        return _at(log_mel, bands - shifts, axis=1)
+
+
+class Scale(Transform):
+    """Scale each item about its center, each axis by a factor of its own.
+
+    Above 1 it is stretched and its edges are lost; below 1 it is shrunk and its edges repeated.
+
+    Args:
+        mels: least and largest factor along the mel bands; all between are equally likely.
+        frames: the same in time.
+
+    Raises:
+        InputError: when they are no two numbers above 0 in order.
+    """
+
+    def __init__(
+        self, *, mels: Sequence[float] = (1.0, 1.0), frames: Sequence[float] = (1.0, 1.0)
+    ) -> None:
+        for name, factors in (("mels", mels), ("frames", frames)):
+            if not (len(factors) == 2 and 0 < factors[0] <= factors[1] < math.inf):
+                raise InputError(
+                    f"transform.{name}={list(factors)}; expected [least, most] above 0, such as "
+                    "[0.95, 1.05]"
+                )
+        self.mels, self.frames = tuple(map(float, mels)), tuple(map(float, frames))
+
+    def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
+        """Return the scaled log-mels."""
+        _need_spectrogram(self, log_mel)
+        draws = uniform(keys, step, 2)
+        for axis, (least, most) in ((1, self.mels), (2, self.frames)):
+            if least == most == 1.0:
+                continue
+            factors = least + draws[:, axis - 1, None] * (most - least)
+            center = (log_mel.shape[axis] - 1) / 2
+            points = torch.arange(log_mel.shape[axis], device=log_mel.device) - center
+            log_mel = _at(log_mel, center + points / factors, axis=axis)
+        return log_mel
+
+
+class Gain(Transform):
+    """Make each item louder or softer; of raw sound (items, samples) too.
+
+    Args:
+        db: the largest change, up or down; all are equally likely.
+
+    Raises:
+        InputError: when `db` is negative.
+    """
+
+    def __init__(self, *, db: float) -> None:
+        self.db = _level(db)
+
+    def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
+        """Return the log-mels at another level, or the sounds."""
+        change = (2.0 * uniform(keys, step, 1) - 1.0) * (self.db * NATURAL_PER_DB)
+        if log_mel.ndim == 2:
+            return log_mel * change.exp().to(log_mel.dtype)
+        _need_spectrogram(self, log_mel)
+        return log_mel + change[:, :, None].to(log_mel.dtype)
+
+
+class Noise(Transform):
+    """Add Gaussian noise to the level of each bin and frame.
+
+    Args:
+        db: its standard deviation.
+
+    Raises:
+        InputError: when `db` is negative.
+    """
+
+    def __init__(self, *, db: float) -> None:
+        self.db = _level(db)
+
+    def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
+        """Return the log-mels with noise."""
+        _need_spectrogram(self, log_mel)
+        noise = normal(keys, step, *log_mel.shape[1:]).to(log_mel.dtype)
+        return log_mel + noise * (self.db * NATURAL_PER_DB)
+
+
+class _Mask(Transform):
+    """Stretches along one axis that are set to their mean over it, with a gradient of its own.
+
+    Source: D. Park et al., "SpecAugment: a simple data augmentation method for automatic speech
+    recognition", Interspeech 2019, section 2 (there with the mean over everything, in training).
+    """
+
+    axis: int
+
+    def __init__(self, widest: int, count: int, name: str) -> None:
+        for key, value in ((name, widest), ("count", count)):
+            if value < 0 or value != int(value):
+                raise InputError(f"transform.{key}={value}; expected a whole number of at least 0")
+        self.widest, self.count = int(widest), int(count)
+
+    def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
+        """Return the masked log-mels."""
+        _need_spectrogram(self, log_mel)
+        points = log_mel.shape[self.axis]
+        draws = uniform(keys, step, 2, self.count)
+        widths = (draws[:, 0] * (min(self.widest, points) + 1)).floor()
+        starts = (draws[:, 1] * (points - widths + 1)).floor()
+        places = torch.arange(points, device=keys.device)[:, None]
+        starts, ends = starts[:, None], (starts + widths)[:, None]
+        mask = ((places >= starts) & (places < ends)).any(dim=2)  # (items, points)
+        mean = log_mel.mean(dim=self.axis, keepdim=True)
+        return torch.where(mask.unsqueeze(3 - self.axis), mean, log_mel)
+
+
+class TimeMask(_Mask):
+    """Set some stretches of time to the mean of their band, so that a dream needs no one place.
+
+    Args:
+        frames: the largest width of a stretch; all whole numbers from 0 are equally likely.
+        count: how many; they may overlap.
+
+    Raises:
+        InputError: when `frames` or `count` is negative.
+    """
+
+    axis = 2
+
+    def __init__(self, *, frames: int, count: int = 1) -> None:
+        super().__init__(frames, count, "frames")
+
+
+class FrequencyMask(_Mask):
+    """Set some ranges of mel bands to the mean of their frame.
+
+    Args:
+        bands: the largest width of a range; all whole numbers from 0 are equally likely.
+        count: how many; they may overlap.
+
+    Raises:
+        InputError: when `bands` or `count` is negative.
+    """
+
+    axis = 1
+
+    def __init__(self, *, bands: int, count: int = 1) -> None:
+        super().__init__(bands, count, "bands")
+
+
+def _need_spectrogram(transform: Transform, log_mel: Tensor) -> None:
+    if log_mel.ndim != 3:
+        raise InputError(
+            f"transform {type(transform).__name__} got a shape of {tuple(log_mel.shape)}; expected "
+            "(items, n_mels, frames): for a network on raw sound use transform=gain or none"
+        )
+
+
+def _level(db: float) -> float:
+    if not 0 <= db < math.inf:
+        raise InputError(f"transform.db={db}; expected a number of at least 0, such as 3")
+    return db
+
+
+def _at(log_mel: Tensor, positions: Tensor, *, axis: int) -> Tensor:
+    """Interpolate linearly along an axis at (items, points); beyond the edges they are repeated."""
+    positions = positions.clamp(0, log_mel.shape[axis] - 1).unsqueeze(3 - axis)
+    below = positions.floor()
+    share = (positions - below).to(log_mel.dtype)
+    below = below.long()
+    above = (below + 1).clamp(max=log_mel.shape[axis] - 1)
+    first, second = (log_mel.gather(axis, i.expand_as(log_mel)) for i in (below, above))
+    return torch.lerp(first, second, share)
