@@ -9,7 +9,6 @@ import torch
 
 from irdream.audio.stft import inverse_stft, stft
 from irdream.dreaming.constraints import Consistency, MaxChange, with_consistency
-from irdream.dreaming.constraints.consistency import as_many_frames
 from irdream.errors import InputError
 
 
@@ -44,12 +43,6 @@ def test_it_is_put_before_other_constraints() -> None:
         assert isinstance(first, Consistency)
         assert (first.every, rest) == (5, others)
         assert with_consistency(given, 0) is given
-
-
-def test_frames_are_cut_or_the_last_one_is_repeated() -> None:
-    plane = torch.arange(6.0).view(1, 2, 3)
-    assert as_many_frames(plane, 2).tolist() == [[[0, 1], [3, 4]]]
-    assert as_many_frames(plane, 5).tolist() == [[[0, 1, 2, 2, 2], [3, 4, 5, 5, 5]]]
 
 
 def test_a_negative_period_is_refused() -> None:

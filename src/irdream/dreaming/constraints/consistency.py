@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-import torch
 from torch import Tensor
 
-from irdream.audio.stft import band_shares, inverse_stft, stft
+from irdream.audio.stft import as_many_frames, band_shares, inverse_stft, stft
 from irdream.dreaming.batch import Start, log_of
 from irdream.dreaming.constraints.base import Constraint, Kind
 from irdream.errors import InputError
@@ -70,12 +69,3 @@ def with_consistency(
         return constraint
     given = [constraint] if isinstance(constraint, Constraint) else constraint or ()
     return [Consistency(every=every), *given]
-
-
-def as_many_frames(spectrogram: Tensor, frames: int) -> Tensor:
-    """Cut the last frames of (items, rows, frames) away, or repeat the last one."""
-    found = spectrogram.shape[-1]
-    if found >= frames:
-        return spectrogram[..., :frames]
-    index = torch.arange(frames, device=spectrogram.device).clamp(max=found - 1)
-    return spectrogram[..., index]

@@ -22,10 +22,9 @@ import torch
 from torch import Tensor
 
 from irdream.audio.masking import masking_threshold
-from irdream.audio.stft import inverse_stft, stft
+from irdream.audio.stft import as_many_frames, inverse_stft, stft
 from irdream.dreaming.batch import LEAST_MAGNITUDE, Start
 from irdream.dreaming.constraints.base import Constraint, Kind
-from irdream.dreaming.constraints.consistency import as_many_frames
 from irdream.dreaming.constraints.limits import limited
 from irdream.dreaming.constraints.masks import mel_basis
 from irdream.errors import InputError
