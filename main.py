@@ -30,11 +30,12 @@ from irdream.cli import command  # noqa: E402
 from irdream.interrupts import interrupt  # noqa: E402
 from irdream.sweeps import signature as job_signature  # noqa: E402
 from irdream.sweeps import sweep  # noqa: E402
+from irdream.sweeps.job import Job  # noqa: E402
 from irdream.sweeps.store_choice import choose_store  # noqa: E402
 
 CONF = Path(__file__).resolve().parent / "conf"
 NO_TRACKER = {"_target_": "irdream.tracking.NullTracker"}
-jobs: list[command.Job] = []  # of this process
+jobs: list[Job] = []  # of this process
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -44,7 +45,7 @@ def run(config: DictConfig) -> dict[str, float]:
     os.chdir(hydra_config.runtime.cwd)  # also with hydra.job.chdir paths mean where it was typed
     began = time.perf_counter()
     in_sweep = hydra_config.mode != RunMode.RUN
-    job = command.Job(hydra_config.overrides.task, hydra_config.runtime.output_dir)
+    job = Job(hydra_config.overrides.task, hydra_config.runtime.output_dir)
     of_sweep = sweep.current() if in_sweep else None
     if in_sweep:
         job.number = int(hydra_config.job.num)
@@ -59,7 +60,7 @@ def run(config: DictConfig) -> dict[str, float]:
         job.status, job.error = "pruned", str(reason)
     except Exception as error:
         job.status = "failed"
-        job.error = command.line(error, conf=CONF, trust=config.trust)
+        job.error = command.line(error, trust=config.trust)
         if config.debug or (job.error is None and not in_sweep):
             raise
         if job.error is None:
@@ -74,7 +75,7 @@ def run(config: DictConfig) -> dict[str, float]:
     return job.metrics
 
 
-def perform(config: DictConfig, job: command.Job, of_sweep: sweep.Sweep | None) -> dict[str, float]:
+def perform(config: DictConfig, job: Job, of_sweep: sweep.Sweep | None) -> dict[str, float]:
     """Check the configuration, open the run, build the task, call it."""
     command.prepare(config, job.overrides)
     command.check(config)
@@ -136,7 +137,7 @@ def main() -> None:
         raise
     except Exception as error:
         sweep.end()
-        line = command.line(error, conf=CONF)
+        line = command.line(error)
         if line is None or "debug=true" in sys.argv:
             raise
         if not jobs:  # otherwise it was said when the job failed

@@ -15,8 +15,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from irdream.cli import command, settings
-from irdream.cli.reference import documented
+from irdream.cli import command
 
 CONF = Path(__file__).parents[1] / "conf"
 YAMLS = sorted(path for path in CONF.glob("**/*.yaml") if path.parent != CONF)
@@ -101,26 +100,6 @@ def test_every_choice_of_hydras_own_composes(group, choice) -> None:
 def test_every_yaml_opens_with_its_command(path) -> None:
     comments = [line for line in path.read_text().splitlines() if line.startswith("#")]
     assert any("python main.py" in line for line in comments[:4])
-
-
-def test_the_schema_has_the_keys_of_the_yaml_and_allows_its_defaults() -> None:
-    config = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))
-    assert isinstance(config, dict)
-    flat = {}
-    for name, value in config.items():
-        if name in settings.sections():
-            flat |= {f"{name}.{key}": default for key, default in value.items()}
-        elif name not in ("defaults", "hydra"):
-            flat[str(name)] = value
-    own = {name: key for name, key in settings.keys().items() if not key.is_group}
-    assert list(flat) == list(own)
-    assert [name for name, key in own.items() if not key.allows(flat[name])] == []
-
-
-def test_every_key_of_the_yaml_has_a_comment() -> None:
-    lines = documented(CONF / "config.yaml")
-    named = [name for name, key in settings.keys().items() if not key.is_group]
-    assert [name for name in [*named, *settings.sections()] if not lines[name].words] == []
 
 
 def test_a_task_brings_its_own_optimizer_and_the_command_line_wins() -> None:

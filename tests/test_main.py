@@ -86,7 +86,7 @@ def test_nothing_heavy_is_imported_before_the_configuration_is_known(tmp_path, w
     ("words", "expected"),
     [
         (["target=flut"], "error: unknown instrument 'flut'; expected one of cel (cello)"),
-        (["dream.octaves=-3"], "error: dream.octaves=-3; expected at least 1"),
+        (["dream.octaves=-3"], "error: dream.octaves=-3; expected a whole number, at least 1"),
         (["checkpoint=nowhere"], "error: checkpoint=nowhere is no checkpoint; expected a folder"),
         (["start=file"], "error: start.path is not set; expected a sound file or a folder of them"),
         (["start=file", "start.path=no.wav"], "error: start.path=no.wav does not exist; expected"),
@@ -258,7 +258,7 @@ def test_a_mistake_in_what_is_swept_is_found_before_the_sweep_begins(tmp_path) -
     done = irdream("-m", "task=dream", "target=sax", "dream.octaves=1,-1", cwd=tmp_path)
 
     assert done.returncode == 1
-    assert done.stderr == "error: dream.octaves=-1; expected at least 1\n"
+    assert done.stderr == "error: dream.octaves=-1; expected a whole number, at least 1\n"
     assert not list(tmp_path.iterdir())
 
 

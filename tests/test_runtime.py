@@ -82,7 +82,9 @@ def test_the_environment_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("count", [0, -1])
 def test_no_threads(count: int) -> None:
-    with pytest.raises(InputError, match=f"^threads={count}; expected at least 1, or null"):
+    with pytest.raises(
+        InputError, match=f"^count={count}; expected a whole number, at least 1, or null"
+    ):
         set_threads(count)
 
 

@@ -44,11 +44,9 @@ class _Memory:
         """Add what an earlier process has left, which may be nothing or damaged."""
         self.path = path
         try:
-            found = json.loads(path.read_bytes())
-        except (OSError, ValueError):
+            self.known = dict(json.loads(path.read_bytes())) | self.known
+        except (OSError, TypeError, ValueError):
             return
-        if isinstance(found, dict):
-            self.known = found | self.known
 
     def save(self) -> None:
         """Write it where that saves more than it costs."""

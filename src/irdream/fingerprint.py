@@ -18,10 +18,10 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MappingProxyType, ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from irdream.contents import content_of, files_below
 
@@ -71,7 +71,7 @@ def _sources(seeds: Mapping[str, Path], whole: Iterable[str] = ()) -> list[list[
     while waiting:
         name = waiting.pop()
         found[name] = content_of(files[name])
-        if files[name].suffix != ".py" or _is_installed(files[name]):
+        if files[name].suffix != ".py" or _origin(files[name]) == "installed":
             continue
         for other in _imports(name, files[name], found[name]) - asked:
             asked.add(other)
@@ -82,13 +82,11 @@ def _sources(seeds: Mapping[str, Path], whole: Iterable[str] = ()) -> list[list[
     for name in around - files.keys():  # packages around a module, which are not followed
         for path in _module(name).values():
             files[name], found[name] = path, content_of(path)
-    return sorted([name, _running(files[name], now)] for name, now in found.items())
-
-
-def _running(path: Path, now: str) -> str:
-    """Return a file's hash; another one once the file is not what this process runs."""
-    first = _first_seen.setdefault(str(path), now)
-    return now if now == first else first + now
+    lines = []
+    for name, now in sorted(found.items()):
+        first = _first_seen.setdefault(str(files[name]), now)
+        lines.append([name, now if now == first else first + now])  # it is not what runs here
+    return lines
 
 
 @functools.cache
@@ -111,7 +109,7 @@ def _module(name: str) -> dict[str, Path]:
     """Return the file of a module by its name; nothing of what is installed or no module."""
     top, *rest = name.split(".")
     for place in _places(top, tuple(sys.path)):
-        if _is_installed(place):
+        if _origin(place) == "installed":
             continue
         if place.is_file():
             return {} if rest else {top: place}
@@ -149,23 +147,17 @@ def _places(name: str, paths: tuple[str, ...]) -> tuple[Path, ...]:
     found = [spec.origin] if spec and spec.origin else []
     if spec and spec.submodule_search_locations is not None:
         found = list(spec.submodule_search_locations)
-    return tuple(Path(p) for p in found if os.path.exists(p) and not _is_pythons(Path(p)))
+    return tuple(Path(p) for p in found if os.path.exists(p) and _origin(Path(p)) != "python")
 
 
 @functools.cache
-def _is_installed(path: Path) -> bool:
-    """Tell whether a file came by pip; irdream's own never counts as such."""
-    own = Path(__file__).parent
-    return not {"site-packages", "dist-packages"}.isdisjoint(path.parts) and own not in (
-        path,
-        *path.parents,
-    )
-
-
-@functools.cache
-def _is_pythons(path: Path) -> bool:
-    """Tell whether a file is of the standard library."""
-    return Path(os.__file__).parent in path.parents and not _is_installed(path)
+def _origin(path: Path) -> Literal["python", "installed", "own"]:
+    """Tell whether a file is of the standard library, came by pip, or is one's own, as irdream."""
+    if Path(__file__).parent in (path, *path.parents):
+        return "own"
+    if not {"site-packages", "dist-packages"}.isdisjoint(path.parts):
+        return "installed"
+    return "python" if Path(os.__file__).parent in path.parents else "own"
 
 
 # Values --------------------------------------------------------------------------------------
@@ -213,9 +205,11 @@ class _Description:
     def _described(self, value: Any) -> Any:
         torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
         if torch and isinstance(value, torch.Tensor):
-            return _of_tensor(value, torch)
+            plain = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
+            content = plain.view(-1).view(torch.uint8).numpy()  # numpy has no bfloat16
+            return [str(value.dtype), [*value.shape], hashlib.sha256(content).hexdigest()]
         if torch and isinstance(value, torch.nn.Module):
-            return self._module(value, torch)
+            return self._module(value, vars(torch.nn.Module()))
         if numpy and isinstance(value, numpy.ndarray) and value.dtype != object:
             return [str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
         if type(value) in (list, tuple):
@@ -230,7 +224,10 @@ class _Description:
 
     def _code_or_object(self, value: Any) -> Any:
         if isinstance(value, CodeType):
-            return self._code(value)
+            names = [value.co_names, value.co_varnames, value.co_freevars, value.co_cellvars]
+            counts = [value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount]
+            held = [self(const) for const in value.co_consts]
+            return [value.co_code.hex(), names, [*counts, value.co_flags], held]
         if isinstance(value, FunctionType):
             return self._function(value)
         if isinstance(value, type):
@@ -242,12 +239,13 @@ class _Description:
             return [self(value.__self__), value.__qualname__]
         return self._object(value)
 
-    def _module(self, module: Any, torch: Any) -> Any:
+    def _module(self, module: Any, every: Mapping[str, Any]) -> Any:
+        """Describe a module of torch, without most of what every module has."""
         if "_orig_mod" in module._modules:  # compiled: the same numbers
             return self(module._orig_mod)
         state, kept = dict(module.__reduce_ex__(4)[2]), ("_parameters", "_buffers", "_modules")
         hooks = [list(state.pop(f"_forward{name}_hooks").values()) for name in ("", "_pre")]
-        for name in vars(torch.nn.Module()).keys() - {*kept, "training"}:
+        for name in every.keys() - {*kept, "training"}:
             state.pop(name, None)
         return [self(type(module)), self(_without_kept(type(module), state)), self(hooks)]
 
@@ -273,11 +271,11 @@ class _Description:
         if of.__module__ == "builtins":
             raise LookupError(f"no source of {of.__qualname__}")
         self._count(of.__module__)
-        if found and _is_installed(self.files[of.__module__]):
+        if found and _origin(self.files[of.__module__]) == "installed":
             return _name(of)
         members = []
         for name, member in sorted(vars(of).items()):
-            if functions := _functions(member):
+            if functions := list(_functions(member)):
                 members.append([name, [self._body(function) for function in functions]])
             elif not name.startswith(("__", "_abc_")) and (not found or type(member) in _PLAIN):
                 members.append([name, self(member)])
@@ -299,11 +297,6 @@ class _Description:
         holds = (function.__defaults__, function.__kwdefaults__, held, read, vars(function))
         return [self(code), *map(self, holds)]
 
-    def _code(self, code: CodeType) -> Any:
-        names = [code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars]
-        numbers = [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags]
-        return [code.co_code.hex(), names, numbers, [self(value) for value in code.co_consts]]
-
     def _count(self, module: str) -> None:
         """Let a module's file count; all files of an installed package."""
         if _is_library(module):
@@ -312,21 +305,16 @@ class _Description:
         if not file or not os.path.isfile(file):
             raise LookupError(f"no source of {module}")
         self.files[module] = Path(file)
-        if _is_installed(Path(file)):
+        if _origin(Path(file)) == "installed":
             self.files |= _package(module.partition(".")[0])
 
 
-def _of_tensor(tensor: Any, torch: Any) -> Any:
-    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    content = plain.view(-1).view(torch.uint8).numpy()  # numpy has no bfloat16
-    return [str(tensor.dtype), list(tensor.shape), hashlib.sha256(content).hexdigest()]
-
-
-def _functions(member: Any) -> list[FunctionType]:
-    """Return the functions that a member of a class consists of."""
+def _functions(member: Any) -> Iterator[FunctionType]:
+    """Yield the functions that a member of a class consists of."""
     names = ("fget", "fset", "fdel", "func", "__func__", "__wrapped__")
-    parts = [member, *(getattr(member, name, None) for name in names)]
-    return [part for part in parts if isinstance(part, FunctionType)]
+    for part in (member, *(getattr(member, name, None) for name in names)):
+        if isinstance(part, FunctionType):
+            yield part
 
 
 def _name(of: Any) -> str:
@@ -354,8 +342,7 @@ def _without_kept(of: type, state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_library(module: str) -> bool:
-    file = getattr(sys.modules.get(module), "__file__", None)
-    top = module.partition(".")[0]
+    file, top = getattr(sys.modules.get(module), "__file__", None), module.partition(".")[0]
     if file is None:
         return top in (*LIBRARIES, *sys.stdlib_module_names)
-    return top in LIBRARIES or _is_pythons(Path(file))
+    return top in LIBRARIES or _origin(Path(file)) == "python"

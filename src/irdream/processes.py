@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import os
 import socket
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+
+import psutil
 
 State = Literal["dead", "alive", "elsewhere"]
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -22,10 +23,7 @@ _SLACK_SECONDS = 5.0  # between the clocks of the kernel and of a store
 
 def this_process() -> dict[str, str]:
     """Return the mark of this process: `host`, `pid`, and `boot_id`, empty where none is told."""
-    try:
-        boot = _BOOT_ID.read_text().strip()
-    except OSError:
-        boot = ""
+    boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
     return {"host": socket.gethostname(), "pid": str(os.getpid()), "boot_id": boot}
 
 
@@ -61,28 +59,12 @@ def is_gone(mark: Mapping[str, Any], since: float) -> bool:
 
 
 def _began(pid: int) -> float | None:
-    """Return when a process began, in seconds since 1970; None where there is none.
-
-    Without /proc only its being there is known, and it counts as old.
-    """
+    """Return when a process began, in seconds since 1970; None where there is none."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks = float(fields[19])  # field 22 of proc(5), after the name
-        uptime = float(Path("/proc/uptime").read_text().split()[0])
-    except (OSError, IndexError, ValueError):
-        return _without_proc(pid)
-    if fields[0] == "Z":  # dead, and not yet waited for
+        process = psutil.Process(pid)
+        is_waited_for = process.status() == psutil.STATUS_ZOMBIE
+        return None if is_waited_for else process.create_time()
+    except psutil.NoSuchProcess:
         return None
-    return time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _without_proc(pid: int) -> float | None:
-    if Path("/proc/self/stat").exists():
-        return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
+    except psutil.AccessDenied:  # it is there, and counts as old
         return 0.0
-    return 0.0

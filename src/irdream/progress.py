@@ -8,35 +8,31 @@ from typing import TypeVar
 
 import rich.progress
 from rich.console import Console
+from rich.progress import Progress
 
 Item = TypeVar("Item")
 
 
+def _progress(*columns: rich.progress.ProgressColumn, shown: bool = True) -> Progress:
+    console = Console(stderr=True)
+    is_silent = not (shown and console.is_terminal)
+    return Progress(*columns, console=console, transient=True, disable=is_silent)
+
+
 def track(items: Iterable[Item], description: str, *, total: int) -> Iterator[Item]:
     """Yield `items` and show how many of `total` are done."""
-    console = Console(stderr=True)
-    yield from rich.progress.track(
-        items,
-        description,
-        total=total,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+    with _progress() as bar:
+        yield from bar.track(items, total, description=description)
 
 
-def byte_bar() -> rich.progress.Progress:
+def byte_bar() -> Progress:
     """Return a bar for bytes: amount, speed and time left."""
-    console = Console(stderr=True)
-    return rich.progress.Progress(
+    return _progress(
         rich.progress.TextColumn("{task.description}"),
         rich.progress.BarColumn(),
         rich.progress.DownloadColumn(),
         rich.progress.TransferSpeedColumn(),
         rich.progress.TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
     )
 
 
@@ -49,7 +45,7 @@ class DreamBar:
         steps: of an item, at most.
     """
 
-    def __init__(self, bar: rich.progress.Progress, total: int, steps: int) -> None:
+    def __init__(self, bar: Progress, total: int, steps: int) -> None:
         self.bar, self.done, self.steps = bar, 0, steps
         self.task = bar.add_task("dreaming", total=total)
 
@@ -71,8 +67,5 @@ class DreamBar:
 @contextlib.contextmanager
 def dream_bar(total: int, *, steps: int, shown: bool = True) -> Iterator[DreamBar]:
     """Show how far `total` dreams of so many steps are."""
-    console = Console(stderr=True)
-    with rich.progress.Progress(
-        console=console, transient=True, disable=not (shown and console.is_terminal)
-    ) as bar:
+    with _progress(shown=shown) as bar:
         yield DreamBar(bar, total, steps)

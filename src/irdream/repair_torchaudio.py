@@ -2,17 +2,14 @@
 
     python -m irdream.repair_torchaudio
 
-PyPI's torchaudio for Linux is compiled against the CUDA build of torch. Beside a CPU-only
-torch its import stops with `OSError: Could not load this library: .../libtorchaudio.so`,
-because `libc10_cuda.so` is nowhere to be found. irdream needs nothing of that library:
-torchaudio's transforms are written in Python, and its loader goes on without the library
-when the file is not there (it allows for archives that carry no libraries). So the files
-`torchaudio/lib/*.so` are removed, but only where torch has no CUDA and the import fails in
-exactly this way; installing torchaudio again brings them back.
+PyPI's torchaudio for Linux is compiled against the CUDA build of torch. Beside a CPU-only torch its
+import stops with `OSError: Could not load this library: .../libtorchaudio.so`. irdream needs
+nothing of that library: torchaudio's transforms are written in Python, and its loader allows for
+the library not to be there. So the files `torchaudio/lib/*.so` are removed, but only where torch
+has no CUDA and the import fails in exactly this way; installing torchaudio again brings them back.
 
-The set-up runs this once, after pip, at the cost of importing torchaudio once or twice.
-Pinning the CPU index of pytorch.org instead was rejected: a machine with a GPU needs the
-other build, and one set-up serves both.
+The set-up runs this once, after pip. Pinning the CPU index of pytorch.org instead was rejected: a
+machine with a GPU needs the other build, and one set-up serves both.
 """
 
 from __future__ import annotations
@@ -44,34 +41,26 @@ def repair(package: str, *, torch_has_cuda: bool) -> tuple[bool, str]:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         return False, f"{package} is not installed; install the packages of requirements.lock"
-    error = import_error(package)
-    if error is None:
+    error = _import_error(package)
+    if not error:
         return True, f"{package} can be imported; nothing to repair"
     if torch_has_cuda or not _LIBRARY_ERROR.match(error):
         return False, f"{package} cannot be imported, for a reason not known here: {error}"
-    removed = remove_libraries(Path(spec.origin).parent)
-    error = import_error(package)
-    if error is not None:
-        return False, f"{package} cannot be imported, even without its libraries: {error}"
-    return True, f"{package} works now, in pure Python: removed {', '.join(removed)}"
-
-
-def import_error(package: str) -> str | None:
-    """Import `package` in a process of its own; return the last line of the failure, if any."""
-    command = [sys.executable, "-c", f"import {package}"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode == 0:
-        return None
-    lines = result.stderr.strip().splitlines()
-    return lines[-1] if lines else f"exit status {result.returncode}"
-
-
-def remove_libraries(package_dir: Path) -> list[str]:
-    """Remove `lib/*.so` below `package_dir` and return the names of the removed files."""
-    libraries = sorted((package_dir / "lib").glob("*.so"))
+    libraries = sorted(Path(spec.origin).parent.glob("lib/*.so"))
     for library in libraries:
         library.unlink()
-    return [library.name for library in libraries]
+    if error := _import_error(package):
+        return False, f"{package} cannot be imported, even without its libraries: {error}"
+    removed = ", ".join(library.name for library in libraries)
+    return True, f"{package} works now, in pure Python: removed {removed}"
+
+
+def _import_error(package: str) -> str:
+    """Import a package in a process of its own; return the last line of the failure, if any."""
+    command = [sys.executable, "-c", f"import {package}"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = [f"exit status {result.returncode}", *result.stderr.strip().splitlines()]
+    return lines[-1] if result.returncode else ""
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from joblib import cpu_count
 
+from irdream.arguments import Count, Natural, Seed, checked
 from irdream.errors import InputError
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str | Natural) -> torch.device:
     """Return a device: "auto" is the first CUDA device, or Apple's, or the CPU.
 
     Raises:
@@ -37,7 +38,8 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def set_threads(count: int | None) -> int:
+@checked
+def set_threads(count: Count | None) -> int:
     """Let torch use `count` threads, by default one for each core that this process may use.
 
     Threads for cores that a container, a cluster's scheduler or the process's affinity keeps
@@ -48,8 +50,6 @@ def set_threads(count: int | None) -> int:
     Raises:
         InputError: when `count` is below one.
     """
-    if count is not None and count < 1:
-        raise InputError(f"threads={count}; expected at least 1, or null to choose")
     if count is None and not os.environ.get("OMP_NUM_THREADS"):
         count = cores()
     if count is not None:
@@ -87,7 +87,8 @@ def widest_float(device_type: str) -> torch.dtype:
         return torch.float32
 
 
-def set_seed(seed: int) -> None:
+@checked
+def set_seed(seed: Seed) -> None:
     """Seed torch, numpy and Python alike."""
     random.seed(seed)
     np.random.seed(seed % 2**32)

@@ -44,7 +44,7 @@ def test_each_value_stands_once(words, expected) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("dream.octaves=1,-2", "dream.octaves=-2; expected at least 1"),
+        ("dream.octaves=1,-2", "dream.octaves=-2; expected a whole number, at least 1"),
         ("seed=0,1 dream.octvs=1,2", "unknown key 'dream.octvs'; did you mean 'dream.octaves'"),
         ("dream.step_size=interval(-1,1)", "; expected a number above 0"),
         ("objective=layer,logitt", "unknown objective 'logitt'"),
@@ -59,7 +59,7 @@ def test_a_mistake_in_what_is_swept_is_found(loader, words, expected) -> None:
     config = loader.load_configuration("config", words.split(), RunMode.MULTIRUN)
     with pytest.raises((InputError, HydraException)) as caught:
         check_sweep(config, loader)
-    assert expected in str(command.line(caught.value, conf=CONF))
+    assert expected in str(command.line(caught.value))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple
 
 import yaml
@@ -20,10 +22,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Quote, QuotedString
 from hydra.errors import HydraException
 
-from irdream.cli import settings
+from irdream.arguments import kinds
 from irdream.cli.command import typed_targets
-from irdream.cli.hydra_errors import CONF
-from irdream.cli.signatures import parameters
+from irdream.cli.keys import CONF, all_keys, hint, parameters, targets
 
 _WORD = re.compile(r"(\+{0,2}|~)([\w$][\w.@/$-]*)(?:=(.*))?", re.DOTALL)
 _PIECE = re.compile(r"""(?:"[^"]*"|'[^']*'|\[[^][]*\])(?=,|$)|(?:\\.|[^,])+""")
@@ -108,33 +109,22 @@ def _quoted(value: str) -> str:
 
 
 def _kind(key: str) -> _Kind:
-    """Return what a key takes, by the schema, or by what the choices of its group are made of."""
+    """Return what a key takes, or what the choices of its group are made of."""
     name = key.partition("@")[0]
-    own = settings.keys().get(name)
-    types = [str(own.hint)] if own else _types_in_group(name.partition(".")[0]).get(name, [])
-    words = {word for hint in types for word in re.findall(r"\w+", hint)} - {"class", "None"}
-    lists, text = {"list", "Sequence"}, {"str", "Path", "ExistingPath"}
-    is_text = bool(words & text) and words <= text | lists
-    return _Kind(is_text or key in _FOLDERS, bool(words & lists))
+    own = all_keys().get(name)
+    types = [own.hint] if own else _types_in_group(name.partition(".")[0]).get(name, [])
+    found: set[Any] = set().union(*map(kinds, types)) - {NoneType}
+    is_text = bool(found & {str, Path}) and found <= {str, Path, list}
+    return _Kind(is_text or key in _FOLDERS, list in found)
 
 
 @functools.cache
-def _types_in_group(group: str) -> dict[str, list[str]]:
-    """Return the annotations of a group's keys, of all its choices."""
-    types: dict[str, list[str]] = {}
+def _types_in_group(group: str) -> dict[str, list[Any]]:
+    """Return the types of a group's keys, of all its choices."""
+    types: dict[str, list[Any]] = {}
     for path in sorted((CONF / group).glob("*.yaml")):
         made = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for key, hint in _types(made if group in made else {group: made}, ""):
-            types.setdefault(key, []).append(hint)
+        for place, target, _ in targets(made if group in made else {group: made}):
+            for name in parameters(target) or {}:
+                types.setdefault(f"{place}{name}", []).append(hint(target, name))
     return types
-
-
-def _types(node: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Yield each argument of what a configuration builds, and its annotation."""
-    if isinstance(node, dict):
-        for name, hint in (parameters(str(node.get("_target_", ""))) or {}).items():
-            yield f"{path}{name}", hint
-    items = node.items() if isinstance(node, dict) else enumerate(node)
-    for key, value in items:
-        if isinstance(value, dict | list):
-            yield from _types(value, f"{path}{key}.")

@@ -64,7 +64,7 @@ def _ending_the_program() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if said := command.line(error, conf=command.CONF):
+        if said := command.line(error):
             sys.exit(said)
         traceback.print_exc()
         sys.exit(1)

@@ -1,9 +1,8 @@
-"""The command line without Hydra: a configuration is checked, and each mistake told in one line.
+"""The command line without Hydra: configurations are checked, mistakes told in one line each.
 
-`check` holds a composed configuration against `irdream.cli.settings`, wherever its keys come from,
-also after `+key=`; and against the signatures of what it names, read from their source. `line`
-turns errors into one line with the nearest word. Library code never sees a configuration: main.py
-turns it into plain arguments.
+`check` holds a composed configuration, wherever its keys come from, against the arguments that they
+are passed to (`irdream.cli.keys`). `line` turns errors into one line with the nearest word. Library
+code never sees a configuration: main.py turns it into plain arguments.
 
 Nothing heavy is imported here, so that a typo is answered at once.
 """
@@ -19,52 +18,27 @@ import re
 import shutil
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
-from irdream.cli import settings
-from irdream.cli.hydra_errors import (
-    CONF,
-    explain,
-    known_keys,
-    needed_extra,
-    unknown_key,
-    unknown_target,
-)
-from irdream.cli.schema import Key, Range, as_type, shown
-from irdream.cli.signatures import is_missing, parameters
+from irdream import arguments
+from irdream.arguments import shown
+from irdream.cli import keys
+from irdream.cli.hydra_errors import explain, needed_extra, unknown_key, unknown_target
 from irdream.errors import InputError, nearest
-from irdream.sweeps.job import HEADLINES, Job
-
-__all__ = [
-    "CONF",
-    "HEADLINES",
-    "Job",
-    "check",
-    "check_flags",
-    "check_info",
-    "explain",
-    "known_keys",
-    "line",
-    "prepare",
-    "typed_targets",
-    "without_files",
-]
 
 _OF_LAUNCHERS = ("joblib.", "ray.")  # what is raised there is no defect: a process has died
-_SYSTEM = {
-    errno.ENOSPC: "free some space and run again",
-    errno.EDQUOT: "free some space and run again",
-    errno.EACCES: "change its permissions, or choose another folder",
-    errno.EPERM: "change its permissions, or choose another folder",
-    errno.EROFS: "choose another folder",
+_SYSTEM = {  # errors of the system that a person can mend, and how
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space and run again"),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM), "change its permissions, or choose another folder"
+    ),
+    **dict.fromkeys((errno.EROFS, errno.EEXIST, errno.ENOTDIR), "choose another folder"),
     errno.ENOENT: "check the path",
-    errno.EEXIST: "choose another folder",
-    errno.ENOTDIR: "choose another folder",
     errno.EISDIR: "choose another name",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
@@ -151,83 +125,79 @@ def typed_targets(words: Sequence[str]) -> dict[str, str]:
 
 
 def check(config: DictConfig) -> None:
-    """Check keys, types, ranges, the target's words, and what would be called with which keys.
+    """Check keys, types, ranges, the target's words, paths, and what would be called with what.
 
     Raises:
-        InputError: one line on the first mistake.
+        InputError: a line for each value that cannot be used; or one on another mistake.
         omegaconf.errors.OmegaConfBaseException: where an interpolation leads nowhere.
     """
     from irdream.dreaming.targets import parse_targets
 
     plain: Any = OmegaConf.to_container(config)
     plain.pop("hydra", None)  # Hydra checks its own
-    _check_keys(plain)
-    for name, key in settings.keys().items():
-        value = _value(config, plain, name)
-        if not key.allows(value):
-            raise InputError(key.problem(value))
-    parse_targets(_value(config, plain, "target"))
-    allowed = (*TRUSTED, *(f"{package}." for package in plain["trust"]))
-    for key, target, given in _targets(plain, ""):
-        if not target.startswith(tuple(allowed)):
-            raise InputError(
-                f"{key}_target_={target} is not trusted; expected something in irdream, "
-                f"torch.optim or torch.nn; to allow it add 'trust=[{target.split('.')[0]}]'"
-            )
-        if is_missing(target):
-            raise InputError(unknown_target(key, target))
-        _check_arguments(key, target, given)
+    _check_names(plain)
+    known = keys.all_keys()
+    values = {name: _value(config, plain, name) for name in known}
+    arguments.check({name: (values[name], key.hint) for name, key in known.items()})
+    parse_targets(values["target"])
+    _check_targets(plain, (*TRUSTED, *(f"{package}." for package in values["trust"])))
     _check_paths(plain, _task(config))
 
 
-def _check_keys(plain: Mapping[str, Any]) -> None:
-    """Raise InputError for a key that is not in the schema, and for one that is missing."""
-    known = settings.keys()
-    for name in plain:
-        if name in settings.sections():
-            section = plain[name]
-            if not isinstance(section, Mapping):
-                raise InputError(
-                    f"{name}={shown(section)}; expected keys below it, such as "
-                    f"{next(key for key in known if key.startswith(f'{name}.'))}=..."
-                )
-            unknown = next((key for key in section if f"{name}.{key}" not in known), None)
-            if unknown is not None:
-                raise InputError(unknown_key(f"{name}.{unknown}", known_keys(CONF)))
-        elif str(name) not in known:
-            raise InputError(unknown_key(str(name), known_keys(CONF)))
-    for name in settings.sections():
-        if name not in plain:
-            raise InputError(f"{name} is missing; do not take it away")
-    for name, key in known.items():
-        section, _, last = name.rpartition(".")
-        if last not in (plain.get(section, {}) if section else plain):
-            raise InputError(f"{name} is missing; expected {key.expected()}; do not take it away")
+def _check_names(plain: Mapping[str, Any]) -> None:
+    """Raise InputError for a key that there is not, and for one that is missing."""
+    names, groups, sections = keys.all_keys(), keys.groups(), keys.sections()
+    there = [name for name in plain if name not in sections]
+    for section in (name for name in sections if name in plain):
+        if not isinstance(plain[section], Mapping):
+            first = next(name for name in names if name.startswith(f"{section}."))
+            given = f"{section}={shown(plain[section])}"
+            raise InputError(f"{given}; expected keys below it, such as {first}=...")
+        there += [f"{section}.{key}" for key in plain[section]]
+    for name in there:
+        if name not in names and name not in groups:
+            raise InputError(unknown_key(name))
+    for name in (*sections, *names, *groups):
+        if name not in there and name not in plain:
+            expected = f"; expected {names[name].expected()}" if name in names else ""
+            raise InputError(f"{name} is missing{expected}; do not take it away")
+    for name, may_be_none in groups.items():
+        if not (isinstance(plain[name], Mapping | list) or (may_be_none and plain[name] is None)):
+            raise InputError(
+                f"{name}={shown(plain[name])}; expected a choice of the group, see conf/{name}"
+            )
 
 
 def _value(config: DictConfig, plain: Mapping[str, Any], name: str) -> Any:
-    """Return a key's plain value; interpolations are followed, but not inside of groups."""
-    section, _, last = name.rpartition(".")
-    value = (plain[section] if section else plain)[last]
-    if isinstance(value, dict) or "${" not in str(value):
+    """Return a key's plain value; interpolations are followed."""
+    value = _at(plain, name)
+    if "${" not in str(value):
         return value
+    section, _, last = name.rpartition(".")
     node = (config[section] if section else config)[last]
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def _check_arguments(key: str, target: str, given: Mapping[str, Any]) -> None:
-    """Raise InputError for a key that what is called takes no argument for, or not this value."""
-    if (names := parameters(target)) is None:
-        return
-    for name, value in given.items():
-        if name not in names:
-            expected = f"; expected {' or '.join(sorted(names))}" if names else ", which takes none"
-            near = nearest(name, names) or expected
-            raise InputError(f"unknown key '{key}{name}' of {target}{near}")
-        argument = Key(f"{key}{name}", as_type(names[name]), Range(may_be_empty=True))
-        is_open = argument.hint is None or value == "???" or "${" in str(value)
-        if not is_open and not argument.allows(value):
-            raise InputError(argument.problem(value))
+def _check_targets(plain: Mapping[str, Any], trusted: tuple[str, ...]) -> None:
+    """Raise InputError for what may not be called, or is given what it does not take."""
+    given: dict[str, tuple[Any, Any]] = {}
+    for place, target, values in keys.targets(plain):
+        if not target.startswith(trusted):
+            raise InputError(
+                f"{place}_target_={target} is not trusted; expected something in irdream, "
+                f"torch.optim or torch.nn; to allow it add 'trust=[{target.split('.')[0]}]'"
+            )
+        if keys.is_missing(target):
+            raise InputError(unknown_target(place, target))
+        names = keys.parameters(target)
+        for name, value in values.items() if names is not None else ():
+            if name not in names:
+                expected = f"; expected {' or '.join(sorted(names))}"
+                near = nearest(name, names) or (expected if names else ", which takes none")
+                raise InputError(f"unknown key '{place}{name}' of {target}{near}")
+            if value != "???" and "${" not in str(value):
+                given[f"{place}{name}"] = value, keys.hint(target, name)
+    arguments.check(given)
 
 
 def _task(config: DictConfig) -> Any:
@@ -241,15 +211,15 @@ def _task(config: DictConfig) -> Any:
 
 def _check_paths(plain: Mapping[str, Any], task: Any) -> None:
     """Raise InputError for a path that is not there, and a file where a folder is to be made."""
-    for place, target, given in _targets(task, "task."):
-        hints = parameters(target) or {}
+    for place, target, given in keys.targets(task, "task."):
+        annotations = keys.parameters(target) or {}
         for name, value in given.items():
             if not isinstance(value, str) or given.get("download"):
                 continue
             problem = ""
             if name == "path" and target.endswith((".checkpoint.load", ".load_optional")):
                 problem = _problem_of_checkpoint(value)
-            elif "ExistingPath" in hints.get(name, ""):
+            elif "ExistingPath" in annotations.get(name, ""):
                 problem = _problem_of_path(value)
             if problem:
                 raise InputError(f"{_typed_key(plain, place + name)}={value} {problem}")
@@ -294,47 +264,39 @@ def _at(node: Any, place: str) -> Any:
     return node
 
 
-def _targets(node: Any, path: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield every `_target_` in a plain configuration: its place, its value, what is beside it."""
-    if isinstance(node, Mapping):
-        if "_target_" in node:
-            given = {str(key): node[key] for key in node if not str(key).startswith("_")}
-            yield path, str(node["_target_"]), given
-        for key, value in node.items():
-            yield from _targets(value, f"{path}{key}.")
-    elif isinstance(node, list):
-        for i, value in enumerate(node):
-            yield from _targets(value, f"{path}{i}.")
+def line(error: Exception, *, trust: Sequence[str] = ()) -> str | None:
+    """Return what to tell the user of an error; None for a defect of irdream.
 
-
-def line(error: Exception, *, conf: Path, trust: Sequence[str] = ()) -> str | None:
-    """Return what to tell the user of an error, in one line; None for a defect of irdream.
+    It is one line, or one for each value that cannot be used.
 
     Args:
         error: what was raised.
-        conf: the folder of the configuration.
         trust: the user's own packages.
     """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, InputError):
-            return f"error: {cause}"
-        if isinstance(cause, OSError) and cause.errno in _SYSTEM:
-            where = f" {str(cause.filename)!r}" if cause.filename else ""
-            return f"error: {os.strerror(cause.errno)}{where}; {_SYSTEM[cause.errno]}"
-        if needed := needed_extra(str(cause)):
-            return f"error: {needed}"
-        if isinstance(cause, AttributeError) and (lacking := _lacking(cause, trust)):
-            return f"error: {lacking}"
-        if isinstance(cause, ConnectionError) or type(cause).__module__.startswith(_OF_LAUNCHERS):
-            return f"error: {type(cause).__name__}: {str(cause).partition(chr(10))[0]}"
+        if (said := _of_cause(cause, trust)) is not None:
+            return "\n".join(f"error: {one}" for one in said.splitlines())
         cause = cause.__cause__ or cause.__context__
     match = re.fullmatch(r"invalid literal for int\(\) with base 10: '(.*)'", str(error))
     if match and "omegaconf" in traceback.extract_tb(error.__traceback__)[-1].filename:
         return f"error: {match[1]!r} is no item of a list; expected a number, such as 0"
-    if type(error).__module__.startswith(("hydra.", "omegaconf.")):
-        return f"error: {explain(error, known=known_keys(conf))}"
-    return None
+    is_hydras = type(error).__module__.startswith(("hydra.", "omegaconf."))
+    return f"error: {explain(error)}" if is_hydras else None
+
+
+def _of_cause(error: BaseException, trust: Sequence[str]) -> str | None:
+    """Say what a person can mend; None where it is nothing of that kind."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _SYSTEM:
+        where = f" {str(error.filename)!r}" if error.filename else ""
+        return f"{os.strerror(error.errno)}{where}; {_SYSTEM[error.errno]}"
+    if isinstance(error, AttributeError) and (lacking := _lacking(error, trust)):
+        return lacking
+    if isinstance(error, ConnectionError) or type(error).__module__.startswith(_OF_LAUNCHERS):
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return needed_extra(str(error))
 
 
 def _lacking(error: AttributeError, trust: Sequence[str]) -> str | None:

@@ -1,0 +1,100 @@
+"""Keys have the types of the arguments they are passed to, read from the source."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import pytest
+import yaml
+from hydra.utils import get_object
+
+from irdream import arguments
+from irdream.cli import keys
+from irdream.cli.keys import CONF, all_keys, groups, hint, lines, parameters, sections
+
+TARGETS = sorted(
+    {
+        target
+        for path in CONF.glob("*/*.yaml")
+        for target in re.findall(r"_target_: (irdream[\w.]+)", path.read_text())
+    }
+)
+
+
+def test_keys_stand_in_the_yaml_with_a_comment_each_and_a_type_that_allows_their_default() -> None:
+    found: dict[str, Any] = yaml.safe_load((CONF / "config.yaml").read_text())
+    defaults = {
+        f"{name}.{key}" if isinstance(value, dict) else name: value if key == "" else value[key]
+        for name, value in found.items()
+        if name not in ("defaults", "hydra")
+        for key in (value if isinstance(value, dict) else [""])
+    }
+    assert list(all_keys()) == list(defaults)
+    assert sections() == ("dream", "train", "evaluate", "compare", "paper", "sweep")
+    assert [name for name, line in lines().items() if not line.words] == []
+    untyped = [name for name, key in all_keys().items() if key.hint is None]
+    wrong = [name for name, key in all_keys().items() if not key.allows(defaults[name])]
+    assert (untyped, wrong) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("dream.octaves", "a whole number, at least 1"),
+        ("dream.confidence", "a number between 0 and 1, or null"),
+        ("train.split", "recording or excerpt"),  # a name that its module gives to the words
+        ("threads", "a whole number, at least 1, or null"),  # what main.py reads itself
+        ("sweep.force", "true or false"),  # what is passed to nothing
+        ("target", "text, or a list of texts"),
+    ],
+)
+def test_a_key_is_what_its_argument_is(name, expected) -> None:
+    assert all_keys()[name].expected() == expected
+
+
+def test_groups_are_what_a_task_is_made_of_and_some_may_be_null() -> None:
+    assert list(groups())[:3] == ["dataset", "frontend", "model"]
+    nullable = {name for name, may_be_none in groups().items() if may_be_none}
+    assert {"scheduler", "transform", "constraint"} <= nullable
+    assert nullable.isdisjoint({"dataset", "objective", "start", "tracker", "task"})
+
+
+def test_comments_are_read_from_the_yaml(tmp_path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "# All.\nseed: 0 # of it: all\nname:\ndream: # how\n  ratio: [1, 2] # two\n    deep: 1\n"
+    )
+    assert {name: line[1:] for name, line in lines(tmp_path / "config.yaml").items()} == {
+        "seed": ("0", "of it: all"),
+        "name": ("", ""),
+        "dream": ("", "how"),
+        "dream.ratio": ("[1, 2]", "two"),
+    }
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_source_says_what_python_sees(target) -> None:
+    made = get_object(target)
+    seen = inspect.signature(made).parameters.values()
+    named = {one.name: one for one in seen if one.kind is not inspect.Parameter.VAR_POSITIONAL}
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in seen):
+        assert parameters(target) is None
+        return
+    found = parameters(target)
+    assert found == {name: str(one.annotation) for name, one in named.items()}
+    for name, known in arguments.hints(made).items():
+        if (read := hint(target, name)) is not None:
+            assert read == known
+
+
+@pytest.mark.parametrize("target", ["torch.optim.SGD", "my.Net", "irdream.nowhere.Thing", ""])
+def test_of_anything_else_nothing_is_known(target) -> None:
+    assert parameters(target) is None
+    assert hint(target, "lr") is None
+
+
+def test_only_of_irdream_a_name_can_be_missing() -> None:
+    assert keys.is_missing("irdream.nowhere.Thing")
+    assert not keys.is_missing("irdream.models.Han2016")
+    assert not keys.is_missing("my.Net")
