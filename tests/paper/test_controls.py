@@ -139,7 +139,7 @@ def test_what_is_dreamed_in_other_terms_is_changed_in_its_own(recognizer, change
 
 def test_a_sound_of_ones_own_kind_is_changed_as_a_waveform(recognizer) -> None:
     class Mine(LogMel):
-        acts_on = "sound"
+        kinds = ("sound",)
 
     waveform, wanted_db = originals()[:1], torch.tensor([2.0])
     _, sound = random_change(recognizer, Mine(), waveform, wanted_db, [1])

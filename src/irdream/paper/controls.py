@@ -14,7 +14,7 @@ from torch import Tensor
 
 from irdream.audio.stft import inverse_stft, stft
 from irdream.dreaming.parametrizations import Parametrization, StftGain
-from irdream.dreaming.parametrizations.waveform import QUIETEST_RMS
+from irdream.dreaming.parametrizations.sound import QUIETEST_RMS
 from irdream.dreaming.random_streams import item_keys, normal, substream
 from irdream.measures.dreams import rmse_db
 from irdream.recognizer import Recognizer

@@ -8,7 +8,6 @@ import torch
 from irdream.dreaming.batch import Originals
 from irdream.dreaming.parametrizations import Fourier, LogMel, Waveform
 from irdream.dreaming.parametrizations.fourier import fitted
-from irdream.errors import InputError
 
 
 def test_weights_fall_with_the_frequency_of_each_axis(bench) -> None:
@@ -78,17 +77,3 @@ def test_fitting_keeps_the_order_of_frequencies() -> None:
     assert fitted(rows, (3, 1)).flatten().tolist() == [0, 1, -1]
     assert fitted(rows, (8, 1)).flatten().tolist() == [0, 1, 2, 0, 0, 0, -2, -1]
     assert fitted(rows, (5, 3))[0, 0, 1].tolist() == [1, 0, 0]
-
-
-@pytest.mark.parametrize("decay", [(1.0,), (1.0, -0.5), (float("inf"), 1.0)])
-def test_a_decay_that_is_none_is_refused(decay) -> None:
-    with pytest.raises(InputError, match=r"parametrization.decay=\[.*\]; expected two numbers"):
-        Fourier(of=LogMel(), decay=decay)
-
-
-@pytest.mark.parametrize(
-    ("of", "name"), [("log_mel", "'log_mel'"), (Fourier(of=LogMel()), "Fourier")]
-)
-def test_what_has_no_detail_is_refused(of, name) -> None:
-    with pytest.raises(InputError, match=f"parametrization.of={name}; expected an object: LogMel"):
-        Fourier(of=of)

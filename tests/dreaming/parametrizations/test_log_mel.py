@@ -93,9 +93,3 @@ def test_a_unit_is_a_decibel(bench) -> None:
     louder = bench.recognizer.log_mel(origin.sound * 10 ** (1 / 20))
     change = log_mel.parameters(origin) + log_mel.unit(origin)
     torch.testing.assert_close(log_mel.signal(origin, change), louder, rtol=0, atol=1e-2)
-
-
-@pytest.mark.parametrize("range_db", [(1.0,), (20.0, -100.0)])
-def test_a_range_that_is_none_is_refused(range_db) -> None:
-    with pytest.raises(InputError, match=r"parametrization.range_db=.*; expected \[least, most\]"):
-        LogMel(range_db=range_db)

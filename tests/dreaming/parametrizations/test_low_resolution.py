@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import torch
 
 from irdream.dreaming.batch import Originals
 from irdream.dreaming.parametrizations import LogMel, LowResolution, Waveform
-from irdream.errors import InputError
 
 
 def origin_of(parametrization, n_mels: int = 8, frames: int = 20) -> Any:
@@ -77,24 +75,8 @@ def test_an_octave_of_a_sound_goes_by_time() -> None:
 def test_what_a_constraint_takes_is_taken_from_the_coarse_levels_too() -> None:
     low = LowResolution(of=LogMel(), levels=3)
     origin = origin_of(low)
-    grown = torch.cat(
-        [torch.full((2, 10), 3.0), torch.zeros(2, 200)], dim=1
-    ).double()  # the coarsest alone
+    grown = torch.cat([torch.full((2, 10), 3.0), torch.zeros(2, 200)], dim=1).double()
     absorbed = low.absorb(origin, grown, origin.signal)
 
     torch.testing.assert_close(low.signal(origin, absorbed), origin.signal)
     assert absorbed.abs().max() < 1e-9
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"levels": 0}, "parametrization.levels=0; expected at least 1"),
-        ({"ratio": 1.0}, "parametrization.ratio=1.0; expected a number above 1"),
-        ({"of": Waveform(), "shared": True}, "parametrization.shared=true with Waveform; expected"),
-        ({"of": None}, "parametrization.of=None; expected"),
-    ],
-)
-def test_bad_arguments_are_refused(arguments, message) -> None:
-    with pytest.raises(InputError, match=message):
-        LowResolution(**{"of": LogMel(), **arguments})

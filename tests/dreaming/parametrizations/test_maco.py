@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from irdream.datasets.starts import NoiseStart
-from irdream.dreaming.parametrizations import LogMel, Maco, StftGain, Waveform
+from irdream.dreaming.parametrizations import LogMel, Maco, Waveform
 from irdream.errors import InputError
 
 
@@ -93,11 +93,6 @@ def test_a_reference_without_excerpts_is_refused(bench) -> None:
     maco = Maco(of=LogMel(), reference=Sounds())
     with pytest.raises(InputError, match=r"parametrization.reference gave no excerpt; expected"):
         bench.origin(maco, bench.sounds(1, 800), [1])
-
-
-def test_a_gain_has_no_magnitudes_to_hold() -> None:
-    with pytest.raises(InputError, match=r"parametrization.of=StftGain; expected .* Waveform"):
-        Maco(of=StftGain())
 
 
 @pytest.mark.parametrize("of", [WIDE, Waveform(peak=100.0)])

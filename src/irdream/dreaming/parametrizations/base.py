@@ -1,25 +1,28 @@
-"""What is dreamed, and how it becomes what the recognizer hears.
+"""What is dreamed, and how it becomes what the network gets.
 
 The ascent changes an item's *parameters*. A parametrization turns them into a *signal*: a
-log-mel, a gain on a spectrum (both planes of frequency and time, natural log of magnitude), or a
-waveform. Constraints hold the signal; then it is heard.
+log-mel or a gain on a spectrum (both spectrograms, natural log of magnitude), or a waveform.
+Constraints hold the signal; then the network gets it.
 
     parameters --signal()--> signal --constraints--> signal --waveform()--> sound, or None
-                                                      `------log_mel()----> what is heard
+                                                      `------log_mel()----> log-mel
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Generic, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from irdream.dreaming.batch import Originals, Start
+from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
+Kind = Literal["spectrogram", "sound"]
 S = TypeVar("S", bound=Start)
 
 
@@ -28,19 +31,20 @@ class Parametrization(ABC, Generic[S]):
 
     Attributes:
         step_unit: what one unit of `dream.step_size` is, for people.
-        acts_on: what constraints can hold: "spectrogram" where the signal is (items, bands or bins,
-            frames) in natural log, "sound" where it is (items, samples).
+        kinds: what constraints can hold, the signal's own kind first: "spectrogram" where it is
+            (items, bands or bins, frames) in natural log, "sound" where it is (items, samples);
+            both where a spectrogram is made into sound.
         from_original: whether a dream is a change of the original.
     """
 
     step_unit: str
-    acts_on: Literal["spectrogram", "sound"]
+    kinds: tuple[Kind, ...]
     from_original: bool = True
 
     @property
-    def kinds(self) -> tuple[Literal["spectrogram", "sound"], ...]:
-        """Return the kinds of signal that constraints can hold; both where a plane is sound."""
-        return (self.acts_on,)
+    def acts_on(self) -> Kind:
+        """Return the signal's own kind."""
+        return self.kinds[0]
 
     @abstractmethod
     def start(self, recognizer: Recognizer, originals: Originals) -> S:
@@ -58,15 +62,15 @@ class Parametrization(ABC, Generic[S]):
     def signal(self, start: S, parameters: Tensor) -> Tensor:
         """Return the signal of parameters, differentiable."""
 
-    @abstractmethod
-    def log_mel(
-        self, recognizer: Recognizer, start: S, signal: Tensor, waveform: Tensor | None
-    ) -> Tensor:
-        """Return what is heard, (items, n_mels, frames), differentiable."""
-
     def waveform(self, recognizer: Recognizer, start: S, signal: Tensor) -> Tensor | None:
         """Return the sound (items, samples) of a signal, differentiable; None: it is no sound."""
         return None
+
+    def log_mel(
+        self, recognizer: Recognizer, start: S, signal: Tensor, waveform: Tensor | None
+    ) -> Tensor:
+        """Return the log-mel (items, n_mels, frames) of a signal and its sound, differentiable."""
+        return signal if waveform is None else recognizer.log_mel(waveform)
 
     def regrid(self, start: S, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
         """Return the parameters for an octave that is coarser than full size by these factors.
@@ -109,9 +113,44 @@ class Additive(Parametrization[S]):
 
     def absorb(self, start: S, parameters: Tensor, signal: Tensor) -> Tensor:
         """Return the difference to the undreamed signal, at full size."""
-        if parameters.shape != signal.shape:
-            return parameters
-        return signal - start.signal
+        return signal - start.signal if parameters.shape == signal.shape else parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrapped(Start):
+    """The start of a wrapper; `of` is that of the parametrization inside."""
+
+    of: Any
+
+
+W = TypeVar("W", bound=Wrapped)
+
+
+class Wrapper(Parametrization[W]):
+    """Dreams the signal of another parametrization in other terms.
+
+    Start, range and sound are left to that.
+
+    Args:
+        of: whose signal is dreamed.
+
+    Raises:
+        InputError: when it is none of `classes`.
+    """
+
+    classes: tuple[type[Additive], ...] = (Additive,)
+    expected = "LogMel, Waveform, StftGain or another Additive"
+
+    def __init__(self, of: Additive) -> None:
+        if not isinstance(of, self.classes):
+            found = repr(of) if of is None or isinstance(of, str) else type(of).__name__
+            raise InputError(f"parametrization.of={found}; expected an object: {self.expected}")
+        self.of = of
+        self.step_unit, self.kinds = of.step_unit, of.kinds
+
+    def waveform(self, recognizer: Recognizer, start: W, signal: Tensor) -> Tensor | None:
+        """Return the sound as `of` makes it."""
+        return self.of.waveform(recognizer, start.of, signal)
 
 
 def resize(detail: Tensor, size: tuple[int, ...]) -> Tensor:

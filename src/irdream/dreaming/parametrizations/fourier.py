@@ -2,8 +2,8 @@
 
 A step that is equal in all coefficients would be mostly fine grain, since most coefficients are
 of high frequencies; weighting them by the inverse of the frequency gives dreams with large
-shapes. The frequencies are those of the plane (modulations: cycles a band, cycles a frame) or of
-the sound (cycles a sample).
+shapes. The frequencies are those of a spectrogram (modulations: cycles a band, cycles a frame) or
+of the sound (cycles a sample).
 
 Source: C. Olah, A. Mordvintsev, L. Schubert, "Feature visualization", Distill 2017, section
 "Preconditioning and parameterization".
@@ -20,8 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from irdream.dreaming.batch import Originals
-from irdream.dreaming.parametrizations.base import Additive
-from irdream.dreaming.parametrizations.wrapper import Wrapped, Wrapper
+from irdream.dreaming.parametrizations.base import Additive, Wrapped, Wrapper
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
@@ -45,8 +44,6 @@ class Fourier(Wrapper[_Start]):
     and a decay of 1. Such a step is concentrated on the low frequencies, where the weights are
     large. A step of equal size in all coefficients, as Adam takes it, changes the signal less:
     on a log-mel by about 1/5 of a unit for a decay of 0.5, and 1/25 for 1.
-
-    How it becomes sound: as `of` does.
 
     Args:
         of: LogMel, Waveform or StftGain.

@@ -1,7 +1,7 @@
 """Dreaming the log-mel spectrogram itself, as the paper did.
 
-The dream is no sound yet: a sonification has to find one, and the recognizer must be asked
-again about what was found.
+The dream is no sound: a sonification has to find one, and the recognizer has to be asked again
+about that.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +48,7 @@ class LogMel(Additive[_Start]):
         InputError: when the range is none; by `start`: when an original is no log of a magnitude.
     """
 
-    acts_on: Literal["spectrogram", "sound"] = "spectrogram"
+    kinds = ("spectrogram",)
 
     def __init__(self, *, range_db: Sequence[float] | None = FULL_RANGE_DB) -> None:
         if range_db is not None and not (len(range_db) == 2 and range_db[0] < range_db[1]):
@@ -98,12 +97,6 @@ class LogMel(Additive[_Start]):
         # The gradient of torch.clamp takes three times as long as that of hardtanh, which is zero
         # at the limits; so these lie a little outside, and silence at the floor can be changed.
         return F.hardtanh(signal, self._least - _BEYOND, self._most + _BEYOND)
-
-    def log_mel(
-        self, recognizer: Recognizer, start: _Start, signal: Tensor, waveform: Tensor | None
-    ) -> Tensor:
-        """Return the signal."""
-        return signal
 
 
 def is_other_unit(lowest: float, highest: float) -> bool:

@@ -16,8 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from irdream.dreaming.batch import Originals
-from irdream.dreaming.parametrizations.base import Additive, resize
-from irdream.dreaming.parametrizations.wrapper import Wrapped, Wrapper
+from irdream.dreaming.parametrizations.base import Additive, Wrapped, Wrapper, resize
 from irdream.dreaming.random_streams import normal
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
@@ -39,8 +38,6 @@ class LowResolution(Wrapper[_Start]):
 
     The unit is such that a step of RMS 1 along a gradient changes the signal by one step unit RMS
     if the gradient of the signal is white; a step of the same size in all points changes it less.
-
-    How it becomes sound: as `of` does.
 
     Args:
         of: LogMel, Waveform or StftGain.
@@ -88,13 +85,13 @@ class LowResolution(Wrapper[_Start]):
 
     def regrid(self, start: _Start, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
         """Keep the levels that are no finer than the octave, or add zeros for those up to it."""
-        grids = self._grids(start.signal)
-        coarsest_first = range(self.levels - 1, -1, -1)
-        kept = [
-            grid for k, grid in zip(coarsest_first, grids, strict=True) if self._fits(k, coarser)
-        ]
-        points = sum(map(math.prod, kept or grids[:1]))
-        return F.pad(parameters, (0, points - parameters.shape[1]))  # may be negative
+        kept = [math.prod(self._grid(start.signal, self.levels - 1))]
+        for k in range(self.levels - 2, -1, -1):
+            axes = coarser[:1] if self.shared and k else coarser  # a shared one has one frame
+            axes = coarser[-1:] if self.of.acts_on == "sound" else axes
+            if all(self.ratio**k >= by * (1 - 1e-9) for by in axes):
+                kept.append(math.prod(self._grid(start.signal, k)))
+        return F.pad(parameters, (0, sum(kept) - parameters.shape[1]))  # may be negative
 
     def absorb(self, start: _Start, parameters: Tensor, signal: Tensor) -> Tensor:
         """Share the difference to the constrained signal among the levels, the coarsest first.
@@ -112,7 +109,8 @@ class LowResolution(Wrapper[_Start]):
         return torch.cat(absorbed, dim=1)
 
     def _zeros(self, signal: Tensor) -> Tensor:
-        return signal.new_zeros(len(signal), sum(map(math.prod, self._grids(signal))))
+        points = sum(math.prod(self._grid(signal, k)) for k in range(self.levels))
+        return signal.new_zeros(len(signal), points)
 
     def _detail(self, signal: Tensor, parameters: Tensor) -> Tensor:
         """Return the sum of the levels at the size of a signal."""
@@ -126,24 +124,19 @@ class LowResolution(Wrapper[_Start]):
     def _levels(self, signal: Tensor, parameters: Tensor) -> list[Tensor]:
         """Return the levels that are there, (items, *grid) each, the coarsest first."""
         levels: list[Tensor] = []
-        first = 0
-        for grid in self._grids(signal):
-            if first == parameters.shape[1]:
-                break
+        while parameters.shape[1]:
+            grid = self._grid(signal, self.levels - 1 - len(levels))
             points = math.prod(grid)
-            levels.append(parameters[:, first : first + points].unflatten(1, grid))
-            first += points
+            levels.append(parameters[:, :points].unflatten(1, grid))
+            parameters = parameters[:, points:]
         return levels
 
-    def _grids(self, signal: Tensor) -> list[Grid]:
-        """Return the sizes of the levels of signals (items, ...), the coarsest first."""
-        return [
-            tuple(
-                1 if self.shared and k and axis else min(n, max(2, round(n / self.ratio**k)))
-                for axis, n in enumerate(signal.shape[1:])
-            )
-            for k in range(self.levels - 1, -1, -1)
-        ]
+    def _grid(self, signal: Tensor, k: int) -> Grid:
+        """Return the size of level k for signals (items, ...)."""
+        return tuple(
+            1 if self.shared and k and axis else min(n, max(2, round(n / self.ratio**k)))
+            for axis, n in enumerate(signal.shape[1:])
+        )
 
     def _gain(self, signal: Tensor) -> Tensor:
         """Return how much a step of RMS 1 along a white gradient changes signals, (1, 1)."""
@@ -155,13 +148,6 @@ class LowResolution(Wrapper[_Start]):
             (step,) = torch.autograd.grad(detail, parameters, gradient)
         change = self._detail(signal, step)
         return (change.square().mean() / step.square().mean()).sqrt().view(1, 1)
-
-    def _fits(self, level: int, coarser: Sequence[float]) -> bool:
-        """Say whether a level is no finer than an octave; a shared one has one frame."""
-        axes = coarser[:1] if self.shared and level else coarser
-        if self.of.acts_on == "sound":
-            axes = coarser[-1:]
-        return all(self.ratio**level >= by * (1 - 1e-9) for by in axes)
 
 
 def _mean(signal: Tensor, grid: Grid) -> Tensor:

@@ -22,10 +22,9 @@ import torch
 from torch import Tensor
 
 from irdream.dreaming.batch import Originals
-from irdream.dreaming.parametrizations.base import Additive
+from irdream.dreaming.parametrizations.base import Additive, Wrapped, Wrapper
 from irdream.dreaming.parametrizations.log_mel import LogMel
-from irdream.dreaming.parametrizations.waveform import Waveform
-from irdream.dreaming.parametrizations.wrapper import Wrapped, Wrapper
+from irdream.dreaming.parametrizations.sound import Waveform
 from irdream.dreaming.random_streams import substream, uniform
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
@@ -55,8 +54,8 @@ class Maco(Wrapper[_Start]):
     gives its length, and with no reference its magnitudes. The range or the peak of `of` is held
     after that. An octave changes nothing.
 
-    How it becomes sound: as `of` does; a log-mel by a sonification, which has no original to
-    lean on, so by default by Griffin-Lim.
+    A log-mel becomes sound by a sonification, which has no original to lean on, so by default by
+    Griffin-Lim.
 
     Args:
         of: LogMel or Waveform.
@@ -68,9 +67,11 @@ class Maco(Wrapper[_Start]):
     """
 
     from_original = False
+    classes = (LogMel, Waveform)
+    expected = "LogMel or Waveform"
 
     def __init__(self, *, of: Additive, reference: Reference | None = None) -> None:
-        super().__init__(of, classes=(LogMel, Waveform), expected="LogMel or Waveform")
+        super().__init__(of)
         self.step_unit = "radians"
         self.reference = reference
 
@@ -149,17 +150,13 @@ def _odd(phases: Tensor, frames: int) -> Tensor:
     There the phase at f is phases(f) - phases(-f): uniform when they are, and zero where f = -f.
     """
     first, inner, last = _columns(phases, frames)
-    return torch.cat([first - _mirrored(first), inner, last - _mirrored(last)], dim=2)
+    first, last = (column - column.flip(1).roll(1, dims=1) for column in (first, last))
+    return torch.cat([first, inner, last], dim=2)
 
 
 def _columns(phases: Tensor, frames: int) -> tuple[Tensor, ...]:
     """Return the column that is its own mirror, the inner ones, and the last of an even number."""
     return phases.tensor_split((1, (frames + 1) // 2), dim=2)
-
-
-def _mirrored(column: Tensor) -> Tensor:
-    """Put at each row what is at minus its frequency."""
-    return column.flip(1).roll(1, dims=1)
 
 
 def _of_length(waveform: Tensor, samples: int) -> Tensor:

@@ -1,23 +1,57 @@
-"""A gain on the original's spectrum: what it does to a sound."""
+"""The waveform as it is, and a gain on its spectrum: peak, unit, what becomes of a sound."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from irdream.audio.stft import stft
-from irdream.dreaming.parametrizations import StftGain
+from irdream.dreaming.parametrizations import StftGain, Waveform
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
 
 class Given(nn.Module):
-    """A front end that hears the sound itself."""
+    """A front end that gives the sound itself."""
 
     sample_rate_hz = hop_samples = 1
+
+
+# The sound
+
+
+def started(bench, waveform: Waveform, sounds: torch.Tensor) -> Any:
+    return bench.start(waveform, sounds, sounds)
+
+
+def test_a_sound_stays_below_its_peak(bench) -> None:
+    origin = started(bench, Waveform(peak=0.5), torch.tensor([[0.9, -0.9, 0.1]]))
+    dream = Waveform(peak=0.5).signal(origin, torch.zeros(1, 3))
+    assert dream.tolist() == [[0.5, -0.5, pytest.approx(0.1)]]
+
+
+def test_sounds_above_full_scale_are_dreamed_as_they_are(bench) -> None:
+    sounds = torch.tensor([[900.0, -1200.0, 3.0], [0.9, -0.9, 0.1]])
+    origin = started(bench, Waveform(), sounds)
+    assert torch.equal(Waveform().signal(origin, torch.zeros(2, 3)), sounds)
+    louder = Waveform().signal(origin, torch.tensor([1.0, -1.0])[:, None].expand(2, 3))
+    assert louder.tolist() == [[901, -1199, 4], pytest.approx([-0.1, -1, -0.9])]
+
+
+def test_a_unit_is_a_hundredth_of_the_rms(bench) -> None:
+    origin = started(
+        bench, Waveform(), torch.tensor([[3.0, -4.0, 3.0, -4.0], [0.0, 0.0, 0.0, 0.0]])
+    )
+    unit = Waveform().unit(origin)
+    torch.testing.assert_close(unit[0], torch.tensor([0.125**0.5 / 10]))
+    assert unit[1].item() == pytest.approx(1e-5)  # silence can be changed
+
+
+# A gain on its spectrum
 
 
 def test_an_equal_gain_is_a_level(bench) -> None:
@@ -70,8 +104,3 @@ def test_a_front_end_that_is_no_stft_is_refused(bench) -> None:
     raw = Recognizer(frontend=Given(), model=nn.Identity())
     with pytest.raises(InputError, match=r"StftGain with Given; expected a front end with n_fft"):
         StftGain().start(raw, bench.originals(bench.sounds(1, 500)))
-
-
-def test_a_limit_that_is_none_is_refused() -> None:
-    with pytest.raises(InputError, match=r"parametrization.max_gain_db=0; expected .* above 0"):
-        StftGain(max_gain_db=0)

@@ -1,0 +1,134 @@
+"""Dreaming the sound, or a gain on its short-time spectrum: what is dreamed is what is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from irdream.audio.stft import inverse_stft, stft
+from irdream.dreaming.batch import Originals, Start
+from irdream.dreaming.parametrizations.base import Additive, resize
+from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
+from irdream.errors import InputError
+from irdream.recognizer import Recognizer
+
+QUIETEST_RMS = 1e-3  # of full scale; so that digital silence can be changed
+
+
+@dataclass(frozen=True, kw_only=True)
+class _WaveformStart(Start):
+    peak: Tensor  # the largest magnitude of a dream, (items, 1)
+
+
+class Waveform(Additive[_WaveformStart]):
+    """The signal is the waveform (items, samples); full scale is 1.
+
+    A step is a percentage of the original's root mean square, so that it is as large, against
+    what is heard, in a quiet excerpt as in a loud one: n steps in one direction leave an SNR
+    of -20 log10(n * step_size / 100) dB.
+
+    Args:
+        peak: largest magnitude of a dream; that of its original where this is above 1, so that it
+            is dreamed as it is.
+
+    Raises:
+        InputError: when the peak is not above 0.
+    """
+
+    step_unit = "% of the original's RMS"
+    kinds = ("sound",)
+
+    def __init__(self, *, peak: float = 1.0) -> None:
+        if not peak > 0:
+            raise InputError(f"parametrization.peak={peak}; expected a number above 0, such as 1")
+        self.peak = peak
+
+    def start(self, recognizer: Recognizer, originals: Originals) -> _WaveformStart:
+        """Return the original, and the largest magnitude of its dream."""
+        waveform = originals.waveform_for(self)
+        loudest = waveform.abs().amax(dim=1, keepdim=True)
+        peak = torch.where(loudest > 1.0, loudest.clamp(min=self.peak), self.peak)
+        return _WaveformStart(**vars(originals), signal=waveform, peak=peak)
+
+    def unit(self, start: _WaveformStart) -> Tensor:
+        """Return a hundredth of the original's RMS, (items, 1)."""
+        rms = start.signal.square().mean(dim=1, keepdim=True).sqrt()
+        return rms.clamp(min=QUIETEST_RMS) / 100.0
+
+    def signal(self, start: _WaveformStart, parameters: Tensor) -> Tensor:
+        """Return the dream, clipped to the peak."""
+        return super().signal(start, parameters).clamp(-start.peak, start.peak)
+
+    def waveform(self, recognizer: Recognizer, start: _WaveformStart, signal: Tensor) -> Tensor:
+        """Return the signal."""
+        return signal
+
+
+@dataclass(frozen=True, kw_only=True)
+class _GainStart(Start):
+    stft: Tensor  # of the original, complex, (items, bins, frames)
+
+
+class StftGain(Additive[_GainStart]):
+    """The signal is a gain on each bin and frame (items, bins, frames), natural log; 0 undreamed.
+
+    How it becomes sound: the original's STFT times exp(gain), with the original's phase, through
+    the inverse STFT. The network gets the log-mel of that sound in every step, so nothing is left
+    to a sonification. What the original lacks cannot be made louder than its noise floor,
+    and digital silence stays silent. The sound may exceed full scale.
+
+    Args:
+        max_gain_db: the largest gain, up or down; with more than 20 dB single bins near silence
+            run away, and can be heard.
+
+    Raises:
+        InputError: when the largest gain is not above 0.
+    """
+
+    step_unit = "dB"
+    kinds = ("spectrogram", "sound")  # the gain can be held, and the sound that it makes
+
+    def __init__(self, *, max_gain_db: float = 12.0) -> None:
+        if not max_gain_db > 0:
+            raise InputError(
+                f"parametrization.max_gain_db={max_gain_db}; expected a number above 0, such as 12"
+            )
+        self.max_gain_db = max_gain_db
+        self._most = max_gain_db * NATURAL_PER_DB
+
+    def start(self, recognizer: Recognizer, originals: Originals) -> _GainStart:
+        """Return no gain, and the original's spectrum.
+
+        Raises:
+            InputError: for a front end that is no STFT.
+        """
+        if not hasattr(recognizer.frontend, "n_fft"):
+            raise InputError(
+                f"parametrization StftGain with {type(recognizer.frontend).__name__}; expected a "
+                "front end with n_fft and hop_samples, such as HanLogMel: choose "
+                "parametrization=waveform or log_mel"
+            )
+        spectrum = stft(originals.waveform_for(self), recognizer.frontend)
+        magnitude = spectrum.abs()
+        none = torch.zeros_like(magnitude)
+        return _GainStart(**vars(originals), signal=none, spectrum=magnitude, stft=spectrum)
+
+    def unit(self, start: _GainStart) -> Tensor:
+        """Return 1 dB in natural units, the same for all items."""
+        return start.signal.new_full((len(start.signal), 1, 1), NATURAL_PER_DB)
+
+    def signal(self, start: _GainStart, parameters: Tensor) -> Tensor:
+        """Return the gain at full size, clipped to the largest."""
+        size = tuple(start.signal.shape[1:])
+        return resize(parameters, size).clamp(-self._most, self._most)
+
+    def waveform(self, recognizer: Recognizer, start: _GainStart, signal: Tensor) -> Tensor:
+        """Return the sound of the original's spectrum times the gain."""
+        samples = start.waveform_for(self).shape[-1]
+        return inverse_stft(start.stft * signal.exp(), recognizer.frontend, samples=samples)
+
+    def absorb(self, start: _GainStart, parameters: Tensor, signal: Tensor) -> Tensor:
+        """Return the gain, clipped to the largest."""
+        return super().absorb(start, parameters, signal.clamp(-self._most, self._most))
