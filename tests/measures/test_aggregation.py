@@ -1,13 +1,31 @@
+"""Aggregations by hand, batches of windows, and whole excerpts.
+
+For the whole excerpts band k is instrument k, and attention follows loud bands, by weights set by
+hand.
+"""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from torch import Tensor, nn
 
 from irdream.errors import InputError
-from irdream.measures.aggregation import POOLED_WINDOWS, aggregate
+from irdream.frontends import HanLogMel
+from irdream.instruments import CODES
+from irdream.measures.aggregation import (
+    POOLED_WINDOWS,
+    aggregate,
+    check_any_length,
+    unwindowed_scores,
+    window_scores,
+)
+from irdream.models import AttentionPooling, Han2016, Pons2017Multi, Pons2017Single, Transfer
+from irdream.recognizer import Recognizer
 
 # Two windows of one excerpt, one window of another, silence.
 WINDOWS = [
@@ -17,19 +35,16 @@ WINDOWS = [
 ]
 
 
-def test_s1_is_the_mean_of_the_windows():
-    expected = [[0.6, 0.3, 0.0], [0.1, 0.2, 0.5], [0, 0, 0]]
-    np.testing.assert_allclose(aggregate(WINDOWS, "s1"), expected)
-
-
-def test_s2_is_the_sum_over_its_maximum():
-    expected = [[1.0, 0.5, 0.0], [0.2, 0.4, 1.0], [0, 0, 0]]
-    np.testing.assert_allclose(aggregate(WINDOWS, "s2"), expected)
-
-
-def test_max_of_few_windows_is_their_maximum_over_the_largest():
-    expected = [[1.0, 0.4 / 0.9, 0.0], [0.2, 0.4, 1.0], [0, 0, 0]]
-    np.testing.assert_allclose(aggregate(WINDOWS, "max"), expected)
+@pytest.mark.parametrize(
+    ("aggregation", "expected"),
+    [
+        ("s1", [[0.6, 0.3, 0.0], [0.1, 0.2, 0.5], [0, 0, 0]]),  # means
+        ("s2", [[1.0, 0.5, 0.0], [0.2, 0.4, 1.0], [0, 0, 0]]),  # sums over the largest
+        ("max", [[1.0, 0.4 / 0.9, 0.0], [0.2, 0.4, 1.0], [0, 0, 0]]),  # of few windows: maxima
+    ],
+)
+def test_aggregations_by_hand(aggregation, expected):
+    np.testing.assert_allclose(aggregate(WINDOWS, aggregation), expected)
 
 
 def test_max_is_local_in_time():
@@ -72,3 +87,133 @@ def test_aggregations_keep_the_range_and_the_order(windows):
 def test_s1_does_not_depend_on_the_order_of_windows(windows, rng):
     shuffled = [np.array(rng.sample(list(scores), len(scores))) for scores in windows]
     np.testing.assert_allclose(aggregate(shuffled, "s1"), aggregate(windows, "s1"))
+
+
+# Batches of windows
+
+
+class Levels(nn.Module):
+    """The log-mel of a waveform is its level in 20 samples, the same in all bands."""
+
+    sample_rate_hz, hop_samples = 1000, 20
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return waveform.unfold(-1, 20, 20).mean(-1)[:, None].expand(-1, 11, -1)
+
+
+class Means(nn.Module):
+    def __init__(self, seen: list[tuple[int, bool]]) -> None:
+        super().__init__()
+        self.weight, self.seen = nn.Parameter(torch.arange(11.0)), seen
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        self.seen.append((len(log_mel), torch.is_grad_enabled()))
+        return self.weight * log_mel.mean(-1)
+
+
+@pytest.mark.parametrize("batch_windows", [1, 3, 1000])
+def test_batches_do_not_change_the_scores(batch_windows):
+    seen: list[tuple[int, bool]] = []
+    recognizer = Recognizer(frontend=Levels(), model=Means(seen)).eval()
+    waveforms = [torch.rand(samples) for samples in (1000, 3310, 1000, 2000, 5170)]
+    log_mels = [recognizer.log_mel(waveform[None]) for waveform in waveforms]
+    with torch.no_grad():
+        expected = [recognizer.scores(recognizer.window_logits(x))[0].numpy() for x in log_mels]
+    seen.clear()
+    windows = (recognizer.windows(log_mel)[0] for log_mel in log_mels)
+    found = list(window_scores(recognizer, windows, batch_windows=batch_windows))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+    sizes = [size for size, _ in seen]
+    assert max(sizes) <= batch_windows
+    assert len(sizes) <= 2 + sum(len(x) for x in expected) / batch_windows
+    assert not any(has_gradient for _, has_gradient in seen)
+
+
+# Whole excerpts
+
+FLUTE, VOICE = CODES.index("flu"), CODES.index("voi")
+WINDOW_FRAMES = 43
+
+
+class Bands(nn.Module):
+    any_length = True
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return log_mel[:, :11]
+
+
+@pytest.fixture
+def recognizer() -> Recognizer:
+    pooling = AttentionPooling(body=Bands(), channels=11, hidden=11, output="sigmoid")
+    for name, scale in (("frame.0", 1.0), ("evidence", 1.0), ("attention", 5.0)):
+        layer = pooling.get_submodule(name)
+        bias = torch.full((11,), -4.0 if name == "evidence" else 0.0)
+        layer.load_state_dict({"weight": scale * torch.eye(11)[:, :, None], "bias": bias})
+    return Recognizer(frontend=HanLogMel(), model=pooling).eval()
+
+
+def log_mel(seconds: int, **sounding: tuple[int, int]) -> Tensor:
+    """Return silence with instruments from one second to another, (n_mels, frames)."""
+    made = torch.zeros(128, seconds * WINDOW_FRAMES)
+    for code, (begin, end) in sounding.items():
+        made[CODES.index(code), begin * WINDOW_FRAMES : end * WINDOW_FRAMES] = 6.0
+    return made
+
+
+def by_windows(recognizer: Recognizer, one: Tensor) -> np.ndarray:
+    with torch.no_grad():
+        scores = recognizer.scores(recognizer.window_logits(one[None]))[0].numpy()
+    return aggregate([scores], "s1")[0]
+
+
+def test_what_sounds_in_the_last_second_alone_counts(recognizer: Recognizer) -> None:
+    check_any_length(recognizer)
+    one = log_mel(15, flu=(0, 14), voi=(14, 15))
+    whole, windows = unwindowed_scores(recognizer, one), by_windows(recognizer, one)
+    assert whole[VOICE] == pytest.approx(whole[FLUTE], abs=0.01)
+    assert whole[VOICE] > 0.8 > 5 * windows[VOICE]
+    assert windows[FLUTE] > 0.8
+    absent = [i for i in range(11) if i not in (FLUTE, VOICE)]
+    assert whole[absent].max() < 0.05
+
+
+def test_silence_before_and_after_changes_nothing(recognizer: Recognizer) -> None:
+    """The body takes one frame at a time, and attention leaves silence out."""
+    one = log_mel(3, sax=(1, 3))
+    alone = unwindowed_scores(recognizer, one)
+    for silence in (1, 20):
+        around = torch.zeros(128, silence * WINDOW_FRAMES)
+        found = unwindowed_scores(recognizer, torch.cat([around, one, around], dim=1))
+        np.testing.assert_allclose(found, alone, atol=1e-3)
+    longer = torch.cat([one, torch.zeros(128, 20 * WINDOW_FRAMES)], dim=1)
+    assert by_windows(recognizer, longer).max() < 0.3 * by_windows(recognizer, one).max()
+
+
+def test_an_excerpt_of_one_window_is_that_window(recognizer: Recognizer) -> None:
+    one = log_mel(1, org=(0, 1))
+    np.testing.assert_allclose(unwindowed_scores(recognizer, one), by_windows(recognizer, one))
+
+
+def test_no_gradient_is_kept_and_any_length_is_taken() -> None:
+    model = Han2016().eval()
+    kept = []
+    model.register_forward_hook(lambda *_: kept.append(torch.is_grad_enabled()))
+    recognizer = Recognizer(frontend=HanLogMel(), model=model)
+    for frames in (1, 43, 200):
+        scores = unwindowed_scores(recognizer, torch.zeros(128, frames))
+        assert scores.shape == (11,)
+        assert np.isfinite(scores).all()
+    assert kept == [False] * 3
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Pons2017Single(), Pons2017Multi(), nn.Flatten(), Transfer(embedding=nn.Flatten(), features=1)],
+    ids=lambda model: type(model).__name__,
+)
+def test_networks_that_take_windows_of_one_length_say_so(model: nn.Module) -> None:
+    message = rf"aggregation=network .* and {type(model).__name__} takes windows of one length; ta"
+    with pytest.raises(InputError, match=message) as error:
+        check_any_length(Recognizer(frontend=HanLogMel(), model=model))
+    assert "\n" not in str(error.value)

@@ -65,18 +65,16 @@ def test_perfect_probabilities_have_a_small_ece_and_others_a_large_one():
     truth = random.random(20_000) < scores
     assert reliability(truth, scores).ece < 0.02
     assert reliability(~truth, scores).ece > 0.4
-
-
-def test_nothing_to_score_has_no_ece():
     assert np.isnan(reliability(np.zeros(0, bool), np.zeros(0)).ece)
 
 
 def test_brier_and_loss_are_those_of_scikit_learn():
     random = np.random.default_rng(0)
     truth, scores = random.random((40, 3)) < 0.4, random.random((40, 3))
-    found = Calibration.of(truth, scores)
-    assert found.brier == pytest.approx(brier_score_loss(truth.ravel(), scores.ravel()))
-    assert found.loss == pytest.approx(sklearn_log_loss(truth.ravel(), scores.ravel()))
+    brier = brier_score_loss(truth.ravel(), scores.ravel())
+    assert Calibration.of(truth, scores).brier == pytest.approx(brier)
+    loss = sklearn_log_loss(truth.ravel(), scores.ravel())
+    assert log_loss(truth, scores) == pytest.approx(loss)
 
 
 def test_top1_calibration_is_over_excerpts_with_one_label():
@@ -88,7 +86,7 @@ def test_top1_calibration_is_over_excerpts_with_one_label():
 
 
 @pytest.mark.parametrize("output", ["softmax", "sigmoid"])
-def test_tempered_scores_are_those_of_divided_logits(output):
+def test_scaled_scores_are_those_of_divided_logits(output):
     logits = np.random.default_rng(0).normal(size=(2, 3, 4)) * 2
     score = softmax if output == "softmax" else lambda x: 1 / (1 + np.exp(-x))
     expected = score(logits / 2.5).mean(axis=1)

@@ -7,18 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from irdream.instruments import CODES
-from irdream.measures import recognition
 from irdream.measures.bootstrap import Interval
 from irdream.measures.published import IRMAS_TEST_EXCERPTS, IRMAS_TEST_LABELS
 from irdream.measures.recognition import (
     Report,
     average_scores,
-    recognition_intervals,
     top1_accuracy,
 )
 from irdream.paper import claims
@@ -100,21 +95,10 @@ def test_only_the_irmas_test_set_can_tell_of_the_state_of_the_art(labels, high, 
 def test_without_single_labels_there_is_no_top_1() -> None:
     truth = np.array([[True] * 2 + [False] * 9] * 3)
     pairs = report(truth, truth.astype(float))
-    claim = claims.recognition_claim(pairs, recognition_intervals(pairs))
+    claim = claims.recognition_claim(pairs, pairs.intervals)
 
     assert "no excerpt has a single label" in claim.measured
     assert "nan" not in claim.measured
-
-
-@given(st.integers(1, 12).flatmap(lambda n: arrays.arrays(bool, (2, n, 11))))
-def test_f1_is_that_of_scikit_learn(flags) -> None:
-    truth, predicted = flags
-    truth[:, 0] |= ~truth.any(axis=1)  # every excerpt that is scored has a label
-    expected = average_scores(truth, predicted)
-
-    found = recognition._f1(truth, predicted)
-
-    assert found == pytest.approx((expected["micro_f1"], expected["macro_f1"]))
 
 
 def test_intervals_of_recognition_are_around_the_scores() -> None:
@@ -124,7 +108,7 @@ def test_intervals_of_recognition_are_around_the_scores() -> None:
     scores = 0.5 * truth + random.random((40, 11)) * 0.6
     toy = report(np.vstack([truth, np.zeros((1, 11), bool)]), np.vstack([scores, np.ones(11)]))
 
-    found = recognition_intervals(toy)
+    found = toy.intervals
 
     expected = average_scores(truth, scores >= 0.5)  # the one without a label is not scored
     assert found["micro_f1"].estimate == pytest.approx(expected["micro_f1"])

@@ -23,7 +23,7 @@ from irdream.paper.noise_report import report_noise
 from irdream.paper.part import Part, provenance
 from irdream.paper.sound_report import SHOWN, WAY_NAMES
 from irdream.paper.study import Found
-from irdream.reports.report import Section
+from irdream.reports.pages import Section
 from irdream.reports.tables import mean_of, records, rows_of
 from irdream.stopwatch import Stopwatch
 
@@ -122,9 +122,10 @@ def test_the_tables_of_the_page_show_every_measure(excerpts, finished, tmp_path)
     own, others = section(part, "The recogniser").tables
     assert len(own.rows) == 11
     systems = [row[0] for row in others.rows]
-    assert systems[:4] == ["irdream (S1)", "irdream (S2)", "irdream (S1, oracle threshold)",
-                           "second (S1)"]  # fmt: skip
-    assert systems[4].startswith("Bosch")
+    ours = [system for system in systems if system.startswith("irdream (")]
+    assert ours[:2] == ["irdream (S1)", "irdream (S1, oracle threshold)"]
+    assert systems[len(ours)] == "second (S1)"
+    assert systems[len(ours) + 1].startswith("Bosch")
     before, size = section(part, "Confidence and accuracy").tables
     assert "transfer" in before.columns
     assert len(before.rows) == len(size.rows) == 8

@@ -22,7 +22,7 @@ from PIL import Image
 from irdream.dreaming.ascent import Ascent
 from irdream.errors import InputError
 from irdream.recognizer import new_recognizer, save_recognizer
-from irdream.reports.report import Page
+from irdream.reports.pages import Page
 from irdream.reports.tables import records, rows_of
 from irdream.tasks.paper import LARGE_BYTES, _publish, shrink
 

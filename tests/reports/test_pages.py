@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import os
 import re
 from html.parser import HTMLParser
@@ -17,13 +18,19 @@ import soundfile
 
 from irdream.errors import InputError
 from irdream.reports.pages import (
+    Claim,
+    Comparison,
+    Page,
+    Picture,
+    Section,
+    Sound,
+    Table,
     escape_markdown,
     load_picture,
     load_sound,
     write_html,
     write_markdown,
 )
-from irdream.reports.report import Claim, Comparison, Page, Picture, Section, Sound, Table
 
 HOSTILE = "<script>alert(1)</script> & \"q\" 'a' | a_b* `c` [d](e)"
 TEMPLATES = Path(__file__).parents[2] / "src/irdream/reports/templates"
@@ -383,3 +390,53 @@ def test_text_has_contrast(scheme):
     pairs += [("on-button", "button")]
     for text, ground in pairs:
         assert contrast(colors[text], colors[ground]) >= 4.5, (text, ground)
+
+
+# What a page holds
+
+
+def test_cells_are_shown_in_the_format_of_their_column():
+    frame = pd.DataFrame(
+        {
+            "name": ["cello", None],
+            "share": [0.5, math.nan],
+            "rmse": [2.1849, -0.5],
+            "count": [110, 7],
+            "wins": [True, False],
+            "nullable": pd.array([1, None], dtype="Int64"),
+            "mixed": [0.25, "many"],
+        }
+    )
+    table = Table(title="", frame=frame, formats={"share": ".0%"}, digits=1)
+    assert table.columns == ["name", "share", "rmse", "count", "wins", "nullable", "mixed"]
+    assert table.rows == [
+        ["cello", "50%", "2.2", "110", "yes", "1", "0.2"],
+        ["–", "–", "-0.5", "7", "no", "–", "many"],
+    ]
+    assert table.numeric == [False, True, True, True, False, True, False]
+
+
+def test_a_format_holds_for_a_column_of_objects_too():
+    frame = pd.DataFrame({"value": pd.Series([0.123, None], dtype=object)})
+    assert Table(title="", frame=frame, formats={"value": ".1f"}).rows == [["0.1"], ["–"]]
+
+
+def test_a_table_without_rows():
+    table = Table(title="", frame=pd.DataFrame({"a": pd.Series([], dtype=float)}))
+    assert (table.rows, table.columns, table.numeric) == ([], ["a"], [True])
+
+
+def test_columns_that_are_named_by_numbers():
+    table = Table(title="", frame=pd.DataFrame({1: [0.5], 2: [0.5]}), formats={"1": ".1f"})
+    assert table.columns == ["1", "2"]
+    assert table.rows == [["0.5", "0.50"]]
+
+
+def test_verdicts_are_counted_in_their_order():
+    verdicts = ("not tested", "holds", "not tested")
+    claims = [
+        Claim(code=code, says="", measured="", verdict=verdict, why="")
+        for code, verdict in zip("123", verdicts, strict=True)
+    ]
+    found = Page(title="", lead=[], claims=claims, sections=[], provenance={})
+    assert list(found.tally.items()) == [("holds", 1), ("not tested", 2)]

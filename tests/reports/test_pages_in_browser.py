@@ -22,8 +22,16 @@ from matplotlib.figure import Figure
 
 from irdream.paper.listening_test import AbxPair, write_abx
 from irdream.reports.figures import save_figure
-from irdream.reports.pages import write_html
-from irdream.reports.report import Claim, Comparison, Page, Picture, Section, Sound, Table
+from irdream.reports.pages import (
+    Claim,
+    Comparison,
+    Page,
+    Picture,
+    Section,
+    Sound,
+    Table,
+    write_html,
+)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = [

@@ -62,7 +62,7 @@ def test_the_map_is_ordered_by_number_and_carries_its_numbers(tmp_path):
     assert written(ax) == {(0, 0): "1.00", (1, 0): "2.00", (0, 1): "3.00", (1, 1): "4.00"}
     assert np.asarray(ax.images[0].get_array()).tolist() == [[1, 2], [3, 4]]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("dream.octaves", "dream.step_size")
-    assert (ax.get_title(), bar.get_ylabel()) == ("Which step?", RMSE)
+    assert (ax.get_title(), bar.get_ylabel()) == ("Which step?", f"{RMSE} (lower is better)")
     save_figure(figure, tmp_path / "map.png")
 
 

@@ -13,7 +13,7 @@ import soundfile
 
 from irdream.datasets.folder import Folder
 from irdream.datasets.identity import contents, seen
-from irdream.measures.excerpt_scores import validation_of
+from irdream.measures.scoring import validation_of
 from irdream.recognizer import Recognizer, load_recognizer
 from irdream.tasks.compare import compare
 from irdream.tasks.evaluate import evaluate
@@ -81,10 +81,9 @@ def test_every_place_that_tells_a_score_tells_what_was_trained_on(
     )
     assert told in capsys.readouterr().out
     assert tracker.tags == {"irdream.doubts": told}
-    for name in ("summary", "aggregations"):
-        table = pd.read_csv(tmp_path / "scores" / f"{name}.csv")
-        assert told in table.loc[0, "note"]
-        assert table.loc[0, "data"] == "notes, training part, 12 of 18 trained on"
+    table = pd.read_csv(tmp_path / "scores" / "summary.csv")
+    assert told in table.loc[0, "note"]
+    assert table.loc[0, "data"] == "notes, training part, 12 of 18 trained on"
     uses = pd.read_csv(tmp_path / "scores" / "predictions.csv", keep_default_na=False)["seen_in"]
     assert uses.value_counts().to_dict() == {"training": 12, "validation": 6}
 

@@ -20,7 +20,7 @@ from irdream.datasets.folder import Folder
 from irdream.datasets.identity import fingerprint
 from irdream.errors import InputError
 from irdream.instruments import CODES
-from irdream.measures.recognition import AGGREGATIONS
+from irdream.measures.aggregation import AGGREGATIONS
 from irdream.recognizer import load_recognizer, new_recognizer
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import MlflowTracker, NullTracker

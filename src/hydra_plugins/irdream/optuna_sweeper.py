@@ -37,7 +37,7 @@ from omegaconf import DictConfig, OmegaConf
 from hydra_plugins.irdream._pruning import VARIABLE
 from irdream.errors import InputError, nearest, told
 from irdream.files import replacing
-from irdream.measures.table import SEARCHED
+from irdream.measures.table import METRICS, SEARCHED
 from irdream.sweeps.job import forget_jobs, record
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 HEADLINES: dict[str, dict[str, Any]] = {  # of each task: what is searched for by default
-    "dream": {SEARCHED: "maximize"},
-    "evaluate": {"eval/micro_f1": "maximize"},
-    "train": {"val/loss": "minimize"},
+    task: {metric: METRICS[metric].direction} for task, metric in SEARCHED.items()
 }
 RESULTS = "optimization_results.yaml"
 SHARED = "outputs/studies.db"  # of studies that have a name

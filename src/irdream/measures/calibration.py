@@ -12,7 +12,7 @@ here is `top1_ece`, over the excerpts with one label. Both have 15 bins, as thei
 A softmax sums to one, so that an excerpt with several labels cannot have all of them near 1: on
 k labels an excerpt and n instruments, ECE over pairs is (k - 1) / n or more at any temperature.
 
-S1 alone is calibrated: S2 and max are divided by the largest score, which no probability is.
+s1 alone is calibrated: s2 and max are divided by the largest score, which no probability is.
 
 A temperature T divides the logits of every window before the softmax or the sigmoids: above 1
 it makes a network less sure. It leaves the order of the instruments in a window as it is. It
@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.special import expit, logit, softmax
 
 Array = NDArray[np.floating]
 Flags = NDArray[np.bool_]
@@ -60,8 +61,8 @@ class Reliability:
         """Return the expected calibration error; NaN without scores."""
         if not self.counts.any():
             return float("nan")
-        gaps = np.abs(self.shares - self.scores)[self.counts > 0]
-        return float((gaps * self.counts[self.counts > 0]).sum() / self.counts.sum())
+        gaps = np.abs(self.shares - self.scores)
+        return float(np.nansum(gaps * self.counts) / self.counts.sum())
 
 
 def reliability(truth: Flags, scores: Array, *, bins: int = BINS) -> Reliability:
@@ -87,13 +88,11 @@ class Calibration:
         pairs: of excerpt and instrument.
         top1: the highest scores of the excerpts with one label, and whether they are right.
         brier: the Brier score, the mean over the pairs.
-        loss: mean negative log-likelihood of the pairs, nats.
     """
 
     pairs: Reliability
     top1: Reliability
     brier: float
-    loss: float
 
     @classmethod
     def of(cls, truth: Flags, scores: Array) -> Calibration:
@@ -104,7 +103,6 @@ class Calibration:
             pairs=reliability(truth, scores),
             top1=reliability(right, scores[single].max(axis=1)),
             brier=float(np.square(scores - truth).mean()),
-            loss=log_loss(truth, scores),
         )
 
     def measures(self) -> dict[str, float]:
@@ -119,7 +117,7 @@ def log_loss(truth: Flags, scores: Array) -> float:
 
 
 def temperature_scaled(window_scores: Sequence[Array], temperature: float, output: str) -> Array:
-    """Return S1 at another temperature: (excerpts, instruments).
+    """Return s1 at another temperature: (excerpts, instruments).
 
     The windows' logits need not be known: a softmax or sigmoid gives them but for what is the
     same for all instruments. Scores of exactly 0 or 1 are taken for 1e-7 from there.
@@ -129,22 +127,17 @@ def temperature_scaled(window_scores: Sequence[Array], temperature: float, outpu
         temperature: what the logits are divided by.
         output: what made scores of them: "sigmoid", or "softmax" and whatever sums to one.
     """
-    flat = _temperature_scaled(np.concatenate(window_scores).astype(float), temperature, output)
-    ends = np.cumsum([len(scores) for scores in window_scores])[:-1]
-    return np.stack([scores.mean(axis=0) for scores in np.split(flat, ends)])
-
-
-def _temperature_scaled(scores: Array, temperature: float, output: str) -> Array:
-    kept = np.clip(scores, _LEAST, 1 - _LEAST)
+    kept = np.clip(np.concatenate(window_scores).astype(float), _LEAST, 1 - _LEAST)
     if output == "sigmoid":
-        return 1 / (1 + np.exp((np.log1p(-kept) - np.log(kept)) / temperature))
-    logits = np.log(kept) / temperature
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+        scaled = expit(logit(kept) / temperature)
+    else:
+        scaled = softmax(np.log(kept) / temperature, axis=1)
+    ends = np.cumsum([len(scores) for scores in window_scores])[:-1]
+    return np.stack([scores.mean(axis=0) for scores in np.split(scaled, ends)])
 
 
 def fit_temperature(truth: Flags, window_scores: Sequence[Array], output: str) -> float:
-    """Return the temperature, 0.05 to 20, with the lowest loss of S1.
+    """Return the temperature, 0.05 to 20, with the lowest loss of s1.
 
     Args:
         truth: labels of the excerpts (excerpts, instruments), other ones than will be scored.

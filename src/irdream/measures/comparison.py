@@ -8,7 +8,7 @@ swapped at random, and p is the share of swaps with a difference at least as lar
 measured counted in. Both take whole recordings, whose excerpts are alike.
 
 Top-1 has McNemar's exact test, too: of the excerpts with one label that just one of the two
-hears rightly, are as many right by the first as by the second? It takes every excerpt for
+gets right, are as many right by the first as by the second? It takes every excerpt for
 independent of the others. Nothing is corrected for there being several measures.
 
 Sources: P. Good, "Permutation, parametric and bootstrap tests of hypotheses", 2005; A. Yeh, "More
@@ -20,73 +20,25 @@ Q. McNemar, Psychometrika 12(2), 1947.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 from scipy.stats import binomtest
 
 from irdream.errors import InputError
-from irdream.measures.bootstrap import RESAMPLES, Interval, between
-from irdream.measures.recognition import Report
-from irdream.measures.tallies import MEASURES, Array, Tallies, measures
-
-Flags = NDArray[np.bool_]
+from irdream.measures.bootstrap import bootstrap, numbered
+from irdream.measures.recognition import TALLIED, Array, Report, tallied, tallies
 
 PERMUTATIONS = 10_000
 LEAST_PERMUTATIONS = 20  # with fewer no p is below 0.05
+MCNEMAR = "McNemar, exact"
 _SWAPS = 500  # at a time
 _EQUAL = 1e-12  # differences that rounding makes of equal ones
 
 
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """A measure of two recognizers on the same excerpts.
-
-    Attributes:
-        measure: its name, one of `tallies.MEASURES`.
-        first: of the first recognizer.
-        second: of the second.
-        difference: first less second, between 95 % bounds.
-        p_value: of the paired permutation test, two-sided.
-    """
-
-    measure: str
-    first: float
-    second: float
-    difference: Interval
-    p_value: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class McNemar:
-    """How many excerpts the first alone and the second alone hear rightly, and the p value."""
-
-    first_alone: int
-    second_alone: int
-    p_value: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """What was found on the excerpts that both recognizers heard.
-
-    Attributes:
-        excerpts: how many.
-        groups: how many recordings they are from.
-        differences: of each measure.
-        mcnemar: of top-1; None when no excerpt has one label.
-    """
-
-    excerpts: int
-    groups: int
-    differences: tuple[Difference, ...]
-    mcnemar: McNemar | None
-
-
 def compare_reports(
     first: Report, second: Report, *, permutations: int = PERMUTATIONS, seed: int = 0
-) -> Comparison:
+) -> pd.DataFrame:
     """Compare two reports on one part of one data set, each by its own threshold.
 
     Excerpts that only one of the two has are left out.
@@ -97,6 +49,9 @@ def compare_reports(
         permutations: of the test.
         seed: of the draws and the swaps.
 
+    Returns:
+        `differences`, with the columns data, excerpts, recordings and aggregation before them.
+
     Raises:
         InputError: other instruments; no excerpt in common; fewer than 20 permutations.
     """
@@ -106,17 +61,26 @@ def compare_reports(
             f"instruments {' '.join(first.instruments)} and {' '.join(second.instruments)} cannot "
             "be compared; expected the same in the same order"
         )
-    places = _in_common(first, second)
-    one = _tallies(first, [i for i, _ in places])
-    other = _tallies(second, [j for _, j in places])
-    known = first.recordings or first.names
-    groups = [known[i] or first.names[i] for i, _ in places]
-    return Comparison(
-        excerpts=len(places),
-        groups=len(set(groups)),
-        differences=differences(one, other, groups, permutations=permutations, seed=seed),
-        mcnemar=mcnemar(one, other),
+    places = {name: i for i, name in enumerate(second.names)}
+    ours = [i for i in np.flatnonzero(first.labelled) if first.names[i] in places]
+    theirs = [places[first.names[i]] for i in ours]
+    if not ours:
+        raise InputError(
+            f"no excerpt of {first.dataset!r} was scored by both checkpoints; expected one or more"
+        )
+    one, other = (
+        tallies(report.truth[at], report.predicted[at], report.scores[report.aggregation][at])
+        for report, at in ((first, ours), (second, theirs))
     )
+    groups = [first.groups[i] for i in ours]
+    found = differences(one, other, groups, permutations=permutations, seed=seed)
+    about = {
+        "data": first.dataset,
+        "excerpts": len(groups),
+        "recordings": len(set(groups)),
+        "aggregation": first.aggregation,
+    }
+    return pd.DataFrame([about] * len(found)).join(found)
 
 
 def check_permutations(permutations: int) -> None:
@@ -128,91 +92,70 @@ def check_permutations(permutations: int) -> None:
         )
 
 
-def _in_common(first: Report, second: Report) -> list[tuple[int, int]]:
-    """Return the places of every labelled excerpt that both reports have."""
-    others = {name: j for j, name in enumerate(second.names)}
-    places = [
-        (i, others[name])
-        for i, name in enumerate(first.names)
-        if first.labelled[i] and name in others
-    ]
-    if not places:
-        raise InputError(
-            f"no excerpt of {first.dataset!r} was heard by both checkpoints; expected one or more"
-        )
-    return places
-
-
-def _tallies(report: Report, places: list[int]) -> Tallies:
-    scores = report.scores[report.aggregation]
-    return Tallies.of(report.truth[places], report.predicted[places], scores[places])
-
-
 def differences(
-    first: Tallies,
-    second: Tallies,
+    first: Array,
+    second: Array,
     groups: Sequence[Hashable],
     *,
     permutations: int = PERMUTATIONS,
-    resamples: int = RESAMPLES,
     seed: int = 0,
-) -> tuple[Difference, ...]:
-    """Return the difference of each measure, its interval and p value.
+) -> pd.DataFrame:
+    """Return the differences of the measures TALLIED, first less second.
 
     Args:
-        first: a row an excerpt.
-        second: of the same excerpts in the same order.
+        first: `recognition.tallies` of the first recognizer.
+        second: of the second, of the same excerpts in the same order.
         groups: what each excerpt belongs to.
         permutations: of the test.
-        resamples: of the bootstrap.
-        seed: of both.
+        seed: of the draws and the swaps.
+
+    Returns:
+        A row a measure: measure, first_score, second_score, difference, low, high (of 95 %),
+        p_value, test; and another one for top-1 by McNemar's test, whose columns first_alone and
+        second_alone count the excerpts that only one gets right, if any excerpt has one label.
     """
-    one, other = first.by_group(groups), second.by_group(groups)
-    ours, theirs = measures(one.total()), measures(other.total())
-    drawn = [measures(tallies.resampled(resamples, seed)) for tallies in (one, other)]
-    swapped = _swapped(one, other, permutations, seed)
-    found = []
-    for name in MEASURES:
-        difference = float(ours[name] - theirs[name])
-        spread = drawn[0][name] - drawn[1][name]
-        found.append(
-            Difference(
-                measure=name,
-                first=float(ours[name]),
-                second=float(theirs[name]),
-                difference=between(difference, spread, len(one.rows)),
-                p_value=_p_value(difference, swapped[name]),
-            )
-        )
-    return tuple(found)
+    intervals = bootstrap(lambda times: _less(times @ first, times @ second), groups, seed=seed)
+    swapped = _swapped(first, second, groups, permutations, seed)
+    ours, theirs = tallied(first.sum(axis=0)), tallied(second.sum(axis=0))
+    rows = {}
+    for name, interval in intervals.items():
+        as_large = np.abs(swapped[name]) >= abs(interval.estimate) - _EQUAL
+        p_value = (1 + as_large.sum()) / (1 + permutations)
+        rows[name] = {
+            "measure": name,
+            "first_score": float(ours[name]),
+            "second_score": float(theirs[name]),
+            "difference": interval.estimate,
+            "low": interval.low,
+            "high": interval.high,
+            "p_value": np.nan if np.isnan(interval.estimate) else p_value,
+            "test": "paired permutation of recordings",
+        }
+    (right, single), others_right = first[:, -4:-2].T > 0, second[:, -4] > 0
+    if single.any():
+        alone = [int((right & ~others_right).sum()), int((others_right & ~right).sum())]
+        p_value = binomtest(alone[0], sum(alone), 0.5).pvalue if sum(alone) else 1.0
+        rows[MCNEMAR] = rows["top1"] | {"p_value": float(p_value), "test": MCNEMAR}
+        rows[MCNEMAR] |= {"first_alone": alone[0], "second_alone": alone[1]}
+    columns = [*rows["top1"], "first_alone", "second_alone"]
+    return pd.DataFrame(list(rows.values()), columns=columns)
 
 
-def _swapped(one: Tallies, other: Tallies, permutations: int, seed: int) -> dict[str, Array]:
-    """Return the differences of each measure when the rows of the two are swapped at random."""
-    random, change = np.random.default_rng(seed), other.rows - one.rows
-    total, parts = one.total() + other.total(), []
+def _less(ours: Array, theirs: Array) -> dict[str, Array]:
+    first, second = tallied(ours), tallied(theirs)
+    return {name: first[name] - second[name] for name in TALLIED}
+
+
+def _swapped(
+    first: Array, second: Array, groups: Sequence[Hashable], permutations: int, seed: int
+) -> dict[str, Array]:
+    """Return the differences when the tallies of whole groups are swapped at random."""
+    numbers, count = numbered(groups)
+    change = np.zeros((count, first.shape[1]))
+    np.add.at(change, numbers, second - first)
+    random, parts = np.random.default_rng(seed), []
     for begin in range(0, permutations, _SWAPS):
-        count = min(_SWAPS, permutations - begin)
-        is_swapped = random.random((count, len(change))) < 0.5
-        sums = one.total() + is_swapped.astype(float) @ change
-        ours, theirs = measures(sums), measures(total - sums)
-        parts.append({name: ours[name] - theirs[name] for name in MEASURES})
-    return {name: np.concatenate([part[name] for part in parts]) for name in MEASURES}
-
-
-def _p_value(difference: float, swapped: Array) -> float:
-    if np.isnan(difference):
-        return float("nan")
-    as_large = np.abs(swapped) >= abs(difference) - _EQUAL
-    return float((1 + as_large.sum()) / (1 + len(swapped)))
-
-
-def mcnemar(first: Tallies, second: Tallies) -> McNemar | None:
-    """Return McNemar's exact test of top-1, two-sided; None when no excerpt has one label."""
-    if not first.single.any():
-        return None
-    first_alone = int((first.right & ~second.right).sum())
-    second_alone = int((second.right & ~first.right).sum())
-    apart = first_alone + second_alone
-    p_value = float(binomtest(first_alone, apart, 0.5).pvalue) if apart else 1.0
-    return McNemar(first_alone=first_alone, second_alone=second_alone, p_value=p_value)
+        is_swapped = random.random((min(_SWAPS, permutations - begin), count)) < 0.5
+        moved = is_swapped.astype(float) @ change
+        parts.append(_less(first.sum(axis=0) + moved, second.sum(axis=0) - moved))
+    return {name: np.concatenate([part[name] for part in parts]) for name in TALLIED}

@@ -20,7 +20,7 @@ def difference_db(original: Tensor, dream: Tensor) -> Tensor:
 
 def rmse_db(original: Tensor, dream: Tensor) -> Tensor:
     """Return the root mean square of the difference of two log-mels, in dB, (items,)."""
-    return difference_db(original, dream).square().mean(dim=(1, 2)).sqrt()
+    return mse_db2(original, dream).sqrt()
 
 
 def max_abs_db(original: Tensor, dream: Tensor) -> Tensor:
@@ -44,16 +44,14 @@ def correlation(wanted: Tensor, real: Tensor) -> Tensor:
         wanted: (items, ...).
         real: the same shape.
     """
-    centered = [_centered(values.flatten(start_dim=1).double()) for values in (wanted, real)]
+    centered = []
+    for values in (wanted.flatten(start_dim=1).double(), real.flatten(start_dim=1).double()):
+        is_constant = values.amax(dim=1, keepdim=True) == values.amin(dim=1, keepdim=True)
+        deviations = values - values.mean(dim=1, keepdim=True)
+        centered.append(deviations.masked_fill(is_constant, 0.0))  # rounding leaves a rest
     norms = [values.norm(dim=1) for values in centered]
     cosine = (centered[0] * centered[1]).sum(dim=1) / (norms[0] * norms[1])
     return cosine.clamp(-1.0, 1.0).to(wanted.dtype)
-
-
-def _centered(values: Tensor) -> Tensor:
-    """Subtract the mean of each row; constant rows become exactly 0."""
-    is_constant = values.amax(dim=1, keepdim=True) == values.amin(dim=1, keepdim=True)
-    return (values - values.mean(dim=1, keepdim=True)).masked_fill(is_constant, 0.0)
 
 
 def total_variation_db(log_mel: Tensor) -> Tensor:

@@ -9,14 +9,13 @@ as pictures alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 IRMAS_TEST_EXCERPTS = 2874
 IRMAS_TEST_LABELS = 4917
 
 
-@dataclass(frozen=True, kw_only=True)
-class PublishedScore:
+class PublishedScore(NamedTuple):
     """One published system: micro and macro F1 in 0..1 (None: not given), and its source."""
 
     system: str
@@ -25,75 +24,50 @@ class PublishedScore:
     citation: str
 
 
+_BOSCH = (
+    "J. J. Bosch, J. Janer, F. Fuhrmann, P. Herrera: A comparison of sound segregation techniques "
+    "for predominant instrument recognition in musical audio signals. ISMIR 2012"
+)
 _HAN = (
     "Y. Han, J. Kim, K. Lee: Deep convolutional neural networks for predominant instrument "
     "recognition in polyphonic music"
+)
+_HAN_JOURNAL = (
+    f"{_HAN}. IEEE/ACM Transactions on Audio, Speech, and Language Processing 25(1), 2017"
 )
 _PONS = (
     "J. Pons, O. Slizovskaia, R. Gong, E. Gómez, X. Serra: Timbre analysis of music audio "
     "signals with convolutional neural networks. EUSIPCO 2017 (arXiv:1703.06697)"
 )
-
-PUBLISHED: tuple[PublishedScore, ...] = (
-    PublishedScore(
-        system="Bosch et al. 2012",
-        micro_f1=0.503,
-        macro_f1=0.432,
-        citation="J. J. Bosch, J. Janer, F. Fuhrmann, P. Herrera: A comparison of sound "
-        "segregation techniques for predominant instrument recognition in musical audio "
-        "signals. ISMIR 2012",
-    ),
-    PublishedScore(
-        system="Han et al. 2016 (arXiv v1)",
-        micro_f1=0.602,
-        macro_f1=0.503,
-        citation=f"{_HAN}. arXiv:1605.09507v1, 2016",
-    ),
-    PublishedScore(
-        system="Han et al. 2017 (journal)",
-        micro_f1=0.619,
-        macro_f1=0.513,
-        citation=f"{_HAN}. IEEE/ACM Transactions on Audio, Speech, and Language Processing "
-        "25(1), 2017",
-    ),
-    PublishedScore(
-        system="Pons et al. 2017 (single layer)", micro_f1=0.559, macro_f1=0.484, citation=_PONS
-    ),
-    PublishedScore(
-        system="Pons et al. 2017 (multi layer)", micro_f1=0.589, macro_f1=0.516, citation=_PONS
-    ),
-    PublishedScore(
-        system="Kratimenos et al. 2020",
-        micro_f1=0.647,
-        macro_f1=0.546,
-        citation="A. Kratimenos, K. Avramidis, C. Garoufis, A. Zlatintsi, P. Maragos: "
-        "Augmentation methods on monophonic audio for instrument classification in polyphonic "
-        "music. EUSIPCO 2020 (arXiv:1911.12505)",
-    ),
-    PublishedScore(
-        system="Reghunath & Rajan 2022",
-        micro_f1=0.66,
-        macro_f1=0.62,
-        citation="L. C. Reghunath, R. Rajan: Transformer-based ensemble method for multiple "
-        "predominant instruments recognition in polyphonic music. EURASIP Journal on Audio, "
-        "Speech, and Music Processing, 2022",
-    ),
-    PublishedScore(
-        system="Zhong et al. 2023",
-        micro_f1=0.674,
-        macro_f1=None,
-        citation="L. Zhong, E. Cooper, J. Yamagishi, N. Minematsu: Exploring isolated musical "
-        "notes as pre-training data for predominant instrument recognition in polyphonic "
-        "music. arXiv:2306.08850, 2023",
-    ),
-    PublishedScore(
-        system="PaSST, waveform mixing",
-        micro_f1=0.692,
-        macro_f1=0.621,
-        citation="MusDetect (github.com/timoniko/MusDetect), fine-tuning K. Koutini et al.: "
-        "Efficient training of audio transformers with patchout. Interspeech 2022; no "
-        "validation set was held out",
-    ),
+_KRATIMENOS = (
+    "A. Kratimenos, K. Avramidis, C. Garoufis, A. Zlatintsi, P. Maragos: Augmentation methods on "
+    "monophonic audio for instrument classification in polyphonic music. EUSIPCO 2020 "
+    "(arXiv:1911.12505)"
+)
+_REGHUNATH = (
+    "L. C. Reghunath, R. Rajan: Transformer-based ensemble method for multiple predominant "
+    "instruments recognition in polyphonic music. EURASIP Journal on Audio, Speech, and Music "
+    "Processing, 2022"
+)
+_ZHONG = (
+    "L. Zhong, E. Cooper, J. Yamagishi, N. Minematsu: Exploring isolated musical notes as "
+    "pre-training data for predominant instrument recognition in polyphonic music. "
+    "arXiv:2306.08850, 2023"
+)
+_PASST = (
+    "MusDetect (github.com/timoniko/MusDetect), fine-tuning K. Koutini et al.: Efficient training "
+    "of audio transformers with patchout. Interspeech 2022; no validation set was held out"
+)
+PUBLISHED = (
+    PublishedScore("Bosch et al. 2012", 0.503, 0.432, _BOSCH),
+    PublishedScore("Han et al. 2016 (arXiv v1)", 0.602, 0.503, f"{_HAN}. arXiv:1605.09507v1, 2016"),
+    PublishedScore("Han et al. 2017 (journal)", 0.619, 0.513, _HAN_JOURNAL),
+    PublishedScore("Pons et al. 2017 (single layer)", 0.559, 0.484, _PONS),
+    PublishedScore("Pons et al. 2017 (multi layer)", 0.589, 0.516, _PONS),
+    PublishedScore("Kratimenos et al. 2020", 0.647, 0.546, _KRATIMENOS),
+    PublishedScore("Reghunath & Rajan 2022", 0.66, 0.62, _REGHUNATH),
+    PublishedScore("Zhong et al. 2023", 0.674, None, _ZHONG),
+    PublishedScore("PaSST, waveform mixing", 0.692, 0.621, _PASST),
 )
 
 

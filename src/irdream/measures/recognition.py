@@ -7,7 +7,14 @@ rejected: the published scores use one.
 
 Macro averages are over the instruments that occur in the labels. On IRMAS these are all
 eleven; on a folder of flutes and pianos an average over eleven would say little. Top-1 is
-over the excerpts with exactly one label, and is the same for S1 and S2 but not for max.
+over the excerpts with exactly one label, and is the same for s1 and s2 but not for max.
+
+Two measures need no threshold. Label-ranking average precision (LRAP) asks, excerpt by excerpt,
+how far above the other instruments the labelled ones stand. Average precision asks, instrument by
+instrument, how far above the other excerpts those with the label stand; mAP is its mean over the
+instruments with a label. All numbers are those of scikit-learn. They are computed here since
+bootstrap and permutation tests need them some thousand times: F1, top-1 and LRAP follow from sums
+over excerpts (`tallies`), so that a draw costs one product with a small table.
 """
 
 from __future__ import annotations
@@ -15,31 +22,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from numpy.typing import ArrayLike, NDArray
 
-from irdream.measures.aggregation import AGGREGATIONS as AGGREGATIONS
-from irdream.measures.aggregation import aggregate as aggregate
-from irdream.measures.aggregation import check_aggregation as check_aggregation
-from irdream.measures.bootstrap import Interval, map_interval
+from irdream.measures.bootstrap import Interval, bootstrap
 from irdream.measures.calibration import Calibration
 from irdream.measures.published import is_whole_irmas_test
-from irdream.measures.ranking import Ranking, ranking
-from irdream.measures.tallies import Tallies
 
 Array = NDArray[np.floating]
 Flags = NDArray[np.bool_]
 
-_ZERO: Any = 0  # for 0 / 0; scikit-learn's own annotation is str
 THRESHOLDS: Array = np.arange(1, 100) / 100  # 0.01 .. 0.99
+TALLIED = ("micro_f1", "macro_f1", "top1", "lrap")
+ORACLE = "oracle"
 
 
-def predict(scores: Array, threshold: float) -> Flags:
-    """Return the predicted labels, the scores that reach the threshold; same shape."""
-    return np.greater_equal(scores, threshold)
+def rates(hits: ArrayLike, labels: ArrayLike, predictions: ArrayLike) -> dict[str, Array]:
+    """Return precision, recall and F1 from counts of any shape; 0 where 0 / 0."""
+    hits, labels, predictions = (np.asarray(x, float) for x in (hits, labels, predictions))
+    return {
+        "precision": hits / np.maximum(predictions, 1),
+        "recall": hits / np.maximum(labels, 1),
+        "f1": 2 * hits / np.maximum(labels + predictions, 1),
+    }
 
 
 def choose_threshold(
@@ -52,36 +58,23 @@ def choose_threshold(
         truth: labels of the same shape.
         thresholds: the ones tried.
     """
-    f1 = np.array([_f1(truth, predict(scores, threshold))[0] for threshold in thresholds])
+    predicted = [scores >= threshold for threshold in thresholds]
+    hits = [(truth & one).sum() for one in predicted]
+    f1 = rates(hits, truth.sum(), [one.sum() for one in predicted])["f1"]
     best = np.flatnonzero(f1 == f1.max())
     chosen = best[len(best) // 2]
     return float(thresholds[chosen]), float(f1[chosen])
 
 
-def _f1(truth: Flags, predicted: Flags) -> tuple[float, float]:
-    """Return micro and macro F1 as `average_scores` does, in a fiftieth of its time."""
-    hits, named = (truth & predicted).sum(axis=0), truth.sum(axis=0)
-    sizes = named + predicted.sum(axis=0)
-    present = named > 0
-    each = 2 * hits[present] / sizes[present]
-    return float(2 * hits.sum() / max(sizes.sum(), 1)), float(each.mean() if each.size else 0)
+def instrument_scores(truth: Flags, predicted: Flags) -> dict[str, Array]:
+    """Return precision, recall and f1 of each instrument, and its labels and predictions.
 
-
-@dataclass(frozen=True, kw_only=True)
-class InstrumentScores:
-    """Precision, recall and F1 in 0..1, and the number of labels: each (instruments,)."""
-
-    precision: Array
-    recall: Array
-    f1: Array
-    support: NDArray[np.integer]
-
-
-def instrument_scores(truth: Flags, predicted: Flags) -> InstrumentScores:
-    """Return the scores per instrument from labels (excerpts, instruments); 0 where 0 / 0."""
-    columns = precision_recall_fscore_support(truth, predicted, average=None, zero_division=_ZERO)
-    precision, recall, f1, support = (np.asarray(column) for column in columns)
-    return InstrumentScores(precision=precision, recall=recall, f1=f1, support=support)
+    Args:
+        truth: labels (excerpts, instruments).
+        predicted: of the same shape.
+    """
+    hits, labels, predictions = (x.sum(axis=0) for x in (truth & predicted, truth, predicted))
+    return rates(hits, labels, predictions) | {"labels": labels, "predictions": predictions}
 
 
 def average_scores(truth: Flags, predicted: Flags) -> dict[str, float]:
@@ -89,15 +82,10 @@ def average_scores(truth: Flags, predicted: Flags) -> dict[str, float]:
 
     Macro is the mean over the instruments that occur in `truth`.
     """
-    present = np.flatnonzero(truth.any(axis=0))
-    averages = {}
-    for average, labels in (("micro", None), ("macro", present)):
-        values = precision_recall_fscore_support(
-            truth, predicted, average=average, labels=labels, zero_division=_ZERO
-        )
-        for measure, value in zip(("precision", "recall", "f1"), values, strict=False):
-            averages[f"{average}_{measure}"] = float(np.asarray(value))
-    return averages
+    micro = rates((truth & predicted).sum(), truth.sum(), predicted.sum())
+    each, present = instrument_scores(truth, predicted), truth.any(axis=0)
+    averages = {f"micro_{name}": float(value) for name, value in micro.items()}
+    return averages | {f"macro_{name}": float(each[name][present].mean()) for name in micro}
 
 
 def top1_accuracy(scores: Array, truth: Flags) -> float:
@@ -105,20 +93,81 @@ def top1_accuracy(scores: Array, truth: Flags) -> float:
 
     NaN when no excerpt has exactly one label.
     """
-    single = truth.sum(axis=1) == 1
-    if not single.any():
-        return float("nan")
-    return float((scores[single].argmax(axis=1) == truth[single].argmax(axis=1)).mean())
+    counts = confusion(scores, truth)
+    return float(np.trace(counts) / counts.sum()) if counts.any() else float("nan")
 
 
 def confusion(scores: Array, truth: Flags) -> NDArray[np.integer]:
     """Return counts (label, highest score) over the single-label excerpts."""
     single = truth.sum(axis=1) == 1
-    count = truth.shape[1]
-    if not single.any():
-        return np.zeros((count, count), dtype=int)
-    rows, columns = truth[single].argmax(axis=1), scores[single].argmax(axis=1)
-    return np.asarray(confusion_matrix(rows, columns, labels=np.arange(count)))
+    counts = np.zeros((truth.shape[1], truth.shape[1]), int)
+    np.add.at(counts, (truth[single].argmax(axis=1), scores[single].argmax(axis=1)), 1)
+    return counts
+
+
+def excerpt_lrap(truth: Flags, scores: Array) -> Array:
+    """Return the label-ranking average precision of each excerpt, 1 without labels: (excerpts,).
+
+    Of each label, the share of labels among the instruments that score no less; the mean of it.
+    """
+    no_less = scores[:, None, :] >= scores[:, :, None]  # (excerpts, label, others)
+    precision = (no_less & truth[:, None, :]).sum(axis=2) / no_less.sum(axis=2)
+    labels = truth.sum(axis=1)
+    return np.where(labels > 0, (precision * truth).sum(axis=1) / np.maximum(labels, 1), 1.0)
+
+
+def average_precision(truth: Flags, scores: Array, times: Array | None = None) -> Array:
+    """Return the average precision of rows that count several times or never: (draws,).
+
+    The precision among all rows that score no less than a labelled one, averaged over these.
+
+    Args:
+        truth: (rows,).
+        scores: (rows,); those of equal score are taken together.
+        times: how often each row counts, (draws, rows); None: one draw, each row once. NaN where
+            no labelled one counts.
+    """
+    times = np.ones((1, len(truth))) if times is None else times
+    order = np.argsort(-scores, kind="stable")
+    truth, scores, times = truth[order], scores[order], times[:, order]
+    ends = np.searchsorted(-scores, -scores, side="right") - 1
+    places = np.flatnonzero(truth)
+    labelled = times[:, places]
+    right = labelled.cumsum(axis=1)[:, truth.cumsum()[ends[places]] - 1]
+    precision = right / np.maximum(times.cumsum(axis=1)[:, ends[places]], 1)
+    with np.errstate(invalid="ignore"):
+        return (labelled * precision).sum(axis=1) / labelled.sum(axis=1)
+
+
+def tallies(truth: Flags, predicted: Flags, scores: Array) -> Array:
+    """Return a row of counts for each excerpt, whose sums give the measures TALLIED.
+
+    The columns, 3 instruments + 4: hits, labels and predictions of each instrument; one label
+    that has the highest score; one label; LRAP; 1.
+
+    Args:
+        truth: labels (excerpts, instruments).
+        predicted: labels of the same shape.
+        scores: of the same shape.
+    """
+    single = truth.sum(axis=1) == 1
+    right = single & (scores.argmax(axis=1) == truth.argmax(axis=1))
+    columns = [right, single, excerpt_lrap(truth, scores), np.ones(len(truth))]
+    return np.column_stack([truth & predicted, truth, predicted, *columns]).astype(float)
+
+
+def tallied(sums: Array) -> dict[str, Array]:
+    """Return the measures TALLIED from sums (..., columns) of `tallies`; NaN where undefined."""
+    hits, labels, predictions = np.split(sums[..., :-4], 3, axis=-1)
+    right, single, ranked, excerpts = np.moveaxis(sums[..., -4:], -1, 0)
+    each = rates(hits, labels, predictions)["f1"] * (labels > 0)
+    with np.errstate(invalid="ignore"):
+        return {
+            "micro_f1": 2 * hits.sum(axis=-1) / (labels + predictions).sum(axis=-1),
+            "macro_f1": each.sum(axis=-1) / (labels > 0).sum(axis=-1),
+            "top1": right / single,
+            "lrap": ranked / excerpts,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,14 +179,14 @@ class Report:
         instruments: codes, the order of every axis `instruments`.
         names: of the excerpts.
         truth: labels (excerpts, instruments); excerpts without any are not scored.
-        scores: excerpts' scores (excerpts, instruments) by aggregation.
+        scores: excerpts' scores (excerpts, instruments) by aggregation, s1 among them.
         thresholds: by aggregation; the one of `aggregation` must be there.
         aggregation: the one that the headline scores use.
         chosen_on: where the thresholds come from: "checkpoint", "validation" or "given".
         recordings: of the excerpts; those of one are alike. Empty: each is one of its own.
         genres: of the excerpts; "" where it is not known. Empty: of none.
         temperature: of the softmax or the sigmoids, as chosen on other excerpts.
-        temperature_scaled: S1 at this temperature, (excerpts, instruments).
+        temperature_scaled: s1 at this temperature, (excerpts, instruments).
         seen: of the excerpts, what the recognizer had them for: "training", "validation", or ""
             nothing. Empty: it is not known.
         doubts: sentences that say why the scores are not those of a test.
@@ -170,16 +219,15 @@ class Report:
         """The labels of the excerpts that are scored."""
         return self.truth[self.labelled]
 
-    def scored(self, aggregation: str) -> Array:
-        """The scores of the excerpts that are scored."""
-        return self.scores[aggregation][self.labelled]
+    def scored(self, aggregation: str = "") -> Array:
+        """The scores of the excerpts that are scored; "": by the headline aggregation."""
+        return self.scores[aggregation or self.aggregation][self.labelled]
 
     @cached_property
     def groups(self) -> list[str]:
-        """What each scored excerpt belongs to: its recording, or itself where none is known."""
+        """What each excerpt belongs to: its recording, or itself where none is known."""
         known = self.recordings or ("",) * len(self.names)
-        each = [recording or f"excerpt {i}" for i, recording in enumerate(known)]
-        return [each[i] for i in np.flatnonzero(self.labelled)]
+        return [recording or f"excerpt {i}" for i, recording in enumerate(known)]
 
     @property
     def is_irmas_test(self) -> bool:
@@ -190,50 +238,61 @@ class Report:
     @cached_property
     def predicted(self) -> Flags:
         """The predicted labels of all excerpts, by the headline aggregation."""
-        return predict(self.scores[self.aggregation], self.thresholds[self.aggregation])
-
-    @cached_property
-    def per_instrument(self) -> InstrumentScores:
-        """Precision, recall and F1 of each instrument, by the headline aggregation."""
-        return instrument_scores(self.scored_truth, self.predicted[self.labelled])
-
-    @cached_property
-    def confusion(self) -> NDArray[np.integer]:
-        """Counts (label, highest score) over the single-label excerpts."""
-        return confusion(self.scored(self.aggregation), self.scored_truth)
+        return self.scores[self.aggregation] >= self.thresholds[self.aggregation]
 
     @cached_property
     def top1(self) -> float:
         """Top-1 accuracy over the single-label excerpts; NaN without any."""
-        return top1_accuracy(self.scored(self.aggregation), self.scored_truth)
+        return top1_accuracy(self.scored(), self.scored_truth)
 
     @cached_property
-    def averages(self) -> dict[str, dict[str, float]]:
-        """Micro and macro scores by aggregation, and `oracle` of the headline aggregation.
-
-        Each also has its `threshold`. An aggregation without a threshold is left out.
-        """
-        averages = {by: self._averages(by, threshold) for by, threshold in self.thresholds.items()}
-        return averages | {"oracle": self.oracle[self.aggregation]}
-
-    @cached_property
-    def oracle(self) -> dict[str, dict[str, float]]:
-        """Micro and macro scores and `threshold` of each aggregation by its oracle threshold."""
-        best = {by: choose_threshold(self.scored(by), self.scored_truth)[0] for by in self.scores}
-        return {by: self._averages(by, threshold) for by, threshold in best.items()}
-
-    def _averages(self, aggregation: str, threshold: float) -> dict[str, float]:
-        predicted = predict(self.scored(aggregation), threshold)
-        return {**average_scores(self.scored_truth, predicted), "threshold": threshold}
+    def settings(self) -> dict[tuple[str, str], float]:
+        """Thresholds by aggregation and where they come from, the oracle's among them."""
+        found = {}
+        for by in self.scores:
+            if by in self.thresholds:
+                found[by, self.chosen_on] = self.thresholds[by]
+            found[by, ORACLE] = choose_threshold(self.scored(by), self.scored_truth)[0]
+        return found
 
     @cached_property
-    def rankings(self) -> dict[str, Ranking]:
-        """How well the scores rank, by aggregation."""
-        return {by: ranking(self.scored_truth, self.scored(by)) for by in self.scores}
+    def averages(self) -> dict[tuple[str, str], dict[str, float]]:
+        """Micro and macro scores, and `threshold`, of each of `settings`."""
+        return {
+            (by, source): {
+                **average_scores(self.scored_truth, self.scored(by) >= threshold),
+                "threshold": threshold,
+            }
+            for (by, source), threshold in self.settings.items()
+        }
+
+    @property
+    def headline(self) -> dict[str, float]:
+        """Micro and macro scores, and `threshold`, by the headline aggregation."""
+        return self.averages[self.aggregation, self.chosen_on]
+
+    @cached_property
+    def precisions(self) -> dict[str, Array]:
+        """Average precision of each instrument, NaN for those without a label, by aggregation."""
+        truth, present = self.scored_truth, self.scored_truth.any(axis=0)
+        found = {by: np.full(truth.shape[1], np.nan) for by in self.scores}
+        for by, values in found.items():
+            for i in np.flatnonzero(present):
+                values[i] = average_precision(truth[:, i], self.scored(by)[:, i])[0]
+        return found
+
+    def ranking(self, aggregation: str) -> dict[str, float]:
+        """Return what needs no threshold: lrap, map, map_micro (all pairs in one ranking)."""
+        truth, scores = self.scored_truth, self.scored(aggregation)
+        return {
+            "lrap": float(excerpt_lrap(truth, scores).mean()),
+            "map": float(np.nanmean(self.precisions[aggregation])),
+            "map_micro": float(average_precision(truth.ravel(), scores.ravel())[0]),
+        }
 
     @cached_property
     def calibrations(self) -> dict[str, Calibration]:
-        """How far S1 can be taken for probabilities: as it is, and scaled by a temperature."""
+        """How far s1 can be taken for probabilities: as it is, and scaled by a temperature."""
         found = {"s1": Calibration.of(self.scored_truth, self.scored("s1"))}
         if self.temperature_scaled is not None:
             scores = self.temperature_scaled[self.labelled]
@@ -242,8 +301,20 @@ class Report:
 
     @cached_property
     def intervals(self) -> dict[str, Interval]:
-        """Micro F1, macro F1, top-1 and LRAP, see `recognition_intervals`."""
-        return recognition_intervals(self)
+        """Micro F1, macro F1, top-1, LRAP and mAP, whole recordings being drawn."""
+        truth, scores = self.scored_truth, self.scored()
+        counts = tallies(truth, self.predicted[self.labelled], scores)
+        present = np.flatnonzero(truth.any(axis=0))
+
+        def statistics(times: Array) -> dict[str, Array]:
+            each = [average_precision(truth[:, i], scores[:, i], times) for i in present]
+            is_there = ~np.isnan(each)
+            with np.errstate(invalid="ignore"):
+                mean = np.where(is_there, each, 0).sum(axis=0) / is_there.sum(axis=0)
+            return tallied(times @ counts) | {"map": mean}
+
+        groups = [self.groups[i] for i in np.flatnonzero(self.labelled)]
+        return bootstrap(statistics, groups)
 
     def count_seen(self, use: str) -> float:
         """Return how many of the scored excerpts the recognizer had for "training" or so."""
@@ -256,48 +327,32 @@ class Report:
         headline aggregation. eval/s1_..., eval/s2_..., eval/max_...: the same by each one.
         eval/oracle_...: by the threshold that is best on the scored excerpts themselves, and
         eval/oracle_s1_... by each aggregation. eval/top1: left out when no excerpt has a single
-        label. eval/excerpts: scored ones. eval/lrap, eval/map, eval/map_micro: see `Ranking`.
+        label. eval/excerpts: scored ones. eval/lrap, eval/map, eval/map_micro: see `ranking`.
         eval/ece, eval/top1_ece, eval/brier: see `Calibration`; eval/temperature and
         eval/temperature_scaled_...: where one was fitted. eval/micro_f1_low, ..._high: of 95 %.
         eval/trained_on, eval/validated_on: excerpts that the recognizer had before, where that is
         known. eval/no_test_part: 1 where the data set has none.
         """
-        metrics = {f"eval/{name}": x for name, x in self.averages[self.aggregation].items()}
-        for setting, averages in self.averages.items():
-            metrics |= {f"eval/{setting}_{name}": x for name, x in averages.items()}
-        for by, averages in self.oracle.items():
-            for name in ("micro_f1", "macro_f1", "threshold"):
-                metrics[f"eval/oracle_{by}_{name}"] = averages[name]
-        metrics["eval/top1"] = self.top1
-        metrics |= self._threshold_free_metrics()
-        for name, interval in self.intervals.items():
-            metrics |= {f"eval/{name}_low": interval.low, f"eval/{name}_high": interval.high}
-        if not self.has_parts:
-            metrics["eval/no_test_part"] = 1.0
-        if self.seen:
-            metrics["eval/trained_on"] = self.count_seen("training")
-            metrics["eval/validated_on"] = self.count_seen("validation")
-        known = {name: x for name, x in metrics.items() if not np.isnan(x)}
-        return known | {"eval/excerpts": float(self.labelled.sum())}
-
-    def _threshold_free_metrics(self) -> dict[str, float]:
-        ranked = self.rankings[self.aggregation]
-        metrics = {f"eval/{name}": x for name, x in ranked.measures().items()}
+        oracle = self.averages[self.aggregation, ORACLE]
+        metrics = {**self.headline, **{f"oracle_{name}": x for name, x in oracle.items()}}
+        for (by, source), averages in self.averages.items():
+            if source == ORACLE:
+                kept = ("micro_f1", "macro_f1", "threshold")
+                metrics |= {f"oracle_{by}_{name}": averages[name] for name in kept}
+            else:
+                metrics |= {f"{by}_{name}": x for name, x in averages.items()}
+        metrics |= {"top1": self.top1, **self.ranking(self.aggregation)}
         for kind, found in self.calibrations.items():
-            prefix = "eval/" if kind == "s1" else f"eval/{kind}_"
+            prefix = "" if kind == "s1" else f"{kind}_"
             metrics |= {f"{prefix}{name}": x for name, x in found.measures().items()}
         if self.temperature is not None:
-            metrics["eval/temperature"] = self.temperature
-        return metrics
-
-
-def recognition_intervals(report: Report) -> dict[str, Interval]:
-    """Return micro F1, macro F1, top-1, LRAP and mAP of a report, whole recordings being drawn."""
-    tallies = Tallies.of(
-        report.scored_truth, report.predicted[report.labelled], report.scored(report.aggregation)
-    )
-    scores = report.scored(report.aggregation)
-    return {
-        **tallies.intervals(report.groups),
-        "map": map_interval(report.scored_truth, scores, report.groups),
-    }
+            metrics["temperature"] = self.temperature
+        for name, interval in self.intervals.items():
+            metrics |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+        if not self.has_parts:
+            metrics["no_test_part"] = 1.0
+        if self.seen:
+            metrics["trained_on"] = self.count_seen("training")
+            metrics["validated_on"] = self.count_seen("validation")
+        metrics["excerpts"] = float(self.labelled.sum())
+        return {f"eval/{name}": x for name, x in metrics.items() if not np.isnan(x)}

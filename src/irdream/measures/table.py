@@ -1,4 +1,7 @@
-"""What is told of dreams: one table for dreams.csv, metrics, printed tables, galleries, searches.
+"""The numbers that are told of dreams and recognizers, once: names, labels, units, which is better.
+
+dreams.csv, metrics, printed tables, galleries, the overview of a sweep, the comparison of
+recognizers and searches read it. A metric is named `<task>/<name>`, such as `dream/rmse_db`.
 
 The bars are fixed, so that runs with other settings can be compared: `dream.confidence` says
 where a dream stops, and nothing here depends on it. An objective without a target, such as a
@@ -20,49 +23,94 @@ UNCHANGED_DB = 1e-3  # RMSE of a dream that is its original, but for rounding
 
 @dataclass(frozen=True)
 class Measure:
-    """A number about each dream.
+    """A number about each dream, or about a recognizer.
 
     Attributes:
-        name: the column of dreams.csv; its mean is the metric `dream/<name>`.
+        name: a column of dreams.csv, or of the table of a recognizer's scores.
         label: heading in tables and galleries.
+        better: "higher", "lower", or "" where neither is.
+        unit: such as "dB"; "" for shares, probabilities and counts.
         digits: after the point.
         needs: "target", "no target", or "" where it is told of every dream.
-        is_share: whether it says yes or no, so that it has no median.
-        in_table: whether it stands in the table that a run prints.
+        is_share: whether it says yes or no of a dream, so that it has no median.
+        in_table: whether it stands in the table that a run of dreams prints.
         in_gallery: whether a sweep's gallery shows it.
     """
 
     name: str
     label: str
+    better: Literal["", "higher", "lower"] = ""
+    unit: str = ""
     digits: int = 2
     needs: Literal["", "target", "no target"] = ""
     is_share: bool = False
     in_table: bool = False
     in_gallery: bool = False
 
+    @property
+    def heading(self) -> str:
+        """Return label and unit, such as "RMSE dB"."""
+        return f"{self.label} {self.unit}".strip()
 
-MEASURES = (
+    @property
+    def direction(self) -> Literal["maximize", "minimize"]:
+        """Return which way a search goes."""
+        return "minimize" if self.better == "lower" else "maximize"
+
+
+MEASURES = (  # of dreams
     Measure("target_probability_before", "p before", needs="target", in_table=True),
-    Measure("target_probability", "p", needs="target", in_table=True, in_gallery=True),
-    Measure("target_probability_wav", "p WAV", needs="target", in_table=True, in_gallery=True),
-    Measure("wav_at_0.9", "WAV at 0.9", needs="target", is_share=True, in_gallery=True),
-    Measure("wav_on_top", "WAV on top", needs="target", is_share=True, in_gallery=True),
-    Measure("at_0.9", "at 0.9", needs="target", is_share=True),
-    Measure("on_top", "on top", needs="target", is_share=True),
-    Measure("target_score", "score", needs="target"),
-    Measure("window_share", "windows at 0.9", needs="target"),
-    Measure("objective_before", "before", 3, needs="no target", in_table=True),
-    Measure("objective", "objective", 3, needs="no target", in_table=True, in_gallery=True),
-    Measure("steps", "steps", 0, in_table=True),
-    Measure("rmse_db", "RMSE dB", in_table=True, in_gallery=True),
-    Measure("max_abs_db", "max dB", 1),
-    Measure("snr_db", "SNR dB", 1, in_table=True, in_gallery=True),
+    Measure(
+        "target_probability", "p", "higher", needs="target", in_table=True, in_gallery=True
+    ),
+    Measure(
+        "target_probability_wav", "p WAV", "higher", needs="target", in_table=True,
+        in_gallery=True,
+    ),
+    Measure("wav_at_0.9", "WAV at 0.9", "higher", needs="target", is_share=True, in_gallery=True),
+    Measure("wav_on_top", "WAV on top", "higher", needs="target", is_share=True, in_gallery=True),
+    Measure("at_0.9", "at 0.9", "higher", needs="target", is_share=True),
+    Measure("on_top", "on top", "higher", needs="target", is_share=True),
+    Measure("target_score", "score", "higher", needs="target"),
+    Measure("window_share", "windows at 0.9", "higher", needs="target"),
+    Measure("objective_before", "before", digits=3, needs="no target", in_table=True),
+    Measure(
+        "objective", "objective", "higher", digits=3, needs="no target", in_table=True,
+        in_gallery=True,
+    ),
+    Measure("steps", "steps", digits=0, in_table=True),
+    Measure("rmse_db", "RMSE", "lower", "dB", in_table=True, in_gallery=True),
+    Measure("max_abs_db", "max", "lower", "dB", digits=1),
+    Measure("snr_db", "SNR", "higher", "dB", digits=1, in_table=True, in_gallery=True),
+)  # fmt: skip
+SCORES = (  # of recognizers, as metrics of the tasks evaluate and compare
+    Measure("micro_f1", "micro F1", "higher", digits=3),
+    Measure("macro_f1", "macro F1", "higher", digits=3),
+    Measure("top1", "top-1", "higher", digits=3),
+    Measure("lrap", "LRAP", "higher", digits=3),
+    Measure("map", "mAP", "higher", digits=3),
+    Measure("ece", "ECE", "lower", digits=3),
+    Measure("robust_accuracy_1dB", "robust top-1 at 1 dB", "higher", digits=3),
 )
+TRAINING = (
+    Measure("loss", "validation loss", "lower", digits=3),
+    Measure("top1", "validation top-1", "higher", digits=3),
+)
+METRICS: dict[str, Measure] = {  # by the name of their metric
+    f"{task}/{each.name}": each
+    for task, measures in (("dream", MEASURES), ("eval", SCORES), ("val", TRAINING))
+    for each in measures
+} | {UNCHANGED: Measure("unchanged", "unchanged", "lower", digits=0)}
+SEARCHED = {  # by a search that is not told otherwise, for each task
+    "dream": "dream/wav_at_0.9",
+    "evaluate": "eval/micro_f1",
+    "train": "val/loss",
+}
 HEADLINES = (  # metrics of a sweep's jobs; the first one there is orders the comparison
     "dream/wav_at_0.9", "dream/wav_on_top", "dream/at_0.9", "dream/on_top", "dream/objective",
-    "dream/rmse_db", "dream/snr_db", UNCHANGED,
+    "dream/rmse_db", "dream/snr_db", UNCHANGED, "eval/micro_f1", "eval/macro_f1", "eval/top1",
+    "eval/robust_accuracy_1dB", "val/loss", "val/top1",
 )  # fmt: skip
-SEARCHED = "dream/wav_at_0.9"  # what a search maximizes by default
 
 
 def setting_words(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ from irdream.measures.bootstrap import (
 )
 from irdream.measures.recognition import Report
 from irdream.paper.patterns import Consistency
-from irdream.reports.report import Claim, Verdict
+from irdream.reports.pages import Claim, Verdict
 from irdream.reports.tables import mean_of, records, rows_of
 
 SIGNIFICANT = 0.05

@@ -9,7 +9,6 @@ import pandas as pd
 
 from irdream import instruments
 from irdream.measures.dreams import DB_PER_NATURAL
-from irdream.measures.recognition import recognition_intervals
 from irdream.measures.table import BAR
 from irdream.paper import claims
 from irdream.paper.charts import before_after_figure, distance_figure
@@ -19,16 +18,9 @@ from irdream.paper.part import Part, axes, draw
 from irdream.paper.sound_report import sound_section, write_listening_test
 from irdream.paper.study import Study
 from irdream.paper.tables import before_after_table, ways_table
-from irdream.reports.recognition import write_report
-from irdream.reports.report import Comparison, Picture, Section, Sound, Table
-from irdream.reports.tables import (
-    instrument_table,
-    mean_of,
-    records,
-    rows_of,
-    save_table,
-    summary_table,
-)
+from irdream.reports.pages import Comparison, Picture, Section, Sound, Table
+from irdream.reports.recognition import instrument_table, summary_table, write_report
+from irdream.reports.tables import mean_of, records, rows_of, save_table
 
 
 def report_excerpts(found: ExcerptFindings, study: Study, folder: Path) -> Part:
@@ -44,7 +36,7 @@ def report_excerpts(found: ExcerptFindings, study: Study, folder: Path) -> Part:
     others = rows_of(found.table, toward="other")
     ways = ways_table(others)
     save_table(ways, folder / "ways.csv")
-    f1 = recognition_intervals(found.report)
+    f1 = found.report.intervals
     in_loop = [name for name in study.ascents if name != "log_mel"]
     example_names = [found.excerpts[i].name for i in examples(found.excerpts)]
     made = [

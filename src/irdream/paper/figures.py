@@ -22,8 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from irdream import instruments as names
 from irdream.errors import InputError
+from irdream.reports.dream_figures import SpectrogramScales
 from irdream.reports.figures import add_color_bar, caption, draw_bars
-from irdream.reports.spectrograms import SpectrogramScales
 
 Array = NDArray[np.floating]
 
@@ -90,7 +90,7 @@ def targets_figure(
         )
         axes = part.subplots(3, len(codes) + 1, height_ratios=(3, 1.3, 3))
         bar = _draw_log_mels(axes[0], planes, [first[i], *dreamed[i]])
-        add_color_bar(bar, axes[0, -1], "dB re loudest original", "both")
+        add_color_bar(bar, axes[0, -1], "dB re loudest original")
         _label_axes(axes[0, 0])
         own_number = own[i] if own else None
         own_code = None if own_number is None else instruments[own_number]
@@ -159,7 +159,7 @@ def noise_figure(
         _outline(row[1:], planes, outlined, "white")
         for ax, probability in zip(row[1:], sure, strict=True):
             _write_probability(ax, probability)
-    add_color_bar(bar, list(axes[:rows, -1]), "dB re loudest noise", "both")
+    add_color_bar(bar, list(axes[:rows, -1]), "dB re loudest noise")
     _label_axes(axes[rows - 1, 0])
     _write_heads(axes[0], ["noise", *codes], None)
     note = "mean of dream − noise" + "\noutlined: recurring" * bool(outlined.any())
@@ -250,7 +250,7 @@ def _draw_differences(
     images = [planes.difference(ax, one) for ax, one in zip(axes[1:], changes, strict=True)]
     for ax, rmse in zip(axes[1:], rmse_db, strict=True):
         ax.set_xlabel(f"RMSE {rmse:.1f} dB", fontsize=9)
-    add_color_bar(images[-1], axes[-1], "difference (dB)", "both")
+    add_color_bar(images[-1], axes[-1], "difference (dB)")
 
 
 def _draw_outputs(

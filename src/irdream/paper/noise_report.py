@@ -15,7 +15,7 @@ from irdream.paper.figures import noise_figure
 from irdream.paper.noise import NoiseFindings, by_noise
 from irdream.paper.part import Part, axes, draw
 from irdream.paper.study import Study
-from irdream.reports.report import Comparison, Picture, Section, Sound, Table
+from irdream.reports.pages import Comparison, Picture, Section, Sound, Table
 from irdream.reports.tables import records, rows_of, save_table
 
 SHOWN_NOISES = 3

@@ -19,7 +19,7 @@ from irdream import __version__
 from irdream.fingerprint import fingerprint_of
 from irdream.recognizer import Recognizer
 from irdream.reports.figures import save_figure
-from irdream.reports.report import Claim, Picture, Section
+from irdream.reports.pages import Claim, Picture, Section
 from irdream.tracking.provenance import processor, run_tags
 
 

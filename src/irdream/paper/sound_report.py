@@ -18,7 +18,7 @@ from irdream.paper.study import Found, Study
 from irdream.paper.tables import left_out
 from irdream.reports.dream_figures import spectrograms_figure
 from irdream.reports.figures import save_figure
-from irdream.reports.report import Comparison, Section, Sound, Table
+from irdream.reports.pages import Comparison, Section, Sound, Table
 from irdream.reports.tables import records, rows_of
 
 COMPARED = 4  # excerpts whose sounds stand side by side

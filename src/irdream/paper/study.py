@@ -21,7 +21,7 @@ from irdream.dreaming.targets import Item
 from irdream.errors import InputError
 from irdream.fingerprint import fingerprint_of
 from irdream.interrupts import keeping
-from irdream.measures import visqol
+from irdream.measures.sounds import has_visqol
 from irdream.paper.stages import Stage, Stages, known
 from irdream.paper.trial import KINDS, Trial, without_stop
 from irdream.progress import track
@@ -95,7 +95,7 @@ class Study:
                 raise InputError(f"task.study.{what} has {names}; add {needed!r}")
         if self.ascents["log_mel"].confidence is None:
             raise InputError("dream.confidence=None; expected a number between 0 and 1")
-        if self.with_visqol and not visqol.is_available():
+        if self.with_visqol and not has_visqol():
             raise InputError(
                 "paper.visqol=true, and ViSQOL is not installed; run pip install 'irdream[visqol]'"
             )

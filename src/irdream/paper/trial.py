@@ -23,7 +23,7 @@ from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.record import Answer, Dreams, first_step
 from irdream.dreaming.targets import Item, item_seed
 from irdream.measures import dreams as measures
-from irdream.measures import sounds, visqol
+from irdream.measures import sounds
 from irdream.measures.table import BAR
 from irdream.paper.controls import random_change
 from irdream.paper.stages import Row, Stage
@@ -231,7 +231,7 @@ class Trial:
             answer = Answer.to(self.second, heard, batch.targets)
             found |= self._answer(answer, batch.targets, "transfer_wav_")
         if self.with_visqol:
-            found["visqol"] = visqol.visqol(x, written, sample_rate_hz=rate_hz)
+            found["visqol"] = sounds.visqol(x, written, sample_rate_hz=rate_hz)
         return _lists(found)
 
     def _answer(self, answer: Answer, targets: Tensor, prefix: str) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The table of a run's dreams: a row of measures each, the averages, and how both are told."""
+"""The table of a run's dreams: a row of measures each, their averages, and both in the terminal."""
 
 from __future__ import annotations
 
@@ -26,6 +26,17 @@ from irdream.reports.dreams import FinishedDream
 ROWS_SHOWN = 24  # of the table that is printed
 WIDTH = 160  # of that table at most, in characters, where it is not printed to a terminal
 HEADINGS = {"step_size": "step", "budget_db": "budget dB", "variation": "variation"}
+HOW_TO_READ = {  # with a target, and without
+    True: (
+        "p: probability of the target, before, in the dream, and in the WAV that was written; "
+        "RMSE: change of the spectrogram; SNR: the original over the change in the sound, higher "
+        "is quieter"
+    ),
+    False: (
+        "before, objective: what is maximized, at the start and in the dream; RMSE: change of the "
+        "spectrogram; SNR: the original over the change in the sound, higher is quieter"
+    ),
+}
 
 
 def measure(
@@ -39,8 +50,29 @@ def measure(
         dreamed: its waveform (samples,).
         instruments: the codes on the axis of the answers.
     """
-    original, dream = one.original[None], one.dream[None]
-    rmse_db, objective = float(measures.rmse_db(original, dream)[0]), one.curves["objective"]
+    original, dream, objective = one.original[None], one.dream[None], one.curves["objective"]
+    rmse_db = float(measures.rmse_db(original, dream)[0])
+    values: dict[str, object] = {
+        "objective_before": float(objective[0]),
+        "objective": float(objective[one.steps]),
+        "steps": one.steps,
+        "rmse_db": rmse_db,
+        "max_abs_db": float(measures.max_abs_db(original, dream)[0]),
+        "snr_db": float(snr_db(one.excerpt.waveform[None], dreamed[None])[0]),
+    }
+    if one.item.target:
+        target = torch.tensor([instruments.index(one.item.target)])
+        values |= {
+            "on_top": bool(one.after.on_top(target)[0]),
+            "at_0.9": bool(one.after.on_top(target, BAR)[0]),
+            "wav_on_top": bool(on_wav.on_top(target)[0]),
+            "wav_at_0.9": bool(on_wav.on_top(target, BAR)[0]),
+            "target_probability_before": float(one.before.of_target(target)[0]),
+            "target_probability": float(one.after.of_target(target)[0]),
+            "target_probability_wav": float(on_wav.of_target(target)[0]),
+            "target_score": float(one.after.scores[0, target[0]]),
+            "window_share": float((one.after.windows >= BAR).float().mean()),
+        }
     return {
         "name": one.excerpt.name,
         "labels": " ".join(one.excerpt.labels),
@@ -48,38 +80,12 @@ def measure(
         "step_size": one.step_size,
         "budget_db": one.item.budget_db,
         "variation": one.item.variation,
-        **_of_target(one, on_wav, instruments),
         "prediction_before": instruments[int(one.before.top()[0])],
         "prediction": instruments[int(one.after.top()[0])],
         "prediction_wav": instruments[int(on_wav.top()[0])],
-        "objective_before": float(objective[0]),
-        "objective": float(objective[one.steps]),
-        "steps": one.steps,
+        **{each.name: values.get(each.name) for each in MEASURES},
         "unchanged": rmse_db < UNCHANGED_DB,
-        "rmse_db": rmse_db,
-        "max_abs_db": float(measures.max_abs_db(original, dream)[0]),
-        "snr_db": float(snr_db(one.excerpt.waveform[None], dreamed[None])[0]),
         "file": one.name,
-    }
-
-
-def _of_target(
-    one: FinishedDream, on_wav: Answer, instruments: tuple[str, ...]
-) -> dict[str, object]:
-    """Return what is told of the target: on the spectrogram or in the loop, and on the WAV."""
-    if not one.item.target:
-        return {each.name: None for each in MEASURES if each.needs == "target"}
-    target = torch.tensor([instruments.index(one.item.target)])
-    return {
-        "on_top": bool(one.after.on_top(target)[0]),
-        "at_0.9": bool(one.after.on_top(target, BAR)[0]),
-        "wav_on_top": bool(on_wav.on_top(target)[0]),
-        "wav_at_0.9": bool(on_wav.on_top(target, BAR)[0]),
-        "target_probability_before": float(one.before.of_target(target)[0]),
-        "target_probability": float(one.after.of_target(target)[0]),
-        "target_probability_wav": float(on_wav.of_target(target)[0]),
-        "target_score": float(one.after.scores[0, target[0]]),
-        "window_share": float((one.after.windows >= BAR).float().mean()),
     }
 
 
@@ -104,13 +110,10 @@ def summary(table: pd.DataFrame) -> dict[str, float]:
         the SNR of silence has none) and are left out, where there are such.
     """
     is_unchanged = table["unchanged"].to_numpy(dtype=bool)
-    metrics = {
-        "dream/count": float(len(table)),
-        "dream/unchanged": float(is_unchanged.sum()),
-    }
+    metrics = {"dream/count": float(len(table)), "dream/unchanged": float(is_unchanged.sum())}
     for each in measures_of(table):
-        counts = ~is_unchanged if each.name == "snr_db" else np.ones(len(table), bool)
-        values = table[each.name].to_numpy(dtype=float)[counts]
+        values = table[each.name].to_numpy(dtype=float)
+        values = values[~is_unchanged] if each.name == "snr_db" else values
         finite = values[np.isfinite(values)]
         if len(finite) < len(values):
             metrics[f"dream/{each.name}_undefined"] = float(len(values) - len(finite))
@@ -130,17 +133,20 @@ def title_of(row: Mapping[str, Any], varied: Sequence[str]) -> str:
     """
     which = [str(row["name"]), *setting_words(row, varied)]
     if row["target"] is None:
-        after = instruments.NAMES.get(row["prediction"], row["prediction"])
-        on_wav = instruments.NAMES.get(row["prediction_wav"], row["prediction_wav"])
         return (
             f"{', '.join(which)}: objective {row['objective_before']:.4g} → "
-            f"{row['objective']:.4g}; predicted {after}, as WAV {on_wav}"
+            f"{row['objective']:.4g}; predicted {_full(row['prediction'])}, as WAV "
+            f"{_full(row['prediction_wav'])}"
         )
     which[0] += f" toward {instruments.name(row['target'])}"
     return (
         f"{', '.join(which)}: {row['target_probability_before']:.2f} → "
         f"{row['target_probability']:.2f}, as WAV {row['target_probability_wav']:.2f}"
     )
+
+
+def _full(code: str) -> str:
+    return instruments.NAMES.get(code, code)
 
 
 def print_dreams(
@@ -164,11 +170,12 @@ def print_dreams(
     if not console.is_terminal:  # a file has no width
         console = Console(width=WIDTH)
     console.print(_shown(table, metrics, varied))
+    lines = [HOW_TO_READ[has_target(table)]]
     if len(table) > ROWS_SHOWN:
-        console.print(f"{len(table) - ROWS_SHOWN} more dreams in dreams.csv")
+        lines.append(f"{len(table) - ROWS_SHOWN} more dreams in dreams.csv")
     if omitted:
-        console.print(f"{omitted} dreams without a figure (dream.figures)")
-    for line in [*_left_out(table, metrics), _result(table)]:
+        lines.append(f"{omitted} dreams without a figure (dream.figures)")
+    for line in [*lines, *_left_out(table, metrics), _result(table)]:
         console.print(escape(line), soft_wrap=True)
     tell_skipped(bad)
 
@@ -180,7 +187,7 @@ def _shown(table: pd.DataFrame, metrics: Mapping[str, float], varied: Sequence[s
     words |= {name: HEADINGS[name] for name in varied}
     shown = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     shown.add_column("excerpt")
-    for heading in (*words.values(), *(each.label for each in columns)):
+    for heading in (*words.values(), *(each.heading for each in columns)):
         shown.add_column(heading, justify="right", no_wrap=True)
     for row in table.head(ROWS_SHOWN).to_dict("records"):
         which = [row[name] if isinstance(row[name], str) else f"{row[name]:g}" for name in words]
@@ -189,13 +196,12 @@ def _shown(table: pd.DataFrame, metrics: Mapping[str, float], varied: Sequence[s
             cells[-1] = "unchanged"
         shown.add_row(escape(str(row["name"])), *which, *cells)
     shown.add_section()
-    medians = [
-        f"{metrics[key]:.{each.digits}f}"
-        if (key := f"dream/{each.name}_median") in metrics
-        else "-"
-        for each in columns
+    medians = [metrics.get(f"dream/{each.name}_median") for each in columns]
+    cells = [
+        "-" if median is None else f"{median:.{each.digits}f}"
+        for median, each in zip(medians, columns, strict=True)
     ]
-    shown.add_row("median", *("" for _ in words), *medians)
+    shown.add_row("median", *("" for _ in words), *cells)
     return shown
 
 
@@ -209,7 +215,7 @@ def _left_out(table: pd.DataFrame, metrics: Mapping[str, float]) -> list[str]:
         )
     for each in measures_of(table):
         if undefined := int(metrics.get(f"dream/{each.name}_undefined", 0)):
-            lines.append(f"{each.label} is not defined for {undefined} of {count} dreams")
+            lines.append(f"{each.heading} is not defined for {undefined} of {count} dreams")
     return lines
 
 
@@ -218,15 +224,13 @@ def _result(table: pd.DataFrame) -> str:
     count = len(table)
     if not has_target(table):
         tops = Counter(table["prediction_wav"]).most_common()
-        told = ", ".join(f"{instruments.NAMES.get(code, code)} {n}" for code, n in tops)
+        told = ", ".join(f"{_full(code)} {n}" for code, n in tops)
         before, after = (np.median(table[name]) for name in ("objective_before", "objective"))
         return f"objective {before:.4g} → {after:.4g} (median); first guess of the WAVs: {told}"
     first, *others = dict.fromkeys(table["target"])
-    target = "the target" if others else instruments.NAMES.get(first, first)
-    bars = ("on_top", "at_0.9", "wav_on_top", "wav_at_0.9")
-    sums = {name: sum(table[name].tolist()) for name in bars}
+    sums = {each.name: sum(table[each.name]) for each in MEASURES if each.is_share}
     return (
-        f"{target} is the first guess in {sums['wav_on_top']} of {count} "
-        f"{'WAV' if count == 1 else 'WAVs'}, at {BAR:g} or more in {sums['wav_at_0.9']} "
+        f"{'the target' if others else _full(first)} is the first guess in {sums['wav_on_top']} of "
+        f"{count} {'WAV' if count == 1 else 'WAVs'}, at {BAR:g} or more in {sums['wav_at_0.9']} "
         f"(of the spectrograms: {sums['on_top']}, {sums['at_0.9']})"
     )

@@ -1,4 +1,4 @@
-"""What figures are made of: planes, bars, color bars, colors, PNG files; and curves over steps.
+"""What figures are made of: spectrograms, bars, color bars, PNG files; and curves over steps.
 
 `matplotlib.figure.Figure` is used directly, without pyplot: no window system, no list of open
 figures that grows over a sweep, and safe in threads. Colors are readable by the color-blind
@@ -24,7 +24,8 @@ Array = NDArray[np.floating]
 
 BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#7F7F7F"
 DPI = 125
-_TICKS_HZ = (100, 300, 1000, 3000, 8000, 20000)
+MAX_FRAMES = 400  # of a spectrogram, which is as many as a panel has pixels
+TICKS_HZ = (100, 300, 1000, 3000, 8000, 20000)
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
@@ -52,32 +53,28 @@ def draw_spectrogram(
 ) -> AxesImage:
     """Draw values (n_mels, frames) over seconds and mel bands, in colors from `low` to `high`."""
     n_mels, frames = values.shape
+    edges = np.linspace(0, frames, min(frames, MAX_FRAMES) + 1).astype(int)
+    thinned = np.add.reduceat(values, edges[:-1], axis=1) / np.diff(edges)  # means of neighbors
     return ax.imshow(
-        _thin(values), cmap=colors, vmin=low, vmax=high, origin="lower", aspect="auto",
+        thinned, cmap=colors, vmin=low, vmax=high, origin="lower", aspect="auto",
         interpolation="nearest", extent=(0.0, frames * hop_seconds, -0.5, n_mels - 0.5),
     )  # fmt: skip
 
 
-def _thin(values: Array, *, max_frames: int = 400) -> Array:
-    """Average neighboring frames until no more are left than the panel has pixels."""
-    frames = values.shape[1]
-    edges = np.linspace(0, frames, min(frames, max_frames) + 1).astype(int)
-    return np.add.reduceat(values, edges[:-1], axis=1) / np.diff(edges)
-
-
-def add_color_bar(
-    image: AxesImage, axes: Axes | Sequence[Axes], label: str, extend: str = "neither"
-) -> None:
-    """Put the scale of an image beside axes, with arrows where values lie beyond it."""
-    figure = image.get_figure()
+def add_color_bar(image: AxesImage, axes: Axes | Sequence[Axes], label: str) -> None:
+    """Put the scale of an image beside axes, with arrows where its values lie beyond it."""
+    figure, (low, high) = image.get_figure(), image.get_clim()
     assert figure is not None
-    bar = figure.colorbar(image, ax=axes, extend=extend, pad=0.02, aspect=25)
+    values = np.ma.asarray(image.get_array())
+    beyond = (bool((values < low).any()), bool((values > high).any()))
+    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}
+    bar = figure.colorbar(image, ax=axes, extend=extend.get(beyond, "neither"), pad=0.02, aspect=25)
     bar.set_label(label, fontsize=9)
     bar.ax.tick_params(labelsize=8)
 
 
 def label_spectrogram(
-    ax: Axes, mel_frequencies_hz: Array, *, ticks_hz: Sequence[int] = _TICKS_HZ
+    ax: Axes, mel_frequencies_hz: Array, *, ticks_hz: Sequence[int] = TICKS_HZ
 ) -> None:
     """Put ticks in Hz on an axis whose unit is the mel band, and seconds below."""
     low, high = mel_frequencies_hz[0], mel_frequencies_hz[-1]

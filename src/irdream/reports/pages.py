@@ -1,9 +1,12 @@
-"""A page as one HTML file that needs nothing else, and as Markdown with files beside it.
+"""A page about a reproduction, as one HTML file that needs nothing else, and as Markdown.
+
+A page holds claims, tables, pictures and sounds to compare. All its text is plain text: it is
+escaped, by Jinja for HTML and by `escape_markdown` for Markdown.
 
 The HTML carries its pictures as PNG and its sounds as FLAC (lossless) in data URIs. A content
 security policy (W3C, CSP Level 3) forbids every request, and every script but the page's own,
 which are named by their SHA-256: it can be sent by mail, and be shown in a sandboxed frame,
-as MLflow does. All text is escaped, by Jinja for HTML and by `escape_markdown` for Markdown.
+as MLflow does.
 """
 
 from __future__ import annotations
@@ -13,23 +16,157 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import quote
 
 import jinja2
+import pandas as pd
 import soundfile
 from markupsafe import Markup
+from pandas.api import types
 
 from irdream.errors import InputError
 from irdream.files import replacing
-from irdream.reports.report import Page
 
+Verdict = Literal["holds", "holds in part", "does not hold", "not tested"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+NOTHING = "–"  # a cell without a value
 _TEMPLATES = Path(__file__).parent / "templates"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _INTEGER_TYPES: dict[str, Literal["int16", "int32"]] = {"PCM_16": "int16", "PCM_24": "int32"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A sentence of the paper and what became of it.
+
+    Attributes:
+        code: a short name that is the only one of its kind on a page, such as "C1".
+        says: what the paper says.
+        measured: what was measured, with its interval.
+        verdict: one of `VERDICTS`.
+        why: why so, and what it proves.
+    """
+
+    code: str
+    says: str
+    measured: str
+    verdict: Verdict
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Table:
+    """Rows with a title.
+
+    Attributes:
+        title, caption: above the rows, the one short and the other in sentences.
+        frame: its columns in their order, without its index; names are shown as they are.
+        digits: decimals of floats in columns that `formats` does not name.
+        formats: column to a format specification of Python, such as ".3f" or ".0%".
+    """
+
+    title: str
+    frame: pd.DataFrame
+    caption: str = ""
+    digits: int = 2
+    formats: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> list[str]:
+        """Return the names of the columns."""
+        return [str(name) for name in self.frame.columns]
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Tell for each column whether it holds numbers and is set to the right."""
+        kinds = [column.dtype for _, column in self.frame.items()]
+        return [types.is_numeric_dtype(k) and not types.is_bool_dtype(k) for k in kinds]
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """Return the cells as they are shown: "–" without a value, else in the column's format."""
+        columns = [
+            [self._cell(value, self.formats.get(str(name))) for value in column]
+            for name, column in self.frame.items()
+        ]
+        return [list(cells) for cells in zip(*columns, strict=True)]
+
+    def _cell(self, value: object, spec: str | None) -> str:
+        if types.is_scalar(value) and pd.isna(value) is True:
+            return NOTHING
+        if types.is_bool(value):
+            return "yes" if value else "no"
+        default = f".{self.digits}f" if types.is_float(value) else ""
+        return format(value, default if spec is None else spec)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A PNG file, its title and caption, and `alt`: what it shows, for those who cannot see it."""
+
+    title: str
+    path: Path
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sound:
+    """A WAV file of 16 or 24 bit, what it is, and a note such as the recognizer's answer."""
+
+    label: str
+    path: Path
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Sounds that are to be played one after the other, and a PNG of their spectrograms."""
+
+    title: str
+    picture: Path | None
+    sounds: Sequence[Sound]
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of a page, in this order."""
+
+    title: str
+    paragraphs: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    pictures: Sequence[Picture] = ()
+    comparisons: Sequence[Comparison] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A page, from its title to where its numbers come from.
+
+    Attributes:
+        title: of the whole page.
+        lead: paragraphs below it.
+        claims: rows of the first table.
+        sections: the parts that follow.
+        provenance: what to write down to get the same again, such as version, seed and date.
+    """
+
+    title: str
+    lead: Sequence[str]
+    claims: Sequence[Claim]
+    sections: Sequence[Section]
+    provenance: Mapping[str, str]
+
+    @property
+    def tally(self) -> dict[Verdict, int]:
+        """Count the claims of each verdict that occurs, in the order of `VERDICTS`."""
+        found = [claim.verdict for claim in self.claims]
+        return {verdict: found.count(verdict) for verdict in VERDICTS if verdict in found}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +199,7 @@ def write_html(page: Page, path: str | Path) -> None:
         InputError: when a picture is no PNG, or a sound no WAV of 16 or 24 bit.
         OSError: from the system (no such folder, no permission, full disk).
     """
-    text = render_html("page.html.j2", scripts=["page.js"], page=page)
-    write_text(text, path)
+    write_text(render_html("page.html.j2", scripts=["page.js"], page=page), path)
 
 
 def write_markdown(page: Page, path: str | Path) -> None:
@@ -77,7 +213,7 @@ def write_markdown(page: Page, path: str | Path) -> None:
         OSError: from the system (no such folder, no permission, full disk).
     """
     template = _environment().get_template("page.md.j2")
-    write_text(template.render(page=page, link=_Beside(Path(path)).link), path)
+    write_text(template.render(page=page, link=_linker(Path(path))), path)
 
 
 def render_html(template: str, *, scripts: Sequence[str], **values: Any) -> str:
@@ -92,11 +228,14 @@ def render_html(template: str, *, scripts: Sequence[str], **values: Any) -> str:
         InputError: when a picture is no PNG, or a sound no WAV of 16 or 24 bit.
     """
     sources = [(_TEMPLATES / name).read_text(encoding="utf-8") for name in scripts]
-    return (
-        _environment()
-        .get_template(template)
-        .render(scripts=[Markup(s) for s in sources], policy=_policy(sources), **values)
+    digests = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in sources]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    policy = (
+        "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; "
+        f"script-src {allowed}; base-uri 'none'; form-action 'none'"
     )
+    page = _environment().get_template(template)
+    return page.render(scripts=[Markup(s) for s in sources], policy=policy, **values)
 
 
 def write_text(text: str, path: str | Path) -> None:
@@ -153,37 +292,31 @@ def escape_markdown(text: object) -> str:
     return re.sub(r"^(\d*)([-+.)=])(?=[-=\s]|$)", r"\1\\\2", line)  # a list, a rule
 
 
-class _Beside:
-    """Links of a Markdown page to its files, copied where they are elsewhere.
+def _linker(page: Path) -> Callable[[Path], str]:
+    """Return what gives the link to a file, relative to the page, and copies it if need be."""
+    root = page.parent.resolve()
+    folder = root / f"{page.stem}_files"
+    places: dict[Path, Path] = {}
 
-    Args:
-        page: where the page will be.
-    """
-
-    def __init__(self, page: Path) -> None:
-        self.root = page.parent.resolve()
-        self.folder = self.root / f"{page.stem}_files"
-        self.places: dict[Path, Path] = {}
-
-    def link(self, path: Path) -> str:
-        """Return the link to a file, relative to the page and percent-encoded."""
-        source = Path(path).resolve()
-        if not source.is_file():
-            raise InputError(f"no such file: {str(path)!r}; check the path")
-        if source not in self.places:
-            inside = source.is_relative_to(self.root)
-            self.places[source] = source if inside else self._copy(source)
-        return quote(os.fsencode(self.places[source].relative_to(self.root).as_posix()))
-
-    def _copy(self, source: Path) -> Path:
-        number, place = 1, self.folder / source.name
-        while place in self.places.values():
+    def copied(source: Path) -> Path:
+        number, place = 1, folder / source.name
+        while place in places.values():
             number += 1
-            place = self.folder / f"{source.stem}-{number}{source.suffix}"
-        self.folder.mkdir(exist_ok=True)
+            place = folder / f"{source.stem}-{number}{source.suffix}"
+        folder.mkdir(exist_ok=True)
         with replacing(place) as file:
             file.write(source.read_bytes())
         return place
+
+    def link(path: Path) -> str:
+        source = Path(path).resolve()
+        if not source.is_file():
+            raise InputError(f"no such file: {str(path)!r}; check the path")
+        if source not in places:
+            places[source] = source if source.is_relative_to(root) else copied(source)
+        return quote(os.fsencode(places[source].relative_to(root).as_posix()))
+
+    return link
 
 
 def _environment() -> jinja2.Environment:
@@ -197,15 +330,6 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters.update(picture=load_picture, sound=load_sound, md=escape_markdown)
     return environment
-
-
-def _policy(scripts: Sequence[str]) -> str:
-    digests = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
-    return (
-        "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; "
-        f"script-src {allowed}; base-uri 'none'; form-action 'none'"
-    )
 
 
 def _content(path: str | Path, what: str) -> bytes:

@@ -1,67 +1,326 @@
-"""A recognition report as files: its tables and figures, written below one folder."""
+"""A recognition report as tables, as files, and in the terminal.
+
+All scores are over the excerpts that have a label. Every row that averages over a data set names
+that data set, so that a table can be read apart from the run that wrote it, and a score on rendered
+music is not taken for one on IRMAS. What is measured of changed windows comes as the table of
+`irdream.measures.robustness.robustness`, without a row where nothing was measured.
+"""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from irdream.measures.recognition import Report
+from irdream import instruments
+from irdream.measures.bootstrap import Interval
+from irdream.measures.calibration import BINS
+from irdream.measures.published import IRMAS_TEST_EXCERPTS, PUBLISHED
+from irdream.measures.recognition import (
+    ORACLE,
+    Flags,
+    Report,
+    average_scores,
+    confusion,
+    excerpt_lrap,
+    instrument_scores,
+    top1_accuracy,
+)
 from irdream.reports.figures import save_figure
 from irdream.reports.recognition_figures import confusion_figure, scores_figure
-from irdream.reports.recognition_tables import (
-    aggregation_table,
-    all_instruments_table,
-    calibration_table,
-    group_table,
-    interval_table,
-    reliability_table,
-)
-from irdream.reports.reliability_figure import reliability_figure
-from irdream.reports.tables import (
-    confusion_table,
-    instrument_table,
-    prediction_table,
-    save_table,
-    summary_table,
+from irdream.reports.tables import save_table
+
+NOT_COMPARABLE = "not the IRMAS test set: not comparable with the published rows"
+UPPER_BOUND = "threshold chosen on the scored excerpts themselves: an upper bound"
+_COUNTS = {"labels": "Int64", "recordings": "Int64"}  # with empty cells
+HOW_TO_READ = (
+    "Precision: the share of the predicted labels that are right. Recall: the share of the labels "
+    "that are predicted. F1: their harmonic mean. Micro: over all labels; macro: mean of the "
+    "instruments. In brackets: 95 % intervals."
 )
 
 
-def write_report(report: Report, output_dir: Path) -> list[Path]:
-    """Write the headline tables and figures, see the module; return their paths."""
+def write_report(
+    report: Report, output_dir: Path, robustness: pd.DataFrame | None = None
+) -> list[Path]:
+    """Write the tables and the two figures of a report into a folder; return their paths.
+
+    Args:
+        report: what was scored.
+        output_dir: made where it is missing.
+        robustness: of changed windows; None or without a row: not measured.
+    """
+    scores = [
+        instrument_table(report, by, source).assign(
+            aggregation=by, threshold_from=source, threshold=threshold
+        )
+        for (by, source), threshold in report.settings.items()
+    ]
     tables = {
-        "scores": instrument_table(report),
-        "summary": summary_table(report),
+        "scores": pd.concat(scores, ignore_index=True),
+        "summary": pd.concat([summary_table(report), group_table(report)], ignore_index=True),
         "predictions": prediction_table(report),
         "confusion": confusion_table(report),
-    }
-    figures = {"scores": scores_figure(report), "confusion": confusion_figure(report)}
-    return _write(tables, figures, output_dir)
-
-
-def write_details(report: Report, output_dir: Path) -> list[Path]:
-    """Write the tables and figures in detail, see the module; return their paths."""
-    tables = {
-        "aggregations": aggregation_table(report),
-        "instruments": all_instruments_table(report),
-        "groups": group_table(report),
-        "intervals": interval_table(report),
         "calibration": calibration_table(report),
-        "reliability": reliability_table(report),
     }
-    return _write(tables, {"reliability": reliability_figure(report)}, output_dir)
-
-
-def _write(
-    tables: dict[str, pd.DataFrame], figures: dict[str, Figure], output_dir: Path
-) -> list[Path]:
+    if robustness is not None and len(robustness):
+        tables["robustness"] = robustness
+    figures = {
+        "scores": scores_figure(report),
+        "confusion": confusion_figure(report, tables.get("robustness")),
+    }
     output_dir.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, table in tables.items():
-        paths.append(output_dir / f"{name}.csv")
-        save_table(table, paths[-1])
+    paths = [output_dir / f"{name}.csv" for name in tables]
+    for path, table in zip(paths, tables.values(), strict=True):
+        save_table(table, path)
     for name, figure in figures.items():
         paths.append(output_dir / f"{name}.png")
         save_figure(figure, paths[-1])
     return paths
+
+
+def instrument_table(report: Report, aggregation: str = "", source: str = "") -> pd.DataFrame:
+    """Return a row per instrument, by the headline aggregation and threshold unless told.
+
+    Columns: instrument, name, precision, recall, f1, average_precision (empty without labels),
+    labels, predictions.
+
+    Args:
+        report: what was scored.
+        aggregation, source: one of `report.settings`.
+    """
+    by, source = aggregation or report.aggregation, source or report.chosen_on
+    predicted = report.scored(by) >= report.settings[by, source]
+    table = pd.DataFrame(instrument_scores(report.scored_truth, predicted))
+    table.insert(0, "instrument", report.instruments)
+    table.insert(1, "name", [instruments.NAMES.get(code, code) for code in report.instruments])
+    table.insert(5, "average_precision", report.precisions[by])
+    return table
+
+
+def summary_table(report: Report) -> pd.DataFrame:
+    """Return a row for each aggregation and threshold, the headline with bounds; the published.
+
+    Columns: system, data, group, excerpts, labels, recordings, threshold_from, threshold, micro
+    and macro precision, recall and F1, top1, lrap, map, map_micro, and micro_f1_low ... map_high
+    of 95 %, drawn over the recordings. The note says why ours cannot be compared, and names the
+    source of the others.
+    """
+    rows = []
+    bounds = {
+        f"{name}_{end}": getattr(interval, end)
+        for name, interval in report.intervals.items()
+        for end in ("low", "high")
+    }
+    for (by, source), averages in report.averages.items():
+        notes = [UPPER_BOUND] if source == ORACLE else []
+        notes += [] if report.is_irmas_test else [NOT_COMPARABLE]
+        rows.append(
+            {
+                "system": _system(by, source),
+                "data": report.dataset,
+                "group": "all",
+                "excerpts": int(report.labelled.sum()),
+                "labels": int(report.scored_truth.sum()),
+                "recordings": len({report.groups[i] for i in np.flatnonzero(report.labelled)}),
+                "threshold_from": source,
+                "threshold": averages["threshold"],
+                **averages,
+                "top1": top1_accuracy(report.scored(by), report.scored_truth),
+                **report.ranking(by),
+                **(bounds if (by, source) == (report.aggregation, report.chosen_on) else {}),
+                "note": "; ".join([*notes, *report.doubts, *left_out(report)]),
+            }
+        )
+    published = [
+        {
+            "system": row.system,
+            "data": "IRMAS test set",
+            "group": "all",
+            "excerpts": IRMAS_TEST_EXCERPTS,
+            "micro_f1": row.micro_f1,
+            "macro_f1": row.macro_f1,
+            "note": row.citation,
+        }
+        for row in PUBLISHED
+    ]
+    table = pd.DataFrame([*rows, *published])
+    table["note"] = table.pop("note")  # the last column
+    return table.astype(_COUNTS)
+
+
+def _system(aggregation: str, source: str) -> str:
+    return f"irdream ({aggregation.upper()}{', oracle threshold' if source == ORACLE else ''})"
+
+
+def left_out(report: Report) -> list[str]:
+    """Say which instruments the macro averages and mAP leave out; nothing where they have all."""
+    absent = np.flatnonzero(~report.scored_truth.any(axis=0))
+    codes = " ".join(report.instruments[i] for i in absent)
+    return [f"macro averages and mAP without {codes}: no excerpt has this label"] if codes else []
+
+
+def group_table(report: Report) -> pd.DataFrame:
+    """Return a row per number of labels, and per genre where the names tell any.
+
+    Its columns are some of `summary_table`'s. Macro averages are over the instruments of the group.
+    """
+    counts = report.scored_truth.sum(axis=1)
+    groups = {f"labels: {count}": counts == count for count in np.unique(counts)}
+    genres = np.array(report.genres or ("",) * len(report.names))[report.labelled]
+    if genres.astype(bool).any():
+        known = sorted(set(genres.tolist()), key=lambda genre: (genre == "", genre))
+        groups |= {f"genre: {genre or 'unknown'}": genres == genre for genre in known}
+    rows = []
+    for name, chosen in groups.items():
+        truth, scores = report.scored_truth[chosen], report.scored()[chosen]
+        rows.append(
+            {
+                "system": _system(report.aggregation, report.chosen_on),
+                "data": report.dataset,
+                "group": name,
+                "excerpts": int(chosen.sum()),
+                "labels": int(truth.sum()),
+                "threshold_from": report.chosen_on,
+                "threshold": report.thresholds[report.aggregation],
+                **average_scores(truth, report.predicted[report.labelled][chosen]),
+                "top1": top1_accuracy(scores, truth),
+                "lrap": float(excerpt_lrap(truth, scores).mean()),
+            }
+        )
+    return pd.DataFrame(rows).astype({"labels": "Int64"})
+
+
+def prediction_table(report: Report) -> pd.DataFrame:
+    """Return a row per excerpt: name, labels, predicted labels, top-1, score per instrument.
+
+    Where it is known, also what the recognizer had it for: training, validation or nothing.
+    """
+    scores = report.scores[report.aggregation]
+    columns = {
+        "name": report.names,
+        "labels": [_codes(report, row) for row in report.truth],
+        "predicted": [_codes(report, row) for row in report.predicted],
+        "top1": [report.instruments[i] for i in scores.argmax(axis=1)],
+    }
+    if report.seen:
+        columns["seen_in"] = report.seen
+    return pd.DataFrame(columns | dict(zip(report.instruments, scores.T, strict=True)))
+
+
+def _codes(report: Report, flags: Flags) -> str:
+    return " ".join(report.instruments[i] for i in np.flatnonzero(flags))
+
+
+def confusion_table(report: Report) -> pd.DataFrame:
+    """Counts over the single-label excerpts: a row per label, a column per highest score."""
+    counts = confusion(report.scored(), report.scored_truth)
+    table = pd.DataFrame(counts, columns=list(report.instruments))
+    table.insert(0, "label", report.instruments)
+    return table
+
+
+def calibration_table(report: Report) -> pd.DataFrame:
+    """Return a row per bin of every reliability curve; means are empty in empty bins.
+
+    Columns: data, temperature (1 for S1 as it is), of (pairs of excerpt and instrument, or
+    highest scores), ece, brier (of the pairs), low, high, count, mean_score, share_true.
+    """
+    edges = np.arange(BINS + 1) / BINS
+    parts = []
+    for kind, found in report.calibrations.items():
+        for of, curve in (("pairs", found.pairs), ("highest scores", found.top1)):
+            columns = {
+                "data": report.dataset,
+                "temperature": 1.0 if kind == "s1" else report.temperature,
+                "of": of,
+                "ece": curve.ece,
+                "brier": found.brier if of == "pairs" else np.nan,
+                "low": edges[:-1],
+                "high": edges[1:],
+                "count": curve.counts,
+                "mean_score": curve.scores,
+                "share_true": curve.shares,
+            }
+            parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)
+
+
+def robust_metrics(table: pd.DataFrame) -> dict[str, float]:
+    """Return eval/robust_accuracy_0dB, ..._1dB and so on, with their bounds; and of how many.
+
+    `eval/robust_accuracy_1dB_low` and `_high` are left out where one recording gives no interval.
+    """
+    rows = table.to_dict("records")
+    metrics = {
+        f"eval/robust_accuracy_{row['epsilon_db']:g}dB{end}": float(row[name])
+        for row in rows
+        for name, end in (("top1", ""), ("low", "_low"), ("high", "_high"))
+        if not math.isnan(row[name])
+    }
+    for name in ("windows", "recordings") if rows else ():
+        metrics[f"eval/robust_{name}"] = float(rows[0][name])
+    return metrics
+
+
+def print_report(report: Report, robustness: pd.DataFrame | None = None) -> None:
+    """Print the scores by instrument, how to read them, and the headline scores in a few lines."""
+    table = Table(title=Text(report.dataset))
+    table.add_column("instrument")
+    for column in ("precision", "recall", "F1", "labels"):
+        table.add_column(column, justify="right")
+    for row in instrument_table(report).to_dict("records"):
+        values = [f"{row[name]:.3f}" for name in ("precision", "recall", "f1")]
+        table.add_row(row["name"], *(values if row["labels"] else "---"), str(row["labels"]))
+    table.add_section()
+    for kind in ("micro", "macro"):
+        values = [f"{report.headline[f'{kind}_{name}']:.3f}" for name in ("precision", "recall")]
+        values.append(f"{report.headline[f'{kind}_f1']:.3f}")
+        table.add_row(f"{kind} average", *values, str(int(report.scored_truth.sum())))
+    lines = [HOW_TO_READ, *_verdict(report)]
+    if robustness is not None and len(robustness):
+        lines.append(robust_line(robustness))
+    console = Console()
+    console.print(table)
+    console.print(Text("\n".join(lines)), soft_wrap=True)
+
+
+def _verdict(report: Report) -> list[str]:
+    oracle, found = report.averages[report.aggregation, ORACLE], report.intervals
+    top1 = "not defined, there are none" if math.isnan(report.top1) else found["top1"].text(3)
+    errors = []
+    for kind, one in report.calibrations.items():
+        where = "S1" if kind == "s1" else f"temperature {report.temperature:.2f}"
+        highest = "" if math.isnan(one.top1.ece) else f" (highest scores {one.top1.ece:.3f})"
+        errors.append(f"ECE of {where} {one.pairs.ece:.3f}{highest}")
+    lines = [
+        *report.doubts,
+        f"{report.aggregation.upper()}, threshold {report.headline['threshold']:.2f}: "
+        f"micro F1 {found['micro_f1'].text(3)}, macro F1 {found['macro_f1'].text(3)}",
+        f"micro F1 with the oracle threshold {oracle['threshold']:.2f}: {oracle['micro_f1']:.3f}",
+        f"top-1 on excerpts with one label: {top1}",
+        f"LRAP {found['lrap'].text(3)}, mAP {found['map'].text(3)}; {', '.join(errors)}",
+        *left_out(report),
+    ]
+    if not report.is_irmas_test:
+        lines.append("not the IRMAS test set: not comparable with published scores")
+    return lines
+
+
+def robust_line(table: pd.DataFrame) -> str:
+    """Return the accuracies of changed windows in one line."""
+    rows = table.to_dict("records")
+    unchanged, *changed = [Interval(row["top1"], row["low"], row["high"]).text(3) for row in rows]
+    line = (
+        f"top-1 of {rows[0]['windows']} windows of {rows[0]['recordings']} recordings: {unchanged}"
+    )
+    if not changed:
+        return line
+    sizes = [f"{row['epsilon_db']:g} dB" for row in rows[1:]]
+    told = [f"{text} up to {size}" for text, size in zip(changed, sizes, strict=True)]
+    return f"{line}; at most, changed by PGD of {rows[-1]['steps']} steps: {', '.join(told)}"

@@ -21,9 +21,14 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from irdream.errors import InputError, nearest
+from irdream.measures.table import METRICS
 from irdream.reports.figures import add_color_bar, caption, plain
+from irdream.reports.tables import rows_of
 
+Array = NDArray[np.floating]
 Value = int | float | str
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def ordered(values: Iterable[Value]) -> list[Value]:
@@ -31,11 +36,6 @@ def ordered(values: Iterable[Value]) -> list[Value]:
     once = list(dict.fromkeys(values))
     words = [value for value in once if isinstance(value, str)]
     return [*sorted(value for value in once if not isinstance(value, str)), *words]
-
-
-Array = NDArray[np.floating]
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def heat_map_figure(
@@ -59,106 +59,64 @@ def heat_map_figure(
     """
     _check(table, ["status", rows, columns, metric])
     down, across = _values(table, rows), _values(table, columns)
-    groups = [[_cell(table, {rows: r, columns: c}, metric) for c in across] for r in down]
-    means = np.array([[_mean(values) for values, _, _ in row] for row in groups], ndmin=2)
-    width, height = _size(down, across)
+    means, counts, jobs, failed = (np.zeros((len(down), len(across))) for _ in range(4))
+    for i, j in np.ndindex(means.shape):
+        here = rows_of(table, **{rows: down[i], columns: across[j]})
+        values = here[metric].to_numpy(dtype=float)
+        values = values[np.isfinite(values)]
+        means[i, j] = values.mean() if len(values) else math.nan
+        counts[i, j], jobs[i, j] = len(values), len(here)
+        failed[i, j] = (here["status"] == "failed").sum()
+    width = float(np.clip(2.4 + 0.95 * len(across), 6.0, 18.0))
+    height = float(np.clip(1.5 + 0.55 * len(down), 3.2, 14.0))
     figure = Figure(figsize=(width, height), layout="constrained")
     ax = figure.subplots()
     image = ax.imshow(np.ma.masked_invalid(means), cmap="viridis", aspect="auto")
     wide, high = (width - 2.4) / max(len(across), 1), (height - 1.5) / max(len(down), 1)
-    _write_cells(ax, groups, digits=_digits(means), font_size=min(10.0, 15 * wide, 30 * high))
-    _label_axis(ax, down, across, rows, columns, inches=wide)
-    if np.isfinite(means).any():
-        add_color_bar(image, ax, caption(metric, length=50))
-    _set_title(ax, title or metric, _note(groups))
-    return figure
-
-
-Cell = tuple[list[float], int, int]  # values of the metric, jobs, failed jobs
-
-
-def _cell(table: pd.DataFrame, at: dict[str, Value], metric: str) -> Cell:
-    keep = np.ones(len(table), bool)
-    for name, value in at.items():
-        keep &= np.array([found == value for found in table[name]], bool)
-    here = table.iloc[np.flatnonzero(keep)]
-    values = here[metric].to_numpy(dtype=float)
-    return values[np.isfinite(values)].tolist(), len(here), int((here["status"] == "failed").sum())
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else math.nan
-
-
-def _text(cell: Cell, digits: int) -> str:
-    values, jobs, failed = cell
-    number = f"{_mean(values):.{digits}f}" if values else ""
-    mark = "×" if failed and jobs == 1 else f"× {failed} of {jobs}" if failed else ""
-    nothing = "" if jobs == 0 else "–"
-    return "\n".join(part for part in (number, mark) if part) or nothing
-
-
-def _digits(values: Array) -> int:
-    """Return the decimals that give the greatest value three digits."""
-    greatest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
-    return int(np.clip(2 - math.floor(math.log10(greatest or 1.0)), 0, 9))
-
-
-def _size(down: Sequence[Value], across: Sequence[Value]) -> tuple[float, float]:
-    """Return width and height in inches."""
-    width, height = 2.4 + 0.95 * len(across), 1.5 + 0.55 * len(down)
-    return float(np.clip(width, 6.0, 18.0)), float(np.clip(height, 3.2, 14.0))
-
-
-def _write_cells(
-    ax: Axes, groups: Sequence[Sequence[Cell]], *, digits: int, font_size: float
-) -> None:
-    """Write the numbers on their colors; cells without one are gray, hatched if jobs failed."""
-    image = ax.images[0]
-    for row, cells in enumerate(groups):
-        for column, cell in enumerate(cells):
-            values, jobs, failed = cell
-            color = "black"
-            if values:
-                color = _readable_on(image.to_rgba(np.array(_mean(values))))
-            elif jobs:
-                style: Any = {"facecolor": "0.93", "edgecolor": "0.7", "hatch": "//" * bool(failed)}
-                ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **style))
-            if font_size >= 4.0:
-                ax.text(
-                    column, row, _text(cell, digits), ha="center", va="center", color=color,
-                    fontsize=font_size, linespacing=1.1,
-                    bbox=None if values or not failed else {"color": "0.93", "pad": 1.5},
-                )  # fmt: skip
-
-
-def _readable_on(color: Any) -> str:
-    red, green, blue, _ = color
-    return "white" if 0.3 * red + 0.6 * green + 0.1 * blue < 0.55 else "black"
-
-
-def _label_axis(
-    ax: Axes, down: Sequence[Value], across: Sequence[Value], rows: str, columns: str,
-    *, inches: float,
-) -> None:  # fmt: skip
-    """Name the rows and the columns; long names of columns, each `inches` wide, are turned."""
+    font_size = min(10.0, 15 * wide, 30 * high)
+    greatest = float(np.nanmax(np.abs(means), initial=0.0)) or 1.0
+    digits = int(np.clip(2 - math.floor(math.log10(greatest)), 0, 9))  # three for the greatest
+    for i, j in np.ndindex(means.shape):
+        found = float(means[i, j]), int(jobs[i, j]), int(failed[i, j])
+        _write_cell(ax, (i, j), *found, digits, font_size)
     names = [_name(value) for value in across]
-    is_turned = max((len(name) for name in names), default=0) * 0.09 > inches
+    is_turned = max(map(len, names), default=0) * 0.09 > wide
     ax.set_xticks(np.arange(len(across)), names, fontsize=9, rotation=90 if is_turned else 0)
     ax.set_yticks(np.arange(len(down)), [_name(value) for value in down], fontsize=9)
     ax.set_xlabel(caption(columns, length=60), fontsize=9, parse_math=False)
     ax.set_ylabel(caption(rows, length=60), fontsize=9, parse_math=False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
+    note = ""
+    if counts.any():
+        add_color_bar(image, ax, _axis_name(metric))
+        least, most = int(counts[counts > 0].min()), int(counts.max())
+        several = f"{most}" if least == most else f"{least} to {most}"
+        note = f"mean of {several} jobs" if most > 1 else ""
+    _set_title(ax, title or metric, note)
+    return figure
 
 
-def _note(groups: Sequence[Sequence[Cell]]) -> str:
-    """Say how many jobs a number is the mean of."""
-    counts = [len(values) for row in groups for values, _, _ in row if values]
-    if max(counts, default=1) == 1:
-        return ""
-    least, most = min(counts), max(counts)
-    return f"mean of {most} jobs" if least == most else f"mean of {least} to {most} jobs"
+def _write_cell(
+    ax: Axes, at: tuple[int, int], mean: float, jobs: int, failed: int, digits: int, size: float
+) -> None:
+    """Write a number on its color; a cell without one is gray, hatched if jobs failed."""
+    number = "" if math.isnan(mean) else f"{mean:.{digits}f}"
+    mark = "×" if failed and jobs == 1 else f"× {failed} of {jobs}" if failed else ""
+    color, box = "black", None
+    if number:
+        red, green, blue, _ = ax.images[0].to_rgba(np.array(mean))
+        color = "white" if 0.3 * red + 0.6 * green + 0.1 * blue < 0.55 else "black"
+    elif jobs:
+        style: Any = {"facecolor": "0.93", "edgecolor": "0.7", "hatch": "//" if failed else ""}
+        ax.add_patch(Rectangle((at[1] - 0.5, at[0] - 0.5), 1, 1, **style))
+        box = {"color": "0.93", "pad": 1.5} if failed else None
+    text = "\n".join(filter(None, (number, mark))) or ("–" if jobs else "")
+    if size >= 4.0:
+        ax.text(
+            at[1], at[0], text, ha="center", va="center", color=color, fontsize=size,
+            linespacing=1.1, bbox=box,
+        )  # fmt: skip
 
 
 def sweep_curve_figure(
@@ -181,15 +139,20 @@ def sweep_curve_figure(
     """
     _check(table, ["status", key, metric, *([by] if by else [])])
     places = _numbers(table, key)
-    figure = Figure(figsize=(8.5 if by else 6.5, 4.4), layout="constrained")
-    ax = figure.subplots()
     values = table[metric].to_numpy(dtype=float)
     has_failed = (table["status"] == "failed").to_numpy()
-    lines = list(_lines(table, by))
-    is_crowded = False
+    figure = Figure(figsize=(8.5 if by else 6.5, 4.4), layout="constrained")
+    ax = figure.subplots()
+    lines, is_crowded = list(_lines(table, by)), False
     for i, (name, chosen, style) in enumerate(lines):
         before, here = len(ax.lines), chosen & np.isfinite(values)
-        is_crowded |= _draw_line(ax, places[here], values[here], name, style)
+        at = np.unique(places[here])
+        means = [float(values[here & (places == place)].mean()) for place in at]
+        ax.plot(at, means, **style, markersize=5, linewidth=1.6, label=name)
+        if len(at) < here.sum():
+            is_crowded = True
+            dots = {"color": style["color"], "alpha": 0.35, "markersize": 5, "zorder": 1}
+            ax.plot(places[here], values[here], ".", **dots)
         lost, bottom = places[chosen & has_failed], ax.get_xaxis_transform()
         ax.plot(lost, 0.03 + 0 * lost, "x", color=style["color"], transform=bottom)
         points = (i - (len(lines) - 1) / 2) * min(4.0, 24.0 / len(lines))
@@ -198,13 +161,14 @@ def sweep_curve_figure(
             drawn.set_transform(drawn.get_transform() + aside)
     _scale(ax, np.unique(places))
     ax.set_xlabel(caption(key, length=60), fontsize=9, parse_math=False)
-    ax.set_ylabel(caption(metric, length=50), fontsize=9, parse_math=False)
+    ax.set_ylabel(_axis_name(metric), fontsize=9, parse_math=False)
     if by:
         figure.legend(
             loc="outside right upper", title=_name(by), fontsize=8, handlelength=3, frameon=False
         )
-    notes = ["a dot a job, a line through the means"] * is_crowded
-    notes += [f"× failed: {has_failed.sum()} of {len(table)} jobs"] * bool(has_failed.any())
+    notes = ["a dot a job, a line through the means"] if is_crowded else []
+    if has_failed.any():
+        notes.append(f"× failed: {has_failed.sum()} of {len(table)} jobs")
     _set_title(ax, title or metric, "; ".join(notes))
     plain(ax)
     return figure
@@ -221,28 +185,15 @@ def _lines(
     in_order = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, max(len(values), 1)))
     is_numeric = not any(isinstance(value, str) for value in values)
     for i, value in enumerate(values):
-        chosen = np.array([found == value for found in table[by]], bool)
         color = in_order[i] if is_numeric else PALETTE[i % len(PALETTE)]
         dashes = "-" if is_numeric else ("-", "--", ":")[i // len(PALETTE) % 3]
-        marker = MARKERS[i % len(MARKERS)]
-        yield _name(value), chosen, {"color": color, "marker": marker, "linestyle": dashes}
-
-
-def _draw_line(ax: Axes, x: Array, y: Array, name: str, style: dict[str, Any]) -> bool:
-    """Draw a line through the means, and the jobs where several share a place; tell whether."""
-    at = np.unique(x)
-    means = [float(y[x == place].mean()) for place in at]
-    ax.plot(at, means, **style, markersize=5, linewidth=1.6, label=name)
-    is_shared = len(at) < len(x)
-    if is_shared:
-        ax.plot(x, y, ".", color=style["color"], alpha=0.35, markersize=5, zorder=1)
-    return is_shared
+        style = {"color": color, "marker": MARKERS[i % len(MARKERS)], "linestyle": dashes}
+        yield _name(value), table[by].isin([value]).to_numpy(), style
 
 
 def _scale(ax: Axes, places: Array) -> None:
     """Choose the scale of the horizontal axis, and tick the values that were tried."""
-    is_wide = len(places) > 2 and places[0] > 0 and places[-1] / places[0] > 10
-    if is_wide:
+    if len(places) > 2 and places[0] > 0 and places[-1] / places[0] > 10:
         ax.set_xscale("log")
     if len(places) <= 12:
         ax.set_xticks(places, [_name(place) for place in places])
@@ -267,6 +218,12 @@ def _name(value: Value) -> str:
     if isinstance(value, str):
         return caption(value, length=24).replace("$", r"\$")  # two of them would mean a formula
     return f"{value:.10g}"
+
+
+def _axis_name(metric: str) -> str:
+    """Return a metric and, where it is known, which way it is better."""
+    better = METRICS[metric].better if metric in METRICS else ""
+    return caption(metric, length=50) + (f" ({better} is better)" if better else "")
 
 
 def _set_title(ax: Axes, title: str, note: str) -> None:

@@ -29,7 +29,7 @@ from irdream.reports import pages
 from irdream.sweeps.job import Job
 from irdream.sweeps.overview import Axis, Sweep, dream_axes, dream_table, values_of
 
-LABELS = {each.name: each.label for each in MEASURES}
+LABELS = {each.name: each.heading for each in MEASURES}
 PICTURE_PIXELS = 1000
 
 

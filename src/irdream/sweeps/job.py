@@ -22,22 +22,12 @@ from typing import Any
 from irdream import processes
 from irdream.errors import InputError
 from irdream.files import as_text, replacing
-from irdream.measures import table as dream_measures
+from irdream.measures.table import HEADLINES as HEADLINES
 from irdream.sweeps.output_folder import HIDDEN, OutputFolder
 
 FILE = "job.json"
 ELSEWHERE = "running elsewhere"
 STATUSES = ("finished", "skipped", ELSEWHERE, "pruned", "failed", "killed")  # of a sweep's end
-
-HEADLINES = (  # of a sweep's jobs; the first one there is orders the comparison
-    *dream_measures.HEADLINES,
-    "eval/micro_f1",
-    "eval/macro_f1",
-    "eval/top1",
-    "eval/robust_accuracy_1dB",
-    "val/loss",
-    "val/top1",
-)
 
 
 @dataclass

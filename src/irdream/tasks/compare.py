@@ -24,21 +24,20 @@ from irdream.datasets.base import (
 )
 from irdream.datasets.identity import log_files, tag_doubts
 from irdream.errors import InputError
-from irdream.measures.comparison import (
-    PERMUTATIONS,
-    Comparison,
-    check_permutations,
-    compare_reports,
-)
-from irdream.measures.excerpt_scores import listed_part
+from irdream.measures.bootstrap import Interval
+from irdream.measures.comparison import MCNEMAR, PERMUTATIONS, check_permutations, compare_reports
 from irdream.measures.recognition import Report
-from irdream.measures.scoring import check_scoring, score
+from irdream.measures.scoring import check_scoring, listed_part, part_of, score
+from irdream.measures.table import METRICS
 from irdream.recognizer import Recognizer
-from irdream.reports.tables import save_table
+from irdream.reports.tables import records, save_table
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import Tracker
 
-SHOWN = {"micro_f1": "micro F1", "macro_f1": "macro F1", "top1": "top-1", "lrap": "LRAP"}
+HOW_TO_READ = (
+    "difference: the first less the second, with its 95 % interval; p: how often a difference as "
+    "large comes by chance where the two are alike"
+)
 
 
 def compare(
@@ -109,114 +108,71 @@ def compare(
         )
         reports.append(report)
         skipped += reasons
+    doubts = [
+        f"{name}: {doubt}"
+        for name, report in zip(names, reports, strict=True)
+        for doubt in report.doubts
+    ]
     with stopwatch("comparison"):
-        found = compare_reports(*reports, permutations=permutations, seed=seed)
-    doubts = _doubts(reports, names)
-    metrics = _metrics(found) | _trained_on(reports)
+        table = compare_reports(*reports, permutations=permutations, seed=seed)
+        table = table.assign(first=names[0], second=names[1], note="; ".join(doubts))
+    metrics = _metrics(table, reports)
     tracker.log_metrics(metrics)
     tag_doubts(tracker, doubts)
-    files = dataset.part(part, sample_rate_hz=recognizer.sample_rate_hz).files
+    files = part_of(dataset, part, recognizer).files
     log_files(tracker, dataset.name, files, context="comparison")
     output_dir.mkdir(parents=True, exist_ok=True)
     path = output_dir / "comparison.csv"
-    save_table(comparison_table(found, names, reports[0], doubts), path)
+    save_table(table, path)
     tracker.log_file(path, "comparison")
-    Console().print(Text("\n".join(_lines(found, names, reports[0], doubts))), soft_wrap=True)
+    Console().print(Text("\n".join([*_lines(table), HOW_TO_READ, *doubts])), soft_wrap=True)
     tell_skipped(skipped)
     return metrics
 
 
-def comparison_table(
-    found: Comparison, names: Sequence[str], report: Report, doubts: Sequence[str] = ()
-) -> pd.DataFrame:
-    """A row per measure and test.
-
-    Columns: data, excerpts, recordings, aggregation, measure, first, second, first_score,
-    second_score, difference, low, high, p_value, test, note. The note says why a p value misleads.
-    """
-    shared = {
-        "data": report.dataset,
-        "excerpts": found.excerpts,
-        "recordings": found.groups,
-        "aggregation": report.aggregation,
+def _metrics(table: pd.DataFrame, reports: Sequence[Report]) -> dict[str, float]:
+    """Return the scores, their differences, and how many excerpts each was trained on, if known."""
+    metrics = {"excerpts": float(table["excerpts"].iloc[0])}
+    ends = {
+        "": "first_score",
+        "_other": "second_score",
+        "_difference": "difference",
+        "_low": "low",
+        "_high": "high",
+        "_p": "p_value",
     }
-    rows = [
-        {
-            **shared,
-            "measure": one.measure,
-            "first": names[0],
-            "second": names[1],
-            "first_score": one.first,
-            "second_score": one.second,
-            "difference": one.difference.estimate,
-            "low": one.difference.low,
-            "high": one.difference.high,
-            "p_value": one.p_value,
-            "test": "paired permutation of recordings",
-            "note": "; ".join(doubts),
-        }
-        for one in found.differences
-    ]
-    if found.mcnemar is not None:
-        top1 = next(row for row in rows if row["measure"] == "top1")
-        alone = f"{found.mcnemar.first_alone} against {found.mcnemar.second_alone}"
-        test = f"McNemar, exact: {alone} right alone"
-        rows.append(top1 | {"p_value": found.mcnemar.p_value, "test": test})
-    return pd.DataFrame(rows)
+    for row in records(table):
+        if row["test"] == MCNEMAR:
+            metrics["top1_mcnemar_p"] = row["p_value"]
+        else:
+            metrics |= {f"{row['measure']}{end}": float(row[name]) for end, name in ends.items()}
+    for end, report in zip(("", "_other"), reports, strict=True):
+        if report.seen:
+            metrics[f"trained_on{end}"] = report.count_seen("training")
+    return {f"compare/{name}": x for name, x in metrics.items() if not math.isnan(x)}
 
 
-def _metrics(found: Comparison) -> dict[str, float]:
-    metrics = {}
-    for one in found.differences:
-        values = {
-            "": one.first,
-            "_other": one.second,
-            "_difference": one.difference.estimate,
-            "_low": one.difference.low,
-            "_high": one.difference.high,
-            "_p": one.p_value,
-        }
-        metrics |= {f"compare/{one.measure}{name}": x for name, x in values.items()}
-    if found.mcnemar is not None:
-        metrics["compare/top1_mcnemar_p"] = found.mcnemar.p_value
-    metrics["compare/excerpts"] = float(found.excerpts)
-    return {name: x for name, x in metrics.items() if not math.isnan(x)}
-
-
-def _trained_on(reports: Sequence[Report]) -> dict[str, float]:
-    """Return on how many of the excerpts each checkpoint was trained, where that is known."""
-    return {
-        f"compare/trained_on{which}": report.count_seen("training")
-        for which, report in zip(("", "_other"), reports, strict=True)
-        if report.seen
-    }
-
-
-def _doubts(reports: Sequence[Report], names: Sequence[str]) -> list[str]:
-    """Return why the p values mislead; nothing where they do not."""
-    each = zip(names, (report.doubts for report in reports), strict=True)
-    return [f"{name}: {doubt}" for name, doubts in each for doubt in doubts]
-
-
-def _lines(
-    found: Comparison, names: Sequence[str], report: Report, doubts: Sequence[str]
-) -> list[str]:
-    misleads = " (not to be trusted, see below)" if doubts else ""
+def _lines(table: pd.DataFrame) -> list[str]:
+    """Return a line that says what is compared, and one for each test."""
+    rows = records(table)
+    first = rows[0]
     lines = [
-        f"{report.dataset}: {names[0]} less {names[1]}, {found.excerpts} excerpts of "
-        f"{found.groups} recordings, {report.aggregation.upper()}"
+        f"{first['data']}: {first['first']} less {first['second']}, {first['excerpts']} excerpts "
+        f"of {first['recordings']} recordings, {first['aggregation'].upper()}"
     ]
-    for one in found.differences:
-        if math.isnan(one.first):
-            lines.append(f"{SHOWN[one.measure]} is not defined on these excerpts")
-            continue
-        lines.append(
-            f"{SHOWN[one.measure]}: {one.first:.3f} and {one.second:.3f}, difference "
-            f"{one.difference.text(3)}, p = {one.p_value:.2g}{misleads}"
-        )
-    if (test := found.mcnemar) is not None:
-        lines.append(
-            f"top-1 by McNemar's exact test: {test.first_alone} right by the first alone, "
-            f"{test.second_alone} by the second alone, p = {test.p_value:.2g}{misleads}"
-        )
-    return [*lines, *doubts]
+    misleads = " (not to be trusted, see below)" if first["note"] else ""
+    for row in rows:
+        measure = METRICS[f"eval/{row['measure']}"]
+        p = f"p = {row['p_value']:.2g}{misleads}"
+        if row["test"] == MCNEMAR:
+            lines.append(
+                f"{measure.label} by McNemar's exact test: {row['first_alone']:g} right by the "
+                f"first alone, {row['second_alone']:g} by the second alone, {p}"
+            )
+        elif math.isnan(row["first_score"]):
+            lines.append(f"{measure.label} is not defined on these excerpts")
+        else:
+            scores = [f"{row[name]:.{measure.digits}f}" for name in ("first_score", "second_score")]
+            difference = Interval(row["difference"], row["low"], row["high"]).text(measure.digits)
+            lines.append(f"{measure.label}: {' and '.join(scores)}, difference {difference}, {p}")
+    return lines

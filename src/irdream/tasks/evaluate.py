@@ -1,15 +1,13 @@
 """Score a recognizer on one part of a data set, as Han et al. (2016) did on IRMAS.
 
-Every excerpt is heard in windows that overlap by half; S1, S2 and max make one row of scores of
+Every excerpt is cut into windows that overlap by half; S1, S2 and max make one row of scores of
 them; a threshold that was chosen on other excerpts makes labels of it. Tables and figures
 name the data set, since a score on rendered music says little about recordings.
 
-Files in `output_dir`: scores.csv (a row per instrument), summary.csv (ours and the published
-systems), predictions.csv (a row per excerpt), confusion.csv, scores.png, confusion.png; and in
-detail aggregations.csv (each aggregation, with its threshold and the oracle's), instruments.csv
-(the same by instrument), groups.csv (by number of labels and genre), intervals.csv,
-calibration.csv, reliability.csv, reliability.png. Where it is measured how far the recognizer can
-be misled (`irdream.measures.robustness`): robustness.csv, robustness.png.
+Files in `output_dir`: summary.csv (each aggregation and threshold, the groups by number of labels
+and genre, the published systems), scores.csv (the same by instrument), predictions.csv (a row per
+excerpt), confusion.csv, calibration.csv, scores.png, confusion.png; robustness.csv where it is
+measured (`irdream.measures.robustness`).
 Nearly all of the time goes into the network's forward passes.
 """
 
@@ -29,13 +27,10 @@ from irdream.datasets.base import (
     warn_unlabelled,
 )
 from irdream.datasets.identity import log_files, tag_doubts
-from irdream.measures.excerpt_scores import listed_part, part_of
 from irdream.measures.robustness import check_robustness, robustness
-from irdream.measures.scoring import check_scoring, score
+from irdream.measures.scoring import check_scoring, listed_part, part_of, score
 from irdream.recognizer import Recognizer
-from irdream.reports.recognition import write_details, write_report
-from irdream.reports.recognition_summary import print_report
-from irdream.reports.robustness import robust_line, robust_metrics, write_robustness
+from irdream.reports.recognition import print_report, robust_metrics, write_report
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import Tracker
 
@@ -74,15 +69,15 @@ def evaluate(
         threshold: "checkpoint": the recognizer's own, or as "validation" when it has none;
             "validation": the best on the validation split of the training part, on which a
             temperature is fitted, too; a number: this one, for `aggregation` alone.
-        aggregation: "s1", "s2" or "max", what the headline scores use; or "network", which has
-            whole excerpts heard at once, too, by a network that takes any length.
+        aggregation: "s1", "s2" or "max", what the headline scores use; or "network", track-level
+            prediction by a network that takes excerpts of any length.
         batch_windows: the most windows in one forward pass.
         validation_share: share of the training part that a threshold is chosen on, where the
             checkpoint's card does not tell what it was validated on.
-        robust_db: greatest changes of a log-mel that the recognizer is misled by; empty: none.
+        robust_db: greatest changes of a log-mel that are sought against its label; empty: none.
         robust_steps: of the search for such a change.
-        robust_windows: how many are to be misled, at most.
-        seed: which validation split, where the card does not tell, and which windows are misled.
+        robust_windows: how many are to be changed, at most.
+        seed: which validation split, where the card does not tell, and which windows are changed.
         info: only say what would be scored.
         stopwatch: counts where the time goes.
 
@@ -106,7 +101,6 @@ def evaluate(
         return {}
     announce(dataset)
     warn_unlabelled(files, "predicted, but not scored")
-    excerpts = part_of(dataset, part, recognizer)
     report, unread, skipped = score(
         recognizer=recognizer,
         dataset=dataset,
@@ -121,8 +115,9 @@ def evaluate(
     if trained := report.seen.count("training"):
         name = f"{report.dataset}, {trained} of {len(report.seen)} trained on"
         report = dataclasses.replace(report, dataset=name)
+    excerpts = part_of(dataset, part, recognizer)
     with stopwatch("adversarial search"):
-        adversarial = robustness(
+        changed = robustness(
             recognizer,
             excerpts,
             robust_db,
@@ -131,19 +126,16 @@ def evaluate(
             batch_windows=batch_windows,
             seed=seed,
         )
-    metrics = report.metrics() | {"eval/skipped": float(unread)} | robust_metrics(adversarial)
+    metrics = report.metrics() | {"eval/skipped": float(unread)} | robust_metrics(changed)
     if not report.has_parts:
         logger.warning("%r has no test part: scored are the excerpts for training", dataset.name)
     tracker.log_metrics(metrics)
     tag_doubts(tracker, report.doubts)
     log_files(tracker, dataset.name, excerpts.files, context="evaluation")
     with stopwatch("tables and figures"):
-        paths = write_report(report, output_dir) + write_details(report, output_dir)
-        paths += write_robustness(adversarial, report.dataset, output_dir)
+        paths = write_report(report, output_dir, changed)
     for path in paths:
         tracker.log_file(path, "evaluation")
-    print_report(report)
-    if len(adversarial):
-        print(robust_line(adversarial))
+    print_report(report, changed)
     tell_skipped(skipped)
     return metrics

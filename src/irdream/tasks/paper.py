@@ -23,15 +23,14 @@ from rich.text import Text
 from irdream.datasets.base import DataSet, announce, counted, part_words
 from irdream.errors import InputError
 from irdream.files import replacing
-from irdream.measures.excerpt_scores import listed_part
+from irdream.measures.scoring import listed_part
 from irdream.paper.excerpts import dream_excerpts
 from irdream.paper.excerpts_report import report_excerpts
 from irdream.paper.noise import dream_noise
 from irdream.paper.noise_report import report_noise
 from irdream.paper.part import Part, provenance
 from irdream.paper.study import Study
-from irdream.reports.pages import write_html, write_markdown
-from irdream.reports.report import Claim, Page
+from irdream.reports.pages import Claim, Page, write_html, write_markdown
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import Tracker
 

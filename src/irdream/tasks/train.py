@@ -25,8 +25,8 @@ from irdream.datasets.splits import Split
 from irdream.errors import InputError, told
 from irdream.files import ExistingPath
 from irdream.interrupts import keeping
-from irdream.measures.excerpt_scores import listed_part
 from irdream.measures.robustness import check_robustness
+from irdream.measures.scoring import listed_part
 from irdream.recognizer import Recognizer, load_recognizer
 from irdream.stopwatch import Stopwatch
 from irdream.tasks.evaluate import evaluate

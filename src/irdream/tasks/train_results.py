@@ -11,8 +11,8 @@ import torch
 from irdream import __version__
 from irdream.datasets.identity import described, packed
 from irdream.datasets.splits import Split
-from irdream.measures.recognition import AGGREGATIONS, aggregate, choose_threshold
-from irdream.measures.window_scores import window_scores
+from irdream.measures.aggregation import AGGREGATIONS, aggregate, window_scores
+from irdream.measures.recognition import choose_threshold
 from irdream.recognizer import Recognizer, save_recognizer
 from irdream.reports.tables import save_table
 from irdream.tracking import Tracker
