@@ -8,7 +8,7 @@ constraint, optimizer and objective stands in some of them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,10 +28,10 @@ from irdream.dreaming.objectives import (
     Logit,
     LogProbability,
     Margin,
+    MaskingPenalty,
     Probability,
     TotalVariation,
 )
-from irdream.dreaming.objectives.audibility import MaskingPenalty
 from irdream.dreaming.parametrizations import (
     Fourier,
     LogMel,
@@ -45,7 +45,6 @@ from irdream.dreaming.record import Dreams
 
 TARGETS = torch.tensor([2, 7, 0])
 SEEDS = [11, 12, 2**62 + 13]
-WEIGHTS = torch.tensor([1.0, 0.5, 2.0])
 
 
 class Noises:
@@ -126,7 +125,6 @@ OBJECTIVES: Made = {
     "sum": lambda: LogProbability() - 0.01 * TotalVariation() - 0.1 * L2(),
     "inversion": lambda: 2.0 * Logit() + Inversion("features.0"),
     "masked": lambda: LogProbability() - 0.1 * MaskingPenalty(),
-    "weights": lambda: LogProbability() * WEIGHTS,
 }
 GROUPS = {
     "parametrization": PARAMETRIZATIONS,
@@ -181,10 +179,8 @@ def dreams_of(draw: st.DrawFn, group: str, name: str) -> Callable[..., Ascent]:
     if names["optimizer"] == "margin_step":
         changes["confidence"] = changes["confidence"] or 0.3
 
-    def make(items: Sequence[int] = (0, 1, 2)) -> Ascent:
+    def make() -> Ascent:
         made_of = {other: made(other, names) for other in GROUPS}
-        if names["objective"] == "weights":
-            made_of["objective"] = LogProbability() * WEIGHTS[list(items)]
         made_of["transform"] = transforms.with_jitter(made_of["transform"], jitter)
         made_of["constraint"] = constraints.with_consistency(made_of["constraint"], every)
         step_size = STEP_SIZES[made_of["parametrization"].step_unit]
@@ -248,7 +244,7 @@ def test_an_item_alone_is_dreamed_as_in_any_batch_order_and_place(
         sizes = torch.tensor([1.0, 0.4, 2.0]) * make().step_size
 
         def run(items: list[int]) -> Dreams:
-            return make(items).run(
+            return make().run(
                 recognizer, waveform[items], TARGETS[items], [SEEDS[i] for i in items],
                 step_sizes=sizes[items],
             )  # fmt: skip

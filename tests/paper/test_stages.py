@@ -37,7 +37,7 @@ from irdream.datasets.base import Excerpt
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.constraints import BandRange, MaskingProjection
 from irdream.dreaming.objectives import LogProbability
-from irdream.dreaming.objectives.audibility import MaskingPenalty
+from irdream.dreaming.objectives import MaskingPenalty
 from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import LogMel
 from irdream.dreaming.targets import Item

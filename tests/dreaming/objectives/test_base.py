@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -75,7 +76,7 @@ def value(objective: Objective, items=(0, 1, 2)) -> Tensor:
         (True * a, A, "a"),
         (a - 0.01 * b, A - 0.01 * B, "a - 0.01 * b"),
         (1e-7 * a, 1e-7 * A, "1e-07 * a"),
-        (torch.tensor(0.5) * a, 0.5 * A, "0.5 * a"),
+        (np.float32(0.5) * a, 0.5 * A, "0.5 * a"),
     ],
     ids=lambda value: str(value) if isinstance(value, str) else "",
 )
@@ -111,15 +112,6 @@ def test_objectives_of_the_library_print_as_they_are_written() -> None:
     assert repr(2 * Layer("a") - Channel("b", 1)) == "2 * layer('a') - channel('b', 1)"
 
 
-def test_a_weight_for_each_item_is_picked_by_the_items_place_in_the_run() -> None:
-    each = torch.tensor([1.0, -2.0, 0.5])
-    for objective in (each * a + b, a * each + b, WeightedSum([(each, a), (1, b)])):
-        torch.testing.assert_close(value(objective), each * A + B)
-        torch.testing.assert_close(value(objective, (2, 0)), (each * A + B)[[2, 0]])
-    assert repr(each * a + b) == "[1, -2, 0.5] * a + b"
-    torch.testing.assert_close(value(2 * (each * a - b)), 2 * (each * A - B))
-
-
 @pytest.mark.parametrize(
     "mistake",
     [
@@ -129,6 +121,7 @@ def test_a_weight_for_each_item_is_picked_by_the_items_place_in_the_run() -> Non
         lambda: 1 - a,
         lambda: a + "b",
         lambda: a + A,
+        lambda: a * A,
         lambda: a * b,
         lambda: a * "2",
         lambda: None * a,
@@ -136,7 +129,21 @@ def test_a_weight_for_each_item_is_picked_by_the_items_place_in_the_run() -> Non
         lambda: 1 / a,
         lambda: sum([1, a]),
     ],
-    ids=["a+1", "1+a", "a-1", "1-a", "a+str", "a+T", "a*b", "a*str", "None*a", "a/b", "1/a", "sum"],
+    ids=[
+        "a+1",
+        "1+a",
+        "a-1",
+        "1-a",
+        "a+str",
+        "a+T",
+        "a*T",
+        "a*b",
+        "a*str",
+        "None*a",
+        "a/b",
+        "1/a",
+        "sum",
+    ],
 )
 def test_other_operands_are_a_type_error(mistake) -> None:
     with pytest.raises(TypeError):
@@ -148,9 +155,18 @@ def test_terms_of_a_yaml_are_mappings() -> None:
     torch.testing.assert_close(value(WeightedSum(terms)), 2 * A - B)
 
 
-def test_no_terms_are_refused() -> None:
-    with pytest.raises(InputError, match=r"objective\.terms is empty; expected weights"):
-        WeightedSum([])
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ([], r"objective\.terms is empty; expected weights and objectives"),
+        ([{"weight": 2}], r"objective\.terms has \['weight'\]; expected weight and objective"),
+        ([("2", a)], r"weight='2' of an objective; expected a number"),
+        ([(2, "flute")], r"objective='flute'; expected an objective or a function"),
+    ],
+)
+def test_terms_that_are_none_are_refused(terms, message) -> None:
+    with pytest.raises(InputError, match=message):
+        WeightedSum(terms)
 
 
 def test_a_sum_prepares_its_terms() -> None:
@@ -158,17 +174,10 @@ def test_a_sum_prepares_its_terms() -> None:
     assert set(prepared) == {"a", "b"}
 
 
-def test_weights_that_are_not_one_for_each_item_are_refused() -> None:
-    objective = torch.ones(2) * a
-    with pytest.raises(InputError, match=r"shape \(2,\) for a; expected one for each of the 3"):
-        objective.prepare(None, lambda log_mel, layers: {}, THREE)
-
-
 def test_the_goal_of_a_multiple_is_the_multiple_of_the_goal() -> None:
     assert (3 * LogProbability()).goal(0.5) == pytest.approx(3 * math.log(0.5))
     assert (-LogProbability()).goal(0.5) is None
     assert (LogProbability() - TotalVariation()).goal(0.5) is None
-    assert (torch.ones(2) * LogProbability()).goal(0.5) is None
     assert (2 * Layer("a")).goal(0.5) is None
 
 
@@ -190,8 +199,3 @@ def test_a_callable_object_is_named_by_its_class() -> None:
             return output.items * 1.0
 
     assert repr(as_objective(Quietness())) == "Quietness"
-
-
-def test_what_cannot_be_called_is_no_objective() -> None:
-    with pytest.raises(InputError, match=r"objective='flute'; expected an objective or a func"):
-        as_objective("flute")  # type: ignore[arg-type]

@@ -8,10 +8,26 @@ from irdream.dreaming.objectives.base import (
     as_objective,
     of_target,
 )
-from irdream.dreaming.objectives.layers import Channel, Direction, Layer, Neuron
-from irdream.dreaming.objectives.likeness import Caricature, Diversity, Inversion
-from irdream.dreaming.objectives.outputs import Logit, LogProbability, Margin, Probability
-from irdream.dreaming.objectives.smoothness import L1, L2, Blur, TotalVariation
+from irdream.dreaming.objectives.layers import (
+    Caricature,
+    Channel,
+    Direction,
+    Diversity,
+    Inversion,
+    Layer,
+    Neuron,
+)
+from irdream.dreaming.objectives.scores import (
+    L1,
+    L2,
+    Blur,
+    Logit,
+    LogProbability,
+    Margin,
+    MaskingPenalty,
+    Probability,
+    TotalVariation,
+)
 
 __all__ = [
     "L1",
@@ -28,6 +44,7 @@ __all__ = [
     "LogProbability",
     "Logit",
     "Margin",
+    "MaskingPenalty",
     "Neuron",
     "Objective",
     "Probability",

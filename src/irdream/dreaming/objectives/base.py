@@ -7,6 +7,7 @@ again; what it prints is what it computes.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,11 +20,9 @@ from torch import Tensor
 from irdream.dreaming.batch import Originals
 from irdream.errors import InputError
 
-Weight = float | Tensor
-
 
 class ReadLayers(Protocol):
-    """Hears log-mels (items, n_mels, frames), returns activations by the names of layers."""
+    """Returns the activations of log-mels (items, n_mels, frames) by the names of layers."""
 
     def __call__(self, log_mel: Tensor, layers: Sequence[str]) -> dict[str, Tensor]: ...
 
@@ -80,9 +79,6 @@ class Objective(ABC):
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
 
-    @abstractmethod
-    def __repr__(self) -> str: ...
-
     def prepare(
         self, recognizer: Any, read_layers: ReadLayers, originals: Originals
     ) -> dict[str, Tensor]:
@@ -102,22 +98,32 @@ class Objective(ABC):
         """Return the score at which a target's probability is `confidence`, if it follows."""
         return None
 
+    def __repr__(self) -> str:
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+
+    def as_called(self, *values: Any, **named: Any) -> str:
+        """Return the call that makes this objective; arguments that are None are left out."""
+        arguments = [repr(value) for value in values if value is not None]
+        arguments += [f"{name}={value!r}" for name, value in named.items() if value is not None]
+        return f"{Objective.__repr__(self)}({', '.join(arguments)})"
+
     def __add__(self, other: Objective | float) -> Objective:
-        if _is_number(other) and other == 0:  # sum() begins with 0
+        if isinstance(other, Real) and other == 0:  # sum() begins with 0
             return self
-        return WeightedSum([*_terms(self), *_terms(other)]) if _is(other) else NotImplemented
+        if not isinstance(other, Objective):
+            return NotImplemented
+        return WeightedSum([*_terms(self), *_terms(other)])
 
     def __sub__(self, other: Objective) -> Objective:
-        return self + (-other) if _is(other) else NotImplemented
+        return self + (-other) if isinstance(other, Objective) else NotImplemented
 
-    def __mul__(self, weight: Weight) -> Objective:
-        if not (_is_number(weight) or isinstance(weight, Tensor)):
+    def __mul__(self, weight: float) -> Objective:
+        if not isinstance(weight, Real):
             return NotImplemented
-        factor = weight if isinstance(weight, Tensor) else float(weight)
-        return WeightedSum([(factor * w, objective) for w, objective in _terms(self)])
+        return WeightedSum([(float(weight) * w, objective) for w, objective in _terms(self)])
 
     def __truediv__(self, divisor: float) -> Objective:
-        return self * (1.0 / float(divisor)) if _is_number(divisor) else NotImplemented
+        return self * (1.0 / float(divisor)) if isinstance(divisor, Real) else NotImplemented
 
     def __neg__(self) -> Objective:
         return self * -1.0
@@ -130,20 +136,16 @@ class WeightedSum(Objective):
     """The sum of objectives times their weights.
 
     Args:
-        terms: (weight, objective) each, or a mapping with these two keys; a weight is a number,
-            or a number for each item of the run, (items,), best on the run's device.
+        terms: (weight, objective) each, or a mapping with these two keys.
 
     Raises:
-        InputError: when there are no terms, or one lacks its weight or objective.
+        InputError: when there are no terms, or one has no weight that is a number or no objective.
     """
 
-    def __init__(self, terms: Sequence[tuple[Weight, Objective] | Mapping[str, Any]]) -> None:
+    def __init__(self, terms: Sequence[tuple[float, Objective] | Mapping[str, Any]]) -> None:
         if not terms:
             raise InputError("objective.terms is empty; expected weights and objectives")
-        pairs = [_term(term) for term in terms]
-        self.terms: list[tuple[Weight, Objective]] = [
-            (_weight(weight), as_objective(objective)) for weight, objective in pairs
-        ]
+        self.terms = [_term(term) for term in terms]
         objectives = [objective for _, objective in self.terms]
         self.layers = tuple(dict.fromkeys(name for o in objectives for name in o.layers))
         self.reads_output = any(o.reads_output for o in objectives)
@@ -151,55 +153,39 @@ class WeightedSum(Objective):
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        score = 0.0
+        score: Any = 0.0
         for weight, objective in self.terms:
-            if isinstance(weight, Tensor) and weight.ndim:
-                weight = weight.to(output.items.device)[output.items]
             score = score + weight * objective(output, targets)
-        return score  # type: ignore[return-value]
+        return score
 
     def prepare(
         self, recognizer: Any, read_layers: ReadLayers, originals: Originals
     ) -> dict[str, Tensor]:
         """Return what its terms prepare."""
         prepared: dict[str, Tensor] = {}
-        for weight, objective in self.terms:
-            if (
-                isinstance(weight, Tensor)
-                and weight.ndim
-                and weight.shape != (len(originals.log_mel),)
-            ):
-                raise InputError(
-                    f"weights of shape {tuple(weight.shape)} for {objective!r}; expected one for "
-                    f"each of the {len(originals.log_mel)} items"
-                )
+        for _, objective in self.terms:
             prepared |= objective.prepare(recognizer, read_layers, originals)
         return prepared
 
     def goal(self, confidence: float) -> float | None:
         """Return that of a single positive term, scaled."""
-        if len(self.terms) > 1 or not isinstance(self.terms[0][0], float):
-            return None
         weight, objective = self.terms[0]
         goal = objective.goal(confidence)
-        return None if goal is None or float(weight) <= 0 else float(weight) * goal
+        return None if len(self.terms) > 1 or goal is None or weight <= 0 else weight * goal
 
     def __repr__(self) -> str:
         text = ""
         for weight, objective in self.terms:
-            if isinstance(weight, Tensor) and weight.ndim:
-                factor, sign = f"[{', '.join(map(_text, weight.tolist()))}] * ", "+"
-            else:
-                size = abs(float(weight))
-                factor = "" if size == 1 else f"{_text(size)} * "
-                sign = "-" if float(weight) < 0 else "+"
+            size = repr(abs(weight)).removesuffix(".0")
+            factor = "" if size == "1" else f"{size} * "
+            sign = "-" if weight < 0 else "+"
             text += f" {sign} " if text else "-" * (sign == "-")
             text += f"{factor}{objective!r}"
         return text
 
 
 class Custom(Objective):
-    """A function of what was heard and of the targets, as an objective; it reads the output."""
+    """A function of the forward output and the targets, as an objective; it reads the output."""
 
     reads_output = True
 
@@ -233,37 +219,19 @@ def of_target(values: Tensor, targets: Tensor) -> Tensor:
     return values.gather(2, index)[..., 0]
 
 
-def _is(other: object) -> bool:
-    return isinstance(other, Objective)
+def _terms(objective: Objective) -> list[tuple[float, Objective]]:
+    return objective.terms if isinstance(objective, WeightedSum) else [(1.0, objective)]
 
 
-def _terms(objective: Any) -> list[tuple[Weight, Objective]]:
-    return list(objective.terms) if isinstance(objective, WeightedSum) else [(1.0, objective)]
-
-
-def _term(term: Any) -> tuple[Any, Any]:
-    """Return weight and objective of a pair or of a mapping from a yaml."""
+def _term(term: Any) -> tuple[float, Objective]:
+    """Return weight and objective of a pair, or of a mapping from a yaml."""
     if isinstance(term, Mapping):
         if set(term) != {"weight", "objective"}:
             raise InputError(
                 f"objective.terms has {sorted(map(str, term))}; expected weight and objective"
             )
-        return term["weight"], term["objective"]
-    return term
-
-
-def _weight(weight: Any) -> Weight:
-    if isinstance(weight, Tensor):
-        return weight
-    if not _is_number(weight):
+        term = term["weight"], term["objective"]
+    weight, objective = term
+    if not isinstance(weight, Real):
         raise InputError(f"weight={weight!r} of an objective; expected a number")
-    return float(weight)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real)
-
-
-def _text(number: float) -> str:
-    """Return a number in full, 2.0 as 2."""
-    return repr(number).removesuffix(".0")
+    return float(weight), as_objective(objective)

@@ -1,10 +1,9 @@
 """Objectives on the activations of a layer: what excites a part of the network.
 
 A layer has the name that the model's `named_modules` gives it. Its channels are the first axis
-after the windows; a convolution has a plane (mels, frames) behind them, and a layer of features
-is channels without a plane. Activations are those of the view that the network heard, after
-random shifts. Scores are averages over positions and windows, so that the length of an excerpt
-does not change a step. Higher is better.
+after the windows; a convolution has maps (mels, frames) behind them, and a layer of features
+is channels alone. Activations are those of the random view. Scores are averages over positions
+and windows, so that the length of an excerpt does not change a step.
 
 Source: C. Olah, A. Mordvintsev, L. Schubert, "Feature visualization", Distill, 2017.
 """
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from irdream.audio import load_audio
 from irdream.dreaming.batch import Originals
 from irdream.dreaming.objectives.base import ForwardOutput, Objective, ReadLayers
 from irdream.errors import InputError
@@ -35,7 +35,7 @@ class OnLayer(Objective):
         layer: the module's name.
 
     Raises:
-        InputError: when it is no name; whether the model has it is checked where it is heard.
+        InputError: when it is no name; whether the model has it is checked by the probe.
     """
 
     def __init__(self, layer: str) -> None:
@@ -47,12 +47,12 @@ class OnLayer(Objective):
         self.layers = (layer,)
 
     def activations(self, output: ForwardOutput) -> Tensor:
-        """Return the layer's (items, windows, channels, *plane); one number is one channel."""
+        """Return the layer's (items, windows, channels, ...); one number is one channel."""
         activations = output.activations[self.layer]
         return activations if activations.ndim > 2 else activations[..., None]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__.lower()}({self.layer!r})"
+        return self.as_called(self.layer)
 
 
 class Layer(OnLayer):
@@ -72,7 +72,7 @@ class Layer(OnLayer):
 
 
 class Channel(OnLayer):
-    """The mean activation of one channel, over its plane and the windows.
+    """The mean activation of one channel, over its positions and the windows.
 
     Args:
         layer: the module's name.
@@ -91,24 +91,24 @@ class Channel(OnLayer):
         return self.of_channel(output).flatten(1).mean(dim=1)
 
     def of_channel(self, output: ForwardOutput) -> Tensor:
-        """Return the channel's (items, windows, *plane)."""
+        """Return the channel's (items, windows, ...)."""
         activations = self.activations(output)
         channel = _checked("channel", self.channel, activations.shape[2], self.layer)
         return activations[:, :, channel]
 
     def __repr__(self) -> str:
-        return f"channel({self.layer!r}, {self.channel!r})"
+        return self.as_called(self.layer, self.channel)
 
 
 class Neuron(Channel):
-    """One unit: a channel at one place of the plane, in every window.
+    """One unit: a channel at one position, in every window.
 
     Args:
         layer: the module's name.
         channel: from 0.
-        mel: row of the layer's plane, from 0; None: the one in the middle, of an even number
+        mel: row of the layer's maps, from 0; None: the one in the middle, of an even number
             the later of the two.
-        frame: column of the plane, likewise.
+        frame: column, likewise.
 
     Raises:
         InputError: when called, if the layer has no such channel or place.
@@ -122,30 +122,20 @@ class Neuron(Channel):
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
-        unit = self.of_channel(output)
-        unit = self._at("frame", self.frame, unit)
-        unit = self._at("mel", self.mel, unit)
-        return unit.flatten(1).mean(dim=1)
-
-    def _at(self, name: str, place: int | None, plane: Tensor) -> Tensor:
-        """Pick from the last axis of (items, windows, ...), where the layer has one more."""
-        if plane.ndim == 2:
-            if place is not None:
+        unit = self.of_channel(output)  # (items, windows, mels, frames), or fewer axes
+        for name, place in (("frame", self.frame), ("mel", self.mel)):
+            if unit.ndim > 2:
+                size = unit.shape[-1]
+                place = size // 2 if place is None else _checked(name, place, size, self.layer)
+                unit = unit[..., place]
+            elif place is not None:
                 raise InputError(
                     f"objective.{name}={place}; expected null, since {self.layer!r} has no {name}s"
                 )
-            return plane
-        size = plane.shape[-1]
-        place = size // 2 if place is None else _checked(name, place, size, self.layer)
-        return plane[..., place]
+        return unit.flatten(1).mean(dim=1)
 
     def __repr__(self) -> str:
-        places = "".join(
-            f", {name}={place!r}"
-            for name, place in (("mel", self.mel), ("frame", self.frame))
-            if place is not None
-        )
-        return f"neuron({self.layer!r}, {self.channel!r}{places})"
+        return self.as_called(self.layer, self.channel, mel=self.mel, frame=self.frame)
 
 
 class Direction(OnLayer):
@@ -176,10 +166,10 @@ class Direction(OnLayer):
     ) -> None:
         super().__init__(layer)
         self.vector = _vector(direction)
-        self.cosine_power = checked_power(cosine_power)
+        self.cosine_power = _checked_power(cosine_power)
         named = isinstance(direction, str | Path)
         shown = str(direction) if named else self.vector.tolist()
-        self._name = f"direction({layer!r}, {shown!r}, cosine_power={cosine_power!r})"
+        self._name = self.as_called(layer, shown, cosine_power=cosine_power)
 
     def prepare(
         self, recognizer: Any, read_layers: ReadLayers, originals: Originals
@@ -197,13 +187,148 @@ class Direction(OnLayer):
             )
         positions = activations[..., None].flatten(3)
         direction = output.prepared[repr(self)][:, None, :, None]
-        return inner_product(positions, direction, self.cosine_power).flatten(1).mean(dim=1)
+        return _inner_product(positions, direction, self.cosine_power).flatten(1).mean(dim=1)
 
     def __repr__(self) -> str:
         return self._name
 
 
-def inner_product(values: Tensor, others: Tensor, cosine_power: float) -> Tensor:
+class _LikeReference(OnLayer):
+    """A score against a reference's activations, which stay in memory for the whole run."""
+
+    def __init__(self, layer: str, reference: ExistingPath | None = None) -> None:
+        super().__init__(layer)
+        self.reference = None if reference is None else str(reference)
+
+    def prepare(
+        self, recognizer: Any, read_layers: ReadLayers, originals: Originals
+    ) -> dict[str, Tensor]:
+        """Return the reference's activations, (items, windows, *shape of the layer's output)."""
+        log_mel = originals.log_mel
+        if self.reference is None:
+            return {repr(self): read_layers(log_mel, self.layers)[self.layer]}
+        reference = _log_mel_of(self.reference, recognizer, like=log_mel)
+        activations = read_layers(reference, self.layers)[self.layer]
+        return {repr(self): activations.expand(len(log_mel), *activations.shape[1:])}
+
+    def __repr__(self) -> str:
+        return self.as_called(self.layer, self.reference)
+
+
+class Inversion(_LikeReference):
+    """Minus the mean squared difference to a reference's activations, over their mean square.
+
+    0: the layer cannot tell the two apart; -1: as far away as no activation at all is. Where
+    such a dream differs from its reference, the layer does not see it. Against its own original
+    an item begins at its best and stays there, so that is for sums and for starts with noise.
+
+    Args:
+        layer: the module's name.
+        reference: path of a sound file, repeated or cut to the item's length; None: the item's
+            own original.
+
+    Raises:
+        InputError: in `prepare`, if the file cannot be used.
+
+    Source: A. Mahendran, A. Vedaldi, "Understanding deep image representations by inverting
+    them", CVPR 2015, section 2, the normalized Euclidean loss.
+    """
+
+    def prepare(
+        self, recognizer: Any, read_layers: ReadLayers, originals: Originals
+    ) -> dict[str, Tensor]:
+        """Return the reference's activations, and their mean square (items,)."""
+        prepared = super().prepare(recognizer, read_layers, originals)
+        square = prepared[repr(self)].square().flatten(1).mean(dim=1)
+        square = torch.where(square > 0, square, torch.ones_like(square))  # not of a silent layer
+        return prepared | {f"{self!r} mean square": square}
+
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
+        """Return (items,)."""
+        difference = output.activations[self.layer] - output.prepared[repr(self)]
+        scale = output.prepared[f"{self!r} mean square"]
+        return -difference.square().flatten(1).mean(dim=1) / scale
+
+
+class Caricature(_LikeReference):
+    """The inner product of a layer's activations with a reference's: the same, exaggerated.
+
+    For each window the product over the whole layer, divided by the number of its positions
+    and multiplied by max(cosine, 0.1) ** cosine_power, which holds the dream to the reference.
+
+    Args:
+        layer: the module's name.
+        reference: path of a sound file, repeated or cut to the item's length; None: the item's
+            own original.
+        cosine_power: 0: the inner product alone.
+
+    Raises:
+        InputError: when the power is negative; in `prepare`, if the file cannot be used.
+
+    Source: the recipe `caricature` of the library lucid (C. Olah and others, 2018).
+    """
+
+    def __init__(
+        self,
+        layer: str,
+        reference: ExistingPath | None = None,
+        *,
+        cosine_power: float = 1.0,
+    ) -> None:
+        super().__init__(layer, reference)
+        self.cosine_power = _checked_power(cosine_power)
+
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
+        """Return (items,)."""
+        activations = self.activations(output)
+        values = activations.flatten(2)
+        reference = output.prepared[repr(self)].reshape(values.shape)
+        positions = values.shape[2] // activations.shape[2]
+        return _inner_product(values, reference, self.cosine_power).mean(dim=1) / positions
+
+    def __repr__(self) -> str:
+        return self.as_called(self.layer, self.reference, cosine_power=self.cosine_power)
+
+
+class Diversity(OnLayer):
+    """Minus the mean cosine between an item's Gram matrix and those of others in its group.
+
+    The Gram matrix of a layer says which channels are active together, wherever and whenever. From
+    -1, all alike, to 0, nothing in common; 0 for an item alone in its group.
+
+    Args:
+        layer: the module's name.
+
+    Source: C. Olah and others, "Feature visualization", Distill, 2017, section "Diversity".
+    """
+
+    needs_whole_groups = True
+
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
+        """Return (items,)."""
+        activations = self.activations(output)
+        channels = activations.transpose(1, 2).flatten(2)  # (items, channels, positions)
+        grams = (channels @ channels.mT).flatten(1)
+        length = torch.linalg.vector_norm(grams, dim=1, keepdim=True)
+        grams = grams / length.clamp(min=1e-12)
+        groups = output.groups
+        together = (groups[:, None] == groups).to(grams.dtype).fill_diagonal_(0.0)
+        cosines = (grams @ grams.mT) * together
+        return -cosines.sum(dim=1) / together.sum(dim=1).clamp(min=1.0)
+
+
+def _log_mel_of(path: str, recognizer: Any, *, like: Tensor) -> Tensor:
+    """Return a file's log-mel (1, ...) of as many frames as `like`, (items, ..., frames)."""
+    waveform = load_audio(path, sample_rate_hz=recognizer.sample_rate_hz)
+    try:
+        log_mel = recognizer.log_mel(waveform[None].to(like))
+    except InputError as error:
+        raise InputError(f"objective.reference={path!r}: {error}") from error
+    frames = torch.arange(like.shape[-1], device=like.device) % log_mel.shape[-1]
+    return log_mel[..., frames]
+
+
+def _inner_product(values: Tensor, others: Tensor, cosine_power: float) -> Tensor:
     """Return the inner products along the third axis, times max(cosine, 0.1) ** cosine_power."""
     products = (values * others).sum(dim=2)
     if not cosine_power:
@@ -213,12 +338,7 @@ def inner_product(values: Tensor, others: Tensor, cosine_power: float) -> Tensor
     return products * cosines.clamp(min=LEAST_COSINE) ** cosine_power
 
 
-def checked_power(cosine_power: float) -> float:
-    """Return a power of the cosine.
-
-    Raises:
-        InputError: when it is negative.
-    """
+def _checked_power(cosine_power: float) -> float:
     if not cosine_power >= 0:
         raise InputError(f"objective.cosine_power={cosine_power}; expected at least 0, such as 1")
     return cosine_power

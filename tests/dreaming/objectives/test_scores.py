@@ -1,4 +1,4 @@
-"""Roughness and change, on numbers worked out by hand and against a convolution."""
+"""Scores of the output, and penalties, on numbers worked out by hand and on a convolution."""
 
 from __future__ import annotations
 
@@ -11,8 +11,81 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from irdream.dreaming.objectives import L1, L2, Blur, ForwardOutput, LogProbability, TotalVariation
+from irdream.dreaming.objectives import (
+    L1,
+    L2,
+    Blur,
+    ForwardOutput,
+    Logit,
+    LogProbability,
+    Margin,
+    MaskingPenalty,
+    Probability,
+    TotalVariation,
+)
 from irdream.errors import InputError
+
+LOGITS = torch.tensor([[[0.0, math.log(3.0)], [math.log(3.0), 0.0]], [[2.0, 2.0], [0.0, 0.0]]])
+OUTPUT = ForwardOutput(logits=LOGITS, log_probabilities=LOGITS.log_softmax(dim=-1))
+TARGETS = torch.tensor([1, 0])  # of the first item .75 and .25 in its windows, of the second .5
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [
+        (LogProbability(), [(math.log(0.75) + math.log(0.25)) / 2, math.log(0.5)]),
+        (Probability(), [0.5, 0.5]),
+        (Logit(), [math.log(3.0) / 2, 1.0]),
+        (Margin(), [(math.log(0.75 / 0.25) + math.log(0.25 / 0.75)) / 2, 0.0]),
+    ],
+    ids=repr,
+)
+def test_scores_are_means_over_the_windows(objective, expected) -> None:
+    torch.testing.assert_close(objective(OUTPUT, TARGETS), torch.tensor(expected))
+
+
+def test_margin_is_the_logit_over_all_others() -> None:
+    logits = torch.tensor([[[1.0, 2.0, 4.0]]])
+    output = ForwardOutput(logits=logits, log_probabilities=logits.log_softmax(dim=-1))
+    expected = torch.tensor([4.0 - math.log(math.exp(1.0) + math.exp(2.0))])
+    torch.testing.assert_close(Margin()(output, torch.tensor([2])), expected)
+
+
+def test_margin_of_a_certain_window_is_finite_and_has_a_gradient() -> None:
+    logits = torch.tensor([[[0.0, 200.0, 0.0]]], requires_grad=True)
+    output = ForwardOutput(logits=logits, log_probabilities=logits.log_softmax(dim=-1))
+    margin = Margin()(output, torch.tensor([1]))
+    torch.testing.assert_close(margin, torch.tensor([200.0 - math.log(2.0)]))
+    (gradient,) = torch.autograd.grad(margin.sum(), logits)
+    torch.testing.assert_close(gradient, torch.tensor([[[-0.5, 1.0, -0.5]]]))
+
+
+@pytest.mark.parametrize("objective", [LogProbability(), Probability(), Margin()], ids=repr)
+@pytest.mark.parametrize("confidence", [0.1, 0.5, 0.9])
+def test_the_goal_is_the_score_at_that_probability(objective, confidence) -> None:
+    """Of a single window."""
+    probabilities = torch.tensor([[[confidence, 0.7 * (1 - confidence), 0.3 * (1 - confidence)]]])
+    output = ForwardOutput(logits=probabilities, log_probabilities=probabilities.log())
+    score = float(objective(output, torch.tensor([0])))
+    assert objective.goal(confidence) == pytest.approx(score, abs=1e-6)
+
+
+def test_a_logit_has_no_goal() -> None:
+    assert Logit().goal(0.9) is None
+
+
+def test_an_items_probability_is_the_mean_of_its_windows() -> None:
+    torch.testing.assert_close(OUTPUT.probabilities(), torch.full((2, 2), 0.5))
+
+
+def test_their_names() -> None:
+    kinds = (LogProbability, Probability, Logit, Margin, TotalVariation, L1, L2, MaskingPenalty)
+    assert " ".join(repr(kind()) for kind in kinds) == (
+        "log_probability probability logit margin total_variation l1 l2 masking_penalty"
+    )
+
+
+# Roughness and change
 
 DB = math.log(10.0) / 20.0  # one dB in the natural units of a log-mel
 NONE = torch.empty(0)
@@ -79,21 +152,21 @@ def test_of_a_waveform_along_its_one_axis_in_full_scale(objective, expected) -> 
     assert value(objective, WAVE, ORIGINAL, unit=1.0) == pytest.approx(expected)
 
 
-def blurred(plane: Tensor, kernel: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
-    padded = F.pad(plane[:, None], padding, mode="replicate")
+def blurred(log_mel: Tensor, kernel: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
+    padded = F.pad(log_mel[:, None], padding, mode="replicate")
     return F.conv2d(padded, kernel[None, None].double())[:, 0]
 
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), mels=st.integers(1, 9), frames=st.integers(1, 40))
 def test_blur_is_the_distance_to_a_convolution(seed, mels, frames) -> None:
-    plane = torch.randn(
+    log_mel = torch.randn(
         3, mels, frames, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
     )
     kernel = torch.tensor([[1.0, 2.0, 1.0]]) / 4
-    along_frames = (plane - blurred(plane, kernel, (1, 1, 0, 0))).square().mean(dim=(1, 2))
-    along_mels = (plane - blurred(plane, kernel.T, (0, 0, 1, 1))).square().mean(dim=(1, 2))
-    output = ForwardOutput(logits=NONE, log_probabilities=NONE, log_mel=plane * DB)
+    along_frames = (log_mel - blurred(log_mel, kernel, (1, 1, 0, 0))).square().mean(dim=(1, 2))
+    along_mels = (log_mel - blurred(log_mel, kernel.T, (0, 0, 1, 1))).square().mean(dim=(1, 2))
+    output = ForwardOutput(logits=NONE, log_probabilities=NONE, log_mel=log_mel * DB)
     expected = 2.0 * along_mels + 0.5 * along_frames
     torch.testing.assert_close(Blur(mels=2.0, frames=0.5)(output, NONE), expected)
 
@@ -120,14 +193,10 @@ def test_at_the_start_no_change_has_no_gradient_and_no_nan() -> None:
         assert torch.equal(gradient, torch.zeros_like(gradient))
 
 
-def test_their_names_are_told_and_build_the_same() -> None:
-    assert [repr(o) for o in (TotalVariation(), L1(), L2())] == ["total_variation", "l1", "l2"]
+def test_a_blur_is_printed_as_it_is_built() -> None:
     assert repr(Blur(frames=0.5)) == "blur(mels=1.0, frames=0.5)"
     built = eval(repr(Blur(mels=1 / 3, frames=2)), {"blur": Blur})
     assert (built.mels, built.frames) == (1 / 3, 2)
-    assert repr(LogProbability() - 0.5 * Blur()) == (
-        "log_probability - 0.5 * blur(mels=1.0, frames=1.0)"
-    )
 
 
 @pytest.mark.parametrize("weight", [-1, math.nan])

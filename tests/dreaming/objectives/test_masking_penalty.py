@@ -1,4 +1,4 @@
-"""The penalty on what can be heard of a change."""
+"""The penalty on what is audible of a change."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from torch import nn
 
 from irdream.audio.masking import masking_threshold, masking_violation
 from irdream.dreaming.batch import Originals
-from irdream.dreaming.objectives import ForwardOutput, LogProbability
-from irdream.dreaming.objectives.audibility import MaskingPenalty
+from irdream.dreaming.objectives import ForwardOutput, LogProbability, MaskingPenalty
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
 
