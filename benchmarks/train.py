@@ -32,7 +32,7 @@ from irdream import runtime
 from irdream.datasets.base import ExcerptFile, Excerpts
 from irdream.datasets.cache import LogMels, log_mels
 from irdream.recognizer import Recognizer, new_recognizer
-from irdream.training.batches import WindowBatches
+from irdream.training.data import WindowBatches
 from irdream.training.loop import Fit
 
 FRAMES = 129  # of an excerpt of 3 s: three windows

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from irdream.errors import InputError
-from irdream.training.augmentation import SpectrogramAugmentation
+from irdream.training.augmentation import SpectrogramAugmentation, WaveformAugmentation
 
 FLOOR = 1e-5
+RATE_HZ = 1000
 OFF: dict[str, Any] = {
     "gain_db": (0.0, 0.0), "equalizer_db": 0.0, "noise_db": None, "mix_share": 0.0,
 }  # fmt: skip
+WAVEFORM_OFF = OFF | {"semitones": 0.0, "room_share": 0.0, "sample_rate_hz": RATE_HZ}
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -173,18 +175,21 @@ def test_masks_draw_nothing_when_there_are_none() -> None:
     assert torch.equal(torch.rand(3, generator=plain), torch.rand(3, generator=one))
 
 
-def test_the_same_generator_gives_the_same_result() -> None:
-    augment = SpectrogramAugmentation(mix_share=0.5)
-    results = [augment(log_mels(), one_hot(), generator(seed)) for seed in (1, 1, 2)]
+@pytest.mark.parametrize(
+    ("augment", "make"),
+    [
+        (SpectrogramAugmentation(mix_share=0.5), lambda: log_mels()),
+        (WaveformAugmentation(sample_rate_hz=RATE_HZ), lambda: sounds()),
+    ],
+    ids=["spectrogram", "waveform"],
+)
+def test_the_same_generator_gives_the_same_result(augment: Any, make: Any) -> None:
+    inputs, labels = make(), one_hot(len(make()))
+    results = [augment(inputs, labels, generator(seed)) for seed in (1, 1, 2)]
     assert all(torch.equal(a, b) for a, b in zip(results[0], results[1], strict=True))
     assert not torch.equal(results[0][0], results[2][0])
-
-
-def test_the_input_is_left_alone() -> None:
-    windows, labels = log_mels(), one_hot()
-    SpectrogramAugmentation(mix_share=1.0)(windows, labels, generator())
-    assert torch.equal(windows, log_mels())
-    assert torch.equal(labels, one_hot())
+    assert torch.equal(inputs, make())  # which is left alone
+    assert torch.equal(labels, one_hot(len(labels)))
 
 
 @pytest.mark.parametrize(
@@ -203,8 +208,106 @@ def test_the_input_is_left_alone() -> None:
         ({"time_mask_share": 1.1}, r"augmentation.time_mask_share=1.1; expected 0 to 1"),
         ({"band_mask_share": -0.1}, r"augmentation.band_mask_share=-0.1; expected 0 to 1"),
         ({"equalizer_db": -1.0}, r"augmentation.equalizer_db=-1.0; expected 0 or more"),
+        ({"semitones": 1.5}, r"augmentation.semitones=1.5; expected 0 to 1"),
+        ({"room_share": 2.0}, r"augmentation.room_share=2.0; expected 0 to 1"),
+        ({"room_seconds": (0.0, 1.0)}, r"augmentation.room_seconds=\(0.0, 1.0\); expected above 0"),
     ],
 )
-def test_bad_ranges(settings: dict[str, Any], message: str) -> None:
+def test_bad_settings(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        SpectrogramAugmentation(**settings)
+        WaveformAugmentation(**settings)
+    if not {"semitones", "room_share", "room_seconds"} & set(settings):
+        with pytest.raises(InputError, match=message):
+            SpectrogramAugmentation(**settings)
+
+
+# Waveforms
+
+
+def sounds(batch: int = 4, samples: int = 1200) -> Tensor:
+    return 0.1 * torch.randn(batch, samples, generator=generator(9))
+
+
+def level_db(waveform: Tensor) -> Tensor:
+    return 10 * torch.log10(waveform.square().mean(1))
+
+
+def changed(waveform: Tensor, seed: int = 0, **settings: Any) -> tuple[Tensor, Tensor]:
+    augment = WaveformAugmentation(**{**WAVEFORM_OFF, **settings})
+    return augment(waveform, one_hot(len(waveform)), generator(seed))
+
+
+def test_a_room_may_be_shorter_than_a_sample() -> None:
+    sound, _ = changed(sounds(), room_share=1.0, room_seconds=(1e-6, 1e-5))
+    torch.testing.assert_close(sound, sounds())
+
+
+def test_waveforms_stay_with_everything_off() -> None:
+    sound, labels = changed(sounds())
+    assert torch.equal(sound, sounds())
+    assert torch.equal(labels, one_hot(4))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_tone_moves_by_at_most_a_semitone(seed: int) -> None:
+    time = torch.arange(4000) / RATE_HZ
+    tone = torch.sin(2 * math.pi * 100 * time).expand(8, -1)
+    sound, _ = changed(tone, seed, semitones=1.0)
+    inner = sound[:, 300:-300]  # beyond the ends there is nothing to play
+    spectrum = torch.fft.rfft(inner * torch.hann_window(inner.shape[1]), n=40_000).abs()
+    semitones = 12 * torch.log2(spectrum.argmax(1) * RATE_HZ / 40_000 / 100)
+    assert semitones.abs().max() <= 1.01
+    assert semitones.std() > 0.2
+    torch.testing.assert_close(level_db(inner), level_db(tone[:, 300:-300]), rtol=0, atol=0.1)
+
+
+def test_an_equalizer_is_a_filter_of_one_shape_over_time() -> None:
+    impulses = torch.zeros(300, 1000)
+    impulses[:, 500] = 1.0
+    sound, _ = changed(impulses, equalizer_db=4.0)
+    curves_db = 20 * torch.log10(torch.fft.rfft(sound).abs())
+    assert curves_db.std() == pytest.approx(4.0 * 0.82, rel=0.15)  # less between the points
+    assert curves_db.diff(dim=1).abs().max() < 1.0
+
+
+def test_a_room_follows_the_direct_sound_and_decays() -> None:
+    impulses = torch.zeros(50, 1000)
+    impulses[:, 100] = 1.0
+    sound, _ = changed(impulses, room_share=1.0, room_seconds=(0.3, 0.3), room_db=(6.0, 6.0))
+    assert sound[:, :100].abs().max() < 1e-5
+    assert sound[:, 100].mean().item() == pytest.approx(1.0, abs=1e-4)
+    tail = sound[:, 101:].square().mean(0)
+    assert 10 * torch.log10(tail.sum()).item() == pytest.approx(-6.0, abs=0.5)
+    early, late = tail[:50].mean(), tail[150:200].mean()  # 150 ms later: 30 dB
+    assert 10 * torch.log10(early / late).item() == pytest.approx(30.0, abs=3.0)
+    some, _ = changed(impulses, room_share=0.4)
+    assert 0.1 < (some[:, 101:].abs().amax(1) > 1e-4).float().mean() < 0.7
+
+
+def test_mixing_adds_another_window_at_its_level() -> None:
+    waveform = sounds() * torch.tensor([1.0, 0.1, 2.0, 0.5])[:, None]
+    sound, labels = changed(waveform, mix_share=1.0, mix_db=(6.0, 6.0), union=False)
+    other = torch.randperm(4, generator=generator())
+    below_db = level_db(sound - waveform) - level_db(waveform)
+    torch.testing.assert_close(below_db, torch.full((4,), -6.0), rtol=0, atol=0.01)
+    assert torch.corrcoef(torch.stack([(sound - waveform)[0], waveform[other[0]]]))[0, 1] > 0.99
+    factor = 10 ** (-6 / 20)
+    expected = (one_hot(4) + factor * one_hot(4)[other]) / (1 + factor)
+    torch.testing.assert_close(labels, expected)
+    _, union = changed(waveform, mix_share=1.0, union=True)
+    assert torch.equal(union, (expected > 0).float())
+
+
+def test_noise_and_gain_have_the_level_that_was_asked_for() -> None:
+    noisy, _ = changed(sounds(), noise_db=(20.0, 20.0))
+    below_db = level_db(noisy - sounds()) - level_db(sounds())
+    torch.testing.assert_close(below_db, torch.full((4,), -20.0), rtol=0, atol=0.5)
+    loud, _ = changed(sounds(), gain_db=(6.0, 6.0))
+    torch.testing.assert_close(loud, sounds() * 10 ** (6 / 20))
+
+
+def test_silence_stays_finite() -> None:
+    augment = WaveformAugmentation(sample_rate_hz=RATE_HZ)
+    sound, labels = augment(torch.zeros(4, 1200), one_hot(4), generator())
+    assert sound.abs().max() < 1e-3
+    assert labels.isfinite().all()

@@ -21,12 +21,11 @@ from irdream.recognizer import Recognizer, load_recognizer, new_recognizer
 from irdream.tasks.evaluate import evaluate
 from irdream.tasks.train import train
 from irdream.tracking import NullTracker
-from irdream.training.augmentation import SpectrogramAugmentation
+from irdream.training.augmentation import SpectrogramAugmentation, WaveformAugmentation
 from irdream.training.averaging import Averaging
 from irdream.training.fitting import is_fitted
 from irdream.training.losses import Loss
 from irdream.training.robust import Robust
-from irdream.training.waveform import WaveformAugmentation
 
 RATE_HZ = 1000
 PITCHES_HZ = {"cel": 60.0, "flu": 150.0, "voi": 330.0}

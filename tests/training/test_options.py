@@ -1,9 +1,8 @@
-"""Losses, averages of weights, the split: what a training can have switched on."""
+"""Losses and averages of weights: what a training can have switched on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from irdream.datasets.base import ExcerptFile
-from irdream.datasets.splits import split_excerpts
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.models import Transfer
@@ -40,7 +37,7 @@ def test_label_smoothing_is_torchs() -> None:
     torch.testing.assert_close(loss(recognizer(), LOGITS, LABELS).sum(1), plain)  # validation
 
 
-def test_binary_hears_all_that_has_a_share() -> None:
+def test_binary_takes_all_that_has_a_share_as_present() -> None:
     heard, loss = recognizer("sigmoid"), Loss("binary", 0.2)
     loss.check(heard)
     p = LOGITS.sigmoid()
@@ -152,7 +149,7 @@ def test_statistics_of_what_is_frozen_are_kept_by_swa() -> None:
     assert not any(part.training for part in network.modules())
 
 
-def test_swa_hears_nothing_where_all_statistics_are_frozen() -> None:
+def test_swa_takes_no_windows_where_all_statistics_are_frozen() -> None:
     average = Averaging("swa", start=0.0)
     trained = Transfer(embedding=nn.BatchNorm1d(3), features=3)
     average.begin(trained)
@@ -173,7 +170,7 @@ def test_swa_that_has_begun_takes_in_every_epoch_though_more_are_asked_for() -> 
     assert weight(average.network) == 2.0
 
 
-def test_an_average_goes_on_where_it_was() -> None:
+def test_an_average_is_resumed_where_it_was() -> None:
     one, other = Averaging(0.9), Averaging(0.9)
     for average in (one, other):
         average.begin(model(0.0))
@@ -182,11 +179,6 @@ def test_an_average_goes_on_where_it_was() -> None:
     for average in (one, other):
         average.after_step(model(5.0))
     assert weight(one.network) == weight(other.network)
-
-
-def test_no_average() -> None:
-    assert averaging(None) is None
-    assert averaging("swa", 0.2).start == 0.2  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -199,54 +191,5 @@ def test_no_average() -> None:
 )
 def test_bad_averages(rule, start, message) -> None:
     with pytest.raises(InputError, match=message):
-        Averaging(rule, start=start)
-
-
-# The split
-
-
-def files(recordings: int, each: int = 3) -> list[ExcerptFile]:
-    return [
-        ExcerptFile(path=Path(f"{r}_{k}"), name=f"{r}_{k}", labels=("flu",), recording=str(r))
-        for r in range(recordings)
-        for k in range(each)
-    ]
-
-
-def test_a_split_by_excerpt_has_the_share_and_separates_recordings() -> None:
-    all_files = files(40)
-    training, validation = split_excerpts(all_files, "excerpt", validation_share=0.15, seed=0)
-    assert sorted(training + validation) == list(range(120))
-    assert len(validation) == 18
-    shared = {all_files[i].recording for i in training} & {
-        all_files[i].recording for i in validation
-    }
-    assert len(shared) > 10
-    assert split_excerpts(all_files, "excerpt", validation_share=0.15, seed=1)[1] != validation
-    names = {all_files[i].name for i in validation}
-    turned = all_files[::-1]  # the order of files is of no matter
-    again = split_excerpts(turned, "excerpt", validation_share=0.15, seed=0)[1]
-    assert {turned[i].name for i in again} == names
-
-
-def test_a_split_by_recording_keeps_them_together() -> None:
-    training, validation = split_excerpts(files(20), "recording", validation_share=0.2, seed=0)
-    assert {i // 3 for i in training}.isdisjoint({i // 3 for i in validation})
-
-
-@pytest.mark.parametrize(
-    ("by", "share", "count", "message"),
-    [
-        ("artist", 0.15, 9, "train.split=artist; expected recording or excerpt"),
-        ("excerpt", 1.0, 9, "validation_share=1.0 is out of range"),
-        ("excerpt", 0.5, 0, "found 0 recordings"),
-    ],
-)
-def test_what_cannot_be_split(by, share, count, message) -> None:
-    with pytest.raises(InputError, match=message):
-        split_excerpts(files(count), by, validation_share=share, seed=0)
-
-
-def test_a_window_of_two_excerpts_may_be_split() -> None:
-    training, validation = split_excerpts(files(1, 2), "excerpt", validation_share=0.9, seed=0)
-    assert (len(training), len(validation)) == (1, 1)
+        averaging(rule, start)
+    assert averaging(None) is None

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
-from irdream.training.forward import ForwardPass
-from irdream.training.losses import Loss
+from irdream.training.losses import ForwardPass, Loss
 from irdream.training.robust import DB_PER_UNIT, Method, Robust, perturb, robust
 
 
@@ -58,7 +57,7 @@ def back(forward_pass: ForwardPass, made: Robust, windows: Tensor = WINDOWS) -> 
     [("fgsm", 1, 1), ("pgd", 4, 1), ("free", 0, 4), ("trades", 5, 2)],
 )
 def test_passes_of_a_step_and_their_modes(forward_pass, method, seeking, stepping) -> None:
-    """Changes are sought as the network listens; weights are stepped in training mode."""
+    """Changes are sought in eval mode; weights are stepped in training mode."""
     before = forward_pass.recognizer.model.norm.running_mean.clone()
     losses = back(forward_pass, Robust(method, epsilon_db=DB_PER_UNIT * 0.5))
     assert forward_pass.recognizer.model.modes == [False] * seeking + [True] * stepping
@@ -74,7 +73,7 @@ def test_passes_of_a_step_and_their_modes(forward_pass, method, seeking, steppin
 
 @pytest.mark.parametrize("method", get_args(Method))
 @pytest.mark.parametrize("kind", ["categorical", "binary"])
-def test_a_misleading_batch_costs_more_than_a_random_one(forward_pass, method, kind) -> None:
+def test_an_adversarial_batch_costs_more_than_a_random_one(forward_pass, method, kind) -> None:
     forward_pass.terms = Loss(kind)
     forward_pass.recognizer.output = "sigmoid" if kind == "binary" else "softmax"
     forward_pass.recognizer.model.drop.p = 0.0
@@ -87,7 +86,7 @@ def test_a_misleading_batch_costs_more_than_a_random_one(forward_pass, method, k
 
 
 @pytest.mark.parametrize("method", ["fgsm", "pgd", "trades"])
-def test_sigmoids_near_one_are_misled_as_a_softmax_is(forward_pass, method) -> None:
+def test_sigmoids_near_one_are_attacked_as_a_softmax_is(forward_pass, method) -> None:
     """What is sought follows the logits; the loss that is made small is that of the sigmoids."""
     found: list[list[Tensor]] = []
     forward_pass.recognizer.model.drop.p = 0.0
@@ -127,19 +126,21 @@ def test_steps_reach_every_change_and_rise_by_the_sign_of_the_gradient() -> None
     assert none.max().item() == pytest.approx(0.2)
 
 
-def test_the_change_grows_over_the_first_epochs() -> None:
-    made, sizes_db = Robust("fgsm", epsilon_db=2.0, ramp_epochs=4), []
-    for epoch in range(1, 7):
-        made.begin_epoch(epoch)
-        sizes_db.append(made.epsilon * DB_PER_UNIT)
-    assert sizes_db == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0, 2.0])
-    at_once = Robust("fgsm", epsilon_db=2.0, ramp_epochs=0)
-    at_once.begin_epoch(1)
-    assert at_once.epsilon * DB_PER_UNIT == pytest.approx(2.0)
+def test_the_change_grows_over_the_first_epochs(forward_pass) -> None:
+    def sizes_db(ramp_epochs: int, epochs: int) -> list[float]:
+        made, sizes = Robust("fgsm", epsilon_db=2.0, ramp_epochs=ramp_epochs), []
+        for epoch in range(1, epochs + 1):
+            made.begin_epoch(epoch)
+            back(forward_pass, made)
+            sizes.append(forward_pass.recognizer.model.largest[-1] * DB_PER_UNIT)
+        return sizes
+
+    assert sizes_db(4, 6) == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0, 2.0], rel=0.01)
+    assert sizes_db(0, 1) == pytest.approx([2.0], rel=0.01)
     assert math.exp(1 / DB_PER_UNIT) == pytest.approx(10 ** (1 / 20))
 
 
-def test_free_goes_on_with_its_change_also_over_a_smaller_batch(forward_pass) -> None:
+def test_free_keeps_its_change_also_over_a_smaller_batch(forward_pass) -> None:
     made = Robust("free", epsilon_db=1.0, steps=2)
     made.begin_epoch(1)
     back(forward_pass, made)
@@ -163,13 +164,6 @@ def test_the_same_generator_gives_the_same_losses(forward_pass) -> None:
         assert runs[0] == runs[1]
 
 
-def test_no_method_is_no_robust_training() -> None:
-    assert robust(None, epsilon_db=1.0) is None
-    made = robust("pgd", steps=7)
-    assert made is not None
-    assert made.steps == 7
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -183,4 +177,5 @@ def test_no_method_is_no_robust_training() -> None:
 )
 def test_bad_settings(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Robust(**{"method": "fgsm", **settings})
+        robust(**{"method": "fgsm", **settings})
+    assert robust(None, epsilon_db=1.0) is None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from irdream.datasets.base import DataSet, ExcerptFile, warn_unlabelled
+from irdream.datasets.base import DataSet, warn_unlabelled
 from irdream.files import replacing
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import Tracker
@@ -45,13 +45,19 @@ def prepare(
         if make_ready := getattr(dataset, "prepare", None):
             make_ready()
         parts = {part: dataset.part(part, sample_rate_hz=sample_rate_hz).files for part in _PARTS}
-    print(_summary(dataset, parts))
+    found = " and ".join(f"{len(files)} {part}" for part, files in parts.items())
+    describe = getattr(dataset, "summary", lambda: f"found {found} excerpts")
+    print(f"{dataset.name}: {describe()}")
     for part, files in parts.items():
         if part == "training" or files != parts["training"]:  # one folder may be both
             warn_unlabelled(files, f"without use in the {part} part")
+    lines = ["part,label,excerpts"]
+    for part, files in parts.items():
+        counts = Counter(label for file in files for label in file.labels or ("",))
+        lines += [f"{part},{label},{count}" for label, count in sorted(counts.items())]
     table = output_dir / "excerpts.csv"
     with replacing(table) as file:
-        file.write(_counts_csv(parts).encode())
+        file.write("".join(f"{line}\n" for line in lines).encode())
     tracker.log_file(table)
     metrics: dict[str, float] = {}
     for part, files in parts.items():
@@ -70,18 +76,3 @@ def _intended(dataset: DataSet, sample_rate_hz: int) -> str:
         return f"{dataset.name!r} {first}, then its excerpts are counted"
     counts = [len(dataset.part(part, sample_rate_hz=sample_rate_hz)) for part in _PARTS]
     return f"counts {counts[0]} training and {counts[1]} test excerpts of {dataset.name!r}"
-
-
-def _summary(dataset: DataSet, parts: dict[str, list[ExcerptFile]]) -> str:
-    if describe := getattr(dataset, "summary", None):
-        return f"{dataset.name}: {describe()}"
-    counts = " and ".join(f"{len(files)} {part}" for part, files in parts.items())
-    return f"{dataset.name}: found {counts} excerpts"
-
-
-def _counts_csv(parts: dict[str, list[ExcerptFile]]) -> str:
-    lines = ["part,label,excerpts"]
-    for part, files in parts.items():
-        counts = Counter(label for file in files for label in file.labels or ("",))
-        lines += [f"{part},{label},{count}" for label, count in sorted(counts.items())]
-    return "\n".join(lines) + "\n"

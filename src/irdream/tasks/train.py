@@ -1,11 +1,10 @@
 """Train a recognizer on the training part of a data set, validated on recordings of its own.
 
-Files in `output_dir`: `checkpoint/` (the best epoch, with thresholds and card),
-`training/` (`best/`, `last/`, and `state.pt`, from which a killed run is resumed, see
-`tasks.resume`),
+Files in `output_dir`: `checkpoint/` (the best epoch, with thresholds and card), `training/`
+(`best/`, `last/`, and `state.pt`, from which a killed run is resumed, see `training.resume`),
 `history.csv`, and in `test/` what `task=evaluate` writes, where that was asked for. Han's
 network trains at about 100 windows a second on two cores, 150 in bfloat16. A model that is no
-network is fitted at once, see `tasks.train_fitted`. The checkpoint may be given a name in the
+network is fitted at once, see `training.fitting`. The checkpoint may be given a name in the
 tracking store, by which later runs load it.
 """
 
@@ -16,27 +15,32 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from rich.console import Console
 
+from irdream import __version__
 from irdream.datasets.base import DataSet, counted, has_no_test
-from irdream.datasets.identity import described, log_files
+from irdream.datasets.identity import described, log_files, packed
 from irdream.datasets.splits import Split
 from irdream.errors import InputError, told
 from irdream.files import ExistingPath
 from irdream.interrupts import keeping
+from irdream.measures.aggregation import AGGREGATIONS, aggregate, window_scores
+from irdream.measures.recognition import choose_threshold
 from irdream.measures.robustness import check_robustness
 from irdream.measures.scoring import listed_part
-from irdream.recognizer import Recognizer, load_recognizer
+from irdream.recognizer import Recognizer, load_recognizer, save_recognizer
+from irdream.reports.tables import save_table
 from irdream.stopwatch import Stopwatch
 from irdream.tasks.evaluate import evaluate
-from irdream.tasks.train_results import card, chosen_thresholds, keep, validated
 from irdream.tracking import Tracker
 from irdream.tracking.checkpoints import check_names
+from irdream.training.augmentation import Augmentation
 from irdream.training.averaging import Averaging
-from irdream.training.data import labelled_part, training_data, training_words
+from irdream.training.data import TrainingData, labelled_part, training_data, training_words
 from irdream.training.fitting import check_fitted, fit_at_once, is_fitted
-from irdream.training.loop import STATE, Augmentation, Fit, Metrics, Progress
+from irdream.training.loop import STATE, Fit, Metrics, Progress
 from irdream.training.losses import Loss
 from irdream.training.resume import FOLDER, Resumed, folder_of_state, settings_of
 from irdream.training.robust import Robust
@@ -88,18 +92,18 @@ def train(
         cache_dir: where log-mels are kept for the next run.
         epochs, patience, batch_size, random_start, mixed_precision: see `training.loop.Fit`.
         validation_share: of the excerpts.
-        split: by whole recordings, or by excerpts; see `training.parts`.
+        split: by whole recordings, or by excerpts; see `datasets.splits`.
         balanced: draw training windows so that the labels are equally frequent.
         loss, averaging, clip_norm, robust: see `training.loop.Fit`; None: the cross-entropy of
             the probabilities, and none of the others.
         resume: the folder of a run to resume; its other arguments must be these, but for those
-            that `tasks.resume` names. With more epochs its learning rate falls on from where it
-            was.
+            that `training.resume` names. With more epochs its learning rate falls on from where
+            it was.
         register: a name for the checkpoint, loaded as `models:/NAME@ALIAS`; None: none. A name
             that is taken gets a new version.
         alias: a word that points to the version registered last with it.
         test: score the checkpoint on the test part, as `task=evaluate` does.
-        test_robust_db: how many dB it is misled by in that test, see `evaluate`'s robust_db.
+        test_robust_db: changes in dB that it is tested under, see `evaluate`'s robust_db.
         seed: of the split, of shuffling, augmentation and dropout.
         trust: packages that the checkpoint's own model may come from.
         info: only say what would be trained.
@@ -150,7 +154,9 @@ def train(
         **division,
         **steps,
     )
-    resumed = None if folder is None else Resumed.read(folder, settings, recognizer.device, trust)
+    resumed = None if folder is None else Resumed.read(folder, recognizer.device, trust)
+    if resumed is not None:
+        resumed.check(settings)
     what = training_words(dataset, recognizer, split, validation_share, seed)
     how = f"at most {counted(epochs, 'epoch')} in batches of {batch_size} windows"
     how = "fitted at once" if fitted else how if folder is None else f"{how}, resuming {resume}"
@@ -168,6 +174,7 @@ def train(
             excerpts, recognizer, augmentation, cache_dir=cache_dir, seed=seed, **division
         )
         log_files(tracker, dataset.name, data.excerpts.files, context="training")
+        settings |= {"the validation part": described(data.validation_files)}
     if made is None:
         fit = fit_at_once(recognizer, data, loss, seed, output_dir / FOLDER)
     else:
@@ -179,22 +186,42 @@ def train(
             validation=data.validation,
             augment=data.augment,
             folder=output_dir / FOLDER,
-            settings=settings | validated(data),
+            settings=settings,
             state=resumed and resumed.state,
             **steps,
         )
     if resumed is not None:
-        resumed.take_up(fit.settings, fit.folder, tracker)
+        resumed.take_up(settings, fit.folder, tracker)
     with stopwatch("training"), keeping(lambda: _kept(fit.folder)):
         progress = fit.run(lambda epoch, metrics: _report(tracker, epoch, metrics))
     best = load_recognizer(fit.folder / "best", device=recognizer.device, trust=list(trust))
-    best.thresholds = chosen_thresholds(best, data)
-    best.card = card(best, dataset.name, progress, data, split, validation_share, seed)
+    best.thresholds = _thresholds(best, data)
+    best.card = {
+        "irdream": __version__,
+        "torch": torch.__version__,
+        "data": {
+            "name": dataset.name,
+            "training_excerpts": len(data.training_files),
+            "validation_excerpts": len(data.validation_files),
+            "training_contents": packed(data.training_files),
+            "validation_contents": packed(data.validation_files),
+        },
+        "split": {"by": split, "validation_share": validation_share},
+        "seed": seed,
+        "device": str(recognizer.device),
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "validation": {
+            name.removeprefix("val/"): round(value, 4)
+            for name, value in progress.best.items()
+            if name.startswith("val/")
+        },
+        "hours": round(stopwatch.seconds["training"] / 3600, 2),
+    }
     if resumed is not None:
-        best.card["resumed"] = resumed.told
-    best.card["hours"] = round(stopwatch.seconds["training"] / 3600, 2)
-    keep(best, progress, output_dir, tracker)
-    _report_best(progress)
+        changed = resumed.changed(settings)
+        best.card["resumed"] = {"after_epoch": resumed.progress.epoch, "changed": changed}
+    _keep(best, progress, output_dir, tracker)
     if register is not None:
         print(f"registered: checkpoint={tracker.register(register, alias=alias)}")
     metrics = {**progress.best, "train/epochs": float(progress.epoch)}
@@ -208,6 +235,32 @@ def train(
         robust_db=test_robust_db,
         seed=seed,
         stopwatch=stopwatch,
+    )
+
+
+def _thresholds(recognizer: Recognizer, data: TrainingData) -> dict[str, float]:
+    """Choose the thresholds of all aggregations on the validation part."""
+    validation = data.validation_excerpts
+    windows = (
+        recognizer.windows(data.log_mels[i][None].to(recognizer.device))[0] for i in validation
+    )
+    scores = list(window_scores(recognizer, windows, batch_windows=128))
+    truth = data.labels[validation].numpy() > 0
+    return {by: choose_threshold(aggregate(scores, by), truth)[0] for by in AGGREGATIONS}
+
+
+def _keep(recognizer: Recognizer, progress: Progress, output_dir: Path, tracker: Tracker) -> None:
+    """Write `checkpoint/` and history.csv, log them, and tell the best epoch."""
+    save_recognizer(recognizer, output_dir / "checkpoint")
+    history = pd.DataFrame(progress.history)
+    history.insert(0, "epoch", range(1, len(history) + 1))
+    save_table(history, output_dir / "history.csv")
+    tracker.log_file(output_dir / "checkpoint")
+    tracker.log_file(output_dir / "history.csv", "training")
+    best = progress.best
+    Console().print(
+        f"best epoch {progress.best_epoch} of {progress.epoch}: "
+        f"validation loss {best['val/loss']:.3f}, top-1 {best['val/top1']:.3f}"
     )
 
 
@@ -259,18 +312,7 @@ def _made(
 
 def _report(tracker: Tracker, epoch: int, metrics: Metrics) -> None:
     tracker.log_metrics(metrics, step=epoch)
-    adversarial = (
-        f", misled {metrics['val/robust_loss']:.3f}" if "val/robust_loss" in metrics else ""
-    )
-    Console().print(
-        f"epoch {epoch}: loss {metrics['train/loss']:.3f}, validation loss "
-        f"{metrics['val/loss']:.3f}{adversarial}, top-1 {metrics['val/top1']:.3f}"
-    )
-
-
-def _report_best(progress: Progress) -> None:
-    best = progress.best
-    Console().print(
-        f"best epoch {progress.best_epoch} of {progress.epoch}: "
-        f"validation loss {best['val/loss']:.3f}, top-1 {best['val/top1']:.3f}"
-    )
+    losses = f"loss {metrics['train/loss']:.3f}, validation loss {metrics['val/loss']:.3f}"
+    if "val/robust_loss" in metrics:
+        losses += f", adversarial {metrics['val/robust_loss']:.3f}"
+    Console().print(f"epoch {epoch}: {losses}, top-1 {metrics['val/top1']:.3f}")

@@ -1,102 +1,289 @@
-"""Random views of log-mel windows, made on the device, a batch at a time.
+"""Random views of training windows, made on the device, a batch at a time.
 
-Level, equalizer curve, noise and mixing act on the mel magnitudes: gains multiply, and what
-sounds together adds in power, its phases being independent. That is close to doing the same
-to the waveforms and costs about 15 ms for 128 windows on two cores, against 150 ms for a new
-analysis; so the log-mels can be cached. Every draw comes from the generator that is passed in.
+`SpectrogramAugmentation` acts on mel magnitudes: gains multiply, and what sounds together adds in
+power, its phases being independent. That is close to doing the same to the waveforms and costs
+about 15 ms for 128 windows on two cores, against 150 ms for a new analysis; so the log-mels can be
+cached. `WaveformAugmentation` does what a log-mel cannot show: mixtures whose phases meet, rooms
+(noise that decays, after the direct sound; Moorer 1979), and small changes of pitch and speed
+together, as of a tape.
+
+Both mask stripes of time and of mel bands at last (SpecAugment; Park et al. 2019). What is masked
+gets the mean of its window: silence is a level that no band of music has, so a network would learn
+to see the mask.
+
+Every draw comes from the generator that is passed in; noise comes from one on the device that it
+seeds, so that equal seeds give equal views on the same device, and not across devices.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from irdream.errors import InputError
-from irdream.training.draws import Draw, Range, amplitude, is_range
-from irdream.training.masks import Masks
+
+Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+Range = Sequence[float]
+SILENCE = 1e-10  # power below which a waveform has no level
 
 
-class SpectrogramAugmentation:
+class Draw:
+    """Random tensors for one batch, drawn on the CPU so that devices agree."""
+
+    def __init__(self, windows: Tensor, generator: torch.Generator) -> None:
+        self.batch, self.device, self.generator = len(windows), windows.device, generator
+
+    def uniform(self, ends: Range = (0.0, 1.0)) -> Tensor:
+        """Return a number from the range for each window, (batch,)."""
+        values = torch.rand(self.batch, generator=self.generator) * (ends[1] - ends[0]) + ends[0]
+        return values.to(self.device)
+
+    def exponential(self, shape: Sequence[int]) -> Tensor:
+        """Return (batch, *shape) of an exponential distribution of mean 1."""
+        values = torch.empty(self.batch, *shape).exponential_(generator=self.generator)
+        return values.to(self.device)
+
+    def noise(self, length: int) -> Tensor:
+        """Return (batch, length) of white noise, made on the device by a seed from the CPU."""
+        seed = int(torch.randint(2**62, (), generator=self.generator))
+        own = torch.Generator(self.device).manual_seed(seed)
+        return torch.randn(self.batch, length, generator=own, device=self.device)
+
+    def equalizer(self, deviation_db: float, points: int) -> Tensor:
+        """Return smooth random gains (batch, points): seven normal values, interpolated in dB."""
+        knots = torch.randn(self.batch, 7, generator=self.generator).to(self.device) * deviation_db
+        curve = F.interpolate(knots[:, None], size=points, mode="linear", align_corners=True)
+        return amplitude(curve[:, 0])
+
+    def partners(self, labels: Tensor, share: float, below_db: Range) -> tuple[Tensor, ...] | None:
+        """Draw what is mixed into each window; None where a batch is not mixed.
+
+        Returns:
+            Which other window, (batch,); its amplitude, 0 where none is mixed in, (batch,); the
+            labels of the mixtures, weighed by amplitude and summing to one.
+        """
+        if share == 0 or self.batch < 2:
+            return None
+        other = torch.randperm(self.batch, generator=self.generator).to(self.device)
+        chosen = (self.uniform() < share).float()
+        factor = chosen * amplitude(-self.uniform(below_db))
+        mixed = labels + factor[:, None] * labels[other]
+        return other, factor, mixed / mixed.sum(dim=1, keepdim=True)
+
+    def stripe(self, length: int, share: float) -> Tensor:
+        """Return (batch, length), true from a random place on, for at most `share` of it."""
+        widest = int(share * length)
+        width = torch.floor(self.uniform() * (widest + 1)).clamp(max=widest)
+        first = torch.floor(self.uniform() * (length - width + 1))
+        place = torch.arange(length, device=self.device)
+        return (place >= first[:, None]) & (place < (first + width)[:, None])
+
+
+def amplitude(decibels: Tensor) -> Tensor:
+    """Return the factor of a level change in dB."""
+    return torch.exp(decibels * (math.log(10.0) / 20.0))
+
+
+def _is_range(value: object) -> bool:
+    return isinstance(value, Sequence) and len(value) == 2 and value[0] <= value[1]
+
+
+_CHECKS: tuple[tuple[str, str, Callable[..., bool]], ...] = (
+    ("gain_db noise_db mix_db room_seconds room_db", "[least, most], such as [0, 6]", _is_range),
+    ("equalizer_db time_masks band_masks", "0 or more", lambda value: value >= 0),
+    ("semitones mix_share room_share time_mask_share band_mask_share", "0 to 1",
+     lambda value: 0 <= value <= 1),
+    ("room_seconds", "above 0", lambda value: value[0] > 0),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Augmentation:
+    """The settings that both have, and the masks."""
+
+    gain_db: Range = (-12.0, 6.0)
+    equalizer_db: float = 4.0
+    noise_db: Range | None = (15.0, 60.0)
+    time_masks: int = 0
+    time_mask_share: float = 0.2
+    band_masks: int = 0
+    band_mask_share: float = 0.15
+
+    def __post_init__(self) -> None:
+        for names, expected, is_fine in _CHECKS:
+            for name in vars(self).keys() & set(names.split()):
+                value = getattr(self, name)
+                if not is_fine(value) and not (value is None and name == "noise_db"):
+                    raise InputError(f"augmentation.{name}={value}; expected {expected}")
+
+    def masked(self, log_mel: Tensor, draw: Draw) -> Tensor:
+        """Return log-mels (batch, n_mels, frames) with stripes of their mean.
+
+        Draws nothing where there is nothing to mask.
+        """
+        hidden = torch.zeros((), dtype=torch.bool, device=log_mel.device)
+        for _ in range(self.band_masks):
+            hidden = hidden | draw.stripe(log_mel.shape[1], self.band_mask_share)[:, :, None]
+        for _ in range(self.time_masks):
+            hidden = hidden | draw.stripe(log_mel.shape[2], self.time_mask_share)[:, None]
+        if not hidden.ndim:
+            return log_mel
+        return torch.where(hidden, log_mel.mean(dim=(1, 2), keepdim=True), log_mel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectrogramAugmentation(_Augmentation):
     """log-mels (batch, n_mels, frames) and labels (batch, instruments) -> the same, changed.
 
     Args:
         gain_db: range of the level change of each window.
         equalizer_db: standard deviation of a smooth random curve over the mel bands; 0: none.
-        noise_db: range of the level of noise below the window's mean magnitude; null: none.
+        noise_db: range of the level of noise below the window's mean magnitude; None: none.
         mix_share: share of windows that get another one of the batch mixed in.
         mix_db: range of how far below the first the other one is mixed.
         union: the labels of a mixture are 1 for all that sounds, instead of shares by amplitude.
-        masks: what `Masks` takes, all in its words; none: no masks.
+        time_masks, band_masks: how many stripes of its mean each window gets; 0: none.
+        time_mask_share, band_mask_share: how wide at most, of all frames or bands.
         floor: of the front end, the magnitude added before its logarithm.
+
+    Raises:
+        InputError: when one of them is out of range.
     """
 
-    def __init__(
-        self,
-        *,
-        gain_db: Range = (-12.0, 6.0),
-        equalizer_db: float = 4.0,
-        noise_db: Range | None = (15.0, 60.0),
-        mix_share: float = 0.3,
-        mix_db: Range = (3.0, 20.0),
-        union: bool = False,
-        floor: float = 1e-5,
-        **masks: float,
-    ) -> None:
-        for name, value in (("gain_db", gain_db), ("noise_db", noise_db), ("mix_db", mix_db)):
-            if not (is_range(value) or (value is None and name == "noise_db")):
-                raise InputError(
-                    f"augmentation.{name}={value}; expected [least, most], such as [0, 6]"
-                )
-        if not equalizer_db >= 0.0:
-            raise InputError(f"augmentation.equalizer_db={equalizer_db}; expected 0 or more")
-        if not 0.0 <= mix_share <= 1.0:
-            raise InputError(f"augmentation.mix_share={mix_share}; expected 0 to 1")
-        self.gain_db, self.noise_db, self.mix_db = gain_db, noise_db, mix_db
-        self.equalizer_db, self.mix_share, self.floor = equalizer_db, mix_share, floor
-        self.union, self.masks = union, Masks(**masks)  # type: ignore[arg-type]
+    mix_share: float = 0.3
+    mix_db: Range = (3.0, 20.0)
+    union: bool = False
+    floor: float = 1e-5
 
     def __call__(
         self, log_mel: Tensor, labels: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Return changed windows and the labels of what is now heard in them, summing to one.
-
-        With `union` they are 0 or 1 instead.
-        """
-        draw = Draw(len(log_mel), generator, log_mel.device)
+        """Return changed windows and the labels of what now sounds in them."""
+        draw = Draw(log_mel, generator)
         magnitude = (log_mel.exp() - self.floor).clamp(min=0.0)
         if self.equalizer_db > 0:
-            magnitude = magnitude * self._equalizer(draw, magnitude.shape[1])
-        power, labels = self._mix(draw, magnitude.square(), labels)
+            magnitude = magnitude * draw.equalizer(self.equalizer_db, log_mel.shape[1])[:, :, None]
+        power, labels = magnitude.square(), _shares(labels)
+        if drawn := draw.partners(labels, self.mix_share, self.mix_db):
+            other, factor, labels = drawn
+            level = power.mean(dim=(1, 2)).clamp(min=1e-20)
+            power = power + (factor.square() * level / level[other])[:, None, None] * power[other]
         if self.noise_db is not None:
-            power = power + self._noise(draw, power)
+            power = power + self._noise(draw, power, self.noise_db)
         gain = amplitude(draw.uniform(self.gain_db))[:, None, None]
-        log_mel = self.masks(torch.log(power.sqrt() * gain + self.floor), draw)
+        log_mel = self.masked(torch.log(power.sqrt() * gain + self.floor), draw)
         return log_mel, (labels > 0).to(labels.dtype) if self.union else labels
 
-    def _equalizer(self, draw: Draw, n_mels: int) -> Tensor:
-        """Return a gain for each band, (batch, n_mels, 1): seven random points, interpolated."""
-        points = draw.normal(7) * self.equalizer_db
-        curve = F.interpolate(points[:, None], size=n_mels, mode="linear", align_corners=True)
-        return amplitude(curve[:, 0, :, None])
-
-    def _noise(self, draw: Draw, power: Tensor) -> Tensor:
+    @staticmethod
+    def _noise(draw: Draw, power: Tensor, noise_db: Range) -> Tensor:
         """Return the power of noise of a random slope, its magnitudes Rayleigh-distributed."""
-        below = draw.uniform(self.noise_db or (0.0, 0.0))[:, None, None]
+        below = draw.uniform(noise_db)[:, None, None]
         slope = torch.linspace(-0.5, 0.5, power.shape[1], device=power.device)
         tilt = draw.uniform((-20.0, 20.0))[:, None] * slope
         level = power.mean(dim=(1, 2), keepdim=True) * amplitude(tilt[:, :, None] - below).square()
         return level * draw.exponential(power.shape[1:])
 
-    def _mix(self, draw: Draw, power: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Add other windows of the batch; labels weigh by amplitude and sum to one."""
-        labels = labels / labels.sum(dim=1, keepdim=True).clamp(min=1.0)
-        if self.mix_share == 0 or len(power) < 2:
-            return power, labels
-        other = draw.permutation()
-        chosen = (draw.uniform((0.0, 1.0)) < self.mix_share).float()
-        factor = chosen * amplitude(-draw.uniform(self.mix_db))
-        level = power.mean(dim=(1, 2)).clamp(min=1e-20)
-        gain = (factor.square() * level / level[other])[:, None, None]
-        labels = labels + factor[:, None] * labels[other]
-        return power + gain * power[other], labels / labels.sum(dim=1, keepdim=True)
+
+@dataclass(frozen=True, kw_only=True)
+class WaveformAugmentation(_Augmentation):
+    """waveforms (batch, samples) and labels (batch, instruments) -> the same, changed.
+
+    Args:
+        semitones: largest change of pitch and speed, at most 1; 0: none.
+        room_share: share of windows that sound as in a room.
+        room_seconds: range of the time in which a room's sound falls by 60 dB.
+        room_db: range of the level of the room's sound below the direct sound.
+        sample_rate_hz: of the waveforms.
+        noise_db: range of the level of white noise below the window's; None: none.
+        equalizer_db, mix_share, mix_db, union, gain_db: as of `SpectrogramAugmentation`.
+        time_masks, time_mask_share, band_masks, band_mask_share: the same, for `masked`.
+
+    Raises:
+        InputError: when one of them is out of range.
+    """
+
+    semitones: float = 1.0
+    room_share: float = 0.3
+    room_seconds: Range = (0.1, 0.8)
+    room_db: Range = (3.0, 20.0)
+    mix_share: float = 0.5
+    mix_db: Range = (0.0, 12.0)
+    union: bool = True
+    sample_rate_hz: int = 22_050
+
+    def __call__(
+        self, waveform: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Return changed waveforms and the labels of what now sounds in them."""
+        draw = Draw(waveform, generator)
+        if self.semitones > 0:
+            waveform = self._faster(draw, waveform)
+        waveform, labels = self._filtered(draw, waveform), _shares(labels)
+        if drawn := draw.partners(labels, self.mix_share, self.mix_db):
+            other, factor, labels = drawn
+            power = _power(waveform)
+            waveform = (
+                waveform + (factor * (power / power[other]).sqrt())[:, None] * waveform[other]
+            )
+        if self.noise_db is not None:
+            level = _power(waveform).sqrt() * amplitude(-draw.uniform(self.noise_db))
+            waveform = waveform + level[:, None] * draw.noise(waveform.shape[1])
+        waveform = waveform * amplitude(draw.uniform(self.gain_db))[:, None]
+        return waveform, (labels > 0).to(labels.dtype) if self.union else labels
+
+    def _faster(self, draw: Draw, waveform: Tensor) -> Tensor:
+        """Return each played faster or slower about its middle, by cubic interpolation."""
+        speed = torch.exp2(draw.uniform((-self.semitones, self.semitones)) / 12)[:, None]
+        samples = waveform.shape[1]
+        middle = (samples - 1) / 2
+        at = (torch.arange(samples, device=waveform.device) - middle) * speed + middle
+        at = at.clamp(1, samples - 3)
+        whole = at.floor()
+        t, first = at - whole, whole.long()
+        a, b, c, d = (waveform.gather(1, first + k) for k in (-1, 0, 1, 2))
+        return b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
+
+    def _filtered(self, draw: Draw, waveform: Tensor) -> Tensor:
+        """Return each through an equalizer and some in a room, in one product of spectra."""
+        if not self.equalizer_db and not self.room_share:
+            return waveform
+        samples = waveform.shape[1]
+        tail = max(1, round(self.room_seconds[1] * self.sample_rate_hz)) if self.room_share else 0
+        size = _fast_size(samples + tail)
+        spectrum = torch.fft.rfft(waveform, n=size)
+        response = torch.ones_like(spectrum.real)
+        if self.equalizer_db > 0:
+            response = response * draw.equalizer(self.equalizer_db, spectrum.shape[1])
+        if self.room_share > 0:
+            response = response * torch.fft.rfft(self._room(draw, tail), n=size)
+        return torch.fft.irfft(spectrum * response, n=size)[:, :samples]
+
+    def _room(self, draw: Draw, tail: int) -> Tensor:
+        """Return impulse responses (batch, tail): a unit impulse, and for some decaying noise."""
+        seconds = torch.arange(tail, device=draw.device) / self.sample_rate_hz
+        decay_db = -60.0 * seconds / draw.uniform(self.room_seconds)[:, None]
+        noise = draw.noise(tail) * amplitude(decay_db)
+        level = (draw.uniform() < self.room_share).float() * amplitude(-draw.uniform(self.room_db))
+        room = noise * (level / noise.square().sum(dim=1).sqrt())[:, None]
+        room[:, 0] = 1.0
+        return room
+
+
+def _shares(labels: Tensor) -> Tensor:
+    """Return labels that sum to one at most."""
+    return labels / labels.sum(dim=1, keepdim=True).clamp(min=1.0)
+
+
+def _power(waveform: Tensor) -> Tensor:
+    return waveform.square().mean(dim=1).clamp(min=SILENCE)
+
+
+def _fast_size(least: int) -> int:
+    """Return the least even 2^a 3^b 5^c that is no smaller."""
+    sizes = (2 * 2**a * 3**b * 5**c for a in range(22) for b in range(4) for c in range(3))
+    return min(size for size in sizes if size >= least)

@@ -1,4 +1,4 @@
-"""Averages of the weights, which often hear better than the weights themselves.
+"""Averages of the weights, which are often better than the weights themselves.
 
 A number is the decay of an exponential mean after each step (Polyak and Juditsky 1992); it is
 smaller at first, so that the untrained weights are forgotten. "swa" is the plain mean of the
@@ -7,8 +7,8 @@ weights at the ends of epochs (Izmailov et al. 2018), from a certain one on.
 Batch norm: an exponential mean takes in the statistics as it takes in the weights. The mean of
 distant weights has statistics of its own, which one more pass over the training part collects;
 that costs about a third of an epoch. Batch norms that stay in eval mode, as those of a frozen
-embedding do, keep theirs. The pass hears the windows of training before robust training changes
-them, so the statistics are those of listening, and not those that weights met in their steps.
+embedding do, keep theirs. The pass takes the windows of training before robust training changes
+them, so the statistics are those of prediction, and not those that weights met in their steps.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ class Averaging:
             raise InputError(f"train.averaging_start={start}; expected 0 to 1")
         self.rule: Rule = rule
         self.start = start
-        self._average: AveragedModel | None = None
         self._taken = 0  # weights in the average; on the CPU, so that a GPU is not waited for
 
     def begin(self, model: nn.Module) -> None:
@@ -60,12 +59,11 @@ class Averaging:
     @property
     def network(self) -> nn.Module | None:
         """Return the averaged model; None before there is an average."""
-        average = self._average
-        return average.module if average is not None and self._taken > 0 else None
+        return self._average.module if self._taken > 0 else None
 
     def after_step(self, model: nn.Module) -> None:
         """Take in the weights after a step of the optimizer."""
-        if self.rule != "swa" and self._average is not None:
+        if self.rule != "swa":
             self._average.update_parameters(model)
             self._taken += 1
 
@@ -73,21 +71,17 @@ class Averaging:
         self, model: nn.Module, epoch: int, epochs: int, windows: Iterable[Tensor]
     ) -> None:
         """Take in the weights after an epoch; `windows` are for the statistics of batch norm."""
-        begins = epoch > math.ceil(self.start * epochs) or self._taken > 0
-        if self.rule != "swa" or self._average is None or not begins:
-            return
-        self._average.update_parameters(model)
-        self._taken += 1
-        _collect_statistics(self._average.module, windows)
+        if self.rule == "swa" and (epoch > math.ceil(self.start * epochs) or self._taken > 0):
+            self._average.update_parameters(model)
+            self._taken += 1
+            _collect_statistics(self._average.module, windows)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs."""
-        assert self._average is not None
         return self._average.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with what `state_dict` gave."""
-        assert self._average is not None
+        """Resume with what `state_dict` gave."""
         self._average.load_state_dict(state)
         self._taken = int(self._average.n_averaged)
 

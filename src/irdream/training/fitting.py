@@ -19,13 +19,12 @@ from torch import Tensor, nn
 
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
+from irdream.training.augmentation import Augmentation, WaveformAugmentation
 from irdream.training.averaging import Averaging
 from irdream.training.data import TrainingData
-from irdream.training.forward import ForwardPass
-from irdream.training.loop import Augmentation, Fit, Metrics, Progress
-from irdream.training.losses import Loss
+from irdream.training.loop import Fit, Metrics, Progress
+from irdream.training.losses import ForwardPass, Loss
 from irdream.training.robust import Robust
-from irdream.training.waveform import WaveformAugmentation
 
 
 @runtime_checkable
@@ -103,25 +102,19 @@ class FitAtOnce(Fit):
         rows = self.training.drawn(generator)[: model.max_windows].numpy()
         excerpts = self.training.excerpts[rows]
         labels = self.training.labels[torch.from_numpy(excerpts)]
-        statistics = torch.cat([model.statistics(part).cpu() for part in self._windows(rows)])
+        statistics = torch.cat([model.statistics(some).cpu() for some in self._windows(rows)])
         model.fit(statistics, labels, [self.recordings[i] for i in excerpts], self.seed)
-        return {"train/loss": self._loss(rows, labels), "train/windows": float(len(rows))}
+        forward_pass = ForwardPass(self.recognizer, self.loss)
+        with torch.no_grad():
+            logits = torch.cat([forward_pass.logits(some).cpu() for some in self._windows(rows)])
+        loss = self.loss(self.recognizer, logits, labels).sum(dim=1).mean()
+        return {"train/loss": float(loss), "train/windows": float(len(rows))}
 
     def _windows(self, rows: np.ndarray) -> Iterator[Tensor]:
         """Yield some of the training windows, on the device."""
-        windows = self.training
-        for first in range(0, len(rows), windows.batch_size):
-            some = rows[first : first + windows.batch_size]
-            starts = windows.places[some] * windows.window_frames
-            excerpts = windows.excerpts[some]
-            yield self._to_device(windows.log_mels.windows(excerpts, starts, windows.window_frames))
-
-    @torch.no_grad()
-    def _loss(self, rows: np.ndarray, labels: Tensor) -> float:
-        """Return the mean loss of some of the training windows."""
-        forward_pass = ForwardPass(self.recognizer, self.loss)
-        logits = torch.cat([forward_pass.logits(part).cpu() for part in self._windows(rows)])
-        return float(self.loss(self.recognizer, logits, labels).sum(dim=1).mean())
+        for first in range(0, len(rows), self.training.batch_size):
+            windows, _ = self.training.cut(rows[first : first + self.training.batch_size])
+            yield self._to_device(windows)
 
     def _save(self, progress: Progress) -> None:
         """Keep nothing to resume from: there is one epoch."""
@@ -133,7 +126,7 @@ def fit_at_once(
     """Return the training of a model that is fitted; see `FitAtOnce`."""
     return FitAtOnce(
         recognizer=recognizer,
-        optimizer=torch.optim.SGD([nn.Parameter(torch.zeros(()))]),  # has nothing to do
+        optimizer=torch.optim.SGD([nn.Parameter(torch.zeros(()))]),  # makes no step
         plan=None,
         training=data.training,
         validation=data.validation,

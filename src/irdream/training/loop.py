@@ -27,14 +27,13 @@ from irdream.errors import InputError
 from irdream.files import replacing
 from irdream.progress import track
 from irdream.recognizer import Recognizer, save_recognizer
+from irdream.training.augmentation import Augmentation
 from irdream.training.averaging import Averaging
-from irdream.training.batches import WindowBatches
-from irdream.training.forward import ForwardPass
-from irdream.training.losses import Loss
+from irdream.training.data import WindowBatches
+from irdream.training.losses import ForwardPass, Loss
 from irdream.training.robust import Robust
 from irdream.training.schedules import Plan, continued
 
-Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 Metrics = dict[str, float]
 STATE = "state.pt"
 
@@ -124,10 +123,9 @@ class Fit:
             _check(metrics, epoch)
             progress.epoch = epoch
             progress.history.append(metrics)
+            loss = metrics.get("val/robust_loss", metrics["val/loss"])
             with self._averaged():
-                if (
-                    loss := metrics.get("val/robust_loss", metrics["val/loss"])
-                ) < progress.best_loss:
+                if loss < progress.best_loss:
                     progress.best_loss, progress.best_epoch = loss, epoch
                     save_recognizer(self.recognizer, self.folder / "best")
                 save_recognizer(self.recognizer, self.folder / "last")
@@ -140,9 +138,8 @@ class Fit:
         torch.manual_seed(epoch_seed(self.seed, epoch) + 1)  # dropout
         self.recognizer.train()
         if self.plan is not None:
-            for group, settings in zip(
-                self.optimizer.param_groups, self.plan[epoch - 1], strict=True
-            ):
+            groups = zip(self.optimizer.param_groups, self.plan[epoch - 1], strict=True)
+            for group, settings in groups:
                 group.update(settings)
         if self.robust is not None:
             self.robust.begin_epoch(epoch)
@@ -150,13 +147,13 @@ class Fit:
         rate = self.optimizer.param_groups[0]["lr"]
         size = self.training.batch_size
         count = max(1, math.ceil((len(self.training) - (size > 1)) / size))
-        for windows, labels in track(
-            self._views(generator), f"epoch {epoch}/{self.epochs}", total=count
-        ):
-            total += self._fit_batch(windows, labels, generator) * len(windows)
+        views = track(self._views(generator), f"epoch {epoch}/{self.epochs}", total=count)
+        for windows, labels in views:
+            losses = [self._step(loss) for loss in self._losses(windows, labels, generator)]
+            total += sum(losses[1:], losses[0]) / len(losses) * len(windows)
         if self.averaging is not None:
-            views = (windows for windows, _ in self._views(generator))
-            self.averaging.after_epoch(self.recognizer.model, epoch, self.epochs, views)
+            again = (windows for windows, _ in self._views(generator))
+            self.averaging.after_epoch(self.recognizer.model, epoch, self.epochs, again)
         return {"train/loss": total.item() / len(self.training), "train/learning_rate": rate}
 
     def _views(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
@@ -167,27 +164,25 @@ class Fit:
                 windows, labels = self.augment(windows, labels, generator)
             yield windows, labels
 
-    def _fit_batch(self, windows: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """Make a step of the optimizer, or several; return the mean of their losses."""
-        losses = []
-        for loss in self._losses(windows, labels, generator):
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if self.clip_norm is not None:
-                torch.nn.utils.clip_grad_norm_(self.recognizer.model.parameters(), self.clip_norm)
-            self.optimizer.step()
-            if self.averaging is not None:
-                self.averaging.after_step(self.recognizer.model)
-            losses.append(loss.detach())
-        return sum(losses[1:], losses[0]) / len(losses)
-
     def _losses(
         self, windows: Tensor, labels: Tensor, generator: torch.Generator
     ) -> Iterator[Tensor]:
+        """Yield the loss of a batch for each step of the optimizer on it."""
         forward_pass = ForwardPass(self.recognizer, self.loss, self.mixed_precision)
         if self.robust is not None:
-            return self.robust.losses(forward_pass, windows, labels, generator)
-        return iter([forward_pass.loss(forward_pass.logits(windows), labels)])
+            yield from self.robust.losses(forward_pass, windows, labels, generator)
+        else:
+            yield forward_pass.loss(forward_pass.logits(windows), labels)
+
+    def _step(self, loss: Tensor) -> Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.recognizer.model.parameters(), self.clip_norm)
+        self.optimizer.step()
+        if self.averaging is not None:
+            self.averaging.after_step(self.recognizer.model)
+        return loss.detach()
 
     @torch.no_grad()
     def _validate(self) -> Metrics:
@@ -195,21 +190,19 @@ class Fit:
         self.recognizer.eval()
         network = None if self.averaging is None else self.averaging.network
         forward_pass = ForwardPass(self.recognizer, self.loss, self.mixed_precision, network)
-        metrics = self._evaluated(forward_pass, lambda windows, _: windows, "")
-        if (robust := self.robust) is not None:
-            metrics |= self._evaluated(
-                forward_pass, lambda *batch: robust.adversarial(forward_pass, *batch), "robust_"
-            )
+        metrics = self._evaluated(forward_pass, None, "")
+        if self.robust is not None:
+            metrics |= self._evaluated(forward_pass, self.robust, "robust_")
         return metrics
 
-    def _evaluated(
-        self, forward_pass: ForwardPass, change: Callable[[Tensor, Tensor], Tensor], prefix: str
-    ) -> Metrics:
-        """Return the measures of the validation windows, each batch changed first."""
+    def _evaluated(self, forward_pass: ForwardPass, robust: Robust | None, prefix: str) -> Metrics:
+        """Return the measures of the validation windows, unchanged or adversarial."""
         total, log_probabilities = 0.0, []
         for windows, labels in self.validation.batches():
             windows, labels = self._to_device(windows), self._to_device(labels)
-            logits = forward_pass.logits(change(windows, labels))
+            if robust is not None:
+                windows = robust.adversarial(forward_pass, windows, labels)
+            logits = forward_pass.logits(windows)
             total += float(self.loss(self.recognizer, logits, labels).sum())
             log_probabilities.append(self.recognizer.log_probabilities(logits).cpu())
         return {
@@ -217,24 +210,25 @@ class Fit:
             f"val/{prefix}top1": self._top1(torch.cat(log_probabilities).exp()),
         }
 
+    def _top1(self, probabilities: Tensor) -> float:
+        """Return how many excerpts have their label on top of their windows' mean."""
+        excerpts, group = torch.unique(
+            torch.from_numpy(self.validation.excerpts), return_inverse=True
+        )
+        sums = torch.zeros(len(excerpts), probabilities.shape[1])
+        sums.index_add_(0, group, probabilities)
+        right = self.validation.labels[excerpts].gather(1, sums.argmax(dim=1, keepdim=True))
+        return float((right > 0).float().mean())
+
     @contextmanager
     def _averaged(self) -> Iterator[None]:
-        """Have the recognizer hear with the average of its weights where there is one."""
+        """Give the recognizer the average of its weights where there is one."""
         model, averaging = self.recognizer.model, self.averaging
         self.recognizer.model = (averaging and averaging.network) or model
         try:
             yield
         finally:
             self.recognizer.model = model
-
-    def _top1(self, probabilities: Tensor) -> float:
-        """Return how many excerpts have their label on top of their windows' mean."""
-        _, group = torch.unique(torch.from_numpy(self.validation.excerpts), return_inverse=True)
-        sums = torch.zeros(int(group.max()) + 1, probabilities.shape[1])
-        sums.index_add_(0, group, probabilities)
-        excerpts = torch.unique(torch.from_numpy(self.validation.excerpts))
-        right = self.validation.labels[excerpts].gather(1, sums.argmax(dim=1, keepdim=True))
-        return float((right > 0).float().mean())
 
     def _to_device(self, batch: Tensor) -> Tensor:
         return batch.to(self.recognizer.device, non_blocking=True)

@@ -11,29 +11,23 @@ import inspect
 import os
 import pickle
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from irdream.contents import content_of
 from irdream.errors import InputError
 from irdream.files import replacing
 from irdream.recognizer import Recognizer, load_recognizer
 from irdream.tracking import Tracker, flat
-from irdream.training.averaging import Averaging
 from irdream.training.loop import STATE, Progress
-from irdream.training.losses import Loss
-from irdream.training.robust import Robust
 
 MAY_CHANGE = ("train.epochs", "train.patience", "train.mixed_precision", "device")
 FOLDER = "training"  # of a run
-TARGET = "_target_"
 _SHOWN = 3  # differences in a message
 _KEYS = ("model", "optimizer", "plan", "averaging", "progress", "settings")
 _NOT_OURS = (EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError, pickle.PickleError)
@@ -47,52 +41,72 @@ def settings_of(
     optimizer: Callable[..., object],
     scheduler: Callable[..., object] | None,
     augmentation: object,
-    loss: Loss,
-    averaging: Averaging | None,
-    robust: Robust | None,
     seed: int,
     **train: object,
 ) -> Settings:
-    """Return what decides the weights besides the data, plain values by the names of their keys.
+    """Return what decides the weights besides the data, as texts by the names of their keys.
 
     Args:
         recognizer: untrained.
-        optimizer, scheduler, augmentation, loss, averaging, robust, seed: of `tasks.train.train`.
-        train: its other arguments, by the names of the keys of the section `train`.
+        optimizer, scheduler, augmentation, seed: of `tasks.train.train`.
+        train: its other arguments that decide the weights.
     """
-    train |= {
-        "window_seconds": recognizer.window_seconds,
-        "loss": loss.kind,
-        "label_smoothing": loss.label_smoothing,
-        "weight_averaging": averaging and averaging.rule,
-        "averaging_start": averaging and averaging.start,
-        "robust": robust and robust.method,
-        "robust_db": robust and robust.epsilon_db,
-        "robust_steps": robust and robust.steps,
-        "robust_ramp_epochs": robust and robust.ramp_epochs,
-        "robust_weight": robust and robust.weight,
-    }
+    files = {name: _by_content(value) for name, value in recognizer.not_kept.items()}
     every = {
-        "model": recognizer.spec.get("model", {}) | _by_content(recognizer.not_kept),
+        "model": recognizer.spec.get("model", {}) | files,
         "frontend": recognizer.spec.get("frontend"),
         "optimizer": optimizer,
-        "scheduler": scheduler or {TARGET: None},
-        "augmentation": augmentation or {TARGET: None},
-        "train": train,
+        "scheduler": scheduler,
+        "augmentation": augmentation,
+        "train": train | {"window_seconds": recognizer.window_seconds},
         "seed": seed,
         "device": str(recognizer.device),
     }
-    return dict(_flat("", _plain(every)))
+    return _told("", every)
 
 
-def _by_content(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Say what files hold instead of where they are."""
-    return {
-        name: f"a file with the hash {content_of(value)[:12]}"
-        if isinstance(value, str | Path) and Path(value).expanduser().is_file()
-        else value
-        for name, value in arguments.items()
-    }
+def _told(name: str, value: Any, depth: int = 3) -> Settings:
+    """Return texts that say what a value is made of, by names such as `optimizer.lr`.
+
+    Of an object these are its class and its public attributes, of a function its arguments.
+    """
+    given: Mapping[Any, Any] | None = None
+    if isinstance(value, partial):
+        given, value = value.keywords, value.func
+    if hasattr(value, "tolist"):  # a tensor or an array
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {
+            key: text
+            for inner, item in value.items()
+            for key, text in _told(f"{name}.{inner}" if name else str(inner), item, depth).items()
+        }
+    if isinstance(value, list | tuple) and any(hasattr(item, "__dict__") for item in value):
+        return _told(name, dict(enumerate(value)), depth)
+    if not hasattr(value, "__dict__"):
+        return flat({name: value})
+    if inspect.isroutine(value) or inspect.isclass(value):
+        made, parts = value, _defaults(value) | dict(given or {})
+    else:
+        made = type(value)
+        parts = {k: v for k, v in vars(value).items() if not k.startswith("_")}
+    inner = _told(name, parts, depth - 1) if depth else {}
+    return {name: f"{made.__module__}.{made.__qualname__}", **inner}
+
+
+def _defaults(made: Callable[..., object]) -> dict[str, Any]:
+    try:
+        known = inspect.signature(made).parameters.values()
+    except (TypeError, ValueError):  # written in C
+        return {}
+    return {one.name: one.default for one in known if one.default is not one.empty}
+
+
+def _by_content(value: Any) -> Any:
+    """Return what a file holds instead of where it is; other values as they are."""
+    if isinstance(value, str | Path) and Path(value).expanduser().is_file():
+        return f"a file with the hash {content_of(value)[:12]}"
+    return value
 
 
 def folder_of_state(resume: str | Path | None, output_dir: Path) -> Path | None:
@@ -118,20 +132,15 @@ def folder_of_state(resume: str | Path | None, output_dir: Path) -> Path | None:
         )
     if folder is None or (folder / STATE).is_file():
         return folder
-    if not _has_begun(folder.parent):
+    config = folder.parent / ".hydra" / "config.yaml"
+    asked = config.is_file() and "irdream.tasks.train.train" in config.read_text(errors="replace")
+    if (folder.parent / "checkpoint").exists() or not (asked or folder.is_dir()):
         raise InputError(
             f"nothing to resume in train.resume={str(resume)!r}; "
             f"expected the folder of a run with {FOLDER}/{STATE}"
         )
     print(f"no epoch was finished in train.resume={resume}: the training begins anew")
     return None
-
-
-def _has_begun(run: Path) -> bool:
-    """Say whether a run was to train, and was killed before its first epoch was saved."""
-    config = run / ".hydra" / "config.yaml"
-    asked = config.is_file() and "irdream.tasks.train.train" in config.read_text(errors="replace")
-    return not (run / "checkpoint").exists() and (asked or (run / FOLDER).is_dir())
 
 
 @dataclass(frozen=True)
@@ -142,56 +151,74 @@ class Resumed:
         folder: of its state.
         state: what it holds.
         progress: how far it was.
-        changed: in words, which settings are not as they were.
-        end: why nothing is left to do; empty: something is.
     """
 
     folder: Path
     state: dict[str, Any]
     progress: Progress
-    changed: list[str]
-    end: str
 
     @classmethod
-    def read(
-        cls, folder: Path, settings: Settings, device: torch.device, trust: Iterable[str]
-    ) -> Resumed:
-        """Return a training with these settings.
+    def read(cls, folder: Path, device: torch.device, trust: Iterable[str]) -> Resumed:
+        """Read a state onto a device.
 
         Raises:
-            InputError: when its state or its best epoch is damaged, or it has other settings.
+            InputError: when it or its best epoch is damaged.
         """
-        state = _load(folder, device)
-        then, progress = state["settings"], Progress(**state["progress"])
-        _check(folder, then, settings)
-        epochs, patience = settings["train.epochs"], settings["train.patience"]
-        if epochs < progress.epoch:
+        path = folder / STATE
+        try:
+            state = torch.load(path, weights_only=True, map_location=device)
+            if missing := [key for key in _KEYS if key not in state]:
+                raise ValueError(f"it has no {missing[0]}")
+            progress = Progress(**state["progress"])
+            is_whole = progress.epoch == len(progress.history) > 0
+            if not (is_whole and {*MAY_CHANGE} <= set(state["settings"])):
+                raise ValueError("it does not tell of a training")
+        except _NOT_OURS as error:
+            reason = " ".join(str(error).split())[:200]
             raise InputError(
-                f"train.epochs={epochs} is fewer than {str(folder.parent)!r} has done; "
-                f"expected {progress.epoch} or more"
-            )
+                f"cannot resume from {str(path)!r}: {reason}; "
+                "expected the state that this version of irdream writes after an epoch"
+            ) from error
         load_recognizer(folder / "best", trust=list(trust))
-        names = [name for name in MAY_CHANGE if then[name] != settings[name]]
-        end, best = "", progress.best_epoch
-        if progress.epoch == epochs:
-            end = f"nothing is left to train, all {epochs} epochs are done"
-        elif progress.epoch - best >= patience:
-            end = f"nothing is left to train, epoch {best} is train.patience={patience} ago"
-        changed = [_change(name, then, settings) for name in names]
-        return cls(folder, state, progress, changed, end)
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """Return what a checkpoint's card tells of it."""
-        return {"after_epoch": self.progress.epoch, "changed": self.changed}
+        return cls(folder, state, progress)
 
     def check(self, settings: Settings) -> None:
         """Refuse settings that are not those it began with, naming what differs.
 
         Raises:
-            InputError: when they differ.
+            InputError: when they differ, or ask for fewer epochs than are done.
         """
-        _check(self.folder, self.state["settings"], settings)
+        differ = tuple(name for name in settings if not self._agrees(name, settings))
+        # Of another class, what it takes need not be told.
+        told = [n for n in differ if not any(n.startswith(f"{other}.") for other in differ)]
+        if told:
+            words = [self._change(name, settings) for name in told[:_SHOWN]]
+            words += [f"and {len(told) - _SHOWN} more"] * (len(told) > _SHOWN)
+            raise InputError(
+                f"cannot resume {str(self.folder.parent)!r}: {'; '.join(words)}; expected "
+                "the settings that it began with: give them, or train anew without train.resume"
+            )
+        if int(settings["train.epochs"]) < self.progress.epoch:
+            raise InputError(
+                f"train.epochs={settings['train.epochs']} is fewer than "
+                f"{str(self.folder.parent)!r} has done; expected {self.progress.epoch} or more"
+            )
+
+    def _agrees(self, name: str, now: Settings) -> bool:
+        """Say whether a setting is as it was, or one that follows the number of epochs."""
+        then = self.state["settings"]
+        if name in MAY_CHANGE or then.get(name) == now[name]:
+            return True
+        follows = name.startswith("scheduler.") and name in then
+        return follows and all(one[name] == one["train.epochs"] for one in (then, now))
+
+    def _change(self, name: str, now: Settings) -> str:
+        return f"{name} was {self.state['settings'].get(name, 'not given')}, now {now[name]}"
+
+    def changed(self, settings: Settings) -> list[str]:
+        """Say which settings are not as they were."""
+        then = self.state["settings"]
+        return [self._change(k, settings) for k in MAY_CHANGE if then[k] != settings[k]]
 
     def take_up(self, settings: Settings, own: Path, tracker: Tracker) -> None:
         """Copy it into a run's own folder, its state last, and tell the tracker its epochs.
@@ -211,96 +238,12 @@ class Resumed:
                 shutil.copyfileobj(source, file)
         for epoch, metrics in enumerate(self.progress.history, start=1):
             tracker.log_metrics(metrics, step=epoch)
-        after = f"{self.folder.parent} after epoch {self.progress.epoch}"
-        told = "; ".join([after, *self.changed, *filter(None, [self.end])])
-        tracker.set_tags({"irdream.resumed": told})
-        print(f"resumed: {told}")
-
-
-def _check(folder: Path, then: Settings, now: Settings) -> None:
-    differ = [name for name in now if not _agree(name, then, now)]
-    # Of another class, what it takes need not be told.
-    classes = [name for name in differ if name.endswith(TARGET)]
-    others = tuple(name.removesuffix(TARGET) for name in classes)
-    told = [name for name in differ if name in classes or not name.startswith(others)]
-    if told:
-        words = [_change(name, then, now) for name in told[:_SHOWN]]
-        words += [f"and {len(told) - _SHOWN} more"] * (len(told) > _SHOWN)
-        raise InputError(
-            f"cannot resume {str(folder.parent)!r}: {'; '.join(words)}; expected "
-            "the settings that it began with: give them, or train anew without train.resume"
-        )
-
-
-def _load(folder: Path, device: torch.device) -> dict[str, Any]:
-    path = folder / STATE
-    try:
-        state = torch.load(path, weights_only=True, map_location=device)
-        if missing := [key for key in _KEYS if key not in state]:
-            raise ValueError(f"it has no {missing[0]}")
-        progress = Progress(**state["progress"])
-        is_whole = progress.epoch == len(progress.history) > 0
-        if not (is_whole and {*MAY_CHANGE} <= set(state["settings"])):
-            raise ValueError("it does not tell of a training")
-    except _NOT_OURS as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"cannot resume from {str(path)!r}: {reason}; "
-            "expected the state that this version of irdream writes after an epoch"
-        ) from error
-    return state
-
-
-def _agree(name: str, then: Settings, now: Settings) -> bool:
-    """Say whether a setting is as it was, or one that follows the number of epochs."""
-    if name in MAY_CHANGE or (name in then and then[name] == now[name]):
-        return True
-    follows = name.startswith("scheduler.") and name in then
-    return follows and all(one[name] == one["train.epochs"] for one in (then, now))
-
-
-def _change(name: str, then: Settings, now: Settings) -> str:
-    was, is_now = (flat({name: one.get(name, "not given")})[name] for one in (then, now))
-    return f"{name} was {was}, now {is_now}"
-
-
-def _plain(value: Any, depth: int = 2) -> Any:
-    """Return numbers, texts, lists and mappings that say what a value is made of.
-
-    Of objects these are the class and the public attributes, down to a depth.
-    """
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item, depth) for key, item in value.items()}
-    if isinstance(value, Sequence | set):
-        return [_plain(item, depth) for item in value]
-    if isinstance(value, Tensor | np.ndarray):
-        return value.tolist()
-    if isinstance(value, partial):
-        return _name(value.func) | _plain(_defaults(value.func) | value.keywords, depth)
-    if inspect.isroutine(value) or inspect.isclass(value):
-        return _name(value) | _plain(_defaults(value), depth)
-    public = {k: v for k, v in getattr(value, "__dict__", {}).items() if not k.startswith("_")}
-    return _name(type(value)) | (_plain(public, depth - 1) if depth else {})
-
-
-def _name(made: Any) -> dict[str, str]:
-    return {TARGET: f"{made.__module__}.{made.__qualname__}"}
-
-
-def _defaults(made: Callable[..., object]) -> dict[str, Any]:
-    try:
-        given = inspect.signature(made).parameters.values()
-    except (TypeError, ValueError):  # written in C
-        return {}
-    return {one.name: one.default for one in given if one.default is not one.empty}
-
-
-def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what nested settings hold, by names such as `optimizer.lr`."""
-    if not isinstance(value, dict):
-        yield name, value
-        return
-    for key, item in value.items():
-        yield from _flat(f"{name}.{key}" if name else key, item)
+        epoch, best = self.progress.epoch, self.progress.best_epoch
+        told = [f"{self.folder.parent} after epoch {epoch}", *self.changed(settings)]
+        patience = int(settings["train.patience"])
+        if epoch == int(settings["train.epochs"]):
+            told.append(f"nothing is left to train, all {epoch} epochs are done")
+        elif epoch - best >= patience:
+            told.append(f"nothing is left to train, epoch {best} is train.patience={patience} ago")
+        tracker.set_tags({"irdream.resumed": "; ".join(told)})
+        print(f"resumed: {'; '.join(told)}")

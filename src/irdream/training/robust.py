@@ -1,4 +1,4 @@
-"""Training on windows that were changed to mislead the network, for networks that stay right.
+"""Training on adversarial windows, for networks that stay right.
 
 A change is a log-mel of the size of the window's, each of its values at most `epsilon_db` (there
 are 20 / ln 10 = 8.686 dB in a natural unit), in the direction that raises the loss:
@@ -11,14 +11,14 @@ are 20 / ln 10 = 8.686 dB in a natural unit), in the direction that raises the l
 | trades | clean loss, and the divergence to the changed (Zhang et al. 2019) | steps + 2 to 3 |
 
 `free` makes `steps` optimizer steps on each batch, so an epoch costs that many: divide
-train.epochs by it. The others seek changes on the network as it listens, without dropout and with
+train.epochs by it. The others seek changes on the network in eval mode, without dropout and with
 batch norm's running statistics, which they leave alone; steps on the weights have both as always,
 and with them the changes of `free`. The size rises in a line over the first epochs: networks that
 meet all of it at once may learn nothing.
 
-Rescaled sigmoids hardly change where several are near 1, and what raises their loss may then miss
-what misleads. So for a categorical loss changes are sought with a softmax of the same logits,
-whatever the output; not so in `free`, which has one gradient for both.
+Rescaled sigmoids hardly change where several are near 1, and what raises their loss may then not
+change the prediction. So for a categorical loss changes are sought with a softmax of the same
+logits, whatever the output; not so in `free`, which has one gradient for both.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ import torch
 from torch import Tensor
 
 from irdream.errors import InputError
-from irdream.training.forward import ForwardPass
+from irdream.training.losses import ForwardPass
 
 Method = Literal["fgsm", "free", "pgd", "trades"]
+Objective = Callable[[Tensor], Tensor]
 DB_PER_UNIT = 20 / math.log(10)
 VALIDATION_STEPS = 3
 
 
 def perturb(
-    objective: Callable[[Tensor], Tensor],
+    objective: Objective,
     windows: Tensor,
     *,
     start: Tensor,
@@ -103,14 +104,13 @@ class Robust:
             if value < least:
                 raise InputError(f"train.{name}={value}; expected {least} or more")
         self.method, self.steps, self.weight = method, steps, weight
-        self.epsilon_db = epsilon_db
-        self.full, self.ramp_epochs = epsilon_db / DB_PER_UNIT, ramp_epochs
-        self.epsilon = self.full
+        self.epsilon_db, self.ramp_epochs = epsilon_db, ramp_epochs
+        self._full = self._epsilon = epsilon_db / DB_PER_UNIT
         self._change: Tensor | None = None  # what `free` takes from batch to batch
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the size of the changes; epochs count from 1."""
-        self.epsilon = self.full * min(1.0, epoch / max(1, self.ramp_epochs))
+        self._epsilon = self._full * min(1.0, epoch / max(1, self.ramp_epochs))
         self._change = None
 
     def losses(
@@ -120,10 +120,19 @@ class Robust:
         if self.method == "free":
             yield from self._free(forward_pass, windows, labels, generator)
             return
-        forward_pass.train(False)
-        seek = self._apart if self.method == "trades" else self._misleading
-        changed = seek(_with_softmax(forward_pass), windows, labels, generator)
-        forward_pass.train()
+        forward_pass.recognizer.eval()
+        attacked = _with_softmax(forward_pass)
+        objective = _loss_of(attacked, labels)
+        if self.method == "trades":
+            objective = _divergence_from(attacked, windows)
+        changed = perturb(
+            objective,
+            windows,
+            start=self._random(windows, generator),
+            epsilon=self._epsilon,
+            steps=1 if self.method == "fgsm" else self.steps,
+        )
+        forward_pass.recognizer.train()
         if self.method != "trades":
             yield forward_pass.loss(forward_pass.logits(changed), labels)
             return
@@ -131,67 +140,48 @@ class Robust:
         apart = forward_pass.divergence(logits, forward_pass.logits(changed))
         yield forward_pass.loss(logits, labels) + self.weight * apart
 
-    def _misleading(
-        self, forward_pass: ForwardPass, windows: Tensor, labels: Tensor, generator: torch.Generator
-    ) -> Tensor:
-        """Return windows that raise the loss, from a random start."""
-        return perturb(
-            lambda changed: forward_pass.loss(forward_pass.logits(changed), labels),
-            windows,
-            start=self._random(windows, generator),
-            epsilon=self.epsilon,
-            steps=1 if self.method == "fgsm" else self.steps,
-        )
-
-    def _apart(
-        self, forward_pass: ForwardPass, windows: Tensor, _: Tensor, generator: torch.Generator
-    ) -> Tensor:
-        """Return windows whose outputs differ from those of the unchanged."""
-        with torch.no_grad():
-            logits = forward_pass.logits(windows)
-        return perturb(
-            lambda changed: forward_pass.divergence(logits, forward_pass.logits(changed)),
-            windows,
-            start=self._random(windows, generator),
-            epsilon=self.epsilon,
-            steps=self.steps,
-        )
-
     def _free(
         self, forward_pass: ForwardPass, windows: Tensor, labels: Tensor, generator: torch.Generator
     ) -> Iterator[Tensor]:
         """Yield the loss of a batch again and again, its change moved in between."""
-        change = self._change
-        if change is None:
-            change = self._random(windows, generator)
+        change = self._random(windows, generator) if self._change is None else self._change
         kept = change[len(windows) :]  # the last batch may be smaller
-        change = change[: len(windows)].clamp(-self.epsilon, self.epsilon)
+        change = change[: len(windows)].clamp(-self._epsilon, self._epsilon)
         for _ in range(self.steps):
             change = change.detach().requires_grad_()
             yield forward_pass.loss(forward_pass.logits(windows + change), labels)
             assert change.grad is not None  # the loop has gone back through the loss
-            moved = change.detach() + self.epsilon * change.grad.sign()
-            change = moved.clamp(-self.epsilon, self.epsilon)
+            moved = change.detach() + self._epsilon * change.grad.sign()
+            change = moved.clamp(-self._epsilon, self._epsilon)
         self._change = torch.cat([change.detach(), kept])
 
     def adversarial(self, forward_pass: ForwardPass, windows: Tensor, labels: Tensor) -> Tensor:
         """Return validation windows that raise the loss, at full size and without chance."""
-        forward_pass = _with_softmax(forward_pass)
         return perturb(
-            lambda changed: forward_pass.loss(forward_pass.logits(changed), labels),
+            _loss_of(_with_softmax(forward_pass), labels),
             windows,
             start=torch.zeros_like(windows),
-            epsilon=self.full,
+            epsilon=self._full,
             steps=VALIDATION_STEPS,
         )
 
     def _random(self, windows: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.rand(windows.shape, generator=generator) * 2 - 1
-        return (noise * self.epsilon).to(windows.device)
+        return (noise * self._epsilon).to(windows.device)
+
+
+def _loss_of(forward_pass: ForwardPass, labels: Tensor) -> Objective:
+    return lambda changed: forward_pass.loss(forward_pass.logits(changed), labels)
+
+
+def _divergence_from(forward_pass: ForwardPass, windows: Tensor) -> Objective:
+    with torch.no_grad():
+        logits = forward_pass.logits(windows)
+    return lambda changed: forward_pass.divergence(logits, forward_pass.logits(changed))
 
 
 def _with_softmax(forward_pass: ForwardPass) -> ForwardPass:
-    """Return what hears with the same network, and for a categorical loss with a softmax."""
+    """Return the same forward pass, for a categorical loss with a softmax."""
     if forward_pass.terms.kind == "binary":
         return forward_pass
     recognizer = copy.copy(forward_pass.recognizer)  # shares its parts

@@ -1,7 +1,7 @@
 """Learning rates: which each epoch has, and schedules that torch.optim.lr_scheduler lacks.
 
 All rates are planned before the first epoch. So a state needs no schedule, only the plan, and a
-training that gets more epochs than were planned goes on from the rates that it had.
+training that gets more epochs than were planned is resumed from the rates that it had.
 """
 
 from __future__ import annotations
@@ -38,17 +38,20 @@ def planned(
     Raises:
         InputError: when the schedule cannot be made, or needs more than the number of the epoch.
     """
-    plan = [_settings(optimizer)]
+
+    def settings() -> list[dict[str, Any]]:
+        return [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+
     if schedule is None:
-        return plan * epochs
+        return [settings()] * epochs
     try:
         made = schedule(optimizer)
-        plan = [_settings(optimizer)]
+        plan = [settings()]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the optimizer makes no steps
             while len(plan) < epochs:
                 made.step()
-                plan.append(_settings(optimizer))
+                plan.append(settings())
     except InputError:
         raise
     except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
@@ -74,32 +77,21 @@ def continued(plan: Plan, before: Plan, done: int) -> Plan:
     """
     if len(plan) == len(before):
         return before
-    rates = [_ahead(*group, done) for group in zip(_rates(plan), _rates(before), strict=True)]
-    ahead = zip(plan[done:], zip(*rates, strict=True), strict=True)
-    return before[:done] + [
-        [settings | {"lr": rate} for settings, rate in zip(groups, chosen, strict=True)]
-        for groups, chosen in ahead
+    highest = [max(rates) for rates in zip(*map(_rates, before[done - 1 :]), strict=True)]
+    lasts = [
+        next((rate for rate in reversed(rates) if rate > 0), 0.0)
+        for rates in zip(*map(_rates, before[:done]), strict=True)
     ]
-
-
-def _ahead(rates: list[float], before: list[float], done: int) -> list[float]:
-    """Return the rates of the epochs to come, of one group."""
-    highest = max(before[done - 1 :])
-    last = next((rate for rate in reversed(before[:done]) if rate > 0), 0.0)
-    found = []
-    for rate in rates[done:]:
-        last = min(rate, highest) or last
-        found.append(last)
+    found = before[:done]
+    for groups in plan[done:]:
+        rates = zip(_rates(groups), highest, lasts, strict=True)
+        lasts = [min(rate, most) or last for rate, most, last in rates]
+        found.append([group | {"lr": rate} for group, rate in zip(groups, lasts, strict=True)])
     return found
 
 
-def _settings(optimizer: Optimizer) -> list[dict[str, Any]]:
-    return [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
-
-
-def _rates(plan: Plan) -> list[list[float]]:
-    """Return the learning rates of each group."""
-    return [[settings["lr"] for settings in groups] for groups in zip(*plan, strict=True)]
+def _rates(groups: list[dict[str, Any]]) -> list[float]:
+    return [settings["lr"] for settings in groups]
 
 
 def warmup_cosine(optimizer: Optimizer, *, epochs: int, warmup_epochs: int = 3) -> LambdaLR:

@@ -1,15 +1,27 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from irdream.datasets.base import ExcerptFile, Excerpts
+from irdream.datasets.cache import log_mels
 from irdream.errors import InputError
-from irdream.training.batches import WindowBatches
+from irdream.frontends import HanLogMel
+from irdream.recognizer import Recognizer
+from irdream.training.augmentation import WaveformAugmentation
+from irdream.training.data import WindowBatches, context_frames, on_waveforms
 
+RATE_HZ = 1000
+OFF: dict[str, Any] = {
+    "semitones": 0.0, "equalizer_db": 0.0, "room_share": 0.0, "mix_share": 0.0, "noise_db": None,
+    "gain_db": (0.0, 0.0), "sample_rate_hz": RATE_HZ,
+}  # fmt: skip
 FRAMES = (25, 10, 39)  # 2, 1 and 3 windows
 
 
@@ -59,12 +71,11 @@ def test_a_shuffled_epoch_has_every_window_once(make) -> None:
 
 @pytest.mark.parametrize("random_start", [False, True])
 def test_the_same_generator_gives_the_same_order(make, random_start: bool) -> None:
-    batches = make()
-    one, other = (
-        first_values(list(batches.batches(generator(7), random_start=random_start)))
-        for _ in range(2)
-    )
-    assert one == other
+    orders = [
+        first_values(list(make().batches(generator(seed), random_start=random_start)))
+        for seed in (7, 7)
+    ]
+    assert orders[0] == orders[1]
 
 
 def test_a_random_start_moves_windows_by_up_to_half_and_within_their_excerpt(make) -> None:
@@ -106,17 +117,6 @@ def test_a_window_that_is_drawn_twice_is_moved_twice(make) -> None:
     assert max(apart) == 3
 
 
-def test_an_excerpt_that_is_too_short(make) -> None:
-    message = "an excerpt of 10 frames is too short; expected at least one window of 11"
-    with pytest.raises(InputError, match=message):
-        make(window_frames=11)
-
-
-def test_no_excerpts(make) -> None:
-    with pytest.raises(InputError, match="no excerpts to train on; expected at least one"):
-        make(excerpts=[])
-
-
 @pytest.mark.parametrize(
     ("size", "sizes"), [(1, [1] * 6), (2, [2, 2, 2]), (4, [4, 2]), (5, [6]), (6, [6]), (9, [6])]
 )
@@ -127,6 +127,70 @@ def test_a_last_window_joins_the_batch_before(make, size, sizes) -> None:
     assert first_values(batches) == [0, 10, 100, 200, 210, 220]
 
 
-def test_no_place_in_a_batch(make) -> None:
-    with pytest.raises(InputError, match=r"train.batch_size=0 is too small; expected 1 or more"):
-        make(batch_size=0)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"window_frames": 11}, "an excerpt of 10 frames is too short; expected at least one win"),
+        ({"excerpts": []}, "no excerpts to train on; expected at least one"),
+        ({"batch_size": 0}, r"train.batch_size=0 is too small; expected 1 or more"),
+    ],
+)
+def test_what_gives_no_batches(make, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make(**settings)
+
+
+# Windows of waveforms
+
+
+@pytest.fixture
+def recognizer() -> Recognizer:
+    frontend = HanLogMel(sample_rate_hz=RATE_HZ, n_fft=128, hop_samples=40, n_mels=12)
+    return Recognizer(frontend=frontend, model=nn.Flatten())
+
+
+@pytest.fixture
+def excerpts(tmp_path: Path) -> Excerpts:
+    """Two excerpts of noise, 2.4 s and 1.61 s long."""
+    loaded: dict[str, Tensor] = {}
+    files = []
+    for i, samples in enumerate((2400, 1610)):
+        path = tmp_path / str(i)
+        path.touch()
+        loaded[str(path)] = 0.1 * torch.randn(samples, generator=generator(i))
+        files.append(ExcerptFile(path=path, name=str(i), labels=("flu",), recording=str(i)))
+    load: Callable[[Path], Tensor] = lambda path: loaded[str(path)]  # noqa: E731
+    return Excerpts(files, load)
+
+
+def test_unchanged_waveforms_have_the_log_mels_of_their_excerpts(
+    recognizer: Recognizer, excerpts: Excerpts, tmp_path: Path
+) -> None:
+    expected = log_mels(excerpts, recognizer.log_mel, cache_dir=None)
+    for cache in (None, tmp_path / "cache", tmp_path / "cache"):
+        waveforms, heard = on_waveforms(WaveformAugmentation(**OFF), excerpts, recognizer, cache)
+        assert waveforms.frames.tolist() == expected.frames.tolist()
+        which, starts = np.array([0, 1, 0, 1]), np.array([3, 5, 35, 15])
+        cut = waveforms.windows(which, starts, recognizer.window_frames)
+        windows, labels = heard(cut, torch.eye(11)[:4], generator())
+        inside = expected.windows(which, starts, recognizer.window_frames)
+        torch.testing.assert_close(windows[:2], inside[:2], rtol=0, atol=1e-4)
+        torch.testing.assert_close(windows[2:, :, :-2], inside[2:, :, :-2], rtol=0, atol=1e-4)
+        assert torch.equal(labels, torch.eye(11)[:4])
+
+
+def test_context_is_enough_for_the_transform_and_for_a_semitone(recognizer: Recognizer) -> None:
+    context, hop = context_frames(recognizer), recognizer.hop_samples
+    whole = (recognizer.window_frames + 2 * context) * hop
+    needed = ((recognizer.window_frames - 1) * hop + 128) * 2 ** (1 / 12)
+    assert whole >= needed
+    assert context * hop >= 64 * 2 ** (1 / 12)
+
+
+def test_beyond_an_excerpt_there_is_silence(recognizer: Recognizer, excerpts: Excerpts) -> None:
+    waveforms, _ = on_waveforms(WaveformAugmentation(**OFF), excerpts, recognizer, None)
+    cut = waveforms.windows(np.array([1]), np.array([0]), 40)
+    before = waveforms.context * recognizer.hop_samples
+    assert cut[0, :before].abs().max() == 0
+    assert torch.equal(cut[0, before : before + 1600], excerpts[1].waveform[:1600])
+    assert cut[0, before + 1600 :].abs().max() == 0
