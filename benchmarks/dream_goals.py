@@ -22,21 +22,22 @@ LEAST_CHANGE_STEPS = (10, 20, 40)
 
 
 def dropping(settings: Settings) -> dict[str, Any]:
-    """Seconds until all dreams of excerpts have the confidence, finished ones dropped or kept."""
+    """Seconds until all dreams of excerpts have the confidence, finished ones dropped or kept.
+
+    Those that are kept take the steps of the last one, without a stop.
+    """
     problem, seeds = excerpt_problem(settings)
-    made: dict[str, Dreams] = {}
-
-    def dream(name: str, drop: bool) -> None:
-        made[name] = _dream(problem, seeds, settings, drop_finished=drop)
-
-    works = {"dropped": partial(dream, "dropped", True), "kept": partial(dream, "kept", False)}
+    dropped = _dream(problem, seeds, settings)
+    steps = max(1, len(dropped.probability_curve) - 1)
+    kept = partial(_dream, problem, seeds, settings, confidence=None, steps=steps)
+    works = {"dropped": partial(_dream, problem, seeds, settings), "kept": kept}
     timed = {name: partial(seconds, work, settings.device) for name, work in works.items()}
     times = take_turns(timed, rounds=settings.rounds, say=settings.say("dropping"))
     return {
         "dreams": len(seeds),
         "steps_at_most": settings.dream_steps,
-        "reached": {name: _share(dreams.reached) for name, dreams in made.items()},
-        "item_steps": {name: dreams.item_steps for name, dreams in made.items()},
+        "reached": _share(dropped.reached),
+        "item_steps": {"dropped": dropped.item_steps, "kept": steps * len(seeds)},
         "seconds": {name: summary(values) for name, values in times.items()},
         "kept / dropped": ratio(times["kept"], times["dropped"]),
     }

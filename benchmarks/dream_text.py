@@ -53,11 +53,13 @@ def _overhead(part: dict[str, Any]) -> Lines:
 
 
 def _dropping(part: dict[str, Any]) -> Lines:
-    lines = [f"dropping: seconds until {part['dreams']} dreams are finished"]
+    lines = [
+        f"dropping: seconds until {part['dreams']} dreams are finished, "
+        f"{part['reached']:.0%} reached"
+    ]
     for name, row in part["seconds"].items():
         lines.append(
-            f"  {name:{NAMES}}{_cell(row):>{WIDTH}}  {part['item_steps'][name]} item-steps, "
-            f"{part['reached'][name]:.0%} reached"
+            f"  {name:{NAMES}}{_cell(row):>{WIDTH}}  {part['item_steps'][name]} item-steps"
         )
     return [*lines, f"  {'kept / dropped':{NAMES}}{_cell(part['kept / dropped']):>{WIDTH}}"]
 

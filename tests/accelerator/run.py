@@ -117,7 +117,7 @@ def ascents(sounds: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for changes in (
         {"keep": "last"}, {"confidence": None}, {"confidence": 0.3}, {"start_noise": 1.0},
         {"transform": Jitter(frames=3)}, {"patience": 1}, {"slice_windows": 3},
-        {"drop_finished": False}, {"mixed_precision": True},
+        {"mixed_precision": True},
     ):  # fmt: skip
         yield ", ".join(f"{name}={value}" for name, value in changes.items()), changes
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from irdream.dreaming.ascent import Octave
 from irdream.dreaming.batch import Start
+from irdream.dreaming.best import DeferredRead
 from irdream.dreaming.constraints import BandRange, Consistency, MaxChange, RmseBudget, SnrFloor
-from irdream.dreaming.deferred import DeferredRead
 from irdream.dreaming.objectives import (
     Diversity,
     ForwardOutput,
@@ -528,7 +528,7 @@ def test_octaves_start_on_a_coarse_grid(recognizer, waveform, ascent) -> None:
         loop = ascent(octaves=4, steps=steps, octave_ratio=(1.5, 2.0))
         loop.run(
             recognizer.double(), waveform.double(), TARGETS, SEEDS,
-            on_step=lambda record: changes.append(record.signal.clone()),
+            on_step=lambda best: changes.append(best.now.signal.clone()),
         )  # fmt: skip
         return changes[1] - recognizer.log_mel(waveform.double())
 
@@ -635,7 +635,7 @@ def test_slices_do_not_change_a_dream(recognizer, waveform, ascent) -> None:
 def test_on_step_sees_every_step(recognizer, waveform, ascent) -> None:
     steps: list[int] = []
     ascent(steps=4).run(
-        recognizer, waveform, TARGETS, SEEDS, on_step=lambda record: steps.append(record.step)
+        recognizer, waveform, TARGETS, SEEDS, on_step=lambda best: steps.append(best.step)
     )
 
     assert steps == [0, 1, 2, 3]
@@ -644,7 +644,7 @@ def test_on_step_sees_every_step(recognizer, waveform, ascent) -> None:
 def test_on_step_may_end_the_run(recognizer, waveform, ascent) -> None:
     whole = ascent(steps=4, octaves=2).run(recognizer, waveform, TARGETS, SEEDS)
     ended = ascent(steps=4, octaves=2).run(
-        recognizer, waveform, TARGETS, SEEDS, on_step=lambda record: record.step == 2
+        recognizer, waveform, TARGETS, SEEDS, on_step=lambda best: best.step == 2
     )
 
     assert torch.equal(ended.probability_curve, whole.probability_curve[:3])
@@ -827,8 +827,8 @@ def test_the_host_does_not_wait_for_the_device_in_a_step(
 ) -> None:
     """Between the second step of an octave and its last: nothing like `.item()`."""
 
-    def on_step(record) -> None:
-        torch.cuda.set_sync_debug_mode("error" if record.step >= 1 else "default")
+    def on_step(best) -> None:
+        torch.cuda.set_sync_debug_mode("error" if best.step >= 1 else "default")
 
     try:
         ascent(**{"steps": 8, **changes}).run(

@@ -172,7 +172,6 @@ def dreams_of(draw: st.DrawFn, group: str, name: str) -> Callable[..., Ascent]:
         "start_noise": draw(st.sampled_from([0.0, 0.5])),
         "patience": draw(st.sampled_from([None, 1, 2])),
         "confidence": draw(st.sampled_from([None, 0.12, 0.3, 0.9])),
-        "drop_finished": draw(st.booleans()),
         "slice_windows": draw(st.sampled_from([None, 1, 7])),
     }
     jitter, every = draw(st.sampled_from([0, 3])), draw(st.sampled_from([0, 2]))

@@ -43,8 +43,7 @@ def view(items: int = 3, **changes) -> StepContext:
         "score": torch.full((items,), -2.0),
         "goal": -0.1,
         "reached": torch.zeros(items, dtype=torch.bool),
-        "origin": torch.zeros(items, 4, 5),
-        "unit": torch.full((items, 1, 1), 0.5),
+        "undreamed": torch.zeros(items, 4, 5),
         "step": 0.1 * torch.arange(1.0, items + 1).view(-1, 1, 1),
     }
     return StepContext(**{**known, **changes})

@@ -58,7 +58,7 @@ def test_activations_are_those_of_a_hook(tiny, layer, reads_output) -> None:
     if reads_output:
         close(logits, recognizer.eval().window_logits(log_mel))
     else:
-        assert logits is None
+        assert logits.shape == (2, 0, 0)
 
 
 def test_all_layers_are_heard_at_once(tiny) -> None:
@@ -127,7 +127,7 @@ def test_the_network_is_left_after_the_last_layer_that_is_read() -> None:
         late.clear()
         logits, activations = listen(log_mels())
         assert (early, late) == ([8], [])
-        assert logits is None
+        assert logits.shape == (2, 0, 0)
         assert activations["early.inner"].shape == (2, 4, 5)
         logits, _ = listen(log_mels(), output=True)  # of what was dreamed in the end
         assert (early, late) == ([8, 8], [8])
@@ -262,7 +262,7 @@ def test_long_inputs_give_the_gradient_of_short_ones(tiny, monkeypatch, reads_ou
             listen(log_mel)
             listen.network.register_forward_pre_hook(lambda m, x: sizes.append(len(x[0])))
             logits, activations = listen(log_mel)
-            heard = [activations["features.3"], *([] if logits is None else [logits])]
+            heard = [activations["features.3"], logits]
             score = sum(x.square().sum() for x in heard)
             assert isinstance(score, Tensor)
             (slope,) = torch.autograd.grad(score, log_mel)
@@ -277,7 +277,7 @@ def test_long_inputs_give_the_gradient_of_short_ones(tiny, monkeypatch, reads_ou
     close(slope, slope_in_parts)
     assert sizes[0] == 42
     assert sizes_in_parts[:11] == [4] * 10 + [2]
-    assert sizes_in_parts[-3:] == [16, 16, 10]
+    assert max(sizes_in_parts) == 4
 
 
 class PerModule(nn.Module):

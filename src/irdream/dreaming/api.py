@@ -139,7 +139,7 @@ def dream(
             None if signal.ndim == 3 else signal,
             targets,
             [(seed * 1_000_003 + i) % 2**63 for i in range(len(signal))],
-            lambda record: bar.show(record.step, len(signal), record.dropped),
+            lambda best: bar.show(best.step, len(signal), best.dropped),
             log_mel=signal if signal.ndim == 3 else None,
             step_sizes=sizes,
             groups=None if groups is None else _one_each("groups", groups, signal),

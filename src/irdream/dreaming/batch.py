@@ -1,8 +1,8 @@
-"""What is dreamed on, as tensors with an axis of items; how rows of them are taken and joined."""
+"""What an ascent works on: tensors with an axis of items, of which rows are taken and joined."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -67,18 +67,20 @@ class Batch:
     """The items that are left.
 
     Attributes:
+        items: their places in the run, (items,).
         start: the undreamed signal, and the originals.
         held: what each of the constraints prepared.
         prepared: what the objective prepared.
         parameters: of the present iterate, (items, ...).
         undreamed: those of the undreamed signal.
         unit: one unit of the step size in theirs, (items, 1, ...).
-        step: unit times step size.
+        step: the step size in theirs.
         targets: class indices, (items,).
         keys: of the random views, (items,).
         groups: from 0, (items,); items of one group stand side by side.
     """
 
+    items: Tensor
     start: Start
     held: list[dict[str, Any]]
     prepared: dict[str, Tensor]
@@ -91,28 +93,35 @@ class Batch:
     groups: Tensor
 
 
-def numbered(places: Tensor, groups: Tensor | None) -> Tensor:
-    """Return groups (items,) as numbers from 0, each item its own where there are none."""
-    if groups is None:
-        return places
-    different, numbers = torch.unique(groups, return_inverse=True)
-    if int((numbers.diff() != 0).sum()) >= len(different):
-        raise InputError("items of one group do not stand side by side; sort them by group")
-    return numbers
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What the items of a batch gave in one step.
 
+    Attributes:
+        signal: that obeys the constraints, (items, ...).
+        score: the objective, (items,).
+        probability: of the target, mean over the windows, (items,); NaN where nothing reads the
+            output.
+        on_top: 1 where the target is the most probable, 0 elsewhere, (items,); NaN likewise.
+        reached: whether the items have the confidence, (items,).
+        logits: (items, windows, instruments); empty where nothing reads the output.
+        gradient: of the score with respect to the parameters; None where none is wanted.
+    """
 
-def log_of(magnitude: Tensor) -> Tensor:
-    """Return the natural logarithm of magnitudes, finite in digital silence."""
-    return magnitude.clamp(min=LEAST_MAGNITUDE).log()
+    signal: Tensor
+    score: Tensor
+    probability: Tensor
+    on_top: Tensor
+    reached: Tensor
+    logits: Tensor
+    gradient: Tensor | None
 
 
 def rows_of(tree: Tree, rows: slice | Tensor) -> Tree:
-    """Return some items of tensors, and of dataclasses, mappings and lists of them; no copy of all.
+    """Return some items of tensors, and of dataclasses, mappings and lists of them.
 
     What is no tensor stays as it is.
     """
-    if isinstance(rows, slice) and rows == slice(None):
-        return tree
     return _mapped(lambda tensor: tensor[rows], tree)
 
 
@@ -121,7 +130,29 @@ def joined(trees: Sequence[Tree]) -> Tree:
     return trees[0] if len(trees) == 1 else _mapped(lambda *tensors: torch.cat(tensors), *trees)
 
 
-def _mapped(function: Any, *trees: Any) -> Any:
+def per_item(values: Tensor, like: Tensor) -> Tensor:
+    """Return values (items,) as (items, 1, ...), which broadcasts to tensors like another."""
+    return values.view(-1, *(1,) * (like.ndim - 1))
+
+
+def log_of(magnitude: Tensor) -> Tensor:
+    """Return the natural logarithm of magnitudes, finite in digital silence."""
+    return magnitude.clamp(min=LEAST_MAGNITUDE).log()
+
+
+def numbered(groups: Tensor) -> Tensor:
+    """Return groups (items,) as numbers from 0.
+
+    Raises:
+        InputError: when items of one group do not stand side by side.
+    """
+    different, numbers = torch.unique(groups, return_inverse=True)
+    if int((numbers.diff() != 0).sum()) >= len(different):
+        raise InputError("items of one group do not stand side by side; sort them by group")
+    return numbers
+
+
+def _mapped(function: Callable[..., Tensor], *trees: Any) -> Any:
     """Apply a function to the tensors at each place of trees of one shape."""
     first = trees[0]
     if isinstance(first, Tensor):
@@ -130,8 +161,8 @@ def _mapped(function: Any, *trees: Any) -> Any:
         return {name: _mapped(function, *(tree[name] for tree in trees)) for name in first}
     if isinstance(first, list):
         return [_mapped(function, *places) for places in zip(*trees, strict=True)]
-    if is_dataclass(first):
+    if is_dataclass(first) and not isinstance(first, type):
         names = [field.name for field in fields(first)]
         parts = {n: _mapped(function, *(getattr(tree, n) for tree in trees)) for n in names}
-        return replace(first, **parts)  # type: ignore[type-var]
+        return replace(first, **parts)
     return first

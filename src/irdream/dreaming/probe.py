@@ -1,4 +1,4 @@
-"""The recognizer as the loop uses it: frozen, simplified, listened to at its layers.
+"""The recognizer as the loop uses it: frozen, simplified, read at its layers, in slices.
 
 Nothing of that is left afterwards, also not after an exception: no hooks, no gradients in the
 weights, modes and `requires_grad` as before.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -19,8 +21,10 @@ from torch.utils.checkpoint import checkpoint
 from irdream.dreaming.network import simplified, unwrapped
 from irdream.dreaming.random_streams import item_keys, normal
 from irdream.errors import InputError, nearest
-from irdream.recognizer import Recognizer
+from irdream.recognizer import Recognizer, window_starts
 
+SLICE_WINDOWS = {"cpu": 12, "cuda": 512}  # in one forward pass, by device; elsewhere:
+SLICE_WINDOWS_ELSEWHERE = 128
 CHECKPOINTED = {"cpu": 128}  # windows, by device; elsewhere:
 CHECKPOINTED_ELSEWHERE = 1024
 AGREEMENT = 1e-4  # of the largest output, and of the norm of the gradient; rounding is 1e-6
@@ -31,17 +35,17 @@ logger = logging.getLogger(__name__)
 
 
 class _EarlyExitError(Exception):
-    """Not an error: all layers were heard, and the rest of the network need not run."""
+    """Not an error: all layers were read, and the rest of the network need not run."""
 
 
 class Probe:
-    """Hears log-mels: what the network says, and what its layers do.
+    """Gives what the network says of log-mels, and what its layers do.
 
     Args:
         recognizer: in eval mode.
         networks: what may compute its logits, the best first; the first one that agrees with the
             model does.
-        layers: names of modules to be listened to.
+        layers: names of modules that are read.
         reads_output: False: the network is left after the last of the layers.
         mixed_precision: on CUDA, the network in bfloat16.
     """
@@ -59,13 +63,18 @@ class Probe:
         self.network = self._model = unwrapped(recognizer.model)
         self._networks = list(networks)
         self.layers, self.reads_output = tuple(layers), reads_output
-        self.mixed_precision = mixed_precision
+        self._precision = contextlib.nullcontext()
+        if mixed_precision and recognizer.device.type == "cuda":
+            self._precision = torch.autocast("cuda", torch.bfloat16)
         self._taps: dict[str, Any] = {}
+        self._exits_early = False
 
     def __call__(
         self, log_mel: Tensor, *, output: bool | None = None
-    ) -> tuple[Tensor | None, dict[str, Tensor]]:
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return logits (items, windows, instruments) and activations (items, windows, ...).
+
+        Where the logits are not wanted they are empty.
 
         Of more windows than `CHECKPOINTED` the activations inside the network, some 8 MB a
         window, are not kept but computed again for the gradient.
@@ -78,47 +87,99 @@ class Probe:
         windows = self.recognizer.windows(log_mel)
         shape, windows = windows.shape[:2], windows.flatten(0, 1)
         if self._networks:
-            self.network = self._chosen(windows[:1])
+            self.network = self._agreeing(windows[:1])
         most = CHECKPOINTED.get(log_mel.device.type, CHECKPOINTED_ELSEWHERE)
         if len(windows) <= most:
-            heard = self._hear(windows, output)
-        elif torch.is_grad_enabled():
+            found = self._forward(windows, output)
+        else:
             parts = [
-                checkpoint(self._hear, part, output, use_reentrant=False)
+                checkpoint(self._forward, part, output, use_reentrant=False)
                 for part in windows.split(most // 4)
             ]
-            heard = [torch.cat(part) for part in zip(*parts, strict=True)]  # type: ignore[arg-type]
-        else:
-            parts = [self._hear(part, output) for part in windows.split(most)]
-            heard = [torch.cat(part) for part in zip(*parts, strict=True)]
-        heard = [values.unflatten(0, shape) for values in heard]
-        logits = heard.pop(0) if output else None
-        return logits, dict(zip(self.layers, heard, strict=True))
+            found = [torch.cat(part) for part in zip(*parts, strict=True)]  # type: ignore[arg-type]
+        found = [values.unflatten(0, shape) for values in found]
+        logits = found.pop(0) if output else log_mel.new_empty(len(log_mel), 0, 0)
+        return logits, dict(zip(self.layers, found, strict=True))
 
+    @torch.no_grad()
     def activations(self, log_mel: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Return the activations of some layers, without gradients, for `Objective.prepare`."""
-        with torch.no_grad():
-            heard = self(log_mel, output=False)[1]
-        return {name: heard[name] for name in layers}
+        found = self(log_mel, output=False)[1]
+        return {name: found[name] for name in layers}
+
+    def slices(
+        self, log_mel: Tensor, windows: int | None = None, groups: Tensor | None = None
+    ) -> list[slice]:
+        """Return slices of items of about so many windows, which keep to the CPU's cache.
+
+        Args:
+            log_mel: of all items, (items, n_mels, frames).
+            windows: in one forward pass; None: by the device.
+            groups: (items,); where they are given, a group stays in one slice.
+        """
+        recognizer, device, count = self.recognizer, log_mel.device.type, len(log_mel)
+        hop_frames = max(1, recognizer.window_frames // 2)
+        each = len(window_starts(log_mel.shape[-1], recognizer.window_frames, hop_frames))
+        most = windows or SLICE_WINDOWS.get(device, SLICE_WINDOWS_ELSEWHERE)
+        size = max(1, most // each)
+        if groups is None or count <= size:
+            size = math.ceil(count / math.ceil(count / size))  # slices of one size
+            return [slice(first, first + size) for first in range(0, count, size)]
+        numbers, firsts = groups.tolist(), [0]
+        ends = [i for i in range(1, count) if numbers[i] != numbers[i - 1]]
+        for end, following in pairwise([*ends, count, count + size]):
+            if following - firsts[-1] > size:
+                firsts.append(end)
+        return [slice(first, end) for first, end in pairwise(firsts)]
 
     def tap(self, name: str, output: Any) -> None:
-        """Keep a layer's output of this pass; its first one, where a module is used again."""
-        if name in self._taps:
-            return
-        while isinstance(output, tuple | list) and output:  # of recurrent layers: not the state
-            output = output[0]
-        # A clone, since what follows may overwrite it.
-        self._taps[name] = output.clone() if isinstance(output, Tensor) else output
+        """Keep a layer's output of this pass; its first one, where a module is used again.
+
+        Once all layers are read the network is left, where its output is not wanted.
+        """
+        if name not in self._taps:
+            while isinstance(output, tuple | list) and output:  # of recurrent layers: no state
+                output = output[0]
+            # A clone, since what follows may overwrite it.
+            self._taps[name] = output.clone() if isinstance(output, Tensor) else output
+        if self._exits_early and len(self._taps) == len(self.layers):
+            raise _EarlyExitError
+
+    def _forward(self, windows: Tensor, output: bool) -> list[Tensor]:
+        """Return logits, where wanted, and activations of windows (windows, n_mels, frames)."""
+        self._taps, self._exits_early = {}, not output
+        try:
+            with self._precision:
+                logits = self.recognizer.logits(windows, self.network)
+        except _EarlyExitError:
+            logits = windows  # not used
+        taps, self._taps = self._taps, {}
+        if missing := [name for name in self.layers if name not in taps]:
+            raise InputError(
+                f"layer {missing[0]!r} was not reached by {type(self.network).__name__}.forward; "
+                "choose one that it calls"
+            )
+        for name, tapped in taps.items():
+            shape = tuple(getattr(tapped, "shape", ()))
+            if shape[:1] != (len(windows),):
+                raise InputError(
+                    f"layer {name!r} gave {shape or type(tapped).__name__} for {len(windows)} "
+                    "windows; expected a tensor with an axis of windows first: choose another layer"
+                )
+        activations = [taps[name].to(windows.dtype) for name in self.layers]
+        return [logits.to(windows.dtype), *activations] if output else activations
+
+    # Which network --------------------------------------------------------------------------
 
     @torch.enable_grad()
-    def _chosen(self, window: Tensor) -> nn.Module:
+    def _agreeing(self, window: Tensor) -> nn.Module:
         """Return the first of the networks that agrees with the model, or the model.
 
         A model can take the modules of a chain one by one, overwrite what a chain gives, or need
         a layout of its activations.
         """
         networks, self._networks = self._networks, []
-        mixed_precision, self.mixed_precision = self.mixed_precision, False
+        precision, self._precision = self._precision, contextlib.nullcontext()
         chosen, reason = self._model, "it has other values or another gradient"
         for network in networks:
             try:
@@ -129,7 +190,7 @@ class Probe:
             except _MISFITS as error:
                 reason = f"{type(error).__name__}: {error}"
             logger.debug("a simplified %s is not used: %s", type(self._model).__name__, reason)
-        self.mixed_precision = mixed_precision
+        self._precision = precision
         return chosen
 
     def _agrees(self, network: nn.Module, window: Tensor) -> bool:
@@ -140,56 +201,21 @@ class Probe:
         """
         noise = normal(item_keys([*range(_COMPARED)], window.device), 0, *window.shape[1:])
         for one in (window + 0.1 * noise.to(window)).split(1):
-            found, gradient = self._with_gradient(one, network)
+            values, gradient = self._with_gradient(one, network)
             expected, true_gradient = self._with_gradient(one, self._model)
-            if not all(_near(a, b) for a, b in zip(found, expected, strict=True)):
+            if not all(_near(a, b) for a, b in zip(values, expected, strict=True)):
                 return False
             if bool((gradient - true_gradient).norm() <= AGREEMENT * true_gradient.norm()):
                 return True
         return False
 
     def _with_gradient(self, window: Tensor, network: nn.Module) -> tuple[list[Tensor], Tensor]:
-        """Return what is heard of a window, and the gradient of a mixture of it."""
+        """Return what a network gives of a window, and the gradient of a mixture of it."""
         self.network, window = network, window.detach().requires_grad_()
-        heard = self._hear(window, True)
-        weights = [torch.arange(part.numel(), device=part.device).cos() for part in heard]
-        mixture = sum((part.flatten() * by).sum() for part, by in zip(heard, weights, strict=True))
-        return heard, torch.autograd.grad(mixture, window)[0]  # type: ignore[arg-type]
-
-    def _hear(self, windows: Tensor, output: bool) -> list[Tensor]:
-        """Return logits, where wanted, and activations of windows (windows, n_mels, frames)."""
-        self._taps = {}
-        self._leaves = not output
-        try:
-            with self._precision(windows.device):
-                logits = self.recognizer.logits(windows, self.network)
-        except _EarlyExitError:
-            logits = windows  # not used
-        taps, self._taps = self._taps, {}
-        if missing := [name for name in self.layers if name not in taps]:
-            raise InputError(
-                f"layer {missing[0]!r} was not reached by {type(self.network).__name__}.forward; "
-                "choose one that it calls"
-            )
-        for name in self.layers:
-            shape = tuple(getattr(taps[name], "shape", ()))
-            if shape[:1] != (len(windows),):
-                raise InputError(
-                    f"layer {name!r} gave {shape or type(taps[name]).__name__} for {len(windows)} "
-                    "windows; expected a tensor with an axis of windows first: choose another layer"
-                )
-        activations = [taps[name].to(windows.dtype) for name in self.layers]
-        return [logits.to(windows.dtype), *activations] if output else activations
-
-    def _precision(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-        if not self.mixed_precision:
-            return contextlib.nullcontext()
-        return torch.autocast(device.type, torch.bfloat16)
-
-    def exit_early(self) -> None:
-        """Leave the network if the logits are not wanted and all layers were heard."""
-        if self._leaves and len(self._taps) == len(self.layers):
-            raise _EarlyExitError
+        found = self._forward(window, True)
+        values = torch.cat([part.flatten() for part in found])
+        mixture = values @ torch.arange(len(values), device=values.device).cos().to(values)
+        return found, torch.autograd.grad(mixture, window)[0]
 
 
 @contextlib.contextmanager
@@ -224,7 +250,6 @@ def probing(
 
             def hook(module: nn.Module, inputs: Any, output: Any, name: str = name) -> None:
                 probe.tap(name, output)
-                probe.exit_early()
 
             for network in (model, *networks):
                 handle = network.get_submodule(name).register_forward_hook(hook)

@@ -22,7 +22,7 @@ from irdream.datasets.base import Excerpt, counted, tell_skipped
 from irdream.datasets.identity import fingerprint_of_sounds
 from irdream.datasets.starts import Start
 from irdream.dreaming.ascent import Ascent
-from irdream.dreaming.record import Record
+from irdream.dreaming.best import Best
 from irdream.dreaming.targets import Item, item_seed
 from irdream.errors import InputError
 from irdream.interrupts import Interrupted, keeping, stopping
@@ -248,10 +248,10 @@ def _dream_batch(
     """
     unfinished: set[int] = set()
 
-    def on_step(record: Record) -> bool:
-        bar.show(record.step, len(items), record.dropped)
+    def on_step(best: Best) -> bool:
+        bar.show(best.step, len(items), best.dropped)
         if signals:
-            unfinished.update(record.items[record.alive & ~record.reached].tolist())
+            unfinished.update(best.unfinished())
         return bool(signals)
 
     device = recognizer.device

@@ -7,9 +7,13 @@ several windows `log_probability` pulls the lowest hardest, and gets there soone
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from irdream.dreaming.batch import per_item
+from irdream.dreaming.objectives import Objective
 from irdream.dreaming.optimizers.base import Optimizer, State, StepContext
 from irdream.dreaming.optimizers.normalized import normalized
 from irdream.errors import InputError
@@ -42,8 +46,6 @@ class MarginStep(Optimizer):
         InputError: for values outside these ranges.
     """
 
-    needs_goal = True
-
     def __init__(
         self,
         *,
@@ -52,15 +54,30 @@ class MarginStep(Optimizer):
         decay: float = 0.9,
         least_gain: float = 0.4,
     ) -> None:
-        if not overshoot >= 0:
-            raise InputError(f"optimizer.overshoot={overshoot}; expected at least 0, such as 0.1")
-        for name, value in (("pull", pull), ("decay", decay)):
-            if not 0 <= value <= 1:
-                raise InputError(f"optimizer.{name}={value}; expected a number from 0 to 1")
-        if not 0 < least_gain <= 1:
-            raise InputError(f"optimizer.least_gain={least_gain}; expected above 0, at most 1")
         self.overshoot, self.pull, self.decay = overshoot, pull, decay
         self.least_gain = least_gain
+        _check("overshoot", overshoot, overshoot >= 0, "at least 0, such as 0.1")
+        _check("pull", pull, 0 <= pull <= 1, "a number from 0 to 1")
+        _check("decay", decay, 0 <= decay <= 1, "a number from 0 to 1")
+        _check("least_gain", least_gain, 0 < least_gain <= 1, "above 0, at most 1")
+
+    def goal(self, objective: Objective, confidence: float | None) -> float:
+        """Return the score a little beyond the confidence.
+
+        Raises:
+            InputError: where the objective does not tell it.
+        """
+        goal = None
+        if confidence is not None:
+            odds = confidence / (1.0 - confidence) * math.exp(self.overshoot)
+            goal = objective.goal(odds / (1.0 + odds))
+        if goal is None:
+            raise InputError(
+                f"optimizer {self!r} needs to know how far the confidence is, which objective "
+                f"{objective!r} with dream.confidence={confidence} does not tell; choose "
+                "objective=log_probability, probability or margin, and a confidence"
+            )
+        return goal
 
     def start(self, parameters: Tensor) -> State:
         """Begin without a promise."""
@@ -82,17 +99,17 @@ class MarginStep(Optimizer):
         gain = torch.where(believed, came.clamp(self.least_gain, 1.0), 1.0)
 
         largest = gradient.flatten(1).abs().amax(dim=1).clamp(min=_TINY)
-        direction = gradient / _like(largest, gradient)  # squares of tiny gradients underflow
+        direction = gradient / per_item(largest, gradient)  # squares of tiny gradients underflow
         square = direction.flatten(1).square().sum(dim=1).clamp(min=_TINY)
         longest = context.step.flatten(1).mean(dim=1) * (gradient[0].numel() * square).sqrt()
         promise = torch.minimum(missing / gain / largest, longest)  # over the largest slope
-        detail = parameters - context.origin
+        detail = parameters - context.undreamed
         had = (direction * detail).flatten(1).sum(dim=1)
-        from_here = detail + _like(promise / square, direction) * direction
-        from_origin = _like((promise + had) / square, direction) * direction
+        from_here = detail + per_item(promise / square, direction) * direction
+        from_undreamed = per_item((promise + had) / square, direction) * direction
         state["promised"], state["before"] = promise * largest, context.score
-        pull, state["pull"] = _like(state["pull"], detail), state["pull"] * self.decay
-        return context.origin + from_here.lerp(from_origin, pull)
+        pull, state["pull"] = per_item(state["pull"], detail), state["pull"] * self.decay
+        return context.undreamed + from_here.lerp(from_undreamed, pull)
 
     def __repr__(self) -> str:
         return f"margin_step(pull={self.pull:g}, decay={self.decay:g})"
@@ -119,7 +136,7 @@ class LeastChange(MarginStep):
         InputError: for values outside their ranges.
     """
 
-    seeks_least_change = True
+    refines = True
 
     def __init__(
         self,
@@ -131,15 +148,12 @@ class LeastChange(MarginStep):
         **settings: float,
     ) -> None:
         super().__init__(**settings)
-        if not 0 < shrink < 1:
-            raise InputError(f"optimizer.shrink={shrink}; expected above 0 and below 1")
-        if not turn > 0:
-            raise InputError(f"optimizer.turn={turn}; expected a number above 0, such as 0.3")
-        for name, value in (("shrink_decay", shrink_decay), ("turn_decay", turn_decay)):
-            if not 0 < value <= 1:
-                raise InputError(f"optimizer.{name}={value}; expected above 0, at most 1")
         self.shrink, self.shrink_decay = shrink, shrink_decay
         self.turn, self.turn_decay = turn, turn_decay
+        _check("shrink", shrink, 0 < shrink < 1, "above 0 and below 1")
+        _check("turn", turn, turn > 0, "a number above 0, such as 0.3")
+        _check("shrink_decay", shrink_decay, 0 < shrink_decay <= 1, "above 0, at most 1")
+        _check("turn_decay", turn_decay, 0 < turn_decay <= 1, "above 0, at most 1")
 
     def start(self, parameters: Tensor) -> State:
         """Begin without a norm."""
@@ -152,25 +166,25 @@ class LeastChange(MarginStep):
     ) -> Tensor:
         """Take a margin step, or one around the sphere of the present norm."""
         toward = super().step(parameters, gradient, context, state)
-        detail = parameters - context.origin
+        detail = parameters - context.undreamed
         norm = torch.where(state["arrived"], state["norm"], _rms(detail))
         arrived = state["arrived"] | context.reached
         norm = norm * torch.where(context.reached, 1.0 - state["shrink"], 1.0 + state["shrink"])
-        turned = detail + _like(state["turn"] * norm, detail) * normalized(gradient)
-        around = turned * _like(norm / _rms(turned).clamp(min=_TINY), detail)
+        turned = detail + per_item(state["turn"] * norm, detail) * normalized(gradient)
+        around = turned * per_item(norm / _rms(turned).clamp(min=_TINY), detail)
         state["norm"], state["arrived"] = norm, arrived
         for name, decay in (("shrink", self.shrink_decay), ("turn", self.turn_decay)):
             state[name] = torch.where(arrived, decay * state[name], state[name])
-        return torch.where(_like(arrived, detail), context.origin + around, toward)
+        return torch.where(per_item(arrived, detail), context.undreamed + around, toward)
 
     def __repr__(self) -> str:
         return f"least_change(shrink={self.shrink:g}, turn={self.turn:g})"
 
 
+def _check(name: str, value: float, is_fine: bool, expected: str) -> None:
+    if not is_fine:
+        raise InputError(f"optimizer.{name}={value}; expected {expected}")
+
+
 def _rms(detail: Tensor) -> Tensor:
     return detail.flatten(1).square().mean(dim=1).sqrt()
-
-
-def _like(values: Tensor, parameters: Tensor) -> Tensor:
-    """Return (items,) as (items, 1, ...)."""
-    return values.view(-1, *(1,) * (parameters.ndim - 1))

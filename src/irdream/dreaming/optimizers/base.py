@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from irdream.dreaming.batch import rows_of
+from irdream.dreaming.objectives import Objective
 from irdream.errors import InputError
 
 State = dict[str, Any]
@@ -22,18 +24,16 @@ class StepContext:
 
     Attributes:
         score: the objective, (items,).
-        goal: the objective at which the confidence is reached; None where that cannot be said.
+        goal: what the optimizer's own `goal` returned.
         reached: whether the items have the confidence now, (items,).
-        origin: the parameters of the undreamed signal.
-        unit: one unit of the step size, in the parameters' own, (items, 1, ...).
-        step: unit times step size, (items, 1, ...).
+        undreamed: the parameters of the undreamed signal.
+        step: the step size in the parameters' own unit, (items, 1, ...).
     """
 
     score: Tensor
     goal: float | None
     reached: Tensor
-    origin: Tensor
-    unit: Tensor
+    undreamed: Tensor
     step: Tensor
 
 
@@ -41,23 +41,31 @@ class Optimizer(ABC):
     """Takes steps up; see `step`.
 
     Attributes:
-        seeks_least_change: an item that reached the confidence goes on, and of the iterates
-            that have it the one with the least change is kept.
-        needs_goal: it can work only on an objective whose goal is known.
-        overshoot: log-odds by which its goal lies beyond the confidence.
+        refines: an item that has the confidence continues, and of the iterates that have it the
+            one with the least change is kept.
     """
 
-    seeks_least_change: bool = False
-    needs_goal: bool = False
-    overshoot: float = 0.0
+    refines: bool = False
+
+    def goal(self, objective: Objective, confidence: float | None) -> float | None:
+        """Return the score that is aimed at, where one is; called once, before the first step.
+
+        Args:
+            objective: that is maximized.
+            confidence: at which items stop; None: they do not, or nothing reads the output.
+
+        Raises:
+            InputError: when the optimizer cannot work with them.
+        """
+        return None
 
     def start(self, parameters: Tensor) -> State:
-        """Return what to remember at an octave's begin; tensors with an axis of items."""
+        """Return what to remember when an octave begins; tensors with an axis of items."""
         return {}
 
     def pick(self, state: State, rows: Tensor) -> State:
         """Return the state of some items."""
-        return {name: values[rows] for name, values in state.items()}
+        return rows_of(state, rows)
 
     @abstractmethod
     def step(
@@ -101,17 +109,16 @@ class TorchOptimizer(Optimizer):
         self.factory = factory
 
     def start(self, parameters: Tensor) -> State:
-        """Make the optimizer when the first step is taken, since it needs the step sizes."""
+        """Return the items; the optimizer is made by the first step, which knows the step sizes."""
         return {"items": [torch.nn.Parameter(item.clone()) for item in parameters]}
 
     def pick(self, state: State, rows: Tensor) -> State:
         """Take the other items from the optimizer."""
         chosen = rows.tolist()
-        picked = {**state, "items": [state["items"][i] for i in chosen]}
         if "optimizer" in state:
-            optimizer = state["optimizer"]
-            optimizer.param_groups = [optimizer.param_groups[i] for i in chosen]
-        return picked
+            groups = state["optimizer"].param_groups
+            state["optimizer"].param_groups = [groups[i] for i in chosen]
+        return {**state, "items": [state["items"][i] for i in chosen]}
 
     def step(
         self, parameters: Tensor, gradient: Tensor, context: StepContext, state: State
@@ -123,26 +130,21 @@ class TorchOptimizer(Optimizer):
             item.grad = -up
         try:
             if "optimizer" not in state:
-                state["optimizer"] = self._made(items, context.step)
+                rates = context.step.flatten(1).mean(dim=1).tolist()
+                state["optimizer"] = self.factory([{"params": [item]} for item in items])
+                for group, rate in zip(state["optimizer"].param_groups, rates, strict=True):
+                    group["lr"] = rate
             state["optimizer"].step()
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(
-                f"optimizer {_name(self.factory)} cannot dream ({error}); expected one that needs "
-                "no closure, such as Adam"
+                f"optimizer {self!r} cannot dream ({error}); expected one that needs no closure, "
+                "such as Adam"
             ) from error
         return torch.stack([item.detach() for item in items])
 
-    def _made(self, items: list[Tensor], step: Tensor) -> torch.optim.Optimizer:
-        """Return the optimizer, with a group of parameters for each item."""
-        rates = step.flatten(1).mean(dim=1).tolist()
-        groups = [{"params": [x], "lr": lr} for x, lr in zip(items, rates, strict=True)]
-        optimizer = self.factory(groups)
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate  # not the partial's own
-        return optimizer
-
     def __repr__(self) -> str:
-        return _name(self.factory)
+        made = self.factory.func if isinstance(self.factory, functools.partial) else self.factory
+        return getattr(made, "__name__", repr(made))
 
 
 def as_optimizer(optimizer: Any) -> Optimizer:
@@ -164,8 +166,3 @@ def as_optimizer(optimizer: Any) -> Optimizer:
         f"optimizer={optimizer!r}; expected an irdream optimizer, a class of torch.optim or a "
         "function from gradients to directions"
     )
-
-
-def _name(factory: Any) -> str:
-    made = factory.func if isinstance(factory, functools.partial) else factory
-    return getattr(made, "__name__", repr(made))

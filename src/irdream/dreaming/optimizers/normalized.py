@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from irdream.dreaming.batch import per_item
 from irdream.dreaming.optimizers.base import Optimizer, State, StepContext
 from irdream.errors import InputError
 
@@ -74,4 +75,4 @@ def size(gradient: Tensor, norm: Norm = "rms") -> Tensor:
         largest = torch.linalg.vector_norm(flat, ord=math.inf, dim=1).clamp(min=_TINY)
         shares = torch.linalg.vector_norm(flat / largest[:, None], dim=1)
         norms = largest * shares / flat.shape[1] ** 0.5
-    return norms.clamp(min=_TINY).view(-1, *(1,) * (gradient.ndim - 1))
+    return per_item(norms.clamp(min=_TINY), gradient)

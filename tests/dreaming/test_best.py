@@ -2,100 +2,126 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from irdream.dreaming.objectives import Layer, Objective
+from irdream.dreaming.batch import Batch, Evaluation, Start, rows_of
+from irdream.dreaming.best import PROGRESS, Best, DeferredRead
+from irdream.dreaming.objectives import Layer, LogProbability, Objective
 from irdream.dreaming.optimizers import Optimizer
-from irdream.dreaming.record import PROGRESS, Answer, Dreams, Record, Stops, first_step
+from irdream.dreaming.record import Answer, Dreams, first_step
 from irdream.dreaming.transforms import Jitter
 
 TARGETS = torch.tensor([2, 7, 0])
 SEEDS = [11, 12, 13]
 
 
-def kept(record: Record, *probabilities: float, score: float = 0.0, **changes) -> None:
-    """Record one step of items whose signal is their probability."""
+def best_of(count: int, objective: Objective | None = None, **settings: Any) -> tuple[Best, Batch]:
+    """Return what is kept of so many items, and a batch of them."""
+    values = torch.zeros(count, 1)
+    items = torch.arange(count)
+    start = Start(log_mel=values, keys=items, signal=values)
+    batch = Batch(
+        items=items, start=start, held=[], prepared={}, parameters=values, undreamed=values,
+        unit=values + 1, step=values + 1, targets=items, keys=items, groups=items,
+    )  # fmt: skip
+    return Best(objective or LogProbability(), **settings), batch
+
+
+def seen(*probabilities: float, **changes: Any) -> Evaluation:
+    """Return one step of items whose signal is their probability."""
     values = torch.tensor(probabilities)
     told = {
         "signal": values[:, None],
         "logits": values[:, None, None].expand(-1, 1, 2),
-        "score": torch.full_like(values, score),
+        "score": torch.zeros_like(values),
         "probability": values,
         "reached": values >= 0.9,
         "on_top": (values >= 0.5).float(),
+        "gradient": None,
         **changes,
     }
-    record.keep(**told)
+    return Evaluation(**told)
 
 
-def best(record: Record, name: str = "signal") -> list:
-    return record.kept()[name].flatten().tolist()
+def kept(best: Best, name: str = "signal") -> list:
+    return getattr(best.of_all(), name).flatten().tolist()
 
 
 def test_the_best_iterate_is_kept_also_when_it_is_not_the_last() -> None:
-    record = Record(torch.zeros(3, dtype=torch.long), Stops())
+    best, batch = best_of(3)
     for step in ((0.1, 0.2, 0.3), (0.6, 0.1, 0.3), (0.5, 0.4, 0.2), (0.1, 0.7, 0.1)):
-        kept(record, *step)
+        best.update(batch, seen(*step))
 
-    assert best(record) == pytest.approx([0.6, 0.7, 0.3])
-    assert best(record, "steps") == [1, 3, 0]
-    assert record.kept()["logits"][:, 0, 0].tolist() == pytest.approx([0.6, 0.7, 0.3])
-    assert best(record, "reached") == [False] * 3
-    assert record.step == 3
-    assert record.dropped == 0
-
-
-def test_an_item_that_has_the_confidence_is_finished_and_not_recorded_any_more() -> None:
-    record = Record(torch.zeros(2, dtype=torch.long), Stops())
-    for step in ((0.1, 0.2), (0.95, 0.3), (0.99, 0.1)):
-        kept(record, *step)
-
-    assert record.alive.tolist() == [False, True]
-    assert best(record) == pytest.approx([0.95, 0.3])
-    assert best(record, "reached") == [True, False]
-    probability, _, _ = record.curves()
-    torch.testing.assert_close(
-        probability, torch.tensor([[0.1, 0.2], [0.95, 0.3], [torch.nan, 0.1]]), equal_nan=True
-    )
+    assert kept(best) == pytest.approx([0.6, 0.7, 0.3])
+    assert kept(best, "steps") == [1, 3, 0]
+    logits = best.of_all().logits
+    assert logits is not None
+    assert logits[:, 0, 0].tolist() == pytest.approx([0.6, 0.7, 0.3])
+    assert kept(best, "reached") == [False] * 3
+    assert (best.step, best.dropped) == (3, 0)
 
 
 def test_finished_items_leave_and_come_back_in_order() -> None:
-    record = Record(torch.zeros(4, dtype=torch.long), Stops())
-    kept(record, 0.1, 0.95, 0.2, 0.3)
-    record.drop(torch.tensor([1]), torch.tensor([0, 2, 3]))
-    kept(record, 0.2, 0.1, 0.91)
-    assert record.items.tolist() == [0, 2, 3]
-    assert record.dropped == 1
-    record.drop(torch.tensor([2]), torch.tensor([0, 1]))
-    kept(record, 0.3, 0.8)
+    best, batch = best_of(4)
+    lefts = []
+    for step in ((0.1, 0.95, 0.2, 0.3), (0.2, 0.1, 0.91), (0.3, 0.8)):
+        best.update(batch, seen(*step))
+        assert best.unfinished() == [
+            int(i) for i, p in zip(batch.items, step, strict=True) if p < 0.9
+        ]
+        rows = best.leave(batch, seen(*step), last_octave=True)
+        batch = batch if rows is None else rows_of(batch, rows)
+        lefts.append((batch.items.tolist(), best.dropped, best.item_steps))
 
-    assert best(record) == pytest.approx([0.3, 0.95, 0.8, 0.91])
-    assert best(record, "steps") == [2, 0, 2, 1]
-    probability, objective, _ = record.curves()
+    assert lefts == [([0, 2, 3], 1, 3), ([0, 2], 2, 5), ([0, 2], 2, 7)]
+    assert kept(best) == pytest.approx([0.3, 0.95, 0.8, 0.91])
+    assert kept(best, "steps") == [2, 0, 2, 1]
+    probability, objective, _ = best.curves()
     nan = torch.nan
     expected = torch.tensor([[0.1, 0.95, 0.2, 0.3], [0.2, nan, 0.1, 0.91], [0.3, nan, 0.8, nan]])
     torch.testing.assert_close(probability, expected, equal_nan=True)
     assert torch.equal(objective.isnan(), expected.isnan())
 
 
+def test_an_item_that_has_the_confidence_is_not_recorded_any_more(monkeypatch) -> None:
+    """Also while the host does not know yet that it is finished."""
+    monkeypatch.setattr(DeferredRead, "read", lambda *asked: None)
+    best, batch = best_of(2)
+    for step in ((0.1, 0.2), (0.95, 0.3), (0.99, 0.1)):
+        best.update(batch, seen(*step))
+        assert best.leave(batch, seen(*step), last_octave=True) is None
+
+    assert best.now.alive.tolist() == [False, True]
+    assert kept(best) == pytest.approx([0.95, 0.3])
+    assert kept(best, "reached") == [True, False]
+    expected = torch.tensor([[0.1, 0.2], [0.95, 0.3], [torch.nan, 0.1]])
+    torch.testing.assert_close(best.curves()[0], expected, equal_nan=True)
+
+
 def test_where_nothing_reads_the_output_the_objective_says_what_is_best() -> None:
-    record = Record(torch.zeros(1, dtype=torch.long), Stops())
+    best, batch = best_of(1, Layer("features"))
     for value in (1.0, 5.0, 3.0):
-        kept(
-            record, torch.nan, signal=torch.tensor([[value]]), logits=None, score=value,
-            reached=torch.tensor([False]),
+        best.update(
+            batch,
+            seen(
+                torch.nan, signal=torch.tensor([[value]]), logits=torch.empty(1, 0, 0),
+                score=torch.tensor([value]), reached=torch.tensor([False]),
+            ),
         )  # fmt: skip
 
-    assert best(record) == [5.0]
-    probability, objective, _ = record.curves()
+    assert kept(best) == [5.0]
+    probability, objective, _ = best.curves()
     assert probability.isnan().all()
     assert objective[:, 0].tolist() == [1.0, 5.0, 3.0]
 
 
-def test_where_it_is_sought_the_least_change_that_has_the_confidence_is_kept() -> None:
-    record = Record(torch.zeros(2, dtype=torch.long), Stops(seeks_least_change=True))
+def test_where_it_is_refined_the_least_change_that_has_the_confidence_is_kept() -> None:
+    best, batch = best_of(2, refines=True)
     steps = [  # probability and change: the second item never has the confidence
         ((0.5, 0.3), (1.0, 1.0)),
         ((0.91, 0.6), (9.0, 2.0)),
@@ -104,39 +130,43 @@ def test_where_it_is_sought_the_least_change_that_has_the_confidence_is_kept() -
         ((0.2, 0.2), (0.5, 0.0)),
     ]
     for probabilities, changes in steps:
-        kept(record, *probabilities, change=torch.tensor(changes))
+        batch = replace(batch, parameters=torch.tensor(changes)[:, None])
+        best.update(batch, seen(*probabilities))
 
-    assert best(record) == pytest.approx([0.93, 0.6])
-    assert best(record, "steps") == [2, 1]
-    assert best(record, "reached") == [True, False]
-    assert record.alive.all()
+    assert kept(best) == pytest.approx([0.93, 0.6])
+    assert kept(best, "steps") == [2, 1]
+    assert kept(best, "reached") == [True, False]
+    assert best.now.alive.all()
 
 
 def test_patience_counts_the_steps_without_progress_in_the_last_octave_alone() -> None:
-    record = Record(torch.zeros(2, dtype=torch.long), Stops(patience=2))
+    best, batch = best_of(2, patience=2)
     for step in ((0.5, 0.1), (0.4, 0.2), (0.3, 0.1), (0.2, 0.1)):
-        kept(record, *step)
-        record.apply_patience(last_octave=False)
-    assert record.alive.all()
-    alive = []
+        best.update(batch, seen(*step))
+        assert best.leave(batch, seen(*step), last_octave=False) is None
+    left = []
     for step in ((0.4, 0.3), (0.4, 0.2), (0.4, 0.4), (0.4, 0.1), (0.4, 0.1)):
-        kept(record, *step)
-        record.apply_patience(last_octave=True)
-        alive.append(record.alive.tolist())
-    assert alive == [[True, True], [False, True], [False, True], [False, True], [False, False]]
-    assert best(record) == pytest.approx([0.5, 0.4])
+        now = seen(*step[2 - len(batch.items) :])
+        best.update(batch, now)
+        rows = best.leave(batch, now, last_octave=True)
+        batch = batch if rows is None else rows_of(batch, rows)
+        left.append(batch.items.tolist())
+    assert left == [[0, 1], [1], [1], [1], []]
+    assert kept(best) == pytest.approx([0.5, 0.4])
 
 
 def test_progress_that_is_hardly_any_does_not_count_but_is_kept() -> None:
-    record = Record(torch.zeros(1, dtype=torch.long), Stops(patience=3))
+    best, batch = best_of(1, patience=3)
     steps = [0.5 * (1 + 0.3 * PROGRESS * i) for i in range(4)]
+    lefts = []
     for value in steps:
-        kept(record, value)
-        record.apply_patience(last_octave=True)
+        best.update(batch, seen(value))
+        lefts.append(best.leave(batch, seen(value), last_octave=True))
 
-    assert not record.alive.any()
-    assert best(record) == pytest.approx(steps[-1:])
-    assert best(record, "steps") == [3]
+    assert lefts[:3] == [None] * 3
+    assert len(lefts[3]) == 0
+    assert kept(best) == pytest.approx(steps[-1:])
+    assert kept(best, "steps") == [3]
 
 
 def test_an_answer_sums_up_windows() -> None:
@@ -175,9 +205,6 @@ def test_an_answer_sums_up_windows() -> None:
 class There(Optimizer):
     """Goes up, then far down, so that the best iterate lies in between."""
 
-    def __init__(self, *, seeks_least_change: bool = False) -> None:
-        self.seeks_least_change = seeks_least_change
-
     def start(self, parameters: Tensor) -> dict:
         return {"step": torch.zeros(len(parameters))}
 
@@ -212,22 +239,27 @@ def test_the_last_iterate_is_returned_where_it_is_asked_for(tiny, sounds, ascent
     assert (run(tiny, sounds, ascent(**settings)).steps == 3).all()
 
 
-def test_a_finished_item_costs_nothing_and_its_dream_is_the_same(tiny, sounds, ascent) -> None:
-    settings = {"confidence": 0.3, "steps": 12, "transform": Jitter(frames=3)}
-    dropped = run(tiny, sounds, ascent(**settings))
-    computed_on = run(tiny, sounds, ascent(**settings, drop_finished=False))
+def test_a_finished_item_costs_nothing_and_its_dream_is_the_same(
+    tiny, sounds, ascent, monkeypatch
+) -> None:
+    loop = ascent(confidence=0.3, steps=12, transform=Jitter(frames=3))
+    dropped = run(tiny, sounds, loop)
+    monkeypatch.setattr(DeferredRead, "read", lambda *asked: None)  # so that nobody leaves
+    computed_on = run(tiny, sounds, loop)
 
     assert dropped.reached.any()
     assert len(set(dropped.steps.tolist())) > 1
     torch.testing.assert_close(dropped.signal, computed_on.signal, atol=1e-9, rtol=0)
     for name in ("probability_curve", "objective_curve"):
-        one, other = getattr(dropped, name), getattr(computed_on, name)
+        one, other = (
+            getattr(dropped, name),
+            getattr(computed_on, name)[: len(dropped.probability_curve)],
+        )
         torch.testing.assert_close(one, other, atol=1e-6, rtol=0, equal_nan=True)
     for name in ("steps", "reached"):
         assert torch.equal(getattr(dropped, name), getattr(computed_on, name))
     assert dropped.item_steps == int((~dropped.probability_curve.isnan()).sum()) - 3
-    assert computed_on.item_steps == 3 * (len(computed_on.probability_curve) - 1)
-    assert dropped.item_steps < computed_on.item_steps
+    assert computed_on.item_steps == 3 * 12
 
 
 def test_the_first_step_of_a_level() -> None:
@@ -302,7 +334,7 @@ def test_where_the_least_change_is_sought_items_go_on_and_the_quietest_is_kept(
     class Around(Optimizer):
         """Goes up, then back toward the original step by step."""
 
-        seeks_least_change = True
+        refines = True
 
         def start(self, parameters: Tensor) -> dict:
             return {"step": torch.zeros(len(parameters))}
@@ -311,7 +343,7 @@ def test_where_the_least_change_is_sought_items_go_on_and_the_quietest_is_kept(
             state["step"] += 1
             if float(state["step"].max()) <= 12:
                 return parameters + view.step * gradient.sign()
-            return view.origin + 0.97 * (parameters - view.origin)
+            return view.undreamed + 0.97 * (parameters - view.undreamed)
 
     heard = []
 

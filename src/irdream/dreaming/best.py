@@ -1,0 +1,226 @@
+"""What an ascent keeps: the best iterate of each item, its curves, and whether it is finished."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from irdream.dreaming.batch import Batch, Evaluation, joined, per_item, rows_of
+from irdream.dreaming.objectives import Objective
+from irdream.errors import InputError
+
+PROGRESS = 2e-3  # relative: what is less does not count for `patience`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """The best iterates of some items; every tensor has an axis of them.
+
+    Attributes:
+        items: their places in the run.
+        signal, logits: of the best iterate.
+        steps: from the original to it.
+        reached: whether the confidence was reached.
+        merit: by which the best was chosen.
+        mark, waited: what was last passed by a clear progress, and how many steps ago.
+        alive: whether the item is not finished.
+    """
+
+    items: Tensor
+    signal: Tensor
+    logits: Tensor
+    steps: Tensor
+    reached: Tensor
+    merit: Tensor
+    mark: Tensor
+    waited: Tensor
+    alive: Tensor
+
+
+class Best:
+    """Keeps the best iterate of each item, and knows who is finished.
+
+    An iterate is better when the target is more probable (where nothing reads the output: when
+    the objective is higher); where the optimizer refines, when it has the confidence and changes
+    less; where the last is kept, when it is later. An item is finished when it has the
+    confidence, unless the optimizer refines, or when it waited for `patience` steps. Nothing here
+    makes the host wait for a CUDA device.
+
+    Args:
+        objective: that is maximized.
+        refines: as of the optimizer.
+        patience: steps without an iterate that is better by `PROGRESS`; None: any number.
+        keep: "best" or "last".
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        *,
+        refines: bool = False,
+        patience: int | None = None,
+        keep: Literal["best", "last"] = "best",
+    ) -> None:
+        self.objective, self.refines, self.patience, self.keep = objective, refines, patience, keep
+        self.now: Kept  # of those that are left, since the first update
+        self.ended: list[Kept] = []
+        self.history: list[tuple[Tensor, Tensor, Tensor]] = []  # items, alive, three values
+        self.first_logits: Tensor  # of all items
+        self.began_undreamed = False  # whether the first signals were those of the originals
+        self.count = 0  # items of the run
+        self.item_steps = 0
+        self.deferred = DeferredRead()
+
+    @property
+    def step(self) -> int:
+        """Return how many steps the items that are left have taken; -1 before the first update."""
+        return len(self.history) - 1
+
+    @property
+    def dropped(self) -> int:
+        """Return how many items are finished and have left the batch."""
+        return self.count - len(self.now.items)
+
+    def unfinished(self) -> list[int]:
+        """Return the items that still look for something better."""
+        return self.now.items[self.now.alive & ~self.now.reached].tolist()
+
+    def update(self, batch: Batch, seen: Evaluation) -> None:
+        """Take in the present iterate of the items that are left."""
+        merit = self._merit(batch, seen)
+        if not self.history:
+            zeros = torch.zeros_like(batch.items)
+            self.now = Kept(
+                items=batch.items, signal=seen.signal, logits=seen.logits, steps=zeros,
+                reached=zeros > 0, merit=merit, mark=merit, waited=zeros, alive=zeros == 0,
+            )  # fmt: skip
+            self.count, self.first_logits = len(batch.items), seen.logits
+            self.began_undreamed = torch.equal(seen.signal, batch.start.signal)
+        now = self.now
+        values = torch.stack([seen.probability, seen.score, seen.on_top]).float()
+        self.history.append((now.items, now.alive, values))
+        better = (merit > now.merit) & now.alive
+        ahead = merit > now.mark + PROGRESS * now.mark.abs()
+        if self.refines:  # the wait for a quieter dream begins once there is one
+            ahead = ahead | ~(now.reached | seen.reached)
+        waited = (now.waited + 1).masked_fill(ahead, 0) if self.step else now.waited
+        self.now = replace(
+            now,
+            signal=torch.where(per_item(better, seen.signal), seen.signal, now.signal),
+            logits=torch.where(per_item(better, seen.logits), seen.logits, now.logits),
+            steps=now.steps.masked_fill(better, self.step),
+            reached=now.reached | (seen.reached & now.alive),
+            merit=torch.where(better, merit, now.merit),
+            mark=torch.where(ahead, merit, now.mark),
+            waited=waited,
+            alive=now.alive if self.refines else now.alive & ~seen.reached,
+        )
+
+    def leave(self, batch: Batch, seen: Evaluation, *, last_octave: bool) -> Tensor | None:
+        """Put finished items away, as soon as the host knows how many there are.
+
+        Returns:
+            The rows of the items that are left; None: all, as far as is known.
+
+        Raises:
+            InputError: when the objective or its gradient is not finite.
+        """
+        now, gradient = self.now, seen.gradient
+        if not last_octave:  # there they wait for the next octave
+            now = replace(now, waited=torch.zeros_like(now.waited))
+        elif self.patience is not None:
+            now = replace(now, alive=now.alive & (now.waited < self.patience))
+        self.now, left = now, now.alive
+        if self.objective.needs_whole_groups:  # a group is left while one of its items is
+            counts = torch.zeros(self.count, device=left.device)
+            left = counts.index_add_(0, batch.groups, left.float())[batch.groups] > 0
+        sums = seen.score.sum() + (0 if gradient is None else gradient.sum())
+        read = self.deferred.read(left.sum(), sums.isfinite())
+        count, finite = read or (len(left), True)
+        if not finite:
+            self.refuse(batch)
+        self.item_steps += count
+        if count == len(left):
+            return None
+        order = (~left).to(torch.int8).argsort(stable=True)
+        self.ended.append(rows_of(now, order[count:]))
+        self.now = rows_of(now, order[:count])
+        return order[:count]
+
+    def of_all(self) -> Kept:
+        """Return what is kept of all items, in the run's order."""
+        kept = joined([*self.ended, self.now])
+        return rows_of(kept, kept.items.argsort())
+
+    def curves(self) -> Tensor:
+        """Return target probability, objective and `on_top` over the steps.
+
+        They are (3, steps + 1, items), and NaN after an item's end.
+        """
+        shape = (3, len(self.history), self.count)
+        curves = torch.full(shape, torch.nan, device=self.now.items.device)
+        for step, (places, alive, values) in enumerate(self.history):
+            curves[:, step, places] = values.masked_fill(~alive, torch.nan)
+        return curves
+
+    def check_finite(self, batch: Batch) -> None:
+        """Raise the InputError of `leave` for what was not yet known there."""
+        if self._broken_steps():
+            self.refuse(batch)
+
+    def refuse(self, batch: Batch) -> None:
+        """Raise an InputError on an objective or a gradient that is not finite."""
+        step = next(iter(self._broken_steps()), self.step)
+        remedy = "that is at the start: check what the network makes of it"
+        if step:
+            remedy = f"lower dream.step_size={float((batch.step / batch.unit).max()):g}"
+        raise InputError(
+            f"the objective {self.objective!r} or its gradient is not finite at step {step}; "
+            f"{remedy}"
+        )
+
+    def _broken_steps(self) -> list[int]:
+        """Return the steps at which an item that was left had no finite objective."""
+        broken = [(alive & ~values[1].isfinite()).any() for _, alive, values in self.history]
+        return torch.stack(broken).nonzero()[:, 0].tolist()
+
+    def _merit(self, batch: Batch, seen: Evaluation) -> Tensor:
+        """Return by what the best iterate is chosen, (items,)."""
+        if self.keep == "last":
+            return torch.full_like(seen.score, len(self.history))
+        merit = seen.probability if self.objective.reads_output else seen.score
+        if not self.refines:
+            return merit
+        moved = ((batch.parameters - batch.undreamed) / batch.unit).flatten(1)
+        change = moved.square().mean(dim=1).sqrt()
+        return torch.where(seen.reached, 1.0 + 1.0 / (1.0 + change), merit)  # then the quieter
+
+
+class DeferredRead:
+    """Two facts from the device, asked in one step and read, together, in that or a later one.
+
+    On CUDA reading them at once would make the host wait for all that was asked before.
+    """
+
+    def __init__(self) -> None:
+        self.pending: tuple[Tensor, torch.cuda.Event] | None = None
+
+    def read(self, count: Tensor, fine: Tensor) -> tuple[int, bool] | None:
+        """Return a count and a truth, those of an earlier step on CUDA; None: not known yet."""
+        both = torch.stack([count, fine.to(count.dtype)])
+        if not both.is_cuda:
+            known, truth = both.tolist()
+            return known, bool(truth)
+        read = None
+        if self.pending is not None and self.pending[1].query():
+            known, truth = self.pending[0].tolist()
+            read, self.pending = (known, bool(truth)), None
+        if self.pending is None:
+            sent = both.to("cpu", non_blocking=True)
+            event = torch.cuda.Event()
+            event.record()
+            self.pending = sent, event
+        return read
