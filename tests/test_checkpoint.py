@@ -43,11 +43,7 @@ def test_a_new_one_is_where_it_was_asked_for(
         ("return nn.functional.conv2d(windows, self.kernel).mean((2, 3))", True, ""),
         ("return windows.mean(-1), windows.mean(-1) @ self.weight", False, ""),
         ("return (windows.mean(-1) @ self.weight)[:, :2]", False, r"Own gave \(2, 2\) for windows"),
-        (
-            "return windows / nothing",
-            False,
-            "Own failed on .*NameError: .*; expected a network",
-        ),
+        ("return windows / nothing", False, "Own failed on .*NameError: .*; expected a network"),
     ],
 )
 def test_a_model_of_ones_own_is_tried_before_it_is_trained(
@@ -89,7 +85,7 @@ def test_a_folder(folder: Path) -> None:
 
 
 def test_the_shipped_one(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "_loaded", {})
+    checkpoint._loaded.cache_clear()
     (tmp_path / "shipped").symlink_to(folder)
     monkeypatch.setattr(module, "CHECKPOINTS", tmp_path)
     loaded = checkpoint.load(path="shipped", device="cpu", trust=TRUST)
@@ -111,10 +107,8 @@ def test_addresses_in_a_store(folder: Path, tmp_path: Path) -> None:
         checkpoint.load(path="models:/other@champion", device="cpu", store=store)
 
 
-def test_the_jobs_of_a_sweep_share_it_while_its_files_are_the_same(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoint, "_loaded", {})
+def test_the_jobs_of_a_sweep_share_it_while_its_files_are_the_same(folder: Path) -> None:
+    checkpoint._loaded.cache_clear()
     first = checkpoint.load(path=str(folder), device="cpu", trust=TRUST)
     assert checkpoint.load(path=str(folder), device="cpu", trust=TRUST) is first
     with pytest.raises(InputError, match=r"'my_package.MyNet' is not trusted"):
@@ -127,11 +121,13 @@ def test_the_jobs_of_a_sweep_share_it_while_its_files_are_the_same(
     assert again.card == {"data": {"name": "another"}}
 
 
-def test_no_more_than_two_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "_loaded", {})
-    for trust in (TRUST, [*TRUST, "a"], [*TRUST, "b"]):
-        checkpoint.load(path=str(folder), device="cpu", trust=trust)
-    assert [key[2] for key in checkpoint._loaded] == [("my_package", "a"), ("my_package", "b")]
+def test_no_more_than_two_are_kept(folder: Path) -> None:
+    checkpoint._loaded.cache_clear()
+    first, _, _, again = (
+        checkpoint.load(path=str(folder), device="cpu", trust=[*TRUST, *more])
+        for more in ([], ["a"], ["b"], [])
+    )
+    assert again is not first
 
 
 def test_a_servers_is_copied_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +161,7 @@ def test_none_is_loaded_where_none_is_wanted(folder: Path) -> None:
         checkpoint.load_optional(path=str(folder / "nothing"), device="cpu")
 
 
-def test_the_second_one_hears_the_same_sounds_by_another_network() -> None:
+def test_the_second_one_is_another_network_on_the_same_sounds() -> None:
     first = checkpoint.load(path="shipped", device="cpu")
     second = checkpoint.load_optional(path="second", device="cpu")
     assert second is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,6 @@ from irdream import runtime
 from irdream.contents import content_of
 from irdream.recognizer import Recognizer, load_recognizer, new_recognizer
 from irdream.tracking import fetch_checkpoint
-
-_AT_ONCE = 2  # the recognizer and a second one
-_loaded: dict[tuple[object, ...], Recognizer] = {}
 
 
 def load(
@@ -46,15 +44,14 @@ def load(
     folder: str | Path = path
     if path.startswith(("runs:/", "models:/")):
         folder = fetch_checkpoint(path, root=Path(store).expanduser().resolve(), uri_server=server)
-    chosen = runtime.choose_device(device)
     where = Path(folder).expanduser()
     content = content_of(where) if where.is_dir() else ""  # shipped, or nothing
-    key = (str(folder), str(chosen), tuple(trust), content)
-    if key not in _loaded:
-        while len(_loaded) >= _AT_ONCE:
-            del _loaded[next(iter(_loaded))]
-        _loaded[key] = load_recognizer(folder, device=chosen, trust=trust)
-    return _loaded[key]
+    return _loaded(str(folder), runtime.choose_device(device), tuple(trust), content)
+
+
+@lru_cache(maxsize=2)  # the recognizer and a second one
+def _loaded(folder: str, device: torch.device, trust: tuple[str, ...], content: str) -> Recognizer:
+    return load_recognizer(folder, device=device, trust=trust)
 
 
 def load_optional(*, path: str | None, **settings: Any) -> Recognizer | None:

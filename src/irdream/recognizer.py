@@ -1,8 +1,8 @@
 """A recognizer: front end, windows, model, and what its outputs mean.
 
-It hears a waveform of any length in windows of one second with 50 % overlap, as Han, Kim and
+It cuts a waveform of any length into windows of one second with 50 % overlap, as Han, Kim and
 Lee (2016) test theirs, and says for each window how probable each instrument is. Everything
-else in irdream (training, dreams, evaluation) hears through this class, so a network of
+else in irdream (training, dreams, evaluation) goes through this class, so a network of
 one's own needs no more than `forward(log_mel) -> logits` to be trained, dreamed and measured.
 
 A checkpoint is one folder: `weights.safetensors` (the model's state; a front end has none) and
@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from irdream.audio.masking import bins_hz
 from irdream.errors import InputError, told
 from irdream.files import replacing
 from irdream.instruments import CODES
@@ -32,15 +33,19 @@ from irdream.instruments import CODES
 FORMAT = 1
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 NAMES = ("shipped", "second")  # of those that come with irdream, each with a CARD.md
-OF_FRONTENDS = ("sample_rate_hz", "hop_samples")  # attributes
 TRUSTED = ("irdream.frontends", "irdream.models", "torch.nn")
 Output = Literal["softmax", "sigmoid", "probabilities"]
-_KEYS: Any = {"format": int, "instruments": list, "output": str, "window_seconds": int | float}
-_KEYS |= dict.fromkeys(("frontend", "model", "thresholds", "card"), dict)
+_KEYS: dict[str, Any] = {
+    "format": int,
+    "instruments": list,
+    "output": str,
+    "window_seconds": int | float,
+    **dict.fromkeys(("frontend", "model", "thresholds", "card"), dict),
+}
 
 
 class Recognizer(nn.Module):
-    """Hears waveforms and log-mels, says which instruments are predominant.
+    """Says of waveforms and log-mels which instruments are predominant.
 
     Args:
         frontend: waveform (batch, samples) -> log-mel (batch, n_mels, frames).
@@ -72,15 +77,16 @@ class Recognizer(nn.Module):
         self.frontend = frontend
         self.model = model
         self.instruments = tuple(instruments)
-        said = getattr(model, "output", None)  # or a layer of that name
-        self.output: Output = output or (said if isinstance(said, str) else "softmax")  # type: ignore[assignment]
+        own = getattr(model, "output", None)  # or a layer of that name
+        self.output: Output = output or (own if isinstance(own, str) else "softmax")  # type: ignore[assignment]
         known = get_args(Output) if output else ("softmax", "sigmoid")
         if self.output not in known:
             raise InputError(
                 f"{type(model).__name__}.output={self.output!r}; expected "
                 f"{' or '.join(map(repr, known))}"
             )
-        if lacking := [name for name in OF_FRONTENDS if not hasattr(frontend, name)]:
+        needed = ("sample_rate_hz", "hop_samples")
+        if lacking := [name for name in needed if not hasattr(frontend, name)]:
             raise InputError(
                 f"frontend {type(frontend).__name__} has no {' and no '.join(lacking)}; expected "
                 "what the docstring of irdream.frontends says"
@@ -116,8 +122,8 @@ class Recognizer(nn.Module):
             InputError: when the model gives another shape.
         """
         network = self.model if network is None else network  # which may be empty, and so false
-        weights = (w.dtype for w in network.parameters() if w.is_floating_point())
-        given = windows.to(next(weights, windows.dtype), copy=True)  # it may overwrite its input
+        dtypes = (w.dtype for w in network.parameters() if w.is_floating_point())
+        given = windows.to(next(dtypes, windows.dtype), copy=True)  # it may overwrite its input
         given = given.unsqueeze(1) if self.channel_axis else given
         output = network(given)
         classes = len(self.instruments) or None
@@ -135,7 +141,7 @@ class Recognizer(nn.Module):
         """Return (batch, windows, instruments) for log-mels (batch, n_mels, frames).
 
         Windows overlap by half unless `hop_frames` says otherwise; a last one is aligned
-        with the end where frames are left over, so that every frame is heard.
+        with the end where frames are left over, so that every frame counts.
 
         Raises:
             InputError: when the log-mel is shorter than one window.
@@ -145,12 +151,11 @@ class Recognizer(nn.Module):
 
     def windows(self, log_mel: Tensor, hop_frames: int | None = None) -> Tensor:
         """Cut (batch, windows, n_mels, window_frames) from (batch, n_mels, frames)."""
-        starts = window_starts(
-            log_mel.shape[-1], self.window_frames, hop_frames or max(1, self.window_frames // 2)
-        )
-        if starts == [0] and log_mel.shape[-1] == self.window_frames:
+        width, frames = self.window_frames, log_mel.shape[-1]
+        if frames == width:
             return log_mel.unsqueeze(1)
-        return torch.stack([log_mel[..., s : s + self.window_frames] for s in starts], dim=1)
+        starts = window_starts(frames, width, hop_frames or max(1, width // 2))
+        return torch.stack([log_mel[..., first : first + width] for first in starts], dim=1)
 
     def log_probabilities(self, logits: Tensor) -> Tensor:
         """Return the logarithm of `probabilities`, finite for any finite logits."""
@@ -175,8 +180,7 @@ class Recognizer(nn.Module):
     def mel_centers_hz(self) -> Tensor:
         """Return the center of gravity of each mel band in Hz, (n_mels,), on the CPU."""
         basis = cast(Tensor, self.frontend.mel_basis).cpu()
-        bins_hz = torch.linspace(0.0, self.sample_rate_hz / 2, basis.shape[1], dtype=basis.dtype)
-        return (basis @ bins_hz) / basis.sum(dim=1)
+        return basis @ bins_hz(basis.shape[1], self.sample_rate_hz, basis) / basis.sum(dim=1)
 
 
 def logits_among(output: Any, batch: int, classes: int | None = None) -> Tensor | None:
@@ -188,19 +192,20 @@ def logits_among(output: Any, batch: int, classes: int | None = None) -> Tensor 
         batch: the first axis.
         classes: the second; None: any number.
     """
-    parts = _parts(output)
+    named = _named(output)
     fit = [
-        part
-        for part in ([parts["logits"]] if "logits" in parts else parts.values())
-        if isinstance(part, Tensor) and part.ndim == 2 and len(part) == batch
-        if classes in (None, part.shape[1])
+        value
+        for value in ([named["logits"]] if "logits" in named else named.values())
+        if isinstance(value, Tensor) and value.ndim == 2 and len(value) == batch
+        if classes in (None, value.shape[1])
     ]
     return fit[0] if len(fit) == 1 else None
 
 
-def _parts(output: Any) -> Mapping[Any, Any]:
+def _named(output: Any) -> Mapping[Any, Any]:
+    """Return what a network gives by names or numbers."""
     if isinstance(output, Tensor):
-        return {"": output}
+        return {0: output}
     if isinstance(output, Mapping):
         return output
     if isinstance(output, tuple | list):
@@ -209,16 +214,15 @@ def _parts(output: Any) -> Mapping[Any, Any]:
 
 
 def _shapes(output: Any) -> str:
-    """Say what a network gave: (2, 11), or a tuple of (2, 11), (2, 512)."""
+    """Describe what a network gives: (2, 11), or a tuple of (2, 11), (2, 512)."""
     if isinstance(output, Tensor):
         return str(tuple(output.shape))
-    parts = _parts(output).items()
-    said = [
+    found = [
         (f"{name}=" if isinstance(name, str) else "")
-        + (str(tuple(part.shape)) if isinstance(part, Tensor) else type(part).__name__)
-        for name, part in parts
+        + (str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__)
+        for name, value in _named(output).items()
     ]
-    return f"a {type(output).__name__}" + (f" of {', '.join(said)}" if said else "")
+    return f"a {type(output).__name__}" + (f" of {', '.join(found)}" if found else "")
 
 
 def window_starts(frames: int, window_frames: int, hop_frames: int) -> list[int]:
@@ -227,13 +231,12 @@ def window_starts(frames: int, window_frames: int, hop_frames: int) -> list[int]
     Raises:
         InputError: when there are fewer frames than a window has.
     """
-    if frames < window_frames:
+    last = frames - window_frames
+    if last < 0:
         raise InputError(
             f"{frames} frames are too short; expected at least one window of {window_frames}"
         )
-    starts = list(range(0, frames - window_frames + 1, hop_frames))
-    end = frames - window_frames
-    return starts if starts[-1] == end else [*starts, end]
+    return sorted({*range(0, last + 1, hop_frames), last})
 
 
 def new_recognizer(
@@ -250,11 +253,10 @@ def new_recognizer(
     """
     spec = {"frontend": dict(frontend), "model": dict(model)}
     built = {part: _build(values, trust=trust) for part, values in spec.items()}
-    dropped = {
-        name: spec["model"].pop(name, None) for name in getattr(built["model"], "not_kept", ())
-    }
+    names = getattr(built["model"], "not_kept", ())
+    not_kept = {name: spec["model"].pop(name, None) for name in names}
     recognizer = Recognizer(**built, window_seconds=window_seconds, spec=spec)
-    recognizer.not_kept = dropped
+    recognizer.not_kept = not_kept
     return _placed(recognizer, device)
 
 
@@ -305,29 +307,27 @@ def load_recognizer(
     """
     folder = CHECKPOINTS / path if str(path) in NAMES else Path(path).expanduser()
     about, weights = _read(folder)
+    spec = {part: about[part] for part in ("frontend", "model")}
     labels = tuple(map(str, about["instruments"]))
     if labels != CODES:
         raise InputError(
             f"checkpoint {str(folder)!r} has the labels {' '.join(labels)}; "
             f"expected {' '.join(CODES)} in this order"
         )
-    built = {part: _build(about[part], trust=trust) for part in ("frontend", "model")}
+    built = {part: _build(values, trust=trust) for part, values in spec.items()}
+    target = spec["model"]["_target_"]
     try:
         built["model"].load_state_dict(weights)
     except RuntimeError as error:
-        target, reason = about["model"]["_target_"], " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise InputError(f"weights of {str(folder)!r} do not fit {target}: {reason}") from error
-    recognizer = Recognizer(
-        **built,
-        instruments=labels,
-        **{key: about[key] for key in ("window_seconds", "thresholds", "card")},
-        spec={part: about[part] for part in ("frontend", "model")},
-    )
+    others = {key: about[key] for key in ("window_seconds", "thresholds", "card")}
+    recognizer = Recognizer(**built, instruments=labels, **others, spec=spec)
     recognizer.channel_axis = about.get("channel_axis", False) is True
     if recognizer.output != about["output"]:
         raise InputError(
             f"checkpoint {str(folder)!r} has the output {about['output']!r}; "
-            f"expected {recognizer.output!r}, as {about['model']['_target_']} has it"
+            f"expected {recognizer.output!r}, as {target} has it"
         )
     return _placed(recognizer, device).eval()
 
