@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from irdream import runtime
+from irdream.arguments import Positive
 from irdream.contents import content_of
 from irdream.recognizer import Recognizer, load_recognizer, new_recognizer
 from irdream.tracking import fetch_checkpoint
@@ -63,7 +64,7 @@ def new(
     *,
     frontend: Mapping[str, Any],
     model: Mapping[str, Any],
-    window_seconds: float = 1.0,
+    window_seconds: Positive = 1.0,
     device: str = "auto",
     trust: Sequence[str] = (),
 ) -> Recognizer:

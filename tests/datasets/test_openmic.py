@@ -234,9 +234,8 @@ def test_other_names_and_headers_of_split_files(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"guitar": "voi"}, r"dataset\.guitar=voi; expected gac, gel or null"),
-        ({"relevance": 0}, r"dataset\.relevance=0; expected a number above 0, at most 1"),
-        ({"relevance": "x"}, r"dataset\.relevance=x; expected a number"),
+        ({"guitar": "voi"}, r"guitar=voi; expected gac or gel, or null"),
+        ({"relevance": 0}, r"relevance=0; expected a number above 0, at most 1"),
     ],
 )
 def test_arguments_are_checked_at_once(arguments, match: str) -> None:

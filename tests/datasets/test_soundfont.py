@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -306,16 +307,16 @@ def test_a_font_that_is_not_there_or_none(part: PartName, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"fonts": []}, r"dataset\.fonts is empty; expected a list such as \[TimGM6mb\]"),
-        ({"fonts": ""}, r"dataset\.fonts is empty"),
-        ({"test_fonts": []}, r"dataset\.test_fonts is empty; expected a list"),
-        ({"training_recordings": 0}, r"dataset\.training_recordings=0; expected at least 1"),
-        ({"test_excerpts": -2}, r"dataset\.test_excerpts=-2; expected at least 1"),
-        ({"seed": -1}, r"dataset\.seed=-1; expected 0 or more"),
+        ({"fonts": []}, "fonts=[]; expected text, or a list of texts"),
+        ({"fonts": ""}, "fonts=; expected text, or a list of texts"),
+        ({"test_fonts": []}, "test_fonts=[]; expected text, or a list of texts, or null"),
+        ({"training_recordings": 0}, "training_recordings=0; expected a whole number, at least 1"),
+        ({"test_excerpts": -2}, "test_excerpts=-2; expected a whole number, at least 1"),
+        ({"seed": -1}, "seed=-1; expected a whole number, at least 0"),
     ],
 )
 def test_bad_arguments(arguments: dict, message: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         SoundFont(root=tmp_path, **arguments)
 
 

@@ -159,7 +159,7 @@ def test_an_empty_part(part: PartName, labels: list[tuple[str]], message: str) -
 
 
 def test_no_excerpts_asked_for() -> None:
-    with pytest.raises(InputError, match=r"^dream\.count=0; expected at least 1$"):
+    with pytest.raises(InputError, match=r"^count=0; expected a whole number, at least 1$"):
         ExcerptStart(dataset=Data([]), count=0)
 
 
@@ -317,9 +317,9 @@ def test_another_seed_is_another_noise() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"color": "brown"}, r"^start\.color='brown'; expected white or pink$"),
-        ({"count": 0}, r"^start\.count=0; expected at least 1$"),
-        ({"seed": -1}, r"^start\.seed=-1; expected 0 or more$"),
+        ({"color": "brown"}, "^color=brown; expected white or pink$"),
+        ({"count": 0}, "^count=0; expected a whole number, at least 1$"),
+        ({"seed": -1}, "^seed=-1; expected a whole number, at least 0$"),
     ],
 )
 def test_bad_noise(arguments: dict, message: str) -> None:

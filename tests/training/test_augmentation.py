@@ -195,30 +195,22 @@ def test_the_same_generator_gives_the_same_result(augment: Any, make: Any) -> No
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"gain_db": (6.0, -6.0)}, r"augmentation.gain_db=\(6.0, -6.0\); expected \[least, most\]"),
-        ({"gain_db": [1.0]}, r"augmentation.gain_db=\[1.0\]; expected \[least, most\]"),
-        ({"gain_db": 6.0}, r"augmentation.gain_db=6.0; expected \[least, most\]"),
-        ({"gain_db": None}, r"augmentation.gain_db=None; expected \[least, most\]"),
-        ({"noise_db": [60, 15]}, r"augmentation.noise_db=\[60, 15\]; expected \[least, most\]"),
-        ({"mix_db": [0, math.nan]}, r"augmentation.mix_db=\[0, nan\]; expected \[least, most\]"),
-        ({"mix_share": 1.5}, r"augmentation.mix_share=1.5; expected 0 to 1"),
-        ({"mix_share": -0.1}, r"augmentation.mix_share=-0.1; expected 0 to 1"),
-        ({"time_masks": -1}, r"augmentation.time_masks=-1; expected 0 or more"),
-        ({"band_masks": -1}, r"augmentation.band_masks=-1; expected 0 or more"),
-        ({"time_mask_share": 1.1}, r"augmentation.time_mask_share=1.1; expected 0 to 1"),
-        ({"band_mask_share": -0.1}, r"augmentation.band_mask_share=-0.1; expected 0 to 1"),
-        ({"equalizer_db": -1.0}, r"augmentation.equalizer_db=-1.0; expected 0 or more"),
-        ({"semitones": 1.5}, r"augmentation.semitones=1.5; expected 0 to 1"),
-        ({"room_share": 2.0}, r"augmentation.room_share=2.0; expected 0 to 1"),
-        ({"room_seconds": (0.0, 1.0)}, r"augmentation.room_seconds=\(0.0, 1.0\); expected above 0"),
+        (
+            {"gain_db": (6.0, -6.0)},
+            r"gain_db=\[6.0,-6.0\]; expected \[least, most\], such as \[0, 6",
+        ),
+        ({"noise_db": [60, 15]}, r"noise_db=\[60,15\]; expected \[least, most\]"),
+        ({"gain_db": None}, "gain_db=null; expected a list of 2 numbers"),
+        ({"mix_db": [0, math.nan]}, r"mix_db=\[0,nan\]; expected a list of 2 numbers"),
+        ({"mix_share": 1.5}, "mix_share=1.5; expected a number from 0 to 1"),
+        ({"time_masks": -1}, "time_masks=-1; expected a whole number, at least 0"),
+        ({"equalizer_db": -1.0}, "equalizer_db=-1.0; expected a number, at least 0"),
     ],
 )
 def test_bad_settings(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        WaveformAugmentation(**settings)
-    if not {"semitones", "room_share", "room_seconds"} & set(settings):
-        with pytest.raises(InputError, match=message):
-            SpectrogramAugmentation(**settings)
+    for augmentation in (SpectrogramAugmentation, WaveformAugmentation):
+        with pytest.raises(InputError, match=f"^{message}"):
+            augmentation(**settings)
 
 
 # Waveforms

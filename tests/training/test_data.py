@@ -132,7 +132,6 @@ def test_a_last_window_joins_the_batch_before(make, size, sizes) -> None:
     [
         ({"window_frames": 11}, "an excerpt of 10 frames is too short; expected at least one win"),
         ({"excerpts": []}, "no excerpts to train on; expected at least one"),
-        ({"batch_size": 0}, r"train.batch_size=0 is too small; expected 1 or more"),
     ],
 )
 def test_what_gives_no_batches(make, settings: dict[str, Any], message: str) -> None:

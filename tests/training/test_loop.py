@@ -454,19 +454,6 @@ def test_a_validation_loss_that_is_no_number(fit: Make, monkeypatch: pytest.Monk
     assert fit(state=state_of(run)).run().history[0]["val/loss"] == 1.0  # the first epoch was kept
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("epochs", r"train\.epochs=0 is too small; expected 1 or more"),
-        ("patience", r"train\.patience=0 is too small; expected 1 or more"),
-        ("clip_norm", r"train\.clip_norm=0; expected a number above 0"),
-    ],
-)
-def test_nothing_to_do(fit: Make, name: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        fit(**{name: 0})
-
-
 class Normed(Bands):
     """With a batch norm over windows alone."""
 

@@ -34,7 +34,11 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path, PureWindowsPath
+from typing import Annotated, Literal
 
+from annotated_types import Gt, Le
+
+from irdream.arguments import checked
 from irdream.audio import sounds_below
 from irdream.datasets.base import ExcerptFile, Excerpts, PartName
 from irdream.datasets.cache import audio_loader
@@ -68,20 +72,18 @@ Labels = dict[str, tuple[str, ...]]  # of each sample key
 logger = logging.getLogger(__name__)
 
 
+@checked
 class OpenMic(Downloadable):
     """The unpacked tree of OpenMIC-2018, whole or partial.
 
     Args:
         root: the folder of the tree, or one at most two levels above it.
         guitar: what OpenMIC's guitar is called, "gac" or "gel"; None: it is no label.
-        relevance: from which an instrument that was asked about is a label, above 0 to 1.
+        relevance: from which an instrument that was asked about is a label.
         predominant: a table of predominant instruments; then its clips and labels alone.
         download: let `prepare()` fetch what is missing.
         cache_dir: where decoded audio is kept; None: decode every time.
         name: what the data set is called in tables.
-
-    Raises:
-        InputError: for another guitar, or a relevance out of range.
     """
 
     title, choice = "OpenMIC", "openmic"
@@ -91,17 +93,13 @@ class OpenMic(Downloadable):
         self,
         *,
         root: ExistingPath | None,
-        guitar: str | None = None,
-        relevance: float = 0.5,
+        guitar: Literal["gac", "gel"] | None = None,
+        relevance: Annotated[float, Gt(0), Le(1)] = 0.5,
         predominant: ExistingPath | None = None,
         download: bool = False,
         cache_dir: str | Path | None = None,
         name: str = "openmic",
     ) -> None:
-        if guitar not in (None, "gac", "gel"):
-            raise InputError(f"dataset.guitar={guitar}; expected gac, gel or null")
-        if not isinstance(relevance, int | float) or not 0 < relevance <= 1:
-            raise InputError(f"dataset.relevance={relevance}; expected a number above 0, at most 1")
         self.root = None if root is None else Path(root).expanduser()
         self.predominant = None if predominant is None else Path(predominant).expanduser()
         self.codes = CODE_OF | ({} if guitar is None else {"guitar": guitar})

@@ -26,12 +26,14 @@ from collections.abc import Sequence
 from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Len
 from filelock import FileLock
 
+from irdream.arguments import Count, Natural, checked
 from irdream.audio import write_wav
 from irdream.contents import content_of
 from irdream.datasets import composition
@@ -51,6 +53,7 @@ ATTEMPTS = 20  # at a piece whose lead is heard
 EXCERPT_SECONDS = 3.0
 LEAD_IN_SECONDS = 0.5
 LABELS_SHARE = (0.5, 0.35, 0.15)  # test excerpts with one, two and three labels
+Fonts = str | Annotated[Sequence[str], Len(1)]
 CENTS = (-30, -20, -10, 0, 10, 20, 30)
 _PARTS: tuple[PartName, PartName] = ("training", "test")
 _DRUM_CHANNEL = 9
@@ -58,6 +61,7 @@ _VOICES = 256  # that sound at once
 _SILENT_SECONDS = 0.1  # after a reset, far more than it needs
 
 
+@checked
 class SoundFont:
     """Rendered excerpts of the eleven instruments.
 
@@ -76,25 +80,18 @@ class SoundFont:
         self,
         *,
         root: str | Path,
-        fonts: str | Sequence[str] = (TIM_GM6MB,),
-        test_fonts: str | Sequence[str] | None = None,
-        training_recordings: int = 60,
-        test_excerpts: int = 10,
+        fonts: Fonts = (TIM_GM6MB,),
+        test_fonts: Fonts | None = None,
+        training_recordings: Count = 60,
+        test_excerpts: Count = 10,
         single_label: bool = False,
-        seed: int = 0,
+        seed: Natural = 0,
         cache_dir: str | Path | None = None,
         name: str = "soundfont",
     ) -> None:
-        trained = _listed("fonts", fonts)
-        tested = trained if test_fonts is None else _listed("test_fonts", test_fonts)
+        trained = [fonts] if isinstance(fonts, str) else list(fonts)
+        tested = [test_fonts] if isinstance(test_fonts, str) else list(test_fonts or trained)
         self.counts = {"training": training_recordings, "test": test_excerpts}
-        for key, number, least in (
-            ("training_recordings", training_recordings, "at least 1"),
-            ("test_excerpts", test_excerpts, "at least 1"),
-            ("seed", seed, "0 or more"),
-        ):
-            if number < (key != "seed"):
-                raise InputError(f"dataset.{key}={number}; expected {least}")
         self.fonts = {"training": trained, "test": tested}
         self.keys = {"training": "fonts", "test": "fonts" if test_fonts is None else "test_fonts"}
         self.seed, self.single_label = seed, single_label
@@ -222,12 +219,6 @@ class SoundFont:
             f"dataset.{self.keys[part]}={self.fonts[part]} gave no sound of {' '.join(labels)} "
             f"in {ATTEMPTS} attempts; expected General MIDI SoundFonts"
         )
-
-
-def _listed(key: str, fonts: str | Sequence[str]) -> list[str]:
-    if not fonts:
-        raise InputError(f"dataset.{key} is empty; expected a list such as [{TIM_GM6MB}]")
-    return [fonts] if isinstance(fonts, str) else [str(font) for font in fonts]
 
 
 def font_path(font: str) -> Path:

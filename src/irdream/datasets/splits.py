@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
+from irdream.arguments import Share, checked
 from irdream.datasets.base import ExcerptFile
 from irdream.errors import InputError
 
 Split = Literal["recording", "excerpt"]
 
 
+@checked
 def split_excerpts(
-    files: Sequence[ExcerptFile], by: Split, *, validation_share: float, seed: int
+    files: Sequence[ExcerptFile], by: Split, *, validation_share: Share, seed: int
 ) -> tuple[list[int], list[int]]:
     """Return the indices of the training and of the validation excerpts, each in order.
 
@@ -23,19 +25,12 @@ def split_excerpts(
         by: "recording" keeps the excerpts of a recording together, as they share its sound, and
             each label near its share; "excerpt" draws single ones, as Han, Kim and Lee (2016)
             did: the validation loss is then lower than that on unknown music.
-        validation_share: of the excerpts, between 0 and 1, both excluded.
+        validation_share: of the excerpts.
         seed: which of the possible splits.
 
     Raises:
-        InputError: another word than these; share out of range; too few to split.
+        InputError: an argument out of range; too few to split.
     """
-    if by not in get_args(Split):
-        raise InputError(f"train.split={by}; expected recording or excerpt")
-    if not 0 < validation_share < 1:
-        raise InputError(
-            f"validation_share={validation_share} is out of range; "
-            "expected a number between 0 and 1, such as 0.15"
-        )
     if by == "excerpt" and len(files) > 1:
         count = min(max(1, round(validation_share * len(files))), len(files) - 1)
         names = sorted(range(len(files)), key=lambda i: files[i].name)

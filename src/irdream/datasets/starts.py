@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from irdream.arguments import Count, Natural, checked
 from irdream.audio import MIN_PEAK, audio_files, load_audio
 from irdream.datasets.base import DataSet, Excerpt, ExcerptFile, PartName, listed
 from irdream.datasets.identity import known_content, unique_names
@@ -91,6 +92,7 @@ class _Sounds:
             )
 
 
+@checked
 class ExcerptStart(_Sounds):
     """Excerpts of a data set, evenly over the instruments of their first label.
 
@@ -108,13 +110,11 @@ class ExcerptStart(_Sounds):
         self,
         *,
         dataset: DataSet,
-        count: int = 11,
+        count: Count = 11,
         part: PartName = "test",
         seconds: float | None = 3.0,
         seed: int = 0,
     ) -> None:
-        if count < 1:
-            raise InputError(f"dream.count={count}; expected at least 1")
         self.dataset, self.count, self.seconds, self.seed = dataset, count, seconds, seed
         self.part: PartName = part
         self.name = dataset.name
@@ -176,6 +176,7 @@ class FileStart(_Sounds):
         return audio_files(self.path)
 
 
+@checked
 class NoiseStart(_Sounds):
     """Gaussian noise of full scale, each one drawn from its own seed.
 
@@ -189,14 +190,13 @@ class NoiseStart(_Sounds):
     has_original = False
 
     def __init__(
-        self, *, count: int = 3, seconds: float = 1.0, color: str = "white", seed: int = 0
+        self,
+        *,
+        count: Count = 3,
+        seconds: float = 1.0,
+        color: Literal["white", "pink"] = "white",
+        seed: Natural = 0,
     ) -> None:
-        if color not in ("white", "pink"):
-            raise InputError(f"start.color={color!r}; expected white or pink")
-        if count < 1:
-            raise InputError(f"start.count={count}; expected at least 1")
-        if seed < 0:
-            raise InputError(f"start.seed={seed}; expected 0 or more")
         self.count, self.color, self.seed = count, color, seed
         self.seconds: float = seconds
         self.name = f"{color} noise"

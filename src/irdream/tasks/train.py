@@ -20,6 +20,7 @@ import torch
 from rich.console import Console
 
 from irdream import __version__
+from irdream.arguments import Count, Positive, Share, checked
 from irdream.datasets.base import DataSet, counted, has_no_test
 from irdream.datasets.identity import described, log_files, packed
 from irdream.datasets.splits import Split
@@ -47,6 +48,7 @@ from irdream.training.robust import Robust
 from irdream.training.schedules import Schedule, planned
 
 
+@checked
 def train(
     *,
     recognizer: Recognizer,
@@ -57,17 +59,17 @@ def train(
     tracker: Tracker,
     output_dir: Path,
     cache_dir: str | Path | None = None,
-    epochs: int = 20,
-    patience: int = 5,
-    batch_size: int = 128,
+    epochs: Count = 20,
+    patience: Count = 5,
+    batch_size: Count = 128,
     random_start: bool = True,
-    validation_share: float = 0.15,
+    validation_share: Share = 0.15,
     mixed_precision: bool = True,
     split: Split = "recording",
     balanced: bool = False,
     loss: Loss | None = None,
     averaging: Averaging | None = None,
-    clip_norm: float | None = None,
+    clip_norm: Positive | None = None,
     robust: Robust | None = None,
     resume: ExistingPath | None = None,
     register: str | None = None,

@@ -20,15 +20,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Le, Len
 from torch import Tensor
 
+from irdream.arguments import Amount, Natural, Positive, checked, shown
 from irdream.errors import InputError
 
 Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
-Range = Sequence[float]
+Range = Annotated[Sequence[float], Len(2, 2)]
+From0To1 = Annotated[float, Ge(0), Le(1)]
 SILENCE = 1e-10  # power below which a waveform has no level
 
 
@@ -89,37 +93,25 @@ def amplitude(decibels: Tensor) -> Tensor:
     return torch.exp(decibels * (math.log(10.0) / 20.0))
 
 
-def _is_range(value: object) -> bool:
-    return isinstance(value, Sequence) and len(value) == 2 and value[0] <= value[1]
-
-
-_CHECKS: tuple[tuple[str, str, Callable[..., bool]], ...] = (
-    ("gain_db noise_db mix_db room_seconds room_db", "[least, most], such as [0, 6]", _is_range),
-    ("equalizer_db time_masks band_masks", "0 or more", lambda value: value >= 0),
-    ("semitones mix_share room_share time_mask_share band_mask_share", "0 to 1",
-     lambda value: 0 <= value <= 1),
-    ("room_seconds", "above 0", lambda value: value[0] > 0),
-)  # fmt: skip
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Augmentation:
     """The settings that both have, and the masks."""
 
     gain_db: Range = (-12.0, 6.0)
-    equalizer_db: float = 4.0
+    equalizer_db: Amount = 4.0
     noise_db: Range | None = (15.0, 60.0)
-    time_masks: int = 0
-    time_mask_share: float = 0.2
-    band_masks: int = 0
-    band_mask_share: float = 0.15
+    mix_share: From0To1 = 0.3
+    mix_db: Range = (3.0, 20.0)
+    union: bool = False
+    time_masks: Natural = 0
+    time_mask_share: From0To1 = 0.2
+    band_masks: Natural = 0
+    band_mask_share: From0To1 = 0.15
 
     def __post_init__(self) -> None:
-        for names, expected, is_fine in _CHECKS:
-            for name in vars(self).keys() & set(names.split()):
-                value = getattr(self, name)
-                if not is_fine(value) and not (value is None and name == "noise_db"):
-                    raise InputError(f"augmentation.{name}={value}; expected {expected}")
+        for name, value in vars(self).items():
+            if isinstance(value, Sequence) and value[0] > value[1]:
+                raise InputError(f"{name}={shown(value)}; expected [least, most], such as [0, 6]")
 
     def masked(self, log_mel: Tensor, draw: Draw) -> Tensor:
         """Return log-mels (batch, n_mels, frames) with stripes of their mean.
@@ -136,6 +128,7 @@ class _Augmentation:
         return torch.where(hidden, log_mel.mean(dim=(1, 2), keepdim=True), log_mel)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class SpectrogramAugmentation(_Augmentation):
     """log-mels (batch, n_mels, frames) and labels (batch, instruments) -> the same, changed.
@@ -150,15 +143,9 @@ class SpectrogramAugmentation(_Augmentation):
         time_masks, band_masks: how many stripes of its mean each window gets; 0: none.
         time_mask_share, band_mask_share: how wide at most, of all frames or bands.
         floor: of the front end, the magnitude added before its logarithm.
-
-    Raises:
-        InputError: when one of them is out of range.
     """
 
-    mix_share: float = 0.3
-    mix_db: Range = (3.0, 20.0)
-    union: bool = False
-    floor: float = 1e-5
+    floor: Positive = 1e-5
 
     def __call__(
         self, log_mel: Tensor, labels: Tensor, generator: torch.Generator
@@ -189,6 +176,7 @@ class SpectrogramAugmentation(_Augmentation):
         return level * draw.exponential(power.shape[1:])
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class WaveformAugmentation(_Augmentation):
     """waveforms (batch, samples) and labels (batch, instruments) -> the same, changed.
@@ -202,16 +190,13 @@ class WaveformAugmentation(_Augmentation):
         noise_db: range of the level of white noise below the window's; None: none.
         equalizer_db, mix_share, mix_db, union, gain_db: as of `SpectrogramAugmentation`.
         time_masks, time_mask_share, band_masks, band_mask_share: the same, for `masked`.
-
-    Raises:
-        InputError: when one of them is out of range.
     """
 
-    semitones: float = 1.0
-    room_share: float = 0.3
-    room_seconds: Range = (0.1, 0.8)
+    semitones: From0To1 = 1.0
+    room_share: From0To1 = 0.3
+    room_seconds: Annotated[Sequence[Positive], Len(2, 2)] = (0.1, 0.8)
     room_db: Range = (3.0, 20.0)
-    mix_share: float = 0.5
+    mix_share: From0To1 = 0.5
     mix_db: Range = (0.0, 12.0)
     union: bool = True
     sample_rate_hz: int = 22_050

@@ -15,37 +15,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 
-from irdream.errors import InputError
+from irdream.arguments import Share, checked
 
-Rule = Literal["swa"] | float
+Rule = Literal["swa"] | Share
+From0To1 = Annotated[float, Ge(0), Le(1)]
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
+@checked
 class Averaging:
     """The average of a model's weights, kept beside it.
 
     Args:
         rule: "swa", or a decay between 0 and 1, such as 0.999.
         start: the share of the epochs after which "swa" begins.
-
-    Raises:
-        InputError: another rule, a share that is not from 0 to 1.
     """
 
-    def __init__(self, rule: Rule, *, start: float = 0.5) -> None:
-        if not (rule == "swa" or (isinstance(rule, float) and 0 < rule < 1)):
-            raise InputError(
-                f"train.weight_averaging={rule}; expected swa, or a number between 0 and 1"
-            )
-        if not 0 <= start <= 1:
-            raise InputError(f"train.averaging_start={start}; expected 0 to 1")
+    def __init__(self, rule: Rule, *, start: From0To1 = 0.5) -> None:
         self.rule: Rule = rule
         self.start = start
         self._taken = 0  # weights in the average; on the CPU, so that a GPU is not waited for
@@ -117,6 +111,6 @@ def _collect_statistics(network: nn.Module, windows: Iterable[Tensor]) -> None:
     network.eval()
 
 
-def averaging(rule: Rule | None, start: float = 0.5) -> Averaging | None:
+def averaging(rule: Rule | None, start: From0To1 = 0.5) -> Averaging | None:
     """Return an average by its rule; None for none."""
     return None if rule is None else Averaging(rule, start=start)

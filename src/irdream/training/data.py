@@ -183,8 +183,7 @@ class WindowBatches:
         balanced: draw windows so that the labels are equally frequent; as many as there are.
 
     Raises:
-        InputError: when there is nothing to use, an excerpt is shorter than a window, or a
-            batch has no place for one.
+        InputError: when there is nothing to use, or an excerpt is shorter than a window.
     """
 
     def __init__(
@@ -197,8 +196,6 @@ class WindowBatches:
         batch_size: int,
         balanced: bool = False,
     ) -> None:
-        if batch_size < 1:
-            raise InputError(f"train.batch_size={batch_size} is too small; expected 1 or more")
         if not len(excerpts):
             raise InputError("no excerpts to train on; expected at least one in each part")
         self.log_mels, self.labels, self.balanced = log_mels, labels, balanced

@@ -77,8 +77,7 @@ class Fit:
         state: what `state.pt` of another run held, which this one resumes; None: it begins.
 
     Raises:
-        InputError: here when `epochs` or `patience` is below one; in `run` when a loss is no
-            number, or `state` does not fit.
+        InputError: in `run`, when a loss is no number, or `state` does not fit.
     """
 
     recognizer: Recognizer
@@ -101,11 +100,6 @@ class Fit:
     state: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("epochs", self.epochs), ("patience", self.patience)):
-            if value < 1:
-                raise InputError(f"train.{name}={value} is too small; expected 1 or more")
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise InputError(f"train.clip_norm={self.clip_norm}; expected a number above 0")
         if self.averaging is not None:
             self.averaging.begin(self.recognizer.model)
 

@@ -11,19 +11,20 @@ has any share of the label is present, which makes the label of a mixture a unio
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
+from irdream.arguments import checked
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 from irdream.runtime import has_bfloat16
 
-Kind = Literal["categorical", "binary"]
 
-
+@checked
 class Loss:
     """logits and labels (batch, instruments) -> the loss of each, (batch, instruments).
 
@@ -31,16 +32,13 @@ class Loss:
         kind: see above.
         label_smoothing: share of the labels that is spread evenly: over all instruments, or for
             `binary` over present and absent.
-
-    Raises:
-        InputError: an unknown kind, a share that is not from 0 to 0.99.
     """
 
-    def __init__(self, kind: Kind = "categorical", label_smoothing: float = 0.0) -> None:
-        if kind not in get_args(Kind):
-            raise InputError(f"train.loss={kind}; expected categorical or binary")
-        if not 0.0 <= label_smoothing <= 0.99:
-            raise InputError(f"train.label_smoothing={label_smoothing}; expected 0 to 0.99")
+    def __init__(
+        self,
+        kind: Literal["categorical", "binary"] = "categorical",
+        label_smoothing: Annotated[float, Ge(0), Le(0.99)] = 0.0,
+    ) -> None:
         self.kind, self.label_smoothing = kind, label_smoothing
 
     def check(self, recognizer: Recognizer) -> None:

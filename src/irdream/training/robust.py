@@ -27,12 +27,12 @@ import copy
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from irdream.errors import InputError
+from irdream.arguments import Count, Natural, Positive, checked
 from irdream.training.losses import ForwardPass
 
 Method = Literal["fgsm", "free", "pgd", "trades"]
@@ -71,6 +71,7 @@ def perturb(
     return windows + change.detach()
 
 
+@checked
 class Robust:
     """Robust training by one of the methods above.
 
@@ -80,29 +81,17 @@ class Robust:
         steps: of `pgd` and `trades`; how often `free` uses a batch.
         ramp_epochs: over which the change grows to `epsilon_db`.
         weight: of the divergence in `trades`.
-
-    Raises:
-        InputError: when one of them is out of range.
     """
 
     def __init__(
         self,
         method: Method,
         *,
-        epsilon_db: float = 1.0,
-        steps: int = 4,
-        ramp_epochs: int = 5,
-        weight: float = 6.0,
+        epsilon_db: Positive = 1.0,
+        steps: Count = 4,
+        ramp_epochs: Natural = 5,
+        weight: Positive = 6.0,
     ) -> None:
-        if method not in get_args(Method):
-            raise InputError(f"train.robust={method}; expected fgsm, free, pgd, trades or null")
-        for name, value in (("robust_db", epsilon_db), ("robust_weight", weight)):
-            if not 0 < value < math.inf:
-                raise InputError(f"train.{name}={value}; expected a finite number above 0")
-        counts = (("robust_steps", steps, 1), ("robust_ramp_epochs", ramp_epochs, 0))
-        for name, value, least in counts:
-            if value < least:
-                raise InputError(f"train.{name}={value}; expected {least} or more")
         self.method, self.steps, self.weight = method, steps, weight
         self.epsilon_db, self.ramp_epochs = epsilon_db, ramp_epochs
         self._full = self._epsilon = epsilon_db / DB_PER_UNIT
@@ -189,6 +178,16 @@ def _with_softmax(forward_pass: ForwardPass) -> ForwardPass:
     return dataclasses.replace(forward_pass, recognizer=recognizer)
 
 
-def robust(method: Method | None, **settings: float) -> Robust | None:
+def robust(
+    method: Method | None,
+    epsilon_db: Positive = 1.0,
+    steps: Count = 4,
+    ramp_epochs: Natural = 5,
+    weight: Positive = 6.0,
+) -> Robust | None:
     """Return robust training by its method; None for none."""
-    return None if method is None else Robust(method, **settings)  # type: ignore[arg-type]
+    if method is None:
+        return None
+    return Robust(
+        method, epsilon_db=epsilon_db, steps=steps, ramp_epochs=ramp_epochs, weight=weight
+    )
