@@ -7,13 +7,33 @@ digital silence, and gives `samples // hop_samples` frames.
 
 from __future__ import annotations
 
-from typing import cast
+import importlib.util
+import sys
+from types import ModuleType
+from typing import Any, cast
 
 import torch
-from nnAudio.features.mel import MelSpectrogram
 from torch import Tensor, nn
 
 from irdream.errors import InputError
+
+
+def _mel_spectrogram() -> Any:
+    """Import nnAudio's class; of scipy.signal, which takes 0.5 s, only the windows it needs."""
+    spec = importlib.util.find_spec("scipy.signal")
+    if spec is not None and "scipy.signal" not in sys.modules:
+        package: Any = ModuleType("scipy.signal")
+        package.__path__ = spec.submodule_search_locations
+        sys.modules["scipy.signal"] = package
+        try:
+            package.get_window = importlib.import_module("scipy.signal.windows").get_window
+            return importlib.import_module("nnAudio.features.mel").MelSpectrogram
+        finally:
+            del sys.modules["scipy.signal"]  # for who needs all of it
+    return importlib.import_module("nnAudio.features.mel").MelSpectrogram
+
+
+MelSpectrogram = _mel_spectrogram()
 
 
 class HanLogMel(nn.Module):

@@ -358,15 +358,12 @@ def test_an_unknown_argument_of_a_target_is_told() -> None:
 
 def test_a_job_names_its_run_by_what_was_swept() -> None:
     class Tracker:
-        run_id = "7"
-
         def set_tags(self, tags) -> None:
             self.tags = tags
 
     job, tracker = Job(["seed=1", "dream.steps=0"], "out/1"), Tracker()
     job.open(tracker, {"irdream.sweep": "nightly"}, ["seed=1", "dream.steps=0,1"])
 
-    assert job.run_id == "7"
     assert tracker.tags == {
         "irdream.sweep": "nightly",
         "irdream.overrides": "seed=1 dream.steps=0",
@@ -384,7 +381,7 @@ def test_what_an_object_of_ones_own_lacks_is_told_in_one_line() -> None:
         Job([], "out").open(own, {})
     said = command.line(asked_by_irdream.value, trust=["my_package"])
     assert said is not None
-    assert said.startswith("error: my_package.trackers.Tracker has no 'run_id', which irdream asks")
+    assert said.startswith("error: my_package.trackers.Tracker has no 'set_tags', which irdream ask")
     assert command.line(asked_by_irdream.value) is None  # of nobody's package
     with pytest.raises(AttributeError) as their_own_mistake:
         own.anything  # noqa: B018

@@ -28,6 +28,7 @@ from irdream.instruments import CODES
 from irdream.interrupts import Interrupted, interrupt
 from irdream.progress import DreamBar
 from irdream.recognizer import Recognizer
+from irdream.reports import figures
 from irdream.reports.dreams import predict_file
 from irdream.tasks import dream as task
 from irdream.tasks.dream import dream
@@ -94,7 +95,7 @@ def run(recognizer: Recognizer, tmp_path, **changes) -> tuple[dict, pd.DataFrame
     tracker = Tracker()
     settings = {"start": Start(), "target": "all", "ascent": ascent(), "figures": 0}
     settings |= changes
-    drawn = mock.patch.object(task, "save_figure", lambda figure, path: path.touch())
+    drawn = mock.patch.object(figures, "save_figure", lambda figure, path: path.touch())
     with contextlib.nullcontext() if settings["figures"] else drawn:  # drawing takes longest
         metrics = dream(recognizer=recognizer, tracker=tracker, output_dir=tmp_path, **settings)
     return metrics, pd.read_csv(tmp_path / "dreams.csv"), tracker

@@ -17,14 +17,13 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple
 
-import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Quote, QuotedString
 from hydra.errors import HydraException
 
 from irdream.arguments import kinds
 from irdream.cli.command import typed_targets
-from irdream.cli.keys import CONF, all_keys, hint, parameters, targets
+from irdream.cli.keys import CONF, all_keys, hint, parameters, targets, yamls
 
 _WORD = re.compile(r"(\+{0,2}|~)([\w$][\w.@/$-]*)(?:=(.*))?", re.DOTALL)
 _PIECE = re.compile(r"""(?:"[^"]*"|'[^']*'|\[[^][]*\])(?=,|$)|(?:\\.|[^,])+""")
@@ -111,8 +110,8 @@ def _quoted(value: str) -> str:
 def _kind(key: str) -> _Kind:
     """Return what a key takes, or what the choices of its group are made of."""
     name = key.partition("@")[0]
-    own = all_keys().get(name)
-    types = [own.hint] if own else _types_in_group(name.partition(".")[0]).get(name, [])
+    own, (group, dot, _) = all_keys().get(name), name.partition(".")
+    types = [own.hint] if own else _types_in_group(group).get(name, []) if dot else []
     found: set[Any] = set().union(*map(kinds, types)) - {NoneType}
     is_text = bool(found & {str, Path}) and found <= {str, Path, list}
     return _Kind(is_text or key in _FOLDERS, list in found)
@@ -122,8 +121,7 @@ def _kind(key: str) -> _Kind:
 def _types_in_group(group: str) -> dict[str, list[Any]]:
     """Return the types of a group's keys, of all its choices."""
     types: dict[str, list[Any]] = {}
-    for path in sorted((CONF / group).glob("*.yaml")):
-        made = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for made in (made for path, made in yamls().items() if path.parent == CONF / group):
         for place, target, _ in targets(made if group in made else {group: made}):
             for name in parameters(target) or {}:
                 types.setdefault(f"{place}{name}", []).append(hint(target, name))

@@ -110,7 +110,7 @@ def sections() -> tuple[str, ...]:
 @functools.cache
 def groups() -> dict[str, bool]:
     """Return the groups that a task is made of, and whether each may be null."""
-    defaults = _yamls()[CONF / "config.yaml"]["defaults"]
+    defaults = yamls()[CONF / "config.yaml"]["defaults"]
     names = [next(iter(entry)) for entry in defaults if isinstance(entry, dict)]
     own = [name for name in names if name != "experiment" and (CONF / name).is_dir()]
     return {name: any(_may_be_none(*place) for place in _places().get(name, ())) for name in own}
@@ -124,7 +124,7 @@ def _may_be_none(target: str, argument: str) -> bool:
 def known_keys() -> dict[str, list[str]]:
     """Return all keys, each key of conf/<group>/ with the choices of the group that have it."""
     known: dict[str, list[str]] = {name: [] for name in (*lines(), *groups(), "experiment")}
-    for path, node in _yamls().items():
+    for path, node in yamls().items():
         if path.parent == CONF:
             continue
         group = path.parent.relative_to(CONF).as_posix().replace("/", ".")
@@ -137,7 +137,7 @@ def known_keys() -> dict[str, list[str]]:
 
 
 @functools.cache
-def _yamls() -> dict[Path, Any]:
+def yamls() -> dict[Path, Any]:
     """Return what each yaml below conf/ says; reading them takes some 30 ms."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     paths = sorted(CONF.glob("**/*.yaml"), key=lambda path: (path.parent.name != "task", path))
@@ -159,7 +159,7 @@ def _flat(node: Any, prefix: str) -> Iterator[str]:
 def _places() -> dict[str, list[tuple[str, str]]]:
     """Return the arguments that keys are passed to, those of tasks first."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for node in _yamls().values():
+    for node in yamls().values():
         for _, target, given in targets(node):
             for name, value in given.items():
                 if match := re.fullmatch(r"\$\{([\w.]+)\}", str(value)):

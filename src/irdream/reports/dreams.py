@@ -17,8 +17,6 @@ from irdream.dreaming.targets import Item
 from irdream.files import distinct_names
 from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.recognizer import Recognizer
-from irdream.reports.dream_figures import spectrograms_figure
-from irdream.reports.figures import save_figure
 
 Sonify = Callable[..., Tensor]
 FULL_SCALE = 0.99
@@ -134,6 +132,9 @@ def draw(
     path: Path,
 ) -> None:
     """Draw original, dream and difference with the recognizer's outputs below, and a bar's line."""
+    from irdream.reports.dream_figures import spectrograms_figure  # 0.6 s, for matplotlib
+    from irdream.reports.figures import save_figure
+
     path.parent.mkdir(parents=True, exist_ok=True)
     figure = spectrograms_figure(
         one.original.numpy() * DB_PER_NATURAL,

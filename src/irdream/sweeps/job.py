@@ -88,7 +88,7 @@ class Job:
             tags: more tags.
             shared: what was typed for all jobs of a sweep; it comes last in the name.
         """
-        self.tracker, self.run_id = tracker, tracker.run_id
+        self.tracker = tracker
         own = [word for word in self.overrides if word not in shared]
         typed = " ".join([*own, *(word for word in self.overrides if word in shared)])
         named = any(word.startswith("tracker.run_name=") for word in self.overrides)
@@ -123,6 +123,7 @@ class Job:
     def release(self) -> None:
         """Write what came of it, killed where it was interrupted; let others into its folder."""
         self.status = "killed" if self.status == "running" else self.status
+        self.run_id = getattr(self.tracker, "run_id", None) or self.run_id
         self.write()
         if self.output is not None:
             self.output.release()

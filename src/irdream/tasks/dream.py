@@ -4,6 +4,8 @@ Files in `output_dir`: dreams.csv (a row a dream), curves.csv (probability and o
 steps), curves.png, `spectrograms/NAME.png`, `sounds/NAME-original.wav`, `-dream.wav` and
 `-difference.wav`. The three sounds of a dream share one scale. The dream's WAV is read back and
 heard anew: what it is taken for stands beside what the spectrogram is taken for.
+
+What writes tables and figures is imported where it is used: the first step waits for none of it.
 """
 
 from __future__ import annotations
@@ -12,10 +14,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from irdream.datasets.base import Excerpt, counted, tell_skipped
@@ -29,7 +30,6 @@ from irdream.interrupts import Interrupted, keeping, stopping
 from irdream.measures.table import BAR
 from irdream.progress import DreamBar, dream_bar
 from irdream.recognizer import Recognizer
-from irdream.reports.dream_table import measure, print_dreams, summary, title_of
 from irdream.reports.dreams import (
     FinishedDream,
     Sonify,
@@ -39,12 +39,13 @@ from irdream.reports.dreams import (
     predict_file,
     write_sounds,
 )
-from irdream.reports.figures import curve_figure, save_figure
-from irdream.reports.tables import save_table
 from irdream.sonification import GriffinLim, StftGain
 from irdream.stopwatch import Stopwatch
 from irdream.tasks.dream_plan import has_target, plan_dreams, with_budgets
 from irdream.tracking import Tracker
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BATCH_SECONDS = 2048.0  # of sound that is dreamed at once: memory stays the same for any count
 
@@ -136,6 +137,8 @@ def dream(
     signals = _dream_all(written, ascent, excerpts, seed)
     if not written.rows:
         raise Interrupted(written.kept(), number=signals[0])
+    from irdream.reports.dream_table import print_dreams, summary
+
     table, dreamt = written.in_order()
     metrics = summary(table)
     with stopwatch("figures"):
@@ -166,6 +169,10 @@ class _Written:
 
     def add(self, batch: Iterable[FinishedDream], signals: Sequence[int]) -> None:
         """Write dreams, without figures once a signal came; what is written has its row."""
+        import pandas as pd
+
+        from irdream.reports.tables import save_table
+
         drawn = set(self.items[: self.figures])
         try:
             for one in batch:
@@ -176,6 +183,8 @@ class _Written:
 
     def _add(self, one: FinishedDream, *, is_drawn: bool) -> None:
         with self.stopwatch("sound"):
+            from irdream.reports.dream_table import measure, title_of
+
             folder = self.folder / "sounds"
             sound, path = write_sounds(one, self.recognizer, self.sonify, folder)
             on_wav = predict_file(path, one.item.target, self.recognizer)
@@ -190,6 +199,8 @@ class _Written:
 
     def in_order(self) -> tuple[pd.DataFrame, list[FinishedDream]]:
         """Return rows and dreams as the items stand."""
+        import pandas as pd
+
         place = {item: i for i, item in enumerate(self.items)}
         order = sorted(range(len(self.dreamt)), key=lambda i: place[self.dreamt[i].item])
         return pd.DataFrame([self.rows[i] for i in order]), [self.dreamt[i] for i in order]
@@ -304,6 +315,11 @@ def _groups(items: Sequence[Item]) -> list[int]:
 
 def _write(table: pd.DataFrame, dreamt: Sequence[FinishedDream], output_dir: Path) -> None:
     """Write the table, the curves, and the figure of the curves."""
+    import pandas as pd
+
+    from irdream.reports.figures import curve_figure, save_figure
+    from irdream.reports.tables import save_table
+
     exact = table.astype({"step_size": object, "budget_db": object})  # they tell dreams apart
     save_table(exact, output_dir / "dreams.csv")
     curves = [

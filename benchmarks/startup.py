@@ -1,0 +1,85 @@
+"""How long it takes to the first step:  python -m benchmarks.startup
+
+Seconds from typing the default dream (11 embedded excerpts toward a flute) to its first step, with
+and without the tracking store, and from `python -c "import torch"` to its end. They take turns,
+each in processes of their own; the ratio within a round is what machines share.
+
+It takes about a minute on two cores and writes results/benchmark_startup.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import ROOT, count, heading, ratio, summary, take_turns, write
+from irdream import runtime
+
+TORCH = "import torch; print('first step', flush=True)"
+MAIN = """
+import main
+from irdream import progress
+
+def show(bar, *_):
+    print("first step", flush=True)
+    raise SystemExit
+
+progress.DreamBar.show = show
+main.main()
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measure, print and write; return what was written."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--output", type=Path, default=ROOT / "results" / "benchmark_startup.json")
+    parser.add_argument("words", nargs="*", default=["task=dream", "target=flute"])
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="irdream-") as folder:
+        words = [*options.words, f"store={folder}/mlruns", f"hydra.run.dir={folder}/out"]
+        contenders = {
+            "import torch": partial(_seconds, TORCH),
+            "tracker=mlflow": partial(_seconds, MAIN, *words),
+            "tracker=none": partial(_seconds, MAIN, *words, "tracker=none"),
+        }
+        for contender in contenders.values():
+            contender()  # renders the excerpts, makes the store, fills the system's caches
+        found = take_turns(contenders, rounds=options.rounds)
+    report = heading(runtime.choose_device("cpu"), runtime.set_threads(None)) | {
+        "words": options.words,
+        "seconds": {name: summary(values) for name, values in found.items()},
+        "ratio": {name: ratio(values, found["import torch"]) for name, values in found.items()},
+    }
+    write(report, options.output)
+    for name in contenders:
+        seconds, times = (report[kind][name]["median"] for kind in ("seconds", "ratio"))
+        print(f"{name:15} {seconds:5.2f} s to the first step, {times:.2f} of import torch")
+    return report
+
+
+def _seconds(script: str, *words: str) -> float:
+    """Return how long a process takes to its first line that says so."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *words], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    with process:
+        said = any(line == "first step\n" for line in process.stdout)
+        taken = time.perf_counter() - began
+    if not said:
+        sys.exit(f"{' '.join(words)}: ended before its first step")
+    return taken
+
+
+if __name__ == "__main__":
+    main()
