@@ -381,7 +381,7 @@ def test_what_an_object_of_ones_own_lacks_is_told_in_one_line() -> None:
         Job([], "out").open(own, {})
     said = command.line(asked_by_irdream.value, trust=["my_package"])
     assert said is not None
-    assert said.startswith("error: my_package.trackers.Tracker has no 'set_tags', which irdream ask")
+    assert said.startswith("error: my_package.trackers.Tracker has no 'set_tags', which irdream")
     assert command.line(asked_by_irdream.value) is None  # of nobody's package
     with pytest.raises(AttributeError) as their_own_mistake:
         own.anything  # noqa: B018
