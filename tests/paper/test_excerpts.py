@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +19,6 @@ from irdream.dreaming.targets import Item
 from irdream.errors import InputError
 from irdream.instruments import CODES
 from irdream.measures.dreams import DB_PER_NATURAL
-from irdream.paper import excerpts as task
 from irdream.paper.excerpts import (
     ExcerptFindings,
     at_most,
@@ -112,16 +112,15 @@ def test_the_examples_are_a_cello_and_a_saxophone_where_there_are(labels, chosen
 
 
 def grid(of: list[tuple[int, str, list[float]]], original: list[float] | None = None) -> Found:
-    """Return dreams of planes in dB; each is what was added to the original."""
+    """Return dreams of log-mels in dB; each is what was added to the original."""
     start = np.array([original or [0.0] * 4]) / DB_PER_NATURAL
     return Found(
         items=[Item(i, target) for i, target, _ in of],
         table=pd.DataFrame(),
-        planes={
+        arrays={
             "original": [start for _ in of],
             "dream": [start + np.array([added]) / DB_PER_NATURAL for *_, added in of],
         },
-        sounds=[],
     )
 
 
@@ -143,8 +142,6 @@ def test_pairs_by_hand() -> None:
         ],
         original=[-50.0, -3.0, 0.0, 7.0],
     )
-    pairs = wrong_pairs(found, some)
-
     expected = pd.DataFrame(
         [
             ("a", "tape", "cel", "flu", 5.0, 1.0, 4.0, 1.0, True),
@@ -153,12 +150,11 @@ def test_pairs_by_hand() -> None:
             ("flu-1", "flu-1", "flu", "cel", 0.0, 0.0, 0.0, np.nan, False),
             ("flu-1", "flu-1", "flu", "voi", 1.0, 0.0, 1.0, 1.0, False),  # as far, not farther
         ],
-        columns=pairs.columns,
-    )
-    assert list(pairs.columns) == [
-        "excerpt", "recording", "own", "wrong", "mse_cw", "mse_oc", "mse_ow", "rho", "farther",
-    ]  # fmt: skip
-    pd.testing.assert_frame_equal(pairs, expected, rtol=1e-9, atol=1e-9)
+        columns=[
+            "excerpt", "recording", "own", "wrong", "mse_cw", "mse_oc", "mse_ow", "rho", "farther",
+        ],
+    )  # fmt: skip
+    pd.testing.assert_frame_equal(wrong_pairs(found, some), expected, rtol=1e-9, atol=1e-9)
 
 
 @given(
@@ -177,12 +173,6 @@ def test_right_angles_give_one_sharing_less_opposing_more(added, shared) -> None
         assert row["farther"]
 
 
-def test_an_excerpt_without_a_dream_toward_its_own_has_no_pair() -> None:
-    found = grid([(0, "flu", [1.0] * 4), (1, "cel", [1.0] * 4), (1, "flu", [2.0] * 4)])
-    pairs = wrong_pairs(found, excerpts("cel", "cel"))
-    assert pairs["excerpt"].tolist() == ["cel-1"]
-
-
 # The whole --------------------------------------------------------------------------------------
 
 
@@ -199,47 +189,50 @@ def dream(study, undrawn) -> Callable[..., ExcerptFindings]:
     return dream
 
 
-def test_until_heard_and_all_targets(dream, music) -> None:
+def test_until_confident_and_all_targets(dream, music) -> None:
     found = dream(music("flu+pia", "cel", "cel"), per_instrument=2, steps=3)
 
-    assert found.data == "tones of a test"
+    assert (found.data, found.second, found.steps) == ("tones of a test", None, 3)
     assert sorted(e.name for e in found.excerpts) == ["cel-1", "cel-2", "flu+pia-0"]
-    assert found.second is None
     dreams = found.table[(found.table["kind"] == "dream") & (found.table["way"] == "gain")]
     assert dreams["toward"].tolist() == ["own", "other"] * 3
     assert (dreams["ascent"] == "log_mel").all()
     assert (dreams["target_probability"] >= 0.9).all()
-    assert (dreams["steps"] == dreams["steps_to_0.9"]).all()  # stopped as soon as heard
+    assert (dreams["steps"] == dreams["steps_to_0.9"]).all()  # stopped as soon as confident
     targets = [(item.excerpt, item.target) for item in found.grid.items]
     assert len(targets) == len(set(targets)) == 22
     fixed = found.grid.table[found.grid.table["kind"] == "dream"]
     assert (fixed["steps"] == 3).all()
     assert set(found.grid.table["way"]) == {"gain"}
-    assert found.grid_steps == 3
     assert len(found.pairs) == 10 + 9
 
 
-def test_no_more_of_the_instruments_that_a_folder_has(dream, music) -> None:
-    found = dream(music(*["cel"] * 3, *["voi"] * 3))
-    assert [e.labels[0] for e in found.excerpts] == ["cel", "voi"]
-    assert len(found.grid.items) == 22
-    assert set(found.pairs["own"]) == {"cel", "voi"}
+def test_sounds_are_kept_of_one_excerpt_an_instrument(dream, music, tmp_path) -> None:
+    found = dream(music("cel+pia", "cel", "flu", "flu"), per_instrument=2)
+    found.until_confident["log_mel"].copy_sounds(tmp_path / "sounds")
+    first = [found.excerpts[i].name for i in first_of_each(found.excerpts, ["cel", "flu"], 1)]
+    kept = sorted(path.stem for path in (tmp_path / "sounds").iterdir())
+    assert {name.partition("-to-")[0] for name in kept} == set(first)
+    assert [name.rpartition("-")[2] for name in kept] == ["dream", "original", "undreamed"] * 2
+    for name in first:  # of its dream toward the other instrument
+        assert not [one for one in kept if one.startswith(f"{name}-to-{name[:3]}")]
 
 
-def test_one_excerpt_of_one_instrument(dream, music) -> None:
-    found = dream(music("gel"))
-    assert [item.target for item in found.grid.items] == list(CODES)
-    assert len(found.pairs) == 10
-    assert found.pairs["wrong"].tolist() == [code for code in CODES if code != "gel"]
+@pytest.mark.parametrize("labels", [["cel"] * 3 + ["voi"] * 3, ["gel"]], ids=["two", "one"])
+def test_no_more_of_the_instruments_that_a_folder_has(dream, music, labels) -> None:
+    found = dream(music(*labels))
+    there = sorted(set(labels))
+    assert [e.labels[0] for e in found.excerpts] == there
+    assert [item.target for item in found.grid.items] == list(CODES) * len(there)
+    for own, pairs in found.pairs.groupby("own"):
+        assert pairs["wrong"].tolist() == [code for code in CODES if code != own]
 
 
 def test_excerpts_shorter_than_asked_for_are_dreamed_whole(dream, music) -> None:
     found = dream(music("cel", "0.7 s flu"), seconds=0.9)
     frames = {
-        e.name: found.grid.planes["dream"][place].shape[-1]
-        for place, e in (
-            (i, found.excerpts[item.excerpt]) for i, item in enumerate(found.grid.items)
-        )
+        found.excerpts[item.excerpt].name: log_mel.shape[-1]
+        for item, log_mel in zip(found.grid.items, found.grid.arrays["dream"], strict=True)
     }
     assert frames["cel-0"] > frames["flu-1"]
     lengths = {e.name: len(e.waveform) for e in found.excerpts}
@@ -247,8 +240,7 @@ def test_excerpts_shorter_than_asked_for_are_dreamed_whole(dream, music) -> None
 
 
 def test_what_cannot_be_read_is_listed_once(dream, music, study, caplog) -> None:
-    dataset = music("cel", "broken flu", "0.2 s pia")
-    found = dream(dataset, second=study().second)
+    found = dream(music("cel", "broken flu", "0.2 s pia"), second=study().second)
 
     assert [e.name for e in found.excerpts] == ["cel-0"]
     assert found.second is not None
@@ -273,8 +265,6 @@ def test_a_data_set_without_labels_ends_in_one_line(dream, music) -> None:
 
 
 def test_a_folder_of_two_instruments(dream, tmp_path) -> None:
-    import soundfile
-
     noise = np.random.default_rng(0).normal(0, 0.1, (3, 8000))
     for name, samples in zip(("flute/a", "flute/b", "sax/c"), noise, strict=True):
         path = tmp_path / "takes" / f"{name}.wav"
@@ -285,17 +275,3 @@ def test_a_folder_of_two_instruments(dream, tmp_path) -> None:
     assert found.data == "folder"
     assert sorted(e.labels[0] for e in found.excerpts) == ["flu", "flu", "sax"]
     assert found.excerpts[examples(found.excerpts)[0]].labels == ("sax",)
-
-
-def test_sounds_are_kept_of_one_excerpt_an_instrument() -> None:
-    some = excerpts("cel+pia", "cel", "flu", "flu")
-    keep = task._kept(some)
-    kept = {
-        (i, target, kind)
-        for i in range(4)
-        for target in ("cel", "flu", "pia", "voi")
-        for kind in ("dream", "undreamed", "random")
-        if keep(Item(i, target), kind)
-    }
-    toward = [(1, "flu"), (1, "pia"), (1, "voi"), (2, "cel"), (2, "pia"), (2, "voi")]
-    assert kept == {(*one, kind) for one in toward for kind in ("dream", "undreamed")}

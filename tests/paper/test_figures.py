@@ -1,62 +1,90 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import matplotlib.image
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from matplotlib.axes import Axes
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from irdream.errors import InputError
+from irdream.datasets.base import Excerpt
+from irdream.dreaming.targets import Item
 from irdream.instruments import CODES
-from irdream.paper.figures import noise_figure, targets_figure
+from irdream.measures.dreams import DB_PER_NATURAL
+from irdream.paper.figures import WAY_PANELS, noise_figure, targets_figure, ways_figure
+from irdream.paper.noise import by_noise
+from irdream.paper.study import Found
 from irdream.reports.figures import save_figure
 
-SPECTROGRAMS: dict[str, Any] = {
-    "hop_seconds": 512 / 22_050,
-    "mel_frequencies_hz": np.geomspace(60, 10_800, 32),
-}
+HOP_SECONDS = 512 / 22_050
+RECOGNIZER: Any = SimpleNamespace(
+    instruments=CODES, hop_samples=512, sample_rate_hz=22_050,
+    mel_centers_hz=lambda: torch.logspace(1.8, 4.03, 32),
+)  # fmt: skip
 
 
-def excerpts(rows: int = 2, frames: int = 20) -> dict[str, Any]:
-    rng = np.random.default_rng(0)
-    originals = rng.normal(-50, 10, (rows, 32, frames))
-    return {
-        "originals": originals, "instruments": CODES, "targets": [2, 7, 3],
-        "dreams": originals[:, None] + rng.normal(0, 2, (rows, 3, 32, frames)),
-        "row_names": ["a cello", "a $saxophone_"][:rows],
-        "probabilities_before": rng.random((rows, 11)),
-        "probabilities": rng.random((rows, 3, 11)), **SPECTROGRAMS,
-    }  # fmt: skip
+def dreams_of(originals_db: list[np.ndarray], seed: int = 0) -> Found:
+    """Return dreams of log-mels toward every instrument."""
+    rng = np.random.default_rng(seed)
+    found = Found(
+        items=[Item(i, code) for i in range(len(originals_db)) for code in CODES],
+        table=pd.DataFrame(),
+        arrays={name: [] for name in ("original", "dream", "before", "after")},
+    )
+    for original in originals_db:
+        before = rng.random(11)
+        for _ in CODES:
+            values = {
+                "original": original / DB_PER_NATURAL,
+                "dream": (original + rng.normal(0, 2, original.shape)) / DB_PER_NATURAL,
+                "before": before,
+                "after": rng.random(11),
+            }
+            for name, value in values.items():
+                found.arrays[name].append(value)  # type: ignore[attr-defined]
+    return found
 
 
-def noises(count: int = 3, targets: int = 2) -> dict[str, Any]:
-    rng = np.random.default_rng(0)
-    originals = rng.normal(-50, 5, (count, 32, 12))
-    regions = np.zeros((targets, 32, 12), bool)
-    regions[0, 3:9, 0:5] = True
-    return {
-        "noises": originals, "instruments": CODES, "targets": [0, 4][:targets], "regions": regions,
-        "dreams": originals[:, None] + rng.normal(0, 3, (count, targets, 32, 12)),
-        "probabilities": rng.random((count, targets)),
-        "mean_outputs": rng.random((targets, 11)), **SPECTROGRAMS,
-    }  # fmt: skip
+def two_excerpts() -> Any:
+    """Return a saxophone, which is not shown first, and a cello of another length."""
+    rng = np.random.default_rng(1)
+    grid = dreams_of([rng.normal(-50, 10, (32, frames)) for frames in (20, 30)])
+    excerpts = [
+        Excerpt(waveform=torch.zeros(1), labels=("cel",), name="a cello"),
+        Excerpt(waveform=torch.zeros(1), labels=("sax",), name="a $saxophone_"),
+    ]
+    return SimpleNamespace(grid=grid, excerpts=excerpts, steps=8, data="$x_")
+
+
+def four_noises() -> Any:
+    """Return four noises, of which three are shown, and a recurring region of the cello's."""
+    rng = np.random.default_rng(2)
+    bands = np.zeros((11, 32), bool)
+    bands[0, 3:9] = True
+    found = {("pink", "log_mel"): dreams_of(list(rng.normal(-50, 5, (4, 32, 12))))}
+    return SimpleNamespace(count=4, steps=9, found=found, bands={"pink": bands})
+
+
+EXCERPTS, NOISES = two_excerpts(), four_noises()
 
 
 @pytest.fixture(scope="module")
-def two_excerpts() -> Figure:
-    return targets_figure(**excerpts(), own=[None, 7], title="two excerpts")
+def excerpts_drawn() -> Figure:
+    return targets_figure(EXCERPTS, RECOGNIZER)
 
 
 @pytest.fixture(scope="module")
-def three_noises() -> Figure:
-    return noise_figure(**noises())
+def noises_drawn() -> Figure:
+    return noise_figure(NOISES, "pink", RECOGNIZER)
 
 
-def planes(figure: Figure, colors: str) -> list[Axes]:
+def panels(figure: Figure, colors: str) -> list[Axes]:
     return [ax for ax in figure.axes if ax.images and ax.images[0].get_cmap().name == colors]
 
 
@@ -76,168 +104,142 @@ def with_bars(figure: Figure) -> list[Axes]:
     return [ax for ax in figure.axes if len(heights(ax)) == 11]
 
 
-def test_excerpts_stand_before_their_dreams_on_one_scale(two_excerpts) -> None:
-    given = excerpts()
-    drawn = planes(two_excerpts, "magma")
-    peak = given["originals"].max()
-    shown = [[o, *row] for o, row in zip(given["originals"], given["dreams"], strict=True)]
-    assert len(drawn) == 2 * 4
-    for ax, expected in zip(drawn, [one for row in shown for one in row], strict=True):
-        np.testing.assert_allclose(values(ax), expected - peak)
-    low, high = drawn[0].images[0].get_clim()
-    assert {ax.images[0].get_clim() for ax in drawn} == {(low, high)}
-    assert high == pytest.approx(max(0, np.quantile(given["dreams"], 0.999) - peak))
+# Figure 2 ---------------------------------------------------------------------------------------
+
+
+def test_excerpts_stand_before_their_dreams_on_one_scale(excerpts_drawn) -> None:
+    arrays = EXCERPTS.grid.arrays
+    peak = DB_PER_NATURAL * max(one.max() for one in arrays["original"])
+    shown = [arrays["original"][0], *arrays["dream"][:11]]
+    shown += [arrays["original"][11], *arrays["dream"][11:]]
+    drawn = panels(excerpts_drawn, "magma")
+    for ax, expected in zip(drawn, shown, strict=True):
+        np.testing.assert_allclose(values(ax), DB_PER_NATURAL * expected - peak)
+        assert ax.get_xlim() == (0, pytest.approx(expected.shape[1] * HOP_SECONDS))
+    ((low, high),) = {ax.images[0].get_clim() for ax in drawn}
+    loud = np.quantile(np.concatenate([one.ravel() for one in arrays["dream"]]), 0.999)
+    assert high == pytest.approx(max(0, DB_PER_NATURAL * loud - peak))
     assert high - low == pytest.approx(80)
+    titles = [ax.get_title() for ax in drawn]
+    assert titles[:5] == ["original", "cello (own)", "clarinet", "flute", "acoustic\nguitar"]
+    assert titles[12:14] == ["original", "cello"]
+    assert "saxophone (own)" in titles[12:]
+    for name, text in (("xlabel", "time (s)"), ("ylabel", "frequency (Hz)")):
+        assert [getattr(ax, f"get_{name}")() for ax in drawn] == [text, *[""] * 11] * 2
+    hz = [label.get_text() for label in drawn[0].get_yticklabels()]
+    assert hz == ["300", "1000", "3000", "8000"]
 
 
-def test_a_louder_dream_raises_the_end_of_the_scale_and_not_its_zero() -> None:
-    given = excerpts()
-    given["dreams"][1, 2, :, 5:] = given["originals"].max() + 30
-    low, high = planes(targets_figure(**given, range_db=70), "magma")[0].images[0].get_clim()
-    assert (low, high) == (pytest.approx(-40), pytest.approx(30))
-
-
-def test_differences_share_a_symmetric_scale_and_say_their_rmse() -> None:
-    given = excerpts()
-    given["dreams"][1, 0] = given["originals"][1] - 3
-    drawn = planes(targets_figure(**given), "RdBu_r")
-    assert len(drawn) == 2 * 3  # none of the originals
-    np.testing.assert_allclose(values(drawn[3]), -3)
-    assert drawn[3].get_xlabel() == "RMSE 3.0 dB"
-    end = np.quantile(np.abs(given["dreams"] - given["originals"][:, None]), 0.99)
-    for ax in drawn:
+def test_differences_share_a_symmetric_scale_and_say_their_rmse(excerpts_drawn) -> None:
+    arrays = EXCERPTS.grid.arrays
+    pairs = zip(arrays["original"], arrays["dream"], strict=True)
+    changes = [DB_PER_NATURAL * (dream - original) for original, dream in pairs]
+    end = np.quantile(np.abs(np.concatenate([one.ravel() for one in changes])), 0.99)
+    drawn = panels(excerpts_drawn, "RdBu_r")
+    for ax, change in zip(drawn, changes, strict=True):  # none of the originals
+        np.testing.assert_allclose(values(ax), change)
+        assert ax.get_xlabel() == f"RMSE {np.sqrt(np.mean(change**2)):.1f} dB"
         assert ax.images[0].get_clim() == (pytest.approx(-end), pytest.approx(end))
 
 
-def test_outputs_stand_below_and_the_target_is_marked(two_excerpts) -> None:
-    given = excerpts()
-    bars = with_bars(two_excerpts)
-    assert len(bars) == 2 * 4
-    np.testing.assert_allclose(heights(bars[4]), given["probabilities_before"][1])
-    np.testing.assert_allclose(heights(bars[6]), given["probabilities"][1, 1])
-    colors = [patch.get_facecolor() for patch in bars[6].patches]
+def test_outputs_stand_below_and_the_target_is_marked(excerpts_drawn) -> None:
+    arrays, bars = EXCERPTS.grid.arrays, with_bars(excerpts_drawn)
+    assert len(bars) == 2 * 12
+    np.testing.assert_allclose(heights(bars[12]), arrays["before"][11])
+    sax = bars[13 + CODES.index("sax")]
+    np.testing.assert_allclose(heights(sax), arrays["after"][11 + CODES.index("sax")])
+    colors = [patch.get_facecolor() for patch in sax.patches]
     assert colors.count(colors[CODES.index("sax")]) == 1
-    assert len({patch.get_facecolor() for patch in bars[4].patches}) == 1
-    assert [label.get_text() for label in bars[6].get_xticklabels()] == list(CODES)
+    assert len({patch.get_facecolor() for patch in bars[12].patches}) == 1
+    assert [label.get_text() for label in sax.get_xticklabels()] == list(CODES)
 
 
-def test_columns_are_named_and_the_own_instrument_is_marked(two_excerpts) -> None:
-    titles = [ax.get_title() for ax in planes(two_excerpts, "magma")]
-    assert titles[:4] == ["original", "flute", "saxophone", "acoustic\nguitar"]
-    assert titles[4:] == ["original", "flute", "saxophone (own)", "acoustic\nguitar"]
+# Figure 3 ---------------------------------------------------------------------------------------
 
 
-def test_one_panel_of_each_excerpt_has_seconds_and_hz(two_excerpts) -> None:
-    drawn = planes(two_excerpts, "magma")
-    assert [ax.get_xlabel() for ax in drawn] == ["time (s)", "", "", ""] * 2
-    assert [ax.get_ylabel() for ax in drawn] == ["frequency (Hz)", "", "", ""] * 2
-    assert [label.get_text() for label in drawn[0].get_yticklabels()] == [
-        "300", "1000", "3000", "8000",
-    ]  # fmt: skip
-    for ax in drawn:
-        assert ax.get_xlim() == (0, pytest.approx(20 * 512 / 22_050))
-
-
-def test_without_targets_there_is_a_column_for_each_instrument() -> None:
-    given = excerpts(rows=1) | {"targets": None, "instruments": ("flu", "gong", "oboe")}
-    given |= {"probabilities_before": np.ones((1, 3)), "probabilities": np.ones((1, 3, 3))}
-    titles = [ax.get_title() for ax in planes(targets_figure(**given), "magma")]
-    assert titles == ["original", "flute", "gong", "oboe"]
-
-
-def test_excerpts_may_have_different_lengths() -> None:
-    given = excerpts()
-    given["originals"] = [np.zeros((32, 10)), np.zeros((32, 30))]
-    given["dreams"] = [[np.ones((32, 10))] * 3, [np.ones((32, 30))] * 3]
-    drawn = planes(targets_figure(**given), "RdBu_r")
-    assert [values(ax).shape[1] for ax in drawn] == [10] * 3 + [30] * 3
-
-
-def test_noises_and_their_dreams_share_one_scale(three_noises) -> None:
-    given = noises()
-    drawn = planes(three_noises, "magma")
-    peak = given["noises"].max()
-    assert len(drawn) == 3 * 3
-    np.testing.assert_allclose(values(drawn[3]), given["noises"][1] - peak)
-    np.testing.assert_allclose(values(drawn[8]), given["dreams"][2, 1] - peak)
+def test_noises_and_their_dreams_share_one_scale(noises_drawn) -> None:
+    dreamed = NOISES.found["pink", "log_mel"]
+    original, dream, after = (by_noise(dreamed.of(n), 4) for n in ("original", "dream", "after"))
+    peak = original[:3].max()
+    drawn = panels(noises_drawn, "magma")
+    assert len(drawn) == 3 * 12
+    np.testing.assert_allclose(values(drawn[12]), DB_PER_NATURAL * (original[1, 0] - peak))
+    np.testing.assert_allclose(values(drawn[35]), DB_PER_NATURAL * (dream[2, 10] - peak))
     assert len({ax.images[0].get_clim() for ax in drawn}) == 1
-    assert [ax.get_title() for ax in drawn[:3]] == ["noise", "cello", "electric\nguitar"]
+    assert [ax.get_title() for ax in drawn[:2]] == ["noise", "cello"]
     corners = [[text.get_text() for text in ax.texts] for ax in drawn]
     assert corners[0] == []
-    assert corners[5] == [f"{given['probabilities'][1, 1]:.2f}"]
+    assert corners[14] == [f"{after[1, 1, 1]:.2f}"]
 
 
-def test_below_the_dreams_are_their_mean_difference_and_outputs(three_noises) -> None:
-    given = noises()
-    changes = given["dreams"] - given["noises"][:, None]
-    drawn = planes(three_noises, "RdBu_r")
-    assert len(drawn) == 2
+def test_below_the_dreams_are_their_mean_difference_and_outputs(noises_drawn) -> None:
+    dreamed = NOISES.found["pink", "log_mel"]
+    changes = DB_PER_NATURAL * by_noise(dreamed.of("dream") - dreamed.of("original"), 4)[:3]
+    drawn = panels(noises_drawn, "RdBu_r")
+    assert len(drawn) == 11
     np.testing.assert_allclose(values(drawn[1]), changes.mean(axis=0)[1])
     rmse_db = np.sqrt((changes**2).mean(axis=(2, 3))).mean(axis=0)
     assert drawn[1].get_xlabel() == f"RMSE {rmse_db[1]:.1f} dB"
-    bars = with_bars(three_noises)
-    assert len(bars) == 2
-    np.testing.assert_allclose(heights(bars[1]), given["mean_outputs"][1])
-    bars = with_bars(noise_figure(**given, outputs_before=np.full(11, 0.25)))
-    assert len(bars) == 3
-    assert heights(bars[0]) == [0.25] * 11
+    bars = with_bars(noises_drawn)
+    assert len(bars) == 12
+    before, after = (by_noise(dreamed.of(name), 4) for name in ("before", "after"))
+    np.testing.assert_allclose(heights(bars[0]), before[:, 0].mean(axis=0))
+    np.testing.assert_allclose(heights(bars[2]), after[:, 1].mean(axis=0))
 
 
-def test_recurring_regions_are_outlined_in_their_column_alone(three_noises) -> None:
-    for colors, columns in (("magma", 3), ("RdBu_r", 2)):
-        is_outlined = [bool(outlines(ax)) for ax in planes(three_noises, colors)]
-        first = columns - 2  # the column of the target with a region
-        assert is_outlined == [i % columns == first for i in range(len(is_outlined))]
-    ax = planes(three_noises, "RdBu_r")[0]
+def test_recurring_bands_are_outlined_in_their_column_alone(noises_drawn) -> None:
+    for colors, columns in (("magma", 12), ("RdBu_r", 11)):
+        is_outlined = [bool(outlines(ax)) for ax in panels(noises_drawn, colors)]
+        assert is_outlined == [i % columns == columns - 11 for i in range(len(is_outlined))]
+    ax = panels(noises_drawn, "RdBu_r")[0]
     (line,) = outlines(ax)[0].get_paths()
     points = np.asarray(line.vertices)
     (begin, lowest), (end, highest) = points.min(axis=0), points.max(axis=0)
-    # Frames 0 to 4 and bands 3 to 8, with their edges.
+    # All frames and bands 3 to 8, with their edges.
     assert (lowest, highest) == (pytest.approx(2.5), pytest.approx(8.5))
-    assert (begin, end) == (pytest.approx(0), pytest.approx(5 * 512 / 22_050))
+    assert (begin, end) == (pytest.approx(0), pytest.approx(12 * HOP_SECONDS))
     assert ax.get_ylim() == (-0.5, 31.5)
 
 
-def test_regions_of_bands_are_outlined_over_all_frames() -> None:
-    given = noises()
-    given["regions"] = given["regions"].any(axis=2, keepdims=True)
-    (line,) = outlines(planes(noise_figure(**given), "RdBu_r")[0])[0].get_paths()
-    assert np.asarray(line.vertices)[:, 0].max() == pytest.approx(12 * 512 / 22_050)
+@pytest.mark.slow
+def test_figures_are_2000_pixels_wide(excerpts_drawn, noises_drawn, tmp_path) -> None:
+    for figure in (excerpts_drawn, noises_drawn):
+        save_figure(figure, tmp_path / "a.png")
+        assert matplotlib.image.imread(tmp_path / "a.png").shape[1] == 2000
 
 
-def test_figures_are_2000_pixels_wide(tmp_path) -> None:
-    given = noises(count=1)
-    given["regions"] &= False
-    drawn = {"targets": targets_figure(**excerpts(), title="$x_"), "noise": noise_figure(**given)}
-    for name, figure in drawn.items():
-        path = tmp_path / f"{name}.png"
-        save_figure(figure, path)
-        assert matplotlib.image.imread(path).shape[1] == 2000
+# Ways to sound ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("probabilities", np.zeros((2, 11, 3))),
-        ("dreams", np.zeros((2, 4, 32, 20))),
-        ("row_names", ["one"]),
-        ("targets", [1, 2]),
-    ],
-)
-def test_dreams_that_belong_to_no_column_are_refused(name: str, value: Any) -> None:
-    with pytest.raises(InputError, match=r"dreams for rows .* expected \d dreams a row and"):
-        targets_figure(**excerpts() | {name: value})
+def ways() -> pd.DataFrame:
+    rows = []
+    for i, way in enumerate(["gain mask", "Griffin-Lim"]):
+        for j, kind in enumerate(["dream", "undreamed", "random"]):
+            row: dict[str, object] = {"way": way, "kind": kind}
+            for k, measure in enumerate(WAY_PANELS):
+                value = 0.1 * i + 0.2 * j + 0.05 * k + 0.1
+                row |= {measure: value, f"{measure}_low": value - 0.05}
+                row |= {f"{measure}_high": value + 0.1}
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("dreams", np.zeros((3, 3, 32, 12))),
-        ("probabilities", np.zeros((2, 3))),
-        ("mean_outputs", np.zeros((2, 10))),
-        ("regions", np.zeros((2, 32, 11), bool)),
-    ],
-)
-def test_noises_of_other_shapes_are_refused(name: str, value: Any) -> None:
-    with pytest.raises(InputError, match=rf"{name} have shape .*; expected .* with noises \(3, 32"):
-        noise_figure(**noises() | {name: value})
+def test_each_way_has_its_dots_and_intervals_in_each_panel(tmp_path) -> None:
+    table = ways()
+    table.loc[0, ["snr_db", "snr_db_low", "snr_db_high"]] = np.nan  # is not drawn
+    figure = ways_figure(table)
+    assert [ax.get_title() for ax in figure.axes] == list(WAY_PANELS.values())
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["gain mask", "Griffin-Lim"]
+    dream, undreamed, random = figure.axes[1].containers
+    for container, first in ((dream, 0.15), (undreamed, 0.35), (random, 0.55)):
+        dots, _, (intervals,) = container
+        assert dots.get_xdata() == pytest.approx([first, first + 0.1])
+        assert [round(-y) for y in dots.get_ydata()] == [0, 1]
+        edges = np.array(intervals.get_segments())[:, :, 0]
+        assert edges[0] == pytest.approx([first - 0.05, first + 0.1])
+    assert dream[0].get_color() != undreamed[0].get_color() == random[0].get_color()
+    assert figure.axes[0].get_xlim() == figure.axes[3].get_xlim() == (-0.03, 1.03)
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["dream", "undreamed excerpt", "random change of equal size"]
+    save_figure(figure, tmp_path / "ways.png")

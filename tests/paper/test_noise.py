@@ -1,4 +1,4 @@
-"""Noises toward every instrument: order, residuals, distances, and steps without a stop."""
+"""Noises toward every instrument: their distances, their patterns, and steps without a stop."""
 
 from __future__ import annotations
 
@@ -9,63 +9,59 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import silhouette_samples
 
-from irdream.dreaming.targets import Item
+from irdream.errors import InputError
 from irdream.instruments import CODES
 from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.paper.noise import (
-    PLACES,
     NoiseFindings,
-    _distances,
-    _first_noise,
     by_noise,
+    consistency,
     dream_noise,
-    residuals,
+    recurring_bands,
+    sound_distances,
 )
 from irdream.paper.study import Found
 from irdream.reports.tables import rows_of
 from irdream.stopwatch import Stopwatch
 
 
-def found(**planes: list[np.ndarray]) -> Found:
-    """Return dreams whose planes are given in dB."""
+def found(**arrays: list[np.ndarray]) -> Found:
+    """Return dreams whose log-mels are given in dB."""
     natural = {
-        name.replace("_", "-"): [plane / DB_PER_NATURAL for plane in values]
-        for name, values in planes.items()
+        name.replace("_", "-"): [one / DB_PER_NATURAL for one in values]
+        for name, values in arrays.items()
     }
-    return Found(items=[], table=pd.DataFrame(), planes=natural, sounds=[])
+    return Found(items=[], table=pd.DataFrame(), arrays=natural)
 
 
-def plane(*values: float) -> np.ndarray:
+def log_mel(*values: float) -> np.ndarray:
     """Return a log-mel of two bands and two frames."""
     return np.array(values, float).reshape(2, 2)
 
 
+def noise(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+# Distances --------------------------------------------------------------------------------------
+
+
 def test_one_noise_after_the_other_each_toward_all_targets() -> None:
-    values = np.arange(6 * 4).reshape(6, 2, 2)
+    values = np.arange(6.0 * 4).reshape(6, 2, 2)
     ordered = by_noise(values, 2)
     assert ordered.shape == (2, 3, 2, 2)
-    for noise, target in itertools.product(range(2), range(3)):
-        assert (ordered[noise, target] == values[3 * noise + target]).all()
-
-
-def test_residuals_are_dream_minus_noise_in_decibels() -> None:
-    noises = [plane(-9, -8, -7, -6)] * 2 + [plane(0, 10, 20, 30)] * 2
-    added = [plane(1, 2, 3, 4), plane(0, 0, 0, 0), plane(-1, 0, 1, 0), plane(6, 6, 6, 6)]
-    dreams = [noise + change for noise, change in zip(noises, added, strict=True)]
-
-    left = residuals(found(original=noises, dream=dreams), 2)
-
-    assert left.shape == (2, 2, 2, 2)
-    np.testing.assert_allclose(left.reshape(4, 2, 2), added, atol=1e-12)
+    for i, target in itertools.product(range(2), range(3)):
+        assert (ordered[i, target] == values[3 * i + target]).all()
 
 
 def test_distances_by_hand() -> None:
     """Two noises toward two targets; the means over the frames decide the profile."""
-    first, second = plane(0, 0, 0, 0), plane(4, 0, 0, 0)
-    heard = [plane(2, 2, 0, 0), plane(2, -2, 0, 0), plane(4, 0, 0, 0), plane(0, 4, 0, 0)]
-    table = _distances(
-        found(original=[first, first, second, second], wav_gain=heard, dream=[first * 99] * 4), 2
+    first, second = log_mel(0, 0, 0, 0), log_mel(4, 0, 0, 0)
+    sounds = [log_mel(2, 2, 0, 0), log_mel(2, -2, 0, 0), log_mel(4, 0, 0, 0), log_mel(0, 4, 0, 0)]
+    table = sound_distances(
+        found(original=[first, first, second, second], wav_gain=sounds, dream=[first * 99] * 4), 2
     )
 
     half = np.sqrt(2)  # of the profiles (2, 0) and (0, 0): the root of (4 + 0) / 2
@@ -80,21 +76,14 @@ def test_distances_by_hand() -> None:
         ("one target, two noises", half, 0.0),
         ("one target, two noises", np.sqrt(10), half),
     ]
-    assert table["pair"].tolist() == [pair for pair, *_ in expected]
-    assert table["rmse_db"].tolist() == pytest.approx([rmse for _, rmse, _ in expected])
-    assert table["profile_db"].tolist() == pytest.approx([profile for *_, profile in expected])
-
-
-def test_identical_sounds_have_no_distance() -> None:
-    same = [plane(1, 2, 3, 4)] * 6
-    table = _distances(found(original=same, wav_gain=same), 3)
-    assert not table[["rmse_db", "profile_db"]].to_numpy().any()
+    expected = pd.DataFrame(expected, columns=["pair", "rmse_db", "profile_db"])
+    pd.testing.assert_frame_equal(table, expected, atol=1e-12)
 
 
 def test_which_pairs_are_compared() -> None:
-    random = np.random.default_rng(0).normal(size=(2, 12, 2, 2))
-    counts = _distances(found(original=list(random[0]), wav_gain=list(random[1])), 3)["pair"]
-    assert counts.value_counts().to_dict() == {
+    random = noise(0, 2, 12, 2, 2)
+    table = sound_distances(found(original=list(random[0]), wav_gain=list(random[1])), 3)
+    assert table["pair"].value_counts().to_dict() == {
         "dream and its noise": 3 * 4,
         "two targets, one noise": 3 * 6,
         "one target, two noises": 3 * 4,
@@ -102,10 +91,161 @@ def test_which_pairs_are_compared() -> None:
     }
 
 
-def test_sounds_are_kept_of_the_first_noise() -> None:
-    kinds = ("dream", "undreamed", "random")
-    kept = [(i, kind) for i in range(3) for kind in kinds if _first_noise(Item(i, "cel"), kind)]
-    assert kept == [(0, "dream")]
+# Patterns ---------------------------------------------------------------------------------------
+
+
+def of_two_patterns() -> np.ndarray:
+    """Two noises dreamed toward two targets, with patterns at right angles."""
+    patterns = np.array([[1.0, 1.0, -1.0, -1.0], [1.0, -1.0, 1.0, -1.0]])
+    return np.stack([patterns, 3 * patterns + 5]).reshape(2, 2, 2, 2)
+
+
+def test_two_patterns_by_hand() -> None:
+    one = consistency(of_two_patterns(), permutations=999)
+    assert (one.within, one.between) == pytest.approx((1, 0))
+    assert one.silhouette == pytest.approx(1)  # at 0 from their own, at 1 from the other
+    assert np.isnan(one.d)  # pairs without any spread
+    # Of the four orders of two targets for two noises, two keep the pairs together.
+    assert one.p == 0.5
+    exchanged = of_two_patterns()
+    exchanged[1] = exchanged[1, ::-1]
+    other = consistency(exchanged, permutations=99)
+    assert (other.within, other.between) == pytest.approx((0, 1))
+    assert (other.silhouette, other.p) == pytest.approx((-1, 1))
+
+
+def test_it_is_what_a_plain_loop_computes() -> None:
+    residuals = noise(0, 4, 3, 6, 5) + noise(1, 1, 3, 6, 5)
+    within, between = [], []
+    for n, m in itertools.combinations(range(4), 2):
+        for t, u in itertools.product(range(3), range(3)):
+            pair = residuals[n, t].ravel(), residuals[m, u].ravel()
+            (within if t == u else between).append(np.corrcoef(*pair)[0, 1])
+    one = consistency(residuals, permutations=50)
+    assert one.within == pytest.approx(np.mean(within))
+    assert one.between == pytest.approx(np.mean(between))
+    pooled = np.sqrt((17 * np.var(within, ddof=1) + 35 * np.var(between, ddof=1)) / 52)
+    assert one.d == pytest.approx((one.within - one.between) / pooled)
+
+
+def test_the_silhouette_is_that_of_each_residual_among_those_of_other_noises() -> None:
+    residuals = noise(0, 4, 3, 6, 5) + noise(1, 1, 3, 6, 5) + noise(2, 4, 1, 6, 5)
+    distances = 1 - np.corrcoef(residuals.reshape(12, -1))
+    np.fill_diagonal(distances, 0)
+    noises, targets = np.divmod(np.arange(12), 3)
+    expected = []
+    for i in range(12):
+        kept = np.flatnonzero((noises != noises[i]) | (np.arange(12) == i))
+        samples = silhouette_samples(
+            distances[np.ix_(kept, kept)], targets[kept], metric="precomputed"
+        )
+        expected.append(samples[kept == i])
+    one = consistency(residuals, permutations=20)
+    assert one.silhouette == pytest.approx(np.mean(expected))
+
+
+def test_patterns_are_found_and_shared_noise_is_none() -> None:
+    patterned = consistency(noise(0, 5, 4, 8, 6) + noise(1, 1, 4, 8, 6), permutations=500)
+    assert patterned.p == pytest.approx(1 / 501)
+    assert patterned.d > 2
+    shared = consistency(noise(3, 5, 4, 8, 6) + 3 * noise(2, 5, 1, 8, 6), permutations=500)
+    assert abs(shared.within - shared.between) < 0.05
+    assert shared.p > 0.05
+    assert abs(shared.silhouette) < 0.1
+
+
+def test_p_values_of_pure_noise_are_uniform() -> None:
+    p_values = [
+        consistency(noise(seed, 3, 4, 5, 4) + 2 * noise(seed + 1000, 3, 1, 5, 4), permutations=99).p
+        for seed in range(300)
+    ]
+    for level in (0.05, 0.2, 0.5):
+        assert np.mean(np.array(p_values) <= level) == pytest.approx(level, abs=0.07)
+
+
+def test_level_and_size_of_a_residual_do_not_matter() -> None:
+    residuals = noise(0, 3, 3, 6, 5)
+    changed = residuals * np.array([1.0, 20.0, 0.1])[:, None, None, None] + 7
+    one, other = (consistency(values, permutations=50) for values in (residuals, changed))
+    assert one == pytest.approx(other)
+
+
+def test_profiles_show_a_pattern_that_comes_at_any_time() -> None:
+    rng = np.random.default_rng(3)
+    residuals = noise(0, 4, 3, 30, 40)
+    for n, t in np.ndindex(4, 3):
+        begin = rng.integers(36)
+        residuals[n, t, 8 * t : 8 * t + 5, begin : begin + 4] += 12
+    in_place = consistency(residuals, permutations=20)
+    profile = consistency(residuals.mean(axis=3), permutations=20)
+    assert profile.within > 0.8
+    assert profile.within - profile.between > 3 * (in_place.within - in_place.between)
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_a_residual_without_correlation_is_refused(value: float) -> None:
+    residuals = noise(0, 2, 2, 4, 4)
+    residuals[1, 0] = value
+    with pytest.raises(InputError, match="constant or not finite for some noise and target"):
+        consistency(residuals, permutations=20)
+
+
+def planted() -> tuple[np.ndarray, np.ndarray]:
+    """Return profiles (5, 4, 60) and which bands were changed: of two brighter, of one darker."""
+    profiles = 0.3 * noise(0, 5, 4, 60) + noise(1, 5, 1, 60)
+    bands = np.zeros((4, 60), bool)
+    bands[0, 5:13] = bands[1, 20:30] = bands[2, 40:48] = True
+    sign = np.array([1, 1, -1, 1])[:, None]
+    return profiles + 4.0 * sign * bands, bands
+
+
+def test_planted_bands_are_found_at_their_place() -> None:
+    profiles, bands = planted()
+    recurring = recurring_bands(profiles, permutations=300)
+    assert (recurring.shape, recurring.dtype) == ((4, 60), bool)
+    for t in range(3):
+        assert (recurring[t] & bands[t]).sum() > 0.7 * bands[t].sum()
+    assert (recurring & ~bands).sum() < 0.3 * bands.sum()
+    assert (recurring_bands(-profiles, permutations=300) == recurring).all()
+
+
+def test_bands_that_change_for_every_target_set_none_apart() -> None:
+    profiles = noise(0, 5, 4, 30)
+    profiles[:, :, 10:20] += 5
+    assert not recurring_bands(profiles, permutations=200).any()
+
+
+def test_bands_that_always_change_much_do_not_hide_the_rest() -> None:
+    profiles, bands = planted()
+    profiles[:, :, -1] *= 100 * np.abs(noise(2, 5, 4))
+    found = recurring_bands(profiles, permutations=200)
+    assert (found & bands).any()
+
+
+def test_in_pure_noise_nothing_is_found_but_seldom(monkeypatch) -> None:
+    monkeypatch.setattr("irdream.paper.noise.LEAST_BANDS", 1)
+    trials = 300
+    found = [
+        recurring_bands(
+            noise(seed, 4, 3, 40) + noise(seed + 1000, 4, 1, 40), permutations=59, seed=seed
+        ).any()
+        for seed in range(trials)
+    ]
+    assert 0 < sum(found) <= 0.08 * trials  # 0.05 and two standard errors
+
+
+def test_few_bands_are_dropped_and_signs_do_not_join(monkeypatch) -> None:
+    monkeypatch.setattr("irdream.paper.noise.SMOOTH_BANDS", 0.01)  # none
+    profiles = 0.1 * noise(0, 10, 4, 20)
+    profiles[:, 0, 3:7] += 5  # four bands brighter, beside four darker ones
+    profiles[:, 0, 7:11] -= 5
+    for least, count in ((4, 8), (5, 0)):
+        monkeypatch.setattr("irdream.paper.noise.LEAST_BANDS", least)
+        assert recurring_bands(profiles, permutations=200)[0].sum() == count
+
+
+def test_as_few_orders_as_two_targets_have_show_nothing() -> None:
+    assert not recurring_bands(noise(0, 2, 2, 20), permutations=20).any()
 
 
 # The whole --------------------------------------------------------------------------------------
@@ -114,8 +254,10 @@ def test_sounds_are_kept_of_the_first_noise() -> None:
 @pytest.fixture
 def dream(study):
     def dream(**changes) -> NoiseFindings:
-        settings = {"count": 2, "steps": 3, "permutations": 19}
+        settings = {"count": 2, "steps": 3, "permutations": 20}
         small = study(second=None, dreamed=changes.pop("dreamed", ("log_mel",)))
+        hasty = replace(small.ascents["log_mel"], step_size=changes.pop("step_size", 2.0))
+        small = replace(small, ascents={**small.ascents, "log_mel": hasty})
         return dream_noise(small, stopwatch=Stopwatch(), **settings | changes)
 
     return dream
@@ -126,8 +268,9 @@ def test_every_noise_meets_every_target_and_takes_all_steps(dream) -> None:
 
     table = result.table[result.table["kind"] == "dream"]
     assert (table["steps"] == 5).all()
-    assert (table["steps_to_0.9"] < 5).any()  # some were heard before, and went on
-    assert set(result.found) == set(itertools.product(("white", "pink"), ("log_mel", "stft_gain")))
+    assert (table["steps_to_0.9"] < 5).any()  # some were there before, and went on
+    both = list(itertools.product(("white", "pink"), ("log_mel", "stft_gain")))
+    assert list(result.found) == both
     for (color, ascent), dreams in result.found.items():
         rows = table[(table["color"] == color) & (table["ascent"] == ascent)]
         assert rows["excerpt"].tolist() == [f"{color}-{i}" for i in range(2) for _ in CODES]
@@ -138,22 +281,20 @@ def test_every_noise_meets_every_target_and_takes_all_steps(dream) -> None:
         originals = by_noise(dreams.of("original"), 2)
         assert (originals == originals[:, :1]).all()
         assert not np.allclose(originals[0], originals[1])
-    assert set(result.patterns) == set(
-        itertools.product(("white", "pink"), ("log_mel", "stft_gain"), PLACES)
-    )
-    assert {len(noises) for noises in result.noises.values()} == {2}
-    assert result.steps == 5
-    assert result.regions["white"].shape == (11, 12, 1)
+        names = {path.stem.partition("-to-")[0] for one in dreams.sounds for path in one.iterdir()}
+        assert names == {f"{color}-0"}  # sounds are kept of the first noise
+    patterns = result.patterns[["noise", "dreamed", "compared"]].itertuples(index=False)
+    places = ("in place", "over the bands")
+    assert [tuple(row) for row in patterns] == [(*one, place) for one in both for place in places]
+    white = result.found["white", "log_mel"]
+    change_db = DB_PER_NATURAL * by_noise(white.of("dream") - white.of("original"), 2)
+    expected = consistency(change_db, permutations=20)
+    assert result.patterns.iloc[0]["within"] == pytest.approx(expected.within)
+    assert (result.count, result.steps, result.bands["white"].shape) == (2, 5, (11, 12))
 
 
-def test_the_last_iterate_is_taken_also_where_it_is_not_the_best(study) -> None:
-    small = study(second=None, dreamed=("log_mel",))
-    hasty = replace(small.ascents["log_mel"], step_size=30.0)
-    result = dream_noise(
-        replace(small, ascents={"log_mel": hasty}), count=2, steps=4, permutations=19,
-        stopwatch=Stopwatch(),
-    )  # fmt: skip
-    table = rows_of(result.table, kind="dream")
+def test_the_last_iterate_is_taken_also_where_it_is_not_the_best(dream) -> None:
+    table = rows_of(dream(step_size=30.0, steps=4).table, kind="dream")
     assert set(table["steps"]) == {4}
     assert min(table["target_probability"]) < 0.9
 
@@ -163,12 +304,11 @@ def test_what_is_done_is_not_dreamed_again(dream, tmp_path) -> None:
         return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
 
     first = dream()
-    assert set(first.found) == {("white", "log_mel"), ("pink", "log_mel")}
+    assert list(first.found) == [("white", "log_mel"), ("pink", "log_mel")]
     assert set(first.table["way"]) == {"gain"}
     kept = stages()
     again = dream()
 
     assert stages() == kept != {}
-    pd.testing.assert_frame_equal(first.table, again.table)
-    pd.testing.assert_frame_equal(first.distances, again.distances)
-    assert first.patterns == again.patterns
+    for name in ("table", "distances", "patterns"):
+        pd.testing.assert_frame_equal(getattr(first, name), getattr(again, name))

@@ -1,9 +1,13 @@
-"""A study: batches, their order, and going on after it was killed."""
+"""A study: batches, their order, what is kept of them, and resuming after it was killed."""
 
 from __future__ import annotations
 
 import importlib
 import logging
+import math
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,9 +21,11 @@ import pytest
 import torch
 from torch import Tensor
 
+import irdream
 from irdream.datasets.base import Excerpt
 from irdream.dreaming.ascent import Ascent
-from irdream.dreaming.objectives import LogProbability
+from irdream.dreaming.constraints import BandRange
+from irdream.dreaming.objectives import Logit, LogProbability
 from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import LogMel, Maco, StftGain, Waveform
 from irdream.dreaming.targets import Item
@@ -27,8 +33,9 @@ from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.interrupts import Interrupted
 from irdream.paper import study as module
-from irdream.paper.study import Found, Study
+from irdream.paper.study import Found, Study, kept
 from irdream.recognizer import Recognizer
+from irdream.sonification import GriffinLim
 from irdream.sonification import StftGain as Gain
 
 RATE_HZ = 8000
@@ -65,28 +72,27 @@ def recognizer(my_package: ModuleType) -> Recognizer:
 
 
 @pytest.fixture
-def heard() -> Sonification:
+def way() -> Sonification:
     return Sonification()
 
 
 @pytest.fixture
-def study(recognizer: Recognizer, heard: Sonification, tmp_path: Path) -> Study:
+def study(recognizer: Recognizer, way: Sonification, tmp_path: Path) -> Study:
     return Study(
         recognizer=recognizer,
         second=None,
         ascents={"log_mel": ascent(), "waveform": ascent(Waveform())},
-        sonifications={"gain": heard},
+        sonifications={"gain": way},
         cache_dir=tmp_path / "cache",
     )
 
 
 def ascent(parametrization: Any = None, **changes: Any) -> Ascent:
-    return Ascent(
-        parametrization=parametrization or LogMel(),
-        objective=LogProbability(),
-        optimizer=NormalizedAscent(),
-        **{"steps": 2, "step_size": 1.0, "confidence": 0.9, **changes},
-    )
+    settings = {
+        "parametrization": parametrization or LogMel(), "objective": LogProbability(),
+        "optimizer": NormalizedAscent(), "steps": 2, "step_size": 1.0, "confidence": 0.9,
+    }  # fmt: skip
+    return Ascent(**settings | changes)
 
 
 def excerpts() -> list[Excerpt]:
@@ -102,23 +108,111 @@ ITEMS = [Item(i, target) for target in ("cel", "flu", "sax") for i in range(4)]
 
 
 def run(study: Study, items: Sequence[Item] = ITEMS, **changes: Any) -> Found:
-    settings: dict[str, Any] = {"description": "until heard", "excerpts": excerpts()}
-    settings |= {"trial": study.trial("log_mel"), **changes}
+    settings: dict[str, Any] = {"description": "dreams", "excerpts": excerpts()}
+    settings |= {"ascent": "log_mel", **changes}
     return study.run(items=items, **settings)
 
 
-def kept(found: Found) -> dict[str, bytes]:
+def always(item: Item, kind: str) -> bool:
+    return True
+
+
+def only_dreams(item: Item, kind: str) -> bool:
+    return kind == "dream"
+
+
+def sounds(found: Found) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for one in found.sounds for path in one.glob("*")}
 
 
 def assert_same(one: Found, other: Found) -> None:
     assert one.items == other.items
     pd.testing.assert_frame_equal(one.table, other.table, check_exact=True)
-    assert kept(one) == kept(other)
-    assert set(one.planes) == set(other.planes)
-    for name, planes in one.planes.items():
-        for found, expected in zip(planes, other.planes[name], strict=True):
+    assert sounds(one) == sounds(other)
+    assert set(one.arrays) == set(other.arrays)
+    for name, arrays in one.arrays.items():
+        for found, expected in zip(arrays, other.arrays[name], strict=True):
             np.testing.assert_array_equal(found, expected)
+
+
+# What is kept in a file ---------------------------------------------------------------------
+
+
+TABLE = pd.DataFrame(
+    {
+        "name": ["ü/\n名", ""], "yes": [True, False], "whole": [3, 2**60],
+        "third": [1 / 3, math.nan], "far": [-math.inf, 5e-324],
+    }
+)  # fmt: skip
+ARRAYS = {
+    "float": np.array([[1.5, math.nan, -math.inf]], np.float32),
+    "turned": np.arange(6.0).reshape(2, 3).T,
+    "none of it": np.empty((0, 4)),
+}
+
+
+def never() -> Any:
+    pytest.fail("it is there")
+
+
+def test_what_is_kept_comes_back_as_it_was(tmp_path) -> None:
+    path = tmp_path / "a" / "one.safetensors"
+    for make in (lambda: (TABLE, ARRAYS), never):
+        table, arrays = kept(path, make)
+        pd.testing.assert_frame_equal(table, TABLE, check_exact=True)
+        assert set(arrays) == set(ARRAYS)
+        for name, values in ARRAYS.items():
+            np.testing.assert_array_equal(arrays[name], values, strict=True)
+    kept(path.with_name("other.safetensors"), lambda: (TABLE.iloc[:1], {"x": np.ones(1)}))
+    assert len(kept(path, never)[0]) == 2
+
+
+def test_what_could_not_be_made_or_written_leaves_nothing(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "one.safetensors"
+
+    def stopped(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        kept(path, stopped)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            kept(path, lambda: (TABLE, ARRAYS))
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        kept(path, lambda: (pd.DataFrame({"x": [torch.ones(1)]}), ARRAYS))
+    assert list(tmp_path.iterdir()) == []
+    assert len(kept(path, lambda: (TABLE, ARRAYS))[0]) == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"",
+        lambda whole: whole[:5],
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: whole[:-1],
+        lambda whole: whole + b"more",
+        lambda whole: bytes(len(whole)),
+        lambda whole: whole.replace(b'\\"name\\"', b"'name'..."),
+        lambda whole: whole.replace(b'"table"', b'"cable"'),
+        lambda whole: whole.replace(b'"__metadata__"', b'"__metabata__"'),
+        lambda whole: b"PK\x03\x04 no safetensors at all",
+    ],
+    ids=["empty", "head", "half", "last", "longer", "zeros", "json", "key", "metadata", "other"],
+)
+def test_what_is_damaged_is_made_anew_and_said_to_be(tmp_path, caplog, damage) -> None:
+    path = tmp_path / "one.safetensors"
+    kept(path, lambda: (TABLE, ARRAYS))
+    path.write_bytes(damage(path.read_bytes()))
+
+    again = (pd.DataFrame({"x": [1]}), {"x": np.zeros(2)})
+    for _ in range(2):
+        table, arrays = kept(path, lambda: again)
+        assert (table["x"].tolist(), arrays["x"].tolist()) == ([1], [0, 0])
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"{path} is damaged" in caplog.text
+    assert "is made anew" in caplog.text
 
 
 # How to dream -------------------------------------------------------------------------------
@@ -150,49 +244,54 @@ def test_a_study_that_cannot_be_made_is_refused(study, monkeypatch, changes, mes
         replace(study, **changes)
 
 
-def test_visqol_that_is_there_can_be_asked(study, monkeypatch) -> None:
+@pytest.fixture
+def trials(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Return what trials are made of; none of them dreams."""
+    made: list[dict[str, Any]] = []
+
+    def trial(**given: Any) -> Callable[..., Any]:
+        made.append(given)
+        return lambda *_, **__: (pd.DataFrame({"x": [1]}), {"x": np.zeros(1)})
+
+    monkeypatch.setattr(module, "Trial", trial)
+    return made
+
+
+def test_batches_are_dreamed_with_what_the_study_has(study, trials, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "visqol", SimpleNamespace(VisqolApi=object))
-    assert replace(study, with_visqol=True).trial("log_mel").with_visqol
-
-
-def test_a_trial_has_what_the_study_has(study) -> None:
-    study = replace(study, seed=5, second=study.recognizer)
-    trial = study.trial("log_mel")
-    assert trial.ascent is study.ascents["log_mel"]
-    assert (trial.recognizer, trial.second) == (study.recognizer, study.recognizer)
-    assert (trial.seed, trial.with_visqol) == (5, False)
-    fixed = study.trial("log_mel", steps=7).ascent
-    assert (fixed.steps, fixed.confidence, fixed.patience) == (7, None, None)
+    study = replace(study, seed=5, second=study.recognizer, with_visqol=True)
+    run(study)
+    run(study, steps=7)
+    free, fixed = trials
+    assert free["ascent"] is study.ascents["log_mel"]
+    assert (free["recognizer"], free["second"]) == (study.recognizer, study.recognizer)
+    assert (free["seed"], free["with_visqol"]) == (5, True)
+    stopping = {"confidence": None, "patience": None, "keep": "last", "steps": 7}
+    assert fixed["ascent"] == replace(study.ascents["log_mel"], **stopping)
 
 
 @pytest.mark.parametrize(
     ("parametrization", "is_sound"),
     [(LogMel(), False), (StftGain(), True), (Waveform(), True), (Maco(of=LogMel()), False)],
 )
-def test_what_is_sound_needs_no_way_to_it(study, parametrization, is_sound) -> None:
+def test_what_is_sound_needs_no_way_to_it(study, trials, parametrization, is_sound) -> None:
     ways = {"gain": Gain(), "other": Gain(), "third": Gain()}
     ascents = {"log_mel": ascent(), "mine": ascent(parametrization)}
     study = replace(study, ascents=ascents, sonifications=ways)
-    if is_sound:
-        assert study.trial("mine").ways == {"mine": None}
-        assert study.trial("mine", ways=["gain"]).ways == {"mine": None}
-    else:
-        assert study.trial("mine").ways == ways
-        assert study.trial("mine", ways=["third"]).ways == {"third": ways["third"]}
+    run(study, ascent="mine")
+    run(study, ascent="mine", ways=["third"])
+    expected = [{"mine": None}] * 2 if is_sound else [ways, {"third": ways["third"]}]
+    assert [given["ways"] for given in trials] == expected
 
 
 # Batches and their order --------------------------------------------------------------------
 
 
-def test_batches_are_small_and_of_one_length(study, heard) -> None:
-    run(study)
-    # Dream and random change of six items of each length, three at a time.
-    assert heard._batches == [(3, 5000)] * 4 + [(3, 4400)] * 4
-
-
-def test_items_table_and_planes_are_in_one_order(study, recognizer) -> None:
+def test_batches_are_small_and_of_one_length_and_in_one_order(study, recognizer, way) -> None:
     found = run(study)
 
+    # Dream and random change of six items of each length, three at a time.
+    assert way._batches == [(3, 5000)] * 4 + [(3, 4400)] * 4
     assert sorted(map(str, found.items)) == sorted(map(str, ITEMS))
     asked = [(f"noise {item.excerpt}", item.target) for item in found.items]
     for kind in ("dream", "undreamed", "random"):
@@ -201,20 +300,14 @@ def test_items_table_and_planes_are_in_one_order(study, recognizer) -> None:
     dreams = found.table[found.table["kind"] == "dream"]
     for i, item in enumerate(found.items):
         log_mel = recognizer.log_mel(excerpts()[item.excerpt].waveform[None])[0]
-        np.testing.assert_allclose(found.planes["original"][i], log_mel, atol=1e-4)
-        target = recognizer.instruments.index(item.target)
-        row = dreams.iloc[i]
-        assert row["target_probability"] == pytest.approx(found.planes["after"][i][target])
-        assert row["before"] == pytest.approx(found.planes["before"][i][target])
-        change_db = 20 / np.log(10) * (found.planes["dream"][i] - found.planes["original"][i])
+        np.testing.assert_allclose(found.arrays["original"][i], log_mel, atol=1e-4)
+        target, row = recognizer.instruments.index(item.target), dreams.iloc[i]
+        assert row["target_probability"] == pytest.approx(found.arrays["after"][i][target])
+        assert row["before"] == pytest.approx(found.arrays["before"][i][target])
+        change_db = 20 / np.log(10) * (found.arrays["dream"][i] - found.arrays["original"][i])
         assert row["rmse_db"] == pytest.approx(np.sqrt(np.mean(change_db**2)), rel=1e-4)
-
-
-def test_planes_of_one_length_are_one_array(study) -> None:
-    found = run(study, [Item(0, "cel"), Item(2, "cel")])
-    assert found.of("original").shape == (2, 12, 25)
-    assert found.of("after").shape == (2, 11)
-    np.testing.assert_array_equal(found.of("dream")[1], found.planes["dream"][1])
+    one_length = run(study, [Item(0, "cel"), Item(2, "cel")])
+    assert one_length.of("original").shape == (2, 12, 25)
 
 
 def test_batches_do_not_change_what_is_found(study, monkeypatch, tmp_path) -> None:
@@ -227,53 +320,42 @@ def test_batches_do_not_change_what_is_found(study, monkeypatch, tmp_path) -> No
     pd.testing.assert_frame_equal(one, other, rtol=1e-2, atol=1e-3)
 
 
-def test_nothing_to_dream_is_nothing_found(study) -> None:
-    found = run(study, [])
-    assert (found.items, len(found.table), found.planes) == ([], 0, {})
-
-
-def test_what_is_kept_can_be_copied(study, tmp_path) -> None:
+def test_sounds_that_are_kept_can_be_copied(study, tmp_path) -> None:
     def keep(item: Item, kind: str) -> bool:
         return item.excerpt == 0 and kind == "dream"
 
     found = run(study, keep=keep)
     run(study, [Item(0, "tru")], keep=keep)  # of another run, in the same folder
     found.copy_sounds(tmp_path / "sounds" / "here")
-
-    names = [
+    assert sorted(path.name for path in (tmp_path / "sounds" / "here").iterdir()) == [
         f"noise_0-to-{target}-gain-{kind}.wav"
         for target in ("cel", "flu", "sax")
         for kind in ("dream", "original")
     ]
-    assert sorted(path.name for path in (tmp_path / "sounds" / "here").iterdir()) == names
 
 
-def test_other_sounds_of_the_same_name_do_not_change_what_was_kept(study, tmp_path) -> None:
-    def keep(item: Item, kind: str) -> bool:
-        return kind == "dream"
-
-    before = kept(run(study, ITEMS[:1], keep=keep))
-    others = [louder(excerpts()[1]), *excerpts()[1:]]
-    others[0] = replace(others[0], name=excerpts()[0].name)
-    other = run(study, ITEMS[:1], excerpts=others, keep=keep)
-    assert kept(other).keys() == before.keys()
-    assert kept(other) != before
-    assert kept(run(study, ITEMS[:1], keep=keep)) == before
+def test_other_sounds_of_the_same_name_do_not_change_what_was_kept(study) -> None:
+    before = sounds(run(study, ITEMS[:1], keep=only_dreams))
+    others = [replace(louder(excerpts()[1]), name=excerpts()[0].name), *excerpts()[1:]]
+    other = sounds(run(study, ITEMS[:1], excerpts=others, keep=only_dreams))
+    assert other.keys() == before.keys()
+    assert other != before
+    assert sounds(run(study, ITEMS[:1], keep=only_dreams)) == before
 
 
 def test_names_that_agree_are_told_apart_in_every_batch(study, monkeypatch) -> None:
     monkeypatch.setattr(module, "BATCH", 1)
     alike = [replace(one, name=f"{'x' * 90} {i % 2}") for i, one in enumerate(excerpts()[::2])]
     items = [Item(i, "sax") for i in range(2)]
-    run(study, items[:1], excerpts=alike[:1], keep=lambda item, kind: True)
-    found = run(study, items, excerpts=alike, keep=lambda item, kind: True)
+    run(study, items[:1], excerpts=alike[:1], keep=always)
+    found = run(study, items, excerpts=alike, keep=always)
     assert len(set(found.table["file"])) == 2
-    assert {name.partition("-to-")[0] for name in kept(found)} == {
+    assert {name.partition("-to-")[0] for name in sounds(found)} == {
         file.partition("-to-")[0] for file in found.table["file"]
     }
 
 
-# Going on -----------------------------------------------------------------------------------
+# Resuming -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -289,68 +371,78 @@ def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), RuntimeError("out of memory")])
-def test_a_killed_study_goes_on_where_it_was(study, heard, said, tmp_path, stop) -> None:
+def test_a_killed_study_resumes_where_it_was(study, way, said, tmp_path, stop) -> None:
     def keep(item: Item, kind: str) -> bool:
         return item.target == "sax"
 
     whole = run(replace(study, cache_dir=tmp_path / "whole"), keep=keep)
-    heard._batches.clear()
-    assert said() == ["until heard: 12 dreams"]
+    way._batches.clear()
+    assert said() == ["dreams: 12 dreams"]
 
-    heard._fails, heard._fails_at = stop, 5  # at the random change of the third batch
+    way._fails, way._fails_at = stop, 5  # at the random change of the third batch
     with pytest.raises((Interrupted, RuntimeError)) as caught:
         run(study, keep=keep)
     if isinstance(stop, KeyboardInterrupt):
         again = f"type the same line with cache_dir={study.cache_dir}"
         assert str(caught.value) == f"finished batches of dreams are kept; to resume {again}"
-    assert heard._batches == [(3, 5000)] * 4 + [(3, 4400)]
-    assert said() == ["until heard: 12 dreams"]
+    assert way._batches == [(3, 5000)] * 4 + [(3, 4400)]
+    assert said() == ["dreams: 12 dreams"]
 
-    heard._fails = None
-    heard._batches.clear()
-    gone_on = run(study, keep=keep)
-    assert heard._batches == [(3, 4400)] * 4  # what was missing
-    assert said() == ["until heard: 12 dreams, 2 batches done"]
-
-    heard._batches.clear()
-    again = run(study, keep=keep)
-    assert heard._batches == []
-    assert said() == ["until heard: 12 dreams, 4 batches done"]
-
-    assert_same(gone_on, again)
-    assert_same(whole, gone_on)
-    assert len(kept(whole)) == 16
+    way._fails = None
+    for missing, done in (([(3, 4400)] * 4, 2), ([], 4)):
+        way._batches.clear()
+        resumed = run(study, keep=keep)
+        assert way._batches == missing
+        assert said() == [f"dreams: 12 dreams, {done} batches done"]
+        assert_same(whole, resumed)
+    assert len(sounds(whole)) == 16
 
 
-def test_a_damaged_batch_is_dreamed_anew(study, heard, caplog) -> None:
+def test_a_damaged_batch_is_dreamed_anew(study, way, caplog) -> None:
     before = run(study)
     stage = before.sounds[1].parents[1] / f"{before.sounds[1].name}.safetensors"
     stage.write_bytes(stage.read_bytes()[:-7])
-    heard._batches.clear()
+    way._batches.clear()
 
     assert_same(run(study), before)
-    assert len(heard._batches) == 2
+    assert len(way._batches) == 2
     assert "is damaged" in caplog.text
 
 
-def test_more_items_dream_only_what_is_new(study, heard) -> None:
+def test_more_items_dream_only_what_is_new(study, way) -> None:
     run(study, ITEMS[:8])
-    heard._batches.clear()
+    way._batches.clear()
     run(study)
     # The first batch of each length is there; the second has become another one.
-    assert heard._batches == [(3, 5000)] * 2 + [(3, 4400)] * 2
+    assert way._batches == [(3, 5000)] * 2 + [(3, 4400)] * 2
 
 
 def louder(excerpt: Excerpt) -> Excerpt:
     return replace(excerpt, waveform=1.01 * excerpt.waveform)
 
 
+def with_ascent(study: Study, **changes: Any) -> dict[str, Any]:
+    return {"study": replace(study, ascents={"log_mel": ascent(**changes)})}
+
+
+def nudged(study: Study) -> dict[str, Any]:
+    """Change a weight of the network by as little as there is."""
+    with torch.no_grad():
+        weight = next(study.recognizer.parameters()).view(-1)
+        weight[-1] = torch.nextafter(weight[-1], torch.tensor(math.inf))
+    return {"study": replace(study)}
+
+
 @pytest.mark.parametrize(
     "change",
     [
         lambda study: {"study": replace(study, seed=1)},
-        lambda study: {"study": replace(study, ascents={"log_mel": ascent(step_size=0.5)})},
-        lambda study: {"trial": study.trial("log_mel", steps=2)},
+        lambda study: {"study": replace(study, second=study.recognizer)},
+        nudged,
+        lambda study: with_ascent(study, step_size=0.5),
+        lambda study: with_ascent(study, objective=Logit()),
+        lambda study: with_ascent(study, constraint=BandRange(least_db=-80.0)),
+        lambda study: {"steps": 2},
         lambda study: {"excerpts": [louder(excerpt) for excerpt in excerpts()]},
         lambda study: {"excerpts": [replace(e, name=f"{e.name}!") for e in excerpts()]},
         lambda study: {"excerpts": [replace(e, labels=("flu",)) for e in excerpts()]},
@@ -358,19 +450,32 @@ def louder(excerpt: Excerpt) -> Excerpt:
         lambda study: {"items": [replace(item, target="pia") for item in ITEMS[:2]]},
         lambda study: {"keep": lambda item, kind: kind == "random"},
     ],
-    ids=["seed", "step", "steps", "sound", "name", "labels", "recording", "target", "kept"],
-)
-def test_what_is_asked_otherwise_is_dreamed_anew(study, heard, change) -> None:
+    ids=[
+        "seed", "second", "weight", "step", "objective", "constraint", "steps", "sound", "name",
+        "labels", "recording", "target", "kept",
+    ],
+)  # fmt: skip
+def test_what_is_asked_otherwise_is_dreamed_anew(study, way, change) -> None:
     run(study, ITEMS[:2])
-    heard._batches.clear()
+    way._batches.clear()
     changes = {"items": ITEMS[:2], **change(study)}
     run(changes.pop("study", study), **changes)
-    assert heard._batches == [(1, 5000)] * 2 + [(1, 4400)] * 2
+    assert way._batches == [(1, 5000)] * 2 + [(1, 4400)] * 2
 
 
-def test_code_of_ones_own_that_changed_is_run_anew(
-    recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_ways_to_sound_are_dreamed_anew(study, tmp_path) -> None:
+    some = {"gain": Gain()}
+    for ways in (
+        some,
+        some | {"griffin_lim": GriffinLim(iterations=1)},
+        some | {"griffin_lim": GriffinLim(iterations=2)},
+        some | {"griffin_lim": GriffinLim(iterations=2, momentum=0.0)},
+    ):
+        run(replace(study, sonifications=ways), ITEMS[:1])
+    assert len(list((tmp_path / "cache" / "paper").iterdir())) == 4
+
+
+def test_code_of_ones_own_that_changed_is_run_anew(study, tmp_path, monkeypatch) -> None:
     def result(code: str) -> bytes:
         (tmp_path / "my_sound.py").write_text(
             "from irdream.sonification import StftGain\n\n\n"
@@ -378,15 +483,9 @@ def test_code_of_ones_own_that_changed_is_run_anew(
         )
         sys.modules.pop("my_sound", None)
         importlib.invalidate_caches()
-        study = Study(
-            recognizer=recognizer,
-            second=None,
-            ascents={"log_mel": ascent()},
-            sonifications={"gain": importlib.import_module("my_sound").Mine()},
-            cache_dir=tmp_path / "cache",
-        )
-        found = run(study, ITEMS[:1], keep=lambda item, kind: kind == "dream")
-        return next(data for name, data in kept(found).items() if "dream" in name)
+        mine = {"gain": importlib.import_module("my_sound").Mine()}
+        found = run(replace(study, sonifications=mine), ITEMS[:1], keep=only_dreams)
+        return next(data for name, data in sounds(found).items() if "dream" in name)
 
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("irdream.fingerprint._first_seen", {})
@@ -395,20 +494,84 @@ def test_code_of_ones_own_that_changed_is_run_anew(
     del sys.modules["my_sound"]
 
 
-def test_what_use_leaves_in_the_parts_of_a_study_is_not_their_setting(study, heard) -> None:
+def test_what_use_leaves_in_the_parts_of_a_study_is_not_their_setting(study, way) -> None:
     run(study, ITEMS[:1])
     run(study, ITEMS[:2])  # by what has been used
-    heard._batches.clear()
+    way._batches.clear()
     again = replace(study, sonifications={"gain": Sonification()})  # as a new process begins
     run(again, ITEMS[:2])
-    assert heard._batches == []
+    assert way._batches == []
     assert again.sonifications["gain"]._batches == []  # type: ignore[attr-defined]
 
 
-def test_names_that_are_no_utf_8_have_batches_of_their_own(study) -> None:
-    odd = [replace(excerpts()[0], name=name) for name in ("\udcff", "\udcfe")]
-    names = [
-        module._batch_name(odd, [Item(i, "sax")], ["the same"], lambda item, kind: True)
-        for i in (0, 1)
-    ]
-    assert names[0] != names[1]
+# In a process of its own --------------------------------------------------------------------
+
+# Run here and in another process, so it stands in one piece.
+RUN = """
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from irdream.datasets.base import Excerpt
+from irdream.dreaming.ascent import Ascent
+from irdream.dreaming.constraints import BandRange, MaskingProjection
+from irdream.dreaming.objectives import LogProbability
+from irdream.dreaming.objectives import MaskingPenalty
+from irdream.dreaming.optimizers import NormalizedAscent
+from irdream.dreaming.parametrizations import LogMel
+from irdream.dreaming.targets import Item
+from irdream.frontends import HanLogMel
+from irdream.paper.study import Study
+from irdream.recognizer import Recognizer
+from irdream.sonification import StftGain
+
+
+def run(folder):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Unflatten(1, (1, 12)), nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(0.2),
+        nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(8, 11),
+    )
+    frontend = HanLogMel(sample_rate_hz=8000, n_fft=256, hop_samples=200, n_mels=12)
+    ascent = Ascent(
+        parametrization=LogMel(),
+        objective=LogProbability() - 0.1 * MaskingPenalty(),
+        optimizer=NormalizedAscent(),
+        constraint=[MaskingProjection(margin_db=-60.0), BandRange(least_db=-90.0)],
+        steps=2,
+    )
+    study = Study(
+        recognizer=Recognizer(frontend=frontend, model=model).eval(), second=None, seed=1,
+        ascents={"log_mel": ascent}, sonifications={"gain": StftGain()}, cache_dir=folder,
+    )
+    sound = torch.sin(2000 * torch.arange(9000) / 8000)
+    excerpts = [Excerpt(waveform=sound, labels=("flu",), name="tone")]
+    return study.run("dreams", "log_mel", excerpts, [Item(0, "sax")])
+"""
+THEN_BE_KILLED = """
+import os, signal, sys
+
+os.replace = lambda old, new: os.kill(os.getpid(), signal.SIGKILL) if "safet" in str(new) else \\
+    os.rename(old, new)
+run(Path(sys.argv[1]))
+"""
+
+
+def test_what_a_killed_process_left_is_found_by_its_name_and_made_anew(tmp_path) -> None:
+    source = str(Path(irdream.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", RUN + THEN_BE_KILLED, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": source, "PYTHONHASHSEED": "77", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    (part,) = tmp_path.rglob("*.part")  # half of the file of its only batch
+
+    here: dict[str, Any] = {}
+    exec(RUN, here)
+    assert len(here["run"](tmp_path).table) == 3
+    (batch,) = tmp_path.rglob("*.safetensors")
+    assert batch.parent == part.parent  # the same fingerprints in another process
+    assert part.name.startswith(f".{batch.name}.")

@@ -20,7 +20,7 @@ import pytest
 import soundfile
 from matplotlib.figure import Figure
 
-from irdream.paper.listening_test import AbxPair, write_abx
+from irdream.paper.pages import write_abx
 from irdream.reports.figures import save_figure
 from irdream.reports.pages import (
     Claim,
@@ -249,10 +249,7 @@ def listen(browser: Browser) -> str:
 
 def test_a_session_runs_to_its_result(browser: Browser, tmp_path: Path, sounds: list[Path]):
     path = tmp_path / "abx.html"
-    pairs = [
-        AbxPair(name="one", original=sounds[0], dream=sounds[1]),
-        AbxPair(name="two", original=sounds[2], dream=sounds[3]),
-    ]
+    pairs = {"one": (sounds[0], sounds[1]), "two": (sounds[2], sounds[3])}
     write_abx(pairs, path, trials=16)
     browser.open(path, width=400)
     browser.run(READY)
@@ -280,7 +277,7 @@ def test_the_page_looks_the_same_whatever_was_drawn(
     browser: Browser, tmp_path: Path, sounds: list[Path]
 ):
     path = tmp_path / "abx.html"
-    write_abx([AbxPair(name="one", original=sounds[0], dream=sounds[1])], path, trials=3)
+    write_abx({"one": (sounds[0], sounds[1])}, path, trials=3)
     seen = set()
     for drawn in (0, 1):
         browser.open(path)

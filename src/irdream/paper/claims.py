@@ -15,13 +15,8 @@ import numpy as np
 import pandas as pd
 
 from irdream import instruments
-from irdream.measures.bootstrap import (
-    Interval,
-    mean_interval,
-    share_interval,
-)
+from irdream.measures.bootstrap import Interval, mean_interval, share_interval
 from irdream.measures.recognition import Report
-from irdream.paper.patterns import Consistency
 from irdream.reports.pages import Claim, Verdict
 from irdream.reports.tables import mean_of, records, rows_of
 
@@ -30,6 +25,11 @@ NEARLY_ALL = 0.9  # a share that counts as "in part" where the paper says all
 ABOUT_2_DB, WITHIN_FACTOR_2_DB = (1.5, 2.5), (1.0, 4.0)
 AFTER_LOOP, IN_LOOP = 0.6, 0.95  # of survival on the WAV: at most, at least
 NO_VIOLATION = 0.01  # share of bins above the masking threshold that counts as none
+HAN_V1_F1 = 0.602  # micro F1 of Han et al., arXiv v1
+
+
+def _verdict(whole: bool, part: bool) -> Verdict:
+    return "holds" if whole else "holds in part" if part else "does not hold"
 
 
 def recognition_claim(report: Report, found: Mapping[str, Interval]) -> Claim:
@@ -38,21 +38,19 @@ def recognition_claim(report: Report, found: Mapping[str, Interval]) -> Claim:
     single = "no excerpt has a single label"
     if not np.isnan(top1.estimate):
         single = f"top-1 on single-label excerpts {top1.text()}"
-    measured = (
-        f"micro F1 {found['micro_f1'].text()}, macro F1 {found['macro_f1'].text()}, {single}; "
-        f"{report.dataset}"
-    )
-    holds: Verdict = "not tested"
+    verdict: Verdict = "not tested"
     why = "The published scores are on the recorded IRMAS test set; this is other data."
     if report.is_irmas_test:
-        near = found["micro_f1"].high >= 0.602
-        holds = "holds" if near else "does not hold"
-        why = "Rule: the interval of micro F1 reaches that of Han et al. (arXiv v1), 0.602."
+        verdict = "holds" if found["micro_f1"].high >= HAN_V1_F1 else "does not hold"
+        why = f"Rule: the interval of micro F1 reaches that of Han et al. (arXiv v1), {HAN_V1_F1}."
     return Claim(
         code="C1",
         says="The recogniser stands beside the state of the art (Figure 1).",
-        measured=measured,
-        verdict=holds,
+        measured=(
+            f"micro F1 {found['micro_f1'].text()}, macro F1 {found['macro_f1'].text()}, {single}; "
+            f"{report.dataset}"
+        ),
+        verdict=verdict,
         why=why,
     )
 
@@ -61,17 +59,15 @@ def success_claim(dreams: pd.DataFrame, toward: str) -> Claim:
     """C2 and C3: all dreams are classified as their target, with above 90 % confidence.
 
     Args:
-        dreams: one row for each log-mel dream until heard.
+        dreams: one row for each log-mel dream until confident.
         toward: "own" or "other".
     """
     rows = rows_of(dreams, toward=toward)
-    share = _share(rows, "at_0.9")
-    on_top = _share(rows, "on_top")
-    probability = rows["target_probability"].to_numpy()
-    unmoved = len(rows_of(rows, steps=0)) / max(len(rows), 1)
+    share, on_top = (share_interval(rows[name], rows["recording"]) for name in ("at_0.9", "on_top"))
+    probability = rows["target_probability"]
     own = toward == "own"
+    unmoved = f"{(rows['steps'] == 0).mean():.0%} of them needed no step. " if own else ""
     says = "the correct label" if own else "a random wrong label"
-    why = f"{unmoved:.0%} of them needed no step. " if own else ""
     return Claim(
         code="C2" if own else "C3",
         says=f"Excerpts dreamed to {says} are all classified so, above 90% confidence.",
@@ -80,8 +76,8 @@ def success_claim(dreams: pd.DataFrame, toward: str) -> Claim:
             f"mean {probability.mean():.3f}, at least {probability.min():.3f} "
             f"(before: {mean_of(rows, 'before'):.3f}); {len(rows)} dreams"
         ),
-        verdict=_all(share.estimate),
-        why=f"{why}Rule: all, or in part from {NEARLY_ALL:.0%}.",
+        verdict=_verdict(share.estimate == 1, share.estimate >= NEARLY_ALL),
+        why=f"{unmoved}Rule: all, or in part from {NEARLY_ALL:.0%}.",
     )
 
 
@@ -89,15 +85,18 @@ def size_claim(dreams: pd.DataFrame, grid: pd.DataFrame, steps: int) -> Claim:
     """C4: spectrograms differ by about 2 dB on average.
 
     Args:
-        dreams: one row for each log-mel dream until heard.
+        dreams: one row for each log-mel dream until confident.
         grid: one row for each dream of a fixed number of steps.
         steps: that number.
     """
-    stopped = _mean(rows_of(dreams, toward="other"), "rmse_db")
-    fixed = _mean(grid, "rmse_db")
-    about = any(_within(one, ABOUT_2_DB) for one in (stopped, fixed))
-    near = any(_within(one, WITHIN_FACTOR_2_DB) for one in (stopped, fixed))
-    verdict: Verdict = "holds" if about else "holds in part" if near else "does not hold"
+    stopped, fixed = (
+        mean_interval(rows["rmse_db"], rows["recording"])
+        for rows in (rows_of(dreams, toward="other"), grid)
+    )
+    about, near = (
+        any(low <= one.estimate <= high for one in (stopped, fixed))
+        for low, high in (ABOUT_2_DB, WITHIN_FACTOR_2_DB)
+    )
     return Claim(
         code="C4",
         says="The spectrograms differ by about 2 dB on average.",
@@ -106,7 +105,7 @@ def size_claim(dreams: pd.DataFrame, grid: pd.DataFrame, steps: int) -> Claim:
             f"{fixed.text()} dB after {steps} steps; largest difference in the mean "
             f"{mean_of(grid, 'max_abs_db'):.0f} dB"
         ),
-        verdict=verdict,
+        verdict=_verdict(about, near),
         why=(
             "Rule: either mean is within 1.5 to 2.5 dB, in part 1 to 4 dB. The paper does not "
             "say when it stops, and where one stops decides the size: the figure is a setting "
@@ -119,15 +118,13 @@ def pairs_claim(pairs: pd.DataFrame) -> Claim:
     """C5: dreamed-correct and dreamed-wrong differ more than either does from the original."""
     share = share_interval(pairs["farther"], pairs["recording"])
     rho = mean_interval(pairs["rho"], pairs["recording"])
-    verdict: Verdict = (
-        "holds" if share.low > 0.5 else "holds in part" if share.estimate > 0.5 else "does not hold"
-    )
+    direction = "as at right angles"
     if np.isnan(rho.low):
         direction = "there are too few recordings to say more"
     elif rho.high < 1:
         direction = "the two changes share something"
-    else:
-        direction = "the two changes oppose each other" if rho.low > 1 else "as at right angles"
+    elif rho.low > 1:
+        direction = "the two changes oppose each other"
     return Claim(
         code="C5",
         says=(
@@ -138,7 +135,7 @@ def pairs_claim(pairs: pd.DataFrame) -> Claim:
             f"{_percent(share)} of {len(pairs)} pairs; "
             f"rho = MSE(c, w) / (MSE(o, c) + MSE(o, w)) is {rho.text()}"
         ),
-        verdict=verdict,
+        verdict=_verdict(share.low > 0.5, share.estimate > 0.5),
         why=(
             "Rule: more than half, by the interval. Two changes of one size at right angles give "
             f"all pairs and rho = 1, so the claim alone proves little; here {direction}."
@@ -152,19 +149,18 @@ def example_claim(examples: pd.DataFrame) -> Claim:
     Args:
         examples: one row for each dream of the figure.
     """
-    wrong = rows_of(examples, toward="other")
-    sure = rows_of(wrong, **{"at_0.9": True})
+    wrong, share = rows_of(examples, toward="other"), mean_of(examples, "on_top")
     first = [str(labels).split()[0] for labels in examples.drop_duplicates("excerpt")["labels"]]
     names = ", ".join(instruments.NAMES.get(code, code) for code in first)
     return Claim(
         code="C6",
         says="A cello and a saxophone excerpt can be dreamed toward the other instruments.",
         measured=(
-            f"{len(rows_of(examples, on_top=True))} of {len(examples)} dreams of {len(first)} "
+            f"{examples['on_top'].sum()} of {len(examples)} dreams of {len(first)} "
             f"excerpts ({names}) have their target on top, "
-            f"{len(sure)} of {len(wrong)} toward others at 0.9 or more"
+            f"{wrong['at_0.9'].sum()} of {len(wrong)} toward others at 0.9 or more"
         ),
-        verdict=_all(mean_of(examples, "on_top")),
+        verdict=_verdict(share == 1, share >= NEARLY_ALL),
         why="Examples, not a sample: see the figure. Rule: all, or in part from 90%.",
     )
 
@@ -173,8 +169,7 @@ def audible_claim(ways: pd.DataFrame) -> Claim:
     """C7: when sonified, the change cannot be heard; here by a masking model alone.
 
     Args:
-        ways: `ways_table` rows of kind "dream" with `masking_violation`, `noise_to_mask_db`,
-            `wav_survival`, by way.
+        ways: `summary_of` dreams and controls by way and kind.
     """
     dreams = records(rows_of(ways, kind="dream"))
     controls = {row["way"]: row for row in records(rows_of(ways, kind="undreamed"))}
@@ -183,20 +178,20 @@ def audible_claim(ways: pd.DataFrame) -> Claim:
         f"({controls[row['way']]['masking_violation']:.1%}), {row['snr_db']:.0f} dB"
         for row in dreams
     ]
-    quiet = [row for row in dreams if row["masking_violation"] <= NO_VIOLATION]
-    survives = any(row["survival"] >= IN_LOOP for row in quiet)
-    verdict: Verdict = "holds in part" if survives else "does not hold"
+    survives = any(
+        row["masking_violation"] <= NO_VIOLATION and row["survival"] >= IN_LOOP for row in dreams
+    )
     return Claim(
         code="C7",
         says="When the dreams are sonified, the change cannot be heard.",
         measured=(
             "bins above the masking threshold (of the undreamed control), SNR: " + "; ".join(parts)
         ),
-        verdict=verdict,
+        verdict=_verdict(False, survives),
         why=(
             "By a masking model, not by ears: the ABX page is there for listeners. Rule: in part "
             f"where a way leaves at most {NO_VIOLATION:.0%} of the bins above the threshold and "
-            f"{IN_LOOP:.0%} of its dreams survive as WAVs. The model hears a change as added "
+            f"{IN_LOOP:.0%} of its dreams survive as WAVs. The model takes a change for added "
             "noise; a gain of some decibels over a band can be heard as a change of timbre below "
             "that threshold."
         ),
@@ -207,17 +202,21 @@ def sound_claim(ways: pd.DataFrame, in_loop: list[str]) -> Claim:
     """Ours: dreams turned into sound afterwards do not survive, those dreamed as sound do.
 
     Args:
-        ways: `ways_table` with `survival` and its bounds.
+        ways: `summary_of` dreams and controls by way and kind.
         in_loop: the ways whose dreams are sound.
     """
-    dreams = records(rows_of(ways, kind="dream"))
-    alive = {row["way"]: row["survival"] for row in dreams if not np.isnan(row["survival"])}
-    after = [share < AFTER_LOOP for way, share in alive.items() if way not in in_loop]
-    inside = [share >= IN_LOOP for way, share in alive.items() if way in in_loop]
+    parts, after, inside = [], [], []
+    for row in records(rows_of(ways, kind="dream")):
+        share = Interval(*(row[f"survival{end}"] for end in ("", "_low", "_high")))
+        text = "(no dream to survive)"
+        if not np.isnan(share.estimate):
+            text = _percent(share)
+            (inside if row["way"] in in_loop else after).append(share.estimate)
+        parts.append(f"{_spoken(row['way'])} {text}")
+    fails, survives = all(one < AFTER_LOOP for one in after), all(one >= IN_LOOP for one in inside)
     verdict: Verdict = "not tested"
     if after and inside:
-        verdict = _both(all(after), all(inside))
-    parts = [f"{_spoken(row['way'])} {_survival(row)}" for row in dreams]
+        verdict = _verdict(fails and survives, fails or survives)
     return Claim(
         code="E1",
         says=(
@@ -233,28 +232,27 @@ def sound_claim(ways: pd.DataFrame, in_loop: list[str]) -> Claim:
     )
 
 
-def pattern_claim(patterns: Mapping[tuple[str, str], Consistency], label: str) -> Claim:
+def pattern_claim(patterns: pd.DataFrame, dreams: str) -> Claim:
     """C8: dreamed noise shows a pattern for each instrument.
 
     Args:
-        patterns: by color of the noise and by place: "in place" and "over the bands".
-        label: how many noises and steps, in words.
+        patterns: rows of `Consistency` with the columns `noise` and `compared`.
+        dreams: how many noises and steps, in words.
     """
-    sure = [one.p_value < SIGNIFICANT and one.difference > 0 for one in patterns.values()]
-    verdict: Verdict = "holds" if all(sure) else "holds in part" if any(sure) else "does not hold"
+    sure = (patterns["p"] < SIGNIFICANT) & (patterns["within"] > patterns["between"])
     parts = [
-        f"{color}, {place}: {one.within:.2f} against {one.between:.2f} "
-        f"(p = {one.p_value:.4f}, d = {one.effect_size:.1f})"
-        for (color, place), one in patterns.items()
+        f"{row['noise']}, {row['compared']}: {row['within']:.2f} against {row['between']:.2f} "
+        f"(p = {row['p']:.4f}, d = {row['d']:.1f})"
+        for row in records(patterns)
     ]
     return Claim(
         code="C8",
         says="Dreamed noise shows a recurring pattern for each instrument (Figure 3).",
         measured=(
-            f"{label}; correlation of residuals toward one target against different ones, "
+            f"{dreams}; correlation of residuals toward one target against different ones, "
             + "; ".join(parts)
         ),
-        verdict=verdict,
+        verdict=_verdict(bool(sure.all()), bool(sure.any())),
         why=(
             "Rule: residuals toward one target are more alike than toward different ones, "
             f"p < {SIGNIFICANT} by permutation, for each color, bin by bin and in the bands' "
@@ -269,37 +267,26 @@ def alike_claim(distances: pd.DataFrame) -> Claim:
     Args:
         distances: rows with `color`, `pair`, `profile_db`.
     """
-    medians = distances.groupby(["color", "pair"])["profile_db"].median()
-    colors = list(dict.fromkeys(distances["color"]))
-    own = [medians[c, "dream and its noise"] <= medians[c, "two noises"] for c in colors]
-    apart = [medians[c, "two targets, one noise"] <= medians[c, "two noises"] for c in colors]
-    verdict: Verdict = (
-        "holds" if all(own + apart) else "holds in part" if any(own + apart) else "does not hold"
+    medians = distances.groupby(["color", "pair"], sort=False)["profile_db"].median().unstack()
+    own, apart, noises = (
+        medians[pair] for pair in ("dream and its noise", "two targets, one noise", "two noises")
     )
+    alike = np.array([own <= noises, apart <= noises])
     parts = [
-        f"{c}: dream and its noise {medians[c, 'dream and its noise']:.2f} dB, dreams toward two "
-        f"targets {medians[c, 'two targets, one noise']:.2f} dB, two undreamed noises "
-        f"{medians[c, 'two noises']:.2f} dB"
-        for c in colors
+        f"{color}: dream and its noise {own[color]:.2f} dB, dreams toward two "
+        f"targets {apart[color]:.2f} dB, two undreamed noises {noises[color]:.2f} dB"
+        for color in medians.index
     ]
     return Claim(
         code="C9",
         says="By ear the dreamed noises are alike.",
         measured="; ".join(parts),
-        verdict=verdict,
+        verdict=_verdict(bool(alike.all()), bool(alike.any())),
         why=(
             "By the RMSE between mean band levels of the WAVs, not by ears. Rule: dreams are no "
             "farther from their noise, nor from each other, than two undreamed noises are."
         ),
     )
-
-
-def _share(rows: pd.DataFrame, name: str) -> Interval:
-    return share_interval(rows[name], rows["recording"])
-
-
-def _mean(rows: pd.DataFrame, name: str) -> Interval:
-    return mean_interval(rows[name], rows["recording"])
 
 
 def _percent(interval: Interval) -> str:
@@ -308,22 +295,5 @@ def _percent(interval: Interval) -> str:
     return f"{interval.estimate:.0%} ({interval.low:.0%} to {interval.high:.0%})"
 
 
-def _survival(row: Mapping[str, float]) -> str:
-    share = Interval(row["survival"], row["survival_low"], row["survival_high"])
-    return "(no dream to survive)" if np.isnan(share.estimate) else _percent(share)
-
-
 def _spoken(way: str) -> str:
     return way.replace("_", " ")
-
-
-def _all(share: float) -> Verdict:
-    return "holds" if share == 1 else "holds in part" if share >= NEARLY_ALL else "does not hold"
-
-
-def _both(first: bool, second: bool) -> Verdict:
-    return "holds" if first and second else "holds in part" if first or second else "does not hold"
-
-
-def _within(interval: Interval, bounds: tuple[float, float]) -> bool:
-    return bounds[0] <= interval.estimate <= bounds[1]

@@ -1,39 +1,31 @@
 """Cochran and Kim's first experiment: excerpts dreamed toward their own and another instrument.
 
-Three sets of dreams. *Until heard*: every excerpt toward its first label and toward a random
+Two sets of dreams. *Until confident*: every excerpt toward its first label and toward a random
 other instrument, until the target has the confidence, on the log-mel, on a gain of the spectrum
 and on the waveform; sonified in every way, with controls. *All targets*: some excerpts of each
-instrument toward all eleven, log-mels, a fixed number of steps whatever is heard: only so are
-changes of one size compared, and an excerpt that is heard rightly from the start changes at all.
-
-Files in the folder excerpts/: recognition/ (Figure 1 and its tables), dreams.csv and
-all_targets.csv (a row for each dream, way and kind), ways.csv, before_after.csv, pairs.csv,
-distances.csv, figure_2.png and the other figures, sounds/, abx.html.
+instrument toward all eleven, on the log-mel, a fixed number of steps: only so are changes of one
+size compared, and an excerpt that is recognized from the start changes at all.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
 from irdream.datasets.base import DataSet, Excerpt, tell_skipped
 from irdream.datasets.starts import ExcerptStart
 from irdream.dreaming.targets import Item, plan
 from irdream.errors import InputError
-from irdream.measures.dreams import mse_db2
+from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.measures.recognition import Report
 from irdream.measures.scoring import score
 from irdream.paper.study import Found, Study
 from irdream.recognizer import Recognizer
 from irdream.stopwatch import Stopwatch
-
-GRID_WAYS = ("gain",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +39,9 @@ class ExcerptFindings:
         excerpts: those that were dreamed; some of them are those of the grid.
         until_confident: by the name of the ascent.
         grid: all targets.
-        grid_steps: of each of these dreams.
-        table: the rows of all dreams toward own and other until heard, with a column `ascent`.
-        pairs: a row for each excerpt of the grid and wrong target: mse_cw, mse_oc, mse_ow, rho.
+        steps: of each dream of the grid.
+        table: the rows of all dreams until confident, with a column `ascent`.
+        pairs: see `wrong_pairs`.
     """
 
     data: str
@@ -58,7 +50,7 @@ class ExcerptFindings:
     excerpts: list[Excerpt]
     until_confident: dict[str, Found]
     grid: Found
-    grid_steps: int
+    steps: int
     table: pd.DataFrame
     pairs: pd.DataFrame
 
@@ -73,12 +65,12 @@ def dream_excerpts(
     seconds: float,
     stopwatch: Stopwatch,
 ) -> ExcerptFindings:
-    """Run the experiment, or go on with it.
+    """Run the experiment, or resume it.
 
     Args:
         study: how to dream.
         dataset: its test part is scored and dreamed on.
-        per_instrument: excerpts of each instrument that are dreamed until heard.
+        per_instrument: excerpts of each instrument that are dreamed until confident.
         grid_per_instrument: excerpts of each that are dreamed toward all targets.
         steps: of these dreams.
         seconds: of each excerpt, from its beginning.
@@ -87,47 +79,42 @@ def dream_excerpts(
     Raises:
         InputError: when there is nothing to dream on, or an excerpt has no label.
     """
+    recognizer, instruments = study.recognizer, study.recognizer.instruments
     with stopwatch("recognition"):
-        report, skipped = _scored(study.recognizer, dataset, study.seed)
+        report, skipped = _scored(recognizer, dataset, study.seed)
         second = None if study.second is None else _scored(study.second, dataset, study.seed)[0]
     tell_skipped(skipped)
-    instruments = study.recognizer.instruments
-    start = ExcerptStart(
-        dataset=dataset,
-        count=per_instrument * len(instruments),
-        seconds=seconds,
-        seed=study.seed,
-    )
+    count = per_instrument * len(instruments)
+    start = ExcerptStart(dataset=dataset, count=count, seconds=seconds, seed=study.seed)
     excerpts, bad = start.excerpts(
-        sample_rate_hz=study.recognizer.sample_rate_hz,
-        min_seconds=study.recognizer.window_seconds,
+        sample_rate_hz=recognizer.sample_rate_hz, min_seconds=recognizer.window_seconds
     )
     if not excerpts:
         raise InputError(f"nothing to dream on: {bad[0]}")
     excerpts = at_most(excerpts, per_instrument)
+    own_labels = sorted({excerpt.labels[0] for excerpt in excerpts})
+    sounding = first_of_each(excerpts, own_labels, 1)
+
+    def keep(item: Item, kind: str) -> bool:
+        is_own = item.target in excerpts[item.excerpt].labels
+        return item.excerpt in sounding and not is_own and kind != "random"
+
     until_confident = {}
     for name in study.ascents:
         with stopwatch(f"dreams of {name}"):
             items = own_and_other(excerpts, study.seed)
             until_confident[name] = study.run(
-                f"until heard, {name}", study.trial(name), excerpts, items, keep=_kept(excerpts)
+                f"until confident, {name}", name, excerpts, items, keep=keep
             )
     with stopwatch("dreams toward all targets"):
         chosen = first_of_each(excerpts, instruments, grid_per_instrument)
         items = [Item(i, target) for i in chosen for target in instruments]
-        trial = study.trial("log_mel", ways=GRID_WAYS, steps=steps)
         shown = examples(excerpts)
         grid = study.run(
-            "all targets",
-            trial,
-            excerpts,
-            items,
+            "all targets", "log_mel", excerpts, items, ways=["gain"], steps=steps,
             keep=lambda item, kind: item.excerpt in shown and kind == "dream",
-        )
-    table = pd.concat(
-        [found.table.assign(ascent=name) for name, found in until_confident.items()],
-        ignore_index=True,
-    )
+        )  # fmt: skip
+    tables = [found.table.assign(ascent=name) for name, found in until_confident.items()]
     return ExcerptFindings(
         data=getattr(dataset, "about", dataset.name),
         report=report,
@@ -135,8 +122,8 @@ def dream_excerpts(
         excerpts=excerpts,
         until_confident=until_confident,
         grid=grid,
-        grid_steps=steps,
-        table=table,
+        steps=steps,
+        table=pd.concat(tables, ignore_index=True),
         pairs=wrong_pairs(grid, excerpts),
     )
 
@@ -147,7 +134,7 @@ def at_most(excerpts: Sequence[Excerpt], count: int) -> list[Excerpt]:
     Raises:
         InputError: when one has no label.
     """
-    found: dict[str, int] = defaultdict(int)
+    found: Counter[str] = Counter()
     chosen = []
     for excerpt in excerpts:
         if not excerpt.labels:
@@ -164,8 +151,7 @@ def at_most(excerpts: Sequence[Excerpt], count: int) -> list[Excerpt]:
 def own_and_other(excerpts: Sequence[Excerpt], seed: int) -> list[Item]:
     """Return an item toward the own and one toward a random other instrument, side by side."""
     names, labels = [e.name for e in excerpts], [e.labels for e in excerpts]
-    own = plan(["correct"], names, labels, seed=seed)
-    other = plan(["incorrect"], names, labels, seed=seed)
+    own, other = (plan([way], names, labels, seed=seed) for way in ("correct", "incorrect"))
     return [item for pair in zip(own, other, strict=True) for item in pair]
 
 
@@ -193,57 +179,34 @@ def wrong_pairs(grid: Found, excerpts: Sequence[Excerpt]) -> pd.DataFrame:
     """
     place = {(item.excerpt, item.target): i for i, item in enumerate(grid.items)}
     rows = []
-    for (i, target), at in place.items():
-        labels = excerpts[i].labels
-        if target in labels or (i, labels[0]) not in place:
+    for (excerpt, target), i in place.items():
+        one = excerpts[excerpt]
+        if target in one.labels:
             continue
-        original, wrong = _spectrogram(grid, "original", at), _spectrogram(grid, "dream", at)
-        own = _spectrogram(grid, "dream", place[i, labels[0]])
-        cw, oc, ow = (
-            float(mse_db2(*two)) for two in ((own, wrong), (original, own), (original, wrong))
-        )
+        original, wrong = grid.arrays["original"][i], grid.arrays["dream"][i]
+        own = grid.arrays["dream"][place[excerpt, one.labels[0]]]
+        pairs = {"mse_cw": own - wrong, "mse_oc": own - original, "mse_ow": wrong - original}
+        mse = {name: float(np.mean((DB_PER_NATURAL * x) ** 2)) for name, x in pairs.items()}
+        moved = mse["mse_oc"] + mse["mse_ow"]
         rows.append(
             {
-                "excerpt": excerpts[i].name,
-                "recording": excerpts[i].recording or excerpts[i].name,
-                "own": labels[0],
+                "excerpt": one.name,
+                "recording": one.recording or one.name,
+                "own": one.labels[0],
                 "wrong": target,
-                "mse_cw": cw,
-                "mse_oc": oc,
-                "mse_ow": ow,
-                "rho": cw / (oc + ow) if oc + ow else np.nan,
-                "farther": cw > max(oc, ow),
+                **mse,
+                "rho": mse["mse_cw"] / moved if moved else np.nan,
+                "farther": mse["mse_cw"] > max(mse["mse_oc"], mse["mse_ow"]),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _spectrogram(found: Found, name: str, i: int) -> Tensor:
-    return torch.from_numpy(found.planes[name][i])[None]
-
-
-def _kept(excerpts: Sequence[Excerpt]) -> Callable[[Item, str], bool]:
-    """Keep the WAVs of one excerpt an instrument toward another one, and of the undreamed."""
-    first = set(first_of_each(excerpts, sorted({e.labels[0] for e in excerpts}), 1))
-
-    def keep(item: Item, kind: str) -> bool:
-        is_own = item.target in excerpts[item.excerpt].labels
-        return item.excerpt in first and not is_own and kind != "random"
-
-    return keep
-
-
 def _scored(recognizer: Recognizer, dataset: DataSet, seed: int) -> tuple[Report, list[str]]:
     """Return the scores on the test part, and why excerpts could not be read."""
     report, _, skipped = score(
-        recognizer=recognizer,
-        dataset=dataset,
-        part="test",
-        threshold="checkpoint",
-        aggregation="s1",
-        batch_windows=128,
-        validation_share=0.15,
-        seed=seed,
+        recognizer=recognizer, dataset=dataset, part="test", threshold="checkpoint",
+        aggregation="s1", batch_windows=128, validation_share=0.15, seed=seed,
         stopwatch=Stopwatch(),
-    )
+    )  # fmt: skip
     return report, skipped

@@ -1,40 +1,67 @@
 """Cochran and Kim's second experiment: noise dreamed toward every instrument.
 
-White and pink noises, each toward all instruments in a fixed number of steps, whatever is heard
-(undreamed noise can be heard as some instrument with certainty). Whether an instrument has a
-pattern is tested on the residuals, dream minus noise; whether the dreams sound alike is measured
-on the WAVs.
+White and pink noises, each toward all instruments in a fixed number of steps, since undreamed
+noise can be recognized as some instrument with certainty. Whether the dreams sound alike is
+measured on the WAVs, and whether an instrument has a pattern on the residuals.
 
-Files in the folder noise/: noises.csv (a row for each dream, way and kind), patterns.csv,
-noise_distances.csv, figure_3_white.png, figure_3_pink.png, sounds/.
+A residual is what the dream added to its noise: dream minus noise of log-mels, in dB. If the
+network has a picture of an instrument, the residuals of different noises toward it are more alike
+than those toward different instruments, and some bands become brighter or darker again and again.
+Both are tested by permuting the targets within each noise: where the target does not matter, all
+of these orders are equally probable, whatever the residuals of one noise have in common. Two
+residuals of one noise share that noise; such pairs are left out everywhere.
+
+Sources: P. Good, "Permutation, parametric and bootstrap tests of hypotheses", 2005; B. Phipson
+and G. Smyth, Stat. Appl. Genet. Mol. Biol. 9(1), 2010 (p values are never 0); J. Cohen,
+"Statistical power analysis", 1988; P. Rousseeuw, J. Comput. Appl. Math. 20, 1987 (silhouette);
+T. Nichols and A. Holmes, Human Brain Mapping 15, 2002 (the maximum statistic).
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy import ndimage, stats
 
-from irdream.datasets.base import Excerpt
 from irdream.datasets.starts import NoiseStart
 from irdream.dreaming.targets import Item
+from irdream.errors import InputError
 from irdream.measures.dreams import DB_PER_NATURAL
-from irdream.paper.patterns import (
-    Consistency,
-    band_profiles,
-    pattern_consistency,
-    recurring_regions,
-)
 from irdream.paper.study import Found, Study
 from irdream.stopwatch import Stopwatch
 
+Array = NDArray[np.floating]
+
 COLORS = ("white", "pink")
-WAYS = ("gain",)
 ASCENTS = ("log_mel", "stft_gain")
-PLACES = ("in place", "over the bands")
-LEAST_BANDS = 3  # of a region that is called recurring
+LEVEL = 0.05  # how often bands may be said to recur where none do
+SMOOTH_BANDS = 2.0  # standard deviation of the Gaussian over the bands that may recur
+LEAST_BANDS = 3  # side by side that are called recurring
+
+
+class Consistency(NamedTuple):
+    """How much more alike residuals toward one target are than those toward different ones.
+
+    Attributes:
+        within: mean Pearson correlation of two residuals of different noises, same target.
+        between: the same of different noises, different targets.
+        p: share of the orders of the targets with a difference as large; one-sided.
+        d: Cohen's, the difference over the pooled standard deviation of the pairs; NaN where the
+            pairs do not vary.
+        silhouette: mean silhouette of the residuals, with distance 1 - r; -1 to 1.
+    """
+
+    within: float
+    between: float
+    p: float
+    d: float
+    silhouette: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,28 +69,29 @@ class NoiseFindings:
     """What the experiment found.
 
     Attributes:
-        noises: of each color, in order.
+        count: noises of each color.
+        steps: of each dream.
         found: dreams by color and ascent, a noise after the other, each toward all targets.
         table: the rows of all dreams, with the columns `color` and `ascent`.
-        patterns: by color, ascent and place (`PLACES`): whether each target has a pattern.
-        regions: by color, of the log-mel dreams: the bands that recur, (targets, n_mels, 1).
+        patterns: rows of `Consistency` by color (`noise`), ascent (`dreamed`) and `compared`: the
+            residuals "in place" or their means "over the bands".
+        bands: by color, of the log-mel dreams: the bands that recur, (targets, n_mels).
         distances: a row for each pair of sounds: color, ascent, pair, profile_db, rmse_db.
-        steps: of each dream.
     """
 
-    noises: dict[str, list[Excerpt]]
+    count: int
+    steps: int
     found: dict[tuple[str, str], Found]
     table: pd.DataFrame
-    patterns: dict[tuple[str, str, str], Consistency]
-    regions: dict[str, np.ndarray]
+    patterns: pd.DataFrame
+    bands: dict[str, NDArray[np.bool_]]
     distances: pd.DataFrame
-    steps: int
 
 
 def dream_noise(
     study: Study, *, count: int, steps: int, permutations: int, stopwatch: Stopwatch
 ) -> NoiseFindings:
-    """Run the experiment, or go on with it.
+    """Run the experiment, or resume it.
 
     Args:
         study: how to dream.
@@ -73,87 +101,172 @@ def dream_noise(
         stopwatch: counts where the time goes.
     """
     rate_hz, seconds = study.recognizer.sample_rate_hz, study.recognizer.window_seconds
-    targets = study.recognizer.instruments
-    noises, found, patterns, regions = {}, {}, {}, {}
-    tables, distances = [], []
+    items = [Item(i, target) for i in range(count) for target in study.recognizer.instruments]
+    found, bands, tables, distances, patterns = {}, {}, [], [], []
     for color in COLORS:
         start = NoiseStart(count=count, seconds=seconds, color=color, seed=study.seed)
-        noises[color], _ = start.excerpts(sample_rate_hz=rate_hz, min_seconds=seconds)
-        items = [Item(i, target) for i in range(count) for target in targets]
+        noises, _ = start.excerpts(sample_rate_hz=rate_hz, min_seconds=seconds)
         for ascent in [name for name in ASCENTS if name in study.ascents]:
-            trial = study.trial(ascent, ways=WAYS, steps=steps)
             with stopwatch(f"dreams of noise, {ascent}"):
                 dreams = study.run(
-                    f"{color} noise, {ascent}", trial, noises[color], items, keep=_first_noise
-                )
+                    f"{color} noise, {ascent}", ascent, noises, items, ways=["gain"], steps=steps,
+                    keep=lambda item, kind: item.excerpt == 0 and kind == "dream",
+                )  # fmt: skip
+            about = {"color": color, "ascent": ascent}
             found[color, ascent] = dreams
-            tables.append(dreams.table.assign(color=color, ascent=ascent))
-            distances.append(_distances(dreams, count).assign(color=color, ascent=ascent))
+            tables.append(dreams.table.assign(**about))
+            distances.append(sound_distances(dreams, count).assign(**about))
+            residuals = DB_PER_NATURAL * by_noise(dreams.of("dream") - dreams.of("original"), count)
+            profiles = residuals.mean(axis=3)  # a network that pools over time finds them any time
             with stopwatch("patterns"):
-                differences = residuals(dreams, count)
-                for place, values in zip(
-                    PLACES, (differences, band_profiles(differences)), strict=True
-                ):
-                    patterns[color, ascent, place] = pattern_consistency(
-                        values, permutations=permutations, seed=study.seed
-                    )
+                for compared, values in (("in place", residuals), ("over the bands", profiles)):
+                    one = consistency(values, permutations=permutations, seed=study.seed)
+                    row = {"noise": color, "dreamed": ascent, "compared": compared}
+                    patterns.append(row | one._asdict())
                 if ascent == "log_mel":
-                    regions[color] = recurring_regions(
-                        band_profiles(differences),
-                        permutations=permutations,
-                        least_bins=LEAST_BANDS,
-                        seed=study.seed,
+                    bands[color] = recurring_bands(
+                        profiles, permutations=permutations, seed=study.seed
                     )
     return NoiseFindings(
-        noises=noises,
+        count=count,
+        steps=steps,
         found=found,
         table=pd.concat(tables, ignore_index=True),
-        patterns=patterns,
-        regions=regions,
+        patterns=pd.DataFrame(patterns),
+        bands=bands,
         distances=pd.concat(distances, ignore_index=True),
-        steps=steps,
     )
 
 
-def by_noise(values: np.ndarray, count: int) -> np.ndarray:
+def by_noise(values: Array, count: int) -> Array:
     """Return (noises, targets, ...) of (noises * targets, ...)."""
     return values.reshape(count, -1, *values.shape[1:])
 
 
-def residuals(dreams: Found, count: int) -> np.ndarray:
-    """Return dream minus noise in dB, (noises, targets, n_mels, frames)."""
-    return DB_PER_NATURAL * by_noise(dreams.of("dream") - dreams.of("original"), count)
-
-
-def _first_noise(item: Item, kind: str) -> bool:
-    return item.excerpt == 0 and kind == "dream"
-
-
-def _distances(dreams: Found, count: int) -> pd.DataFrame:
+def sound_distances(dreams: Found, count: int) -> pd.DataFrame:
     """Compare the sounds of dreams with their noise, with each other, and noises with noises.
 
     `rmse_db` is between log-mels, frame by frame; `profile_db` between their means over the
     frames, which is what two noises of one color share and an ear compares.
     """
-    way = next(name for name in dreams.planes if name.startswith("wav-"))
-    heard = DB_PER_NATURAL * by_noise(dreams.of(way), count)
+    way = next(name for name in dreams.arrays if name.startswith("wav-"))
+    sounds = DB_PER_NATURAL * by_noise(dreams.of(way), count)
     noises = DB_PER_NATURAL * by_noise(dreams.of("original"), count)[:, 0]
-    targets = range(heard.shape[1])
-    rows = []
-    for i in range(count):
-        rows += [_distance("dream and its noise", heard[i, t], noises[i]) for t in targets]
-        for t, u in itertools.combinations(targets, 2):
-            rows.append(_distance("two targets, one noise", heard[i, t], heard[i, u]))
+    pairs = []
+    for sound, noise in zip(sounds, noises, strict=True):
+        pairs += [("dream and its noise", one, noise) for one in sound]
+        pairs += [("two targets, one noise", *two) for two in itertools.combinations(sound, 2)]
     for i, j in itertools.combinations(range(count), 2):
-        rows.append(_distance("two noises", noises[i], noises[j]))
-        rows += [_distance("one target, two noises", heard[i, t], heard[j, t]) for t in targets]
-    return pd.DataFrame(rows)
+        pairs.append(("two noises", noises[i], noises[j]))
+        both = zip(sounds[i], sounds[j], strict=True)
+        pairs += [("one target, two noises", *two) for two in both]
+    return pd.DataFrame(
+        {
+            "pair": pair,
+            "rmse_db": float(np.sqrt(np.mean((one - other) ** 2))),
+            "profile_db": float(np.sqrt(np.mean((one - other).mean(axis=1) ** 2))),
+        }
+        for pair, one, other in pairs
+    )
 
 
-def _distance(pair: str, one: np.ndarray, other: np.ndarray) -> dict[str, object]:
-    difference = one - other
-    return {
-        "pair": pair,
-        "rmse_db": float(np.sqrt(np.mean(difference**2))),
-        "profile_db": float(np.sqrt(np.mean(difference.mean(axis=1) ** 2))),
-    }
+def consistency(residuals: Array, *, permutations: int, seed: int = 0) -> Consistency:
+    """Compare residuals of different noises toward the same target and toward different ones.
+
+    Args:
+        residuals: dream minus noise in dB, (noises, targets, ...), the noises in the same order
+            for each target; at least two of each.
+        permutations: orders of the targets drawn for the p value, whose least value is
+            1 / (1 + permutations).
+        seed: of these.
+
+    Raises:
+        InputError: when a residual has no correlation.
+    """
+    noises, targets = residuals.shape[:2]
+    rows = residuals.reshape(noises * targets, -1)
+    if not (np.isfinite(rows).all() and np.ptp(rows, axis=1).all()):
+        raise InputError(
+            "residuals are constant or not finite for some noise and target; expected a dream "
+            "that differs from its noise"
+        )
+    r = np.corrcoef(rows).reshape(noises, targets, noises, targets)
+    apart = np.triu(np.ones((noises, noises), bool), 1)[:, None, :, None]
+    same = np.eye(targets, dtype=bool)[None, :, None, :]
+    within, between = r[apart & same], r[apart & ~same]
+
+    def sum_within(*orders: NDArray[np.intp], axis: int) -> Array:
+        two = itertools.combinations(range(noises), 2)
+        return np.sum([r[n, orders[n], m, orders[m]].sum(axis=axis) for n, m in two], axis=0)
+
+    # The sum over all pairs stays as it is: the difference grows with the sum of those within.
+    test = _permuted_targets(sum_within, noises, targets, permutations, seed)
+    squares = sum(((one - one.mean()) ** 2).sum() for one in (within, between))
+    spread = np.sqrt(squares / (len(within) + len(between) - 2))
+    difference = within.mean() - between.mean()
+    return Consistency(
+        within=float(within.mean()),
+        between=float(between.mean()),
+        p=float(test.pvalue),
+        d=float(difference / spread) if spread > 0 else float("nan"),
+        silhouette=_silhouette(r),
+    )
+
+
+def recurring_bands(profiles: Array, *, permutations: int, seed: int = 0) -> NDArray[np.bool_]:
+    """Return which bands are brighter, or darker, toward one target than toward the others.
+
+    Each profile is smoothed and brought to mean 0 and standard deviation 1; what a noise's
+    profiles have in common is taken away, and each band is divided by its standard deviation over
+    all dreams, so that bands that always change much do not hide the rest. A band recurs when its
+    mean over the noises is farther from 0 than any band of any target is in all but 5 % of the
+    permutations. Without any pattern, something is found in no more than this share of sets.
+
+    Args:
+        profiles: means of residuals over the frames, (noises, targets, n_mels).
+        permutations: of the targets within each noise, at least 20.
+        seed: of the permutations.
+
+    Returns:
+        (targets, n_mels).
+    """
+    smooth = ndimage.gaussian_filter1d(profiles, SMOOTH_BANDS, axis=2)
+    scores = np.asarray(stats.zscore(smooth, axis=2))
+    scores = scores - scores.mean(axis=1, keepdims=True)
+    scores /= scores.std(axis=(0, 1)).clip(1e-12)
+    noises, targets = scores.shape[:2]
+
+    def largest(*orders: NDArray[np.intp], axis: int) -> Array:
+        means = sum(one[order] for one, order in zip(scores, orders, strict=True)) / noises
+        return np.abs(means).max(axis=(axis - 1, axis))
+
+    null = _permuted_targets(largest, noises, targets, permutations, seed).null_distribution
+    limit = np.sort(null)[-max(1, int(LEVEL * (len(null) + 1)))]
+    means, side_by_side = scores.mean(axis=0), np.ones((1, LEAST_BANDS), bool)
+    bright = ndimage.binary_opening(means > limit, side_by_side)
+    return np.logical_or(bright, ndimage.binary_opening(means < -limit, side_by_side))
+
+
+def _permuted_targets(
+    statistic: Callable[..., Array], noises: int, targets: int, permutations: int, seed: int
+) -> Any:
+    """Test a statistic of the order of the targets in each noise, (..., targets) each."""
+    return stats.permutation_test(
+        (np.arange(targets),) * noises, statistic, permutation_type="pairings", vectorized=True,
+        n_resamples=permutations, alternative="greater", rng=np.random.default_rng(seed),
+    )  # fmt: skip
+
+
+def _silhouette(r: Array) -> float:
+    """Return the mean of (b - a) / max(a, b), with the mean distances to other noises' residuals.
+
+    a: those toward the same target; b: those toward the other target that is nearest.
+    """
+    noises, targets = r.shape[:2]
+    distances = 1.0 - r
+    distances[np.arange(noises), :, np.arange(noises)] = 0.0  # left out
+    to_targets = distances.sum(axis=2) / (noises - 1)  # (noises, targets, targets)
+    is_own = np.broadcast_to(np.eye(targets, dtype=bool), to_targets.shape)
+    a = to_targets[is_own].reshape(noises, targets)
+    b = np.where(is_own, np.inf, to_targets).min(axis=2)
+    return float(np.mean((b - a) / np.maximum(a, b).clip(1e-12)))

@@ -1,52 +1,63 @@
-"""What both experiments of the paper share: how to dream, the ways to sound, stages, batches."""
+"""How the paper's experiments dream: in batches, each of which is kept once it is finished.
+
+A batch is kept in one file, which is whole or absent, below a folder named by the fingerprint of
+all that decides it: settings, weights, seed, and the code of every class and function that takes
+part. The file is named by the fingerprint of the sounds and of what is known of them. So a killed
+study that is started again finds its batches, and another study finds none of them.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
+import secrets
 import shlex
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass
-from functools import cached_property, partial
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import safetensors
+import safetensors.numpy
 
 from irdream.datasets.base import Excerpt
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.targets import Item
 from irdream.errors import InputError
-from irdream.fingerprint import fingerprint_of
+from irdream.files import replacing
+from irdream.fingerprint import UnknowableError, fingerprint_of
 from irdream.interrupts import keeping
 from irdream.measures.sounds import has_visqol
-from irdream.paper.stages import Stage, Stages, known
-from irdream.paper.trial import KINDS, Trial, without_stop
+from irdream.paper.trial import KINDS, Keep, Trial
 from irdream.progress import track
 from irdream.recognizer import Recognizer
 from irdream.reports.dreams import Sonify, file_names
 
 logger = logging.getLogger(__name__)
 BATCH = 22  # dreams; a killed study loses one batch at most
+Stage = tuple[pd.DataFrame, dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What all batches of one trial gave.
+    """What all batches of one set of dreams gave.
 
     Attributes:
         items: the dreams, in order.
         table: a row for each item, way and kind.
-        planes: for each name one array an item.
+        arrays: see `Trial`; for each name one array an item.
         sounds: the folders of the WAVs that were kept, one of each batch.
     """
 
     items: list[Item]
     table: pd.DataFrame
-    planes: dict[str, list[np.ndarray]]
-    sounds: Sequence[Path]
+    arrays: Mapping[str, Sequence[np.ndarray]]
+    sounds: Sequence[Path] = ()
 
     def copy_sounds(self, folder: Path) -> None:
         """Copy the WAVs that were kept of these dreams into a folder."""
@@ -55,26 +66,26 @@ class Found:
             shutil.copy(path, folder / path.name)
 
     def of(self, name: str) -> np.ndarray:
-        """Return the planes of one name, (items, ...); all items must be of one length."""
-        return np.stack(self.planes[name])
+        """Return the arrays of one name, (items, ...); all items must be of one length."""
+        return np.stack(self.arrays[name])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """How the experiments dream, and where their parts are kept.
+    """How the experiments dream, and where their batches are kept.
 
     Args:
-        recognizer: what is to hear the targets.
+        recognizer: whose output for the target is raised.
         second: another recognizer, trained apart; None: no transfer is measured.
         ascents: ways to dream, by name; "log_mel" must be there.
         sonifications: ways from a dreamed log-mel to sound, by name; "gain" must be there.
-        cache_dir: where the stages are kept; None: to be given before dreaming.
+        cache_dir: where the batches are kept; None: to be given before dreaming.
         seed: of targets and dreams.
-        with_visqol: whether to ask ViSQOL.
+        with_visqol: whether to compute ViSQOL.
 
     Raises:
         InputError: when "log_mel" or "gain" is missing, the ascent has no confidence, or ViSQOL
-            is to be asked and not installed.
+            is wanted and not installed.
     """
 
     recognizer: Recognizer
@@ -99,114 +110,131 @@ class Study:
             raise InputError(
                 "paper.visqol=true, and ViSQOL is not installed; run pip install 'irdream[visqol]'"
             )
-        assert self.known  # as it is now: use may change the parts
+        assert self.fingerprints  # as the parts are now: use may change them
 
     @cached_property
-    def known(self) -> Mapping[str, str]:
-        """The fingerprints of what it dreams with."""
+    def fingerprints(self) -> Mapping[str, str]:
+        """Of each recognizer, ascent and sonification, by name."""
         parts: dict[str, Any] = {"recognizer": self.recognizer, "second": self.second}
         parts |= {f"ascents.{name}": ascent for name, ascent in self.ascents.items()}
         parts |= {f"sonifications.{name}": way for name, way in self.sonifications.items()}
-        return {name: known(part) for name, part in parts.items()}
-
-    def trial(
-        self, name: str, *, ways: Sequence[str] | None = None, steps: int | None = None
-    ) -> Trial:
-        """Return how a batch is dreamed and measured.
-
-        Args:
-            name: of the ascent.
-            ways: of the sonifications that are wanted, where they are needed; None: all.
-            steps: take so many, whatever is heard; None: stop at the confidence.
-        """
-        ascent = self.ascents[name]
-        is_sound = "sound" in ascent.parametrization.kinds
-        chosen = [] if is_sound else ways or list(self.sonifications)
-        parts = ["recognizer", "second", f"ascents.{name}"]
-        parts += [f"sonifications.{way}" for way in chosen]
-        return Trial(
-            recognizer=self.recognizer,
-            second=self.second,
-            ascent=ascent if steps is None else without_stop(ascent, steps=steps),
-            ways={name: None} if is_sound else {way: self.sonifications[way] for way in chosen},
-            seed=self.seed,
-            with_visqol=self.with_visqol,
-            known=[*(self.known[part] for part in parts), steps],
-        )
+        return {name: _fingerprint(part) for name, part in parts.items()}
 
     def run(
         self,
         description: str,
-        trial: Trial,
+        ascent: str,
         excerpts: Sequence[Excerpt],
         items: Sequence[Item],
         *,
-        keep: Callable[[Item, str], bool] = lambda item, kind: False,
+        ways: Sequence[str] | None = None,
+        steps: int | None = None,
+        keep: Keep = lambda item, kind: False,
     ) -> Found:
         """Dream all items in batches, each of which is kept once it is done.
 
         Args:
             description: for the progress bar and the log.
-            trial: how.
+            ascent: name of the way to dream.
             excerpts: what the items' numbers mean.
             items: one dream each.
+            ways: names of the sonifications, where dreams are not sound; None: all.
+            steps: take so many and keep the last iterate; None: stop at the confidence.
             keep: whether the WAVs of an item and a kind are kept.
         """
-        stages = Stages(Path(self.cache_dir or ".").expanduser() / "paper", trial.signature)
-        by_length: dict[int, list[Item]] = defaultdict(list)
-        for item in items:
-            by_length[len(excerpts[item.excerpt].waveform)].append(item)
-        batches = [
-            group[first : first + BATCH]
-            for group in by_length.values()
-            for first in range(0, len(group), BATCH)
-        ]
-        files = [file_names(excerpts, one, self.recognizer.instruments) for one in batches]
-        names = [
-            _batch_name(excerpts, batch, of_batch, keep)
-            for batch, of_batch in zip(batches, files, strict=True)
-        ]
-        sounds = [stages.folder / "sounds" / name for name in names]
-        done = sum(stages.has(name) for name in names)
+        how = self.ascents[ascent]
+        if steps is not None:
+            how = replace(how, confidence=None, patience=None, keep="last", steps=steps)
+        parts, names = ["recognizer", "second", f"ascents.{ascent}"], [ascent]
+        sonify: dict[str, Sonify | None] = {ascent: None}
+        if "sound" not in how.parametrization.kinds:
+            names = list(ways or self.sonifications)
+            sonify = {way: self.sonifications[way] for way in names}
+            parts += [f"sonifications.{way}" for way in names]
+        trial = Trial(
+            recognizer=self.recognizer, second=self.second, ascent=how, ways=sonify,
+            seed=self.seed, with_visqol=self.with_visqol,
+        )  # fmt: skip
+        known = [self.fingerprints[part] for part in parts]
+        signature = [Trial, known, steps, names, self.seed, self.with_visqol]
+        folder = Path(self.cache_dir or ".").expanduser() / "paper" / _fingerprint(signature)[:16]
+        batches = _batches(excerpts, items)
+        paths = [folder / f"{self._name(excerpts, one, keep)}.safetensors" for one in batches]
+        sounds = [folder / "sounds" / path.stem for path in paths]
+        done = sum(path.is_file() for path in paths)
         text = f"{description}: {len(items)} dreams" + (f", {done} batches done" if done else "")
         logger.info(text)
-        with keeping(self._kept):
-            found = [
-                stages(name, partial(trial, excerpts, batch, folder=folder, keep=keep))
-                for batch, name, folder in zip(
-                    track(batches, description, total=len(batches)), names, sounds, strict=True
+        tables, arrays = [], defaultdict(list)
+        with keeping(self._how_to_resume):
+            for i, batch in enumerate(track(batches, description, total=len(batches))):
+                table, of_batch = kept(
+                    paths[i],
+                    lambda batch=batch, i=i: trial(excerpts, batch, folder=sounds[i], keep=keep),
                 )
-            ]
-        return _joined(found, [item for batch in batches for item in batch], sounds)
+                tables.append(table)
+                for name, values in of_batch.items():
+                    arrays[name] += list(values)
+        return Found(
+            items=[item for batch in batches for item in batch],
+            table=pd.concat(tables, ignore_index=True),
+            arrays=arrays,
+            sounds=sounds,
+        )
 
-    def _kept(self) -> str:
-        """Say how to resume."""
+    def _name(self, excerpts: Sequence[Excerpt], batch: Sequence[Item], keep: Keep) -> str:
+        """Return a name that holds what is dreamed and kept: sounds and what is known of them."""
+        files = file_names(excerpts, batch, self.recognizer.instruments)
+        known = [
+            [*vars(excerpts[item.excerpt]).values(), *vars(item).values(), file]
+            + [kind for kind in KINDS if keep(item, kind)]
+            for item, file in zip(batch, files, strict=True)
+        ]
+        return fingerprint_of(known)[:16]
+
+    def _how_to_resume(self) -> str:
         again = shlex.quote(f"cache_dir={self.cache_dir or '.'}")
         return f"finished batches of dreams are kept; to resume type the same line with {again}"
 
 
-def _batch_name(
-    excerpts: Sequence[Excerpt],
-    batch: Sequence[Item],
-    files: Sequence[str],
-    keep: Callable[[Item, str], bool],
-) -> str:
-    """Return a name that holds what is dreamed and kept: sounds and what is known of them."""
-    known = []
-    for item, file in zip(batch, files, strict=True):
-        excerpt = excerpts[item.excerpt]
-        kept = [kind for kind in KINDS if keep(item, kind)]
-        about = (excerpt.name, excerpt.recording, excerpt.labels, astuple(item), kept, file)
-        known.append((about, excerpt.waveform))
-    return fingerprint_of(known)[:16]
+def _batches(excerpts: Sequence[Excerpt], items: Sequence[Item]) -> list[list[Item]]:
+    """Return the items in batches of one length of sound each."""
+    by_length: dict[int, list[Item]] = defaultdict(list)
+    for item in items:
+        by_length[len(excerpts[item.excerpt].waveform)].append(item)
+    return [
+        group[first : first + BATCH]
+        for group in by_length.values()
+        for first in range(0, len(group), BATCH)
+    ]
 
 
-def _joined(stages: Sequence[Stage], items: list[Item], sounds: list[Path]) -> Found:
-    rows = [row for stage in stages for row in stage.rows]
-    names = stages[0].planes if stages else {}
-    return Found(
-        items=items,
-        table=pd.DataFrame(rows),
-        planes={n: [plane for stage in stages for plane in stage.planes[n].numpy()] for n in names},
-        sounds=sounds,
-    )
+def _fingerprint(value: Any) -> str:
+    """Return a value's fingerprint; one that nothing else has where it cannot be known."""
+    try:
+        return fingerprint_of(value)
+    except UnknowableError as error:
+        logger.warning("a study that is killed cannot be resumed: %s", error)
+        return secrets.token_hex()
+
+
+def kept(path: Path, make: Callable[[], Stage]) -> Stage:
+    """Return the table and the arrays of a file; make and keep them where it has none.
+
+    Args:
+        path: of the file, which is written whole or not at all.
+        make: called when there is no such file, or a damaged one.
+    """
+    if path.is_file():
+        try:
+            with safetensors.safe_open(path, framework="np") as file:
+                table = pd.DataFrame(json.loads((file.metadata() or {})["table"]))
+                return table, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (safetensors.SafetensorError, ValueError, KeyError) as error:
+            logger.warning("%s is damaged (%s) and is made anew", path, error)
+    table, arrays = make()
+    whole = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    text = json.dumps(table.to_dict("list"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(safetensors.numpy.save(whole, metadata={"table": text}))
+    return table, arrays

