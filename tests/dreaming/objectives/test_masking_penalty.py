@@ -96,7 +96,7 @@ def test_no_change_costs_nothing_and_has_no_slope(sound, silent) -> None:
 
 
 @pytest.mark.parametrize("sound", [True, False])
-def test_any_change_of_silence_is_heard(sound) -> None:
+def test_any_change_of_silence_is_audible(sound) -> None:
     waveform = torch.zeros(3, 900, dtype=torch.float64)
     change = changes(sound, 0.01 if sound else 8.0, waveform).requires_grad_()
     penalty = MaskingPenalty()
@@ -106,19 +106,6 @@ def test_any_change_of_silence_is_heard(sound) -> None:
 
     assert (found > 1.0).all()
     assert torch.isfinite(gradient).all()
-
-
-@pytest.mark.parametrize("sound", [True, False])
-@settings(max_examples=20, deadline=None)
-@given(samples=st.integers(65, 12_000), seed=st.integers(0, 2**31), items=st.integers(1, 4))
-def test_an_item_alone_equals_itself_in_any_batch(sound, samples, seed, items) -> None:
-    waveform = 0.2 * noise(seed, items, samples)
-    change = changes(sound, 0.1, waveform)
-    penalty = MaskingPenalty()
-    together = penalty(heard(penalty, waveform, change, sound=sound), TARGETS[:items])
-    alone = penalty(heard(penalty, waveform[-1:], change[-1:], sound=sound), TARGETS[:1])
-
-    torch.testing.assert_close(alone, together[-1:], atol=1e-9, rtol=0.0)
 
 
 @pytest.mark.parametrize("sound", [True, False])

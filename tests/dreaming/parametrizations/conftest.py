@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -51,9 +52,6 @@ MADE: dict[str, Callable[[], Parametrization]] = {
     "maco_waveform": lambda: Maco(of=Waveform(), reference=Noises()),
     "maco_waveform_own": lambda: Maco(of=Waveform()),
 }
-ADDITIVE = [name for name in MADE if not name.startswith("maco")]
-ON_LOG_MELS = ["log_mel", "fourier", "low_resolution", "low_resolution_shared", "maco_own"]
-ON_SOUND = ["waveform", "fourier_waveform", "low_resolution_waveform", "maco_waveform_own"]
 
 
 class Bench:
@@ -122,25 +120,17 @@ def bench() -> Bench:
     return Bench()
 
 
-@pytest.fixture(params=list(MADE))
-def parametrization(request: pytest.FixtureRequest) -> Parametrization:
-    """Each parametrization in turn."""
-    return MADE[request.param]()
+def each(names: Iterable[str]) -> Any:
+    """Return a fixture that is each of some parametrizations in turn."""
+
+    @pytest.fixture(params=list(names))
+    def made(request: pytest.FixtureRequest) -> Parametrization:
+        return MADE[request.param]()
+
+    return made
 
 
-@pytest.fixture(params=ADDITIVE)
-def additive(request: pytest.FixtureRequest) -> Parametrization:
-    """Each parametrization that starts from the original."""
-    return MADE[request.param]()
-
-
-@pytest.fixture(params=ON_LOG_MELS)
-def on_log_mels(request: pytest.FixtureRequest) -> Parametrization:
-    """Each parametrization that can be tried on any array as a log-mel."""
-    return MADE[request.param]()
-
-
-@pytest.fixture(params=ON_SOUND)
-def on_sound(request: pytest.FixtureRequest) -> Parametrization:
-    """Each parametrization that can be tried on any array as a sound."""
-    return MADE[request.param]()
+parametrization = each(MADE)
+additive = each(name for name in MADE if not name.startswith("maco"))  # it starts from the original
+on_log_mels = each(["log_mel", "fourier", "low_resolution", "low_resolution_shared", "maco_own"])
+on_sound = each(["waveform", "fourier_waveform", "low_resolution_waveform", "maco_waveform_own"])

@@ -93,21 +93,6 @@ def test_single_precision_stays_single(bench, parametrization) -> None:
 
 @examples(8)
 @given(samples=lengths)
-def test_the_same_keys_give_the_same_bits(bench, parametrization, samples) -> None:
-    sounds = bench.sounds(2, samples)
-    first, second = (bench.origin(parametrization, sounds, [8, 9]) for _ in range(2))
-    parameters = bench.changed(parametrization, first)
-
-    for one, other in zip(
-        bench.heard(parametrization, first, parameters),
-        bench.heard(parametrization, second, parameters),
-        strict=True,
-    ):
-        assert one is other is None or torch.equal(one, other)
-
-
-@examples(8)
-@given(samples=lengths)
 def test_undreamed_parameters_give_the_original(bench, additive, samples) -> None:
     origin = bench.origin(additive, bench.sounds(2, samples), [1, 2])
     signal, sound, log_mel = bench.heard(additive, origin, additive.parameters(origin))

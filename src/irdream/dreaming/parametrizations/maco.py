@@ -105,8 +105,8 @@ class Maco(Wrapper[_Start]):
 
     def absorb(self, start: _Start, parameters: Tensor, signal: Tensor) -> Tensor:
         """Return the phases of the constrained signal; its magnitudes are held again."""
-        plane = _spectrogram(signal)
-        first, inner, last = _columns(torch.fft.rfft2(plane).angle(), plane.shape[-1])
+        rows = _spectrogram(signal)
+        first, inner, last = _columns(torch.fft.rfft2(rows).angle(), rows.shape[-1])
         return torch.cat([first / 2, inner, last / 2], dim=2)
 
     def _mean_magnitude(
@@ -136,9 +136,9 @@ def _spectrogram(signal: Tensor) -> Tensor:
     return signal[:, None] if signal.ndim == 2 else signal
 
 
-def _magnitude(plane: Tensor) -> Tensor:
+def _magnitude(rows: Tensor) -> Tensor:
     """Return the magnitudes (items, rows, coefficients), with its sign that at zero frequency."""
-    spectrum = torch.fft.rfft2(plane)
+    spectrum = torch.fft.rfft2(rows)
     magnitude = spectrum.abs()
     magnitude[:, 0, 0] = spectrum[:, 0, 0].real
     return magnitude

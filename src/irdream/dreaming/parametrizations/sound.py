@@ -25,9 +25,8 @@ class _WaveformStart(Start):
 class Waveform(Additive[_WaveformStart]):
     """The signal is the waveform (items, samples); full scale is 1.
 
-    A step is a percentage of the original's root mean square, so that it is as large, against
-    what is heard, in a quiet excerpt as in a loud one: n steps in one direction leave an SNR
-    of -20 log10(n * step_size / 100) dB.
+    A step is a percentage of the original's root mean square, so that quiet and loud excerpts
+    change alike: n steps in one direction leave an SNR of -20 log10(n * step_size / 100) dB.
 
     Args:
         peak: largest magnitude of a dream; that of its original where this is above 1, so that it
