@@ -146,7 +146,7 @@ def test_going_down_its_gradient_makes_a_change_less_audible() -> None:
 def test_it_is_subtracted_and_says_so() -> None:
     penalty = MaskingPenalty()
     objective = LogProbability() - 0.1 * penalty
-    assert repr(objective) == "log_probability - 0.1 * masking_penalty"
+    assert repr(objective) == "log_probability - 0.1 * masking_penalty(margin_db=0.0)"
     assert not penalty.reads_output
     assert objective.goal(0.9) is None
 

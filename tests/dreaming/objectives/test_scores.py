@@ -19,7 +19,6 @@ from irdream.dreaming.objectives import (
     Logit,
     LogProbability,
     Margin,
-    MaskingPenalty,
     Probability,
     TotalVariation,
 )
@@ -79,9 +78,9 @@ def test_an_items_probability_is_the_mean_of_its_windows() -> None:
 
 
 def test_their_names() -> None:
-    kinds = (LogProbability, Probability, Logit, Margin, TotalVariation, L1, L2, MaskingPenalty)
+    kinds = (LogProbability, Probability, Logit, Margin, TotalVariation, L1, L2)
     assert " ".join(repr(kind()) for kind in kinds) == (
-        "log_probability probability logit margin total_variation l1 l2 masking_penalty"
+        "log_probability probability logit margin total_variation l1 l2"
     )
 
 

@@ -7,10 +7,12 @@ again; what it prints is what it computes.
 
 from __future__ import annotations
 
+import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from numbers import Real
 from typing import Any, Protocol
 
@@ -99,13 +101,18 @@ class Objective(ABC):
         return None
 
     def __repr__(self) -> str:
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+        return self._call
 
-    def as_called(self, *values: Any, **named: Any) -> str:
-        """Return the call that makes this objective; arguments that are None are left out."""
-        arguments = [repr(value) for value in values if value is not None]
-        arguments += [f"{name}={value!r}" for name, value in named.items() if value is not None]
-        return f"{Objective.__repr__(self)}({', '.join(arguments)})"
+    @cached_property
+    def _call(self) -> str:
+        """The call that makes it; arguments that are None, or no attributes, are left out."""
+        arguments = []
+        for parameter in inspect.signature(type(self)).parameters.values():
+            value = getattr(self, parameter.name, None)
+            named = f"{parameter.name}=" if parameter.kind is parameter.KEYWORD_ONLY else ""
+            arguments += [] if value is None else [f"{named}{value!r}"]
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+        return f"{name}({', '.join(arguments)})" if arguments else name
 
     def __add__(self, other: Objective | float) -> Objective:
         if isinstance(other, Real) and other == 0:  # sum() begins with 0

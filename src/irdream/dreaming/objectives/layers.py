@@ -51,17 +51,11 @@ class OnLayer(Objective):
         activations = output.activations[self.layer]
         return activations if activations.ndim > 2 else activations[..., None]
 
-    def __repr__(self) -> str:
-        return self.as_called(self.layer)
-
 
 class Layer(OnLayer):
     """DeepDream's objective: the mean square of a layer's activations.
 
     Whatever excites the layer already is excited further.
-
-    Args:
-        layer: the module's name.
 
     Source: A. Mordvintsev, C. Olah, M. Tyka, "Inceptionism", Google Research blog, 2015.
     """
@@ -95,9 +89,6 @@ class Channel(OnLayer):
         activations = self.activations(output)
         channel = _checked("channel", self.channel, activations.shape[2], self.layer)
         return activations[:, :, channel]
-
-    def __repr__(self) -> str:
-        return self.as_called(self.layer, self.channel)
 
 
 class Neuron(Channel):
@@ -134,9 +125,6 @@ class Neuron(Channel):
                 )
         return unit.flatten(1).mean(dim=1)
 
-    def __repr__(self) -> str:
-        return self.as_called(self.layer, self.channel, mel=self.mel, frame=self.frame)
-
 
 class Direction(OnLayer):
     """The inner product of the activations with a vector, averaged over positions and windows.
@@ -168,8 +156,7 @@ class Direction(OnLayer):
         self.vector = _vector(direction)
         self.cosine_power = _checked_power(cosine_power)
         named = isinstance(direction, str | Path)
-        shown = str(direction) if named else self.vector.tolist()
-        self._name = self.as_called(layer, shown, cosine_power=cosine_power)
+        self.direction = str(direction) if named else self.vector.tolist()
 
     def prepare(
         self, recognizer: Any, read_layers: ReadLayers, originals: Originals
@@ -189,9 +176,6 @@ class Direction(OnLayer):
         direction = output.prepared[repr(self)][:, None, :, None]
         return _inner_product(positions, direction, self.cosine_power).flatten(1).mean(dim=1)
 
-    def __repr__(self) -> str:
-        return self._name
-
 
 class _LikeReference(OnLayer):
     """A score against a reference's activations, which stay in memory for the whole run."""
@@ -210,9 +194,6 @@ class _LikeReference(OnLayer):
         reference = _log_mel_of(self.reference, recognizer, like=log_mel)
         activations = read_layers(reference, self.layers)[self.layer]
         return {repr(self): activations.expand(len(log_mel), *activations.shape[1:])}
-
-    def __repr__(self) -> str:
-        return self.as_called(self.layer, self.reference)
 
 
 class Inversion(_LikeReference):
@@ -286,18 +267,12 @@ class Caricature(_LikeReference):
         positions = values.shape[2] // activations.shape[2]
         return _inner_product(values, reference, self.cosine_power).mean(dim=1) / positions
 
-    def __repr__(self) -> str:
-        return self.as_called(self.layer, self.reference, cosine_power=self.cosine_power)
-
 
 class Diversity(OnLayer):
     """Minus the mean cosine between an item's Gram matrix and those of others in its group.
 
     The Gram matrix of a layer says which channels are active together, wherever and whenever. From
     -1, all alike, to 0, nothing in common; 0 for an item alone in its group.
-
-    Args:
-        layer: the module's name.
 
     Source: C. Olah and others, "Feature visualization", Distill, 2017, section "Diversity".
     """

@@ -156,9 +156,6 @@ class Blur(Objective):
         along_mels = self.mels * _mean(_from_blur(log_mel, -2).square())
         return _unit(output) ** 2 * (along_mels + along_frames)
 
-    def __repr__(self) -> str:
-        return self.as_called(mels=self.mels, frames=self.frames)
-
 
 class MaskingPenalty(Objective):
     """How far the change lies above the masking threshold, in dB, the mean over all bins.
@@ -178,13 +175,12 @@ class MaskingPenalty(Objective):
 
     def __init__(self, *, margin_db: float = 0.0, full_scale_db: float | None = None) -> None:
         self.margin_db, self.full_scale_db = margin_db, full_scale_db
-        self._key = f"masking_penalty({margin_db},{full_scale_db})"
         self._frontend: Any = None  # of the run; its transform is needed in each step
 
     def prepare(
         self, recognizer: Any, read_layers: ReadLayers, originals: Originals
     ) -> dict[str, Tensor]:
-        """Return the powers from which a change is heard, of bins and of mel bands."""
+        """Return the powers from which a change is audible, of bins and of mel bands."""
         frontend = self._frontend = recognizer.frontend
         bins = masking_threshold(
             originals.waveform_for(self),
@@ -196,17 +192,17 @@ class MaskingPenalty(Objective):
         bins = (bins * 10.0 ** (-self.margin_db / 10.0)).clamp(min=LEAST_POWER)
         basis = frontend.mel_basis.to(bins.dtype)
         bands = torch.matmul(basis, bins[..., : originals.log_mel.shape[-1]].sqrt()).square()
-        return {f"{self._key}.bins": bins, f"{self._key}.bands": bands}
+        return {f"{self!r} bins": bins, f"{self!r} bands": bands}
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
         if output.waveform is None or output.start_waveform is None:
             power = (output.log_mel.exp() - output.start.exp()).square()
-            threshold = output.prepared[f"{self._key}.bands"]
+            threshold = output.prepared[f"{self!r} bands"]
         else:
             change = stft(output.waveform - output.start_waveform, self._frontend)
             power = change.real.square() + change.imag.square()
-            threshold = output.prepared[f"{self._key}.bins"]
+            threshold = output.prepared[f"{self!r} bins"]
         # From 1 up, that is from 0 dB: a logarithm of 0 never appears, nor in a gradient.
         ratio = (power / threshold).clamp(min=1.0)
         return 10.0 * ratio.log10().mean(dim=(1, 2))
