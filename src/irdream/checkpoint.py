@@ -55,9 +55,18 @@ def _loaded(folder: str, device: torch.device, trust: tuple[str, ...], content: 
     return load_recognizer(folder, device=device, trust=trust)
 
 
-def load_optional(*, path: str | None, **settings: Any) -> Recognizer | None:
+def load_optional(
+    *,
+    path: str | None,
+    device: str = "auto",
+    trust: Sequence[str] = (),
+    store: str | Path = "mlruns",
+    server: str | None = None,
+) -> Recognizer | None:
     """Return what `load` does; None for no path."""
-    return None if path is None else load(path=path, **settings)
+    if path is None:
+        return None
+    return load(path=path, device=device, trust=trust, store=store, server=server)
 
 
 def new(

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from irdream.arguments import Natural
 from irdream.audio.stft import as_many_frames, inverse_stft, stft, whole_hops, with_mel_gain
 
 __all__ = ["GriffinLim", "MelInversion", "StftGain", "invert_mel"]
@@ -81,7 +82,7 @@ class GriffinLim:
     """
 
     def __init__(
-        self, *, iterations: int = 64, mel_iterations: int = 100, momentum: float = 0.99
+        self, *, iterations: Natural = 64, mel_iterations: Natural = 100, momentum: float = 0.99
     ) -> None:
         self.iterations, self.mel_iterations, self.momentum = iterations, mel_iterations, momentum
 

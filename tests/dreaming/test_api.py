@@ -395,7 +395,7 @@ def test_an_instrument_that_is_none_is_refused(recognizer, waveform) -> None:
     [
         ({"stepsize": 1}, r"unknown setting 'stepsize'; did you mean 'step_size' or 'steps'"),
         ({"zzz": 1}, r"unknown setting 'zzz'; expected some of parametrization, objective, opt"),
-        ({"steps": 0}, r"dream.steps=0; expected at least 1"),
+        ({"steps": 0}, r"^steps=0; expected a whole number, at least 1"),
         ({"step_sizes": [1.0]}, r"step_sizes has 1 values; expected one for each of 3 items"),
         ({"step_sizes": [1, 0, 1]}, r"step_sizes=\[1, 0, 1\]; expected numbers above 0"),
         ({"groups": [1, 2, 3, 4]}, r"groups has 4 values; expected one for each of 3 items"),

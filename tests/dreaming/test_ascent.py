@@ -701,15 +701,15 @@ def test_a_gradient_that_is_not_finite_is_refused(recognizer, waveform, ascent) 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"step_size": 0.0}, r"dream.step_size=0.0; expected a number above 0"),
-        ({"steps": 0}, r"dream.steps=0; expected at least 1"),
-        ({"octaves": -3}, r"dream.octaves=-3; expected at least 1"),
-        ({"octave_ratio": [0.5, 1.4]}, r"dream.octave_ratio=\[0.5, 1.4\]; expected two numbers"),
-        ({"octave_ratio": [1.4]}, r"dream.octave_ratio=\[1.4\]; expected two numbers"),
-        ({"confidence": 1.5}, r"dream.confidence=1.5; expected a number between 0 and 1"),
-        ({"start_noise": -0.5}, r"dream.start_noise=-0.5; expected at least 0"),
-        ({"patience": 0}, r"dream.patience=0; expected at least 1, or null"),
-        ({"keep": "first"}, r"dream.keep=first; expected best or last"),
+        ({"step_size": 0.0}, r"^step_size=0.0; expected a number above 0"),
+        ({"steps": 0}, r"^steps=0; expected a whole number, at least 1"),
+        ({"octaves": -3}, r"^octaves=-3; expected a whole number, at least 1"),
+        ({"octave_ratio": [0.5, 1.4]}, r"^octave_ratio=\[0.5,1.4\]; expected a list of 2 numbers"),
+        ({"octave_ratio": [1.4]}, r"^octave_ratio=\[1.4\]; expected a list of 2 numbers"),
+        ({"confidence": 1.5}, r"^confidence=1.5; expected a number between 0 and 1"),
+        ({"start_noise": -0.5}, r"^start_noise=-0.5; expected a number, at least 0"),
+        ({"patience": 0}, r"^patience=0; expected a whole number, at least 1, or null"),
+        ({"keep": "first"}, r"^keep=first; expected best or last"),
     ],
 )
 def test_values_out_of_range_are_refused(ascent, changes, message) -> None:

@@ -25,11 +25,13 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
+from annotated_types import Ge, Len
 from torch import Tensor
 
+from irdream.arguments import Amount, Count, Positive, Share, checked
 from irdream.dreaming.batch import (
     Batch,
     Evaluation,
@@ -51,6 +53,7 @@ from irdream.dreaming.transforms import Transform
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
+Ratio = Annotated[Sequence[Annotated[float, Ge(1)]], Len(2, 2)]  # mel bands, frames
 _VIEWS, _START = 0, 1  # substreams of an item
 
 
@@ -70,6 +73,7 @@ class Octave(NamedTuple):
     reached: Tensor
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Ascent:
     """How to dream.
@@ -99,41 +103,18 @@ class Ascent:
     parametrization: Parametrization
     objective: Objective | Callable[[ForwardOutput, Tensor], Tensor]
     optimizer: Any
-    step_size: float = 0.25
-    steps: int = 100
-    octaves: int = 1
-    octave_ratio: Sequence[float] = (1.4, 1.4)
+    step_size: Positive = 0.25
+    steps: Count = 100
+    octaves: Count = 1
+    octave_ratio: Ratio = (1.4, 1.4)
     transform: Transform | None = None
     constraint: Constraint | Sequence[Constraint] | None = None
-    start_noise: float = 0.0
-    confidence: float | None = 0.9
-    patience: int | None = None
+    start_noise: Amount = 0.0
+    confidence: Share | None = 0.9
+    patience: Count | None = None
     keep: Literal["best", "last"] = "best"
-    slice_windows: int | None = None
+    slice_windows: Count | None = None
     mixed_precision: bool = False
-
-    def __post_init__(self) -> None:
-        ratio, confidence = self.octave_ratio, self.confidence
-        for name, is_fine, expected in (
-            ("step_size", self.step_size > 0, "a number above 0"),
-            ("steps", self.steps >= 1, "at least 1"),
-            ("octaves", self.octaves >= 1, "at least 1"),
-            (
-                "octave_ratio",
-                len(ratio) == 2 and min(ratio) >= 1,
-                "two numbers of at least 1, for mel bands and frames",
-            ),
-            ("start_noise", self.start_noise >= 0, "at least 0"),
-            (
-                "confidence",
-                confidence is None or 0 < confidence < 1,
-                "a number between 0 and 1, or null",
-            ),
-            ("patience", self.patience is None or self.patience >= 1, "at least 1, or null"),
-            ("keep", self.keep in ("best", "last"), "best or last"),
-        ):
-            if not is_fine:
-                raise InputError(f"dream.{name}={getattr(self, name)}; expected {expected}")
 
     @property
     def constraints(self) -> list[Constraint]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from irdream.arguments import Count, Natural, Several, checked
 from irdream.datasets.base import Excerpt, counted, tell_skipped
 from irdream.datasets.identity import fingerprint_of_sounds
 from irdream.datasets.starts import Start
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 BATCH_SECONDS = 2048.0  # of sound that is dreamed at once: memory stays the same for any count
 
 
+@checked
 def dream(
     *,
     recognizer: Recognizer,
@@ -59,10 +61,10 @@ def dream(
     tracker: Tracker,
     output_dir: Path,
     sonification: Sonify | None = None,
-    step_size: float | Sequence[float] | None = None,
-    budget_db: float | Sequence[float] | None = None,
-    variations: int = 1,
-    figures: int = 4,
+    step_size: Several | None = None,
+    budget_db: Several | None = None,
+    variations: Count = 1,
+    figures: Natural = 4,
     seed: int = 0,
     info: bool = False,
     stopwatch: Stopwatch | None = None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from irdream.datasets.base import counted
 from irdream.datasets.starts import Listed, Start
@@ -104,15 +103,13 @@ def plan_dreams(
 ) -> DreamPlan:
     """Return what is to be dreamed; arguments and errors as of `irdream.tasks.dream.dream`."""
     targets = parse_targets(target) if has_target(ascent) else [""]
-    step_sizes, budgets_db = _several("step_size", step_size), _several("budget_db", budget_db)
+    step_sizes, budgets_db = _several(step_size), _several(budget_db)
     if len(step_sizes) == 1 and step_sizes[0] is not None:  # then files are not named by it
         ascent, step_sizes = replace(ascent, step_size=step_sizes[0]), [None]
     if budget_db is not None and any(isinstance(one, RmseBudget) for one in _held(ascent)):
         raise InputError(
             "dream.budget_db and constraint=rmse_budget are both given; expected one of them"
         )
-    if variations < 1:
-        raise InputError(f"dream.variations={variations}; expected at least 1")
     return DreamPlan(
         ascent=ascent,
         targets=targets,
@@ -141,20 +138,7 @@ def _held(ascent: Ascent) -> list[Constraint]:
     return [given] if isinstance(given, Constraint) else list(given)
 
 
-def _several(name: str, value: Any) -> list[float | None]:
-    """Return a number or several of them as a list; [None] for None.
-
-    Raises:
-        InputError: when one is no number above 0.
-    """
-    values = list(value) if isinstance(value, list | tuple) else [value]
-    if value is None:
-        return [None]
-    for one in values:
-        if isinstance(one, bool) or not isinstance(one, int | float) or not one > 0:
-            raise InputError(
-                f"dream.{name}={value}; expected a number above 0, or a list of such numbers"
-            )
-    if not values:
-        raise InputError(f"dream.{name} is an empty list; expected numbers above 0")
-    return list(dict.fromkeys(float(one) for one in values))  # files are named by them
+def _several(value: float | Sequence[float] | None) -> list[float | None]:
+    """Return a number or several of them as a list; [None] for None."""
+    values = [value] if value is None or isinstance(value, int | float) else value
+    return list(dict.fromkeys(None if one is None else float(one) for one in values))
