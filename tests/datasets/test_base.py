@@ -178,9 +178,7 @@ def test_each_thread_computes_alone(two_threads: None) -> None:
     assert torch.get_num_threads() == 2
 
 
-def test_threads_that_cannot_write_their_cache_warn_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_threads_that_cannot_write_their_cache_warn_once(tmp_path, caplog) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
     for i in range(12):
         (tmp_path / str(i)).touch()

@@ -160,9 +160,7 @@ class TestLogMels:
         with pytest.raises(IndexError):
             mels[5]
 
-    def test_excerpts_of_one_length_are_analyzed_together(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_excerpts_of_one_length_are_analyzed_together(self, tmp_path, monkeypatch) -> None:
         excerpts = make_excerpts(tmp_path / "data", [0.02] * 70 + [0.03] * 2, CountingLoader())
         analyze = CountingAnalysis()
         log_mels(excerpts, analyze, cache_dir=None)
@@ -218,9 +216,7 @@ class TestLogMels:
             log_mels(excerpts, CountingAnalysis(), cache_dir=tmp_path / "cache")
         assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
-    def test_a_second_run_reads_no_sound_though_files_were_touched_or_moved(
-        self, tmp_path: Path
-    ) -> None:
+    def test_a_second_run_reads_no_sound_though_files_were_touched_or_moved(self, tmp_path) -> None:
         load, cache_dir = CountingLoader(), tmp_path / "cache"
         excerpts = make_excerpts(tmp_path / "data", [1.0, 1.0], load)
         first = log_mels(excerpts, CountingAnalysis(), cache_dir=cache_dir)
@@ -233,18 +229,14 @@ class TestLogMels:
         log_mels(Excerpts(files, load), CountingAnalysis(), cache_dir=cache_dir)
         assert load.asked == []
 
-    def test_an_analysis_that_cannot_be_known_leaves_nothing_behind(
-        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_an_analysis_that_cannot_be_known_leaves_nothing_behind(self, tmp_path, caplog) -> None:
         excerpts = make_excerpts(tmp_path / "data", [1.0], CountingLoader())
         analyze = eval("lambda waveform: waveform[:, None, :]")
         assert log_mels(excerpts, analyze, cache_dir=tmp_path / "cache")[0].shape == (1, RATE_HZ)
         assert "log-mels are not cached: no source of <lambda>" in caplog.text
         assert not (tmp_path / "cache").exists()
 
-    def test_where_nothing_can_be_written_a_temporary_file_serves(
-        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_where_nothing_can_be_written_a_temporary_file_serves(self, tmp_path, caplog) -> None:
         (tmp_path / "cache").write_text("a file where the folder should be")
         excerpts = make_excerpts(tmp_path / "data", [1.0], CountingLoader())
         mels = log_mels(excerpts, CountingAnalysis(), cache_dir=tmp_path / "cache")

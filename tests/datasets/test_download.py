@@ -153,9 +153,7 @@ class TestDownload:
         ids=["another run stopped", "it breaks", "no ranges", "no length", "nothing lacks",
              "too long", "another range", "passing errors"],
     )  # fmt: skip
-    def test_a_transfer_is_completed(
-        self, tmp_path: Path, server: Server, begun: bytes, behaves: dict[str, Any], asked: Any
-    ) -> None:
+    def test_a_transfer_is_completed(self, tmp_path, server, begun, behaves, asked) -> None:
         for name, value in behaves.items():
             setattr(server, name, iter(value) if isinstance(value, list) else value)
         if begun:
@@ -182,9 +180,7 @@ class TestDownload:
         assert (tmp_path / f"{NAME}.part").read_bytes() == kept
 
     @pytest.mark.parametrize("code", [403, 404])
-    def test_what_is_not_there_is_not_asked_for_again(
-        self, tmp_path: Path, server: Server, code: int
-    ) -> None:
+    def test_what_is_not_there_is_not_asked_for_again(self, tmp_path, server, code) -> None:
         server.answers = iter([code])
         with pytest.raises(InputError, match=rf"cannot fetch http.*: HTTP {code} .*check the addr"):
             server.fetch(tmp_path)
@@ -201,9 +197,7 @@ class TestDownload:
             server.fetch(tmp_path, md5="0" * 32)
         assert visible(tmp_path) == []
 
-    def test_an_archive_fetched_by_hand_is_used_and_kept(
-        self, tmp_path: Path, server: Server
-    ) -> None:
+    def test_an_archive_fetched_by_hand_is_used_and_kept(self, tmp_path, server) -> None:
         (tmp_path / NAME).write_bytes(ZIP[:-1])
         with pytest.raises(InputError, match=rf"{NAME}' has MD5 .*; remove it and retry"):
             server.fetch(tmp_path)
@@ -222,9 +216,7 @@ class TestDownload:
         assert_whole(tmp_path)
         assert (tmp_path / FOLDER / "mine.txt").read_text() == "kept"
 
-    def test_a_disk_that_is_full_or_fills_up(
-        self, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_disk_that_is_full_or_fills_up(self, tmp_path, server, monkeypatch) -> None:
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -274,9 +266,7 @@ class TestUnpack:
         ],
         ids=["unwanted and hidden", "with the leading folder", "without it"],
     )
-    def test_what_is_wanted_lands_in_the_folder(
-        self, tmp_path: Path, members: list[str], expected: list[str], pack: str
-    ) -> None:
+    def test_what_is_wanted_lands_in_the_folder(self, tmp_path, members, expected, pack) -> None:
         path = getattr(self, pack)(tmp_path, {name: name.encode() for name in members})
         folder = tmp_path / "Test"
         unpack(path, folder, leave_out=["extra"])
@@ -318,9 +308,7 @@ class TestUnpack:
         with pytest.raises(InputError, match=r"its member 'a\.wav' would leave the folder or is"):
             unpack(tmp_path / "a", tmp_path / "folder")
 
-    def test_a_bomb_is_refused_before_it_bursts(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_bomb_is_refused_before_it_bursts(self, tmp_path, monkeypatch) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda _: USAGE(0, 0, 2_000_000_000))
         with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as opened:
             opened.writestr("a.wav", b"\0" * 1000)

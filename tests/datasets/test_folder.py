@@ -134,9 +134,7 @@ def test_names_that_are_no_utf_8_are_read_and_kept_as_text(tmp_path: Path) -> No
     assert len(fingerprint(excerpts.files)) == 16
 
 
-def test_what_is_left_out_is_told_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_left_out_is_told_once(tmp_path, caplog, monkeypatch) -> None:
     monkeypatch.setenv("PATH", "")
     write_sounds(tmp_path, "a.wav")
     (tmp_path / "b.m4a").touch()

@@ -125,9 +125,7 @@ def test_decoded_audio_is_cached(root: Path, tmp_path: Path) -> None:
     assert (data.part("training", sample_rate_hz=RATE_HZ)[0].waveform == first).all()
 
 
-def test_says_what_was_found_against_the_official_counts(
-    root: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_says_what_was_found_against_the_official_counts(root, caplog) -> None:
     data = Irmas(root=root)
     assert data.summary() == (
         f"found 9 of 6705 training excerpts and 3 of 2874 test excerpts below {root}; "
@@ -143,9 +141,7 @@ def test_says_what_was_found_against_the_official_counts(
     assert not caplog.records
 
 
-def test_sounds_without_a_label_are_left_out_and_told_by_folder(
-    root: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_sounds_without_a_label_are_left_out_and_told_by_folder(root, caplog) -> None:
     (root / "IRMAS-TestingData-Part3" / "Part3" / "cel.txt").unlink()
     for name in ("drums/one", "drums/two", "Flute/one", "loose"):
         write_sound(root / f"{name}.wav", seed=7)
@@ -197,9 +193,7 @@ def test_a_bad_annotation_names_its_line(tmp_path: Path, data: bytes | None, mat
         read_annotation(tmp_path / "a.wav")
 
 
-def test_prepare_fetches_only_when_asked_and_looks_again(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prepare_fetches_only_when_asked_and_looks_again(root, tmp_path, monkeypatch) -> None:
     fetched: list[Path] = []
 
     def fetch(target: Path, archives: Sequence[Archive]) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,30 +108,22 @@ def test_what_is_to_be_rendered_is_listed(data: SoundFont, part: PartName, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_lengths(data: SoundFont) -> None:
+def test_lengths_and_levels(data: SoundFont) -> None:
     training = data.part("training", sample_rate_hz=RATE_HZ)
     assert {len(excerpt.waveform) for excerpt in training} == {3 * RATE_HZ}
-    seconds = [len(e.waveform) / RATE_HZ for e in data.part("test", sample_rate_hz=RATE_HZ)]
+    sounds = [soundfile.read(f.path) for f in data.part("test", sample_rate_hz=RATE_HZ).files]
+    assert {(rate_hz, sound.ndim) for sound, rate_hz in sounds} == {(RATE_HZ, 1)}
+    seconds = [len(sound) / RATE_HZ for sound, _ in sounds]
     assert 5 <= min(seconds) < 6.5
     assert 10.5 < max(seconds) <= 12
-
-
-def test_levels_differ_and_nothing_is_silent_or_clipped(data: SoundFont) -> None:
-    peaks = []
-    for file in data.part("test", sample_rate_hz=RATE_HZ).files:
-        sound, rate_hz = soundfile.read(file.path)
-        assert rate_hz == RATE_HZ
-        assert sound.ndim == 1
-        peaks.append(np.abs(sound).max())
+    peaks = [np.abs(sound).max() for sound, _ in sounds]  # none is silent or clipped
     assert min(peaks) > 10 ** (-20.5 / 20)
     assert max(peaks) < 10 ** (-0.4 / 20)
     assert max(peaks) > 3 * min(peaks)
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_recording_follows_from_the_seed_and_its_number_alone(
-    part: PartName, data: SoundFont, tmp_path: Path
-) -> None:
+def test_a_recording_follows_from_the_seed_and_its_number_alone(part, data, tmp_path) -> None:
     again = SoundFont(root=tmp_path, training_recordings=1, test_excerpts=1)
     again.part(part, sample_rate_hz=RATE_HZ)
     first = files_of(data, part)
@@ -153,9 +146,7 @@ def test_another_seed_is_other_music_elsewhere(sine_font: Path, tmp_path: Path) 
     assert not list(tmp_path.glob("training-*"))  # which nobody asked for
 
 
-def test_a_single_label_when_asked_for(
-    sine_font: Path, tmp_path: Path, few: tuple[str, ...]
-) -> None:
+def test_a_single_label_when_asked_for(sine_font, tmp_path, few) -> None:
     sines = SoundFont(root=tmp_path, fonts=[str(sine_font)], test_excerpts=3, single_label=True)
     files = sines.part("test", sample_rate_hz=RATE_HZ).files
     assert Counter(file.labels for file in files) == {(code,): 3 for code in few}
@@ -163,9 +154,7 @@ def test_a_single_label_when_asked_for(
 
 @pytest.mark.usefixtures("few")
 @pytest.mark.parametrize("part", PARTS)
-def test_a_killed_rendering_goes_on_where_it_was(
-    part: PartName, sine_font: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_rendering_goes_on_where_it_was(part, sine_font, tmp_path, monkeypatch) -> None:
     whole, killed = (
         SoundFont(
             root=tmp_path / name, fonts=[str(sine_font)], training_recordings=1, test_excerpts=1
@@ -201,9 +190,7 @@ def test_a_killed_rendering_of_the_real_font_gives_the_same_sound(
     assert files_of(killed, "training") == files_of(data, "training")
 
 
-def test_what_is_rendered_is_not_rendered_again(
-    data: SoundFont, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_rendered_is_not_rendered_again(data, monkeypatch) -> None:
     monkeypatch.setattr(soundfont, "render", None)
     before = files_of(data, "training")
     data.prepare()
@@ -211,9 +198,7 @@ def test_what_is_rendered_is_not_rendered_again(
 
 
 @pytest.mark.usefixtures("few")
-def test_all_fonts_are_used(
-    sine_font: Path, make_font: MakeFont, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_fonts_are_used(sine_font, make_font, tmp_path, monkeypatch) -> None:
     used: Counter[str] = Counter()
     render = soundfont.render
 
@@ -277,10 +262,9 @@ def pianos(make_font: MakeFont, tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(("key", "part"), [("fonts", "training"), ("test_fonts", "test")])
-def test_a_font_without_the_instrument(
-    pianos: str, tmp_path: Path, key: str, part: PartName
-) -> None:
-    data = SoundFont(root=tmp_path, **{key: [pianos]})
+def test_a_font_without_the_instrument(pianos, tmp_path, key, part) -> None:
+    fonts: dict[str, Any] = {key: [pianos]}
+    data = SoundFont(root=tmp_path, **fonts)
     expected = rf"^dataset\.{key}=\[.*\] gave no sound of cel.* in 20 attempts; expected General"
     with pytest.raises(InputError, match=expected):
         data.part(part, sample_rate_hz=RATE_HZ)
@@ -420,9 +404,10 @@ def test_a_guitar_dies_away_and_a_note_is_released() -> None:
     assert level_db(2.35) < level_db(2.05) - 6
 
 
-def test_no_synthesizer_and_no_installed_font(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_synthesizer_and_no_installed_font(tiny, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.sf2").touch()
+    assert font_path("~/mine.sf2") == tmp_path / "mine.sf2"
     assert font_path(TIM_GM6MB).name == "TimGM6mb.sf2"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(soundfont, "find_spec", lambda _: None)
@@ -442,11 +427,3 @@ def test_no_such_font(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     )
     with pytest.raises(InputError, match=expected):
         font_path(name)
-
-
-def test_a_home_folder_is_understood(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "mine.sf2").write_bytes(tiny.read_bytes())
-    assert font_path("~/mine.sf2") == tmp_path / "mine.sf2"

@@ -80,9 +80,7 @@ def test_the_table_counts_each_label(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert "in the training part" not in caplog.text
 
 
-def test_a_data_set_that_can_be_made_ready_is(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_data_set_that_can_be_made_ready_is(tmp_path, capsys) -> None:
     prepare(dataset=Rendered(), tracker=NullTracker(), output_dir=tmp_path)
     assert capsys.readouterr().out.splitlines() == [
         "prepare: 'plain' makes itself ready, then its excerpts are counted",

@@ -99,9 +99,7 @@ def test_a_run_is_resumed_where_it_is(run: Run, tmp_path: Path) -> None:
     assert run("first", epochs=3, resume=str(tmp_path / "first")) == expected
 
 
-def test_a_job_that_slurm_requeues_resumes_its_own_state(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_that_slurm_requeues_resumes_its_own_state(run, tmp_path, monkeypatch) -> None:
     expected = run("whole", epochs=3)
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     with pytest.raises(KeyboardInterrupt):
@@ -112,9 +110,7 @@ def test_a_job_that_slurm_requeues_resumes_its_own_state(
     assert run("job", epochs=3) == expected
 
 
-def test_more_epochs_go_on_from_the_rate_that_was(
-    run: Run, first: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_more_epochs_go_on_from_the_rate_that_was(run, first, tmp_path, capsys) -> None:
     tracker = Notebook()
     run("more", epochs=6, scheduler=cosine(6), resume=first, tracker=tracker)
     assert rates(tmp_path / "more") == pytest.approx(
@@ -212,9 +208,7 @@ OTHERS: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(
     ("settings", "difference"), [other[1:] for other in OTHERS], ids=[other[0] for other in OTHERS]
 )
-def test_other_settings_are_refused_by_name(
-    run: Run, first: Path, tmp_path: Path, settings: dict[str, Any], difference: str
-) -> None:
+def test_other_settings_are_refused_by_name(run, first, tmp_path, settings, difference) -> None:
     before = content(first)
     refused(run, first, difference, **{"epochs": 2, "scheduler": cosine(2), **settings})
     assert content(first) == before
@@ -239,18 +233,14 @@ def refused(run: Run, first: Path, difference: str, **settings: Any) -> None:
     ],
     ids=["width", "class", "window", "front end"],
 )
-def test_another_network_is_refused(
-    run: Run, first: Path, tiny_frontend: dict[str, Any], changes: dict[str, Any], difference: str
-) -> None:
+def test_another_network_is_refused(run, first, tiny_frontend, changes, difference) -> None:
     if "floor" in changes:
         changes = {"frontend": tiny_frontend | changes}
     settings = another_network(tiny_frontend, **changes)
     refused(run, first, difference, epochs=2, scheduler=cosine(2), **settings)
 
 
-def test_other_first_weights_are_refused_by_their_content(
-    run: Run, tmp_path: Path, tiny_frontend: dict[str, Any]
-) -> None:
+def test_other_first_weights_are_refused_by_their_content(run, tmp_path, tiny_frontend) -> None:
     def network(weights: str) -> dict[str, Any]:
         embedding = {"_target_": "torch.nn.BatchNorm1d", "num_features": 12}
         target = {"_target_": "irdream.models.Transfer", "embedding": embedding, "features": 12}
@@ -275,9 +265,7 @@ def test_other_first_weights_are_refused_by_their_content(
     ],
     ids=["a file less", "a file more", "another label", "another sound"],
 )
-def test_other_data_in_the_same_folder_are_refused(
-    run: Run, sounds: Path, tmp_path: Path, change: Callable[[Path], object]
-) -> None:
+def test_other_data_in_the_same_folder_are_refused(run, sounds, tmp_path, change) -> None:
     root = tmp_path / "data"
     shutil.copytree(sounds, root)
     run("first", epochs=1, dataset=Folder(root=root))
@@ -289,9 +277,7 @@ def test_other_data_in_the_same_folder_are_refused(
     refused(run, tmp_path / "first", difference, epochs=2, dataset=Folder(root=root))
 
 
-def test_another_validation_part_of_the_same_data_is_refused(
-    run: Run, first: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_validation_part_of_the_same_data_is_refused(run, first, monkeypatch) -> None:
     def other_parts(files: Any, *_: Any, **__: Any) -> tuple[list[int], list[int]]:
         return list(range(3, len(files))), [0, 1, 2]
 
@@ -347,9 +333,7 @@ def before_it_read_a_sound(run: Run, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("begin", [interrupted, before_it_read_a_sound])
-def test_before_an_epoch_was_saved_the_training_begins_anew(
-    run: Run, tmp_path: Path, begin: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_before_an_epoch_was_saved_the_training_begins_anew(run, tmp_path, begin, capsys) -> None:
     folder = tmp_path / "first"
     begin(run, folder)
     expected = run("whole", epochs=2)
@@ -412,9 +396,7 @@ def rewritten(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], No
     ids=["not torch's", "cut", "empty", "a list", "a tensor", "code", "weights alone",
          "another program's", "without progress"],
 )  # fmt: skip
-def test_a_state_that_is_damaged_or_foreign(
-    run: Run, first: Path, damage: Callable[[Path], object]
-) -> None:
+def test_a_state_that_is_damaged_or_foreign(run, first, damage) -> None:
     damage(first / "training" / "state.pt")
     message = r"^cannot resume from '.*state\.pt': .*; expected the state that this version of"
     with pytest.raises(InputError, match=message) as error:

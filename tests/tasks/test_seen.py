@@ -98,10 +98,7 @@ def test_they_are_known_in_part_in_other_folders_and_under_other_names(
     assert metrics["eval/excerpts"] == 10
 
 
-def test_what_was_not_trained_on_is_not_marked(
-    trained: Recognizer, sounds: Path, score: Callable[..., dict[str, float]], tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+def test_what_was_not_trained_on_is_not_marked(trained, sounds, score, tmp_path, capsys) -> None:
     root = copied(sounds, tmp_path / "new" / "training")
     for code in ("cel", "flu"):
         note = root.parent / "test" / code / "note.wav"
@@ -160,9 +157,7 @@ def test_a_threshold_that_was_chosen_on_scored_excerpts_is_told(
     assert "no test: the threshold was chosen on 6 of these excerpts" in capsys.readouterr().out
 
 
-def test_the_validation_part_is_found_by_its_sounds(
-    trained: Recognizer, sounds: Path, tmp_path: Path
-) -> None:
+def test_the_validation_part_is_found_by_its_sounds(trained, sounds, tmp_path) -> None:
     root = copied(sounds, tmp_path / "elsewhere", range(1, 6))
     edit(sounds / "cel" / "cel0.wav", root / "cel" / "new.wav")
     excerpts = Folder(root=root).part("training", sample_rate_hz=RATE_HZ)

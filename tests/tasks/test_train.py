@@ -73,10 +73,7 @@ class Labelled:
 UNREAD = {"dataset": Labelled("cel")}
 
 
-def test_from_sounds_to_a_checkpoint(
-    run: Run, sounds: Path, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+def test_from_sounds_to_a_checkpoint(run, sounds, tmp_path, capsys) -> None:
     tracker, stopwatch = Notebook(), Stopwatch()
     metrics = run(tracker=tracker, stopwatch=stopwatch)
     assert set(metrics) == {
@@ -123,9 +120,7 @@ def test_the_checkpoint_is_whole(run: Run, tmp_path: Path, sounds: Path) -> None
     assert right >= 15  # of 18
 
 
-def test_the_best_epoch_is_kept_and_reported(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_best_epoch_is_kept_and_reported(run, tmp_path, monkeypatch) -> None:
     losses = iter([2.0, 1.0, 3.0])
     monkeypatch.setattr(Fit, "_validate", lambda _: {"val/loss": next(losses), "val/top1": 0.5})
     metrics = run(epochs=3)
@@ -152,9 +147,7 @@ def both_parts(sounds: Path, tmp_path: Path) -> Path:
     return root
 
 
-def test_the_checkpoint_is_scored_on_the_test_part(
-    run: Run, both_parts: Path, tmp_path: Path
-) -> None:
+def test_the_checkpoint_is_scored_on_the_test_part(run, both_parts, tmp_path) -> None:
     metrics = run(
         dataset=Folder(root=both_parts, name="tested"), test=True, test_robust_db=[0.0, 20.0]
     )
@@ -184,9 +177,7 @@ def test_nothing_to_test_on(run: Run, sounds: Path, both_parts: Path, tmp_path: 
     assert not (tmp_path / "run" / "training").exists()
 
 
-def test_with_everything_switched_on(
-    run: Run, tmp_path: Path, tiny_frontend: dict[str, Any]
-) -> None:
+def test_with_everything_switched_on(run, tmp_path, tiny_frontend) -> None:
     net = {"_target_": "my_package.MyNet", "output": "sigmoid"}
     settings: dict[str, Any] = {
         "split": "excerpt", "balanced": True, "loss": Loss("binary", 0.05), "clip_norm": 5.0,
@@ -208,9 +199,7 @@ def test_with_everything_switched_on(
     assert loaded.card["validation"]["robust_top1"] == round(expected["val/robust_top1"], 4)
 
 
-def test_the_line_of_an_epoch_tells_the_adversarial_loss(
-    run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_line_of_an_epoch_tells_the_adversarial_loss(run, capsys) -> None:
     metrics = run(epochs=1, robust=Robust("fgsm", epsilon_db=0.5))
     told = (
         f"validation loss {metrics['val/loss']:.3f}, adversarial {metrics['val/robust_loss']:.3f}"
@@ -239,10 +228,7 @@ def heard(recognizer: Any, excerpt: Excerpt) -> str:
 
 
 @pytest.mark.slow
-def test_a_registered_checkpoint_is_loaded_by_its_names(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+def test_a_registered_checkpoint_is_loaded_by_its_names(run, tmp_path, capsys, monkeypatch) -> None:
     store = tmp_path / "mlruns"
     for output, seed in (("one", 0), ("two", 1)):
         with MlflowTracker(root=store) as tracker:
@@ -283,10 +269,7 @@ def test_a_checkpoint_that_the_store_refuses_is_not_lost(run: Run, tmp_path: Pat
     assert load_recognizer(tmp_path / "run" / "checkpoint", trust=["my_package"]).thresholds
 
 
-def test_bad_files_are_skipped_and_listed(
-    run: Run, tmp_path: Path, sounds: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+def test_bad_files_are_skipped_and_listed(run, tmp_path, sounds, caplog) -> None:
     (tmp_path / "sounds").mkdir()
     for folder in sounds.iterdir():
         (tmp_path / "sounds" / folder.name).symlink_to(folder)
@@ -304,9 +287,7 @@ def test_bad_files_are_skipped_and_listed(
     assert card["data"]["training_excerpts"] + card["data"]["validation_excerpts"] == 18
 
 
-def test_a_second_run_decodes_nothing(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_run_decodes_nothing(run, tmp_path, monkeypatch) -> None:
     first = run("first", epochs=1, cache_dir=tmp_path / "cache")
 
     def refuse(*_: object, **__: object) -> None:
@@ -316,10 +297,7 @@ def test_a_second_run_decodes_nothing(
     assert run("second", epochs=1, cache_dir=tmp_path / "cache") == first
 
 
-def test_unlabelled_files_are_left_out_and_told(
-    run: Run, tmp_path: Path, sounds: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+def test_unlabelled_files_are_left_out_and_told(run, tmp_path, sounds, caplog) -> None:
     table = tmp_path / "labels.csv"
     rows = [f"{code}/{code}{take}.wav,{code}" for code in ("cel", "flu") for take in range(4)]
     table.write_text("\n".join(["file,label", *rows]))
@@ -330,10 +308,7 @@ def test_unlabelled_files_are_left_out_and_told(
     assert caplog.text.count(told) == 1
 
 
-def test_instruments_without_an_excerpt_are_told(
-    run: Run, sounds: Path, tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+def test_instruments_without_an_excerpt_are_told(run, sounds, tmp_path, caplog) -> None:
     root = tmp_path / "sounds"
     for code, takes in (("cel", 6), ("flu", 6), ("voi", 1)):
         (root / code).mkdir(parents=True)
@@ -368,9 +343,7 @@ def test_instruments_without_an_excerpt_are_told(
     ids=["no excerpts", "unknown labels", "nothing readable", "optimizer", "split", "loss", "clip",
          "epochs", "batch size", "share", "nowhere to register", "bad name", "alias"],
 )  # fmt: skip
-def test_what_cannot_be_trained(
-    run: Run, settings: dict[str, Any], message: str, tmp_path: Path
-) -> None:
+def test_what_cannot_be_trained(run, settings, message, tmp_path) -> None:
     with pytest.raises(InputError, match=message) as error:
         run(**settings)
     assert "\n" not in str(error.value)

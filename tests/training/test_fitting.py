@@ -68,9 +68,7 @@ def task(sounds: Path, tiny_frontend: dict[str, Any]) -> Task:
     return task
 
 
-def test_from_sounds_to_a_checkpoint_and_its_scores(
-    task: Task, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_from_sounds_to_a_checkpoint_and_its_scores(task, sounds, tmp_path, capsys) -> None:
     metrics = task(SVM)(tracker=NullTracker(), output_dir=tmp_path)
     assert set(metrics) == {
         "train/loss", "train/windows", "train/epochs", "val/loss", "val/top1"
@@ -108,9 +106,7 @@ def test_at_most_so_many_windows_the_same_for_a_seed(task: Task, tmp_path: Path)
     assert found[0] == found[1] != found[2]
 
 
-def test_windows_are_drawn_evenly_over_instruments(
-    task: Task, tmp_path: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_windows_are_drawn_evenly_over_instruments(task, tmp_path, sounds, monkeypatch) -> None:
     table, seen = tmp_path / "labels.csv", []
     rows = [f"cel/cel{i // 2}__{i % 2 + 1}.wav,cel" for i in range(6)]
     rows += [f"voi/voi{i}__1.wav,voi" for i in range(2)]
@@ -142,9 +138,7 @@ def test_windows_are_drawn_evenly_over_instruments(
         ({"augmentation": WaveformAugmentation(sample_rate_hz=RATE_HZ)}, "augmentation=waveform"),
     ],
 )
-def test_what_works_in_steps_is_refused(
-    task: Task, settings: dict[str, Any], name: str, tmp_path: Path
-) -> None:
+def test_what_works_in_steps_is_refused(task, settings, name, tmp_path) -> None:
     message = rf"^{name} is for networks that are trained in steps, and MfccSvm is fitted at once"
     with pytest.raises(InputError, match=message) as error:
         task(SVM, **settings)(tracker=NullTracker(), output_dir=tmp_path / "run")

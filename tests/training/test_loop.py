@@ -268,9 +268,7 @@ def everything(parts: dict[str, WindowBatches], rule: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("rule", [0.9, "swa"])
-def test_a_killed_run_with_everything_on_ends_as_one_that_was_not(
-    fit: Make, parts: dict[str, WindowBatches], rule: Any
-) -> None:
+def test_a_killed_run_with_everything_on_ends_as_one_that_was_not(fit, parts, rule) -> None:
     whole = fit(folder="whole", **everything(parts, rule))
     expected = whole.run()
     killed = fit(folder="killed", **everything(parts, rule))
@@ -340,9 +338,7 @@ def test_the_defaults_train_as_they_always_did(fit: Make) -> None:
     assert [epoch["val/loss"] for epoch in history] == pytest.approx(VAL, rel=1e-5)
 
 
-def test_half_the_precision_where_the_processor_has_it(
-    fit: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_half_the_precision_where_the_processor_has_it(fit, monkeypatch) -> None:
     runs = {}
     for name, has in (("full", False), ("half", True)):
         monkeypatch.setattr(loss_module, "has_bfloat16", lambda _, has=has: has)
@@ -357,9 +353,7 @@ def test_half_the_precision_where_the_processor_has_it(
 
 
 @pytest.mark.parametrize("output", ["softmax", "sigmoid"])
-def test_the_loss_is_the_cross_entropy_of_the_probabilities(
-    fit: Make, parts: dict[str, WindowBatches], output: str
-) -> None:
+def test_the_loss_is_the_cross_entropy_of_the_probabilities(fit, parts, output) -> None:
     logits = [0.3 * i - 2 for i in range(11)]
     strengths = [math.exp(x) if output == "softmax" else 1 / (1 + math.exp(-x)) for x in logits]
     logs = [math.log(s / sum(strengths)) for s in strengths]
@@ -373,9 +367,7 @@ def test_the_loss_is_the_cross_entropy_of_the_probabilities(
     assert history[0]["val/top1"] == pytest.approx(1 / 11)  # it always says the last one
 
 
-def test_top1_is_of_excerpts_by_the_mean_of_their_windows(
-    fit: Make, in_memory: Callable[..., Any]
-) -> None:
+def test_top1_is_of_excerpts_by_the_mean_of_their_windows(fit, in_memory) -> None:
     """Excerpt 0 is surely instrument 0 and then perhaps 1; excerpt 1 the other way round."""
     log_mels = torch.zeros(2, 12, 2 * WINDOW)
     log_mels[0, 0, :WINDOW], log_mels[0, 1, WINDOW:] = 9.0, 1.0
@@ -471,9 +463,7 @@ def test_a_last_batch_of_one_window_is_none(fit: Make, parts: Any) -> None:
     assert history[1]["train/loss"] < history[0]["train/loss"]
 
 
-def test_a_network_that_needs_several_windows_is_refused_with_the_remedy(
-    fit: Make, parts: dict[str, WindowBatches]
-) -> None:
+def test_a_network_that_needs_several_windows_is_refused_with_the_remedy(fit, parts) -> None:
     parts["training"].batch_size = 1
     message = r"Normed has a batch norm that cannot be trained on 1 window at a time; give a larger"
     with pytest.raises(InputError, match=message):

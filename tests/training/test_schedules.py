@@ -100,9 +100,7 @@ def test_schedules_that_cannot_be_planned(schedule: Any, reason: str) -> None:
         pytest.param(plan(None, 2), plan(None, 4), 2, [1.0, 1.0], id="constant"),
     ],
 )  # fmt: skip
-def test_more_epochs_neither_climb_again_nor_learn_nothing(
-    before: Plan, after: Plan, done: int, expected: list[float]
-) -> None:
+def test_more_epochs_neither_climb_again_nor_learn_nothing(before, after, done, expected) -> None:
     found = continued(after, before, done)
     assert found[:done] == before[:done]
     assert rates(found)[done:] == pytest.approx(expected)

@@ -105,8 +105,8 @@ class OpenMic(Downloadable):
         self.codes = CODE_OF | ({} if guitar is None else {"guitar": guitar})
         self.relevance, self.download = relevance, download
         self.cache_dir, self.name = cache_dir, name
-        labels = WEAK if self.predominant is None else f"labels of {self.predominant.name}"
-        self.about = f"clips of OpenMIC-2018, {labels}"
+        self.labels = WEAK if self.predominant is None else f"labels of {self.predominant.name}"
+        self.about = f"clips of OpenMIC-2018, {self.labels}"
 
     def archives(self) -> list[Archive]:
         """Return the one archive of the Zenodo record, without its features."""
@@ -138,8 +138,7 @@ class OpenMic(Downloadable):
         kept = f"{len(training)} and {len(test)} with a label: {counts or 'none'}"
         left_out = sum(not codes and key in self._paths for key, codes in self._labels.items())
         kept += f"; {left_out} left out, whose instruments are no labels" * bool(left_out)
-        where = WEAK if self.predominant is None else f"labels of {str(self.predominant)!r}"
-        return f"found {self._found()} below {self._tree}; {kept}; {where}"
+        return f"found {self._found()} below {self._tree}; {kept}; {self.labels}"
 
     def _found(self) -> str:
         found = {part: sum(key in self._paths for key in self._splits[part]) for part in OFFICIAL}

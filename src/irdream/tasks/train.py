@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ from irdream.tracking.checkpoints import check_names
 from irdream.training.augmentation import Augmentation
 from irdream.training.averaging import Averaging
 from irdream.training.data import TrainingData, labelled_part, training_data, training_words
-from irdream.training.fitting import check_fitted, fit_at_once, is_fitted
+from irdream.training.fitting import FitAtOnce, check_fitted, is_fitted
 from irdream.training.loop import STATE, Fit, Metrics, Progress
 from irdream.training.losses import Loss
 from irdream.training.resume import FOLDER, Resumed, folder_of_state, settings_of
@@ -177,21 +178,22 @@ def train(
         )
         log_files(tracker, dataset.name, data.excerpts.files, context="training")
         settings |= {"the validation part": described(data.validation_files)}
-    if made is None:
-        fit = fit_at_once(recognizer, data, loss, seed, output_dir / FOLDER)
-    else:
-        fit = Fit(
-            recognizer=recognizer,
-            optimizer=made,
-            plan=plan,
-            training=data.training,
-            validation=data.validation,
-            augment=data.augment,
-            folder=output_dir / FOLDER,
-            settings=settings,
-            state=resumed and resumed.state,
-            **steps,
-        )
+    kind: Callable[..., Fit] = Fit
+    if fitted:
+        kind = partial(FitAtOnce, recordings=[file.recording for file in data.excerpts.files])
+        steps |= {"epochs": 1, "patience": 1, "random_start": False, "mixed_precision": False}
+    fit = kind(
+        recognizer=recognizer,
+        optimizer=made,
+        plan=plan,
+        training=data.training,
+        validation=data.validation,
+        augment=data.augment,
+        folder=output_dir / FOLDER,
+        settings=settings,
+        state=resumed and resumed.state,
+        **steps,
+    )
     if resumed is not None:
         resumed.take_up(settings, fit.folder, tracker)
     with stopwatch("training"), keeping(lambda: _kept(fit.folder)):

@@ -15,13 +15,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 from irdream.training.augmentation import Augmentation, WaveformAugmentation
 from irdream.training.averaging import Averaging
-from irdream.training.data import TrainingData
 from irdream.training.loop import Fit, Metrics, Progress
 from irdream.training.losses import ForwardPass, Loss
 from irdream.training.robust import Robust
@@ -88,7 +87,7 @@ def check_fitted(
 
 @dataclass(kw_only=True)
 class FitAtOnce(Fit):
-    """A training of one epoch, in which the model is fitted.
+    """A training of one epoch, in which the model is fitted; no optimizer is used.
 
     Args:
         recordings: of all excerpts.
@@ -118,25 +117,3 @@ class FitAtOnce(Fit):
 
     def _save(self, progress: Progress) -> None:
         """Keep nothing to resume from: there is one epoch."""
-
-
-def fit_at_once(
-    recognizer: Recognizer, data: TrainingData, loss: Loss, seed: int, folder: Path
-) -> FitAtOnce:
-    """Return the training of a model that is fitted; see `FitAtOnce`."""
-    return FitAtOnce(
-        recognizer=recognizer,
-        optimizer=torch.optim.SGD([nn.Parameter(torch.zeros(()))]),  # makes no step
-        plan=None,
-        training=data.training,
-        validation=data.validation,
-        augment=data.augment,
-        random_start=False,
-        epochs=1,
-        patience=1,
-        seed=seed,
-        folder=folder,
-        mixed_precision=False,
-        loss=loss,
-        recordings=[file.recording for file in data.excerpts.files],
-    )

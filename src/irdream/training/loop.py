@@ -59,7 +59,7 @@ class Fit:
 
     Args:
         recognizer: trained in place.
-        optimizer: over the model's parameters.
+        optimizer: over the model's parameters; None: of a training that makes no steps.
         plan: the optimizer's settings in each epoch, see `schedules.planned`; None: as they are.
         training, validation: their windows.
         augment: random views of training batches, or None.
@@ -81,7 +81,7 @@ class Fit:
     """
 
     recognizer: Recognizer
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer | None
     plan: Plan | None
     training: WindowBatches
     validation: WindowBatches
@@ -128,6 +128,7 @@ class Fit:
         return progress
 
     def _train(self, epoch: int) -> Metrics:
+        assert self.optimizer is not None
         generator = torch.Generator().manual_seed(epoch_seed(self.seed, epoch))
         torch.manual_seed(epoch_seed(self.seed, epoch) + 1)  # dropout
         self.recognizer.train()
@@ -143,7 +144,8 @@ class Fit:
         count = max(1, math.ceil((len(self.training) - (size > 1)) / size))
         views = track(self._views(generator), f"epoch {epoch}/{self.epochs}", total=count)
         for windows, labels in views:
-            losses = [self._step(loss) for loss in self._losses(windows, labels, generator)]
+            steps = self._losses(windows, labels, generator)
+            losses = [self._step(self.optimizer, loss) for loss in steps]
             total += sum(losses[1:], losses[0]) / len(losses) * len(windows)
         if self.averaging is not None:
             again = (windows for windows, _ in self._views(generator))
@@ -168,12 +170,12 @@ class Fit:
         else:
             yield forward_pass.loss(forward_pass.logits(windows), labels)
 
-    def _step(self, loss: Tensor) -> Tensor:
-        self.optimizer.zero_grad(set_to_none=True)
+    def _step(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.recognizer.model.parameters(), self.clip_norm)
-        self.optimizer.step()
+        optimizer.step()
         if self.averaging is not None:
             self.averaging.after_step(self.recognizer.model)
         return loss.detach()
@@ -230,7 +232,7 @@ class Fit:
     def _save(self, progress: Progress) -> None:
         state = {
             "model": self.recognizer.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.optimizer and self.optimizer.state_dict(),
             "plan": self.plan,
             "averaging": None if self.averaging is None else self.averaging.state_dict(),
             "progress": vars(progress),
@@ -246,7 +248,8 @@ class Fit:
         try:
             progress = Progress(**state["progress"])
             self.recognizer.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            if self.optimizer is not None:
+                self.optimizer.load_state_dict(state["optimizer"])
             if self.plan is not None:
                 self.plan = continued(self.plan, state["plan"], progress.epoch)
             if self.averaging is not None:
