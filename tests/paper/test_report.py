@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from irdream.dreaming.targets import Item
 from irdream.instruments import CODES
 from irdream.paper.excerpts import ExcerptFindings, dream_excerpts
 from irdream.paper.noise import NoiseFindings, dream_noise
 from irdream.paper.pages import Chapter, page_of
-from irdream.paper.report import WAY_NAMES, _baseline, report_excerpts, report_noise
-from irdream.paper.study import Found
-from irdream.paper.tables import NOISE_TABLES, WAY_TABLES
+from irdream.paper.report import _baseline, report_excerpts, report_noise
+from irdream.paper.tables import NOISE_TABLES, WAY_NAMES, WAY_TABLES
 from irdream.reports.pages import Section
 from irdream.reports.tables import mean_of, records, rows_of
 from irdream.stopwatch import Stopwatch
@@ -213,14 +212,10 @@ def test_the_sections_of_the_noises(noises, finished, tmp_path) -> None:
 
 def test_the_baseline_by_hand() -> None:
     """Three noises toward two targets, which are a cello and a clarinet."""
-    before = np.array([[0.1, 0.9], [0.3, 0.7], [0.8, 0.2]])
-    items = [Item(i, target) for i in range(3) for target in ("cel", "cla")]
-    dreams = Found(
-        items=items, table=pd.DataFrame(), arrays={"before": list(before.repeat(2, axis=0))}
-    )
-    findings: Any = type("Findings", (), {})()
-    findings.count, findings.bands = 3, {"pink": None}
-    findings.found = {("pink", "log_mel"): dreams}
+    before = [0.1, 0.9, 0.3, 0.7, 0.8, 0.2]
+    columns = {"color": "pink", "ascent": "log_mel", "kind": "dream", "target": ["cel", "cla"] * 3}
+    table = pd.DataFrame(columns | {"before": before, "before_on_top": np.array(before) > 0.5})
+    findings: Any = SimpleNamespace(count=3, bands={"pink": None}, table=table)
     assert _baseline(findings) == (
         "pink noise is recognized as clarinet in 2 of 3, with a mean probability of 0.60"
     )

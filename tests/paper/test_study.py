@@ -6,8 +6,6 @@ import importlib
 import logging
 import math
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,7 +19,6 @@ import pytest
 import torch
 from torch import Tensor
 
-import irdream
 from irdream.datasets.base import Excerpt
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.constraints import BandRange
@@ -502,76 +499,3 @@ def test_what_use_leaves_in_the_parts_of_a_study_is_not_their_setting(study, way
     run(again, ITEMS[:2])
     assert way._batches == []
     assert again.sonifications["gain"]._batches == []  # type: ignore[attr-defined]
-
-
-# In a process of its own --------------------------------------------------------------------
-
-# Run here and in another process, so it stands in one piece.
-RUN = """
-from pathlib import Path
-
-import torch
-from torch import nn
-
-from irdream.datasets.base import Excerpt
-from irdream.dreaming.ascent import Ascent
-from irdream.dreaming.constraints import BandRange, MaskingProjection
-from irdream.dreaming.objectives import LogProbability
-from irdream.dreaming.objectives import MaskingPenalty
-from irdream.dreaming.optimizers import NormalizedAscent
-from irdream.dreaming.parametrizations import LogMel
-from irdream.dreaming.targets import Item
-from irdream.frontends import HanLogMel
-from irdream.paper.study import Study
-from irdream.recognizer import Recognizer
-from irdream.sonification import StftGain
-
-
-def run(folder):
-    torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Unflatten(1, (1, 12)), nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(0.2),
-        nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(8, 11),
-    )
-    frontend = HanLogMel(sample_rate_hz=8000, n_fft=256, hop_samples=200, n_mels=12)
-    ascent = Ascent(
-        parametrization=LogMel(),
-        objective=LogProbability() - 0.1 * MaskingPenalty(),
-        optimizer=NormalizedAscent(),
-        constraint=[MaskingProjection(margin_db=-60.0), BandRange(least_db=-90.0)],
-        steps=2,
-    )
-    study = Study(
-        recognizer=Recognizer(frontend=frontend, model=model).eval(), second=None, seed=1,
-        ascents={"log_mel": ascent}, sonifications={"gain": StftGain()}, cache_dir=folder,
-    )
-    sound = torch.sin(2000 * torch.arange(9000) / 8000)
-    excerpts = [Excerpt(waveform=sound, labels=("flu",), name="tone")]
-    return study.run("dreams", "log_mel", excerpts, [Item(0, "sax")])
-"""
-THEN_BE_KILLED = """
-import os, signal, sys
-
-os.replace = lambda old, new: os.kill(os.getpid(), signal.SIGKILL) if "safet" in str(new) else \\
-    os.rename(old, new)
-run(Path(sys.argv[1]))
-"""
-
-
-def test_what_a_killed_process_left_is_found_by_its_name_and_made_anew(tmp_path) -> None:
-    source = str(Path(irdream.__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, "-c", RUN + THEN_BE_KILLED, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": source, "PYTHONHASHSEED": "77", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    (part,) = tmp_path.rglob("*.part")  # half of the file of its only batch
-
-    here: dict[str, Any] = {}
-    exec(RUN, here)
-    assert len(here["run"](tmp_path).table) == 3
-    (batch,) = tmp_path.rglob("*.safetensors")
-    assert batch.parent == part.parent  # the same fingerprints in another process
-    assert part.name.startswith(f".{batch.name}.")

@@ -19,10 +19,11 @@ from matplotlib.figure import Figure
 from irdream import instruments
 from irdream.paper import claims, figures
 from irdream.paper.excerpts import ExcerptFindings, examples, first_of_each
-from irdream.paper.noise import NoiseFindings, by_noise
+from irdream.paper.noise import NoiseFindings
 from irdream.paper.pages import Chapter, write_abx
 from irdream.paper.tables import (
     NOISE_TABLES,
+    WAY_NAMES,
     WAY_TABLES,
     before_after_table,
     page_tables,
@@ -36,14 +37,6 @@ from irdream.reports.tables import mean_of, records, rows_of, save_table
 
 COMPARED = 4  # excerpts whose sounds stand side by side
 ABX_TRIALS, ABX_WAYS = 16, ("gain", "stft_gain")
-WAY_NAMES = {
-    "gain": "gain, after",
-    "mel_inversion": "mel inversion, after",
-    "griffin_lim": "Griffin-Lim, after",
-    "fast_griffin_lim": "fast Griffin-Lim, after",
-    "stft_gain": "gain, in the loop",
-    "waveform": "waveform, in the loop",
-}
 
 
 def report_excerpts(found: ExcerptFindings, recognizer: Recognizer, folder: Path) -> Chapter:
@@ -63,12 +56,11 @@ def report_excerpts(found: ExcerptFindings, recognizer: Recognizer, folder: Path
     )
     ways = summary_of(rows_of(found.table, toward="other"), ["way", "kind"])
     before_after = before_after_table(pd.concat(sets, ignore_index=True))
-    save_table(found.table, folder / "dreams.csv")
-    save_table(found.grid.table, folder / "all_targets.csv")
-    save_table(found.pairs, folder / "pairs.csv")
-    save_table(ways, folder / "ways.csv")
-    save_table(before_after, folder / "before_after.csv")
-    save_table(mse, folder / "distances.csv")
+    for name, table in (
+        ("dreams", found.table), ("all_targets", found.grid.table), ("pairs", found.pairs),
+        ("ways", ways), ("before_after", before_after), ("distances", mse),
+    ):  # fmt: skip
+        save_table(table, folder / f"{name}.csv")
     in_loop = [name for name in found.until_confident if name != "log_mel"]
     shown = [found.excerpts[i].name for i in examples(found.excerpts)]
     correct_against_wrong = Section(
@@ -129,7 +121,6 @@ def _recognition(found: ExcerptFindings, folder: Path) -> Section:
     return Section(
         title="The recogniser",
         paragraphs=[
-            "Precision, recall and F1 by instrument, and the averages beside published systems. "
             "Published scores are on the recorded IRMAS test set and can be compared with nothing "
             "else."
         ],
@@ -206,18 +197,15 @@ def _sounds(found: ExcerptFindings, ways: pd.DataFrame, folder: Path) -> Section
     return Section(
         title="From a dream to sound",
         paragraphs=[
-            "Dreams toward a random other instrument, until confident. Each is written as a 16-bit "
-            "WAV, read back and analyzed anew. Beside each dream stand its controls: the undreamed "
-            "excerpt through the same sonification, and a random change of equal RMSE. A blinded "
-            "listening test is in excerpts/abx.html, in the folder of the run.",
-            "After: made of the log-mel dream, by a gain on the original's spectrum, by mel "
-            "inversion with the original's phase, or by Griffin-Lim. In the loop: the gain, or the "
-            "waveform, is what is dreamed.",
+            "Dreams toward a random other instrument, until confident, each written as a 16-bit "
+            "WAV, read back and analyzed anew; and two controls: the undreamed excerpt through the "
+            "same sonification, and a random change of equal RMSE. After: made of the log-mel "
+            "dream. In the loop: the gain on the spectrum, or the waveform, is what is dreamed. A "
+            "blinded listening test is in excerpts/abx.html, in the folder of the run.",
             "Survival: of the dreams with 0.9 on the spectrogram, the share that has it on the "
             "WAV (of controls the share of all). Realised r: correlation between the change that "
-            "was wanted and the one in the WAV. Survival, on top, transfer and the share of bins "
-            "above the masking threshold are means, the others medians; excerpts/ways.csv has "
-            "their intervals.",
+            "was wanted and the one in the WAV. Shares are means, the others medians; "
+            "excerpts/ways.csv has their intervals.",
         ],
         tables=page_tables(named, ["way", "kind"], WAY_TABLES),
         pictures=[dots],
@@ -234,19 +222,18 @@ def _every_way(found: ExcerptFindings, folder: Path) -> Iterator[Comparison]:
         sounds = [Sound(label="original", path=original, note=f"p {rows[0]['before']:.2f}")]
         for row in rows:
             way = WAY_NAMES.get(row["way"]) or row["way"]
-            if row["kind"] == "dream":
-                sounds.append(_sound(row, way, folder))
-            elif (row["kind"], row["way"]) == ("undreamed", "fast_griffin_lim"):
+            if row["kind"] == "undreamed" and row["way"] == "fast_griffin_lim":
                 sounds.append(_sound(row, f"undreamed: {way}", folder))
+            elif row["kind"] == "dream":
+                sounds.append(_sound(row, way, folder))
         own = ", ".join(map(instruments.name, excerpt.labels))
         yield Comparison(
             title=f"{excerpt.name} ({own}) toward {instruments.name(rows[0]['target'])}",
             picture=None,
             sounds=sounds,
             caption=(
-                "Each sound is the WAV that was written and read. What exceeds full scale is "
-                "scaled down, so ways may differ in loudness; the original has the scale of the "
-                "gain."
+                "Each sound is the WAV that was written and read, scaled down where it exceeds "
+                "full scale; the original has the scale of the gain."
             ),
         )
 
@@ -255,14 +242,12 @@ def _listening_pairs(found: ExcerptFindings, folder: Path) -> dict[str, tuple[Pa
     """Return originals and dreams toward another instrument, in two ways to sound."""
     pairs = {}
     for way in ABX_WAYS:
-        of_way = {}
-        for row in records(rows_of(found.table, kind="dream", toward="other", way=way)):
+        rows = records(rows_of(found.table, kind="dream", toward="other", way=way))
+        rows = [row for row in rows if (folder / f"{row['file']}-{way}-dream.wav").is_file()]
+        for row in rows[: ABX_TRIALS // len(ABX_WAYS)]:
             name = f"{row['excerpt']} toward {instruments.name(row['target'])}, {way}"
-            stem = folder / f"{row['file']}-{way}"
-            files = (Path(f"{stem}-original.wav"), Path(f"{stem}-dream.wav"))
-            if files[1].is_file():
-                of_way[name] = files
-        pairs |= dict(list(of_way.items())[: ABX_TRIALS // len(ABX_WAYS)])
+            original, dream = (f"{row['file']}-{way}-{kind}.wav" for kind in ("original", "dream"))
+            pairs[name] = (folder / original, folder / dream)
     return pairs
 
 
@@ -275,7 +260,7 @@ def _excerpt_metrics(
         metrics[f"paper/{code}_at_0.9"] = mean_of(rows_of(dreams, toward=toward), "at_0.9")
     metrics["paper/c4_rmse_db"] = mean_of(rows_of(dreams, toward="other"), "rmse_db")
     metrics["paper/c5_share"] = mean_of(found.pairs, "farther")
-    metrics["paper/c5_rho"] = float(np.nanmean(found.pairs["rho"]))
+    metrics["paper/c5_rho"] = mean_of(found.pairs.dropna(subset=["rho"]), "rho")
     measures = ["survival", "snr_db", "masking_violation", "realized_correlation"]
     for row in records(rows_of(ways, kind="dream")):
         for name in [*measures, *(f"{name}_undefined" for name in measures), "unchanged"]:
@@ -317,10 +302,9 @@ def report_noise(found: NoiseFindings, recognizer: Recognizer, folder: Path) -> 
             f"{count} white and {count} pink noises of one window, each dreamed toward every "
             f"instrument in {found.steps} steps without a stop. Undreamed noise is the baseline: "
             f"{_baseline(found)}.",
-            "Outlined are bands that recur: brighter or darker in the dreams of all noises toward "
-            "this instrument than toward the others, by a permutation test with the family-wise "
-            "error at 5%, over the frames' mean, since the network can find its pattern at any "
-            "time.",
+            "Outlined are bands that recur: brighter or darker in the dreams toward this "
+            "instrument than toward the others, by a permutation test with the family-wise error "
+            "at 5%, over the frames' mean, since the network can find its pattern at any time.",
         ],
         tables=[
             Table(
@@ -374,14 +358,13 @@ def _baseline(found: NoiseFindings) -> str:
     """Say what undreamed noises are recognized as."""
     parts = []
     for color in found.bands:
-        dreams = found.found[color, "log_mel"]
-        before = by_noise(dreams.of("before"), found.count)[:, 0]
-        top = before.argmax(axis=1)
-        code = np.bincount(top).argmax()
-        name = instruments.name(dreams.items[code].target)
+        rows = rows_of(found.table, color=color, ascent="log_mel", kind="dream")
+        code = rows_of(rows, before_on_top=True)["target"].mode()[0]
+        of_code = rows_of(rows, target=code)
         parts.append(
-            f"{color} noise is recognized as {name} in {(top == code).sum()} of {found.count}, "
-            f"with a mean probability of {before[:, code].mean():.2f}"
+            f"{color} noise is recognized as {instruments.name(str(code))} in "
+            f"{of_code['before_on_top'].sum()} of {found.count}, "
+            f"with a mean probability of {of_code['before'].mean():.2f}"
         )
     return "; ".join(parts)
 

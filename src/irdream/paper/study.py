@@ -45,19 +45,12 @@ Stage = tuple[pd.DataFrame, dict[str, np.ndarray]]
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What all batches of one set of dreams gave.
+    """What all batches of one set of dreams gave, see `Trial`."""
 
-    Attributes:
-        items: the dreams, in order.
-        table: a row for each item, way and kind.
-        arrays: see `Trial`; for each name one array an item.
-        sounds: the folders of the WAVs that were kept, one of each batch.
-    """
-
-    items: list[Item]
-    table: pd.DataFrame
-    arrays: Mapping[str, Sequence[np.ndarray]]
-    sounds: Sequence[Path] = ()
+    items: list[Item]  # the dreams, in order
+    table: pd.DataFrame  # a row for each way, kind and item
+    arrays: Mapping[str, Sequence[np.ndarray]]  # for each name one an item
+    sounds: Sequence[Path] = ()  # the folders of the WAVs that were kept, one of each batch
 
     def copy_sounds(self, folder: Path) -> None:
         """Copy the WAVs that were kept of these dreams into a folder."""

@@ -48,6 +48,14 @@ BEFORE_AFTER = {  # heading: column and aggregation
     "max dB": ("max_abs_db", "mean"),
     "transfer": ("transfer_on_top", "mean"),
 }
+WAY_NAMES = {
+    "gain": "gain, after",
+    "mel_inversion": "mel inversion, after",
+    "griffin_lim": "Griffin-Lim, after",
+    "fast_griffin_lim": "fast Griffin-Lim, after",
+    "stft_gain": "gain, in the loop",
+    "waveform": "waveform, in the loop",
+}
 WAY_TABLES = {  # title: measures, each with heading and format
     "What is left of a dream in the sound": {
         "survival": ("survival", ".0%"), "wav_on_top": ("WAV on top", ".0%"),

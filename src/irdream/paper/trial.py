@@ -211,15 +211,7 @@ class Trial:
     def _sound_measures(
         self, batch: _Batch, log_mel: Tensor, y: Tensor, log_mel_written: Tensor, read: Tensor
     ) -> dict[str, Tensor]:
-        """Measure what stands in WAVs.
-
-        Args:
-            batch: the originals.
-            log_mel: what the sounds were to be.
-            y: the sounds in the files, at the originals' scale, (items, samples).
-            log_mel_written: of these.
-            read: log-mels of what the recognizer reads from the files.
-        """
+        """Measure sounds in WAVs, `y`, that were to have `log_mel`; `read`: as of `_written`."""
         frontend, rate_hz = self.recognizer.frontend, self.recognizer.sample_rate_hz
         frames: Any = {"n_fft": frontend.n_fft, "hop_samples": frontend.hop_samples}
         segments = {
