@@ -1,7 +1,7 @@
 """Against librosa, which computes the same by FFT.
 
 Tolerances are absolute, in natural logarithms; 1e-4 is 0.0009 dB. nnAudio convolves with
-float32 kernels, whose rounding is heard only in bands that are 100 dB below the loudest: for a
+float32 kernels, whose rounding shows only in bands that are 100 dB below the loudest: for a
 note without any noise, where librosa's own float32 and float64 differ by 4e-4, it is 2e-3.
 """
 

@@ -136,7 +136,7 @@ class TestBadFiles:
 
 
 class TestSilence:
-    """What is too quiet is no recording; it is refused, and told apart from what cancels out."""
+    """What is too quiet is no recording; it is refused, and kept apart from what cancels out."""
 
     @pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
     def test_digital_silence(self, tmp_path: Path, subtype: str) -> None:

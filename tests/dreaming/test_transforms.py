@@ -226,9 +226,9 @@ def test_a_gain_is_one_level_for_each_item_in_its_range() -> None:
 
 def test_a_gain_of_raw_sound_is_the_same_level() -> None:
     keys = item_keys(list(range(9)))
-    plane = Gain(db=6.0)(torch.zeros(9, 1, 1, dtype=torch.float64), keys, 2)[:, :, 0]
+    log_mel = Gain(db=6.0)(torch.zeros(9, 1, 1, dtype=torch.float64), keys, 2)[:, :, 0]
     sound = Gain(db=6.0)(torch.full((9, 5), 0.5, dtype=torch.float64), keys, 2)
-    torch.testing.assert_close(sound, (0.5 * plane.exp()).expand(-1, 5))
+    torch.testing.assert_close(sound, (0.5 * log_mel.exp()).expand(-1, 5))
 
 
 def test_noise_is_normal_with_its_deviation() -> None:

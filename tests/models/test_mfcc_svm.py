@@ -78,7 +78,7 @@ def test_it_says_nothing_before_it_is_fitted_and_refuses_what_is_too_small() -> 
             model(torch.zeros(size))
 
 
-def test_it_hears_what_it_was_fitted_to() -> None:
+def test_it_predicts_what_it_was_fitted_to() -> None:
     model = fitted()
     sounds, labels, _ = music()
     with torch.no_grad():
@@ -116,9 +116,9 @@ def test_several_instruments_at_once() -> None:
     labels[which == 2, 2] = labels[which == 2, 5] = 0.5  # shares of a mixture
     model.fit(model.statistics(sounds), labels, recordings, seed=0)
     with torch.no_grad():
-        heard = model(sounds).sigmoid() > 0.5
-    assert (heard[which == 2][:, [2, 5]].float().mean(0) > 0.9).all()
-    assert heard[which == 0][:, 5].float().mean() < 0.1
+        predicted = model(sounds).sigmoid() > 0.5
+    assert (predicted[which == 2][:, [2, 5]].float().mean(0) > 0.9).all()
+    assert predicted[which == 0][:, 5].float().mean() < 0.1
 
 
 def test_a_checkpoint_comes_back_bit_for_bit_without_scikit_learn(
@@ -223,7 +223,7 @@ def test_folds_keep_recordings_whole_and_have_both_kinds() -> None:
     assert (other != folds).any()
 
 
-def test_one_recording_of_an_instrument_is_heard_without_a_sigmoid() -> None:
+def test_one_recording_of_an_instrument_is_fitted_without_a_sigmoid() -> None:
     sounds, labels, _ = music(louder=0.5)
     recordings = [str(int(one)) for one in labels.argmax(1)]
     model = MfccSvm(coefficients=6)

@@ -59,10 +59,10 @@ def test_the_single_layer_pools_a_quarter_of_the_frames_at_a_time() -> None:
 
 def test_a_tall_filter_is_centered_on_its_band() -> None:
     timbre = Pons2017Single().timbres[3]
-    heard = torch.zeros(1, 1, 128, 1)
-    heard[0, 0, 64] = 1
+    log_mel = torch.zeros(1, 1, 128, 1)
+    log_mel[0, 0, 64] = 1
     with torch.no_grad():
-        padded = nn.functional.pad(heard, timbre.padding)  # type: ignore[arg-type]
+        padded = nn.functional.pad(log_mel, timbre.padding)  # type: ignore[arg-type]
         peaks = timbre.convolution(padded) - timbre.convolution(0 * padded)  # type: ignore[operator]
     bands = peaks.abs().amax((0, 1, 3)).nonzero()[:, 0]
     assert (bands[0].item(), bands[-1].item()) == (64 - 40, 64 + 39)

@@ -14,7 +14,7 @@ from irdream.dreaming.objectives import ForwardOutput, Objective
 WINDOW = 5  # frames
 
 
-class TinyEar:
+class TinyNetwork:
     """Log-mels (items, n_mels, frames) to logits of 4 instruments and the activations of 2 layers.
 
     "spectrogram": (items, 2, 3 channels, n_mels, 5 frames); "features": (items, 2, 6).
@@ -34,12 +34,12 @@ class TinyEar:
         """Return activations by name."""
         windows = torch.stack([log_mel[..., :WINDOW], log_mel[..., -WINDOW:]], dim=1)
         flat = windows.flatten(0, 1)[:, None]
-        plane = torch.conv2d(flat, self.kernel.to(log_mel), padding=1).tanh() + 0.1
-        features = (plane.mean(dim=(2, 3)) @ self.dense.to(log_mel).T).sin()
-        output = {"spectrogram": plane, "features": features}
+        maps = torch.conv2d(flat, self.kernel.to(log_mel), padding=1).tanh() + 0.1
+        features = (maps.mean(dim=(2, 3)) @ self.dense.to(log_mel).T).sin()
+        output = {"spectrogram": maps, "features": features}
         return {name: output[name].unflatten(0, windows.shape[:2]) for name in layers}
 
-    def heard(
+    def output(
         self,
         objective: Objective,
         log_mel: Tensor,
@@ -81,5 +81,5 @@ class TinyEar:
 
 
 @pytest.fixture(scope="session")
-def ear() -> TinyEar:
-    return TinyEar()
+def network() -> TinyNetwork:
+    return TinyNetwork()

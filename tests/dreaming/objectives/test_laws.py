@@ -84,8 +84,8 @@ def runs(draw) -> dict[str, Tensor]:
     }
 
 
-def score(objective, ear, run: dict[str, Tensor], items: Tensor) -> Tensor:
-    output = ear.heard(
+def score(objective, network, run: dict[str, Tensor], items: Tensor) -> Tensor:
+    output = network.output(
         objective,
         run["dreams"][items],
         start=run["starts"][items],
@@ -99,28 +99,30 @@ def score(objective, ear, run: dict[str, Tensor], items: Tensor) -> Tensor:
 @of_each
 @settings(max_examples=20, deadline=None)
 @given(run=runs())
-def test_an_items_score_does_not_depend_on_the_batch(objective, ear, run) -> None:
+def test_an_items_score_does_not_depend_on_the_batch(objective, network, run) -> None:
     items = run["items"]
-    together = score(objective, ear, run, items)
+    together = score(objective, network, run, items)
     assert together.shape == (len(items),)
     assert together.isfinite().all()
     for place, item in enumerate(items):
         own = run["groups"][items] == run["groups"][item]
         kept = items[own] if objective.needs_whole_groups else item[None]
-        alone = score(objective, ear, run, kept)[kept == item]
+        alone = score(objective, network, run, kept)[kept == item]
         torch.testing.assert_close(alone[0], together[place], atol=1e-9, rtol=1e-9)
-    assert torch.equal(score(objective, ear, run, items), together)
+    assert torch.equal(score(objective, network, run, items), together)
 
 
 @of_each
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10**6))
-def test_its_gradient_agrees_with_finite_differences(objective, ear, seed) -> None:
+def test_its_gradient_agrees_with_finite_differences(objective, network, seed) -> None:
     start, groups = drawn(seed + 1, 3, 4, 7), torch.tensor([0, 1, 0])
     targets = torch.tensor([2, 0, 3])
 
     def value(log_mel: Tensor) -> Tensor:
-        output = ear.heard(objective, log_mel, start=start, groups=groups, run=drawn(2, 6, 4, 7))
+        output = network.output(
+            objective, log_mel, start=start, groups=groups, run=drawn(2, 6, 4, 7)
+        )
         return objective(output, targets)
 
     dreams = drawn(seed, 3, 4, 7).requires_grad_()
@@ -128,11 +130,11 @@ def test_its_gradient_agrees_with_finite_differences(objective, ear, seed) -> No
 
 
 @of_each
-def test_it_waits_for_no_device_and_stays_on_it(objective, ear) -> None:
+def test_it_waits_for_no_device_and_stays_on_it(objective, network) -> None:
     """Tensors on "meta" have no values: asking for one raises, and so does mixing devices."""
     log_mel = torch.empty(6, 4, 7, device="meta", requires_grad=True)
     groups = torch.empty(6, dtype=torch.long, device="meta")
-    output = ear.heard(objective, log_mel, groups=groups)
+    output = network.output(objective, log_mel, groups=groups)
     value = objective(output, torch.empty(6, dtype=torch.long, device="meta"))
     assert value.shape == (6,)
     assert value.dtype == torch.float32
@@ -141,10 +143,10 @@ def test_it_waits_for_no_device_and_stays_on_it(objective, ear) -> None:
 
 
 @of_each
-def test_silence_has_a_finite_gradient(objective, ear) -> None:
+def test_silence_has_a_finite_gradient(objective, network) -> None:
     """Also where all activations are zero."""
     silent = torch.zeros(6, 4, 7, dtype=torch.float64, requires_grad=True)
-    output = ear.heard(objective, silent, groups=torch.zeros(6))
+    output = network.output(objective, silent, groups=torch.zeros(6))
     nothing = {name: value * 0 for name, value in output.activations.items()}
     output = ForwardOutput(**{**vars(output), "activations": nothing})
     (gradient,) = torch.autograd.grad(objective(output, torch.zeros(6).long()).sum(), silent)
@@ -175,9 +177,9 @@ def test_what_reads_the_log_mel_takes_any_size_and_sound(objective, seed, mels, 
 
 
 @of_each
-def test_it_says_what_it_reads(objective, ear) -> None:
+def test_it_says_what_it_reads(objective, network) -> None:
     """A stranger's layers and outputs are not touched."""
-    output = ear.heard(objective, drawn(0, 6, 4, 7), groups=torch.zeros(6))
+    output = network.output(objective, drawn(0, 6, 4, 7), groups=torch.zeros(6))
     layers = {name: output.activations[name] for name in objective.layers}
     unread = {} if objective.reads_output else dict.fromkeys(("logits", "log_probabilities"), None)
     less = ForwardOutput(**{**vars(output), "activations": layers, **unread})

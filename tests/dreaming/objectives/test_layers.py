@@ -267,12 +267,12 @@ def test_caricature_weighs_a_window_by_its_cosine() -> None:
 
 
 def test_caricature_of_a_plane_is_averaged_over_its_positions() -> None:
-    plane = [[[[[1.0, 2.0, 0.0]], [[1.0, 1.0, 1.0]]]]]  # one window, 2 channels, 1 mel, 3 frames
+    maps = [[[[[1.0, 2.0, 0.0]], [[1.0, 1.0, 1.0]]]]]  # one window, 2 channels, 1 mel, 3 frames
     reference = [[[[[1.0, 1.0, 1.0]], [[0.0, 0.0, 3.0]]]]]
-    score = against(Caricature("a", cosine_power=0), plane, reference)
+    score = against(Caricature("a", cosine_power=0), maps, reference)
     torch.testing.assert_close(score, torch.tensor([(1 + 2 + 3) / 3]))
     cosine = 6 / math.sqrt(8 * 12)
-    score = against(Caricature("a", cosine_power=1), plane, reference)
+    score = against(Caricature("a", cosine_power=1), maps, reference)
     torch.testing.assert_close(score, torch.tensor([6 / 3 * cosine]))
 
 
@@ -370,9 +370,9 @@ def test_diversity_is_minus_the_mean_cosine_within_a_group(groups, expected) -> 
 
 
 def test_diversity_hears_neither_when_nor_in_which_window() -> None:
-    plane = torch.randn(1, 2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
-    moved = plane.flip(1).roll(2, dims=4)
-    both = output_of(torch.cat([plane, 3 * moved]), groups=torch.zeros(2))
+    maps = torch.randn(1, 2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    moved = maps.flip(1).roll(2, dims=4)
+    both = output_of(torch.cat([maps, 3 * moved]), groups=torch.zeros(2))
     torch.testing.assert_close(Diversity("a")(both, NONE), -torch.ones(2))
 
 

@@ -35,8 +35,8 @@ def originals(log_mel: torch.Tensor, waveform: torch.Tensor) -> Originals:
     return Originals(log_mel=log_mel, sound=waveform, keys=torch.arange(len(waveform)))
 
 
-def heard(penalty, waveform, change, *, sound: bool) -> ForwardOutput:
-    """Return what a step hears: a changed sound, or a changed log-mel."""
+def output_of(penalty, waveform, change, *, sound: bool) -> ForwardOutput:
+    """Return the output for a changed sound, or a changed log-mel."""
     start = RECOGNIZER.log_mel(waveform)
     logs = torch.zeros(len(waveform), 1, 11, dtype=torch.float64).log_softmax(dim=2)
     step = ForwardOutput(
@@ -59,7 +59,7 @@ def test_of_a_sound_it_is_the_mean_excess() -> None:
     waveform, change = 0.2 * noise(1, 3, 2000), 0.02 * noise(2, 3, 2000)
     penalty = MaskingPenalty()
 
-    found = penalty(heard(penalty, waveform, change, sound=True), TARGETS)
+    found = penalty(output_of(penalty, waveform, change, sound=True), TARGETS)
 
     expected = masking_violation(waveform, waveform + change, **SETTINGS).excess_db
     assert (found > 0).all()
@@ -69,7 +69,7 @@ def test_of_a_sound_it_is_the_mean_excess() -> None:
 def test_of_a_log_mel_it_is_the_mean_excess_of_the_bands() -> None:
     waveform = 0.2 * noise(1, 3, 2000)
     penalty = MaskingPenalty(margin_db=3.0, full_scale_db=80.0)
-    step = heard(penalty, waveform, changes(False, 0.5, waveform), sound=False)
+    step = output_of(penalty, waveform, changes(False, 0.5, waveform), sound=False)
 
     found = penalty(step, TARGETS)
 
@@ -88,7 +88,7 @@ def test_no_change_costs_nothing_and_has_no_slope(sound, silent) -> None:
     change = changes(sound, 0.0, waveform).requires_grad_()
     penalty = MaskingPenalty()
 
-    found = penalty(heard(penalty, waveform, change, sound=sound), TARGETS)
+    found = penalty(output_of(penalty, waveform, change, sound=sound), TARGETS)
     (gradient,) = torch.autograd.grad(found.sum(), change)
 
     assert found.tolist() == [0.0, 0.0, 0.0]
@@ -101,7 +101,7 @@ def test_any_change_of_silence_is_audible(sound) -> None:
     change = changes(sound, 0.01 if sound else 8.0, waveform).requires_grad_()
     penalty = MaskingPenalty()
 
-    found = penalty(heard(penalty, waveform, change, sound=sound), TARGETS)
+    found = penalty(output_of(penalty, waveform, change, sound=sound), TARGETS)
     (gradient,) = torch.autograd.grad(found.sum(), change)
 
     assert (found > 1.0).all()
@@ -118,7 +118,7 @@ def test_gradients_agree_with_finite_differences(sound, samples, seed) -> None:
     penalty = MaskingPenalty()
 
     def score(change: torch.Tensor) -> torch.Tensor:
-        return penalty(heard(penalty, waveform, change, sound=sound), TARGETS[:1]).sum()
+        return penalty(output_of(penalty, waveform, change, sound=sound), TARGETS[:1]).sum()
 
     (gradient,) = torch.autograd.grad(score(change), change)
     step = 1e-7 * direction
@@ -135,7 +135,7 @@ def test_going_down_its_gradient_makes_a_change_less_audible() -> None:
     before = masking_violation(waveform, waveform + change, **SETTINGS)
     for _ in range(20):
         change.requires_grad_()
-        found = penalty(heard(penalty, waveform, change, sound=True), TARGETS)
+        found = penalty(output_of(penalty, waveform, change, sound=True), TARGETS)
         (gradient,) = torch.autograd.grad(found.sum(), change)
         change = change.detach() - 3e-4 * gradient / gradient.square().mean().sqrt()
     after = masking_violation(waveform, waveform + change, **SETTINGS)
@@ -151,7 +151,7 @@ def test_it_is_subtracted_and_says_so() -> None:
     assert objective.goal(0.9) is None
 
     waveform = 0.2 * noise(1, 3, 900)
-    step = heard(penalty, waveform, changes(True, 0.1, waveform), sound=True)
+    step = output_of(penalty, waveform, changes(True, 0.1, waveform), sound=True)
     expected = -math.log(11) - 0.1 * penalty(step, TARGETS)
     torch.testing.assert_close(objective(step, TARGETS), expected)
 

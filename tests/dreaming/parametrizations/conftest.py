@@ -94,7 +94,7 @@ class Bench:
         """Return different sounds (items, samples)."""
         return torch.stack([0.1 * (i + 1) * noise(samples, seed=i) for i in range(items)])
 
-    def heard(
+    def forward(
         self, parametrization: Parametrization, origin: Start, parameters: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return signal, sound and log-mel of parameters."""

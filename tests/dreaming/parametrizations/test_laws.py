@@ -42,13 +42,13 @@ def test_an_item_does_not_depend_on_the_batch(bench, parametrization, samples, r
     sounds = bench.sounds(3, samples)
     together = bench.origin(parametrization, sounds, [5, 6, 7])
     parameters = bench.changed(parametrization, together)
-    expected = [*bench.heard(parametrization, together, parameters)]
+    expected = [*bench.forward(parametrization, together, parameters)]
     expected += [parametrization.unit(together), together.signal]
 
     moved = rows_of(together, torch.tensor(rows))
     alone = bench.origin(parametrization, sounds[rows[:1]], [5 + rows[0]])
     for origin, at in ((moved, rows), (alone, rows[:1])):
-        found = [*bench.heard(parametrization, origin, parameters[at])]
+        found = [*bench.forward(parametrization, origin, parameters[at])]
         found += [parametrization.unit(origin), origin.signal]
         for one, other in zip(found, expected, strict=True):
             if one is not None:
@@ -67,7 +67,7 @@ def test_every_tensor_has_an_axis_of_items_and_the_type_of_the_sound(
     coarse = parametrization.regrid(origin, parameters, coarser)
     unit = parametrization.unit(origin)
     assert unit.shape == (2, *[1] * (parameters.ndim - 1))
-    for found in (parameters, coarse, unit, *bench.heard(parametrization, origin, coarse)):
+    for found in (parameters, coarse, unit, *bench.forward(parametrization, origin, coarse)):
         assert found is None or found.dtype == torch.float64
 
 
@@ -83,9 +83,9 @@ def test_single_precision_stays_single(bench, parametrization) -> None:
     try:
         origin = bench.origin(parametrization, bench.sounds(2, 500).float(), [1, 2])
         parameters = parametrization.parameters(origin)
-        heard = bench.heard(parametrization, origin, parameters)
-        absorbed = parametrization.absorb(origin, parameters, heard[0])
-        for found in (parameters, absorbed, parametrization.unit(origin), *heard):
+        outputs = bench.forward(parametrization, origin, parameters)
+        absorbed = parametrization.absorb(origin, parameters, outputs[0])
+        for found in (parameters, absorbed, parametrization.unit(origin), *outputs):
             assert found is None or found.dtype == torch.float32
     finally:
         bench.recognizer.double()
@@ -95,7 +95,7 @@ def test_single_precision_stays_single(bench, parametrization) -> None:
 @given(samples=lengths)
 def test_undreamed_parameters_give_the_original(bench, additive, samples) -> None:
     origin = bench.origin(additive, bench.sounds(2, samples), [1, 2])
-    signal, sound, log_mel = bench.heard(additive, origin, additive.parameters(origin))
+    signal, sound, log_mel = bench.forward(additive, origin, additive.parameters(origin))
 
     torch.testing.assert_close(signal, origin.signal, rtol=0, atol=1e-12)
     torch.testing.assert_close(log_mel, origin.log_mel, rtol=0, atol=1e-9)
@@ -108,7 +108,7 @@ def test_undreamed_parameters_give_the_original(bench, additive, samples) -> Non
 def test_what_is_sound_has_the_log_mel_of_that_sound(bench, parametrization, samples) -> None:
     origin = bench.origin(parametrization, bench.sounds(2, samples), [1, 2])
     parameters = bench.changed(parametrization, origin)
-    signal, sound, log_mel = bench.heard(parametrization, origin, parameters)
+    signal, sound, log_mel = bench.forward(parametrization, origin, parameters)
 
     if sound is None:
         assert torch.equal(log_mel, signal)
@@ -128,7 +128,7 @@ def test_gradients_agree_with_finite_differences(bench, parametrization, samples
     weight = torch.randn(origin.log_mel.shape, generator=generator, dtype=torch.float64)
 
     def score(parameters: torch.Tensor) -> torch.Tensor:
-        return (weight * bench.heard(parametrization, origin, parameters)[2]).sum()
+        return (weight * bench.forward(parametrization, origin, parameters)[2]).sum()
 
     (gradient,) = torch.autograd.grad(score(at), at)
     e = 1e-5

@@ -93,7 +93,7 @@ def test_silence_stays_silent_and_its_gradient_finite(bench) -> None:
     gain = StftGain()
     origin = bench.origin(gain, torch.zeros(1, 500, dtype=torch.float64), [1])
     at = bench.changed(gain, origin).requires_grad_()
-    _, sound, log_mel = bench.heard(gain, origin, at)
+    _, sound, log_mel = bench.forward(gain, origin, at)
     (gradient,) = torch.autograd.grad(log_mel.sum(), at)
     assert sound is not None
     assert not sound.any()
