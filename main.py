@@ -31,7 +31,6 @@ from irdream.interrupts import interrupt  # noqa: E402
 from irdream.sweeps import signature as job_signature  # noqa: E402
 from irdream.sweeps import sweep  # noqa: E402
 from irdream.sweeps.job import Job  # noqa: E402
-from irdream.sweeps.store_choice import choose_store  # noqa: E402
 
 CONF = Path(__file__).resolve().parent / "conf"
 MLFLOW = "irdream.tracking.MlflowTracker"
@@ -80,7 +79,7 @@ def perform(config: DictConfig, job: Job, of_sweep: sweep.Sweep | None) -> dict[
     """Check the configuration, open the run, build the task, call it."""
     command.prepare(config, job.overrides)
     command.check(config)
-    choose_store(config, job.overrides, of_sweep)
+    sweep.choose_store(config, job.overrides, of_sweep)
     signed = job_signature.signature(config) if of_sweep and of_sweep.parent else None
     if of_sweep and signed and not config.sweep.force and of_sweep.leaves_out(signed, job):
         return job.metrics
@@ -98,7 +97,8 @@ def perform(config: DictConfig, job: Job, of_sweep: sweep.Sweep | None) -> dict[
     with tracker:
         device = runtime.choose_device(config.device)
         with stopwatch("tracking"):
-            job.open(tracker, sweep.tags(of_sweep, signed), of_sweep.words if of_sweep else ())
+            tags = of_sweep.tags(signed) if of_sweep else {}
+            job.open(tracker, tags, of_sweep.words if of_sweep else ())
             tracker.log_params(OmegaConf.to_container(config, resolve=True))
             tracker.set_tags({"irdream.device": str(device), "irdream.threads": str(threads)})
             tracker.log_text(OmegaConf.to_yaml(config), "config/config.yaml")

@@ -11,7 +11,7 @@ import pytest
 
 from irdream.errors import InputError
 from irdream.sweeps.job import FILE, Job
-from irdream.sweeps.output_folder import OutputFolder
+from irdream.sweeps.job import OutputFolder
 from irdream.tracking.base import NullTracker
 
 

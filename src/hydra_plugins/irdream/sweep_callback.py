@@ -35,7 +35,7 @@ class SweepCallback(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """See that no other run writes to the folder, before Hydra does."""
-        from irdream.sweeps.output_folder import OutputFolder
+        from irdream.sweeps.job import OutputFolder
 
         HydraConfig.instance().set_config(config)
         with _ending_the_program():

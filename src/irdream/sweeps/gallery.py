@@ -14,7 +14,6 @@ import io
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,68 +22,54 @@ import PIL.Image
 from markupsafe import Markup
 
 from irdream import instruments
-from irdream.errors import InputError, nearest
 from irdream.measures.table import MEASURES
 from irdream.reports import pages
-from irdream.sweeps.job import Job
 from irdream.sweeps.overview import Axis, Sweep, dream_axes, dream_table, values_of
 
-LABELS = {each.name: each.heading for each in MEASURES}
+MAX_DREAMS = 500
+MAX_CHARACTERS = 40_000_000  # of all pictures and sounds
 PICTURE_PIXELS = 1000
 
 
-@dataclass(kw_only=True)
-class Store:
+class Files:
     """Pictures and sounds as texts, each once, until they are too long together.
 
     Attributes:
-        max_characters: that all texts may have.
-        files: what is kept, in the order of its numbers.
+        texts: what is kept, in the order of its numbers.
         kept: how many of each kind.
         omitted: SHA-256 of files that did not fit, by kind.
         unread: how many are missing or damaged, by kind.
     """
 
-    max_characters: float
-    files: list[pages.Image | pages.Recording] = field(default_factory=list)
-    kept: Counter[str] = field(default_factory=Counter)
-    omitted: defaultdict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
-    unread: Counter[str] = field(default_factory=Counter)
-    characters: int = 0
-    numbers: dict[bytes, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.texts: list[pages.Image | pages.Recording] = []
+        self.kept: Counter[str] = Counter()
+        self.omitted: defaultdict[str, set[bytes]] = defaultdict(set)
+        self.unread: Counter[str] = Counter()
+        self._characters = 0
+        self._numbers: dict[bytes, int] = {}
 
     def add(self, kind: str, path: Path, load: Callable[[Path], Any]) -> int | None:
         """Return the number of a file; None when it is not kept."""
         try:
             digest = hashlib.sha256(path.read_bytes()).digest()
-            if digest in self.numbers:
-                return self.numbers[digest]
-            if self.omitted[kind]:  # a tail is left out, not whatever is long
-                self.omitted[kind].add(digest)
-                return None
-            file = load(path)
+            if digest in self._numbers:
+                return self._numbers[digest]
+            file = None if self.omitted[kind] else load(path)  # a tail is left out
         except (OSError, ValueError, SyntaxError):  # the last one is Pillow's, for a bad PNG
             self.unread[kind] += 1
             return None
-        if self.characters + len(file.uri) > self.max_characters:
+        if file is None or self._characters + len(file.uri) > MAX_CHARACTERS:
             self.omitted[kind].add(digest)
             return None
         self.kept[kind] += 1
-        self.characters += len(file.uri)
-        self.files.append(file)
-        return self.numbers.setdefault(digest, len(self.files) - 1)
+        self._characters += len(file.uri)
+        self.texts.append(file)
+        return self._numbers.setdefault(digest, len(self.texts) - 1)
 
 
-def write_gallery(
-    sweep: Sweep,
-    path: str | Path,
-    *,
-    metrics: Sequence[str] | None = None,
-    max_items: int = 500,
-    max_megabytes: float = 40.0,
-    title: str = "",
-) -> None:
-    """Write the dreams of a sweep as one HTML file that needs no other.
+def write_gallery(sweep: Sweep, path: Path, *, title: str) -> None:
+    """Write the dreams of a sweep as one HTML file that needs no other; none where it has none.
 
     Where they are too many, each job keeps its first ones; where the file would be too large,
     sounds are left out from the end, and pictures after them. The page says so.
@@ -92,41 +77,35 @@ def write_gallery(
     Args:
         sweep: with its jobs; dreams.csv, sounds/ and spectrograms/ are read from their folders.
         path: of the HTML file.
-        metrics: columns of dreams.csv that are shown and can be sorted by; None: those of
-            `dream_measures` that say something of these dreams.
-        max_items: dreams at most.
-        max_megabytes: of pictures and sounds at most.
-        title: of the page; "": by the sweep's folder.
+        title: of the page.
 
     Raises:
-        InputError: when no job left a dream, a metric is no column of dreams.csv, or
-            `max_items` is below 1.
         OSError: from the system (no such folder, no permission, full disk).
     """
     dreams = dream_table(sweep)
-    if metrics is None:
-        named = [each.name for each in MEASURES if each.in_gallery and each.name in dreams]
-        metrics = [name for name in named if dreams[name].notna().to_numpy().any()]
-    _check(sweep, dreams, metrics, max_items)
-    chosen = _choose(dreams, max_items)
-    axes = dream_axes(sweep, chosen)
-    store = Store(max_characters=1e6 * max_megabytes)
-    entries = _dream_entries(sweep, chosen, axes, metrics, store)
-    entries += _job_entries(sweep, dreams, chosen, axes)
+    if not len(dreams):
+        return
+    named = [each for each in MEASURES if each.in_gallery and each.name in dreams]
+    measures = [each for each in named if dreams[each.name].notna().to_numpy().any()]
+    of_each = max(1, MAX_DREAMS // dreams["number"].nunique())
+    rank = dreams.groupby("number").cumcount()  # the first dreams of all jobs first
+    chosen = dreams.loc[rank[rank < of_each].sort_values(kind="stable").index].head(MAX_DREAMS)
+    axes, files = dream_axes(sweep, chosen), Files()
+    entries = _dream_entries(sweep, chosen, axes, [each.name for each in measures], files)
     given = {
         "swept": sum(axis.name in sweep.swept for axis in axes),
         "axes": [_shown_axis(axis) for axis in axes],
-        "measures": [LABELS.get(name, name) for name in metrics],
-        "entries": entries,
+        "measures": [each.heading for each in measures],
+        "entries": entries + _job_entries(sweep, dreams, chosen, axes),
     }
     text = pages.render_html(
         "gallery.html.j2",
         scripts=["gallery.js"],
-        title=title or f"Sweep {sweep.folder.resolve().name}",
+        title=title,
         given=given,
         shared=sweep.shared,
-        notes=_notes(sweep, dreams, chosen, store),
-        texts=[Markup(file.uri) for file in store.files],
+        notes=_notes(sweep, dreams, chosen, files),
+        texts=[Markup(file.uri) for file in files.texts],
     )
     pages.write_text(text, path)
 
@@ -148,71 +127,44 @@ def load_small_picture(path: Path) -> pages.Image:
     return pages.Image(uri=uri, width=picture.width, height=picture.height)
 
 
-def _check(sweep: Sweep, dreams: pd.DataFrame, metrics: Sequence[str], max_items: int) -> None:
-    if not len(dreams):
-        raise InputError(
-            f"sweep={str(sweep.folder)!r} has no dreams.csv with rows; expected one in the folder "
-            "of a job; task=dream writes it"
-        )
-    known = [str(name) for name in dreams.columns]
-    for name in metrics:
-        if name not in known:
-            raise InputError(
-                f"metrics={name!r}; expected a column of dreams.csv{nearest(name, known)}"
-            )
-    if max_items < 1:
-        raise InputError(f"max_items={max_items}; expected at least 1")
-
-
-def _choose(dreams: pd.DataFrame, max_items: int) -> pd.DataFrame:
-    """Return the first dreams of each job, as many of each, the first ones of all jobs first."""
-    of_each = max(1, max_items // dreams["number"].nunique())
-    rank = dreams.groupby("number").cumcount()
-    return dreams.loc[rank[rank < of_each].sort_values(kind="stable").index].head(max_items)
-
-
 def _shown_axis(axis: Axis) -> dict[str, Any]:
     is_numeric = not any(isinstance(value, str) for value in axis.values)
-    texts = [f"{v:.10g}" if not isinstance(v, str) else v for v in axis.values]
+    texts = [value if isinstance(value, str) else f"{value:.10g}" for value in axis.values]
     if axis.name.startswith("target"):
         texts = [instruments.NAMES.get(text, text) for text in texts]
     return {"name": axis.name, "values": texts, "isNumeric": is_numeric}
 
 
 def _dream_entries(
-    sweep: Sweep,
-    dreams: pd.DataFrame,
-    axes: Sequence[Axis],
-    metrics: Sequence[str],
-    store: Store,
+    sweep: Sweep, dreams: pd.DataFrame, axes: Sequence[Axis], measures: list[str], files: Files
 ) -> list[dict[str, Any]]:
-    """Return what the page knows of each dream; pictures enter the store before sounds."""
+    """Return what the page knows of each dream; pictures enter the files before sounds."""
     folders = {job.number: job.files for job in sweep.jobs}
     rows = dreams.to_dict("records")
     entries: list[dict[str, Any]] = []
     for i, row in enumerate(rows):
         picture = folders[row["number"]] / "spectrograms" / f"{row['file']}.png"
-        number = store.add("pictures", picture, load_small_picture)
-        image = None if number is None else store.files[number]
+        number = files.add("pictures", picture, load_small_picture)
+        image: Any = None if number is None else files.texts[number]
         entries.append(
             {
                 "number": row["number"],
                 "at": [axis.place(axis.of_dreams[i]) for axis in axes],
                 "title": _title(row),
-                "values": [_number(row[name]) for name in metrics],
+                "values": [_number(row[name]) for name in measures],
                 "picture": number,
-                "size": [image.width, image.height] if isinstance(image, pages.Image) else None,
+                "size": image and [image.width, image.height],
             }
         )
     for entry, row in zip(entries, rows, strict=True):
         for kind in ("dream", "original"):
             sound = folders[row["number"]] / "sounds" / f"{row['file']}-{kind}.wav"
-            entry[kind] = store.add("sounds", sound, pages.load_sound)
+            entry[kind] = files.add("sounds", sound, pages.load_sound)
     return entries
 
 
 def _title(row: dict[str, Any]) -> str:
-    """Return the excerpt's name and its target; without one, what the dream is taken for."""
+    """Return the excerpt's name and its target; without one, the dream's prediction."""
     if isinstance(target := row["target"], str):
         return f"{row['name']} → {instruments.NAMES.get(target, target)}"
     prediction = str(row.get("prediction_wav", "?"))
@@ -232,47 +184,45 @@ def _job_entries(
     sweep: Sweep, dreams: pd.DataFrame, chosen: pd.DataFrame, axes: Sequence[Axis]
 ) -> list[dict[str, Any]]:
     """Return what the page says in the place of jobs that have no dream on it."""
-    shown, dreamed = set(chosen["number"]), set(dreams["number"])
-    swept = set(sweep.swept)
-    return [
-        {
-            "number": job.number,
-            "at": [a.place(values_of(job).get(a.name)) if a.name in swept else None for a in axes],
-            "text": "left out" if job.number in dreamed else _what_happened(job),
-            "hasFailed": job.status == "failed",
-        }
-        for job in sweep.jobs
-        if job.number not in shown
-    ]
+    entries = []
+    for job in sweep.jobs:
+        values = values_of(job)
+        text = {"failed": f"failed: {(job.error or 'no reason given').removeprefix('error: ')}"}
+        text["killed"] = "not finished"
+        is_left_out = job.number in set(dreams["number"])
+        if job.number not in set(chosen["number"]):
+            entries.append(
+                {
+                    "number": job.number,
+                    "at": [
+                        axis.place(values.get(axis.name)) if axis.name in sweep.swept else None
+                        for axis in axes
+                    ],
+                    "text": "left out" if is_left_out else text.get(job.status, "no dreams"),
+                    "hasFailed": job.status == "failed",
+                }
+            )
+    return entries
 
 
-def _what_happened(job: Job) -> str:
-    if job.status == "failed":
-        return f"failed: {(job.error or 'no reason given').removeprefix('error: ')}"
-    return "not finished" if job.status == "killed" else "no dreams"
-
-
-def _notes(sweep: Sweep, dreams: pd.DataFrame, chosen: pd.DataFrame, store: Store) -> list[str]:
+def _notes(sweep: Sweep, dreams: pd.DataFrame, chosen: pd.DataFrame, files: Files) -> list[str]:
     """Return a line on what the page holds, and one each on what it lacks."""
     failed = sum(job.status == "failed" for job in sweep.jobs)
     notes = [f"{len(sweep.jobs)} jobs, {failed} failed; {len(chosen)} dreams."]
     flags = chosen["unchanged"].tolist() if "unchanged" in chosen else []
     if unchanged := sum(flag is True for flag in flags):
         notes.append(f"{unchanged} of the dreams changed nothing.")
-    if len(chosen) < len(dreams):
-        notes.append(
-            f"Left out: {len(dreams) - len(chosen)} of {len(dreams)} dreams; "
-            "each job's first ones are shown."
-        )
+    if lost := len(dreams) - len(chosen):
+        notes.append(f"Left out: {lost} of {len(dreams)} dreams; each job's first ones are shown.")
     left_out = [
-        f"{kind} ({len(files)} of {len(files) + store.kept[kind]})"
-        for kind, files in store.omitted.items()
-        if files
+        f"{kind} ({len(found)} of {len(found) + files.kept[kind]})"
+        for kind, found in files.omitted.items()
+        if found
     ]
     if left_out:
-        megabytes = f"{store.max_characters / 1e6:g} MB"
+        megabytes = f"{MAX_CHARACTERS / 1e6:g} MB"
         notes.append(f"Left out, to keep this page below {megabytes}: {', '.join(left_out)}.")
-    if store.unread:
-        unread = [f"{kind} ({number})" for kind, number in store.unread.items()]
+    if files.unread:
+        unread = [f"{kind} ({number})" for kind, number in files.unread.items()]
         notes.append(f"Missing or damaged: {', '.join(unread)}.")
     return notes + [f"Not read: {line}." for line in sweep.damaged]

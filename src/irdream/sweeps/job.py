@@ -1,20 +1,22 @@
-"""One run of a task, as main.py, a sweep and its launchers see it; and the files it leaves.
+"""One run of a task, as main.py, a sweep and its launchers see it; and the folder of its files.
 
 A run writes `job.json` into its folder. The jobs of a sweep may run in this process, in others, or
 on other machines, and their folders may be called anything (`hydra.sweep.subdir`): so each writes
-the same into the sweep's folder, `.irdream/jobs/NUMBER.json`, from which the sweep is told at its
-end.
+the same into the sweep's folder, `.irdream/jobs/NUMBER.json`, which the sweep reads at its end.
 
-Nothing heavy is imported here.
+Many set-ups give all runs one folder (`hydra.run.dir=...`): one run at a time, and nothing of an
+earlier one is kept with a later one. Nothing heavy is imported here.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
+import os
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,12 +24,124 @@ from typing import Any
 from irdream import processes
 from irdream.errors import InputError
 from irdream.files import as_text, replacing
-from irdream.measures.table import HEADLINES as HEADLINES
-from irdream.sweeps.output_folder import HIDDEN, OutputFolder
 
 FILE = "job.json"
+HIDDEN = ".irdream"
 ELSEWHERE = "running elsewhere"
 STATUSES = ("finished", "skipped", ELSEWHERE, "pruned", "failed", "killed")  # of a sweep's end
+TRAINED = "checkpoint/"  # what a training keeps
+
+logger = logging.getLogger(__name__)
+
+
+class OutputFolder:
+    """A folder that a run of this process writes to.
+
+    What a run kept is listed in the hidden folder `.irdream`; when a later run has files of its
+    own, those of the list that are as they were are removed. Other people's files are never
+    touched, nor those of a training: its checkpoint may be in use.
+
+    Args:
+        path: of the folder.
+        key: that it was set with, for messages.
+        kind: "run"; or "sweep", whose jobs' folders may be the same one or below it.
+
+    Attributes:
+        kept: the files of this run that a tracker was given, and when they were written, in ns.
+    """
+
+    def __init__(self, path: str | Path, *, key: str, kind: str = "run") -> None:
+        self.path = Path(os.path.abspath(path))
+        self.kept: dict[str, int] = {}
+        self._key = key
+        self._list = self.path / HIDDEN / f"{kind}.json"
+        self._lock_path = self.path / HIDDEN / f"{kind}.lock"
+        self._lock: Any = None
+        self._began_ns = 0
+
+    def check(self) -> None:
+        """Raise InputError when another run writes to the folder."""
+        if self._lock_path.exists():
+            self.claim()
+            self.release()
+
+    def claim(self) -> None:
+        """Keep other runs out until `release`.
+
+        Raises:
+            InputError: when another run writes to the folder.
+        """
+        from filelock import FileLock, Timeout  # 0.05 s
+
+        self._lock_path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self._lock_path, timeout=0)
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise InputError(
+                f"{self._key}: another run writes to {str(self.path)!r}; choose another folder, or "
+                "wait for it"
+            ) from error
+        except NotImplementedError:
+            logger.warning("%s: a file system without locks", self.path)
+        self._lock_path.touch()
+        self._began_ns = self._lock_path.stat().st_mtime_ns  # by the clock that stamps its files
+
+    def release(self) -> None:
+        """Remove what an earlier run kept, if this one kept something; let others in."""
+        if self.kept:
+            self._remove_earlier()
+            with replacing(self._list) as file:
+                file.write(json.dumps(self.kept, indent=0).encode())
+        if self._lock is not None:
+            self._lock.release()
+
+    def watching(self, tracker: Any) -> Any:
+        """Return the tracker as one that keeps files of this run only, and lists them here."""
+        return _Watching(tracker, self)
+
+    def written(self, path: Path) -> list[Path]:
+        """Return the files of a folder that this run wrote, or the file itself; list them."""
+        files = [file for file in sorted(path.rglob("*")) if file.is_file()] or [path]
+        own = [file for file in files if file == path or not self._is_earlier(file)]
+        for file in own:
+            if file.is_file() and file.is_relative_to(self.path):
+                self.kept[file.relative_to(self.path).as_posix()] = file.stat().st_mtime_ns
+        return own
+
+    def _is_earlier(self, file: Path) -> bool:
+        return file.is_relative_to(self.path) and file.stat().st_mtime_ns < self._began_ns
+
+    def _remove_earlier(self) -> None:
+        listed: dict[str, int] = {}
+        with contextlib.suppress(OSError, ValueError):
+            listed = json.loads(self._list.read_text(encoding="utf-8"))
+        if any(name.startswith(TRAINED) for name in listed):
+            return
+        paths = {self.path / name: written_ns for name, written_ns in listed.items()}
+        files = [p for p, ns in paths.items() if p.is_file() and p.stat().st_mtime_ns == ns]
+        for file in files:
+            file.unlink()
+            with contextlib.suppress(OSError):  # not empty
+                file.parent.rmdir()
+        if files:
+            logger.warning("%s: removed %d files of an earlier run", self.path, len(files))
+
+
+class _Watching:
+    """A tracker that is given what a run wrote itself."""
+
+    def __init__(self, tracker: Any, output: OutputFolder) -> None:
+        self._tracker, self._output = tracker, output
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tracker, name)
+
+    def log_file(self, path: Path, folder: str = "") -> None:
+        """Keep a file, or the files of a folder, without those that an earlier run left there."""
+        for file in self._output.written(path):
+            into = Path(folder) / file.parent.relative_to(path.parent)
+            self._tracker.log_file(file, "" if into == Path() else into.as_posix())
 
 
 @dataclass
@@ -47,11 +161,11 @@ class Job:
         seconds: how long it took.
         phases: of it, by name.
         run_id: of its run in the tracking store.
-        tracker: while it runs.
+        tracker: that was opened for it.
         found_in: the folder of the files of a job that was skipped.
         output: its folder, while it writes there.
-        is_first_in_folder: whether no other run has told of itself there; it is not overwritten
-            before this one has something to keep.
+        is_first_in_folder: whether no other run has left its job.json there; that is not
+            overwritten before this one has something to keep.
     """
 
     overrides: Sequence[str]
@@ -89,12 +203,11 @@ class Job:
             shared: what was typed for all jobs of a sweep; it comes last in the name.
         """
         self.tracker = tracker
-        own = [word for word in self.overrides if word not in shared]
-        typed = " ".join([*own, *(word for word in self.overrides if word in shared)])
+        typed = " ".join(sorted(self.overrides, key=lambda word: word in shared))
         named = any(word.startswith("tracker.run_name=") for word in self.overrides)
         name = {} if named else {"mlflow.runName": typed or "defaults"}
-        told = {"irdream.overrides": " ".join(self.overrides), "irdream.folder": self.output_dir}
-        tracker.set_tags({**told, **name, **tags})
+        about = {"irdream.overrides": " ".join(self.overrides), "irdream.folder": self.output_dir}
+        tracker.set_tags({**about, **name, **tags})
 
     def claim(self) -> OutputFolder:
         """Keep other runs out of its folder until `release`.
@@ -105,20 +218,16 @@ class Job:
         key = "hydra.sweep.subdir" if self.sweep else "hydra.run.dir"
         output = OutputFolder(self.folder, key=key)
         output.claim()
-        if self._is_of_sibling():
+        there = {}
+        with contextlib.suppress(OSError, ValueError):
+            there = json.loads((self.folder / FILE).read_text(encoding="utf-8"))
+        is_of_sweep = isinstance(there, dict) and self.sweep and there.get("sweep") == self.sweep
+        if is_of_sweep and there.get("number") != self.number:  # another job of this sweep
             output.release()
             raise same_folder(self.output_dir)
         self.output, self.is_first_in_folder = output, not (self.folder / FILE).exists()
         self.write()
         return output
-
-    def _is_of_sibling(self) -> bool:
-        """Say whether another job of this sweep wrote into the folder."""
-        with contextlib.suppress(OSError, TypeError, ValueError, KeyError):
-            there = json.loads((self.folder / FILE).read_text(encoding="utf-8"))
-            is_of_sweep = self.sweep and there["sweep"] == self.sweep
-            return bool(is_of_sweep) and there["number"] != self.number
-        return False
 
     def release(self) -> None:
         """Write what came of it, killed where it was interrupted; let others into its folder."""
@@ -130,7 +239,7 @@ class Job:
             self.output = None
 
     def write(self) -> None:
-        """Write what the end of the sweep tells of it, whole or not at all."""
+        """Write what the end of the sweep reads, whole or not at all."""
         about = {
             "number": self.number,
             "overrides": list(self.overrides),
@@ -164,6 +273,17 @@ def same_folder(folder: str) -> InputError:
     )
 
 
+def record(folder: Path, number: int | str) -> Path:
+    """Return where, in the sweep's folder, a job writes what came of it."""
+    return folder / HIDDEN / "jobs" / f"{number}.json"
+
+
+def forget_jobs(folder: Path) -> None:
+    """Remove what jobs of earlier sweeps left in a sweep's folder."""
+    for path in record(folder, "").parent.glob("*.json"):
+        path.unlink(missing_ok=True)
+
+
 def read_jobs(folder: Path, *, sweep: str = "") -> tuple[list[Job], list[str]]:
     """Return the jobs of a sweep by their number, and a line for each that cannot be read.
 
@@ -183,59 +303,35 @@ def read_jobs(folder: Path, *, sweep: str = "") -> tuple[list[Job], list[str]]:
     return jobs, damaged
 
 
-def forget_jobs(folder: Path, *, but: Collection[tuple[str, str]] = ()) -> None:
-    """Remove what jobs of earlier sweeps left in a sweep's folder for its end to tell.
-
-    Args:
-        folder: of the sweep.
-        but: folder and sweep of the jobs that belong to it still.
-    """
-    for path in record(folder, "").parent.glob("*.json"):
-        with contextlib.suppress(OSError, TypeError, ValueError):
-            job = _read(path, "")
-            if (job.output_dir, job.sweep) in but:
-                continue
-        path.unlink(missing_ok=True)
-
-
-def record(folder: Path, number: int | str) -> Path:
-    """Return where a job tells its sweep, in the sweep's folder, what came of it."""
-    return folder / HIDDEN / "jobs" / f"{number}.json"
-
-
 def _read(path: Path, sweep: str) -> Job:
     found = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict):
         raise ValueError(f"{type(found).__name__}; expected an object")
-    status = _of_kind(found, "status", str)
+    kinds = {"status": str, "metrics": dict, "overrides": list, "folder": str}
+    for key, kind in kinds.items():
+        if not isinstance(value := found.get(key), kind):
+            raise ValueError(f"{key}={value!r}; expected {kind.__name__}")
+    status = found["status"]
     if status == "running":
         mark, since = found.get("process"), _number(found.get("written"))
         is_alive = bool(mark) and processes.state(mark, since) != "dead"
         status = ELSEWHERE if is_alive and found.get("sweep") != sweep else "killed"
     if status not in STATUSES:
         raise ValueError(f"status={status!r}; expected one of {', '.join(STATUSES)}")
-    metrics = _of_kind(found, "metrics", dict)
     return Job(
-        overrides=[as_text(str(word)) for word in _of_kind(found, "overrides", list)],
+        overrides=[as_text(str(word)) for word in found["overrides"]],
         output_dir=str(found.get("output_dir") or found["folder"]),
-        found_in=_of_kind(found, "folder", str),
+        found_in=found["folder"],
         number=int(path.stem),
         sweep=str(found.get("sweep") or ""),
         sweep_folder=str(path.parents[2]),
-        metrics={name: _number(value) for name, value in metrics.items()},
-        error=_of_kind(found, "error", str, type(None)),
+        metrics={name: _number(value) for name, value in found["metrics"].items()},
+        error=None if found.get("error") is None else str(found["error"]),
         status=status,
         seconds=_number(found.get("seconds")),
         phases=found.get("phases") or {},
-        run_id=_of_kind(found, "run_id", str, type(None)),
+        run_id=found.get("run_id"),
     )
-
-
-def _of_kind(found: Mapping[str, Any], key: str, *kinds: type) -> Any:
-    if not isinstance(value := found.get(key), kinds):
-        expected = " or ".join(kind.__name__ for kind in kinds)
-        raise ValueError(f"{key}={value!r}; expected {expected}")
-    return value
 
 
 def _number(value: Any) -> float:

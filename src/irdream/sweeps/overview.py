@@ -1,12 +1,13 @@
-"""A sweep read back from what its jobs left: what was swept, and a table with a row a job.
+"""A sweep read back from what its jobs left, and what compares them: table, figures, gallery.
 
-Each job tells of itself in a file of the sweep's folder (see `irdream.sweeps.job`), and of its
-task's files where they are. A job that was killed may have left none, or half of them; the others
-are read all the same.
+Each job writes a file into the sweep's folder (see `irdream.sweeps.job`); its task's files are
+where that says. A job that was killed may have left none, or half of them; the others are read all
+the same.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,15 +17,19 @@ from typing import Any
 
 import pandas as pd
 
-from irdream.errors import InputError
-from irdream.reports.sweep_figures import Value, ordered
+from irdream.files import replacing
+from irdream.measures.table import HEADLINES
+from irdream.reports.figures import save_figure
+from irdream.reports.sweep_figures import Value, heat_map_figure, ordered, sweep_curve_figure
 from irdream.sweeps.job import Job, read_jobs
 
+FOLDER = "overview"  # below the sweep's
+FILES = ("jobs.csv", "heat_map.png", "curves.png", "gallery.html")
 TEXT_COLUMNS = ("name", "labels", "target", "file")  # of dreams.csv
 WITHIN_JOB = ("target", "step_size", "budget_db", "variation")  # lists of these are one job
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Sweep:
     """The jobs of a sweep.
 
@@ -35,22 +40,21 @@ class Sweep:
     """
 
     folder: Path
-    jobs: tuple[Job, ...]
-    damaged: tuple[str, ...] = ()
+    jobs: Sequence[Job]
+    damaged: Sequence[str] = ()
 
-    @property
-    def swept(self) -> tuple[str, ...]:
-        """Return the keys whose values differ between jobs, in the order they were typed."""
+    @functools.cached_property
+    def swept(self) -> list[str]:
+        """The keys whose values differ between jobs, in the order they were typed."""
         values = [values_of(job) for job in self.jobs]
         keys = dict.fromkeys(key for one in values for key in one)
-        return tuple(key for key in keys if len({one.get(key) for one in values}) > 1)
+        return [key for key in keys if len({one.get(key) for one in values}) > 1]
 
     @property
-    def shared(self) -> tuple[str, ...]:
-        """Return the overrides that all jobs have in common."""
-        swept = set(self.swept)
+    def shared(self) -> list[str]:
+        """The overrides that all jobs have in common."""
         words = self.jobs[0].overrides if self.jobs else ()
-        return tuple(word for word in words if word.lstrip("+~").partition("=")[0] not in swept)
+        return [word for word in words if _parts(word)[0] not in self.swept]
 
     def values(self, key: str) -> list[Value]:
         """Return the values of a key: numbers from the least, then words as they were typed."""
@@ -74,26 +78,46 @@ class Axis:
         return self.values.index(value) if value in self.values else None
 
 
-def read_sweep(folder: str | Path) -> Sweep:
-    """Read what the jobs of a sweep left; what is damaged is only listed.
+def write_overview(folder: Path, title: str) -> list[Path]:
+    """Write what compares a sweep's jobs, in place of what an earlier one left; return the files.
 
-    Args:
-        folder: of the sweep.
-
-    Raises:
-        InputError: when there is no such folder.
+    jobs.csv, a row a job; heat_map.png of the main measure over two swept values, numbers first;
+    curves.png over the first that is a number; gallery.html, spectrograms and sounds.
     """
-    root = Path(folder)
-    if not root.is_dir():
-        raise InputError(f"sweep={str(folder)!r}; expected the folder of a sweep; check the path")
-    jobs, damaged = read_jobs(root)
-    return Sweep(folder=root, jobs=tuple(jobs), damaged=tuple(damaged))
+    from irdream.sweeps.gallery import write_gallery
+
+    sweep, into = read_sweep(folder), folder / FOLDER
+    into.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        (into / name).unlink(missing_ok=True)
+    jobs, metric = table(sweep), main_metric(sweep.jobs)
+    with replacing(into / "jobs.csv") as file:
+        file.write(jobs.to_csv(index=False).encode())
+    numeric = [key for key in sweep.swept if sweep.is_numeric(key)]
+    keys = [*numeric, *(key for key in sweep.swept if key not in numeric)]
+    if metric is not None and len(keys) > 1:
+        save_figure(heat_map_figure(jobs, keys[0], keys[1], metric), into / "heat_map.png")
+    if metric is not None and numeric:
+        by = keys[1] if len(keys) > 1 else None
+        save_figure(sweep_curve_figure(jobs, numeric[0], metric, by=by), into / "curves.png")
+    write_gallery(sweep, into / "gallery.html", title=title)
+    return [into / name for name in FILES if (into / name).is_file()]
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """Read what the jobs of a sweep left; what is damaged is only listed."""
+    jobs, damaged = read_jobs(folder)
+    return Sweep(folder=folder, jobs=jobs, damaged=damaged)
+
+
+def _parts(word: str) -> tuple[str, str]:
+    key, _, value = word.lstrip("+~").partition("=")
+    return key, value
 
 
 def values_of(job: Job) -> dict[str, Value]:
     """Return the overrides of a job as keys and values, numbers as such."""
-    parts = [word.lstrip("+~").partition("=") for word in job.overrides]
-    return {key: parse_value(value) for key, _, value in parts}
+    return {key: parse_value(value) for key, value in map(_parts, job.overrides)}
 
 
 def parse_value(text: str) -> Value:
@@ -108,16 +132,13 @@ def parse_value(text: str) -> Value:
 
 
 def table(sweep: Sweep) -> pd.DataFrame:
-    """One row per job: number, status, seconds, swept keys, metrics, error."""
-    metrics = list(dict.fromkeys(name for job in sweep.jobs for name in job.metrics))
+    """Return a row for each job: number, status, seconds, swept keys, metrics, error."""
+    metrics = dict.fromkeys(name for job in sweep.jobs for name in job.metrics)
     rows = [
         {
-            "number": job.number,
-            "status": job.status,
-            "seconds": job.seconds,
+            **vars(job),
             **{key: values_of(job).get(key) for key in sweep.swept},
             **job.metrics,
-            "error": job.error,
         }
         for job in sweep.jobs
     ]
@@ -125,14 +146,35 @@ def table(sweep: Sweep) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def main_metric(jobs: Sequence[Job], preferred: Sequence[str] = HEADLINES) -> str | None:
+    """Return the metric to tell the jobs apart by, or None where they have none.
+
+    That is the first of `preferred` that varies, or else the first that some jobs have.
+    """
+    found = {name: {job.metrics.get(name, math.nan) for job in jobs} for name in preferred}
+    counts = {name: sum(map(math.isfinite, values)) for name, values in found.items()}
+    there = [name for name, count in counts.items() if count]
+    return next((name for name in there if counts[name] > 1), there[0] if there else None)
+
+
 def dream_table(sweep: Sweep) -> pd.DataFrame:
-    """One row per dream of all jobs: the job's `number`, then the columns of its dreams.csv.
+    """Return a row for each dream: the job's `number`, then the columns of its dreams.csv.
 
     A job without that file, or with one that cannot be read, has no rows; nor one that did not
     finish: what is in its folder may be of an earlier run.
     """
-    done = [job for job in sweep.jobs if job.status in ("finished", "skipped")]
-    frames = [frame for job in done if (frame := _read_dreams(job)) is not None]
+    kinds: Any = dict.fromkeys((*TEXT_COLUMNS, "prediction_wav"), str)
+    frames = []
+    for job in sweep.jobs:
+        try:
+            path = job.files / "dreams.csv"
+            frame = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=[""])
+        except (OSError, ValueError):  # pandas' errors are ValueErrors
+            continue
+        is_whole = len(frame) and {"name", "target", "file"} <= set(frame.columns)
+        if is_whole and job.status in ("finished", "skipped"):
+            frame.insert(0, "number", job.number)
+            frames.append(frame)
     columns = ["number", *TEXT_COLUMNS]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
@@ -163,51 +205,14 @@ def dream_axes(sweep: Sweep, dreams: pd.DataFrame) -> list[Axis]:
 
 def _excerpts(dreams: pd.DataFrame) -> list[Any]:
     """Return each dream's excerpt: its name, or its place in its job where jobs share no name."""
-    names = dreams["name"].tolist()
-    if len(set(dreams["number"].tolist())) == 1 or _most(dreams, ["name"], "number") > 1:
+    names, numbers = dreams["name"].tolist(), dreams["number"].tolist()
+    if len(set(numbers)) == 1 or _most(dreams, ["name"], "number") > 1:
         return names
     known: dict[int, dict[str, int]] = defaultdict(dict)  # of each job, name to place
-    both = zip(dreams["number"].tolist(), names, strict=True)
+    both = zip(numbers, names, strict=True)
     return [known[number].setdefault(name, len(known[number]) + 1) for number, name in both]
 
 
 def _most(dreams: pd.DataFrame, by: list[str], name: str) -> int:
     """Return how many values of a column a group has at most."""
     return max(dreams.groupby(by)[name].nunique().tolist(), default=0)
-
-
-def main_metric(sweep: Sweep, preferred: Sequence[str]) -> str | None:
-    """Return the metric to tell the jobs apart by.
-
-    Args:
-        sweep: with its jobs.
-        preferred: names of metrics, the best first.
-
-    Returns:
-        The first that some jobs have and that varies; where none does, the first that some
-        have; else None.
-    """
-    found = {
-        name: {
-            job.metrics[name]
-            for job in sweep.jobs
-            if math.isfinite(job.metrics.get(name, math.nan))
-        }
-        for name in preferred
-    }
-    varying = [name for name, values in found.items() if len(values) > 1]
-    there = [name for name, values in found.items() if values]
-    return next(iter([*varying, *there]), None)
-
-
-def _read_dreams(job: Job) -> pd.DataFrame | None:
-    kinds: Any = dict.fromkeys((*TEXT_COLUMNS, "prediction_wav"), str)
-    try:
-        path = job.files / "dreams.csv"
-        frame = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=[""])
-    except (OSError, ValueError):  # pandas' errors are ValueErrors
-        return None
-    if not {"name", "target", "file"} <= set(frame.columns) or not len(frame):
-        return None
-    frame.insert(0, "number", job.number)
-    return frame

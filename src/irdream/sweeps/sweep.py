@@ -1,7 +1,7 @@
 """A sweep as a whole: its parent run, the jobs that are done already, the table at its end.
 
-The end of the sweep is told from the files that its jobs leave (`irdream.sweeps.job`); the parent
-run is found through an environment variable, which launchers hand on.
+The end of the sweep reads the files that its jobs leave (`irdream.sweeps.job`); the parent run is
+found through an environment variable, which launchers hand on.
 
 Nothing heavy is imported here: MLflow comes with the first run that is opened.
 """
@@ -11,26 +11,40 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import re
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from irdream import processes
 from irdream.errors import InputError
-from irdream.files import replacing
-from irdream.measures.table import UNCHANGED
-from irdream.sweeps.job import ELSEWHERE, HEADLINES, STATUSES, Job, forget_jobs, read_jobs
-from irdream.sweeps.output_folder import OutputFolder
+from irdream.measures.table import HEADLINES, UNCHANGED
+from irdream.sweeps.job import (
+    ELSEWHERE,
+    STATUSES,
+    Job,
+    OutputFolder,
+    forget_jobs,
+    read_jobs,
+)
 from irdream.sweeps.signature import signature_of_sweep
-from irdream.sweeps.store_choice import choose_store
 
 VARIABLE = "IRDREAM_SWEEP"
 SEARCH = "hydra_plugins.irdream.optuna_sweeper.OptunaSweeper"
-OVERVIEW = "overview"  # the folder of a sweep's table, figures and gallery
-OVERVIEW_FILES = ("jobs.csv", "heat_map.png", "curves.png", "gallery.html")
+FOLDER, EXPERIMENT = "mlruns", "irdream"  # where nothing is said
+_ADDRESS = re.compile(r"[a-z][\w+.\-]+:.*|databricks", re.IGNORECASE)  # C:\runs is none
+_IGNORED = {
+    "MLFLOW_RUN_ID": "each run is a new one",
+    "MLFLOW_EXPERIMENT_ID": "type tracker.experiment=NAME, or set MLFLOW_EXPERIMENT_NAME",
+    "MLFLOW_REGISTRY_URI": "checkpoints are registered where the runs are",
+}
 
 
 @dataclass
@@ -60,34 +74,42 @@ class Sweep:
     process: str = ""
     is_search: bool = False
 
-    @property
-    def place(self) -> dict[str, Any]:
-        """Return where the store is, as the functions of `irdream.tracking` take it."""
-        return {"root": Path(self.root), "uri": self.server}
+    def store(self) -> Any:
+        """Open the tracking store."""
+        from irdream.tracking.store import open_store
+
+        return open_store(root=Path(self.root), uri=self.server)
+
+    def tags(self, signed: str | None) -> dict[str, str]:
+        """Return what a job's run is tagged with, so that it is found by its sweep and again."""
+        parent = {"mlflow.parentRunId": self.parent, "irdream.signature": signed}
+        own = {"irdream.sweep": self.name, "irdream.sweep_process": self.process}
+        return own | {key: value for key, value in parent.items() if value}
 
     def leaves_out(self, signed: str, job: Job) -> bool:
         """Say whether a job of this signature finished before, or another process runs it."""
         from irdream.tracking.sweeps import find_job
 
-        found = find_job(Path(self.root), self.experiment, signed, uri=self.server)
+        store = self.store()
+        found = find_job(store, self.experiment, signed)
         if found is None or (self.is_search and found.status == "running"):
             return False
-        self.take_over(job, found)
+        self.take_over(job, found, store)
         if job.status == ELSEWHERE:
             print(f"job {job.number} runs in {found.process} already: left to it", flush=True)
         elif job.files != job.folder:
             job.claim()
         return True
 
-    def take_over(self, job: Job, found: Any) -> None:
-        """Tell of a job what came of it elsewhere; put its run below this sweep when it is done."""
+    def take_over(self, job: Job, found: Any, store: Any) -> None:
+        """Give a job what came of it elsewhere; put its run below this sweep when it is done."""
         from irdream.tracking.sweeps import adopt_job
 
         job.run_id, job.found_in, job.metrics = found.run_id, found.folder, found.metrics
         job.status = {"finished": "skipped", "running": ELSEWHERE}.get(found.status, "failed")
         job.error = f"failed in {found.process}" if job.status == "failed" else None
         if job.status == "skipped" and self.parent is not None:
-            adopt_job(found.run_id, self.parent, self.name, **self.place)
+            adopt_job(store, found.run_id, self.parent, self.name)
 
 
 @dataclass
@@ -108,12 +130,19 @@ ending = Ending()
 
 
 def begin(config: DictConfig) -> Sweep:
-    """Open the parent run of a multirun, and tell the jobs of it."""
+    """Open the parent run of a multirun, and let the jobs know of it."""
     folder = Path(str(config.hydra.sweep.dir)).absolute()
     overrides = list(config.hydra.overrides.task)
     sweep = Sweep(name=folder.name, folder=str(folder), info=config.info, words=overrides)
     sweep.process, sweep.is_search = processes.mark(), config.hydra.sweeper._target_ == SEARCH
-    _take_folder(folder, may_share=sweep.is_search)
+    ending.output = OutputFolder(folder, key="hydra.sweep.dir", kind="sweep")
+    try:
+        ending.output.claim()
+    except InputError:
+        if not sweep.is_search:  # several processes may share a study
+            raise
+    if not sweep.is_search:  # a search may be resumed: its sweeper decides
+        forget_jobs(folder)
     if not sweep.info and str(config.tracker.get("_target_", "")).endswith("MlflowTracker"):
         from irdream.tracking.sweeps import open_sweep
 
@@ -121,10 +150,9 @@ def begin(config: DictConfig) -> Sweep:
         sweep.root, sweep.server = str(Path(config.store).expanduser().absolute()), config.server
         sweep.experiment = str(config.tracker.experiment)
         sweep.parent, sweep.name = open_sweep(
-            Path(sweep.root),
+            sweep.store(),
             sweep.experiment,
             folder.name,
-            uri=sweep.server,
             signature=None if config.sweep.force else signature_of_sweep(config),
             tags={"irdream.overrides": " ".join(overrides)},
         )
@@ -134,34 +162,10 @@ def begin(config: DictConfig) -> Sweep:
     return sweep
 
 
-def _take_folder(folder: Path, *, may_share: bool) -> None:
-    """Keep other sweeps out of the folder, but for searches, whose processes share a study.
-
-    What jobs of earlier sweeps left to be told is forgotten; of a search the sweeper decides.
-    """
-    ending.output = OutputFolder(folder, key="hydra.sweep.dir", kind="sweep")
-    try:
-        ending.output.claim()
-    except InputError:
-        if not may_share:
-            raise
-    if not may_share:
-        forget_jobs(folder)
-
-
 def current() -> Sweep | None:
     """Return the sweep that this process or the one that started it has begun."""
     text = os.environ.get(VARIABLE)
     return Sweep(**json.loads(text)) if text else None
-
-
-def tags(sweep: Sweep | None, signed: str | None) -> dict[str, str]:
-    """Return what a job's run is tagged with, so that it is found by its sweep and again."""
-    if sweep is None:
-        return {}
-    parent = {"mlflow.parentRunId": sweep.parent, "irdream.signature": signed}
-    own = {"irdream.sweep": sweep.name, "irdream.sweep_process": sweep.process}
-    return own | {key: value for key, value in parent.items() if value}
 
 
 def end(*, killed: bool = False) -> None:
@@ -195,36 +199,44 @@ def _end(sweep: Sweep, killed: bool) -> None:
     ending.jobs, damaged = read_jobs(Path(sweep.folder), sweep=sweep.process)
     if sweep.info:
         return
-    for job in ending.jobs:
-        _look_again(job, sweep)
-    print("\n".join([table(ending.jobs), *damaged]), flush=True)
     if sweep.parent is None:
+        print("\n".join([table(ending.jobs), *damaged]), flush=True)
         return
-    from irdream.tracking.sweeps import close_sweep
+    from irdream.sweeps.overview import main_metric
+    from irdream.tracking.sweeps import close_sweep, how_to_compare, read_job
 
+    store = sweep.store()
+    for job in ending.jobs:  # what became of those that were left to another process
+        if job.status == ELSEWHERE and job.sweep == sweep.process and job.run_id is not None:
+            found = read_job(store, job.run_id)
+            if found.status != "running":
+                sweep.take_over(job, found, store)
+                job.write()
+    print("\n".join([table(ending.jobs), *damaged]), flush=True)
     try:
-        _keep_overview(sweep)
+        if ending.jobs:
+            _keep_overview(sweep, store)
     finally:
         failed = ending.failed or not ending.jobs
         status = "KILLED" if killed else "FAILED" if failed else "FINISHED"
-        close_sweep(sweep.parent, status, **sweep.place)
+        close_sweep(store, sweep.parent, status)
     if ending.jobs:
-        print(f"compare them: {_page(sweep)}", flush=True)
+        root, metric = Path(sweep.root), main_metric(ending.jobs)
+        page = how_to_compare(store, sweep.parent, sweep.name, metric, root=root, uri=sweep.server)
+        print(f"compare them: {page}", flush=True)
 
 
-def _look_again(job: Job, sweep: Sweep) -> None:
-    """See what became of a job that was left to another process."""
-    if job.status != ELSEWHERE or job.sweep != sweep.process or job.run_id is None:
-        return
-    from irdream.tracking.sweeps import read_job
+def _keep_overview(sweep: Sweep, store: Any) -> None:
+    """Write the overview and keep it, and a few numbers, with the parent run."""
+    from irdream.sweeps.overview import write_overview
+    from irdream.tracking.store import Point
 
-    found = read_job(job.run_id, **sweep.place)
-    if found.status != "running":
-        sweep.take_over(job, found)
-        job.write()
-
-
-# What is told of them -----------------------------------------------------------------------
+    assert sweep.parent is not None
+    for path in write_overview(Path(sweep.folder), sweep.name):
+        store.log_file(sweep.parent, path, "")
+    numbers = {"sweep/jobs": float(len(ending.jobs)), "sweep/failed": float(ending.failed)}
+    now = int(time.time() * 1000)
+    store.log(sweep.parent, points=[Point(name, v, now, 0) for name, v in numbers.items()])
 
 
 def table(jobs: Sequence[Job]) -> str:
@@ -233,9 +245,13 @@ def table(jobs: Sequence[Job]) -> str:
         return "sweep: no job was started"
     shared = set.intersection(*(set(job.overrides) for job in jobs))
     counts = {status: sum(job.status == status for job in jobs) for status in STATUSES}
-    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    counted = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     undefined = {name for job in jobs for name in job.metrics if name.endswith("_undefined")}
-    names = [name for name in (*HEADLINES, *sorted(undefined)) if _is_told(name, jobs)]
+    names = []
+    for name in (*HEADLINES, *sorted(undefined)):
+        values = [job.metrics[name] for job in jobs if name in job.metrics]
+        if any(values) if name == UNCHANGED else values:
+            names.append(name)
     rows = [["job", "overrides", "status", "s", *names, ""]]
     for job in jobs:
         own = " ".join(word for word in job.overrides if word not in shared) or "(nothing swept)"
@@ -247,81 +263,63 @@ def table(jobs: Sequence[Job]) -> str:
         "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]])
         for row in rows
     ]
-    return "\n".join([f"sweep: {len(jobs)} jobs, {told}", *(line.rstrip() for line in lines)])
+    return "\n".join([f"sweep: {len(jobs)} jobs, {counted}", *(line.rstrip() for line in lines)])
 
 
-def _is_told(name: str, jobs: Sequence[Job]) -> bool:
-    """Say whether some job has a metric; a count of what is left out, only where there is one."""
-    values = [job.metrics[name] for job in jobs if name in job.metrics]
-    return any(values) if name == UNCHANGED else bool(values)
+def choose_store(config: DictConfig, typed: Sequence[str], of_sweep: Any = None) -> None:
+    """Let an address that was given as the store be the server; obey MLflow's variables.
 
+    What is obeyed, and what is not, is printed; a job's run goes where its sweep's do, also on a
+    machine with other variables.
 
-def swept_keys(jobs: Sequence[Job]) -> list[str]:
-    """Return the keys that differ between jobs, in the order they were typed."""
-    shared = set.intersection(*(set(job.overrides) for job in jobs)) if jobs else set()
-    words = (word for job in jobs for word in job.overrides if word not in shared)
-    return list(dict.fromkeys(word.lstrip("+~").partition("=")[0] for word in words))
+    Args:
+        config: as composed; `store`, `server` and `tracker.experiment` are changed.
+        typed: the overrides on the command line, which win over variables.
+        of_sweep: the sweep of a job.
 
-
-def _page(sweep: Sweep) -> str:
-    """Return how to open the page that compares the jobs, over what was swept."""
-    from irdream.tracking.view import how_to_open, share_view
-
-    assert sweep.parent is not None
-    have = {name for job in ending.jobs for name in job.metrics}
-    metrics = [name for name in HEADLINES if name in have]
-    constant = [name for name in metrics if len({job.metrics.get(name) for job in ending.jobs}) < 2]
-    view = share_view(
-        sweep.parent,
-        sweep.name,
-        swept=swept_keys(ending.jobs),
-        metrics=[name for name in metrics if name not in constant] + constant,
-        **sweep.place,
-    )
-    return how_to_open(view, **sweep.place)
-
-
-def write_overview(folder: Path, title: str) -> Path:
-    """Write what compares a sweep's jobs, in place of what an earlier one left; return its folder.
-
-    jobs.csv, a row a job; heat_map.png of the main measure over two swept values, numbers first;
-    curves.png over the first that is a number; gallery.html, spectrograms and sounds.
+    Raises:
+        InputError: two addresses, or one of files on another machine.
     """
-    from irdream.reports.figures import save_figure
-    from irdream.reports.sweep_figures import heat_map_figure, sweep_curve_figure
-    from irdream.sweeps import overview
-    from irdream.sweeps.gallery import write_gallery
-
-    found, into = overview.read_sweep(folder), folder / OVERVIEW
-    into.mkdir(parents=True, exist_ok=True)
-    for name in OVERVIEW_FILES:
-        (into / name).unlink(missing_ok=True)
-    jobs, metric = overview.table(found), overview.main_metric(found, HEADLINES)
-    with replacing(into / "jobs.csv") as file:
-        file.write(jobs.to_csv(index=False).encode())
-    if metric is not None:
-        numeric = [key for key in found.swept if found.is_numeric(key)]
-        keys = [*numeric, *(key for key in found.swept if key not in numeric)]
-        if len(keys) > 1:
-            figure = heat_map_figure(jobs, keys[0], keys[1], metric)
-            save_figure(figure, into / "heat_map.png")
-        if numeric:
-            others = [key for key in keys if key != numeric[0]]
-            figure = sweep_curve_figure(jobs, numeric[0], metric, by=next(iter(others), None))
-            save_figure(figure, into / "curves.png")
-    if len(overview.dream_table(found)):
-        write_gallery(found, into / "gallery.html", title=title)
-    return into
+    with open_dict(config):
+        said = _obey_variables(config, {word.lstrip("+").partition("=")[0] for word in typed})
+        if of_sweep is None:
+            print(*said, sep="\n", end="\n" if said else "", file=sys.stderr, flush=True)
+        elif of_sweep.parent:
+            config.store, config.server = of_sweep.root, of_sweep.server
+            if config.tracker.experiment == EXPERIMENT:
+                config.tracker.experiment = of_sweep.experiment
 
 
-def _keep_overview(sweep: Sweep) -> None:
-    """Write the overview and keep it with the parent run."""
-    from irdream.tracking.sweeps import log_sweep
+def _obey_variables(config: DictConfig, keys: set[str]) -> list[str]:
+    """Settle where a run or a sweep goes; return the lines to be printed."""
+    said = []
+    uri, name = (os.environ.get(f"MLFLOW_{what}") for what in ("TRACKING_URI", "EXPERIMENT_NAME"))
+    is_free = (config.store, config.server) == (FOLDER, None) and not keys & {"store", "server"}
+    if uri and is_free:
+        config.store = uri
+        shown = re.sub(r"//[^/@]+@", "//", uri)
+        said.append(f"MLFLOW_TRACKING_URI: the tracking store is {shown}")
+    config.store, config.server = _settled(str(config.store), config.server)
+    if "experiment" not in config.tracker:
+        return said
+    if name and config.tracker.experiment == EXPERIMENT and "tracker.experiment" not in keys:
+        config.tracker.experiment = name
+        said.append(f"MLFLOW_EXPERIMENT_NAME: the experiment is {name}")
+    ignored = [variable for variable in _IGNORED if os.environ.get(variable)]
+    return said + [f"{variable} is not obeyed: {_IGNORED[variable]}" for variable in ignored]
 
-    assert sweep.parent is not None
-    if not ending.jobs:
-        return
-    numbers = {"sweep/jobs": float(len(ending.jobs)), "sweep/failed": float(ending.failed)}
-    folder = write_overview(Path(sweep.folder), sweep.name)
-    files = [folder / name for name in OVERVIEW_FILES if (folder / name).is_file()]
-    log_sweep(sweep.parent, files, numbers, **sweep.place)
+
+def _settled(store: str, server: str | None) -> tuple[str, str | None]:
+    """Return the folder, and the server if there is one."""
+    if _ADDRESS.fullmatch(store) and not os.path.isdir(store):
+        if server:
+            raise InputError(
+                f"store={store} and server={server} are two addresses; expected one of them"
+            )
+        store, server = FOLDER, store
+    if not server or not server.startswith("file:"):
+        return store, server or None
+    address = urlsplit(server)
+    if address.netloc not in ("", "localhost"):
+        raise InputError(f"store={server}; expected the path of a folder, or file:///FOLDER")
+    return url2pathname(address.path), None

@@ -1,4 +1,8 @@
-"""Find runs whose process is gone and close them."""
+"""Find runs whose process is gone and close them.
+
+A process that is killed at once (kill -9, a power cut) cannot end its run. What it wrote when it
+opened the run tells later that it is gone, see `irdream.processes`.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from irdream.tracking.doctor import close_dead
+from irdream import processes
+from irdream.tracking.provenance import opened_by
+from irdream.tracking.store import open_store
 
 NAME = 32  # characters of a run's name that are shown
-TOLD = {
+FOUND = {
     "dead": "its process is gone: closed as KILLED",
     "alive": "its process is at work: left alone",
     "elsewhere": "on another machine: left alone, run task=doctor there",
@@ -32,26 +38,28 @@ def doctor(
     Returns:
         `doctor/closed`, `doctor/alive`, `doctor/elsewhere`: how many runs there were.
     """
-    where = server or Path(store).expanduser().absolute()
+    root = Path(store).expanduser()
     print(
-        f"doctor: looks in {where} for runs that are marked RUNNING, and closes the dead",
+        f"doctor: looks in {server or root.absolute()} for runs that are marked RUNNING, and "
+        "closes the dead",
         flush=True,
     )
     if info:
         return {}
-    found = close_dead(root=Path(store).expanduser(), uri=server)
-    console = Console()
-    if found:
-        table = Table()
-        for column in ("run", "id", "host", "process", ""):
-            table.add_column(column)
-        for run in found:
-            name = run.name if len(run.name) <= NAME else f"{run.name[: NAME - 1]}…"
-            table.add_row(Text(name), run.run_id[:8], run.host, run.pid, TOLD[run.state])
-        console.print(table)
-    else:
-        console.print("no run is marked RUNNING")
-    states = [run.state for run in found]
+    opened = open_store(root=root, uri=server)
+    table = Table("run", "id", "host", "process", "")
+    states = []
+    for run in opened.find_runs(status="RUNNING"):
+        mark, since = opened_by(run)
+        state = processes.state(mark, since)
+        if state == "dead":
+            opened.end_run(run.info.run_id, "KILLED")
+        states.append(state)
+        name = str(run.info.run_name)
+        shown = Text(name if len(name) <= NAME else f"{name[: NAME - 1]}…")
+        host, pid = mark["host"] or "unknown", mark["pid"] or "?"
+        table.add_row(shown, run.info.run_id[:8], host, pid, FOUND[state])
+    Console().print(table if states else "no run is marked RUNNING")
     return {
         "doctor/closed": float(states.count("dead")),
         "doctor/alive": float(states.count("alive")),

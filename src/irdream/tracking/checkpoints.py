@@ -11,26 +11,19 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING
 
 from irdream.errors import InputError
-from irdream.tracking.database import DATABASE, exists
-from irdream.tracking.mlflow_setup import first_line
+from irdream.tracking.mlflow_setup import DATABASE, exists, first_line
 from irdream.tracking.store import OPENING_TAG, Store, open_store
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-P = ParamSpec("P")
-
 _RUN = re.compile(r"runs:/(?P<run_id>\w+)/(?P<path>.+)")
 _MODEL = re.compile(r"models:/(?P<name>[^@/]+)(@(?P<alias>[\w\-]+)|/(?P<version>\d+))")
-_NAME = re.compile(r"\w[\w.\-]{0,99}")
-_ALIAS = re.compile(r"[\w\-]{1,100}")
 _copies: dict[tuple[str, str], Path] = {}
-_RESERVED = re.compile(r"latest|v\d+", re.IGNORECASE)  # by MLflow
 
 
 def fetch_checkpoint(uri: str, *, root: Path, uri_server: str | None = None) -> Path:
@@ -51,34 +44,16 @@ def fetch_checkpoint(uri: str, *, root: Path, uri_server: str | None = None) -> 
             f"cannot read the checkpoint address {uri!r}; expected 'runs:/<run id>/checkpoint' "
             "or 'models:/<name>@<alias>'"
         )
-    if not uri_server and not exists(Path(root).expanduser() / DATABASE):
+    if uri_server:
+        if (uri, uri_server) not in _copies:
+            _copies[uri, uri_server] = _fetch(uri, open_store(root=root, uri=uri_server))
+        return _copies[uri, uri_server]
+    if not exists(Path(root).expanduser() / DATABASE):
         raise InputError(
             f"there is no tracking store in {root} to find {uri} in; name the checkpoint's folder "
             "instead, or the store's"
         )
-    if not uri_server:
-        return _fetch(uri, open_store(root=root))
-    if (uri, uri_server) not in _copies:
-        _copies[uri, uri_server] = _fetch(uri, open_store(root=root, uri=uri_server))
-    return _copies[uri, uri_server]
-
-
-def register_checkpoint(
-    *,
-    root: Path,
-    run_id: str,
-    name: str,
-    path: str = "checkpoint",
-    alias: str = "champion",
-    uri: str | None = None,
-) -> str:
-    """Make a run's checkpoint the version of `name` that `alias` points to; return its address.
-
-    Raises:
-        InputError: see `check_names`; when there is no such folder, or the store refuses.
-    """
-    check_names(name, alias)
-    return register(open_store(root=root, uri=uri), run_id, name=name, path=path, alias=alias)
+    return _fetch(uri, open_store(root=root))
 
 
 def check_names(name: str, alias: str) -> None:
@@ -87,12 +62,13 @@ def check_names(name: str, alias: str) -> None:
     Raises:
         InputError: when it would be none.
     """
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(r"\w[\w.\-]{0,99}", name):
         raise InputError(
             f"train.register={name!r}; expected a name of letters, digits, '-', '_' and '.', "
             "such as han"
         )
-    if not _ALIAS.fullmatch(alias) or _RESERVED.fullmatch(alias):
+    is_reserved = re.fullmatch(r"latest|v\d+", alias, re.IGNORECASE)  # by MLflow
+    if is_reserved or not re.fullmatch(r"[\w\-]{1,100}", alias):
         raise InputError(
             f"train.alias={alias!r}; expected a word of letters, digits, '-' and '_', such as "
             "champion, not 'latest' nor a version such as 'v2'"
@@ -100,42 +76,30 @@ def check_names(name: str, alias: str) -> None:
 
 
 def register(store: Store, run_id: str, *, name: str, path: str, alias: str) -> str:
-    """Do what `register_checkpoint` does, in a store that is open."""
+    """Make a run's checkpoint the version of `name` that `alias` points to; return its address.
+
+    Raises:
+        InputError: when there is no such folder, or the store refuses.
+    """
     from mlflow.exceptions import MlflowException
 
     source = f"runs:/{run_id}/{path}"
     try:
         if not store.patiently(store.client.list_artifacts, run_id, path):
             raise _missing(source, store)
-        _add_name(name, store)
+        try:
+            store.patiently(store.client.create_registered_model, name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
         version = _add_version(name, source, run_id, store)
-        again(store, store.client.set_registered_model_alias, name, alias, str(version.version))
+        store.again(store.client.set_registered_model_alias, name, alias, str(version.version))
     except MlflowException as error:
         raise InputError(
             f"cannot register {source} as {name!r} in the tracking store {store.where}: "
             f"{first_line(error)}; it stays there, and can be loaded as checkpoint={source}"
         ) from error
     return f"models:/{name}@{alias}"
-
-
-def again(store: Store, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-    """Call; where another process wrote the same row at the same time, call again and find it."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        store.patiently(call, *args, **kwargs)
-    except MlflowException:
-        store.patiently(call, *args, **kwargs)
-
-
-def _add_name(name: str, store: Store) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        store.patiently(store.client.create_registered_model, name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
 
 
 def _add_version(name: str, source: str, run_id: str, store: Store) -> ModelVersion:
@@ -170,38 +134,25 @@ def _missing(uri: str, store: Store) -> InputError:
 
 
 def _local_folder(uri: str, store: Store) -> Path:
-    if model := _MODEL.fullmatch(uri):
-        return _local_folder(_source(model, store), store)
-    if run := _RUN.fullmatch(uri):
-        artifacts = store.patiently(store.client.get_run, run["run_id"]).info.artifact_uri
-        return _download(f"{artifacts}/{run['path']}", store)
-    return _download(uri, store)
-
-
-def _source(model: re.Match[str], store: Store) -> str:
-    """Return where the registry says that a version's files lie."""
-    client, name, version = store.client, model["name"], model["version"]
-    if version is None:
-        found = store.patiently(client.get_model_version_by_alias, name, model["alias"])
-        version = str(found.version)
-    return store.patiently(client.get_model_version_download_uri, name, version)
-
-
-def _download(address: str, store: Store) -> Path:
     from mlflow.artifacts import download_artifacts
 
-    local = address.startswith("file:")
+    client = store.client
+    if model := _MODEL.fullmatch(uri):
+        name, version = model["name"], model["version"]
+        if version is None:
+            by_alias = client.get_model_version_by_alias
+            version = str(store.patiently(by_alias, name, model["alias"]).version)
+        uri = store.patiently(client.get_model_version_download_uri, name, version)
+    if run := _RUN.fullmatch(uri):
+        artifacts = store.patiently(client.get_run, run["run_id"]).info.artifact_uri
+        uri = f"{artifacts}/{run['path']}"
+    copied_to = None
+    if not uri.startswith("file:"):
+        copied_to = tempfile.mkdtemp(prefix="irdream_checkpoint_")
+        atexit.register(shutil.rmtree, copied_to, ignore_errors=True)
+    where = client.tracking_uri
     return Path(
         store.patiently(
-            download_artifacts,
-            artifact_uri=address,
-            dst_path=None if local else _temporary_folder(),
-            tracking_uri=store.client.tracking_uri,
+            download_artifacts, artifact_uri=uri, dst_path=copied_to, tracking_uri=where
         )
     )
-
-
-def _temporary_folder() -> str:
-    folder = tempfile.mkdtemp(prefix="irdream_checkpoint_")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder

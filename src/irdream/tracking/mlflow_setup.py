@@ -1,21 +1,30 @@
-"""How mlflow is to behave here: silent, off the network, its errors in words a person can use."""
+"""mlflow as irdream needs it: silent, its errors in plain words, its SQLite file made whole.
+
+However many processes ask for the local store at the same time, one makes the file, under a lock
+and a temporary name, and renames it: MLflow alone crashes three of four processes that start on a
+missing database, and a kill while it makes the tables leaves one that never opens. About 2 s,
+once. Making the tables straight from MLflow's table models was left out: it passes over MLflow's
+own migrations.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
-import random
 import re
+import sqlite3
 import sys
-import time
-import urllib.error
-import urllib.request
 import warnings
-from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from irdream.errors import InputError
+from irdream.files import temporary_path
 
+DATABASE, ARTIFACTS = "mlflow.db", "artifacts"
 PATIENCE_SECONDS = 120.0
 """How long a locked database, a server that is away, or another process that is making the store
 is waited for, after the first failure."""
@@ -29,20 +38,15 @@ _SWITCHES = {
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-_LOCKED = "is locked"
-# Refused, reset, no answer in time; or the status 408, 429, 500, 502, 503 or 504.
+# Refused, reset, no answer in time; or the status 408, 429, 500, 502, 503 or 504. A server
+# answers a bare 500 where its database went away in the middle of a batch.
 _AWAY = re.compile(
     r"API request to (?!endpoint ).+ failed with (timeout )?exception"  # a name may have spaces
     r"|Connection broken|Connection aborted|Response ended prematurely|Read timed out"
 )
-_ODD = re.compile(r"[^\w@%+=:,./~-]")  # for a shell
-_PASSWORD = re.compile(r"//[^/@\s]+@")
-_LONGEST_PAUSE_SECONDS = 5.0
-_ANSWER_SECONDS = 5.0
-_OF_PROXIES = (502, 503, 504)  # what stands before a server says so when that is away
 _SERVER = "check that the server runs and can be reached, and see its log"
-_REMEDIES = {
-    _LOCKED: "another process holds it; end that process or try again later",
+REMEDIES = {
+    "is locked": "another process holds it; end that process or try again later",
     "is full": "free some space there",
     "readonly database": "make it writable, or run with tracker=none",
     "unable to open": "make it readable and writable, or run with tracker=none",
@@ -70,52 +74,27 @@ def import_mlflow(*, local: bool) -> None:
         if local:
             importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
             importlib.import_module("mlflow.store.model_registry.sqlalchemy_store")
-    # It logs each database error with its traceback before raising it.
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)  # a missing figure
+    for name in ("store.db.utils", "system_metrics"):  # tracebacks of what is raised, or missing
+        logging.getLogger(f"mlflow.{name}").setLevel(logging.CRITICAL)
 
 
 def is_locked(error: Exception) -> bool:
     """Say whether the database was only busy, so that waiting helps."""
-    return _LOCKED in first_line(error)
+    return "is locked" in first_line(error)
 
 
 def is_away(error: Exception) -> bool:
-    """Say whether a server, or its database, did not answer, as while it is restarted.
-
-    MLflow's server answers 503 without its database, but a bare 500 where that went away in the
-    middle of a batch; hence 500 counts too.
-    """
+    """Say whether a server, or its database, did not answer, as while it is restarted."""
     return _AWAY.search(str(error)) is not None
-
-
-def pauses() -> Iterator[float]:
-    """Yield how many seconds to wait before the next try: about 0.1, 0.2, 0.4, ... 5."""
-    longest = 0.1
-    while True:
-        yield random.uniform(0.5, 1.0) * longest
-        longest = min(2 * longest, _LONGEST_PAUSE_SECONDS)
 
 
 def explain(error: Exception, where: str) -> None:
     """Raise `InputError` in place of an error of the store that a person can mend."""
     of_server = filter(_AWAY.search, str(error).splitlines())  # of several files, not the first
-    line = _PASSWORD.sub("//", next(of_server, first_line(error)))
-    for sign, remedy in _REMEDIES.items():
+    line = re.sub(r"//[^/@\s]+@", "//", next(of_server, first_line(error)))
+    for sign, remedy in REMEDIES.items():
         if sign in line:
             raise InputError(f"tracking store {where}: {line}; {remedy}") from error
-
-
-def command(*words: str, before: str = "") -> str:
-    """Return a command of MLflow's as it can be typed in this folder.
-
-    Args:
-        words: after `mlflow`.
-        before: a variable that is set for it.
-    """
-    python = sys.orig_argv[0] or "python"
-    parts = [before, python, "-m", "mlflow", *words]
-    return " ".join(_ODD.sub(r"\\\g<0>", part) for part in parts if part)
 
 
 def first_line(error: Exception) -> str:
@@ -123,37 +102,127 @@ def first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def ask(where: str, *, seconds: float) -> None:
-    """Fail where no server answers within so many seconds; it is asked once at least.
+def command(*words: str, before: str = "") -> str:
+    """Return a command of MLflow's as it can be typed in this folder, for a shell.
 
-    MLflow itself would go on asking, for minutes.
-
-    Raises:
-        InputError: when none answers.
+    Args:
+        words: after `mlflow`.
+        before: a variable that is set for it.
     """
-    give_up = time.monotonic() + seconds
-    pause = pauses()
-    while (refusal := _refusal(f"{where.rstrip('/')}/health")) is not None:
-        if time.monotonic() >= give_up:
-            raise InputError(
-                f"no tracking server answers at {where} ({refusal}); start it, correct the "
-                "address, or track in a local folder: server=null store=mlruns"
-            )
-        time.sleep(next(pause))
-
-
-def _refusal(address: str) -> Exception | None:
-    try:
-        with urllib.request.urlopen(address, timeout=_ANSWER_SECONDS):
-            return None
-    except urllib.error.HTTPError as error:
-        error.close()
-        return error if error.code in _OF_PROXIES else None  # otherwise it did answer
-    except (OSError, ValueError) as error:
-        return error
+    parts = [before, sys.orig_argv[0] or "python", "-m", "mlflow", *words]
+    return " ".join(re.sub(r"([^\w@%+=:,./~-])", r"\\\1", part) for part in parts if part)
 
 
 def without_password(uri: str) -> str:
     """Return an address as it may be shown."""
     scheme, separator, rest = uri.partition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def create_store(root: Path | str) -> None:
+    """Make the store's database in the folder `root` unless it is there; see also `adopt`.
+
+    Raises:
+        InputError: when the folder cannot be written, its name is none that SQLite takes, its file
+            is no tracking store, or another process holds the lock for more than two minutes.
+    """
+    database = Path(root).expanduser().resolve() / DATABASE
+    lock = database.with_name(f"{DATABASE}.lock")
+    try:
+        if not exists(database):
+            sqlite_uri(database)  # refuses before a folder is made
+            database.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(lock, timeout=PATIENCE_SECONDS):
+                if not exists(database):
+                    _create(database)
+    except Timeout as error:
+        raise InputError(
+            f"another process has been making the tracking store for {PATIENCE_SECONDS:.0f} s "
+            f"(it holds {lock}); end it and try again"
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"cannot make a tracking store in {database.parent}: {error.strerror or error}; choose "
+            "a folder that can be written, or run with tracker=none"
+        ) from error
+    adopt(database, (database.parent / ARTIFACTS).as_uri())
+
+
+def exists(database: Path) -> bool:
+    """Say whether the file is there; SQLite leaves an empty one where it was only opened."""
+    return database.is_file() and database.stat().st_size > 0
+
+
+def sqlite_uri(database: Path) -> str:
+    """Return the address of a database file; raise InputError where SQLAlchemy cannot be told."""
+    from sqlalchemy import make_url
+
+    path = database.as_posix()
+    if not {"%", "?"} & set(path):
+        return f"sqlite:///{path}"
+    # Of the short form MLflow makes a folder with %25 in its name.
+    uri = f"sqlite+pysqlite:///{path.replace('%', '%25').replace('?', '%3F')}"
+    if make_url(uri).database != path:
+        raise InputError(
+            f"{database}: SQLAlchemy before 2.1 cannot open a path with '%' or '?'; choose another "
+            "folder"
+        )
+    return uri
+
+
+def _create(database: Path) -> None:
+    import_mlflow(local=True)
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    _remove_unfinished(database.parent)  # of a process that was killed
+    new = temporary_path(database)
+    try:
+        store = SqlAlchemyStore(sqlite_uri(new), (database.parent / ARTIFACTS).as_uri())
+        store.engine.dispose()
+        os.replace(new, database)
+    except Exception as error:  # Alembic's, SQLAlchemy's or MLflow's
+        explain(error, str(database))
+        raise
+    finally:
+        _remove_unfinished(database.parent)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    for path in folder.glob(f".{DATABASE}.*.part*"):  # with SQLite's journals
+        path.unlink(missing_ok=True)
+
+
+def adopt(database: Path, artifacts: str) -> None:
+    """Check the file, and let it follow its folder when that was moved or copied.
+
+    MLflow keeps absolute addresses of artifacts: without this, a store that was moved would go
+    on writing to the old place, and a copy to its original's.
+
+    Args:
+        database: the SQLite file.
+        artifacts: the address of the folder `artifacts` beside it, where it is now.
+
+    Raises:
+        InputError: when the file is no tracking store, or cannot be read or written.
+    """
+    columns = {"experiments": "artifact_location", "runs": "artifact_uri"}
+    columns["model_versions"] = "storage_location"
+    try:
+        with contextlib.closing(sqlite3.connect(database, timeout=20.0)) as connection, connection:
+            elsewhere = connection.execute(
+                "SELECT DISTINCT artifact_location FROM experiments"
+                " WHERE artifact_location LIKE ? AND artifact_location != ?",
+                (f"file://%/{ARTIFACTS}", artifacts),
+            )
+            for (old,) in elsewhere.fetchall():
+                for table, column in columns.items():
+                    connection.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
+                        f" WHERE substr({column} || '/', 1, ?) = ?",
+                        (artifacts, len(old) + 1, len(old) + 1, f"{old}/"),
+                    )
+    except sqlite3.Error as error:
+        explain(error, str(database))
+        raise InputError(
+            f"{database} is not a tracking store ({error}); move it away and a new one is made"
+        ) from error

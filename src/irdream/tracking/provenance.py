@@ -13,7 +13,6 @@ import hashlib
 import os
 import platform
 import shlex
-import shutil
 import subprocess
 import sys
 from functools import cache
@@ -27,9 +26,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 OPENED_TAG = "irdream.opened"  # seconds since 1970, of a run that was opened again
-_GIT_SECONDS = 5.0
 _LOCK = Path(__file__).resolve().parents[3] / "requirements.lock"  # of a checkout
-_INSTALLED = ".dist-info"
 
 
 def run_tags() -> dict[str, str]:
@@ -38,18 +35,21 @@ def run_tags() -> dict[str, str]:
     `mlflow.*` are the names that the MLflow UI reads. Host, pid and boot id together tell later
     whether the process of a run that is still marked RUNNING can be alive.
     """
+    user = ""
+    with contextlib.suppress(KeyError, OSError):  # a container's user without an entry in passwd
+        user = getpass.getuser()
     tags = {
         "mlflow.source.name": sys.argv[0],
         "mlflow.source.type": "LOCAL",
-        "mlflow.user": _user(),
+        "mlflow.user": user,
         "irdream.version": __version__,
         "irdream.python": platform.python_version(),
-        "irdream.torch": _torch_version(),
+        "irdream.torch": str(getattr(sys.modules.get("torch"), "__version__", "")),
         "irdream.lock": lock_digest(_LOCK),
         **{f"irdream.{key}": value for key, value in this_process().items()},
         "irdream.command": shlex.join(sys.orig_argv),
     }
-    return {key: value for key, value in (tags | _own_git_tags()).items() if value}
+    return {key: value for key, value in (tags | git_tags(Path(__file__))).items() if value}
 
 
 def opened_by(run: Run) -> tuple[dict[str, str], float]:
@@ -59,6 +59,7 @@ def opened_by(run: Run) -> tuple[dict[str, str], float]:
     return mark, float(tags.get(OPENED_TAG, run.info.start_time / 1000))
 
 
+@cache
 def git_tags(file: Path) -> dict[str, str]:
     """Return commit and branch of the checkout that `file` is part of, and whether it was changed.
 
@@ -66,7 +67,7 @@ def git_tags(file: Path) -> dict[str, str]:
     (a package installed inside somebody else's checkout has not that checkout's commit). Without
     a branch where none is checked out. Files that git does not know are no change.
     """
-    if shutil.which("git") is None or not _git(file.parent, "ls-files", "--", file.name):
+    if not _git(file.parent, "ls-files", "--", file.name):
         return {}
     said = _git(file.parent, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
     lines = said.splitlines()
@@ -79,17 +80,9 @@ def git_tags(file: Path) -> dict[str, str]:
     return tags if branch == "(detached)" else tags | {"mlflow.source.git.branch": branch}
 
 
-@cache
-def _own_git_tags() -> dict[str, str]:
-    return git_tags(Path(__file__))
-
-
 def lock_digest(path: Path) -> str:
     """Return the first 16 hex digits of a lock file's SHA-256; empty where there is none."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    except OSError:
-        return ""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""
 
 
 @cache
@@ -101,20 +94,19 @@ def packages() -> str:
     names: set[str] = set()
     for folder in sys.path:
         with contextlib.suppress(OSError):
-            names.update(name for name in os.listdir(folder or ".") if name.endswith(_INSTALLED))
-    pairs = (name.removesuffix(_INSTALLED).rpartition("-") for name in names)
+            names.update(name for name in os.listdir(folder or ".") if name.endswith(".dist-info"))
+    pairs = (name.removesuffix(".dist-info").rpartition("-") for name in names)
     lines = {f"{name}=={version}\n" for name, _, version in pairs if name}
     return "".join(sorted(lines, key=str.lower))
 
 
 def processor() -> str:
     """Return the name of the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -124,20 +116,9 @@ def _git(folder: Path, *arguments: str) -> str:
             capture_output=True,
             check=True,
             text=True,
-            timeout=_GIT_SECONDS,
+            timeout=5.0,
             env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
         )
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, subprocess.SubprocessError):  # no git, no checkout
         return ""
     return done.stdout.strip()
-
-
-def _torch_version() -> str:
-    return str(getattr(sys.modules.get("torch"), "__version__", ""))
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without an entry in passwd
-        return ""

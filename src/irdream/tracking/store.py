@@ -19,25 +19,29 @@ from __future__ import annotations
 import logging
 import math
 import os
+import random
 import time
+import urllib.error
+import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from irdream.errors import InputError
 from irdream.files import as_text
-from irdream.tracking.database import ARTIFACTS, DATABASE, create_store, sqlite_uri
 from irdream.tracking.mlflow_setup import (
+    ARTIFACTS,
+    DATABASE,
     PATIENCE_SECONDS,
-    ask,
     command,
+    create_store,
     explain,
     first_line,
     import_mlflow,
     is_away,
     is_locked,
-    pauses,
+    sqlite_uri,
     without_password,
 )
 
@@ -92,9 +96,18 @@ class Store:
         Raises:
             InputError: when an experiment of this name was deleted.
         """
+        from mlflow.exceptions import MlflowException
+
         found = self.patiently(self.client.get_experiment_by_name, name)
         if found is None:
-            return self._new_experiment(name)
+            try:
+                return self.patiently(
+                    self.client.create_experiment, name, artifact_location=self._artifacts
+                )
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            return self.experiment(name)  # another process was faster
         if found.lifecycle_stage == "deleted":
             variable = f"MLFLOW_TRACKING_URI={without_password(self.client.tracking_uri)}"
             restore = command("experiments", "restore", "-x", found.experiment_id, before=variable)
@@ -104,25 +117,13 @@ class Store:
             )
         return found.experiment_id
 
-    def _new_experiment(self, name: str) -> str:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return self.patiently(
-                self.client.create_experiment, name, artifact_location=self._artifacts
-            )
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        return self.experiment(name)  # another process was faster
-
     def start_run(self, experiment_id: str, name: str | None, tags: Mapping[str, str]) -> str:
         """Return the id of a new run."""
         opening = {OPENING_TAG: uuid.uuid4().hex}
         every_tag = {key: as_text(value) for key, value in tags.items()} | opening
         run = self.once(
             lambda: self.client.create_run(experiment_id, run_name=name, tags=every_tag),
-            lambda: next(iter(self.find_runs(experiment_id, opening)), None),
+            lambda: next(iter(self.find_runs(opening, experiment_id=experiment_id)), None),
         )
         return run.info.run_id
 
@@ -152,13 +153,16 @@ class Store:
             InputError: when it cannot be copied; or to a server, where MLflow would keep a name
                 with one of `%#?` under another one.
         """
-        for file, into in _files(path, folder):
+        files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+        for file in files if path.is_dir() else [path]:
+            into = Path(folder, file.parent.relative_to(path.parent)).as_posix()
             if self._artifacts is None and (refused := set("%#?") & set(f"{into}{file.name}")):
                 raise InputError(
                     f"cannot keep {file} with the run: a tracking server takes no "
                     f"{refused.pop()!r} in a name; rename it"
                 )
-            self._copy(path, self.client.log_artifact, run_id, str(file), into or None)
+            place = None if into == "." else into
+            self._copy(path, self.client.log_artifact, run_id, str(file), place)
 
     def log_text(self, run_id: str, text: str, path: str) -> None:
         """Write a text to the run's artifacts; see `log_file`."""
@@ -178,26 +182,21 @@ class Store:
         self.patiently(self.client.set_terminated, run_id, status)
 
     def find_runs(
-        self, experiment_id: str, tags: Mapping[str, str], *, status: str | None = None
+        self,
+        tags: Mapping[str, str] | None = None,
+        *,
+        experiment_id: str | None = None,
+        status: str | None = None,
     ) -> list[Run]:
-        """Return the runs of an experiment that have these tags, the last one first."""
-        parts = [f"tags.`{name}` = '{value}'" for name, value in tags.items()]
+        """Return the runs of an experiment, or of all, with these tags, the last one first."""
+        ids = [experiment_id] if experiment_id else []
+        if not ids:
+            ids = [one.experiment_id for one in self.patiently(self.client.search_experiments)]
+        parts = [f"tags.`{name}` = '{value}'" for name, value in (tags or {}).items()]
         parts += [f"attributes.status = '{status}'"] if status else []
-        found = self.patiently(
-            self.client.search_runs,
-            [experiment_id],
-            " and ".join(parts),
-            order_by=["attributes.start_time DESC"],
-            max_results=1000,
-        )
-        return list(found)
-
-    def running_children(self, run_id: str) -> list[Run]:
-        """Return the runs below `run_id` that are still marked RUNNING."""
-        experiment_id = self.patiently(self.client.get_run, run_id).info.experiment_id
-        query = f"tags.`mlflow.parentRunId` = '{run_id}' and attributes.status = 'RUNNING'"
-        runs = self.patiently(self.client.search_runs, [experiment_id], query, max_results=50_000)
-        return list(runs)
+        query, order = " and ".join(parts), ["attributes.start_time DESC"]
+        search = self.client.search_runs
+        return list(self.patiently(search, ids, query, order_by=order, max_results=50_000))
 
     def once(self, create: Callable[[], T], find: Callable[[], T | None]) -> T:
         """Create something; before a second try see whether the first one did it after all."""
@@ -212,6 +211,15 @@ class Store:
 
         return self.patiently(create_unless_found)
 
+    def again(self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call; where another process wrote the same row at the same time, call again."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.patiently(call, *args, **kwargs)
+        except MlflowException:
+            self.patiently(call, *args, **kwargs)
+
     def patiently(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call; while the database is held or the server is away, wait and call again.
 
@@ -220,7 +228,7 @@ class Store:
         """
         from mlflow.exceptions import MlflowException
 
-        pause = pauses()
+        pause_seconds = 0.1
         while True:
             try:
                 answer = call(*args, **kwargs)
@@ -231,7 +239,8 @@ class Store:
             else:
                 self._away_since = None
                 return answer
-            time.sleep(next(pause))
+            time.sleep(random.uniform(0.5, 1.0) * pause_seconds)
+            pause_seconds = min(2 * pause_seconds, 5.0)
 
     def _may_pass(self, error: Exception) -> bool:
         if not (is_locked(error) or is_away(error)):
@@ -255,27 +264,34 @@ def open_store(*, root: Path, uri: str | None = None) -> Store:
         InputError: when the folder cannot be written, its file is no tracking store, or no
             server answers.
     """
-    if uri:
-        return _open_server(uri)
-    create_store(root)
-    folder = Path(root).expanduser().resolve()
-    artifacts = (folder / ARTIFACTS).as_uri()
-    return _connect(sqlite_uri(folder / DATABASE), where=str(folder), artifacts=artifacts)
-
-
-def _open_server(uri: str) -> Store:
+    if uri is None or not uri.startswith(("http://", "https://")):
+        where, artifacts = uri and without_password(uri), None
+        if not uri:
+            create_store(root)
+            folder = Path(root).expanduser().resolve()
+            where, artifacts = str(folder), (folder / ARTIFACTS).as_uri()
+            uri = sqlite_uri(folder / DATABASE)
+        return _connect(uri, where=str(where), artifacts=artifacts)
     where = without_password(uri)
-    if not uri.startswith(("http://", "https://")):
-        return _connect(uri, where=where, artifacts=None)
-    is_known = os.environ.get(_KNOWN_SERVER) == where
-    try:
-        ask(where, seconds=PATIENCE_SECONDS if is_known else 0.0)
-    except InputError:
-        os.environ.pop(_KNOWN_SERVER, None)
-        raise
+    is_known = os.environ.pop(_KNOWN_SERVER, None) == where
+    if not is_known:
+        _ask(where)
     store = _connect(uri, where=where, artifacts=None, answered=is_known)
     os.environ[_KNOWN_SERVER] = where
     return store
+
+
+def _ask(where: str) -> None:
+    """Fail within seconds where no server answers; MLflow itself would go on for a minute."""
+    try:
+        urllib.request.urlopen(f"{where.rstrip('/')}/health", timeout=5.0).close()
+    except urllib.error.HTTPError as error:
+        error.close()  # it did answer
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"no tracking server answers at {where} ({error}); start it, correct the address, or "
+            "track in a local folder: server=null store=mlruns"
+        ) from error
 
 
 def _connect(uri: str, *, where: str, artifacts: str | None, answered: bool = True) -> Store:
@@ -292,19 +308,7 @@ def _connect(uri: str, *, where: str, artifacts: str | None, answered: bool = Tr
         explain(error, where)
         line, remedy = first_line(error), "correct its address, or run with tracker=none"
         if "out-of-date database schema" in line:
-            line, remedy = (
-                "MLflow's tables in it are of an older version",
-                "run '{}'".format(command("db", "upgrade", without_password(uri))),
-            )
+            line = "MLflow's tables in it are of an older version"
+            remedy = f"run '{command('db', 'upgrade', without_password(uri))}'"
         raise InputError(f"cannot open the tracking store {where}: {line}; {remedy}") from error
     return store
-
-
-def _files(path: Path, folder: str) -> Iterator[tuple[Path, str]]:
-    """Yield the files of a folder, or the file itself, each with the folder that it goes to."""
-    if not path.is_dir():
-        yield path, folder
-        return
-    for file in sorted(path.rglob("*")):
-        if file.is_file():
-            yield file, (Path(folder) / path.name / file.parent.relative_to(path)).as_posix()

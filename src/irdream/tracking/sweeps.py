@@ -11,27 +11,28 @@ import itertools
 import json
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlparse
+from urllib.parse import quote, urlparse
 from urllib.request import url2pathname
 
 from irdream import processes
-from irdream.tracking.base import Status
+from irdream.tracking.mlflow_setup import DATABASE, command, sqlite_uri, without_password
 from irdream.tracking.provenance import OPENED_TAG, opened_by, run_tags
-from irdream.tracking.runs import SWEEP_TAG
-from irdream.tracking.store import Point, Store, open_store
+from irdream.tracking.store import Store
+from irdream.tracking.tracker import PARENT_TAG, SWEEP_TAG, Status
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 SWEEP_SIGNATURE_TAG = "irdream.sweep_signature"  # of parents
 SIGNATURE_TAG = "irdream.signature"  # of jobs
-KIND_TAG = "irdream.kind"
 FOLDER_TAG = "irdream.folder"  # where a job's files are
 SWEEP_PROCESS_TAG = "irdream.sweep_process"  # of jobs: the process that holds their sweep
+_KIND = {"irdream.kind": "sweep"}
+_CHECKOUT = Path(__file__).resolve().parents[3]  # where `make ui` is known, of mlruns/
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,10 @@ class FoundJob:
 
 
 def open_sweep(
-    root: Path,
+    store: Store,
     experiment: str,
     name: str,
     *,
-    uri: str | None = None,
     signature: str | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> tuple[str, str]:
@@ -67,40 +67,38 @@ def open_sweep(
     Give the id to each job as `MlflowTracker(parent_run_id=...)`, the name as `sweep=`.
 
     Args:
-        root: of the local store.
+        store: of the runs.
         experiment: that the runs belong to.
         name: of a new sweep; one that is taken gets a number.
-        uri: the address of a tracking server, used in place of `root`.
         signature: of what was typed; a sweep that has it is opened again, under its own name.
         tags: more tags of the parent.
     """
-    store = open_store(root=root, uri=uri)
     experiment_id = store.experiment(experiment)
-    every_tag = {**run_tags(), KIND_TAG: "sweep", **(tags or {})}
+    every_tag = {**run_tags(), **_KIND, **(tags or {})}
     if signature is not None:
         every_tag[SWEEP_SIGNATURE_TAG] = signature
-        found = store.find_runs(experiment_id, {SWEEP_SIGNATURE_TAG: signature})
-        if found:
-            run = found[0]
-            _end_dead_children(run.info.run_id, store)
+        known = {SWEEP_SIGNATURE_TAG: signature}
+        if found := store.find_runs(known, experiment_id=experiment_id):
+            run_id = found[0].info.run_id
+            _end_dead_children(run_id, store)
             every_tag[OPENED_TAG] = str(time.time())
-            store.patiently(store.client.update_run, run.info.run_id, status="RUNNING")
-            store.log(run.info.run_id, tags=list(every_tag.items()))
-            return run.info.run_id, str(run.info.run_name)
-    taken = {str(run.info.run_name) for run in store.find_runs(experiment_id, {KIND_TAG: "sweep"})}
+            store.patiently(store.client.update_run, run_id, status="RUNNING")
+            store.log(run_id, tags=list(every_tag.items()))
+            return run_id, str(found[0].info.run_name)
+    sweeps = store.find_runs(_KIND, experiment_id=experiment_id)
+    taken = {str(run.info.run_name) for run in sweeps}
     plain = re.sub(r"['\"`\\]", "_", name) or "sweep"  # it is searched for between quotes
     names = (plain if number == 1 else f"{plain}-{number}" for number in itertools.count(1))
     name = next(name for name in names if name not in taken)
     return store.start_run(experiment_id, name, every_tag), name
 
 
-def close_sweep(run_id: str, status: Status, *, root: Path, uri: str | None = None) -> bool:
+def close_sweep(store: Store, run_id: str, status: Status) -> bool:
     """End a sweep's run, and jobs of it whose process is gone: they become KILLED.
 
     Returns:
         False where other processes still run jobs of it: then the last of them ends it.
     """
-    store = open_store(root=root, uri=uri)
     if _end_dead_children(run_id, store):
         return False
     store.end_run(run_id, status)
@@ -110,7 +108,7 @@ def close_sweep(run_id: str, status: Status, *, root: Path, uri: str | None = No
 def _end_dead_children(run_id: str, store: Store) -> bool:
     """Mark jobs that died, or that this process's own workers ran, KILLED; say whether any live."""
     mine, any_live = processes.mark(), False
-    for child in store.running_children(run_id):
+    for child in store.find_runs({PARENT_TAG: run_id}, status="RUNNING"):
         mark, since = opened_by(child)
         if child.data.tags.get(SWEEP_PROCESS_TAG) == mine or processes.is_gone(mark, since):
             store.end_run(child.info.run_id, "KILLED")
@@ -119,52 +117,28 @@ def _end_dead_children(run_id: str, store: Store) -> bool:
     return any_live
 
 
-def log_sweep(
-    run_id: str,
-    files: Iterable[Path],
-    metrics: Mapping[str, float],
-    *,
-    root: Path,
-    uri: str | None = None,
-) -> None:
-    """Keep files and a few numbers with a sweep's run."""
-    store = open_store(root=root, uri=uri)
-    for path in files:
-        store.log_file(run_id, path, "")
-    now = int(time.time() * 1000)
-    store.log(run_id, points=[Point(name, value, now, 0) for name, value in metrics.items()])
-
-
-def find_job(
-    root: Path, experiment: str, signature: str, *, uri: str | None = None
-) -> FoundJob | None:
+def find_job(store: Store, experiment: str, signature: str) -> FoundJob | None:
     """Return the last job with this signature that finished, or else one that runs elsewhere."""
-    store = open_store(root=root, uri=uri)
-    found = [
-        _found(run)
-        for run in store.find_runs(store.experiment(experiment), {SIGNATURE_TAG: signature})
-    ]
+    known, experiment_id = {SIGNATURE_TAG: signature}, store.experiment(experiment)
+    found = [found_job(run) for run in store.find_runs(known, experiment_id=experiment_id)]
     done = [job for job in found if job.status == "finished"]
     return next(iter([*done, *(job for job in found if job.status == "running")]), None)
 
 
-def read_job(run_id: str, *, root: Path, uri: str | None = None) -> FoundJob:
+def read_job(store: Store, run_id: str) -> FoundJob:
     """Return what became of a job."""
-    store = open_store(root=root, uri=uri)
-    return _found(store.patiently(store.client.get_run, run_id))
+    return found_job(store.patiently(store.client.get_run, run_id))
 
 
-def _found(run: Run) -> FoundJob:
+def found_job(run: Run) -> FoundJob:
+    """Return what a run says of its job."""
     mark, since = opened_by(run)
     is_alive = run.info.status == "RUNNING" and processes.state(mark, since) == "alive"
+    others = ("dream/curve/", "system/", "time/")
     return FoundJob(
         run_id=run.info.run_id,
         status={"FINISHED": "finished"}.get(run.info.status, "running" if is_alive else "failed"),
-        metrics={
-            name: value
-            for name, value in run.data.metrics.items()
-            if not name.startswith(("dream/curve/", "system/", "time/"))
-        },
+        metrics={k: value for k, value in run.data.metrics.items() if not k.startswith(others)},
         folder=_folder(run),
         process=f"process {mark['pid']}",
     )
@@ -181,7 +155,36 @@ def _folder(run: Run) -> str:
     return url2pathname(kept.path) if kept.scheme == "file" else ""
 
 
-def adopt_job(run_id: str, parent: str, sweep: str, *, root: Path, uri: str | None = None) -> None:
+def adopt_job(store: Store, run_id: str, parent: str, sweep: str) -> None:
     """Put a job that finished before below another sweep, so that it is compared there."""
-    store: Store = open_store(root=root, uri=uri)
-    store.log(run_id, tags=[("mlflow.parentRunId", parent), (SWEEP_TAG, sweep)])
+    store.log(run_id, tags=[(PARENT_TAG, parent), (SWEEP_TAG, sweep)])
+
+
+def how_to_compare(
+    store: Store, parent: str, sweep: str, metric: str | None, *, root: Path, uri: str | None
+) -> str:
+    """Return how to open the page of MLflow's UI with a sweep's jobs in charts.
+
+    Sorting by a metric flattens the page: below their parent, jobs are folded and not drawn.
+
+    Args:
+        store: of the runs.
+        parent: the sweep's run.
+        sweep: its name.
+        metric: that orders the jobs; None: their start does.
+        root, uri: folder or address of the store.
+    """
+    experiment_id = store.patiently(store.client.get_run, parent).info.experiment_id
+    search = quote(f"tags.`{SWEEP_TAG}`='{sweep}'", safe="'")
+    order = quote(f"metrics.`{metric}`" if metric else "attributes.start_time")
+    page = (
+        f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+        f"&compareRunsMode=CHART&searchFilter={search}&orderByKey={order}&orderByAsc=false"
+    )
+    if uri and uri.startswith(("http://", "https://")):
+        return f"{without_password(uri).rstrip('/')}{page}"
+    start = "make ui"
+    if uri or not root.resolve() == Path.cwd() / "mlruns" == _CHECKOUT / "mlruns":
+        database = uri or sqlite_uri(root.resolve() / DATABASE)
+        start = f"'{command('ui', '--backend-store-uri', without_password(database))}'"
+    return f"{start}, then http://127.0.0.1:5000{page}"

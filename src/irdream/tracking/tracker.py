@@ -1,0 +1,321 @@
+"""What a task may ask of a tracker, the tracker that keeps nothing, and the one of MLflow."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import json
+import math
+import os
+import re
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from irdream.errors import InputError
+from irdream.tracking.checkpoints import check_names, register
+from irdream.tracking.provenance import packages, run_tags
+from irdream.tracking.store import Point, open_store
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+PARENT_TAG = "mlflow.parentRunId"
+SWEEP_TAG = "irdream.sweep"
+NAME_TAG = "mlflow.runName"
+
+_POINTS_PER_BATCH, _PAIRS_PER_BATCH = 1000, 100
+_PARAM_CHARACTERS, _TAG_CHARACTERS, _DATA_NAME_CHARACTERS = 6000, 5000, 500
+_KEY_CHARACTERS = _NAME_CHARACTERS = 250  # SQLite would take longer names, PostgreSQL refuses them
+
+
+class Tracker:
+    """One run's notebook: parameters, metrics over steps, files, tags. This one keeps nothing.
+
+    Metrics may be held back and written later; `flush` writes them now. Use it as a context
+    manager, so that a run which fails or is interrupted says so.
+
+    Attributes:
+        run_id: the store's name for this run; None where nothing is kept.
+    """
+
+    run_id: str | None = None
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Keep settings; nested mappings are made flat (see `flat`)."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Keep numbers, each under its name, at this step."""
+
+    def log_file(self, path: Path, folder: str = "") -> None:
+        """Keep a copy of a file, or of a folder, below `folder`."""
+
+    def log_text(self, text: str, path: str) -> None:
+        """Keep a text as a file of this path."""
+
+    def log_data(
+        self, name: str, digest: str, *, context: str, source: str = "", excerpts: int | None = None
+    ) -> None:
+        """Keep which sounds went into the run.
+
+        Args:
+            name: of the data set.
+            digest: equal for equal sounds, see `irdream.datasets.identity.fingerprint`; at most 36
+                characters.
+            context: what for: "training", "validation", "evaluation", "start".
+            source: where they came from.
+            excerpts: how many.
+        """
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Keep words to find the run by; a tag that is set again is replaced."""
+
+    def register(self, name: str, *, alias: str = "champion", path: str = "checkpoint") -> str:
+        """Give a checkpoint that was kept with `log_file` a name; return its address.
+
+        Args:
+            name: in the registry; one that is there already gets a new version.
+            alias: a word that is made to point to this version.
+            path: of the checkpoint in the run.
+
+        Raises:
+            InputError: when there is no such checkpoint, no registry, or a name is none.
+        """
+        raise InputError(
+            f"cannot register a checkpoint as {name!r}: this run is not kept; expected a tracker "
+            "with a store: leave tracker=none out"
+        )
+
+    def flush(self) -> None:
+        """Write what was held back."""
+
+    def close(self, status: Status = "FINISHED") -> None:
+        """Write what was held back and end the run; only the first call counts."""
+
+    def __enter__(self) -> Self:
+        """Return the tracker itself."""
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Close as FINISHED, as FAILED after an exception, as KILLED after an interrupt."""
+        self.close()
+
+
+class NullTracker(Tracker):
+    """Keeps nothing; for `tracker=none`, tests and notebooks."""
+
+
+class MlflowTracker(Tracker):
+    """One run in an MLflow store.
+
+    The run is opened here, tagged with its provenance (`run_tags`), and closed by `close`, at the
+    end of a `with` block, or as KILLED when the interpreter exits. `config/packages.txt` says
+    what was installed. Metrics are written in batches of up to 1000, every few seconds and at the
+    end, since a call costs 5 to 25 ms on SQLite and such a batch 150; what waits is lost only to
+    kill -9 and power cuts. For one thread; in a forked child it does nothing at exit.
+
+    Args:
+        root: the folder of the local store (`mlflow.db`, `artifacts/`).
+        experiment: MLflow's word for a group of runs.
+        run_name: MLflow invents one when none is given.
+        tags: more tags; they win over those of `run_tags`.
+        flush_seconds: how long metrics may wait to be written.
+        uri: the address of a tracking server, used in place of `root`.
+        parent_run_id: the run that this one stands below, see `irdream.tracking.sweeps`.
+        sweep: the sweep's name.
+        system_seconds: between MLflow's samples of processor, memory, disk, network and NVIDIA's
+            cards (`system/...`); None: none. A run that is shorter has none.
+
+    Raises:
+        InputError: here and in every method, when the store cannot be opened or written.
+    """
+
+    run_id: str
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        experiment: str = "irdream",
+        run_name: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        flush_seconds: float = 3.0,
+        uri: str | None = None,
+        parent_run_id: str | None = None,
+        sweep: str | None = None,
+        system_seconds: float | None = None,
+    ) -> None:
+        if system_seconds is not None and not system_seconds > 0:
+            raise InputError(
+                f"tracker.system_seconds={system_seconds:g}; "
+                "expected more than 0, or null for no figures"
+            )
+        self.flush_seconds = flush_seconds
+        self._points: list[Point] = []
+        self._flushed_at = time.monotonic()
+        self._pid = os.getpid()
+        self._monitor: Any = None
+        self._store = open_store(root=root, uri=uri)
+        self.experiment_id = self._store.experiment(experiment)
+        family = {PARENT_TAG: parent_run_id, SWEEP_TAG: sweep}
+        every_tag = run_tags() | dict(tags or {}) | {k: v for k, v in family.items() if v}
+        name = run_name and _cut(run_name, _NAME_CHARACTERS)
+        self.run_id = self._store.start_run(self.experiment_id, name, _tags(every_tag))
+        self._is_open = True
+        atexit.register(self._close_at_exit)
+        try:
+            self.log_text(packages(), "config/packages.txt")
+            if system_seconds is not None:
+                self._sample(system_seconds)
+        except BaseException:
+            self.close("FAILED")
+            raise
+
+    def _sample(self, seconds: Any) -> None:
+        """Let MLflow sample the machine; it takes fractions of seconds, too."""
+        with contextlib.suppress(Exception):  # no figure is worth a run
+            from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+            uri = self._store.client.tracking_uri
+            monitor = SystemMetricsMonitor(self.run_id, seconds, tracking_uri=uri)
+            monitor.start()
+            self._monitor = monitor
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Keep settings, flat; a text over 6000 characters is cut (keep the config as a file)."""
+        pairs = [(_key(k), _cut(v, _PARAM_CHARACTERS)) for k, v in flat(params).items()]
+        for i in range(0, len(pairs), _PAIRS_PER_BATCH):
+            self._store.log(self.run_id, params=pairs[i : i + _PAIRS_PER_BATCH])
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Keep numbers; an infinity is kept as NaN, MLflow would make it 1.8e308."""
+        now = int(time.time() * 1000)
+        for name, value in metrics.items():
+            finite = float(value) if math.isfinite(value) else math.nan
+            self._points.append(Point(_key(name), finite, now, int(step)))
+        waited = time.monotonic() - self._flushed_at
+        if len(self._points) >= _POINTS_PER_BATCH or waited >= self.flush_seconds:
+            self.flush()
+
+    def log_file(self, path: Path, folder: str = "") -> None:
+        """Copy a file or a folder to the run's artifacts, below `folder`.
+
+        Raises:
+            InputError: when there is no such file, or the store cannot be written.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise InputError(f"cannot keep {path} with the run: there is no such file")
+        self._store.log_file(self.run_id, path, folder)
+
+    def log_text(self, text: str, path: str) -> None:
+        """Keep a text as a file of this path among the run's artifacts."""
+        self._store.log_text(self.run_id, text, path)
+
+    def log_data(
+        self, name: str, digest: str, *, context: str, source: str = "", excerpts: int | None = None
+    ) -> None:
+        """Keep which sounds went into the run; MLflow shows them in its column "Dataset".
+
+        Of an experiment's runs with one name and digest MLflow keeps the first one's source.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=_cut(name, _DATA_NAME_CHARACTERS),
+            digest=digest,
+            source_type="local",
+            source=json.dumps({"uri": source}),
+            profile=json.dumps({} if excerpts is None else {"num_rows": excerpts}),
+        )
+        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])]
+        self._store.again(self._store.client.log_inputs, self.run_id, datasets=inputs)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags; a text over 5000 characters is cut."""
+        pairs = list(_tags(tags).items())
+        for i in range(0, len(pairs), _PAIRS_PER_BATCH):
+            self._store.log(self.run_id, tags=pairs[i : i + _PAIRS_PER_BATCH])
+
+    def register(self, name: str, *, alias: str = "champion", path: str = "checkpoint") -> str:
+        """Name the checkpoint that this run keeps."""
+        check_names(name, alias)
+        return register(self._store, self.run_id, name=name, path=path, alias=alias)
+
+    def flush(self) -> None:
+        """Write the metrics that wait; what an error or a signal interrupts is written again."""
+        while self._points:
+            batch = self._points[:_POINTS_PER_BATCH]
+            self._store.log(self.run_id, points=batch)
+            del self._points[: len(batch)]
+        self._flushed_at = time.monotonic()
+
+    def close(self, status: Status = "FINISHED") -> None:
+        """Write what waits and end the run; a second call does nothing."""
+        if not self._is_open:
+            return
+        try:
+            if self._monitor is not None:
+                self._monitor.finish()
+            self.flush()
+        finally:
+            self._store.end_run(self.run_id, status)
+            self._is_open = False
+            atexit.unregister(self._close_at_exit)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Close the run; the error that ends it becomes a tag."""
+        if error is None:
+            return self.close("FINISHED")
+        with contextlib.suppress(Exception):  # the first error is the one to be read
+            self.set_tags({"irdream.error": traceback.format_exception_only(error)[-1].strip()})
+        with contextlib.suppress(Exception):
+            self.close("FAILED" if isinstance(error, Exception) else "KILLED")
+        return None
+
+    def _close_at_exit(self) -> None:
+        if os.getpid() == self._pid:
+            self.close("KILLED")
+
+
+def _tags(tags: Mapping[str, str]) -> dict[str, str]:
+    longest = {NAME_TAG: _NAME_CHARACTERS}
+    return {_key(k): _cut(str(v), longest.get(k, _TAG_CHARACTERS)) for k, v in tags.items()}
+
+
+def _key(name: str) -> str:
+    """Return a name that MLflow takes: `transforms[0]=x` is `transforms_0__x`."""
+    parts = re.sub(r"[^/\w.\- ]", "_", name).split("/")
+    key = "/".join(part for part in parts if part.strip(".")).lstrip(".") or "_"
+    if len(key) <= _KEY_CHARACTERS:
+        return key
+    return f"{key[: _KEY_CHARACTERS - 9]}_{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+
+
+def _cut(text: str, characters: int) -> str:
+    return text if len(text) <= characters else f"{text[: characters - 3]}..."
+
+
+def flat(config: Mapping[str, object]) -> dict[str, str]:
+    """Return nested settings as one level of text: `{"dream": {"steps": 5}}` is `dream.steps: 5`.
+
+    Lists, and mappings inside them, become compact JSON (`[0.5,1]`); true, false and null are
+    written as in YAML; an empty mapping stays, as `{}`. A flat mapping of text is left as it is.
+    """
+    return dict(_flat_items(config, ""))
+
+
+def _flat_items(config: Mapping[str, object], prefix: str) -> Iterator[tuple[str, str]]:
+    for key, value in config.items():
+        value = sorted(value, key=str) if isinstance(value, set | frozenset) else value
+        if isinstance(value, Mapping) and value:
+            yield from _flat_items(value, f"{prefix}{key}.")
+        elif value is None or isinstance(value, bool | list | tuple | Mapping):
+            text = json.dumps(value, separators=(",", ":"), default=str, ensure_ascii=False)
+            yield f"{prefix}{key}", text
+        else:
+            yield f"{prefix}{key}", str(value)
