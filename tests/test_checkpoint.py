@@ -13,7 +13,7 @@ from irdream import recognizer as module
 from irdream.errors import InputError
 from irdream.fingerprint import fingerprint_of
 from irdream.recognizer import save_recognizer
-from irdream.tracking import MlflowTracker, checkpoints, register_checkpoint
+from irdream.tracking import MlflowTracker, checkpoints
 
 MODEL = {"_target_": "my_package.MyNet"}
 TRUST = ["my_package"]
@@ -96,7 +96,7 @@ def test_addresses_in_a_store(folder: Path, tmp_path: Path) -> None:
     store = tmp_path / "mlruns"
     with MlflowTracker(root=store) as tracker:
         tracker.log_file(folder)
-    by_name = register_checkpoint(root=store, run_id=tracker.run_id, name="net")
+        by_name = tracker.register("net")
     assert by_name == "models:/net@champion"
     for path in (f"runs:/{tracker.run_id}/checkpoint", by_name, "models:/net/1"):
         loaded = checkpoint.load(path=path, device="cpu", trust=TRUST, store=str(store))

@@ -19,7 +19,7 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 
 import irdream
-from irdream.tracking import MlflowTracker, fetch_checkpoint, register_checkpoint
+from irdream.tracking import MlflowTracker, fetch_checkpoint
 from irdream.tracking.store import Point, Store, open_store
 from tests.cluster.conftest import Postgres, Server
 
@@ -238,12 +238,9 @@ def test_a_long_name_is_cut(server: Server, tmp_path: Path) -> None:
 def test_a_checkpoint_comes_back_from_the_server_and_dreams(server: Server, tmp_path: Path) -> None:
     with MlflowTracker(root=tmp_path, uri=server.address) as tracker:
         tracker.log_file(SHIPPED, "nets")
-    run_id = tracker.run_id
-    champion = register_checkpoint(
-        root=tmp_path, run_id=run_id, name="net", path="nets/shipped", uri=server.address
-    )
+        champion = tracker.register("net", path="nets/shipped")
     assert champion == "models:/net@champion"
-    for uri in (f"runs:/{run_id}/nets/shipped", champion):
+    for uri in (f"runs:/{tracker.run_id}/nets/shipped", champion):
         folder = fetch_checkpoint(uri, root=tmp_path, uri_server=server.address)
         assert contents(folder) == contents(SHIPPED)
 

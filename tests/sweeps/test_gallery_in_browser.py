@@ -255,7 +255,7 @@ def test_a_page_of_176_jobs_opens_at_once(browser: Browser, tmp_path: Path):
         place = write_job(tmp_path / "sweep", job, words, ["cel-1"])
         write_sound(place / "sounds" / "cel-1-to-flu-dream.wav", frames=66_150, seed=job)
     path = tmp_path / "gallery.html"
-    write_gallery(read_sweep(tmp_path / "sweep"), path)
+    write_gallery(read_sweep(tmp_path / "sweep"), path, title="")
     assert path.stat().st_size > 2e7
     browser.open(path)
     assert browser.run("performance.getEntriesByType('navigation')[0].loadEventEnd") < 10_000

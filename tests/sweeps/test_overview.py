@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from irdream.errors import InputError
 from irdream.sweeps.job import record
 from irdream.sweeps.overview import (
     Sweep,
@@ -52,9 +50,9 @@ def test_jobs_come_by_number_with_what_they_left(tmp_path: Path):
         write_job(tmp_path, number, f"seed={number}", seconds=float(number))
     record(tmp_path, "other").write_text("")
     (tmp_path / "7").mkdir()
-    sweep = read_sweep(str(tmp_path))
+    sweep = read_sweep(tmp_path)
     assert [job.number for job in sweep.jobs] == [2, 10]
-    assert (sweep.damaged, sweep.folder) == ((), tmp_path)
+    assert (sweep.damaged, sweep.folder) == ([], tmp_path)
     job = sweep.jobs[1]
     assert (job.seconds, job.status, job.error) == (10.0, "finished", None)
     assert (job.metrics, values_of(job)) == ({"dream/at_0.9": 1.0}, {"seed": 10})
@@ -68,12 +66,6 @@ def test_a_job_has_its_files_wherever_they_are(tmp_path: Path):
     assert folders == [tmp_path / "seeds" / "nested", Path("outputs/before/7")]
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path):
-    message = rf"^sweep='{re.escape(str(tmp_path / 'no'))}'; expected the folder of a sweep; check"
-    with pytest.raises(InputError, match=message):
-        read_sweep(tmp_path / "no")
-
-
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
@@ -83,7 +75,6 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path):
         ),
         ({"metrics": None}, "metrics=None; expected dict"),
         ({"overrides": "seed=1"}, "overrides='seed=1'; expected list"),
-        ({"error": 3}, "error=3; expected str or NoneType"),
         ({"metrics": {"a": "much"}}, "could not convert string to float: 'much'"),
         ({"metrics": {"a": []}}, "float() argument must be a string or a real number, not 'list'"),
         ({"status": "skipped", "folder": None}, "folder=None; expected str"),
@@ -121,8 +112,8 @@ def test_what_differs_was_swept_in_the_order_typed(tmp_path: Path):
         "task=dream dream.step_size=0.5 +dream.octaves=1 target=flute",
         "task=dream dream.step_size=0.50 +dream.octaves=2 target=cello",
     )
-    assert sweep.swept == ("dream.octaves", "target")  # 0.5 is 0.50
-    assert sweep.shared == ("task=dream", "dream.step_size=0.5")
+    assert sweep.swept == ["dream.octaves", "target"]  # 0.5 is 0.50
+    assert sweep.shared == ["task=dream", "dream.step_size=0.5"]
     assert values_of(sweep.jobs[0]) == {
         "task": "dream", "dream.step_size": 0.5, "dream.octaves": 1, "target": "flute",
     }  # fmt: skip
@@ -130,7 +121,7 @@ def test_what_differs_was_swept_in_the_order_typed(tmp_path: Path):
 
 def test_a_key_that_a_job_lacks_was_swept(tmp_path: Path):
     sweep = read(tmp_path, "seed=1 ~transform", "seed=1")
-    assert sweep.swept == ("transform",)
+    assert sweep.swept == ["transform"]
     assert sweep.values("transform") == [""]
 
 
@@ -191,8 +182,8 @@ def test_the_table_has_a_row_a_job(tmp_path: Path):
 def test_a_sweep_without_jobs_has_a_table(tmp_path: Path):
     sweep = read_sweep(tmp_path)
     assert list(table(sweep).columns) == ["number", "status", "seconds", "error"]
-    assert (sweep.swept, sweep.shared, len(dream_table(sweep))) == ((), (), 0)
-    assert main_metric(sweep, ["dream/at_0.9"]) is None
+    assert (sweep.swept, sweep.shared, len(dream_table(sweep))) == ([], [], 0)
+    assert main_metric(sweep.jobs) is None
 
 
 @pytest.mark.parametrize(
@@ -209,7 +200,7 @@ def test_a_sweep_without_jobs_has_a_table(tmp_path: Path):
 def test_the_metric_that_tells_jobs_apart(tmp_path: Path, metrics, expected: str | None):
     for number, values in enumerate(metrics):
         write_job(tmp_path, number, f"seed={number}", metrics=values)
-    assert main_metric(read_sweep(tmp_path), ["a", "b"]) == expected
+    assert main_metric(read_sweep(tmp_path).jobs, ["a", "b"]) == expected
 
 
 def test_dreams_of_all_jobs_stand_in_one_table(tmp_path: Path):

@@ -9,8 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from irdream.errors import InputError
-from irdream.sweeps.store_choice import choose_store
-from irdream.sweeps.sweep import Sweep
+from irdream.sweeps.sweep import Sweep, choose_store
 
 VARIABLES = (
     *("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"),

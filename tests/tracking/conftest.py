@@ -8,6 +8,7 @@ import pytest
 
 import irdream
 from irdream.tracking import create_store
+from irdream.tracking.store import Store, open_store
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +23,11 @@ def new_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def root(new_store: Path, tmp_path: Path) -> Path:
     """A store of the test's own."""
     return Path(shutil.copytree(new_store, tmp_path / "mlruns"))
+
+
+@pytest.fixture
+def store(root: Path) -> Store:
+    return open_store(root=root)
 
 
 @pytest.fixture

@@ -9,14 +9,9 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from irdream.errors import InputError
-from irdream.tracking import (
-    MlflowTracker,
-    checkpoints,
-    fetch_checkpoint,
-    register_checkpoint,
-)
-from irdream.tracking.checkpoints import check_names
-from irdream.tracking.store import open_store
+from irdream.tracking import MlflowTracker, fetch_checkpoint
+from irdream.tracking.checkpoints import check_names, register
+from irdream.tracking.store import Store, open_store
 
 
 @pytest.fixture
@@ -35,6 +30,11 @@ def run_id(root: Path, checkpoint: Path) -> str:
     return tracker.run_id
 
 
+def registered(root: Path, run_id: str, *, store: Store | None = None, **more: str) -> str:
+    names = {"name": "net", "path": "checkpoint", "alias": "champion"}
+    return register(store or open_store(root=root), run_id, **{**names, **more})
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -45,23 +45,12 @@ def test_a_runs_checkpoint_is_used_where_it_lies(root: Path, run_id: str, checkp
     assert found.is_relative_to(root)
 
 
-def test_a_registered_checkpoint_is_found_by_alias_and_by_version(
-    root: Path, run_id: str, checkpoint: Path
-) -> None:
-    client = open_store(root=root).client
-    client.create_registered_model("recognizer")
-    client.create_model_version("recognizer", source=f"runs:/{run_id}/checkpoint", run_id=run_id)
-    client.set_registered_model_alias("recognizer", "champion", "1")
-    for uri in ("models:/recognizer@champion", "models:/recognizer/1"):
-        assert contents(fetch_checkpoint(uri, root=root)) == contents(checkpoint)
-
-
 def test_a_newer_checkpoint_takes_over_the_alias(root: Path, run_id: str, checkpoint: Path) -> None:
-    assert register_checkpoint(root=root, run_id=run_id, name="net") == "models:/net@champion"
+    assert registered(root, run_id) == "models:/net@champion"
     (checkpoint / "recognizer.json").write_text('{"model": "han2016_bn"}')
     with MlflowTracker(root=root) as tracker:
         tracker.log_file(checkpoint)
-    uri = register_checkpoint(root=root, run_id=tracker.run_id, name="net")
+    uri = registered(root, tracker.run_id)
     assert contents(fetch_checkpoint(uri, root=root)) == contents(checkpoint)
     assert contents(fetch_checkpoint("models:/net/1", root=root)) != contents(checkpoint)
 
@@ -69,7 +58,7 @@ def test_a_newer_checkpoint_takes_over_the_alias(root: Path, run_id: str, checkp
 def test_a_moved_store_still_has_its_checkpoints(
     root: Path, run_id: str, tmp_path: Path, checkpoint: Path
 ) -> None:
-    uri = register_checkpoint(root=root, run_id=run_id, name="net")
+    uri = registered(root, run_id)
     there = Path(shutil.move(root, tmp_path / "moved"))
     found = fetch_checkpoint(uri, root=there)
     assert contents(found) == contents(checkpoint)
@@ -117,9 +106,9 @@ def test_a_missing_checkpoint_is_said_in_one_line(uri: str, root: Path, run_id: 
 
 def test_registering_nothing_is_refused(root: Path, run_id: str) -> None:
     with pytest.raises(InputError, match=r"no checkpoint folder at runs:/.*/elsewhere"):
-        register_checkpoint(root=root, run_id=run_id, name="net", path="elsewhere")
+        registered(root, run_id, path="elsewhere")
     with pytest.raises(InputError, match=r"cannot register runs:/0123/checkpoint as 'net' in "):
-        register_checkpoint(root=root, run_id="0123", name="net")
+        registered(root, "0123")
 
 
 @pytest.mark.parametrize("name", ["", " ", "a/b", "a:b", "a@b", "..", "-a", "a b", "a" * 101])
@@ -137,7 +126,7 @@ def test_an_alias_that_mlflow_refuses_is_refused(alias: str) -> None:
 @pytest.mark.parametrize("name", ["han", "Han-2016_bn.v2", "7", "Flöte"])
 def test_a_name_that_passes_is_registered_and_found(root: Path, run_id: str, name: str) -> None:
     check_names(name, "best-one")
-    uri = register_checkpoint(root=root, run_id=run_id, name=name, alias="best-one")
+    uri = registered(root, run_id, name=name, alias="best-one")
     assert fetch_checkpoint(uri, root=root) == fetch_checkpoint(f"models:/{name}/1", root=root)
 
 
@@ -165,7 +154,7 @@ def test_two_processes_may_set_one_alias_at_once(
         set_alias(*arguments)
 
     monkeypatch.setattr(store.client, "set_registered_model_alias", raced)
-    checkpoints.register(store, run_id, name="net", path="checkpoint", alias="champion")
+    registered(root, run_id, store=store)
     assert store.client.get_model_version_by_alias("net", "champion").version == 1
 
 
@@ -182,7 +171,7 @@ def test_an_answer_that_is_lost_makes_no_second_version(
         return made
 
     monkeypatch.setattr(store.client, "create_model_version", lost)
-    checkpoints.register(store, run_id, name="net", path="checkpoint", alias="champion")
+    registered(root, run_id, store=store)
     versions = store.client.search_model_versions("name = 'net'")
     assert [version.version for version in versions] == [1]
 

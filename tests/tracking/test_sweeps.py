@@ -1,28 +1,28 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from irdream import processes
-from irdream.tracking import (
-    MlflowTracker,
+from irdream.tasks.doctor import doctor
+from irdream.tracking import MlflowTracker
+from irdream.tracking.store import Store
+from irdream.tracking.sweeps import (
+    adopt_job,
     close_sweep,
+    find_job,
+    how_to_compare,
     open_sweep,
+    read_job,
 )
-from irdream.tracking.doctor import open_runs
-from irdream.tracking.store import Store, open_store
-from irdream.tracking.sweeps import adopt_job, find_job, log_sweep, read_job
-
-
-@pytest.fixture
-def store(root: Path) -> Store:
-    return open_store(root=root)
 
 
 @pytest.fixture
@@ -34,11 +34,11 @@ def living() -> Iterator[str]:
 
 
 def test_a_sweep_ends_with_its_jobs(root: Path, store: Store) -> None:
-    parent, _ = open_sweep(root, "irdream", "steps")
+    parent, _ = open_sweep(store, "irdream", "steps")
     MlflowTracker(root=root, parent_run_id=parent, sweep="steps").close()
     dead = MlflowTracker(root=root, parent_run_id=parent, sweep="steps")
     stranger = MlflowTracker(root=root)
-    close_sweep(parent, "FAILED", root=root)
+    close_sweep(store, parent, "FAILED")
     runs = store.client.search_runs([store.experiment("irdream")])
     status = {run.info.run_id: run.info.status for run in runs}
     assert sorted(status.values()) == ["FAILED", "FINISHED", "KILLED", "RUNNING"]
@@ -49,10 +49,10 @@ def test_a_sweep_ends_with_its_jobs(root: Path, store: Store) -> None:
 
 
 def test_a_sweep_that_is_typed_again_goes_on_below_its_first_parent(root: Path, store) -> None:
-    first, name = open_sweep(root, "irdream", "monday", signature="abc")
+    first, name = open_sweep(store, "irdream", "monday", signature="abc")
     died = MlflowTracker(root=root, parent_run_id=first, sweep=name)
-    again, name_again = open_sweep(root, "irdream", "tuesday", signature="abc")
-    other, other_name = open_sweep(root, "irdream", "tuesday", signature="def")
+    again, name_again = open_sweep(store, "irdream", "tuesday", signature="abc")
+    other, other_name = open_sweep(store, "irdream", "tuesday", signature="def")
 
     assert (again, name_again) == (first, "monday")
     assert other != first
@@ -62,47 +62,46 @@ def test_a_sweep_that_is_typed_again_goes_on_below_its_first_parent(root: Path, 
     died.close()
 
 
-def test_each_sweep_has_a_name_of_its_own(root: Path) -> None:
-    names = [open_sweep(root, "irdream", name)[1] for name in ("it's", "it's", "it's", "")]
+def test_each_sweep_has_a_name_of_its_own(store: Store) -> None:
+    names = [open_sweep(store, "irdream", name)[1] for name in ("it's", "it's", "it's", "")]
     assert names == ["it_s", "it_s-2", "it_s-3", "sweep"]
 
 
 def test_what_another_living_process_runs_is_left_to_it(root: Path, store, living: str) -> None:
-    parent, name = open_sweep(root, "irdream", "monday", signature="abc")
+    parent, name = open_sweep(store, "irdream", "monday", signature="abc")
     tags = {"irdream.pid": living, "irdream.signature": "s"}
     job = MlflowTracker(root=root, parent_run_id=parent, sweep=name, tags=tags)
-    found = find_job(root, "irdream", "s")
+    found = find_job(store, "irdream", "s")
     assert found is not None
     assert (found.status, found.process) == ("running", f"process {living}")
 
-    assert open_sweep(root, "irdream", "tuesday", signature="abc") == (parent, name)
-    assert not close_sweep(parent, "FINISHED", root=root)  # the other one will
+    assert open_sweep(store, "irdream", "tuesday", signature="abc") == (parent, name)
+    assert not close_sweep(store, parent, "FINISHED")  # the other one will
     status = [store.client.get_run(run).info.status for run in (parent, job.run_id)]
     assert status == ["RUNNING", "RUNNING"]
 
     job.close()
-    assert read_job(job.run_id, root=root).status == "finished"
-    assert close_sweep(parent, "FINISHED", root=root)
+    assert read_job(store, job.run_id).status == "finished"
+    assert close_sweep(store, parent, "FINISHED")
     assert store.client.get_run(parent).info.status == "FINISHED"
 
 
 def test_workers_of_an_own_sweep_end_with_it(root: Path, store: Store, living: str) -> None:
-    parent, name = open_sweep(root, "irdream", "monday")
+    parent, name = open_sweep(store, "irdream", "monday")
     tags = {"irdream.pid": living, "irdream.sweep_process": processes.mark()}
     job = MlflowTracker(root=root, parent_run_id=parent, sweep=name, tags=tags)
-    assert close_sweep(parent, "KILLED", root=root)
+    assert close_sweep(store, parent, "KILLED")
     assert store.client.get_run(job.run_id).info.status == "KILLED"
-    assert read_job(job.run_id, root=root).status == "failed"
+    assert read_job(store, job.run_id).status == "failed"
     job.close()
 
 
 def test_a_sweep_that_is_opened_again_is_alive(root: Path, store: Store) -> None:
-    open_sweep(root, "irdream", "monday", signature="abc")
+    open_sweep(store, "irdream", "monday", signature="abc")
     with sqlite3.connect(root / "mlflow.db") as database:  # long ago, before this process began
         database.execute("UPDATE runs SET start_time = 1000000000000")
-    assert [run.state for run in open_runs(root=root)] == ["dead"]
-    open_sweep(root, "irdream", "tuesday", signature="abc")
-    assert [run.state for run in open_runs(root=root)] == ["alive"]
+    open_sweep(store, "irdream", "tuesday", signature="abc")
+    assert doctor(store=root) == {"doctor/closed": 0, "doctor/alive": 1, "doctor/elsewhere": 0}
 
 
 def test_a_job_that_finished_is_found_by_its_signature(root: Path, store: Store, tmp_path) -> None:
@@ -114,35 +113,68 @@ def test_a_job_that_finished_is_found_by_its_signature(root: Path, store: Store,
         return with_tags.run_id
 
     job("FAILED", 1.0)
-    assert find_job(root, "irdream", "s") is None
+    assert find_job(store, "irdream", "s") is None
     run_id = job("FINISHED", 2.0)
-    done = find_job(root, "irdream", "s")
+    done = find_job(store, "irdream", "s")
     assert done is not None
     assert (done.run_id, done.status, done.metrics) == (run_id, "finished", {"dream/at_0.9": 2.0})
-    assert find_job(root, "irdream", "t") is None
+    assert find_job(store, "irdream", "t") is None
 
-    parent, name = open_sweep(root, "irdream", "later")
-    adopt_job(run_id, parent, name, root=root)
+    parent, name = open_sweep(store, "irdream", "later")
+    adopt_job(store, run_id, parent, name)
     tags = store.client.get_run(run_id).data.tags
     assert (tags["mlflow.parentRunId"], tags["irdream.sweep"]) == (parent, "later")
 
 
-def test_the_files_of_a_job_are_in_its_folder_while_that_is_its_own(root: Path, tmp_path) -> None:
+def test_a_jobs_files_are_in_its_folder_while_that_is_its_own(
+    root: Path, store: Store, tmp_path: Path
+) -> None:
     tracker = MlflowTracker(root=root, tags={"irdream.folder": str(tmp_path)})
     tracker.close()
-    kept = Path(read_job(tracker.run_id, root=root).folder)
+    kept = Path(read_job(store, tracker.run_id).folder)
     assert kept.is_relative_to(root)
     assert (kept / "config" / "packages.txt").is_file()
     (tmp_path / "job.json").write_text(json.dumps({"run_id": tracker.run_id}))
-    assert read_job(tracker.run_id, root=root).folder == str(tmp_path)
+    assert read_job(store, tracker.run_id).folder == str(tmp_path)
     (tmp_path / "job.json").write_text(json.dumps({"run_id": "another"}))
-    assert read_job(tracker.run_id, root=root).folder == str(kept)
+    assert read_job(store, tracker.run_id).folder == str(kept)
 
 
-def test_the_overview_is_kept_with_the_parent(root: Path, store: Store, tmp_path) -> None:
-    parent, _ = open_sweep(root, "irdream", "steps")
-    (tmp_path / "jobs.csv").write_text("job")
-    log_sweep(parent, [tmp_path / "jobs.csv"], {"sweep/failed": 1.0}, root=root)
+def test_the_page_that_compares_finds_the_jobs_in_order(root: Path, store: Store) -> None:
+    name = "dream.steps & more #1"
+    parent, _ = open_sweep(store, "irdream", name)
+    for distance in (3.0, 1.0, 2.0):
+        with MlflowTracker(root=root, parent_run_id=parent, sweep=name) as tracker:
+            tracker.log_metrics({"dream/rmse_db": distance})
+    asked = {}
+    for metric in ("dream/rmse_db", None):
+        address = how_to_compare(store, parent, name, metric, root=root, uri="http://u:p@host:1/")
+        assert address.startswith("http://host:1/#/experiments/1/runs?")
+        query = urlsplit(address).fragment.partition("?")[2]
+        asked[metric] = {key: value for key, (value,) in parse_qs(query).items()}
+    assert asked[None]["orderByKey"] == "attributes.start_time"
+    page = asked["dream/rmse_db"]
+    assert (page["compareRunsMode"], page["orderByAsc"]) == ("CHART", "false")
+    order = [f"{page['orderByKey']} DESC"]
+    runs = store.client.search_runs(["1"], page["searchFilter"], order_by=order)
+    assert [run.data.metrics["dream/rmse_db"] for run in runs] == [3.0, 2.0, 1.0]
 
-    assert [one.path for one in store.client.list_artifacts(parent)] == ["jobs.csv"]
-    assert store.client.get_run(parent).data.metrics == {"sweep/failed": 1.0}
+
+def test_how_a_page_is_opened_depends_on_where_the_runs_are(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent, _ = open_sweep(store, "irdream", "a")
+
+    def opened(folder: Path, root: str, uri: str | None = None) -> str:
+        monkeypatch.chdir(folder)
+        said = how_to_compare(store, parent, "a", None, root=Path(root), uri=uri)
+        return said.partition("/#/")[0]
+
+    checkout = Path(__file__).parents[2]
+    local = "then http://127.0.0.1:5000"
+    assert opened(checkout, "mlruns") == f"make ui, {local}"
+    for folder, root in ((tmp_path, "mlruns"), (checkout, str(tmp_path / "mlruns"))):
+        uri = f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+        expected = rf"'.* -m mlflow ui --backend-store-uri {uri}', {local}"
+        assert re.fullmatch(expected, opened(folder, root))
+    assert "--backend-store-uri sqlite:///x.db'" in opened(checkout, "mlruns", "sqlite:///x.db")

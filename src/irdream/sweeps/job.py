@@ -307,17 +307,16 @@ def _read(path: Path, sweep: str) -> Job:
     found = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict):
         raise ValueError(f"{type(found).__name__}; expected an object")
-    kinds = {"status": str, "metrics": dict, "overrides": list, "folder": str}
-    for key, kind in kinds.items():
-        if not isinstance(value := found.get(key), kind):
-            raise ValueError(f"{key}={value!r}; expected {kind.__name__}")
-    status = found["status"]
+    status = found.get("status")
     if status == "running":
         mark, since = found.get("process"), _number(found.get("written"))
         is_alive = bool(mark) and processes.state(mark, since) != "dead"
         status = ELSEWHERE if is_alive and found.get("sweep") != sweep else "killed"
     if status not in STATUSES:
         raise ValueError(f"status={status!r}; expected one of {', '.join(STATUSES)}")
+    for key, kind in {"metrics": dict, "overrides": list, "folder": str}.items():
+        if not isinstance(value := found.get(key), kind):
+            raise ValueError(f"{key}={value!r}; expected {kind.__name__}")
     return Job(
         overrides=[as_text(str(word)) for word in found["overrides"]],
         output_dir=str(found.get("output_dir") or found["folder"]),

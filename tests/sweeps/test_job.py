@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from irdream.errors import InputError
-from irdream.sweeps.job import FILE, Job
-from irdream.sweeps.job import OutputFolder
-from irdream.tracking.base import NullTracker
+from irdream.sweeps.job import FILE, Job, OutputFolder
+from irdream.tracking import NullTracker
 
 
 class Tracker(NullTracker):

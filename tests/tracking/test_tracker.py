@@ -14,7 +14,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from irdream.errors import InputError
-from irdream.tracking import MlflowTracker
+from irdream.tracking import MlflowTracker, NullTracker, flat
 from irdream.tracking.store import Store, open_store
 
 
@@ -65,17 +65,11 @@ def test_files_and_folders_are_copied_whole(root: Path, tmp_path: Path) -> None:
     with MlflowTracker(root=root) as tracker:
         tracker.log_file(tmp_path / "dream.wav", "sounds/flute")
         tracker.log_file(tmp_path / "checkpoint")
+        with pytest.raises(InputError, match=r"cannot keep nowhere\.png .* no such file"):
+            tracker.log_file(Path("nowhere.png"))
     artifacts = root / "artifacts" / tracker.run_id / "artifacts"
     assert (artifacts / "sounds/flute/dream.wav").read_bytes() == b"RIFF"
     assert (artifacts / "checkpoint/recognizer.json").read_text() == "{}"
-
-
-def test_a_missing_file_is_said(root: Path) -> None:
-    with (
-        MlflowTracker(root=root) as tracker,
-        pytest.raises(InputError, match=r"cannot keep nowhere\.png .* no such file"),
-    ):
-        tracker.log_file(Path("nowhere.png"))
 
 
 def test_metrics_wait_for_a_full_batch(root: Path, batches: list[int]) -> None:
@@ -195,43 +189,30 @@ def test_a_run_that_breaks_off_says_so(
     assert run.info.end_time is not None
     assert run.data.tags["irdream.error"] == note
     assert run.data.metrics == {"dream/at_0.9": 1.0}
+    tracker.close("FINISHED")  # only the first close counts
+    assert stored(root, tracker).info.status == status
 
 
-def test_only_the_first_close_counts(root: Path) -> None:
-    tracker = MlflowTracker(root=root)
-    tracker.close("FAILED")
-    tracker.close("FINISHED")
-    assert stored(root, tracker).info.status == "FAILED"
-
-
-def test_a_store_that_fails_does_not_hide_the_first_error(
+def test_a_store_that_fails_hides_no_error_and_leaves_no_run_open(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: Any, **what: Any) -> None:
         raise InputError("disk is full")
 
-    tracker = MlflowTracker(root=root)
-    tracker.log_metrics({"a": 1.0})
+    broken, whole = MlflowTracker(root=root), MlflowTracker(root=root)
+    for tracker in (broken, whole):
+        tracker.log_metrics({"a": 1.0})
     monkeypatch.setattr(Store, "log", full)
-    with pytest.raises(ZeroDivisionError), tracker:
+    with pytest.raises(ZeroDivisionError), broken:
         _ = 1 / 0
-    monkeypatch.undo()
-    assert stored(root, tracker).info.status == "FAILED"
-
-
-def test_a_run_is_ended_even_when_its_metrics_cannot_be_written(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*arguments: Any, **what: Any) -> None:
-        raise InputError("disk is full")
-
-    tracker = MlflowTracker(root=root)
-    tracker.log_metrics({"a": 1.0})
-    monkeypatch.setattr(Store, "log", full)
     with pytest.raises(InputError, match="disk is full"):
-        tracker.close()
+        whole.close()
+    monkeypatch.setattr(Store, "log_text", full)
+    with pytest.raises(InputError, match="disk is full"):
+        MlflowTracker(root=root)
     monkeypatch.undo()
-    assert stored(root, tracker).info.status == "FINISHED"
+    runs = open_store(root=root).find_runs()
+    assert sorted(run.info.status for run in runs) == ["FAILED", "FAILED", "FINISHED"]
 
 
 def test_children_name_their_parent_and_sweep(root: Path) -> None:
@@ -256,41 +237,17 @@ def test_experiments_are_kept_apart_in_one_folder_of_artifacts(root: Path, tmp_p
     assert folders == {noise.run_id, other.run_id}
 
 
-def test_nothing_is_written_beside_the_store(
+def test_nothing_is_written_beside_the_store_and_others_may_log(
     root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = tmp_path_factory.mktemp("here")
-    monkeypatch.chdir(here)
+    monkeypatch.chdir(here := tmp_path_factory.mktemp("here"))
+    level = logging.getLogger().level
     with MlflowTracker(root=root) as tracker:
         tracker.log_metrics({"a": 1.0})
     assert list(here.iterdir()) == []
-
-
-def test_the_log_of_others_is_left_alone(root: Path) -> None:
-    level = logging.getLogger().level
-    MlflowTracker(root=root).close()
     assert logging.getLogger().level == level
-
-
-def test_a_run_keeps_what_was_installed(root: Path) -> None:
-    with MlflowTracker(root=root) as tracker:
-        pass
     kept = root / "artifacts" / tracker.run_id / "artifacts" / "config" / "packages.txt"
     assert f"pytest=={pytest.__version__}" in kept.read_text().splitlines()
-
-
-def test_a_run_that_cannot_begin_is_closed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: Any, **what: Any) -> None:
-        raise InputError("disk is full")
-
-    monkeypatch.setattr(Store, "log_text", full)
-    with pytest.raises(InputError, match="disk is full"):
-        MlflowTracker(root=root)
-    client = open_store(root=root).client
-    experiment = client.get_experiment_by_name("irdream")
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id])
-    assert [run.info.status for run in runs] == ["FAILED"]
 
 
 def test_the_data_of_a_run_is_an_input_of_it(root: Path) -> None:
@@ -361,13 +318,10 @@ def test_a_machine_that_tells_nothing_has_runs_all_the_same(
     monkeypatch.setattr("psutil.net_io_counters", fails)
     with MlflowTracker(root=root, system_seconds=0.05) as tracker:
         assert "SystemMetricsMonitor" not in threads()
-    assert stored(root, tracker).info.status == "FINISHED"
-
-
-def test_no_figures_of_the_machine_unless_asked(root: Path) -> None:
-    with MlflowTracker(root=root) as tracker:
+    with MlflowTracker(root=root) as unasked:
         assert "SystemMetricsMonitor" not in threads()
-    assert stored(root, tracker).data.metrics == {}
+    for run in (stored(root, tracker), stored(root, unasked)):
+        assert (run.info.status, run.data.metrics) == ("FINISHED", {})
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan])
@@ -408,3 +362,59 @@ def test_a_process_that_ends_without_closing_closes_as_killed(
     run = open_store(root=root).client.get_run(run_id)
     assert (run.info.status, run.data.metrics["dream/at_0.9"]) == ("KILLED", 0.5)
     assert "system/cpu_utilization_percentage" in run.data.metrics
+
+
+# Without a store ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        pytest.param({"seed": 1}, {"seed": "1"}, id="plain"),
+        pytest.param({"dream": {"jitter": {"frames": 4}}}, {"dream.jitter.frames": "4"}, id="deep"),
+        pytest.param({"octaves": [1, 0.5, "a"]}, {"octaves": '[1,0.5,"a"]'}, id="list"),
+        pytest.param({"tags": {"b", "a"}}, {"tags": '["a","b"]'}, id="set"),
+        pytest.param({"a": True, "b": None}, {"a": "true", "b": "null"}, id="yaml words"),
+        pytest.param({"views": [{"shift": Path("x")}]}, {"views": '[{"shift":"x"}]'}, id="nested"),
+        pytest.param({"empty": {}}, {"empty": "{}"}, id="empty mapping stays"),
+        pytest.param(
+            {"rate": 1e-3, "name": "Flöte"}, {"rate": "0.001", "name": "Flöte"}, id="text"
+        ),
+        pytest.param({"a.b": "[1,2]"}, {"a.b": "[1,2]"}, id="flat already"),
+    ],
+)
+def test_flat_names_every_setting_once(config: dict[str, object], expected: dict[str, str]) -> None:
+    assert flat(config) == expected
+    assert list(flat({"z": 1, "a": {"y": 2}})) == ["z", "a.y"]
+
+
+def test_the_null_tracker_does_all_of_it_without_importing_mlflow(
+    child_environment: dict[str, str],
+) -> None:
+    script = """
+import sys
+from pathlib import Path
+from irdream.tracking import NullTracker
+with NullTracker() as tracker:
+    tracker.log_params({"a": {"b": 1}})
+    tracker.log_metrics({"dream/at_0.9": 1.0}, step=3)
+    tracker.log_file(Path("nowhere.png"), "pictures")
+    tracker.log_data("notes", "0123456789abcdef", context="training")
+    tracker.set_tags({"a": "b"})
+    tracker.flush()
+    tracker.close("FAILED")
+    assert tracker.run_id is None
+heavy = {"mlflow", "pandas", "torch", "sqlalchemy", "numpy"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, env=child_environment)
+
+
+def test_the_null_tracker_hides_no_exception() -> None:
+    with pytest.raises(ZeroDivisionError), NullTracker():
+        _ = 1 / 0
+
+
+def test_the_null_tracker_registers_nothing() -> None:
+    with pytest.raises(InputError, match=r"cannot register a checkpoint as 'net': .* not kept"):
+        NullTracker().register("net")
