@@ -150,8 +150,7 @@ def main() -> None:
         line = command.line(error)
         if line is None or "debug=true" in sys.argv:
             raise
-        if not jobs:  # otherwise it was said when the job failed
-            sys.exit(line)
+        sys.exit(line)
     if any(job.status == "failed" for job in jobs) or sweep.ending.failed:
         sys.exit(1)
 

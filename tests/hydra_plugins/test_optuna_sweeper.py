@@ -115,6 +115,7 @@ def test_a_search_finds_the_least_and_says_how_to_run_it_again(sweep, tmp_path, 
     seen = []
 
     def task(config: DictConfig) -> dict[str, float]:
+        assert type(config.n) is int
         seen.append((config.x, config.n))
         return parabola(config)
 
@@ -255,14 +256,14 @@ def test_a_job_that_fails_is_told_and_the_search_goes_on(sweep) -> None:
     [
         pytest.param(
             ("hydra.sweeper.metric=los", LOSS[1]),
-            "1 of the last 1 jobs failed; first: no metric 'los'; did you mean 'loss'?; there are "
+            "3 jobs failed; first: no metric 'los'; did you mean 'loss'?; there are "
             "loss, size; correct it",
             3,
             id="metric that no job has",
         ),
         pytest.param(
             (*LOSS, "+fails=true", "hydra.sweeper.max_failure_rate=0.4", "hydra.sweeper.n_jobs=2"),
-            "2 of the last 2 jobs failed; first: the job returned no metrics; correct it, or see "
+            "2 jobs failed; first: the job returned no metrics; correct it, or see "
             "hydra.sweeper.max_failure_rate",
             2,
             id="more failures than may be",
@@ -327,6 +328,9 @@ def test_the_task_decides_on_the_metric_unless_one_is_set(task, expected) -> Non
     sweeper = OptunaSweeper(**KEYS)
     sweeper.cfg = OmegaConf.create({"hydra": {"runtime": {"choices": {"task": task}}}})
     assert sweeper._objectives() == expected
+    sweeper.keys.metric = ["dream/rmse_db", "dream/snr_db"]
+    both = {"dream/rmse_db": "minimize", "dream/snr_db": "maximize"}
+    assert sweeper._objectives() == both
     sweeper.keys.metric, sweeper.keys.direction = "a", "minimize"
     assert sweeper._objectives() == {"a": "minimize"}
 
@@ -500,12 +504,12 @@ def test_what_cannot_be_searched_is_refused(line, message) -> None:
 def test_the_command_line_wins_over_the_yaml_and_a_grid_is_typed_in_round_numbers() -> None:
     params = {"a": "interval(0,1)", "b": "1,2", "c": None, "d": [1, 2]}
     sweeper = OptunaSweeper(**KEYS)
-    typed = ["task=dream", "b=7", "+e=x,y", "~f", "g=range(0,1,0.1)"]
+    typed = ["task=dream", "b=7", "+e=x,y", "~f", "g=range(0,1,0.1)", "h=range(1,4)"]
     sweeper.fixed, sweeper.space = read_space(params, typed)
     assert sweeper.fixed == ["b=7", "c=null", "d=[1, 2]", "task=dream", "~f"]
 
-    trial: Any = SimpleNamespace(params={"a": 0.1 + 0.2, "+e": "y", "g": 0.1 + 0.2})
-    own = ["a=0.30000000000000004", "+e=y", "g=0.3"]
+    trial: Any = SimpleNamespace(params={"a": 0.1 + 0.2, "+e": "y", "g": 0.1 + 0.2, "h": 2})
+    own = ["a=0.30000000000000004", "+e=y", "g=0.3", "h=2"]
     assert sweeper._overrides(trial) == [*sweeper.fixed, *own]
 
 

@@ -46,9 +46,6 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial, Trial
 
-HEADLINES: dict[str, dict[str, Any]] = {  # of each task: what is searched for by default
-    task: {metric: METRICS[metric].direction} for task, metric in SEARCHED.items()
-}
 RESULTS = "optimization_results.yaml"
 SHARED = "outputs/studies.db"  # of studies that have a name
 HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 30  # a trial without a heartbeat for so long is dead
@@ -110,14 +107,13 @@ class OptunaSweeper(Sweeper):
         return found
 
     def _objectives(self) -> dict[str, Any]:
-        """Return the metrics with their directions; by default the task's headline."""
-        task, given = (
-            self.cfg.hydra.runtime.choices.get("task"),
-            (self.keys.metric, self.keys.direction),
-        )
-        if given == (None, None) and task in HEADLINES:
-            return HEADLINES[task]
-        metrics, directions = ([one] if isinstance(one, str) else one or [] for one in given)
+        """Return the metrics with their directions; by default the task's, which way is better."""
+        task = self.cfg.hydra.runtime.choices.get("task")
+        metrics, directions = self.keys.metric or SEARCHED.get(task) or [], self.keys.direction
+        metrics = [metrics] if isinstance(metrics, str) else metrics
+        if directions is None:
+            directions = [METRICS[name].direction for name in metrics if name in METRICS]
+        directions = [directions] if isinstance(directions, str) else directions
         most = len(metrics) if self.keys.pruner is None else 1
         are_known = set(directions) <= {"minimize", "maximize"}
         if not 0 < len(metrics) == len(directions) <= most or not are_known:
@@ -185,8 +181,8 @@ class OptunaSweeper(Sweeper):
             is_lost = len(errors) >= FAILURES and not has_values
             if is_lost or len(failed) > self.keys.max_failure_rate * len(batch):
                 raise InputError(
-                    f"{len(failed)} of the last {len(batch)} jobs failed; first: "
-                    f"{told(errors[0])}; correct it, or see hydra.sweeper.max_failure_rate"
+                    f"{len(errors)} jobs failed; first: {told(errors[0])}; correct it, or see "
+                    "hydra.sweeper.max_failure_rate"
                 ) from errors[0]
         if running := _states(trials).get("running"):
             said = "trials that others run: %d; if these are gone, type the same again in %d s"
@@ -219,11 +215,12 @@ class OptunaSweeper(Sweeper):
         return [error for pair in zip(batch, results, strict=True) if (error := self._tell(*pair))]
 
     def _overrides(self, trial: Trial) -> list[str]:
-        values = {
-            key: float(f"{value:.12g}") if getattr(self.space[key], "step", None) else value
-            for key, value in trial.params.items()  # of a grid in round numbers
-        }
-        return [*self.fixed, *(f"{key}={value}" for key, value in values.items())]
+        words = list(self.fixed)
+        for key, value in trial.params.items():
+            if isinstance(value, float) and getattr(self.space[key], "step", None):
+                value = float(f"{value:.12g}")  # of a grid in round numbers
+            words.append(f"{key}={value}")
+        return words
 
     def _tell(self, trial: Trial, outcome: JobReturn | Exception) -> Exception | None:
         """Tell what came of a job; return what went wrong."""

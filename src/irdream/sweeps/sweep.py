@@ -25,7 +25,7 @@ from omegaconf import DictConfig, open_dict
 
 from irdream import processes
 from irdream.errors import InputError
-from irdream.measures.table import HEADLINES, UNCHANGED
+from irdream.measures.table import HEADLINES, METRICS, UNCHANGED
 from irdream.sweeps.job import (
     ELSEWHERE,
     STATUSES,
@@ -222,7 +222,10 @@ def _end(sweep: Sweep, killed: bool) -> None:
         close_sweep(store, sweep.parent, status)
     if ending.jobs:
         root, metric = Path(sweep.root), main_metric(ending.jobs)
-        page = how_to_compare(store, sweep.parent, sweep.name, metric, root=root, uri=sweep.server)
+        is_loss = metric is not None and METRICS[metric].direction == "minimize"
+        page = how_to_compare(
+            store, sweep.parent, sweep.name, metric, ascending=is_loss, root=root, uri=sweep.server
+        )
         print(f"compare them: {page}", flush=True)
 
 

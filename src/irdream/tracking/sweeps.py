@@ -161,7 +161,14 @@ def adopt_job(store: Store, run_id: str, parent: str, sweep: str) -> None:
 
 
 def how_to_compare(
-    store: Store, parent: str, sweep: str, metric: str | None, *, root: Path, uri: str | None
+    store: Store,
+    parent: str,
+    sweep: str,
+    metric: str | None,
+    *,
+    ascending: bool = False,
+    root: Path,
+    uri: str | None,
 ) -> str:
     """Return how to open the page of MLflow's UI with a sweep's jobs in charts.
 
@@ -172,6 +179,7 @@ def how_to_compare(
         parent: the sweep's run.
         sweep: its name.
         metric: that orders the jobs; None: their start does.
+        ascending: whether the least comes first.
         root, uri: folder or address of the store.
     """
     experiment_id = store.patiently(store.client.get_run, parent).info.experiment_id
@@ -179,7 +187,7 @@ def how_to_compare(
     order = quote(f"metrics.`{metric}`" if metric else "attributes.start_time")
     page = (
         f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
-        f"&compareRunsMode=CHART&searchFilter={search}&orderByKey={order}&orderByAsc=false"
+        f"&compareRunsMode=CHART&searchFilter={search}&orderByKey={order}&orderByAsc={str(ascending).lower()}"
     )
     if uri and uri.startswith(("http://", "https://")):
         return f"{without_password(uri).rstrip('/')}{page}"
