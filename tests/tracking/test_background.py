@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from irdream.errors import InputError
+from irdream.tracking import NullTracker
 from irdream.tracking.background import BackgroundTracker
-from irdream.tracking.base import NullTracker
 
 
 class Noted(NullTracker):
