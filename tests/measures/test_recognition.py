@@ -157,7 +157,7 @@ def toy(data: tuple[np.ndarray, np.ndarray], **changes) -> Report:
 
 def test_rankings_are_those_of_scikit_learn(data):
     truth, scores = data
-    found = toy(data).ranking("s1")
+    found = toy(data).headline
     assert found["lrap"] == pytest.approx(label_ranking_average_precision_score(truth, scores))
     each = average_precision_score(truth[:, 1:], scores[:, 1:], average="macro")
     assert found["map"] == pytest.approx(each)
@@ -275,7 +275,7 @@ def test_metrics_leave_out_what_is_not_known():
 def test_unlabelled_excerpts_are_not_scored():
     scored = report(flags("100", "000", "001", "000"))
     assert scored.metrics()["eval/excerpts"] == 2
-    assert scored.top1 == 1.0
+    assert scored.headline["top1"] == 1.0
     assert len(scored.predicted) == 4
 
 

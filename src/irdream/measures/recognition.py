@@ -34,6 +34,7 @@ Array = NDArray[np.floating]
 Flags = NDArray[np.bool_]
 
 THRESHOLDS: Array = np.arange(1, 100) / 100  # 0.01 .. 0.99
+RANKED = ("top1", "lrap", "map", "map_micro")  # need no threshold
 TALLIED = ("micro_f1", "macro_f1", "top1", "lrap")
 ORACLE = "oracle"
 
@@ -139,6 +140,36 @@ def average_precision(truth: Flags, scores: Array, times: Array | None = None) -
         return (labelled * precision).sum(axis=1) / labelled.sum(axis=1)
 
 
+def instrument_precisions(truth: Flags, scores: Array) -> Array:
+    """Return the average precision of each instrument; NaN for those without a label."""
+    found = np.full(truth.shape[1], np.nan)
+    for i in np.flatnonzero(truth.any(axis=0)):
+        found[i] = average_precision(truth[:, i], scores[:, i])[0]
+    return found
+
+
+def scores_of(truth: Flags, scores: Array, threshold: float) -> dict[str, float]:
+    """Return all scores of labelled excerpts.
+
+    Args:
+        truth: labels (excerpts, instruments), one or more an excerpt.
+        scores: of the same shape.
+        threshold: from which an instrument is predicted.
+
+    Returns:
+        `average_scores`, threshold; and without it top1 (NaN where no excerpt has one label),
+        lrap, map, and map_micro, which has all pairs of excerpt and instrument in one ranking.
+    """
+    return {
+        **average_scores(truth, scores >= threshold),
+        "threshold": threshold,
+        "top1": top1_accuracy(scores, truth),
+        "lrap": float(excerpt_lrap(truth, scores).mean()),
+        "map": float(np.nanmean(instrument_precisions(truth, scores))),
+        "map_micro": float(average_precision(truth.ravel(), scores.ravel())[0]),
+    }
+
+
 def tallies(truth: Flags, predicted: Flags, scores: Array) -> Array:
     """Return a row of counts for each excerpt, whose sums give the measures TALLIED.
 
@@ -241,11 +272,6 @@ class Report:
         return self.scores[self.aggregation] >= self.thresholds[self.aggregation]
 
     @cached_property
-    def top1(self) -> float:
-        """Top-1 accuracy over the single-label excerpts; NaN without any."""
-        return top1_accuracy(self.scored(), self.scored_truth)
-
-    @cached_property
     def settings(self) -> dict[tuple[str, str], float]:
         """Thresholds by aggregation and where they come from, the oracle's among them."""
         found = {}
@@ -256,39 +282,17 @@ class Report:
         return found
 
     @cached_property
-    def averages(self) -> dict[tuple[str, str], dict[str, float]]:
-        """Micro and macro scores, and `threshold`, of each of `settings`."""
+    def found(self) -> dict[tuple[str, str], dict[str, float]]:
+        """The scores (`scores_of`) by each of `settings`."""
         return {
-            (by, source): {
-                **average_scores(self.scored_truth, self.scored(by) >= threshold),
-                "threshold": threshold,
-            }
+            (by, source): scores_of(self.scored_truth, self.scored(by), threshold)
             for (by, source), threshold in self.settings.items()
         }
 
     @property
     def headline(self) -> dict[str, float]:
-        """Micro and macro scores, and `threshold`, by the headline aggregation."""
-        return self.averages[self.aggregation, self.chosen_on]
-
-    @cached_property
-    def precisions(self) -> dict[str, Array]:
-        """Average precision of each instrument, NaN for those without a label, by aggregation."""
-        truth, present = self.scored_truth, self.scored_truth.any(axis=0)
-        found = {by: np.full(truth.shape[1], np.nan) for by in self.scores}
-        for by, values in found.items():
-            for i in np.flatnonzero(present):
-                values[i] = average_precision(truth[:, i], self.scored(by)[:, i])[0]
-        return found
-
-    def ranking(self, aggregation: str) -> dict[str, float]:
-        """Return what needs no threshold: lrap, map, map_micro (all pairs in one ranking)."""
-        truth, scores = self.scored_truth, self.scored(aggregation)
-        return {
-            "lrap": float(excerpt_lrap(truth, scores).mean()),
-            "map": float(np.nanmean(self.precisions[aggregation])),
-            "map_micro": float(average_precision(truth.ravel(), scores.ravel())[0]),
-        }
+        """The scores by the headline aggregation and its threshold."""
+        return self.found[self.aggregation, self.chosen_on]
 
     @cached_property
     def calibrations(self) -> dict[str, Calibration]:
@@ -327,21 +331,22 @@ class Report:
         headline aggregation. eval/s1_..., eval/s2_..., eval/max_...: the same by each one.
         eval/oracle_...: by the threshold that is best on the scored excerpts themselves, and
         eval/oracle_s1_... by each aggregation. eval/top1: left out when no excerpt has a single
-        label. eval/excerpts: scored ones. eval/lrap, eval/map, eval/map_micro: see `ranking`.
+        label. eval/excerpts: scored ones. eval/lrap, eval/map, eval/map_micro: see `scores_of`.
         eval/ece, eval/top1_ece, eval/brier: see `Calibration`; eval/temperature and
         eval/temperature_scaled_...: where one was fitted. eval/micro_f1_low, ..._high: of 95 %.
         eval/trained_on, eval/validated_on: excerpts that the recognizer had before, where that is
         known. eval/no_test_part: 1 where the data set has none.
         """
-        oracle = self.averages[self.aggregation, ORACLE]
-        metrics = {**self.headline, **{f"oracle_{name}": x for name, x in oracle.items()}}
-        for (by, source), averages in self.averages.items():
-            if source == ORACLE:
-                kept = ("micro_f1", "macro_f1", "threshold")
-                metrics |= {f"oracle_{by}_{name}": averages[name] for name in kept}
-            else:
-                metrics |= {f"{by}_{name}": x for name, x in averages.items()}
-        metrics |= {"top1": self.top1, **self.ranking(self.aggregation)}
+        metrics = dict(self.headline)
+        for (by, source), scores in self.found.items():
+            by_threshold = {name: x for name, x in scores.items() if name not in RANKED}
+            if source != ORACLE:
+                metrics |= {f"{by}_{name}": x for name, x in by_threshold.items()}
+                continue
+            for name in ("micro_f1", "macro_f1", "threshold"):
+                metrics[f"oracle_{by}_{name}"] = scores[name]
+            if by == self.aggregation:
+                metrics |= {f"oracle_{name}": x for name, x in by_threshold.items()}
         for kind, found in self.calibrations.items():
             prefix = "" if kind == "s1" else f"{kind}_"
             metrics |= {f"{prefix}{name}": x for name, x in found.measures().items()}

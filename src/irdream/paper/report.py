@@ -108,9 +108,9 @@ def _recognition(found: ExcerptFindings, folder: Path) -> Section:
         for path in write_report(found.report, folder / "recognition")
         if path.name in titles
     ]
-    systems, caption = summary_table(found.report), ""
+    systems, caption = rows_of(summary_table(found.report), group="all"), ""
     if found.second is not None:
-        ours, other = len(found.report.averages), summary_table(found.second).iloc[:1]
+        ours, other = len(found.report.settings), summary_table(found.second).iloc[:1]
         other = other.assign(system=other["system"].str.replace("irdream", "second"))
         systems = pd.concat([systems[:ours], other, systems[ours:]], ignore_index=True)
         caption = "The second recogniser predicts the dreams of the first, for the transfer."

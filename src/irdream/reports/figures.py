@@ -1,4 +1,4 @@
-"""What figures are made of: spectrograms, bars, color bars, PNG files; and curves over steps.
+"""What figures are made of: bars, color bars, PNG files; and curves over steps.
 
 `matplotlib.figure.Figure` is used directly, without pyplot: no window system, no list of open
 figures that grows over a sweep, and safe in threads. Colors are readable by the color-blind
@@ -24,8 +24,6 @@ Array = NDArray[np.floating]
 
 BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#7F7F7F"
 DPI = 125
-MAX_FRAMES = 400  # of a spectrogram, which is as many as a panel has pixels
-TICKS_HZ = (100, 300, 1000, 3000, 8000, 20000)
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
@@ -48,19 +46,6 @@ def caption(text: str, *, length: int = 100) -> str:
     return printable if len(printable) <= length else f"{printable[:half]} … {printable[-half:]}"
 
 
-def draw_spectrogram(
-    ax: Axes, values: Array, *, hop_seconds: float, colors: str, low: float, high: float
-) -> AxesImage:
-    """Draw values (n_mels, frames) over seconds and mel bands, in colors from `low` to `high`."""
-    n_mels, frames = values.shape
-    edges = np.linspace(0, frames, min(frames, MAX_FRAMES) + 1).astype(int)
-    thinned = np.add.reduceat(values, edges[:-1], axis=1) / np.diff(edges)  # means of neighbors
-    return ax.imshow(
-        thinned, cmap=colors, vmin=low, vmax=high, origin="lower", aspect="auto",
-        interpolation="nearest", extent=(0.0, frames * hop_seconds, -0.5, n_mels - 0.5),
-    )  # fmt: skip
-
-
 def add_color_bar(image: AxesImage, axes: Axes | Sequence[Axes], label: str) -> None:
     """Put the scale of an image beside axes, with arrows where its values lie beyond it."""
     figure, (low, high) = image.get_figure(), image.get_clim()
@@ -71,18 +56,6 @@ def add_color_bar(image: AxesImage, axes: Axes | Sequence[Axes], label: str) -> 
     bar = figure.colorbar(image, ax=axes, extend=extend.get(beyond, "neither"), pad=0.02, aspect=25)
     bar.set_label(label, fontsize=9)
     bar.ax.tick_params(labelsize=8)
-
-
-def label_spectrogram(
-    ax: Axes, mel_frequencies_hz: Array, *, ticks_hz: Sequence[int] = TICKS_HZ
-) -> None:
-    """Put ticks in Hz on an axis whose unit is the mel band, and seconds below."""
-    low, high = mel_frequencies_hz[0], mel_frequencies_hz[-1]
-    shown = [hz for hz in ticks_hz if low <= hz <= high]
-    places = np.interp(shown, mel_frequencies_hz, np.arange(len(mel_frequencies_hz)))
-    ax.set_yticks(places, [str(hz) for hz in shown])
-    ax.set_xlabel("time (s)", fontsize=9)
-    ax.tick_params(labelsize=8)
 
 
 def draw_bars(

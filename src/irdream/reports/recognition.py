@@ -20,16 +20,15 @@ from rich.text import Text
 from irdream import instruments
 from irdream.measures.bootstrap import Interval
 from irdream.measures.calibration import BINS
-from irdream.measures.published import IRMAS_TEST_EXCERPTS, PUBLISHED
+from irdream.measures.published import IRMAS_TEST_EXCERPTS, IRMAS_TEST_LABELS, PUBLISHED
 from irdream.measures.recognition import (
     ORACLE,
     Flags,
     Report,
-    average_scores,
     confusion,
-    excerpt_lrap,
+    instrument_precisions,
     instrument_scores,
-    top1_accuracy,
+    scores_of,
 )
 from irdream.reports.figures import save_figure
 from irdream.reports.recognition_figures import confusion_figure, scores_figure
@@ -37,7 +36,6 @@ from irdream.reports.tables import save_table
 
 NOT_COMPARABLE = "not the IRMAS test set: not comparable with the published rows"
 UPPER_BOUND = "threshold chosen on the scored excerpts themselves: an upper bound"
-_COUNTS = {"labels": "Int64", "recordings": "Int64"}  # with empty cells
 HOW_TO_READ = (
     "Precision: the share of the predicted labels that are right. Recall: the share of the labels "
     "that are predicted. F1: their harmonic mean. Micro: over all labels; macro: mean of the "
@@ -63,7 +61,7 @@ def write_report(
     ]
     tables = {
         "scores": pd.concat(scores, ignore_index=True),
-        "summary": pd.concat([summary_table(report), group_table(report)], ignore_index=True),
+        "summary": summary_table(report),
         "predictions": prediction_table(report),
         "confusion": confusion_table(report),
         "calibration": calibration_table(report),
@@ -99,63 +97,73 @@ def instrument_table(report: Report, aggregation: str = "", source: str = "") ->
     table = pd.DataFrame(instrument_scores(report.scored_truth, predicted))
     table.insert(0, "instrument", report.instruments)
     table.insert(1, "name", [instruments.NAMES.get(code, code) for code in report.instruments])
-    table.insert(5, "average_precision", report.precisions[by])
+    precisions = instrument_precisions(report.scored_truth, report.scored(by))
+    table.insert(5, "average_precision", precisions)
     return table
 
 
 def summary_table(report: Report) -> pd.DataFrame:
-    """Return a row for each aggregation and threshold, the headline with bounds; the published.
+    """Return the scores of a report, of groups of its excerpts, and of published systems.
 
-    Columns: system, data, group, excerpts, labels, recordings, threshold_from, threshold, micro
-    and macro precision, recall and F1, top1, lrap, map, map_micro, and micro_f1_low ... map_high
-    of 95 %, drawn over the recordings. The note says why ours cannot be compared, and names the
-    source of the others.
+    A row for each aggregation and threshold, for each number of labels, and for each genre where
+    the names tell any; and a row for each published system. Macro averages are over the
+    instruments of the group. The note says why ours cannot be compared, and names the source of
+    the others.
+
+    Columns: system, data, group, excerpts, labels, threshold_from, `scores_of`, recordings, and
+    micro_f1_low ... map_high: 95 % intervals of the headline, drawn over the recordings.
     """
-    rows = []
-    bounds = {
-        f"{name}_{end}": getattr(interval, end)
-        for name, interval in report.intervals.items()
-        for end in ("low", "high")
+    headline = report.aggregation, report.chosen_on
+    rows = [_row(report, setting, "all", report.labelled) for setting in report.settings]
+    rows[list(report.settings).index(headline)] |= {
+        "recordings": len({report.groups[i] for i in np.flatnonzero(report.labelled)}),
+        **{f"{name}_low": interval.low for name, interval in report.intervals.items()},
+        **{f"{name}_high": interval.high for name, interval in report.intervals.items()},
     }
-    for (by, source), averages in report.averages.items():
-        notes = [UPPER_BOUND] if source == ORACLE else []
-        notes += [] if report.is_irmas_test else [NOT_COMPARABLE]
-        rows.append(
-            {
-                "system": _system(by, source),
-                "data": report.dataset,
-                "group": "all",
-                "excerpts": int(report.labelled.sum()),
-                "labels": int(report.scored_truth.sum()),
-                "recordings": len({report.groups[i] for i in np.flatnonzero(report.labelled)}),
-                "threshold_from": source,
-                "threshold": averages["threshold"],
-                **averages,
-                "top1": top1_accuracy(report.scored(by), report.scored_truth),
-                **report.ranking(by),
-                **(bounds if (by, source) == (report.aggregation, report.chosen_on) else {}),
-                "note": "; ".join([*notes, *report.doubts, *left_out(report)]),
-            }
-        )
-    published = [
+    rows += [_row(report, headline, name, chosen) for name, chosen in _groups(report).items()]
+    rows += [
         {
             "system": row.system,
             "data": "IRMAS test set",
             "group": "all",
             "excerpts": IRMAS_TEST_EXCERPTS,
+            "labels": IRMAS_TEST_LABELS,
             "micro_f1": row.micro_f1,
             "macro_f1": row.macro_f1,
             "note": row.citation,
         }
         for row in PUBLISHED
     ]
-    table = pd.DataFrame([*rows, *published])
-    table["note"] = table.pop("note")  # the last column
-    return table.astype(_COUNTS)
+    return pd.DataFrame(rows).astype({"recordings": "Int64"})
 
 
-def _system(aggregation: str, source: str) -> str:
-    return f"irdream ({aggregation.upper()}{', oracle threshold' if source == ORACLE else ''})"
+def _row(report: Report, setting: tuple[str, str], group: str, chosen: Flags) -> dict[str, object]:
+    """Return our scores of some excerpts, each with a label, by one of `report.settings`."""
+    (by, source), threshold = setting, report.settings[setting]
+    notes = [UPPER_BOUND] if source == ORACLE else []
+    notes += [] if report.is_irmas_test else [NOT_COMPARABLE]
+    return {
+        "system": f"irdream ({by.upper()}{', oracle threshold' if source == ORACLE else ''})",
+        "data": report.dataset,
+        "group": group,
+        "excerpts": int(chosen.sum()),
+        "labels": int(report.truth[chosen].sum()),
+        "threshold_from": source,
+        **scores_of(report.truth[chosen], report.scores[by][chosen], threshold),
+        "note": "; ".join([*notes, *report.doubts, *left_out(report)]),
+    }
+
+
+def _groups(report: Report) -> dict[str, Flags]:
+    """Return which labelled excerpts have how many labels and which genre."""
+    counts = report.truth.sum(axis=1)
+    groups = {f"labels: {count}": counts == count for count in np.unique(counts[report.labelled])}
+    genres = np.array(report.genres or ("",) * len(report.names))
+    known = set(genres[report.labelled].tolist())
+    if any(known):
+        for genre in sorted(known, key=lambda genre: (genre == "", genre)):
+            groups[f"genre: {genre or 'unknown'}"] = (genres == genre) & report.labelled
+    return groups
 
 
 def left_out(report: Report) -> list[str]:
@@ -163,37 +171,6 @@ def left_out(report: Report) -> list[str]:
     absent = np.flatnonzero(~report.scored_truth.any(axis=0))
     codes = " ".join(report.instruments[i] for i in absent)
     return [f"macro averages and mAP without {codes}: no excerpt has this label"] if codes else []
-
-
-def group_table(report: Report) -> pd.DataFrame:
-    """Return a row per number of labels, and per genre where the names tell any.
-
-    Its columns are some of `summary_table`'s. Macro averages are over the instruments of the group.
-    """
-    counts = report.scored_truth.sum(axis=1)
-    groups = {f"labels: {count}": counts == count for count in np.unique(counts)}
-    genres = np.array(report.genres or ("",) * len(report.names))[report.labelled]
-    if genres.astype(bool).any():
-        known = sorted(set(genres.tolist()), key=lambda genre: (genre == "", genre))
-        groups |= {f"genre: {genre or 'unknown'}": genres == genre for genre in known}
-    rows = []
-    for name, chosen in groups.items():
-        truth, scores = report.scored_truth[chosen], report.scored()[chosen]
-        rows.append(
-            {
-                "system": _system(report.aggregation, report.chosen_on),
-                "data": report.dataset,
-                "group": name,
-                "excerpts": int(chosen.sum()),
-                "labels": int(truth.sum()),
-                "threshold_from": report.chosen_on,
-                "threshold": report.thresholds[report.aggregation],
-                **average_scores(truth, report.predicted[report.labelled][chosen]),
-                "top1": top1_accuracy(scores, truth),
-                "lrap": float(excerpt_lrap(truth, scores).mean()),
-            }
-        )
-    return pd.DataFrame(rows).astype({"labels": "Int64"})
 
 
 def prediction_table(report: Report) -> pd.DataFrame:
@@ -291,8 +268,9 @@ def print_report(report: Report, robustness: pd.DataFrame | None = None) -> None
 
 
 def _verdict(report: Report) -> list[str]:
-    oracle, found = report.averages[report.aggregation, ORACLE], report.intervals
-    top1 = "not defined, there are none" if math.isnan(report.top1) else found["top1"].text(3)
+    oracle, found = report.found[report.aggregation, ORACLE], report.intervals
+    top1 = found["top1"].text(3)
+    top1 = "not defined, there are none" if math.isnan(found["top1"].estimate) else top1
     errors = []
     for kind, one in report.calibrations.items():
         where = "S1" if kind == "s1" else f"temperature {report.temperature:.2f}"
@@ -314,13 +292,13 @@ def _verdict(report: Report) -> list[str]:
 
 def robust_line(table: pd.DataFrame) -> str:
     """Return the accuracies of changed windows in one line."""
-    rows = table.to_dict("records")
-    unchanged, *changed = [Interval(row["top1"], row["low"], row["high"]).text(3) for row in rows]
-    line = (
-        f"top-1 of {rows[0]['windows']} windows of {rows[0]['recordings']} recordings: {unchanged}"
-    )
+    unchanged, *changed = [
+        f"{Interval(row['top1'], row['low'], row['high']).text(3)} up to {row['epsilon_db']:g} dB"
+        for row in table.to_dict("records")
+    ]
+    first, last = table.iloc[0], table.iloc[-1]
+    line = f"top-1 of {first['windows']:g} windows of {first['recordings']:g} recordings: "
+    line += unchanged.removesuffix(" up to 0 dB")
     if not changed:
         return line
-    sizes = [f"{row['epsilon_db']:g} dB" for row in rows[1:]]
-    told = [f"{text} up to {size}" for text, size in zip(changed, sizes, strict=True)]
-    return f"{line}; at most, changed by PGD of {rows[-1]['steps']} steps: {', '.join(told)}"
+    return f"{line}; at most, changed by PGD of {last['steps']:g} steps: {', '.join(changed)}"

@@ -122,7 +122,7 @@ def _draw_confusion(ax: Axes, report: Report) -> None:
     ax.set_yticks(places, _names(report), fontsize=8)
     ax.set_xlabel("prediction (highest score); color: share of the label's excerpts", fontsize=9)
     ax.set_ylabel("label", fontsize=9)
-    top1 = "" if np.isnan(report.top1) else f", top-1 {report.top1:.3f}"
+    top1 = f", top-1 {report.headline['top1']:.3f}" if counts.any() else ""
     ax.set_title(f"{counted(int(counts.sum()), 'excerpt')} with one label{top1}", fontsize=10)
 
 
