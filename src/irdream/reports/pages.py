@@ -24,6 +24,7 @@ from urllib.parse import quote
 
 import jinja2
 import pandas as pd
+import PIL.Image
 import soundfile
 from markupsafe import Markup
 from pandas.api import types
@@ -35,8 +36,6 @@ Verdict = Literal["holds", "holds in part", "does not hold", "not tested"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 NOTHING = "–"  # a cell without a value
 _TEMPLATES = Path(__file__).parent / "templates"
-_PNG = b"\x89PNG\r\n\x1a\n"
-_INTEGER_TYPES: dict[str, Literal["int16", "int32"]] = {"PCM_16": "int16", "PCM_24": "int32"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,10 +253,12 @@ def load_picture(path: str | Path) -> Image:
     Raises:
         InputError: when it is missing or no PNG.
     """
-    content = _content(path, "picture")
-    if content[:8] != _PNG or content[12:16] != b"IHDR":
-        raise InputError(f"picture={str(path)!r}; expected a PNG; save it as one")
-    width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
+    try:
+        content = Path(path).read_bytes()
+        with PIL.Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            width, height = image.size
+    except OSError as error:
+        raise InputError(f"picture={str(path)!r}; expected a PNG file ({error})") from None
     return Image(uri=_data_uri("image/png", content), width=width, height=height)
 
 
@@ -265,25 +266,21 @@ def load_sound(path: str | Path) -> Recording:
     """Read a WAV for a page; its FLAC decodes to the very samples of the file.
 
     Raises:
-        InputError: when it is missing, unreadable, or not of 16 or 24 bit (FLAC knows no
+        InputError: when it is missing, unreadable, empty, or not of 16 or 24 bit (FLAC knows no
             floating point).
     """
-    try:
-        with soundfile.SoundFile(io.BytesIO(_content(path, "sound"))) as sound:
-            subtype, sample_rate_hz = sound.subtype, sound.samplerate
-            samples = sound.read(dtype=_INTEGER_TYPES.get(subtype, "int16"), always_2d=True)
-    except soundfile.SoundFileError as error:
-        reason = str(error).split(": ")[-1].rstrip(". ")
-        raise InputError(f"sound={str(path)!r}; expected a WAV file ({reason})") from None
-    if subtype not in _INTEGER_TYPES or len(samples) == 0:
-        raise InputError(
-            f"sound={str(path)!r} has {len(samples)} frames of {subtype}; "
-            f"expected some of PCM_16 or PCM_24; write it again"
-        )
     flac = io.BytesIO()
-    soundfile.write(flac, samples, sample_rate_hz, format="FLAC", subtype=subtype)
+    try:
+        with soundfile.SoundFile(io.BytesIO(Path(path).read_bytes())) as sound:
+            samples, rate_hz = sound.read(dtype="int32", always_2d=True), sound.samplerate
+            soundfile.write(flac, samples, rate_hz, format="FLAC", subtype=sound.subtype)
+    except (OSError, soundfile.SoundFileError, ValueError) as error:
+        reason = str(error).split(": ")[-1].rstrip(". ")
+        raise InputError(f"sound={str(path)!r}; expected 16 or 24 bit ({reason})") from None
+    if not len(samples):
+        raise InputError(f"sound={str(path)!r}; expected a sound; it is empty")
     uri = _data_uri("audio/flac", flac.getvalue())
-    return Recording(uri=uri, frames=len(samples), sample_rate_hz=sample_rate_hz)
+    return Recording(uri=uri, frames=len(samples), sample_rate_hz=rate_hz)
 
 
 def escape_markdown(text: object) -> str:
@@ -330,13 +327,6 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters.update(picture=load_picture, sound=load_sound, md=escape_markdown)
     return environment
-
-
-def _content(path: str | Path, what: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{what}={str(path)!r}: {error.strerror}; check the path") from None
 
 
 def _data_uri(kind: str, content: bytes) -> str:
