@@ -61,11 +61,6 @@ def test_an_instrument_heard_now_and_then_stands_higher_by_max():
     assert aggregate([windows], "max")[0, 1] > 2 * aggregate([windows], "s2")[0, 1]
 
 
-def test_unknown_aggregation():
-    with pytest.raises(InputError, match=r"aggregation 'mean'; expected 's1' or 's2' or 'max'"):
-        aggregate(WINDOWS, "mean")
-
-
 score_lists = st.lists(
     st.integers(1, 6).flatmap(lambda n: arrays(float, (n, 4), elements=st.floats(0, 1, width=16))),
     min_size=1,

@@ -241,10 +241,16 @@ def test_what_is_told_of_it() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"steps": 0}, r"evaluate.robust_steps=0 is too small; expected 1 or more"),
-        ({"windows": 0}, r"evaluate.robust_windows=0 is too small; expected 1 or more"),
-        ({"epsilons_db": [1.0, -1.0]}, r"evaluate.robust_db=\[1.0, -1.0\]; expected finite numbe"),
-        ({"epsilons_db": [math.nan]}, r"evaluate.robust_db=\[nan\]; expected finite numbers, 0 or"),
+        ({"steps": 0}, "steps=0; expected a whole number, at least 1"),
+        ({"windows": 0}, "windows=0; expected a whole number, at least 1"),
+        (
+            {"epsilons_db": [1.0, -1.0]},
+            r"epsilons_db=\[1.0,-1.0\]; expected a list of numbers",
+        ),
+        (
+            {"epsilons_db": [math.nan]},
+            r"epsilons_db=\[nan\]; expected a list of numbers",
+        ),
         ({"excerpts": excerpts("flu+pia 3")}, r"there is none that can be read; leave it out, or"),
     ],
 )
@@ -288,10 +294,10 @@ def test_what_has_no_gradient_is_refused(model: nn.Module) -> None:
         f"{type(model).__name__} has none; leave it out"
     )
     with pytest.raises(InputError) as error:
-        check_robustness(one, files, [1.0], 20, 256)
+        check_robustness(one, files, [1.0])
     assert str(error.value) == message
-    check_robustness(one, files, [], 20, 256)
-    check_robustness(one, files, [0.0], 20, 256)  # unchanged windows need none
+    check_robustness(one, files, [])
+    check_robustness(one, files, [0.0])  # unchanged windows need none
 
 
 def test_a_network_in_training_is_left_as_it_is() -> None:
@@ -304,6 +310,6 @@ def test_a_network_in_training_is_left_as_it_is() -> None:
 
 
 def test_what_is_wrong_with_a_network_is_told_as_it_is() -> None:
-    check_robustness(recognizer(), excerpts("flu 3").files, [1.0], 20, 256)
+    check_robustness(recognizer(), excerpts("flu 3").files, [1.0])
     with pytest.raises(InputError, match=r"Wrong gave \(1, 12\) for windows"):
-        check_robustness(recognizer(Wrong()), excerpts("flu 3").files, [1.0], 20, 256)
+        check_robustness(recognizer(Wrong()), excerpts("flu 3").files, [1.0])

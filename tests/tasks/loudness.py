@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,6 +11,7 @@ from torch import nn
 from irdream.datasets.base import ExcerptFile, Excerpts
 from irdream.errors import InputError
 from irdream.instruments import CODES
+from irdream.measures.scoring import Scoring
 from irdream.recognizer import Recognizer
 from irdream.tracking import NullTracker
 
@@ -88,3 +90,10 @@ class ToyData:
             return torch.zeros(RATE_HZ // 2)
         seconds = [LEVELS[CODES.index(code)].repeat(RATE_HZ) for code in words[-1].split("+")]
         return torch.cat([*seconds, seconds[-1][:310]])
+
+
+def scored_by(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings of a task, with those of its scoring in one."""
+    own = {name: x for name, x in settings.items() if name in Scoring.__dataclass_fields__}
+    others = {name: x for name, x in settings.items() if name not in own}
+    return {"scoring": Scoring(**own), **others}

@@ -7,16 +7,16 @@ import pytest
 from irdream.errors import InputError
 from irdream.tasks.compare import HOW_TO_READ, compare
 from irdream.tracking import NullTracker
-from tests.tasks.loudness import Rows, ToyData, loudness_recognizer
+from tests.tasks.loudness import Rows, ToyData, loudness_recognizer, scored_by
 
 
 @pytest.fixture
 def run(tmp_path):
     def run(*test: str, **settings):
-        defaults = {"tracker": NullTracker(), "permutations": 500}
+        given = {"tracker": NullTracker(), "permutations": 500, **settings}
         return compare(
             recognizer=loudness_recognizer(), other=loudness_recognizer(is_confused=True),
-            dataset=ToyData(test), output_dir=tmp_path / "run", **{**defaults, **settings},
+            dataset=ToyData(test), output_dir=tmp_path / "run", **scored_by(given),
         )  # fmt: skip
 
     return run
@@ -68,9 +68,9 @@ def test_a_measure_that_is_not_defined_is_said_to_be_so(run, capsys):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"names": ("A",)}, r"names=\['A'\]; expected two"),
-        ({"permutations": 3}, r"compare.permutations=3; expected at least 20"),
-        ({"aggregation": "mean"}, r"unknown aggregation 'mean'"),
+        ({"names": ("A",)}, r"names=\[A\]; expected a list of 2 texts"),
+        ({"permutations": 3}, r"permutations=3; expected a whole number, at least 20"),
+        ({"aggregation": "mean"}, "aggregation=mean; expected s1 or s2 or max or network"),
     ],
 )
 def test_what_cannot_be_compared(run, settings, message):

@@ -14,7 +14,7 @@ from irdream.measures.scoring import validation_of
 from irdream.reports.recognition import HOW_TO_READ
 from irdream.tasks.evaluate import evaluate
 from irdream.tracking import NullTracker
-from tests.tasks.loudness import RATE_HZ, Rows, ToyData, loudness_recognizer
+from tests.tasks.loudness import RATE_HZ, Rows, ToyData, loudness_recognizer, scored_by
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def run(recognizer, tmp_path, quick):
         tracker = settings.pop("tracker", NullTracker())
         return evaluate(
             recognizer=recognizer, dataset=dataset, tracker=tracker, output_dir=tmp_path / "run",
-            **settings,
+            **scored_by(settings),
         )  # fmt: skip
 
     return run
@@ -202,23 +202,24 @@ def test_training_part(run, capsys):
         ),
         pytest.param(
             ToyData(test=["cel"]), {"part": "validation"},
-            r"evaluate.part='validation' is unknown; expected 'test' or 'training'", id="part",
+            r"part=validation; expected training or test", id="part",
         ),
         pytest.param(
             ToyData(test=["cel"]), {"threshold": "best"},
-            r"evaluate.threshold='best' is no threshold; expected 'checkpoint'", id="threshold",
+            r"threshold=best; expected checkpoint or validation, or a number from 0 to 1",
+            id="threshold",
         ),
         pytest.param(
-            ToyData(test=["cel"]), {"threshold": 40}, r"evaluate.threshold=40 .* from 0 to 1",
+            ToyData(test=["cel"]), {"threshold": 40}, r"threshold=40; expected .* from 0 to 1",
             id="threshold in percent",
         ),
         pytest.param(
-            ToyData(test=["cel"]), {"aggregation": "mean"}, r"'mean'; expected .* or 'network'",
+            ToyData(test=["cel"]), {"aggregation": "mean"}, r"=mean; expected .* or network",
             id="aggregation",
         ),
         pytest.param(
             ToyData(test=["cel"]), {"batch_windows": 0},
-            r"evaluate.batch_windows=0 is too small; expected 1 or more", id="batch",
+            r"batch_windows=0; expected a whole number, at least 1", id="batch",
         ),
     ],
 )  # fmt: skip
@@ -307,7 +308,11 @@ def test_what_cannot_be_changed_is_refused_at_once(run, recognizer, tmp_path):
     recognizer.model.register_forward_hook(lambda _, __, logits: logits.detach())
     for dataset, settings, message in (
         (ToyData(test=["cel+flu"]), {"robust_db": [1.0]}, "excerpts with one label, and there is"),
-        (ToyData(test=["cel"]), {"robust_db": [-1.0]}, r"evaluate.robust_db=\[-1.0\]; expected"),
+        (
+            ToyData(test=["cel"]),
+            {"robust_db": [-1.0]},
+            r"robust_db=\[-1.0\]; expected a list of numbers",
+        ),
         (ToyData(test=["broken cel"]), {"robust_db": [1.0]}, "and LoudnessModel has none; leave"),
     ):
         with pytest.raises(InputError, match=message):

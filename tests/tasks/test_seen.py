@@ -18,6 +18,7 @@ from irdream.recognizer import Recognizer, load_recognizer
 from irdream.tasks.compare import compare
 from irdream.tasks.evaluate import evaluate
 from irdream.tracking import NullTracker
+from tests.tasks.loudness import scored_by
 
 RATE_HZ = 1000
 OLD_CARD = {"data": {"name": "notes"}, "split": {"by": "recording", "validation_share": 0.34}}
@@ -48,7 +49,8 @@ def score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict
         name = settings.pop("name", "notes")
         return evaluate(
             recognizer=recognizer, dataset=Folder(root=root, name=name),
-            output_dir=tmp_path / "scores", **{"tracker": NullTracker(), **settings},
+            output_dir=tmp_path / "scores",
+            **scored_by({"tracker": NullTracker(), **settings}),
         )  # fmt: skip
 
     return score
@@ -176,7 +178,8 @@ def test_p_values_of_what_was_trained_on_are_not_to_be_trusted(
         edit(path, path, 0.5)
     run("other_run", epochs=1, dataset=Folder(root=other_data))
     other = load_recognizer(tmp_path / "other_run" / "checkpoint", trust=["my_package"])
-    settings: dict[str, Any] = {"names": ("A", "B"), "permutations": 20, "part": "training"}
+    given = {"names": ("A", "B"), "permutations": 20, "part": "training"}
+    settings = scored_by(given)
     capsys.readouterr()
 
     tracker = Tags()

@@ -16,6 +16,7 @@ import torch
 
 from irdream.datasets.folder import Folder
 from irdream.errors import InputError
+from irdream.measures.scoring import Scoring
 from irdream.models import MfccSvm
 from irdream.recognizer import Recognizer, load_recognizer, new_recognizer
 from irdream.tasks.evaluate import evaluate
@@ -90,7 +91,7 @@ def test_from_sounds_to_a_checkpoint_and_its_scores(task, sounds, tmp_path, caps
         dataset=Folder(root=sounds, name="notes"),
         tracker=NullTracker(),
         output_dir=tmp_path / "scores",
-        part="training",
+        scoring=Scoring(part="training"),
     )
     assert scores["eval/top1"] > 0.9
 

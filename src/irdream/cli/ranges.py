@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Len, Lt
+from annotated_types import Ge, Len
 
-from irdream.arguments import Amount, Count
+from irdream.arguments import Count
 
 RANGES: dict[str, Any] = {
-    "evaluate.threshold": Literal["checkpoint", "validation"] | Annotated[float, Ge(0), Le(1)],
-    "evaluate.aggregation": Literal["s1", "s2", "max", "network"],
-    "evaluate.batch_windows": Count,
-    "evaluate.validation_share": Annotated[float, Gt(0), Lt(1)],
-    "evaluate.robust_db": Sequence[Amount],
-    "evaluate.robust_steps": Count,
-    "evaluate.robust_windows": Count,
-    "compare.permutations": Annotated[int, Ge(20)],
     "paper.parts": Literal["excerpts", "noise"]
     | Annotated[Sequence[Literal["excerpts", "noise"]], Len(1)],
     "paper.per_instrument": Count,

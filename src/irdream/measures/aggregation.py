@@ -45,11 +45,7 @@ def aggregate(window_scores: Sequence[Array], aggregation: str) -> Array:
     Args:
         window_scores: for each excerpt an array (windows, instruments), at least one window.
         aggregation: "s1", "s2" or "max", see the module.
-
-    Raises:
-        InputError: for another aggregation.
     """
-    check_aggregation(aggregation)
     windows = [np.asarray(scores, float) for scores in window_scores]
     if aggregation == "max":
         windows = [_local_maxima(scores) for scores in windows]
@@ -59,13 +55,6 @@ def aggregate(window_scores: Sequence[Array], aggregation: str) -> Array:
     # The sum over the windows is their mean times their number, which the division removes.
     maxima = means.max(axis=1, keepdims=True)
     return np.divide(means, maxima, out=np.zeros_like(means), where=maxima > 0)
-
-
-def check_aggregation(aggregation: str, allowed: Sequence[str] = AGGREGATIONS) -> None:
-    """Raise InputError unless `aggregation` is one of these."""
-    if aggregation not in allowed:
-        expected = " or ".join(repr(name) for name in allowed)
-        raise InputError(f"unknown aggregation {aggregation!r}; expected {expected}")
 
 
 def _local_maxima(scores: Array) -> Array:

@@ -20,9 +20,11 @@ Q. McNemar, Psychometrika 12(2), 1947.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from annotated_types import Ge
 from scipy.stats import binomtest
 
 from irdream.errors import InputError
@@ -30,7 +32,7 @@ from irdream.measures.bootstrap import bootstrap, numbered
 from irdream.measures.recognition import TALLIED, Array, Report, tallied, tallies
 
 PERMUTATIONS = 10_000
-LEAST_PERMUTATIONS = 20  # with fewer no p is below 0.05
+Permutations = Annotated[int, Ge(20)]  # with fewer no p is below 0.05
 MCNEMAR = "McNemar, exact"
 _SWAPS = 500  # at a time
 _EQUAL = 1e-12  # differences that rounding makes of equal ones
@@ -53,9 +55,8 @@ def compare_reports(
         `differences`, with the columns data, excerpts, recordings and aggregation before them.
 
     Raises:
-        InputError: other instruments; no excerpt in common; fewer than 20 permutations.
+        InputError: other instruments; no excerpt in common.
     """
-    check_permutations(permutations)
     if first.instruments != second.instruments:
         raise InputError(
             f"instruments {' '.join(first.instruments)} and {' '.join(second.instruments)} cannot "
@@ -81,15 +82,6 @@ def compare_reports(
         "aggregation": first.aggregation,
     }
     return pd.DataFrame([about] * len(found)).join(found)
-
-
-def check_permutations(permutations: int) -> None:
-    """Raise InputError unless there are enough permutations for a p value below 0.05."""
-    if permutations < LEAST_PERMUTATIONS:
-        raise InputError(
-            f"compare.permutations={permutations}; expected at least {LEAST_PERMUTATIONS}, "
-            f"better {PERMUTATIONS}"
-        )
 
 
 def differences(

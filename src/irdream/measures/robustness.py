@@ -24,6 +24,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from irdream.arguments import Amount, Count, checked
 from irdream.datasets.base import ExcerptFile, Excerpts, multi_hot
 from irdream.errors import InputError
 from irdream.measures.bootstrap import share_interval
@@ -37,14 +38,15 @@ _NONE = (
 )
 
 
+@checked
 def robustness(
     recognizer: Recognizer,
     excerpts: Excerpts,
-    epsilons_db: Sequence[float],
+    epsilons_db: Sequence[Amount],
     *,
-    steps: int = 20,
-    windows: int = 256,
-    batch_windows: int = 128,
+    steps: Count = 20,
+    windows: Count = 256,
+    batch_windows: Count = 128,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return `robust_accuracy` on windows of a part of a data set; empty without epsilons.
@@ -61,9 +63,10 @@ def robustness(
         seed: of the windows and the random starts.
 
     Raises:
-        InputError: as `check_robustness`; no excerpt with one label can be read.
+        InputError: an argument out of range; as `check_robustness`; no excerpt with one label can
+            be read.
     """
-    check_robustness(recognizer, excerpts.files, epsilons_db, steps, windows)
+    check_robustness(recognizer, excerpts.files, epsilons_db)
     if not len(epsilons_db):
         return pd.DataFrame()
     return robust_accuracy(
@@ -77,25 +80,13 @@ def robustness(
 
 
 def check_robustness(
-    recognizer: Recognizer,
-    files: Sequence[ExcerptFile],
-    epsilons_db: Sequence[float],
-    steps: int = 20,
-    windows: int = 256,
+    recognizer: Recognizer, files: Sequence[ExcerptFile], epsilons_db: Sequence[float]
 ) -> None:
-    """Check what can be checked before excerpts are read.
+    """Check what can be checked before excerpts are read, where epsilons are given.
 
     Raises:
-        InputError: something is out of range; no excerpt has one label, or the network has no
-            gradient, where epsilons are given.
+        InputError: no excerpt has one label, or the network has no gradient.
     """
-    for name, value in (("robust_steps", steps), ("robust_windows", windows)):
-        if value < 1:
-            raise InputError(f"evaluate.{name}={value} is too small; expected 1 or more")
-    if not all(0 <= epsilon_db < math.inf for epsilon_db in epsilons_db):
-        raise InputError(
-            f"evaluate.robust_db={list(epsilons_db)}; expected finite numbers, 0 or more"
-        )
     if len(epsilons_db) and all(len(file.labels) != 1 for file in files):
         raise InputError(_NONE)
     if any(epsilons_db) and not _has_gradient(recognizer):

@@ -6,11 +6,13 @@ import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge, Le
 from torch import Tensor
 
+from irdream.arguments import Count, Share, checked
 from irdream.datasets.base import (
     DataSet,
     ExcerptFile,
@@ -29,7 +31,6 @@ from irdream.measures.aggregation import (
     AGGREGATIONS,
     NETWORK,
     aggregate,
-    check_aggregation,
     check_any_length,
     unwindowed_scores,
     window_scores,
@@ -67,96 +68,143 @@ class Predictions:
         return found | ({NETWORK: np.stack(self.unwindowed)} if self.unwindowed else {})
 
 
-def score(
-    *,
-    recognizer: Recognizer,
-    dataset: DataSet,
-    part: PartName,
-    threshold: str | float,
-    aggregation: str,
-    batch_windows: int,
-    validation_share: float,
-    seed: int,
-    stopwatch: Stopwatch,
-) -> tuple[Report, int, list[str]]:
-    """Return the scores, how many excerpts of the part could not be read, and all such reasons.
+@checked
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """How a recognizer is scored.
 
-    Arguments and errors as of `evaluate`.
-    """
-    thresholds = check_scoring(recognizer, threshold, aggregation, batch_windows)
-    unwindowed = aggregation == NETWORK
-    with stopwatch("finding excerpts"):
-        excerpts = part_of(dataset, part, recognizer)
-    has_parts = part != "test" or not has_no_test(
-        dataset, excerpts.files, recognizer.sample_rate_hz
-    )
-    others = None
-    chosen_on = "checkpoint" if threshold == "checkpoint" else "given"
-    if not thresholds:
-        chosen_on = "validation"
-        training = part_of(dataset, "training", recognizer)
-        some = validation_of(training, recognizer, dataset.name, validation_share, seed)
-        with stopwatch("predicting"):
-            others = predict(recognizer, some, batch_windows, dataset.name, unwindowed=unwindowed)
-        labelled = others.truth.any(axis=1)
-        thresholds = {
-            by: choose_threshold(scores[labelled], others.truth[labelled])[0]
-            for by, scores in others.scores().items()
-        }
-    with stopwatch("predicting"):
-        found = predict(recognizer, excerpts, batch_windows, dataset.name, unwindowed=unwindowed)
-    where = f"{part} part" if has_parts else "all excerpts, for it has no test part"
-    is_training = part != "test" or not has_parts
-    report = Report(
-        dataset=f"{dataset.name}, {where}",
-        instruments=recognizer.instruments,
-        names=tuple(file.name for file in found.files),
-        truth=found.truth,
-        scores=found.scores(),
-        thresholds=thresholds,
-        aggregation=aggregation,
-        chosen_on=chosen_on,
-        recordings=tuple(file.recording for file in found.files),
-        genres=tuple(file.genre for file in found.files),
-        seen=seen(recognizer.card, found.files),
-        has_parts=has_parts,
-        doubts=_doubts(recognizer, dataset.name, is_training, found, others),
-    )
-    skipped = found.skipped
-    if others is not None:
-        report = _temperature_scaled(report, recognizer, others, found)
-        skipped = others.skipped + found.skipped
-    return report, len(found.skipped), skipped
-
-
-def check_scoring(
-    recognizer: Recognizer, threshold: str | float, aggregation: str, batch_windows: int
-) -> dict[str, float]:
-    """Check what needs no data; return the thresholds by aggregation, none: choose them.
+    Args:
+        part: of the data set.
+        threshold: "checkpoint": the recognizer's own, or as "validation" when it has none;
+            "validation": the best on the validation split of the training part, on which a
+            temperature is fitted, too; a number: this one, for `aggregation` alone.
+        aggregation: what the headline scores use, see `irdream.measures.aggregation`.
+        batch_windows: the most windows in one forward pass.
+        validation_share: share of the training part that a threshold is chosen on, where the
+            checkpoint's card does not tell what it was validated on.
+        seed: which validation split, where the card does not tell.
 
     Raises:
-        InputError: as `evaluate`, for these arguments.
+        InputError: an argument out of range.
     """
-    check_aggregation(aggregation, (*AGGREGATIONS, NETWORK))
-    if aggregation == NETWORK:
-        check_any_length(recognizer)
-    if batch_windows < 1:
-        raise InputError(f"evaluate.batch_windows={batch_windows} is too small; expected 1 or more")
-    if threshold == "validation":
-        return {}
-    if threshold == "checkpoint":
-        used = {*AGGREGATIONS, aggregation}
-        known = {by: x for by, x in recognizer.thresholds.items() if by in used}
-        if aggregation in known:
-            return known
-        logger.info("the checkpoint has no threshold: choosing one on the validation split")
-        return {}
-    if not isinstance(threshold, float | int) or not 0 <= threshold <= 1:
-        raise InputError(
-            f"evaluate.threshold={threshold!r} is no threshold; "
-            "expected 'checkpoint', 'validation' or a number from 0 to 1"
+
+    part: PartName = "test"
+    threshold: Literal["checkpoint", "validation"] | Annotated[float, Ge(0), Le(1)] = "checkpoint"
+    aggregation: Literal["s1", "s2", "max", "network"] = "s1"
+    batch_windows: Count = 128
+    validation_share: Share = 0.15
+    seed: int = 0
+
+    def files(self, recognizer: Recognizer, dataset: DataSet) -> Sequence[ExcerptFile]:
+        """Return the files that will be scored, also of a part that is still to be rendered.
+
+        Raises:
+            InputError: an empty part; no labels, or labels that the recognizer does not know; a
+                network that does not take whole excerpts, by the aggregation "network".
+        """
+        if self.aggregation == NETWORK:
+            check_any_length(recognizer)
+        return listed_part(dataset, self.part, recognizer)
+
+    def score(
+        self, recognizer: Recognizer, dataset: DataSet, stopwatch: Stopwatch
+    ) -> tuple[Report, int, list[str]]:
+        """Return the scores, how many excerpts could not be read, and all such reasons.
+
+        Args:
+            recognizer: in eval mode.
+            dataset: its labels must be among the recognizer's instruments.
+            stopwatch: counts where the time goes.
+
+        Raises:
+            InputError: as `files`; nothing that can be read and has a label.
+        """
+        with stopwatch("finding excerpts"):
+            self.files(recognizer, dataset)
+            excerpts = dataset.part(self.part, sample_rate_hz=recognizer.sample_rate_hz)
+        rate_hz, others = recognizer.sample_rate_hz, None
+        has_parts = self.part != "test" or not has_no_test(dataset, excerpts.files, rate_hz)
+        thresholds, chosen_on = self._known_thresholds(recognizer)
+        if not thresholds:
+            with stopwatch("predicting"):
+                others = self._predict_validation(recognizer, dataset)
+            labelled = others.truth.any(axis=1)
+            thresholds = {
+                by: choose_threshold(scores[labelled], others.truth[labelled])[0]
+                for by, scores in others.scores().items()
+            }
+        with stopwatch("predicting"):
+            found = self._predict(recognizer, excerpts, dataset)
+        where = f"{self.part} part" if has_parts else "all excerpts, for it has no test part"
+        is_training = self.part != "test" or not has_parts
+        report = Report(
+            dataset=f"{dataset.name}, {where}",
+            instruments=recognizer.instruments,
+            names=tuple(file.name for file in found.files),
+            truth=found.truth,
+            scores=found.scores(),
+            thresholds=thresholds,
+            aggregation=self.aggregation,
+            chosen_on=chosen_on,
+            recordings=tuple(file.recording for file in found.files),
+            genres=tuple(file.genre for file in found.files),
+            seen=seen(recognizer.card, found.files),
+            has_parts=has_parts,
+            doubts=_doubts(recognizer, dataset.name, is_training, found, others),
         )
-    return {aggregation: float(threshold)}
+        if others is None:
+            return report, len(found.skipped), found.skipped
+        report = _temperature_scaled(report, recognizer, others, found)
+        return report, len(found.skipped), others.skipped + found.skipped
+
+    def _known_thresholds(self, recognizer: Recognizer) -> tuple[dict[str, float], str]:
+        """Return thresholds by aggregation, none if they are to be chosen, and their source."""
+        if isinstance(self.threshold, float | int):
+            return {self.aggregation: float(self.threshold)}, "given"
+        used = {*AGGREGATIONS, self.aggregation}
+        known = {by: x for by, x in recognizer.thresholds.items() if by in used}
+        if self.threshold == "checkpoint" and self.aggregation in known:
+            return known, "checkpoint"
+        if self.threshold == "checkpoint":
+            logger.info("the checkpoint has no threshold: choosing one on the validation split")
+        return {}, "validation"
+
+    def _predict_validation(self, recognizer: Recognizer, dataset: DataSet) -> Predictions:
+        listed_part(dataset, "training", recognizer)
+        training = dataset.part("training", sample_rate_hz=recognizer.sample_rate_hz)
+        share, seed = self.validation_share, self.seed
+        some = validation_of(training, recognizer, dataset.name, share, seed)
+        return self._predict(recognizer, some, dataset)
+
+    def _predict(self, recognizer: Recognizer, excerpts: Excerpts, dataset: DataSet) -> Predictions:
+        """Return the window scores of all excerpts that can be read, which are not held."""
+        found = Predictions(recognizer.instruments)
+
+        def windows() -> Iterator[Tensor]:
+            for file, excerpt in zip(excerpts.files, shown, strict=True):
+                try:
+                    waveform = excerpt.result().waveform
+                    log_mel = recognizer.log_mel(waveform[None].to(recognizer.device))
+                    cut = recognizer.windows(log_mel)[0]
+                except InputError as error:
+                    found.skipped.append(f"{file.name}: {error}")
+                    continue
+                found.files.append(file)
+                if self.aggregation == NETWORK:
+                    found.unwindowed.append(unwindowed_scores(recognizer, log_mel[0]))
+                yield cut
+
+        with decoding(excerpts) as decoded:
+            shown = track(decoded, "predicting", total=len(excerpts))
+            scores = window_scores(recognizer, windows(), batch_windows=self.batch_windows)
+            found.windows.extend(scores)
+        if not any(file.labels for file in found.files):
+            reason = f"; the first: {found.skipped[0]}" if found.skipped else ""
+            raise InputError(
+                f"none of {len(excerpts)} excerpts of {dataset.name!r} is readable and labelled"
+                f"{reason}"
+            )
+        return found
 
 
 def _doubts(
@@ -215,20 +263,12 @@ def validation_of(
     return excerpts.subset(chosen)
 
 
-def part_of(dataset: DataSet, part: PartName, recognizer: Recognizer) -> Excerpts:
-    """Return a part whose labels the recognizer knows, some of its excerpts labelled.
+def listed_part(dataset: DataSet, part: PartName, recognizer: Recognizer) -> Sequence[ExcerptFile]:
+    """Return the files of a part, also of one that is still to be rendered.
 
     Raises:
-        InputError: for another part; an empty one; no labels, or labels it does not know.
+        InputError: an empty part; no labels, or labels that the recognizer does not know.
     """
-    listed_part(dataset, part, recognizer)
-    return dataset.part(part, sample_rate_hz=recognizer.sample_rate_hz)
-
-
-def listed_part(dataset: DataSet, part: PartName, recognizer: Recognizer) -> Sequence[ExcerptFile]:
-    """Return the files of a part, also of one that is still to be rendered; errors as `part_of`."""
-    if part not in ("training", "test"):
-        raise InputError(f"evaluate.part={part!r} is unknown; expected 'test' or 'training'")
     files = listed(dataset, part, sample_rate_hz=recognizer.sample_rate_hz)
     where = f"the {part} part of {dataset.name!r}"
     if not files:
@@ -248,50 +288,3 @@ def listed_part(dataset: DataSet, part: PartName, recognizer: Recognizer) -> Seq
             f"expected some of {', '.join(recognizer.instruments)}"
         )
     return files
-
-
-def predict(
-    recognizer: Recognizer,
-    excerpts: Excerpts,
-    batch_windows: int,
-    dataset_name: str,
-    *,
-    unwindowed: bool = False,
-) -> Predictions:
-    """Return the window scores of all excerpts that can be read.
-
-    Args:
-        recognizer: in eval mode.
-        excerpts: of one part; decoded ahead, and not held.
-        batch_windows: the most windows in one forward pass.
-        dataset_name: for the message, when there is nothing.
-        unwindowed: give whole excerpts to the network, too.
-
-    Raises:
-        InputError: when none can be read that has a label.
-    """
-    found = Predictions(recognizer.instruments)
-
-    def windows() -> Iterator[Tensor]:
-        for file, excerpt in zip(excerpts.files, shown, strict=True):
-            try:
-                waveform = excerpt.result().waveform
-                log_mel = recognizer.log_mel(waveform[None].to(recognizer.device))
-                cut = recognizer.windows(log_mel)[0]
-            except InputError as error:
-                found.skipped.append(f"{file.name}: {error}")
-                continue
-            found.files.append(file)
-            if unwindowed:
-                found.unwindowed.append(unwindowed_scores(recognizer, log_mel[0]))
-            yield cut
-
-    with decoding(excerpts) as decoded:
-        shown = track(decoded, "predicting", total=len(excerpts))
-        found.windows.extend(window_scores(recognizer, windows(), batch_windows=batch_windows))
-    if not any(file.labels for file in found.files):
-        reason = f"; the first: {found.skipped[0]}" if found.skipped else ""
-        raise InputError(
-            f"none of {len(excerpts)} excerpts of {dataset_name!r} is readable and labelled{reason}"
-        )
-    return found

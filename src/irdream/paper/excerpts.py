@@ -22,7 +22,7 @@ from irdream.dreaming.targets import Item, plan
 from irdream.errors import InputError
 from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.measures.recognition import Report
-from irdream.measures.scoring import score
+from irdream.measures.scoring import Scoring
 from irdream.paper.study import Found, Study
 from irdream.recognizer import Recognizer
 from irdream.stopwatch import Stopwatch
@@ -204,9 +204,5 @@ def wrong_pairs(grid: Found, excerpts: Sequence[Excerpt]) -> pd.DataFrame:
 
 def _scored(recognizer: Recognizer, dataset: DataSet, seed: int) -> tuple[Report, list[str]]:
     """Return the scores on the test part, and why excerpts could not be read."""
-    report, _, skipped = score(
-        recognizer=recognizer, dataset=dataset, part="test", threshold="checkpoint",
-        aggregation="s1", batch_windows=128, validation_share=0.15, seed=seed,
-        stopwatch=Stopwatch(),
-    )  # fmt: skip
+    report, _, skipped = Scoring(seed=seed).score(recognizer, dataset, Stopwatch())
     return report, skipped

@@ -9,37 +9,40 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
+from annotated_types import Len
 from rich.console import Console
 from rich.text import Text
 
+from irdream.arguments import checked
 from irdream.datasets.base import (
     DataSet,
-    PartName,
     announce,
     part_words,
     tell_skipped,
     warn_unlabelled,
 )
 from irdream.datasets.identity import log_files, tag_doubts
-from irdream.errors import InputError
 from irdream.measures.bootstrap import Interval
-from irdream.measures.comparison import MCNEMAR, PERMUTATIONS, check_permutations, compare_reports
+from irdream.measures.comparison import MCNEMAR, PERMUTATIONS, Permutations, compare_reports
 from irdream.measures.recognition import Report
-from irdream.measures.scoring import check_scoring, listed_part, part_of, score
+from irdream.measures.scoring import Scoring
 from irdream.measures.table import METRICS
 from irdream.recognizer import Recognizer
 from irdream.reports.tables import records, save_table
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import Tracker
 
+DEFAULT = Scoring()
 HOW_TO_READ = (
     "difference: the first less the second, with its 95 % interval; p: how often a difference as "
     "large comes by chance where the two are alike"
 )
 
 
+@checked
 def compare(
     *,
     recognizer: Recognizer,
@@ -47,13 +50,9 @@ def compare(
     dataset: DataSet,
     tracker: Tracker,
     output_dir: Path,
-    names: Sequence[str] = ("checkpoint", "other"),
-    part: PartName = "test",
-    threshold: str | float = "checkpoint",
-    aggregation: str = "s1",
-    batch_windows: int = 128,
-    validation_share: float = 0.15,
-    permutations: int = PERMUTATIONS,
+    names: Annotated[Sequence[str], Len(2, 2)] = ("checkpoint", "other"),
+    scoring: Scoring = DEFAULT,
+    permutations: Permutations = PERMUTATIONS,
     seed: int = 0,
     info: bool = False,
     stopwatch: Stopwatch | None = None,
@@ -67,9 +66,9 @@ def compare(
         tracker: gets the metrics and the file.
         output_dir: where the file is written.
         names: of the two, for the table.
-        part, threshold, aggregation, batch_windows, validation_share: as of `evaluate`.
+        scoring: which part, and by which aggregation and threshold.
         permutations: of the paired test.
-        seed: of its swaps, and which validation split.
+        seed: of its swaps.
         info: only say what would be compared.
         stopwatch: counts where the time goes.
 
@@ -78,16 +77,12 @@ def compare(
         `..._p`, and so for macro_f1, top1 and lrap; `compare/top1_mcnemar_p`.
 
     Raises:
-        InputError: as `evaluate`; other numbers of names than two, fewer than 20 permutations.
+        InputError: as `evaluate`.
     """
     stopwatch = stopwatch or Stopwatch()
-    if len(names) != 2:
-        raise InputError(f"names={list(names)}; expected two, one for each checkpoint")
-    check_permutations(permutations)
-    for one in (recognizer, other):
-        check_scoring(one, threshold, aggregation, batch_windows)
-        files = listed_part(dataset, part, one)
-    where = part_words(files, part, dataset, recognizer.sample_rate_hz)
+    for one in (other, recognizer):
+        files = scoring.files(one, dataset)
+    where = part_words(files, scoring.part, dataset, recognizer.sample_rate_hz)
     print(f"compare: {names[0]} and {names[1]}, {where}, on {recognizer.device}", flush=True)
     if info:
         return {}
@@ -95,17 +90,7 @@ def compare(
     warn_unlabelled(files, "not compared")
     reports, skipped = [], []
     for one in (recognizer, other):
-        report, _, reasons = score(
-            recognizer=one,
-            dataset=dataset,
-            part=part,
-            threshold=threshold,
-            aggregation=aggregation,
-            batch_windows=batch_windows,
-            validation_share=validation_share,
-            seed=seed,
-            stopwatch=stopwatch,
-        )
+        report, _, reasons = scoring.score(one, dataset, stopwatch)
         reports.append(report)
         skipped += reasons
     doubts = [
@@ -119,7 +104,7 @@ def compare(
     metrics = _metrics(table, reports)
     tracker.log_metrics(metrics)
     tag_doubts(tracker, doubts)
-    files = part_of(dataset, part, recognizer).files
+    files = dataset.part(scoring.part, sample_rate_hz=recognizer.sample_rate_hz).files
     log_files(tracker, dataset.name, files, context="comparison")
     output_dir.mkdir(parents=True, exist_ok=True)
     path = output_dir / "comparison.csv"

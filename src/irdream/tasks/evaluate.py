@@ -18,9 +18,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from irdream.arguments import Amount, Count, checked
 from irdream.datasets.base import (
     DataSet,
-    PartName,
     announce,
     part_words,
     tell_skipped,
@@ -28,29 +28,27 @@ from irdream.datasets.base import (
 )
 from irdream.datasets.identity import log_files, tag_doubts
 from irdream.measures.robustness import check_robustness, robustness
-from irdream.measures.scoring import check_scoring, listed_part, part_of, score
+from irdream.measures.scoring import Scoring
 from irdream.recognizer import Recognizer
 from irdream.reports.recognition import print_report, robust_metrics, write_report
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import Tracker
 
 logger = logging.getLogger(__name__)
+DEFAULT = Scoring()
 
 
+@checked
 def evaluate(
     *,
     recognizer: Recognizer,
     dataset: DataSet,
     tracker: Tracker,
     output_dir: Path,
-    part: PartName = "test",
-    threshold: str | float = "checkpoint",
-    aggregation: str = "s1",
-    batch_windows: int = 128,
-    validation_share: float = 0.15,
-    robust_db: Sequence[float] = (),
-    robust_steps: int = 20,
-    robust_windows: int = 256,
+    scoring: Scoring = DEFAULT,
+    robust_db: Sequence[Amount] = (),
+    robust_steps: Count = 20,
+    robust_windows: Count = 256,
     seed: int = 0,
     info: bool = False,
     stopwatch: Stopwatch | None = None,
@@ -65,19 +63,11 @@ def evaluate(
         dataset: its labels must be among the recognizer's instruments.
         tracker: gets the metrics and the files.
         output_dir: where the files are written.
-        part: "test" or "training".
-        threshold: "checkpoint": the recognizer's own, or as "validation" when it has none;
-            "validation": the best on the validation split of the training part, on which a
-            temperature is fitted, too; a number: this one, for `aggregation` alone.
-        aggregation: "s1", "s2" or "max", what the headline scores use; or "network", track-level
-            prediction by a network that takes excerpts of any length.
-        batch_windows: the most windows in one forward pass.
-        validation_share: share of the training part that a threshold is chosen on, where the
-            checkpoint's card does not tell what it was validated on.
+        scoring: which part, and by which aggregation and threshold.
         robust_db: greatest changes of a log-mel that are sought against its label; empty: none.
         robust_steps: of the search for such a change.
         robust_windows: how many are to be changed, at most.
-        seed: which validation split, where the card does not tell, and which windows are changed.
+        seed: which windows are changed.
         info: only say what would be scored.
         stopwatch: counts where the time goes.
 
@@ -91,31 +81,20 @@ def evaluate(
             labels that the recognizer does not know.
     """
     stopwatch = stopwatch or Stopwatch()
-    check_scoring(recognizer, threshold, aggregation, batch_windows)
     with stopwatch("finding excerpts"):
-        files = listed_part(dataset, part, recognizer)
-    check_robustness(recognizer, files, robust_db, robust_steps, robust_windows)
-    where = part_words(files, part, dataset, recognizer.sample_rate_hz)
+        files = scoring.files(recognizer, dataset)
+    check_robustness(recognizer, files, robust_db)
+    where = part_words(files, scoring.part, dataset, recognizer.sample_rate_hz)
     print(f"evaluate: {where}, on {recognizer.device}", flush=True)
     if info:
         return {}
     announce(dataset)
     warn_unlabelled(files, "predicted, but not scored")
-    report, unread, skipped = score(
-        recognizer=recognizer,
-        dataset=dataset,
-        part=part,
-        threshold=threshold,
-        aggregation=aggregation,
-        batch_windows=batch_windows,
-        validation_share=validation_share,
-        seed=seed,
-        stopwatch=stopwatch,
-    )
+    report, unread, skipped = scoring.score(recognizer, dataset, stopwatch)
     if trained := report.seen.count("training"):
         name = f"{report.dataset}, {trained} of {len(report.seen)} trained on"
         report = dataclasses.replace(report, dataset=name)
-    excerpts = part_of(dataset, part, recognizer)
+    excerpts = dataset.part(scoring.part, sample_rate_hz=recognizer.sample_rate_hz)
     with stopwatch("adversarial search"):
         changed = robustness(
             recognizer,
@@ -123,7 +102,7 @@ def evaluate(
             robust_db,
             steps=robust_steps,
             windows=robust_windows,
-            batch_windows=batch_windows,
+            batch_windows=scoring.batch_windows,
             seed=seed,
         )
     metrics = report.metrics() | {"eval/skipped": float(unread)} | robust_metrics(changed)

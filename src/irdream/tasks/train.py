@@ -21,7 +21,7 @@ import torch
 from rich.console import Console
 
 from irdream import __version__
-from irdream.arguments import Count, Positive, Share, checked
+from irdream.arguments import Amount, Count, Positive, Share, checked
 from irdream.datasets.base import DataSet, counted, has_no_test
 from irdream.datasets.identity import described, log_files, packed
 from irdream.datasets.splits import Split
@@ -76,7 +76,7 @@ def train(
     register: str | None = None,
     alias: str = "champion",
     test: bool = False,
-    test_robust_db: Sequence[float] = (),
+    test_robust_db: Sequence[Amount] = (),
     seed: int = 0,
     trust: Iterable[str] = (),
     info: bool = False,
