@@ -54,7 +54,7 @@ def test_a_much_better_recognizer_differs_in_every_measure(truth):
     found = compare_reports(first, second, permutations=400)
     assert max(found["p_value"].tolist()) < 0.01
     np.testing.assert_allclose(found["difference"], found["first_score"] - found["second_score"])
-    for _, one in found.iterrows():
+    for one in records(found):
         assert 0 < one["low"] < one["difference"] < one["high"]
     back = compare_reports(second, first, permutations=400)
     np.testing.assert_array_equal(back["difference"], -found["difference"])

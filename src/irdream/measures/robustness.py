@@ -79,13 +79,14 @@ def robustness(
     )
 
 
+@checked
 def check_robustness(
-    recognizer: Recognizer, files: Sequence[ExcerptFile], epsilons_db: Sequence[float]
+    recognizer: Recognizer, files: Sequence[ExcerptFile], epsilons_db: Sequence[Amount]
 ) -> None:
     """Check what can be checked before excerpts are read, where epsilons are given.
 
     Raises:
-        InputError: no excerpt has one label, or the network has no gradient.
+        InputError: no excerpt has one label, the network has no gradient, an epsilon below 0.
     """
     if len(epsilons_db) and all(len(file.labels) != 1 for file in files):
         raise InputError(_NONE)
