@@ -172,7 +172,7 @@ def test_nothing_to_test_on(run: Run, sounds: Path, both_parts: Path, tmp_path: 
     expected = r"^train\.test=true has nothing to score: 'folder' has no test part, all its ex"
     with pytest.raises(InputError, match=expected):
         run(dataset=Folder(root=sounds), test=True)
-    with pytest.raises(InputError, match=r"^epsilons_db=\[-1\.0\]; expected a list of n"):
+    with pytest.raises(InputError, match=r"^test_robust_db=\[-1\.0\]; expected a list of n"):
         run(dataset=Folder(root=both_parts), test=True, test_robust_db=[-1.0])
     assert not (tmp_path / "run" / "training").exists()
 
