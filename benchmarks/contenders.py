@@ -1,35 +1,25 @@
 """What `python -m benchmarks.dream` compares: the same ascent, done by irdream and by others.
 
-A run is the same job for all of them: from log-mels (items, n_mels, frames) that are one window
-long, a number of steps of gradient ascent on the target's score, for the whole batch, without
-early stop, random start, transforms or budget; at the end the network is asked what it says of
-the result. Eval mode and float32 throughout. A step is 0.25 dB RMS, that of Adam about as large.
+A run is the same job for all: from log-mels (items, n_mels, frames) that are one window long, some
+steps of gradient ascent on the target's score, for the whole batch, without early stop, random
+start, transforms or budget; at the end the network is asked what it says of the result. Eval mode
+and float32 throughout. A step is 0.25 dB RMS, that of Adam about as large.
 
     irdream          `Ascent` as `task=dream` runs it: log-mel, log-probability, steps of one RMS.
-                     It also hears and records every iterate and keeps the best.
-    plain            what one writes without a library: the network as it was constructed, so
-                     that weights want gradients and the layout is contiguous; `backward()` on
-                     the whole batch; irdream's objective and step.
-    torchattacks     `PGD` of 3.5.1, targeted by label; its loss is the mean cross-entropy, its
-                     step the sign of the gradient. It clips to [0, 1], so a wrapper scales the
-                     range of the log-mels to that: a multiplication and an addition a step more.
-                     Of its own accord it computes the gradient of the input alone.
-    foolbox          `LinfPGD` of 3.3.4, targeted; summed cross-entropy, sign. It takes bounds,
-                     so nothing is scaled. That the network is asked at the end is part of its
-                     public call.
-    lucent           `render_vis` of 0.1.8 with irdream's objective, no preprocessing and no
-                     resizing, on its own `pixel_image` set to the start; its default optimizer,
-                     Adam, with the length of our step. It hooks every module, and leaves the
-                     hooks behind; they are removed between runs.
+                     It also judges and records every iterate and keeps the best.
+    plain            what one writes without a library: weights that want gradients, contiguous;
+                     `backward()` on the whole batch; irdream's objective and step.
+    torchattacks     3.5.1: targeted `PGD`; mean cross-entropy, sign of the gradient of the input
+                     alone. It clips to [0, 1], so a wrapper scales: two operations a step more.
+    foolbox          3.3.4: targeted `LinfPGD`; summed cross-entropy, sign; with bounds.
+    lucent           0.1.8: `render_vis` with irdream's objective on its own `pixel_image`, without
+                     preprocessing and resizing; Adam. It hooks every module.
     bare             as little as can be done: frozen weights, gradient of the input alone,
                      channels_last, slices of 16 windows; irdream's objective and step.
 
-torchattacks, foolbox and lucent get the network as `plain` has it, since their documents show it
-so.
-
-None of the libraries is needed; one that cannot be imported is left out and the reason given.
-foolbox fits beside irdream: `pip install -e '.[bench]'`. The other two ask for an old `requests`
-and a torchvision that brings another torch, so they get a folder, without their dependencies:
+The libraries get the network as `plain` has it, as their documents show. One that cannot be
+imported is left out and the reason given. foolbox fits beside irdream: `pip install -e '.[bench]'`.
+The others ask for a torchvision that brings another torch, so they get a folder:
 
     pip install --target DIR --no-deps torchattacks==3.5.1 torch-lucent==0.1.8 kornia==0.4.1 \\
         tqdm foolbox==3.3.4 eagerpy

@@ -26,7 +26,6 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,12 +33,10 @@ import torch
 from benchmarks.contenders import CONTENDERS
 from benchmarks.dream_goals import dropping, frontier
 from benchmarks.dream_speed import flops, overhead, speed
-from benchmarks.dream_text import text
 from benchmarks.problems import MODELS, Settings
-from benchmarks.report import ROOT, count, heading, write
+from benchmarks.report import count, heading, parser, write
 from irdream import runtime
 from irdream.errors import InputError
-from irdream.files import replacing
 
 PARTS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "speed": speed,
@@ -74,34 +71,26 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         report[part]["part_took_seconds"] = round(time.perf_counter() - began, 1)
     report["skipped"] = settings.skipped
     write(report, options.output)
-    table = text(report)
-    with replacing(options.output.with_suffix(".txt")) as file:
-        file.write(table.encode())
-    print(f"\n{table}written: {options.output} and {options.output.with_suffix('.txt').name}")
     return report
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.dream", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=count, help="turns that each contender takes (3)")
-    parser.add_argument("--batches", type=_counts, help="items in a batch (1,11,88,704)")
-    parser.add_argument("--parts", type=_parts, default=list(PARTS), help=",".join(PARTS))
-    parser.add_argument(
+    made = parser("dream", __doc__)
+    made.add_argument("--rounds", type=count, help="turns that each contender takes (3)")
+    made.add_argument("--batches", type=_counts, help="items in a batch (1,11,88,704)")
+    made.add_argument("--parts", type=_parts, default=list(PARTS), help=",".join(PARTS))
+    made.add_argument(
         "--contenders", type=_contenders, default=list(CONTENDERS), help=",".join(CONTENDERS)
     )
-    parser.add_argument("--model", default="han2016", choices=MODELS, help="with random weights")
-    parser.add_argument("--quick", action="store_true", help="tiny; the numbers mean nothing")
-    parser.add_argument(
+    made.add_argument("--model", default="han2016", choices=MODELS, help="with random weights")
+    made.add_argument("--quick", action="store_true", help="tiny; the numbers mean nothing")
+    made.add_argument(
         "--keep-memory",
         action="store_true",
         help="for all contenders the setting of `task=dream` that freed memory is kept; without "
         "it memory is managed as in any Python session",
     )
-    parser.add_argument("--threads", type=count, help="by default one for each core")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
-    parser.add_argument("--output", type=Path, default=ROOT / "results" / "benchmark_dream.json")
-    return parser.parse_args(arguments)
+    return made.parse_args(arguments)
 
 
 def _settings(options: argparse.Namespace, device: torch.device) -> Settings:

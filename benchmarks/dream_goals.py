@@ -32,7 +32,7 @@ def dropping(settings: Settings) -> dict[str, Any]:
     kept = partial(_dream, problem, seeds, settings, confidence=None, steps=steps)
     works = {"dropped": partial(_dream, problem, seeds, settings), "kept": kept}
     timed = {name: partial(seconds, work, settings.device) for name, work in works.items()}
-    times = take_turns(timed, rounds=settings.rounds, say=settings.say("dropping"))
+    times = take_turns(timed, rounds=settings.rounds, what="dropping")
     return {
         "dreams": len(seeds),
         "steps_at_most": settings.dream_steps,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,8 @@ from benchmarks.problems import (
 from benchmarks.report import ratio, seconds, summary, take_turns
 
 BATCH_OF_OVERHEAD = 11
-STEPS_OF_RISES = 8
+Name = TypeVar("Name", bound=Hashable)
+Values = Mapping[str, list[float]]
 
 
 def speed(settings: Settings) -> dict[str, Any]:
@@ -34,50 +35,40 @@ def speed(settings: Settings) -> dict[str, Any]:
     recognizer = random_recognizer(settings.model, settings.device)
     runs: dict[tuple[int, str], Run] = {}
     for items in settings.batches:
-        problem = random_problem(recognizer, items)
-        found, skipped = available(settings.contenders, problem)
-        settings.skipped.update(skipped)
+        found = _runs(settings, settings.contenders, random_problem(recognizer, items))
         runs |= {(items, name): run for name, run in found.items()}
+    works = {
+        (items, name): (partial(run, settings.steps(items)), float(items * settings.steps(items)))
+        for (items, name), run in runs.items()
+    }
     for (items, _), run in runs.items():
         if items <= MIDDLE or settings.device.type != "cpu":
             run(1)  # to warm up
-    timed = {
-        (items, name): partial(_speed, run, items, settings.steps(items), settings.device)
-        for (items, name), run in runs.items()
-    }
-    speeds = take_turns(timed, rounds=settings.rounds, say=settings.say("speed"))
-    by_items = {
-        str(items): {
+    speeds = _rates(works, settings, "speed")
+    by_items = {}
+    for items in settings.batches:
+        found = {name: values for (n, name), values in speeds.items() if n == items}
+        by_items[str(items)] = {
             "steps": settings.steps(items),
-            "item_steps_per_second": _by_name(speeds, items, summary),
-            "ratio_to_irdream": _by_name(
-                speeds, items, partial(_ratio_to, speeds.get((items, "irdream")))
-            ),
+            "item_steps_per_second": _summaries(found),
+            "ratio_to_irdream": _ratios(found, "irdream"),
         }
-        for items in settings.batches
-    }
-    few = random_problem(recognizer, min(settings.batches))
-    climbed = _rises({n: run for (items, n), run in runs.items() if items == len(few.start)}, few)
-    return {"items": by_items, "target_log_probability": climbed | {"steps": STEPS_OF_RISES}}
+    return {"items": by_items}
 
 
 def overhead(settings: Settings) -> dict[str, Any]:
     """Milliseconds a step beyond the network's forward and backward pass, on next to no network."""
     recognizer = near_empty_recognizer(settings.device)
-    problem = random_problem(recognizer, BATCH_OF_OVERHEAD)
-    runs, skipped = available(settings.contenders, problem)
-    settings.skipped.update(skipped)
-    steps = settings.overhead_steps
-    works: dict[str, Callable[[], object]] = {
+    problem, steps = random_problem(recognizer, BATCH_OF_OVERHEAD), settings.overhead_steps
+    runs = _runs(settings, settings.contenders, problem)
+    works = {
         "network": partial(_passes, tuned(recognizer.model), problem.start, steps),
         **{name: partial(run, steps) for name, run in runs.items()},
     }
     for work in works.values():
         work()  # to warm up
-    timed = {
-        name: partial(_milliseconds, work, steps, settings.device) for name, work in works.items()
-    }
-    times = take_turns(timed, rounds=settings.rounds, say=settings.say("overhead"))
+    rates = _rates({name: (work, steps) for name, work in works.items()}, settings, "overhead")
+    times = {name: [1e3 / rate for rate in values] for name, values in rates.items()}
     network = times.pop("network")
     beyond = {
         name: [a - b for a, b in zip(values, network, strict=True)]
@@ -87,10 +78,8 @@ def overhead(settings: Settings) -> dict[str, Any]:
         "items": BATCH_OF_OVERHEAD,
         "steps": steps,
         "network_ms": summary(network),
-        "overhead_ms": {name: summary(values) for name, values in beyond.items()},
-        "ratio_to_irdream": {
-            name: _ratio_to(beyond.get("irdream"), values) for name, values in beyond.items()
-        },
+        "overhead_ms": _summaries(beyond),
+        "ratio_to_irdream": _ratios(beyond, "irdream"),
     }
 
 
@@ -110,41 +99,28 @@ def flops(settings: Settings) -> dict[str, Any]:
 
 def _flops(settings: Settings) -> dict[str, Any]:
     recognizer = random_recognizer(settings.model, settings.device)
-    items = settings.middle()
-    steps = 2 * settings.steps(items)
-    problem = random_problem(recognizer, items)
-    names = [n for n in ("irdream", "bare") if n in settings.contenders]
-    runs, skipped = available(names, problem)
-    settings.skipped.update(skipped)
+    items, rows = settings.middle(), settings.matrix
+    steps, problem = 2 * settings.steps(items), random_problem(recognizer, items)
+    runs = _runs(settings, [n for n in ("irdream", "bare") if n in settings.contenders], problem)
     counted = count_flops(recognizer.model, problem.start[:1])
     per_run = items * (steps * sum(counted.values()) + counted["forward"])  # asked at the end
-    matrix = torch.randn(settings.matrix, settings.matrix, device=settings.device)
+    matrix = torch.randn(rows, rows, device=settings.device)
     product = torch.empty_like(matrix)
     works: dict[str, tuple[Callable[[], object], float]] = {
-        "matrix product": (
-            lambda: torch.mm(matrix, matrix, out=product),
-            2.0 * settings.matrix**3,
-        ),
-        **{name: (partial(run, steps), float(per_run)) for name, run in runs.items()},
+        "matrix product": (lambda: torch.mm(matrix, matrix, out=product), 2.0 * rows**3),
+        **{name: (partial(run, steps), per_run) for name, run in runs.items()},
     }
     for work, _ in works.values():
         work()  # to warm up
-    timed = {
-        name: partial(_rate, work, done, settings.device) for name, (work, done) in works.items()
-    }
-    rates = take_turns(timed, rounds=settings.rounds, say=settings.say("flops"))
+    rates = _rates(works, settings, "flops")
+    giga = {name: [rate / 1e9 for rate in values] for name, values in rates.items()}
+    ratios = _ratios(giga, "matrix product")
     return {
         "items": items,
-        "matrix": settings.matrix,
+        "matrix": rows,
         "flop_per_item": counted,
-        "gflop_per_second": {
-            name: summary([value / 1e9 for value in values]) for name, values in rates.items()
-        },
-        "ratio_to_matrix_product": {
-            name: ratio(values, rates["matrix product"])
-            for name, values in rates.items()
-            if name != "matrix product"
-        },
+        "gflop_per_second": _summaries(giga),
+        "ratio_to_matrix_product": {name: ratios[name] for name in runs},
     }
 
 
@@ -163,30 +139,6 @@ def count_flops(model: nn.Module, log_mel: Tensor) -> dict[str, int]:
     return {"forward": forward.get_total_flops(), "backward": backward.get_total_flops()}
 
 
-@torch.no_grad()
-def _rises(runs: dict[str, Run], problem: Problem) -> dict[str, float]:
-    """Return the targets' mean log-probability before and after a few steps of each contender."""
-    model = problem.recognizer.model
-    row = {"before": float(problem.score(model(problem.start)).mean())}
-    for name, run in runs.items():
-        with torch.enable_grad():
-            dreamed = run(STEPS_OF_RISES)
-        row[name] = float(problem.score(model(dreamed)).mean())
-    return {name: float(f"{value:.5g}") for name, value in row.items()}
-
-
-def _speed(run: Run, items: int, steps: int, device: torch.device) -> float:
-    return items * steps / seconds(partial(run, steps), device)
-
-
-def _milliseconds(work: Callable[[], object], steps: int, device: torch.device) -> float:
-    return 1e3 * seconds(work, device) / steps
-
-
-def _rate(work: Callable[[], object], done: float, device: torch.device) -> float:
-    return done / seconds(work, device)
-
-
 def _passes(model: nn.Module, log_mel: Tensor, steps: int) -> None:
     """Do a network's forward and backward pass and nothing else."""
     log_mel = log_mel.detach().clone().requires_grad_()
@@ -194,13 +146,31 @@ def _passes(model: nn.Module, log_mel: Tensor, steps: int) -> None:
         torch.autograd.grad(model(log_mel).sum(), log_mel)
 
 
-def _by_name(
-    values: dict[tuple[int, str], list[float]],
-    items: int,
-    form: Callable[[list[float]], Any],
-) -> dict[str, Any]:
-    return {name: form(rounds) for (n, name), rounds in values.items() if n == items}
+def _runs(settings: Settings, names: Sequence[str], problem: Problem) -> dict[str, Run]:
+    """Return the contenders that can run; note why others cannot."""
+    runs, skipped = available(names, problem)
+    settings.skipped.update(skipped)
+    return runs
 
 
-def _ratio_to(ours: list[float] | None, values: list[float]) -> dict[str, Any] | None:
-    return None if ours is None else ratio(values, ours)
+def _rates(
+    works: Mapping[Name, tuple[Callable[[], object], float]], settings: Settings, part: str
+) -> dict[Name, list[float]]:
+    """Return how much a second each work does in each round; a work and how much it is."""
+
+    def rate(work: Callable[[], object], amount: float) -> float:
+        return amount / seconds(work, settings.device)
+
+    timed = {name: partial(rate, *work) for name, work in works.items()}
+    return take_turns(timed, rounds=settings.rounds, what=part)
+
+
+def _summaries(values: Values) -> dict[str, Any]:
+    return {name: summary(rounds) for name, rounds in values.items()}
+
+
+def _ratios(values: Values, base: str) -> dict[str, Any]:
+    """Return the ratios to one of them; None where that did not run."""
+    if base not in values:
+        return dict.fromkeys(values)
+    return {name: ratio(rounds, values[base]) for name, rounds in values.items()}

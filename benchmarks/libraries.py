@@ -132,28 +132,29 @@ def _imported(name: str, *, package: str | None = None) -> Any:
 
 @contextmanager
 def _stand_in_for_torchvision() -> Iterator[None]:
-    """Let lucent be imported where torchvision cannot, beside a torch of another build.
+    """Let lucent be imported beside a torch of another build than torchvision's.
 
-    PyPI's torchvision is compiled against CUDA and fails beside the CPU torch. lucent takes one
-    class from it, `Normalize`, for preprocessing that is turned off here.
+    lucent takes one class from torchvision, `Normalize`, for preprocessing that is turned off here.
     """
-    if "lucent.optvis.render" in sys.modules:
+    names = ("torchvision", "torchvision.transforms")
+    if "lucent.optvis.render" in sys.modules or _can_be_imported(names[1]):
         yield
         return
+    for name in [name for name in sys.modules if name.partition(".")[0] == names[0]]:
+        del sys.modules[name]  # what was imported of it before it failed
+    modules: dict[str, Any] = {name: types.ModuleType(name) for name in names}
+    modules[names[1]].Normalize = None
+    sys.modules.update(modules)
     try:
-        importlib.import_module("torchvision.transforms")
-    except Exception:
-        broken = [name for name in sys.modules if name.partition(".")[0] == "torchvision"]
-        for name in broken:
+        yield
+    finally:
+        for name in names:
             del sys.modules[name]
-        names = ("torchvision", "torchvision.transforms")
-        modules = {name: types.ModuleType(name) for name in names}
-        modules["torchvision.transforms"].Normalize = None  # type: ignore[attr-defined]
-        sys.modules.update(modules)
-        try:
-            yield
-        finally:
-            for name in names:
-                del sys.modules[name]
-        return
-    yield
+
+
+def _can_be_imported(name: str) -> bool:
+    try:
+        importlib.import_module(name)
+    except Exception:
+        return False
+    return True

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.problems import random_recognizer
-from benchmarks.report import count
+from benchmarks.report import count, parser
 from irdream import runtime
 from irdream.datasets.cache import log_mels
 from irdream.datasets.irmas import Irmas
@@ -41,14 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> float:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.prepare", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("root", type=Path, help="of a tree like that of IRMAS")
-    parser.add_argument("cache", type=Path, help="folder of decoded audio and log-mels")
-    parser.add_argument("--workers", type=count, help="that decode; by default one for each core")
-    parser.add_argument("--threads", type=count, help="by default one for each core")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
-    return parser.parse_args(arguments)
+    made = parser("prepare", __doc__)
+    made.add_argument("root", type=Path, help="of a tree like that of IRMAS")
+    made.add_argument("cache", type=Path, help="folder of decoded audio and log-mels")
+    made.add_argument("--workers", type=count, help="that decode; by default one for each core")
+    return made.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -91,10 +91,6 @@ class Settings:
     def middle(self) -> int:
         """Return the batch size where one has to do: the largest up to MIDDLE."""
         return max((b for b in self.batches if b <= MIDDLE), default=min(self.batches))
-
-    def say(self, part: str) -> Callable[[int, object], None]:
-        """Return what tells on the screen that a round is over."""
-        return lambda done, values: print(f"{part}: round {done} of {self.rounds}", flush=True)
 
 
 class NearEmpty(nn.Module):

@@ -13,7 +13,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,17 +29,14 @@ Name = TypeVar("Name", bound=Hashable)
 
 
 def take_turns(
-    contenders: Mapping[Name, Callable[[], float]],
-    *,
-    rounds: int,
-    say: Callable[[int, dict[Name, list[float]]], None] = lambda done, values: None,
+    contenders: Mapping[Name, Callable[[], float]], *, rounds: int, what: str = "turns"
 ) -> dict[Name, list[float]]:
-    """Return what each contender gave in each round; `say` is told after each round."""
+    """Return what each contender gave in each round, and print when one is over."""
     values: dict[Name, list[float]] = {name: [] for name in contenders}
     for i in range(rounds):
         for name in list(contenders)[:: 1 if i % 2 == 0 else -1]:
             values[name].append(contenders[name]())
-        say(i + 1, values)
+        print(f"{what}: round {i + 1} of {rounds}", flush=True)
     return values
 
 
@@ -102,10 +99,46 @@ def machine(device: torch.device, threads: int) -> dict[str, Any]:
 
 
 def write(report: Mapping[str, Any], path: Path) -> None:
-    """Write a report as JSON, whole or not at all."""
+    """Write a report as JSON and as text, whole or not at all, and print the text."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        file.write((json.dumps(report, indent=2) + "\n").encode())
+    text = "\n".join(_lines(report)) + "\n"
+    for name, content in ((path, json.dumps(report, indent=2)), (path.with_suffix(".txt"), text)):
+        with replacing(name) as file:
+            file.write(f"{content.strip()}\n".encode())
+    print(f"\n{text}written: {path} and {path.with_suffix('.txt').name}")
+
+
+def _lines(report: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    """Yield a line for each figure: the median and, of several rounds, least and most."""
+    for name, value in report.items():
+        if isinstance(value, Mapping) and "rounds" in value and "median" in value:
+            told = f"{value['median']:g} ({value['least']:g} to {value['most']:g})"
+        elif isinstance(value, Mapping):
+            yield f"{indent}{name}:"
+            yield from _lines(value, f"{indent}  ")
+            continue
+        else:
+            told = str(value)
+        yield f"{indent}{f'{name}:':26} {told}"
+
+
+def parser(module: str, about: str | None, *, rounds: int | None = None) -> argparse.ArgumentParser:
+    """Return the options that all benchmarks have.
+
+    Args:
+        module: its name, which that of its results follows.
+        about: what --help says, as it stands.
+        rounds: the default of --rounds; None: there are none.
+    """
+    made = argparse.ArgumentParser(prog=f"python -m benchmarks.{module}", description=about)
+    made.formatter_class = argparse.RawDescriptionHelpFormatter
+    if rounds is not None:
+        made.add_argument("--rounds", type=count, default=rounds, help=f"of turns ({rounds})")
+    made.add_argument("--threads", type=count, help="by default one for each core")
+    made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    results = ROOT / "results" / f"benchmark_{module}.json"
+    made.add_argument("--output", type=Path, default=results)
+    return made
 
 
 def count(text: str) -> int:

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import irmas_sized, train
-from benchmarks.report import ROOT, count, heading, seconds, write
+from benchmarks.report import count, heading, parser, seconds, write
 from benchmarks.stages import Stage, run_job, run_module
 from irdream import runtime
 from irdream.datasets.base import Excerpts
@@ -54,25 +54,20 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     with _folder(options.folder) as folder:
         report |= _measured(options, device, threads, folder)
     write(report, options.output)
-    print(_text(report, options.output))
     return report
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    made = parser("scale", __doc__)
     for name, default in (
         ("excerpts", irmas_sized.TRAINING_EXCERPTS),
         ("test-excerpts", irmas_sized.TEST_EXCERPTS),
     ):
-        parser.add_argument(f"--{name}", type=count, default=default, help=f"by default {default}")
-    parser.add_argument("--folder", type=Path, help="a new one, which is kept")
-    parser.add_argument("--bare-batches", type=count, default=12, help="of a bare loop")
-    parser.add_argument("--model", default="han2016_bn", choices=train._choices("model"))
-    parser.add_argument("--threads", type=count, help="by default one for each core")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
-    parser.add_argument("--output", type=Path, default=ROOT / "results" / "benchmark_scale.json")
-    return parser.parse_args(arguments)
+        made.add_argument(f"--{name}", type=count, default=default, help=f"by default {default}")
+    made.add_argument("--folder", type=Path, help="a new one, which is kept")
+    made.add_argument("--bare-batches", type=count, default=12, help="of a bare loop")
+    made.add_argument("--model", default="han2016_bn", choices=train._choices("model"))
+    return made.parse_args(arguments)
 
 
 @contextlib.contextmanager
@@ -227,18 +222,6 @@ def _samples(part: Excerpts, rate_hz: int) -> list[int]:
 
 def _say(what: str) -> None:
     print(what, flush=True)
-
-
-def _text(report: dict[str, Any], path: Path) -> str:
-    lines = [f"{'':18} {'seconds':>8} {'MB':>6} {'of audio':>9} {'windows/s':>10} {'ratio':>6}"]
-    for name, row in report["stages"].items():
-        share = row.get("of_bare", row.get("of_one_thread"))
-        lines.append(
-            f"{name:18} {row['seconds']:8.1f} {row['megabytes']:6} {row['memory_of_audio']:9.3f} "
-            f"{row.get('windows_per_second', ''):>10} {share:6.3f}"
-        )
-    told = "ratio: seconds beside one decoding thread, or windows/s beside a bare loop"
-    return "\n".join([*lines, told, f"written: {path}"])
 
 
 if __name__ == "__main__":

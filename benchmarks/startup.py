@@ -9,17 +9,15 @@ It takes about a minute on two cores and writes results/benchmark_startup.json.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from benchmarks.report import ROOT, count, heading, ratio, summary, take_turns, write
+from benchmarks.report import ROOT, heading, parser, ratio, summary, take_turns, write
 from irdream import runtime
 
 TORCH = "import torch; print('first step', flush=True)"
@@ -38,14 +36,13 @@ main.main()
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure, print and write; return what was written."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=count, default=5)
-    parser.add_argument("--output", type=Path, default=ROOT / "results" / "benchmark_startup.json")
-    parser.add_argument("words", nargs="*", default=["task=dream", "target=flute"])
-    options = parser.parse_args(arguments)
+    made = parser("startup", __doc__, rounds=5)
+    made.add_argument("words", nargs="*", default=["task=dream", "target=flute"])
+    options = made.parse_args(arguments)
+    device = runtime.choose_device(options.device)
     with tempfile.TemporaryDirectory(prefix="irdream-") as folder:
-        words = [*options.words, f"store={folder}/mlruns", f"hydra.run.dir={folder}/out"]
+        words = [*options.words, f"device={options.device}", f"store={folder}/mlruns"]
+        words += [f"threads={options.threads or 'null'}", f"hydra.run.dir={folder}/out"]
         contenders = {
             "import torch": partial(_seconds, TORCH),
             "tracker=mlflow": partial(_seconds, MAIN, *words),
@@ -54,15 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         for contender in contenders.values():
             contender()  # renders the excerpts, makes the store, fills the system's caches
         found = take_turns(contenders, rounds=options.rounds)
-    report = heading(runtime.choose_device("cpu"), runtime.set_threads(None)) | {
+    report = heading(device, runtime.set_threads(options.threads)) | {
         "words": options.words,
         "seconds": {name: summary(values) for name, values in found.items()},
         "ratio": {name: ratio(values, found["import torch"]) for name, values in found.items()},
     }
     write(report, options.output)
-    for name in contenders:
-        seconds, times = (report[kind][name]["median"] for kind in ("seconds", "ratio"))
-        print(f"{name:15} {seconds:5.2f} s to the first step, {times:.2f} of import torch")
     return report
 
 

@@ -27,7 +27,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from benchmarks.report import ROOT, count, heading, ratio, summary, take_turns, write
+from benchmarks.report import ROOT, count, heading, parser, ratio, summary, take_turns, write
 from irdream import runtime
 from irdream.datasets.base import ExcerptFile, Excerpts
 from irdream.datasets.cache import LogMels, log_mels
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     report = heading(device, threads)
     with tempfile.TemporaryDirectory(prefix="irdream-") as folder:
         contenders = _contenders(options, device, folder=Path(folder))
-        speeds = take_turns(contenders, rounds=options.rounds, say=_say(options.rounds))
+        speeds = take_turns(contenders, rounds=options.rounds)
     report |= {
         "settings": {
             key: vars(options)[key] for key in ("rounds", "batches", "batch_size", "model")
@@ -64,22 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "ratio": ratio(speeds["irdream"], speeds["bare"]),
     }
     write(report, options.output)
-    print(_text(report, options.output))
     return report
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(IRMAS_SIZED, action="store_true", help="a data set from end to end")
-    parser.add_argument("--rounds", type=count, default=5, help="each contender trains so often")
-    parser.add_argument("--batches", type=count, default=24, help="in a round")
-    parser.add_argument("--batch-size", type=count, default=128, help="windows in a batch")
-    parser.add_argument("--model", default="han2016_bn", choices=_choices("model"))
-    parser.add_argument("--threads", type=count, help="by default one for each core")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
-    parser.add_argument("--output", type=Path, default=ROOT / "results" / "benchmark_train.json")
-    return parser.parse_args(arguments)
+    made = parser("train", __doc__, rounds=5)
+    made.add_argument(IRMAS_SIZED, action="store_true", help="a data set from end to end")
+    made.add_argument("--batches", type=count, default=24, help="in a round")
+    made.add_argument("--batch-size", type=count, default=128, help="windows in a batch")
+    made.add_argument("--model", default="han2016_bn", choices=_choices("model"))
+    return made.parse_args(arguments)
 
 
 def _contenders(
@@ -163,14 +157,6 @@ def _bare(
     return epoch
 
 
-def _say(rounds: int) -> Callable[[int, dict[str, list[float]]], None]:
-    def say(done: int, speeds: dict[str, list[float]]) -> None:
-        heard = ", ".join(f"{name} {values[-1]:.1f}" for name, values in speeds.items())
-        print(f"round {done} of {rounds}: {heard} windows/s", flush=True)
-
-    return say
-
-
 def _packed(excerpts: int, recognizer: Recognizer) -> LogMels:
     """Return random log-mels, packed in a file as those of a data set are."""
     generator = torch.Generator().manual_seed(0)
@@ -204,16 +190,6 @@ def _configured(choice: str) -> Any:
 
 def _choices(group: str) -> list[str]:
     return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
-
-
-def _text(report: dict[str, Any], path: Path) -> str:
-    rows = {f"{name}, windows/s": row for name, row in report["windows_per_second"].items()}
-    rows["irdream / bare"] = report["ratio"]
-    lines = [
-        f"{name:20} {row['median']:8.4g}  ({row['least']:.4g} to {row['most']:.4g})"
-        for name, row in rows.items()
-    ]
-    return "\n".join([*lines, f"written: {path}"])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -95,35 +96,22 @@ def test_what_plain_and_bare_get(recognizer: Recognizer) -> None:
     assert kernels[1].is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize(
-    ("missing", "name", "reason"),
-    [
-        ("foolbox", "foolbox", "foolbox is not installed"),
-        ("torchattacks", "torchattacks", "torchattacks is not installed"),
-        ("lucent.optvis.render", "lucent", "torch-lucent is not installed"),
-    ],
-)
-def test_a_contender_that_is_not_there_is_left_out(
-    missing: str, name: str, reason: str, recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_contender_that_cannot_be_imported_is_left_out(
+    broken: bool, recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(sys.modules, missing, None)
+    reason = "foolbox is not installed"
+    if broken:
+        (tmp_path / "foolbox.py").write_text("raise RuntimeError('operator does\\nnot exist')\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "foolbox", raising=False)
+        reason = "foolbox cannot be imported: RuntimeError: operator does not exist"
+    else:
+        monkeypatch.setitem(sys.modules, "foolbox", None)
     problem = problems.random_problem(recognizer, 1)
-    runs, skipped = contenders.available(["bare", name], problem)
+    runs, skipped = contenders.available(["bare", "foolbox"], problem)
     assert list(runs) == ["bare"]
-    assert list(skipped) == [name]
-    assert skipped[name].startswith(reason)
-
-
-def test_a_contender_that_breaks_when_imported_is_left_out(
-    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "foolbox.py").write_text("raise RuntimeError('operator does\\nnot exist')\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "foolbox", raising=False)
-    _, skipped = contenders.available(["foolbox"], problems.random_problem(recognizer, 1))
-    assert skipped == {
-        "foolbox": "foolbox cannot be imported: RuntimeError: operator does not exist"
-    }
+    assert {name: said.partition(";")[0] for name, said in skipped.items()} == {"foolbox": reason}
 
 
 @pytest.mark.usefixtures("noise_for_excerpts")
@@ -146,8 +134,6 @@ def test_all_parts(
         rates = speed["item_steps_per_second"]
         expected = rates["bare"]["median"] / rates["irdream"]["median"]
         assert speed["ratio_to_irdream"]["bare"]["median"] == pytest.approx(expected, rel=2e-3)
-    scores = report["speed"]["target_log_probability"]
-    assert all(scores[name] > scores["before"] for name in ran)
     assert report["overhead"]["overhead_ms"].keys() == ran
     assert report["dropping"]["seconds"].keys() == {"dropped", "kept"}
     assert report["flops"]["ratio_to_matrix_product"].keys() == {"irdream", "bare"}
@@ -158,8 +144,8 @@ def test_all_parts(
     printed = capsys.readouterr().out
     assert output.with_suffix(".txt").read_text() in printed
     for part in dream.PARTS:
-        assert f"\n{part}: " in printed
-    assert "  foolbox: foolbox is not installed" in printed
+        assert f"\n{part}:\n" in printed
+    assert re.search(r"foolbox: +foolbox is not installed", printed)
 
 
 def test_a_part_without_excerpts_is_left_out(
@@ -177,24 +163,18 @@ def test_a_part_without_excerpts_is_left_out(
     assert "dropping" not in report
 
 
-def test_steps_of_a_timing() -> None:
+def test_the_amount_of_work_follows_the_batch_and_the_device() -> None:
     settings = Settings(device=CPU, contenders=())
     assert [settings.steps(items) for items in (1, 11, 88, 704)] == [32, 24, 3, 3]
     assert Settings(device=torch.device("cuda"), contenders=()).steps(704) == 12
     assert Settings(device=CPU, contenders=(), most_steps=2).steps(1) == 2
-
-
-def test_where_one_batch_size_has_to_do() -> None:
-    assert Settings(device=CPU, contenders=()).middle() == 88
+    assert settings.middle() == 88
     assert Settings(device=CPU, contenders=(), batches=(200, 100)).middle() == 100
 
 
-def test_flops_of_a_matrix() -> None:
+def test_flops_are_those_of_matrices_and_of_the_inputs_gradient(recognizer: Recognizer) -> None:
     counted = dream_speed.count_flops(NearEmpty(), torch.zeros(1, 128, 43))
     assert counted == {"forward": 2 * 128 * 11, "backward": 2 * 128 * 11}
-
-
-def test_flops_of_the_input_alone(recognizer: Recognizer) -> None:
     counted = dream_speed.count_flops(recognizer.model, torch.zeros(1, 128, 43))
     assert counted["backward"] == counted["forward"]
 

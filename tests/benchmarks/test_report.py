@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from benchmarks import report
 
 def test_contenders_take_turns() -> None:
     order: list[str] = []
-    told: list[tuple[int, list[float]]] = []
 
     def contender(name: str) -> Callable[[], float]:
         def work() -> float:
@@ -22,14 +22,9 @@ def test_contenders_take_turns() -> None:
 
         return work
 
-    values = report.take_turns(
-        {name: contender(name) for name in ("irdream", "bare")},
-        rounds=3,
-        say=lambda done, values: told.append((done, [rounds[-1] for rounds in values.values()])),
-    )
+    values = report.take_turns({n: contender(n) for n in ("irdream", "bare")}, rounds=3)
     assert order == ["irdream", "bare", "bare", "irdream", "irdream", "bare"]
     assert values == {"irdream": [1.0, 4.0, 5.0], "bare": [2.0, 3.0, 6.0]}
-    assert told == [(1, [1.0, 2.0]), (2, [4.0, 3.0]), (3, [5.0, 6.0])]
 
 
 def test_a_ratio_is_the_median_of_the_ratios_within_rounds() -> None:
@@ -41,13 +36,15 @@ def test_four_digits() -> None:
     assert report.summary([1234.56, 0.123456])["rounds"] == [1235.0, 0.1235]
 
 
-def test_heading_and_file(tmp_path: Path) -> None:
+def test_a_report_is_written_as_json_and_as_text(tmp_path: Path, capsys) -> None:
     heading = report.heading(torch.device("cpu"), 3)
-    assert heading["machine"]["threads"] == 3
-    assert heading["machine"]["device"] == "cpu"
-    assert heading["machine"]["torch"] == torch.__version__
-    report.write(heading, tmp_path / "new" / "report.json")
-    assert json.loads((tmp_path / "new" / "report.json").read_text()) == heading
+    assert (heading["machine"]["threads"], heading["machine"]["device"]) == (3, "cpu")
+    told = heading | {"speed": {"bare": report.summary([1.0, 4.0, 2.0])}, "words": ["a"]}
+    report.write(told, tmp_path / "new" / "report.json")
+    assert json.loads((tmp_path / "new" / "report.json").read_text()) == told
+    text = (tmp_path / "new" / "report.txt").read_text()
+    assert text in capsys.readouterr().out
+    assert re.search(r"^speed:\n  bare: +2 \(1 to 4\)\nwords: +\['a'\]$", text, re.MULTILINE)
 
 
 def test_seconds_are_those_of_the_work() -> None:

@@ -41,7 +41,7 @@ def test_a_real_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert report["jobs"] == 4
     assert 0 < report["tracking_share"]["median"] < 1
     assert 0 < report["phases"]["dreaming"]["median"] < report["seconds"]["mlflow"]["median"]
-    assert "tracking:" in capsys.readouterr().out
+    assert "tracking_share:" in capsys.readouterr().out
 
 
 @pytest.mark.slow
