@@ -17,18 +17,23 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from irdream.errors import InputError
 from irdream.sweeps.job import Job, record
+
+try:
+    from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
+except ImportError:  # without the extra slurm
+    if not TYPE_CHECKING:
+        BaseSubmititLauncher = Launcher
 
 PROGRAMS = ("sbatch", "squeue", "srun")
 SHARED = {  # keys that submitit calls the same for every kind of cluster
@@ -41,34 +46,23 @@ GRACE_SECONDS = 10.0  # on a file server a result may be seen later than its job
 ANSWER_SECONDS = 30.0  # for Slurm to answer
 
 
-class SlurmLauncher(Launcher):
+class SlurmLauncher(BaseSubmititLauncher):
     """Submits with submitit; conf/hydra/launcher/slurm.yaml says what each key means."""
 
-    def __init__(self, **settings: Any) -> None:
-        self._settings = settings
-        self._inner: Any = None
-        self._folder = Path()
+    def __init__(self, **params: Any) -> None:
+        if BaseSubmititLauncher is not Launcher:
+            super().__init__(**params)
 
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Take what Hydra gives.
-
-        Raises:
-            InputError: when submitit is missing.
-        """
+    def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
+        """Take what Hydra gives; raise InputError when submitit is missing."""
         try:
             import submitit  # noqa: F401
-            from hydra_plugins.hydra_submitit_launcher.submitit_launcher import (
-                SlurmLauncher as Submitit,
-            )
-        except ImportError as error:
+
+            super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        except (ImportError, NotImplementedError) as error:
             raise InputError(
                 'hydra/launcher=slurm needs the extra slurm; pip install "irdream[slurm]"'
             ) from error
-        self._inner = Submitit(**self._settings)
-        self._inner.setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        self._folder = Path(str(config.hydra.sweep.dir))
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -91,23 +85,24 @@ class SlurmLauncher(Launcher):
                 f"hydra/launcher=slurm: {', '.join(missing)} not found; expected a machine with "
                 "Slurm's commands; log in to one, or take hydra/launcher=joblib"
             )
-        self._folder.mkdir(parents=True, exist_ok=True)
-        jobs = [
-            _SlurmJob(words, self._folder, number)
-            for number, words in enumerate(job_overrides, start=initial_job_idx)
-        ]
+        assert self.config is not None
+        folder = Path(str(self.config.hydra.sweep.dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        numbered = enumerate(job_overrides, start=initial_job_idx)
+        jobs = [_SlurmJob(words, folder, number) for number, words in numbered]
         self._submit(jobs)
         array = jobs[0].id.partition("_")[0]
         logs = jobs[0].paths.folder.parent
         print(f"Slurm: job {array}, {len(jobs)} to run; logs in {logs}", flush=True)
-        self._finish(jobs, array)
+        _finish(jobs, array)
         return [job.result() for job in jobs]
 
     def _submit(self, jobs: Sequence[_SlurmJob]) -> None:
         from submitit import AutoExecutor
 
-        own = dict(self._inner.params)  # resolved
+        own = dict(self.params)
         folder, retries = own.pop("submitit_folder"), own.pop("max_num_timeout")
+        keys = {key if key in SHARED else f"slurm_{key}": value for key, value in own.items()}
         state = Singleton.get_state()
         arguments = [
             (job.overrides, "hydra.sweep.dir", job.number, f"job_id_for_{job.number}", state)
@@ -115,43 +110,23 @@ class SlurmLauncher(Launcher):
         ]
         try:
             executor = AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=retries)
-            executor.update_parameters(
-                **{key if key in SHARED else f"slurm_{key}": value for key, value in own.items()}
-            )
+            executor.update_parameters(**keys)
             with contextlib.redirect_stderr(io.StringIO()):  # the reason is said once, below
-                submitted = executor.map_array(self._inner, *zip(*arguments, strict=True))
+                submitted = executor.map_array(self, *zip(*arguments, strict=True))
         except RuntimeError as error:  # all errors of submitit are of this kind
-            raise InputError(f"hydra/launcher=slurm: {_reason(str(error))}") from error
+            lines = [line for line in str(error).splitlines() if line.strip()] or ["sbatch failed"]
+            reasons = [line for line in lines if line.startswith(SBATCH_ERROR)] or lines[-1:]
+            reason = "; ".join(line.removeprefix(SBATCH_ERROR) for line in reasons)
+            raise InputError(f"hydra/launcher=slurm: {reason}") from error
         for job, own_job in zip(jobs, submitted, strict=True):
             job.id, job.paths = own_job.job_id, own_job.paths
-
-    def _finish(self, jobs: Sequence[_SlurmJob], array: str) -> None:
-        """Wait for the jobs; see that the sweep is told of each, also when it is interrupted."""
-        others = list(jobs)
-        try:
-            while (stopper := _wait(others)) is not None:
-                others.remove(stopper)
-                print(f"job {stopper.number} ends the sweep: scancel {array}", file=sys.stderr)
-                subprocess.run(["scancel", array], timeout=ANSWER_SECONDS, check=False)
-        except BaseException:
-            print(f"the jobs go on; to end them: scancel {array}", file=sys.stderr, flush=True)
-            raise
-        finally:
-            for job in jobs:
-                job.tell_if_killed()
-        if len(others) < len(jobs):
-            sys.exit(1)
 
 
 class _SlurmJob:
     """A job of the sweep.
 
-    Args:
-        overrides: what was typed for it.
-        folder: of the sweep.
-        number: in the sweep.
-
     Attributes:
+        overrides, folder, number: what was typed for it, and its place in the sweep.
         id: as submitit and Slurm name it, `<array>_<index>`, a single job `<job>`.
         paths: of submitit's files.
     """
@@ -167,24 +142,21 @@ class _SlurmJob:
         """Return whether it ran to its end."""
         return _written(self.paths.result_pickle) is not None
 
+    def has_begun(self) -> bool:
+        """Return whether it wrote what came of it so far."""
+        return _written(self._record) != self._before
+
     def ends_sweep(self) -> bool:
         """Return whether it failed and left no result: sweep.stop_on_failure does so."""
-        if not self._has_begun():
+        if not self.has_begun() or self.has_result():
             return False
-        told = json.loads(self._record.read_text(encoding="utf-8"))
-        return told["status"] == "failed"
-
-    def tell_if_killed(self) -> None:
-        """Tell the sweep of a job that did not begin; one that did has told of itself."""
-        if not self.has_result() and not self._has_begun():
-            killed = Job(self.overrides, "", self.number, sweep_folder=str(self.folder))
-            killed.status = "killed"
-            killed.write()
+        return json.loads(self._record.read_text(encoding="utf-8"))["status"] == "failed"
 
     def result(self) -> JobReturn:
         """Return what it returned; for one that was killed or broke, an error in one line."""
+        log = self.paths.stderr
         if not self.has_result():
-            where = f"; see {self.paths.stderr}" if self.paths.stderr.exists() else ""
+            where = f"; see {log}" if log.exists() else ""
             return self._failed(f"was killed{where}; the same command again runs it")
         try:
             outcome, value = pickle.loads(self.paths.result_pickle.read_bytes())
@@ -192,34 +164,47 @@ class _SlurmJob:
             return self._failed(f"left a result that cannot be read: {type(error).__name__}")
         if outcome == "success":
             return value
-        return self._failed(f"failed: {value.strip().splitlines()[-1]}; see {self.paths.stderr}")
+        return self._failed(f"failed: {value.strip().splitlines()[-1]}; see {log}")
 
     def _failed(self, reason: str) -> JobReturn:
         problem = InputError(f"job {self.number} of the sweep {reason}")
         return JobReturn(self.overrides, status=JobStatus.FAILED, _return_value=problem)
 
-    def _has_begun(self) -> bool:
-        return _written(self._record) != self._before
+
+def _finish(jobs: Sequence[_SlurmJob], array: str) -> None:
+    """Wait for the jobs; write down those that were killed, also when it is interrupted."""
+    others = list(jobs)
+    try:
+        while (stopper := _wait(others)) is not None:
+            others.remove(stopper)
+            print(f"job {stopper.number} ends the sweep: scancel {array}", file=sys.stderr)
+            subprocess.run(["scancel", array], timeout=ANSWER_SECONDS, check=False)
+    except BaseException:
+        print(f"the jobs go on; to end them: scancel {array}", file=sys.stderr, flush=True)
+        raise
+    finally:
+        for job in jobs:
+            if not job.has_result() and not job.has_begun():
+                folder = str(job.folder)
+                Job(job.overrides, "", job.number, sweep_folder=folder, status="killed").write()
+    if len(others) < len(jobs):
+        sys.exit(1)
 
 
 def _wait(jobs: Sequence[_SlurmJob]) -> _SlurmJob | None:
     """Return when each job has left a result or is gone, or at once when one ends the sweep."""
     waiting, asked = list(jobs), time.monotonic()
-    gone: Mapping[str, float] = {}
+    gone: dict[str, float] = {}
     while waiting := [job for job in waiting if not job.has_result()]:
         time.sleep(max(1.0, len(waiting) / 100))  # a file server is asked for each job
         now = time.monotonic()
         if now - asked >= ASK_SECONDS:
             asked, queued = now, _queued()
-            gone = {
-                job.id: gone.get(job.id, now)
-                for job in waiting
-                if queued is not None and job.id not in queued
-            }
-        lost = [job for job in waiting if now - gone.get(job.id, now) >= GRACE_SECONDS]
-        waiting = [job for job in waiting if job not in lost and not job.has_result()]
-        for job in lost:
-            if not job.has_result() and job.ends_sweep():
+            lost = [job.id for job in waiting if queued is not None and job.id not in queued]
+            gone = {name: gone.get(name, now) for name in lost}
+        for job in [one for one in waiting if now - gone.get(one.id, now) >= GRACE_SECONDS]:
+            waiting.remove(job)
+            if job.ends_sweep():
                 return job
     return None
 
@@ -234,13 +219,6 @@ def _queued() -> set[str] | None:
     if done.returncode != 0:
         return None
     return {line.strip().removesuffix("_N/A") for line in done.stdout.splitlines()}
-
-
-def _reason(said: str) -> str:
-    """Return in one line why `sbatch` did not take the jobs."""
-    lines = [line for line in said.splitlines() if line.strip()] or ["sbatch failed"]
-    errors = [line for line in lines if line.startswith(SBATCH_ERROR)] or lines[-1:]
-    return "; ".join(line.removeprefix(SBATCH_ERROR) for line in errors)
 
 
 def _written(path: Path) -> int | None:
