@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from irdream.arguments import Count, Natural, checked
 from irdream.audio import MIN_PEAK, audio_files, load_audio
-from irdream.datasets.base import DataSet, Excerpt, ExcerptFile, PartName, listed
+from irdream.datasets.base import DataSet, Excerpt, ExcerptFile, Excerpts, PartName, listed
 from irdream.datasets.identity import known_content, unique_names
 from irdream.errors import InputError
 from irdream.files import ExistingPath, as_text
@@ -48,10 +48,16 @@ class Start(Protocol):
         ...
 
 
+Source = tuple[str, tuple[str, ...], Callable[[], Excerpt]]  # name, labels, what reads it
+
+
 class _Sounds:
     """What the starts below share: an excerpt is as much of a sound as was asked for."""
 
     seconds: float | None
+
+    def _sources(self, sample_rate_hz: int, min_seconds: float) -> list[Source]:
+        raise NotImplementedError
 
     def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
         """Return the excerpts, and one line for each that could not be read.
@@ -62,7 +68,7 @@ class _Sounds:
         self._check_seconds(min_seconds)
         good: list[Excerpt] = []
         bad: list[str] = []
-        for read in self._reads(sample_rate_hz, min_seconds):
+        for _, _, read in self._sources(sample_rate_hz, min_seconds):
             try:
                 good.append(_cut(read(), self.seconds, sample_rate_hz, min_seconds))
             except InputError as error:
@@ -70,19 +76,10 @@ class _Sounds:
         return good, bad
 
     def listed(self, *, sample_rate_hz: int, min_seconds: float) -> Listed:
-        """Return names and labels, also of excerpts to be rendered.
-
-        Raises:
-            InputError: as `excerpts`; when the only file there is cannot be read.
-        """
+        """Return names and labels, also of excerpts to be rendered; errors as `excerpts`."""
         self._check_seconds(min_seconds)
-        return self._names(sample_rate_hz, min_seconds)
-
-    def _reads(self, sample_rate_hz: int, min_seconds: float) -> Iterable[Callable[[], Excerpt]]:
-        raise NotImplementedError
-
-    def _names(self, sample_rate_hz: int, min_seconds: float) -> Listed:
-        raise NotImplementedError
+        found = self._sources(sample_rate_hz, min_seconds)
+        return [(name, labels) for name, labels, _ in found]
 
     def _check_seconds(self, min_seconds: float) -> None:
         if self.seconds is not None and self.seconds < min_seconds:
@@ -119,21 +116,22 @@ class ExcerptStart(_Sounds):
         self.part: PartName = part
         self.name = dataset.name
 
-    def _reads(self, sample_rate_hz: int, min_seconds: float) -> Iterable[Callable[[], Excerpt]]:
-        part = self.dataset.part(self.part, sample_rate_hz=sample_rate_hz)
-        return (partial(part.__getitem__, i) for i in self._chosen(part.files))
-
-    def _names(self, sample_rate_hz: int, min_seconds: float) -> Listed:
+    def _sources(self, sample_rate_hz: int, min_seconds: float) -> list[Source]:
         files = listed(self.dataset, self.part, sample_rate_hz=sample_rate_hz)
-        return [(files[i].name, files[i].labels) for i in self._chosen(files)]
-
-    def _chosen(self, files: Sequence[ExcerptFile]) -> list[int]:
         if not files:
             raise InputError(
                 f"the {self.part} part of {self.dataset.name!r} is empty; "
                 f"try start.part={'training' if self.part == 'test' else 'test'}"
             )
-        return evenly(files, count=self.count, seed=self.seed)
+
+        @functools.cache
+        def excerpts() -> Excerpts:
+            return self.dataset.part(self.part, sample_rate_hz=sample_rate_hz)
+
+        return [
+            (files[i].name, files[i].labels, lambda i=i: excerpts()[i])
+            for i in evenly(files, count=self.count, seed=self.seed)
+        ]
 
 
 class FileStart(_Sounds):
@@ -155,21 +153,26 @@ class FileStart(_Sounds):
         self.path, self.seconds = Path(path).expanduser(), seconds
         self.name = as_text(self.path.name)
 
-    def _reads(self, sample_rate_hz: int, min_seconds: float) -> Iterable[Callable[[], Excerpt]]:
+    def listed(self, *, sample_rate_hz: int, min_seconds: float) -> Listed:
+        """Return the files' names, without labels.
+
+        Raises:
+            InputError: when the only file there is cannot be read.
+        """
+        found = super().listed(sample_rate_hz=sample_rate_hz, min_seconds=min_seconds)
+        if len(found) == 1:
+            _, bad = self.excerpts(sample_rate_hz=sample_rate_hz, min_seconds=min_seconds)
+            if bad:
+                raise InputError(f"nothing to dream on: {bad[0]}")
+        return found
+
+    def _sources(self, sample_rate_hz: int, min_seconds: float) -> list[Source]:
         def read(path: Path, name: str) -> Excerpt:
             waveform = _decoded(path, known_content(path), sample_rate_hz, min_seconds)
             return Excerpt(waveform=waveform, labels=(), name=name)
 
         named = zip(self._paths, unique_names(self._paths), strict=True)
-        return (partial(read, path, name) for path, name in named)
-
-    def _names(self, sample_rate_hz: int, min_seconds: float) -> Listed:
-        names = unique_names(self._paths)
-        if len(names) == 1:
-            _, bad = self.excerpts(sample_rate_hz=sample_rate_hz, min_seconds=min_seconds)
-            if bad:
-                raise InputError(f"nothing to dream on: {bad[0]}")
-        return [(name, ()) for name in names]
+        return [(name, (), partial(read, path, name)) for path, name in named]
 
     @cached_property
     def _paths(self) -> list[Path]:
@@ -201,21 +204,17 @@ class NoiseStart(_Sounds):
         self.seconds: float = seconds
         self.name = f"{color} noise"
 
-    def _reads(self, sample_rate_hz: int, min_seconds: float) -> Iterable[Callable[[], Excerpt]]:
-        def read(i: int, name: str) -> Excerpt:
+    def _sources(self, sample_rate_hz: int, min_seconds: float) -> list[Source]:
+        def draw(i: int) -> Excerpt:
             samples = round(self.seconds * sample_rate_hz)
             noise = np.random.default_rng([self.seed, i]).standard_normal(samples)
             if self.color == "pink":
                 spectrum = np.fft.rfft(noise) / np.sqrt(np.maximum(np.arange(samples // 2 + 1), 1))
                 noise = np.fft.irfft(spectrum, samples)
             waveform = torch.from_numpy((noise / np.abs(noise).max()).astype(np.float32))
-            return Excerpt(waveform=waveform, labels=(), name=name)
+            return Excerpt(waveform=waveform, labels=(), name=f"{self.color}-{i}")
 
-        names = self._names(sample_rate_hz, min_seconds)
-        return (partial(read, i, name) for i, (name, _) in enumerate(names))
-
-    def _names(self, sample_rate_hz: int, min_seconds: float) -> Listed:
-        return [(f"{self.color}-{i}", ()) for i in range(self.count)]
+        return [(f"{self.color}-{i}", (), partial(draw, i)) for i in range(self.count)]
 
 
 def evenly(files: Sequence[ExcerptFile], *, count: int, seed: int) -> list[int]:

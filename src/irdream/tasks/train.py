@@ -38,7 +38,7 @@ from irdream.stopwatch import Stopwatch
 from irdream.tasks.evaluate import evaluate
 from irdream.tracking import Tracker
 from irdream.tracking.checkpoints import check_names
-from irdream.training.augmentation import Augmentation
+from irdream.training.augmentation import Augmentation, WaveformAugmentation
 from irdream.training.averaging import Averaging
 from irdream.training.data import TrainingData, labelled_part, training_data, training_words
 from irdream.training.fitting import FitAtOnce, check_fitted, is_fitted
@@ -126,8 +126,16 @@ def train(
     if test:
         _check_test(dataset, recognizer, test_robust_db)
     if fitted := is_fitted(recognizer):
-        check_fitted(recognizer, augmentation, loss, robust, averaging, clip_norm, resume)
-        augmentation = None
+        asked = {
+            "augmentation=waveform": isinstance(augmentation, WaveformAugmentation),
+            "train.label_smoothing": loss is not None and loss.label_smoothing > 0,
+            "train.robust": robust,
+            "train.weight_averaging": averaging,
+            "train.clip_norm": clip_norm,
+            "train.resume": resume,
+        }
+        check_fitted(recognizer, asked)
+        augmentation = None  # masks are there unless they are switched off
     folder, loss = folder_of_state(resume, output_dir), loss or Loss()
     loss.check(recognizer)
     made = None if fitted else _made(optimizer, recognizer)

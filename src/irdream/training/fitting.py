@@ -1,17 +1,21 @@
 """Training of what is no network: a model that is fitted at once to windows.
 
-Such a model has `statistics`, `fit` and `max_windows`, as `irdream.models.MfccSvm` has. The
-fit is a training of one epoch, so that validation, checkpoint, thresholds, card and history are
+Such a model is a module with, as `irdream.models.MfccSvm` has them,
+
+    statistics(log_mel) -> Tensor            (batch, ...), all that `fit` needs to know of windows
+    fit(statistics, labels, recordings, seed)     labels (windows, instruments), one recording each
+    max_windows                              that it is fitted on, at most
+
+The fit is a training of one epoch, so that validation, checkpoint, thresholds, card and history are
 those of the networks. Optimizer, schedule, masks and everything else that works in steps are not
 used; what was asked for on purpose is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,66 +23,26 @@ from torch import Tensor
 
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
-from irdream.training.augmentation import Augmentation, WaveformAugmentation
-from irdream.training.averaging import Averaging
 from irdream.training.loop import Fit, Metrics, Progress
-from irdream.training.losses import ForwardPass, Loss
-from irdream.training.robust import Robust
-
-
-@runtime_checkable
-class Fitted(Protocol):
-    """A model that is fitted at once.
-
-    Attributes:
-        max_windows: that it is fitted on, at most.
-    """
-
-    max_windows: int
-
-    def statistics(self, log_mel: Tensor) -> Tensor:
-        """Return (batch, ...) of windows, all that `fit` needs to know of them."""
-        ...
-
-    def fit(self, statistics: Tensor, labels: Tensor, recordings: Sequence[str], seed: int) -> None:
-        """Fit to windows with labels (windows, instruments), each of a recording."""
-        ...
+from irdream.training.losses import ForwardPass
 
 
 def is_fitted(recognizer: Recognizer) -> bool:
     """Say whether the recognizer's model is fitted at once."""
-    return isinstance(recognizer.model, Fitted)
+    return all(hasattr(recognizer.model, name) for name in ("statistics", "fit", "max_windows"))
 
 
-def check_fitted(
-    recognizer: Recognizer,
-    augmentation: Augmentation | None,
-    loss: Loss | None,
-    robust: Robust | None,
-    averaging: Averaging | None,
-    clip_norm: float | None,
-    resume: str | Path | None,
-) -> None:
+def check_fitted(recognizer: Recognizer, asked: Mapping[str, object]) -> None:
     """Refuse what only networks that are trained in steps can be asked for.
-
-    An augmentation by masks is there unless it is switched off, so it is left out and not refused.
 
     Args:
         recognizer: with a model that is fitted.
-        augmentation, loss, robust, averaging, clip_norm, resume: see `tasks.train.train`.
+        asked: arguments that work in steps; None or False where they were not given.
 
     Raises:
         InputError: when one of them was given.
     """
-    asked = {
-        "augmentation=waveform": isinstance(augmentation, WaveformAugmentation) or None,
-        "train.label_smoothing": (loss is not None and loss.label_smoothing > 0) or None,
-        "train.robust": robust,
-        "train.weight_averaging": averaging,
-        "train.clip_norm": clip_norm,
-        "train.resume": resume,
-    }
-    if given := [name for name, value in asked.items() if value is not None]:
+    if given := [name for name, value in asked.items() if value not in (None, False)]:
         raise InputError(
             f"{given[0]} is for networks that are trained in steps, and "
             f"{type(recognizer.model).__name__} is fitted at once; leave it out"
