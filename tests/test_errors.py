@@ -5,11 +5,6 @@ import pytest
 from irdream.errors import InputError, nearest, told
 
 
-def test_an_input_error_is_caught_as_a_value_error() -> None:
-    with pytest.raises(ValueError, match="expected at least 1"):
-        raise InputError("count=0; expected at least 1")
-
-
 @pytest.mark.parametrize(
     ("word", "said"),
     [
@@ -27,9 +22,6 @@ def test_as_many_as_were_asked_for() -> None:
     known = ["flute", "flut", "flu", "fluted"]
     assert nearest("flutes", iter(known), count=1).count("'") == 2
     assert nearest("flutes", known, count=2).count(" or ") == 1
-
-
-def test_nothing_is_near_nothing() -> None:
     assert nearest("flute", []) == ""
 
 

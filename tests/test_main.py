@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import os
 import re
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,27 +39,24 @@ def irdream(*words: str, cwd: Path, **environment: str | None) -> subprocess.Com
     )
 
 
+def imported(words: Sequence[str], names: Sequence[str], *, cwd: Path) -> list[str]:
+    """Return which of some modules a command imports."""
+    script = (
+        f"import sys; sys.argv[1:] = {words}; sys.path.insert(0, {str(ROOT)!r}); import main\n"
+        "try: main.main()\nexcept SystemExit: pass\n"
+        f"print([name for name in {names} if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.stdout, done.stderr
+    return ast.literal_eval(done.stdout.splitlines()[-1])
+
+
 def tone(path: Path, *, seconds: float = 1.5, hz: float = 440.0) -> Path:
     at = np.arange(round(seconds * 22_050)) / 22_050
     partials = [np.sin(2 * np.pi * hz * k * at) / k for k in range(1, 6)]
     soundfile.write(path, 0.3 * np.sum(partials, axis=0), 22_050)
     return path
-
-
-def test_help_fits_a_screen_and_shows_tasks_groups_and_examples(tmp_path) -> None:
-    shown = irdream("--help", cwd=tmp_path)
-
-    assert shown.returncode == 0
-    assert len(shown.stdout.splitlines()) <= 45
-    for words in (
-        "task=dream target=flute",
-        "-m task=dream",
-        "parametrization: fourier, fourier_stft_gain, fourier_waveform, log_mel, low_resolution, ",
-        "maco_waveform, stft_gain, waveform\n",
-        "constraint: band_range, ",
-        "transform: frequency_mask, ",
-    ):
-        assert words in shown.stdout
 
 
 @pytest.mark.parametrize(
@@ -70,30 +69,19 @@ def test_help_fits_a_screen_and_shows_tasks_groups_and_examples(tmp_path) -> Non
 )  # fmt: skip
 def test_nothing_heavy_is_imported_before_the_configuration_is_known(tmp_path, words) -> None:
     (tmp_path / "a.txt").touch()
-    script = (
-        f"import sys; sys.argv[1:] = {words}; sys.path.insert(0, {str(ROOT)!r}); import main\n"
-        "try: main.main()\nexcept SystemExit: pass\n"
-        f"print('heavy:', [name for name in {HEAVY} if name in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
-    )
-
-    assert done.stdout.splitlines()[-1] == "heavy: []", done.stderr
+    assert imported(words, HEAVY, cwd=tmp_path) == []
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
         (["target=flut"], "error: unknown instrument 'flut'; expected one of cel (cello)"),
-        (["dream.octaves=-3"], "error: dream.octaves=-3; expected a whole number, at least 1"),
-        (["checkpoint=nowhere"], "error: checkpoint=nowhere is no checkpoint; expected a folder"),
         (["start=file"], "error: start.path is not set; expected a sound file or a folder of them"),
-        (["start=file", "start.path=no.wav"], "error: start.path=no.wav does not exist; expected"),
         (["start=file", "start.path=short.wav"], "is too short: 0.500 s"),
         (["start=file", "start.path=text.wav"], "error: nothing to dream on: "),
         (["dataset=irmas"], "error: dataset.root is not set; IRMAS is Zenodo record 1290750"),
         (["device=cuda:77"], "error: device='cuda:77' cannot be used"),
+        (["--multirn"], "error: unknown flag '--multirn'; did you mean '--multirun'?"),
     ],
 )
 def test_bad_input_ends_in_one_line(tmp_path, words, expected) -> None:
@@ -118,18 +106,8 @@ def test_debug_shows_the_traceback(tmp_path) -> None:
     ("error", "of_sweep", "told", "status"),
     [
         (KeyboardInterrupt(), "", "interrupted", 130),
-        (
-            Interrupted("two kept", number=signal.SIGTERM),
-            "",
-            "interrupted: two kept",
-            143,
-        ),
-        (
-            Interrupted("two kept"),
-            "type again",
-            "interrupted: two kept; type again",
-            130,
-        ),
+        (Interrupted("two kept", number=signal.SIGTERM), "", "interrupted: two kept", 143),
+        (Interrupted("two kept"), "type again", "interrupted: two kept; type again", 130),
     ],
 )
 def test_an_interrupt_ends_in_one_line(error, of_sweep, told, status, monkeypatch, capsys) -> None:
@@ -262,11 +240,6 @@ def test_a_mistake_in_what_is_swept_is_found_before_the_sweep_begins(tmp_path) -
     assert not list(tmp_path.iterdir())
 
 
-def test_a_flag_that_is_unknown_is_answered(tmp_path) -> None:
-    done = irdream("--multirn", "task=dream", cwd=tmp_path)
-    assert done.stderr == "error: unknown flag '--multirn'; did you mean '--multirun'?\n"
-
-
 @pytest.mark.parametrize("flag", ["--info", "info=True"])
 def test_what_would_run_is_said_and_nothing_is_run(tmp_path, flag) -> None:
     tone(tmp_path / "tone.wav", seconds=1.0)
@@ -283,13 +256,5 @@ def test_what_would_run_is_said_and_nothing_is_run(tmp_path, flag) -> None:
 
 def test_without_a_tracker_mlflow_is_not_imported(tmp_path) -> None:
     tone(tmp_path / "tone.wav", seconds=1.0)
-    script = (
-        "import sys; sys.argv[1:] = 'task=dream target=sax start=file start.path=tone.wav "
-        f"tracker=none dream.steps=1'.split(); sys.path.insert(0, {str(ROOT)!r}); "
-        "import main; main.main(); print('mlflow' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
-    )
-
-    assert done.stdout.splitlines()[-1:] == ["False"], done.stderr
+    words = "task=dream target=sax start=file start.path=tone.wav tracker=none dream.steps=1"
+    assert imported(words.split(), ["torch", "mlflow", "sklearn"], cwd=tmp_path) == ["torch"]

@@ -22,11 +22,6 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(count)
 
 
-def has(cuda: bool, mps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-
-
 @pytest.mark.parametrize(
     ("cuda", "mps", "chosen"),
     [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
@@ -34,11 +29,9 @@ def has(cuda: bool, mps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_best_device_is_chosen(
     cuda: bool, mps: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    has(cuda, mps, monkeypatch)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert choose_device("auto") == torch.device(chosen)
-
-
-def test_a_device_by_name() -> None:
     assert choose_device("cpu") == torch.device("cpu")
 
 
@@ -52,8 +45,9 @@ def test_no_such_device(name: str) -> None:
 @pytest.mark.usefixtures("_threads")
 def test_as_many_threads_as_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert set_threads(2) == 2
-    assert torch.get_num_threads() == 2
+    monkeypatch.setattr(runtime, "cpu_count", lambda: 3)
+    assert set_threads(2) == torch.get_num_threads() == 2
+    assert set_threads(None) == 2  # the environment is obeyed, torch's threads are left alone
 
 
 @pytest.mark.usefixtures("_threads")
@@ -70,14 +64,6 @@ def test_a_thread_for_each_core_that_may_be_used(
     if slurm is not None:
         monkeypatch.setenv("SLURM_CPUS_PER_TASK", slurm)
     assert set_threads(None) == threads
-
-
-@pytest.mark.usefixtures("_threads")
-def test_the_environment_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.set_num_threads(2)
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    monkeypatch.setattr(runtime, "cpu_count", lambda: 3)
-    assert set_threads(None) == 2
 
 
 @pytest.mark.parametrize("count", [0, -1])
