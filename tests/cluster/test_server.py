@@ -20,7 +20,7 @@ from mlflow.entities import Run
 
 import irdream
 from irdream.tracking import MlflowTracker, fetch_checkpoint
-from irdream.tracking.store import Point, Store, open_store
+from irdream.tracking.store import Store, open_store
 from tests.cluster.conftest import Postgres, Server
 
 pytestmark = pytest.mark.slow
@@ -215,17 +215,6 @@ def test_a_run_that_is_opened_during_a_restart_is_there_once(
     ]
     assert sorted(run.info.run_id for run in runs) == sorted(known)
     assert {run.info.status for run in runs} == {"FINISHED"}
-
-
-def test_what_is_written_twice_is_there_once(server: Server, tmp_path: Path) -> None:
-    store = open_store(root=tmp_path, uri=server.address)
-    run_id = store.start_run(store.experiment("twice"), None, {})
-    some = [Point("a", 1.0, 5, 1), Point("a", float("nan"), 5, 2), Point("a", 2.0, 5, 2)]
-    for _ in range(3):
-        store.log(run_id, points=some, params=[("p", "1")], tags=[("t", "1")])
-    assert points(store, store.client.get_run(run_id)) == [
-        ("a", 1, "1.0"), ("a", 2, "2.0"), ("a", 2, "nan"),
-    ]  # fmt: skip
 
 
 def test_a_long_name_is_cut(server: Server, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,44 +30,40 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_clean_checkout_gives_its_commit(checkout: Path) -> None:
-    commit = git(checkout, "rev-parse", "HEAD")
-    expected = {
-        "mlflow.source.git.commit": commit,
-        "mlflow.source.git.branch": "main",
-        "irdream.git_dirty": "false",
-    }
-    assert git_tags(checkout / "code.py") == expected
-    git(checkout, "tag", "-a", "v1.0", "-m", "a tag is not the commit")
-    assert git_tags(checkout / "code.py") == expected
+CLEAN = {"mlflow.source.git.branch": "main", "irdream.git_dirty": "false"}
 
 
-def test_a_changed_checkout_is_dirty(checkout: Path) -> None:
-    (checkout / "code.py").write_text("x = 2\n")
-    assert git_tags(checkout / "code.py")["irdream.git_dirty"] == "true"
-
-
-def test_files_that_git_does_not_know_are_no_change(checkout: Path) -> None:
-    (checkout / "notes.txt").write_text("")
-    assert git_tags(checkout / "code.py")["irdream.git_dirty"] == "false"
-
-
-def test_a_commit_without_a_branch(checkout: Path) -> None:
-    git(checkout, "checkout", "--quiet", "--detach")
-    tags = git_tags(checkout / "code.py")
-    assert set(tags) == {"mlflow.source.git.commit", "irdream.git_dirty"}
-
-
-def test_a_file_that_is_not_tracked_has_no_commit(checkout: Path) -> None:
-    (checkout / "installed.py").write_text("")
-    assert git_tags(checkout / "installed.py") == {}
-
-
-def test_before_the_first_commit_there_is_none(tmp_path: Path) -> None:
-    git(tmp_path, "init", "--quiet")
-    (tmp_path / "code.py").write_text("")
-    git(tmp_path, "add", "code.py")
-    assert git_tags(tmp_path / "code.py") == {}
+@pytest.mark.parametrize(
+    ("file", "change", "expected"),
+    [
+        pytest.param("code.py", None, CLEAN, id="clean"),
+        pytest.param(
+            "code.py", lambda root: git(root, "tag", "-a", "v1.0", "-m", "x"), CLEAN, id="tagged"
+        ),
+        pytest.param(
+            "code.py", lambda root: (root / "notes.txt").touch(), CLEAN, id="a file unknown to git"
+        ),
+        pytest.param(
+            "code.py", lambda root: (root / "code.py").write_text("x = 2\n"),
+            CLEAN | {"irdream.git_dirty": "true"}, id="changed",
+        ),
+        pytest.param(
+            "code.py", lambda root: git(root, "checkout", "--quiet", "--detach"),
+            {"irdream.git_dirty": "false"}, id="without a branch",
+        ),
+        pytest.param(
+            "code.py", lambda root: git(root, "update-ref", "-d", "HEAD"), None, id="no commit"
+        ),
+        pytest.param(
+            "installed.py", lambda root: (root / "installed.py").touch(), None, id="not tracked"
+        ),
+    ],
+)  # fmt: skip
+def test_the_commit_is_that_of_the_checkout(checkout: Path, file, change, expected) -> None:
+    commit = {"mlflow.source.git.commit": git(checkout, "rev-parse", "HEAD")}
+    if change is not None:
+        change(checkout)
+    assert git_tags(checkout / file) == ({} if expected is None else commit | expected)
 
 
 def test_no_git_is_no_error(
@@ -83,7 +80,9 @@ def test_no_git_is_no_error(
     assert capfd.readouterr() == ("", "")
 
 
-def test_tags_say_which_code_machine_and_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tags_say_which_code_machine_and_process_and_git_is_asked_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(sys, "orig_argv", ["python", "main.py", "start.path=my song.wav"])
     tags = run_tags()
     assert tags["irdream.version"] == __version__
@@ -91,15 +90,11 @@ def test_tags_say_which_code_machine_and_process(monkeypatch: pytest.MonkeyPatch
     assert tags["irdream.pid"].isdigit()
     assert all(tags.values())
 
-
-def test_git_is_asked_once_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = run_tags()
-
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("git is asked again")
 
     monkeypatch.setattr(subprocess, "run", refuse)
-    assert run_tags() == first
+    assert run_tags() == tags
 
 
 def test_the_lock_file_has_a_digest_where_there_is_one(tmp_path: Path) -> None:
@@ -121,23 +116,11 @@ def test_packages_are_those_that_python_finds(
     packages.cache_clear()
     lines = packages().splitlines()
     packages.cache_clear()
-    assert "my_net==1.0rc1+cpu" in lines
-    assert f"pytest=={pytest.__version__}" in lines
+    assert {"my_net==1.0rc1+cpu", f"pytest=={pytest.__version__}"} <= set(lines)
     assert lines == sorted(set(lines), key=str.lower)
 
 
-def test_torch_is_named_only_where_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
-    assert "irdream.torch" not in run_tags()
-
-    class LoadedTorch:
-        __version__ = "2.13.0"
-
-    monkeypatch.setitem(sys.modules, "torch", LoadedTorch)  # type: ignore[arg-type]
-    assert run_tags()["irdream.torch"] == "2.13.0"
-
-
-def test_a_machine_without_user_name_or_boot_id_is_fine(
+def test_what_a_machine_does_not_tell_is_left_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def no_such_user() -> str:
@@ -145,38 +128,40 @@ def test_a_machine_without_user_name_or_boot_id_is_fine(
 
     monkeypatch.setattr(getpass, "getuser", no_such_user)
     monkeypatch.setattr(processes, "_BOOT_ID", tmp_path / "boot_id")
-    assert not {"mlflow.user", "irdream.boot_id"} & set(run_tags())
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert not {"mlflow.user", "irdream.boot_id", "irdream.torch"} & set(run_tags())
+    loaded: Any = type("LoadedTorch", (), {"__version__": "2.13.0"})
+    monkeypatch.setitem(sys.modules, "torch", loaded)
+    assert run_tags()["irdream.torch"] == "2.13.0"
 
 
 CORES = """processor\t: 0
-vendor_id\t: GenuineIntel
 model\t\t: 143
 model name\t: Intel(R) Xeon(R): 8481C @ 2.70GHz
-power management:
 
 processor\t: 1
 model name\t: another
 """
 
 
-def test_the_processor_has_the_name_of_its_first_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda path: {"/proc/cpuinfo": CORES}[str(path)])
-    assert processor() == "Intel(R) Xeon(R): 8481C @ 2.70GHz"
-
-
-def test_a_processor_that_tells_no_name_has_that_of_its_kind(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("cores", "expected"),
+    [
+        (CORES, "Intel(R) Xeon(R): 8481C @ 2.70GHz"),
+        ("processor\t: 0\nBogoMIPS\t: 50.00\n", "arm"),
+        ("", "arm"),
+        (None, "arm"),
+    ],
+    ids=["named", "nameless", "empty", "missing"],
+)
+def test_the_processor_has_the_name_of_its_first_core_or_kind(
+    cores: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(path: Path) -> str:
-        raise FileNotFoundError(path)
+    def read(path: Path) -> str:
+        if cores is None or str(path) != "/proc/cpuinfo":
+            raise FileNotFoundError(path)
+        return cores
 
     monkeypatch.setattr(platform, "processor", lambda: "arm")
-    for read in (missing, lambda path: "processor\t: 0\nBogoMIPS\t: 50.00\n", lambda path: ""):
-        with monkeypatch.context() as patched:
-            patched.setattr(Path, "read_text", read)
-            assert processor() == "arm"
-
-
-def test_the_processor_of_this_machine_is_one_line() -> None:
-    assert len(processor().splitlines()) <= 1
-    assert processor() == processor().strip()
+    monkeypatch.setattr(Path, "read_text", read)
+    assert processor() == expected

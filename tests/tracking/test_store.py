@@ -219,37 +219,16 @@ def test_a_long_name_is_cut_as_postgresql_wants_it(root: Path) -> None:
     assert [first, then] == ["x" * 247 + "...", "y" * 247 + "..."]
 
 
-class Answering(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_error(404)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def other_server() -> Iterator[str]:
-    """The address of a server that is not MLflow's."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-def test_a_server_that_is_not_mlflow_is_said(other_server: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"API request to .*; check that the server runs"):
-        open_store(root=tmp_path, uri=other_server)
-    assert not list(tmp_path.iterdir())
-
-
-def test_no_server_is_said_at_once_and_without_the_password(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no tracking server answers at http://127\.0\.0\.1:9 "):
-        open_store(root=tmp_path, uri="http://me:secret@127.0.0.1:9")
-
-
-def test_an_address_of_no_known_kind_is_said(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot open the tracking store ftp://x: .*correct its"):
-        open_store(root=tmp_path, uri="ftp://x")
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("http://me:secret@127.0.0.1:9", r"no tracking server answers at http://127\.0\.0\.1:9 "),
+        ("ftp://x", r"cannot open the tracking store ftp://x: .*correct its"),
+    ],
+)
+def test_where_no_server_is_it_is_said_without_the_password(uri, message, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        open_store(root=tmp_path, uri=uri)
 
 
 class Ailing(http.server.BaseHTTPRequestHandler):
@@ -330,17 +309,12 @@ def test_the_patience_is_for_all_calls_together(
     assert store.experiment("irdream") == "7"
 
 
-def free_port() -> int:
-    with socket.socket() as socket_:
-        socket_.bind(("127.0.0.1", 0))
-        return socket_.getsockname()[1]
-
-
 def test_a_server_that_answered_before_is_waited_for_at_opening(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Ailing, "ills", [])
-    port = free_port()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     with pytest.raises(InputError, match=f"no tracking server answers at {address} "):
         open_store(root=tmp_path, uri=address)
@@ -361,6 +335,13 @@ def test_a_server_that_answered_before_is_waited_for_at_opening(
         with pytest.raises(InputError, match=said):
             open_store(root=tmp_path, uri=address)
     assert "IRDREAM_KNOWN_SERVER" not in os.environ
+
+
+def test_a_server_that_is_not_mlflow_is_said(ailing: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(Ailing, "answer", lambda self: self.send_error(404))
+    with pytest.raises(InputError, match=r"API request to .*; check that the server runs"):
+        open_store(root=tmp_path, uri=ailing)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_a_server_refuses_is_not_asked_again(ailing: str, tmp_path: Path) -> None:

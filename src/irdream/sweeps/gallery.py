@@ -24,6 +24,7 @@ from markupsafe import Markup
 from irdream import instruments
 from irdream.measures.table import MEASURES
 from irdream.reports import pages
+from irdream.sweeps.job import Job
 from irdream.sweeps.overview import Axis, Sweep, dream_axes, dream_table, values_of
 
 MAX_DREAMS = 500
@@ -184,25 +185,24 @@ def _job_entries(
     sweep: Sweep, dreams: pd.DataFrame, chosen: pd.DataFrame, axes: Sequence[Axis]
 ) -> list[dict[str, Any]]:
     """Return what the page says in the place of jobs that have no dream on it."""
-    entries = []
-    for job in sweep.jobs:
-        values = values_of(job)
-        text = {"failed": f"failed: {(job.error or 'no reason given').removeprefix('error: ')}"}
-        text["killed"] = "not finished"
-        is_left_out = job.number in set(dreams["number"])
-        if job.number not in set(chosen["number"]):
-            entries.append(
-                {
-                    "number": job.number,
-                    "at": [
-                        axis.place(values.get(axis.name)) if axis.name in sweep.swept else None
-                        for axis in axes
-                    ],
-                    "text": "left out" if is_left_out else text.get(job.status, "no dreams"),
-                    "hasFailed": job.status == "failed",
-                }
-            )
-    return entries
+    shown, dreamed = set(chosen["number"]), set(dreams["number"])
+    swept = set(sweep.swept)
+    return [
+        {
+            "number": job.number,
+            "at": [a.place(values_of(job).get(a.name)) if a.name in swept else None for a in axes],
+            "text": "left out" if job.number in dreamed else _what_happened(job),
+            "hasFailed": job.status == "failed",
+        }
+        for job in sweep.jobs
+        if job.number not in shown
+    ]
+
+
+def _what_happened(job: Job) -> str:
+    if job.status == "failed":
+        return f"failed: {(job.error or 'no reason given').removeprefix('error: ')}"
+    return "not finished" if job.status == "killed" else "no dreams"
 
 
 def _notes(sweep: Sweep, dreams: pd.DataFrame, chosen: pd.DataFrame, files: Files) -> list[str]:

@@ -120,18 +120,17 @@ def _end_dead_children(run_id: str, store: Store) -> bool:
 def find_job(store: Store, experiment: str, signature: str) -> FoundJob | None:
     """Return the last job with this signature that finished, or else one that runs elsewhere."""
     known, experiment_id = {SIGNATURE_TAG: signature}, store.experiment(experiment)
-    found = [found_job(run) for run in store.find_runs(known, experiment_id=experiment_id)]
+    found = [_found_job(run) for run in store.find_runs(known, experiment_id=experiment_id)]
     done = [job for job in found if job.status == "finished"]
     return next(iter([*done, *(job for job in found if job.status == "running")]), None)
 
 
 def read_job(store: Store, run_id: str) -> FoundJob:
     """Return what became of a job."""
-    return found_job(store.patiently(store.client.get_run, run_id))
+    return _found_job(store.patiently(store.client.get_run, run_id))
 
 
-def found_job(run: Run) -> FoundJob:
-    """Return what a run says of its job."""
+def _found_job(run: Run) -> FoundJob:
     mark, since = opened_by(run)
     is_alive = run.info.status == "RUNNING" and processes.state(mark, since) == "alive"
     others = ("dream/curve/", "system/", "time/")
