@@ -105,10 +105,10 @@ def _is_ours(part: Mapping[str, Any]) -> bool:
 
 @torch.no_grad()
 def _try(recognizer: Recognizer) -> None:
-    from irdream.dreaming.network_checks import ask_with_channels, heard_of
+    from irdream.dreaming.network_checks import ask_with_channels, log_mel_of
     from irdream.dreaming.probe import frozen
 
     samples = math.ceil(recognizer.window_seconds * recognizer.sample_rate_hz)
     with frozen(recognizer):
-        heard = heard_of(recognizer, torch.zeros(1, samples, device=recognizer.device))
-        ask_with_channels(recognizer, recognizer.windows(heard)[:, 0])
+        log_mel = log_mel_of(recognizer, torch.zeros(1, samples, device=recognizer.device))
+        ask_with_channels(recognizer, recognizer.windows(log_mel)[:, 0])

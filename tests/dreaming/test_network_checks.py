@@ -256,17 +256,17 @@ def nothing(heard: ForwardOutput, targets: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("model", "settings", "reason"),
+    ("model", "settings", "objective"),
     [
-        (Net(Tensor.round), {}, r"Net's outputs have a gradient of zero there: look for a roundin"),
-        (silent(), {"keep": "last"}, r"Net's outputs have a gradient of zero there"),
-        (silent(), {"objective": Layer("body.2")}, r"objective layer\('body.2'\) has no gradient "),
-        (Net(), {"objective": nothing}, r"objective nothing has no gradient there, its step"),
-        (Net(), {"step_size": 1e-12}, r"objective log_probability has no gradient there, its step"),
+        (Net(Tensor.round), {}, "log_probability"),
+        (silent(), {"keep": "last"}, "log_probability"),
+        (silent(), {"objective": Layer("body.2")}, r"layer\('body.2'\)"),
+        (Net(), {"objective": nothing}, "nothing"),
+        (Net(), {"step_size": 1e-12}, "log_probability"),
     ],
-)  # fmt: skip
-def test_dreams_that_cannot_move_are_warned_of_with_the_reason(model, settings, reason) -> None:
-    told = rf"2 of 2 dreams did not move, such as item 0: {reason}"
+)
+def test_dreams_that_cannot_move_are_warned_of(model, settings, objective) -> None:
+    told = rf"2 of 2 dreams did not move, such as item 0: the network or objective {objective} has"
     with pytest.warns(UserWarning, match=told) as warned:
         short(model, **settings)
     assert warned[0].filename == __file__

@@ -2,9 +2,9 @@
 
     from irdream import dream
 
-    dreams = dream(my_network, log_mels, target=3)                 # hears log-mels
+    dreams = dream(my_network, log_mels, target=3)                 # a network on log-mels
     dreams = dream(my_network, waveforms, target=3, frontend=my_frontend)
-    dreams = dream(my_network, waveforms, target=3)                # hears waveforms
+    dreams = dream(my_network, waveforms, target=3)                # a network on waveforms
     dreams = dream("shipped", "my.wav", target="flute", step_size=0.5, octaves=3)
 
 It is the loop of `irdream.dreaming.ascent`; all of its settings can be given.
@@ -32,7 +32,7 @@ from irdream.dreaming.network_checks import (
     check_start,
     doubt_of_dreams,
     doubt_of_output,
-    heard_of,
+    log_mel_of,
     recognizer_around,
 )
 from irdream.dreaming.objectives import LogProbability, as_objective
@@ -68,7 +68,7 @@ def dream(
     groups: Sequence[int] | None = None,
     **settings: Any,
 ) -> Dreams:
-    """Change sounds or log-mels until a network hears what is asked for.
+    """Change sounds or log-mels until a network predicts what is asked for.
 
     Args:
         model: a `Recognizer`, a checkpoint folder or "shipped", or any network: with
@@ -95,8 +95,8 @@ def dream(
         step_sizes: of each item, in the parametrization's step unit.
         groups: equal numbers for items whose objective depends on each other, side by side.
         settings: of `Ascent`: objective, parametrization, optimizer, step_size, steps, octaves,
-            constraint, transform, confidence, ... By default what is heard is dreamed, toward
-            log p, in steps of 0.25 dB, or of 0.25 % of the RMS of a waveform.
+            constraint, transform, confidence, ... By default the network's input is dreamed,
+            toward log p, in steps of 0.25 dB, or of 0.25 % of the RMS of a waveform.
 
     Raises:
         InputError: bad start, target or setting; a network that cannot be dreamed on.
@@ -113,16 +113,28 @@ def dream(
     model = load_recognizer(model) if isinstance(model, str | Path) else as_network(model)
     rate = getattr(model if isinstance(model, Recognizer) else frontend, "sample_rate_hz", None)
     signal = _like_weights(_signal(start, rate or sample_rate_hz), model)
-    about = {"frontend": frontend, "labels": labels, "output": output}
-    recognizer = _recognizer(model, signal, window_frames=window_frames, **about)
-    targets = _targets(target, recognizer.instruments).to(signal.device)
-    signal, targets = _paired(signal, targets)
+    about: dict[str, Any] = {
+        "frontend": frontend, "labels": labels, "output": output, "window_frames": window_frames,
+    }  # fmt: skip
+    if not isinstance(model, Recognizer):
+        recognizer = recognizer_around(model, signal, **about)
+    elif any(given is not None for given in about.values()):
+        raise InputError(
+            "frontend, labels, output and window_frames belong to the recognizer; expected "
+            "none of them, or recognizer.model in its place"
+        )
+    else:
+        recognizer = model
+    check_start(recognizer, signal)
+    several: Any = [target] if np.ndim(target) == 0 else target  # type: ignore[arg-type]
+    classes = [_class(one, list(recognizer.instruments)) for one in several]
+    signal, targets = _paired(signal, torch.tensor(classes, dtype=torch.long).to(signal.device))
     chosen = {"objective": LogProbability(), "optimizer": NormalizedAscent(), **settings}
     objective = chosen["objective"] = as_objective(chosen["objective"])
-    told = []
+    doubts = []
     if "parametrization" not in settings:
         chosen["parametrization"], doubt = _parametrization(recognizer, signal, model)
-        told.append(doubt)
+        doubts.append(doubt)
     ascent = Ascent(**chosen)
     sizes = None if step_sizes is None else _one_each("step_sizes", step_sizes, signal)
     if sizes is not None and not bool((sizes > 0).all()):
@@ -130,8 +142,8 @@ def dream(
     if objective.reads_output:
         check_answers(recognizer, signal)
         if output is None and not isinstance(getattr(model, "output", None), str):
-            told.append(doubt_of_output(recognizer, signal))
-    _warn(told)
+            doubts.append(doubt_of_output(recognizer, signal))
+    _warn(doubts)
     steps = ascent.steps * ascent.octaves
     with dream_bar(len(signal), steps=steps, shown=progress) as bar:
         dreams = ascent.run(
@@ -145,14 +157,14 @@ def dream(
             groups=None if groups is None else _one_each("groups", groups, signal),
             on_octave=on_octave,
         )
-    _warn([doubt_of_dreams(recognizer, objective, dreams, targets)])
+    _warn([doubt_of_dreams(objective, dreams, targets)])
     return dreams
 
 
-def _warn(told: Sequence[str | None]) -> None:
+def _warn(doubts: Sequence[str | None]) -> None:
     """Warn who called `dream`."""
-    for words in filter(None, told):
-        warnings.warn(words, stacklevel=4)  # past `dream` and its decorator
+    for doubt in filter(None, doubts):
+        warnings.warn(doubt, stacklevel=4)  # past `dream` and its decorator
 
 
 def _signal(start: Start, sample_rate_hz: int) -> Tensor:
@@ -194,45 +206,24 @@ def _like_weights(signal: Tensor, model: nn.Module) -> Tensor:
     return signal.to(weights.device, torch.promote_types(weights.dtype, torch.float32))
 
 
-def _recognizer(model: nn.Module, signal: Tensor, **about: Any) -> Recognizer:
-    """Return the recognizer that is given, or one around a network; check that it fits a start."""
-    if not isinstance(model, Recognizer):
-        recognizer = recognizer_around(model, signal, **about)
-    elif any(given is not None for given in about.values()):
-        raise InputError(
-            "frontend, labels, output and window_frames belong to the recognizer; expected "
-            "none of them, or recognizer.model in its place"
-        )
-    else:
-        recognizer = model
-    check_start(recognizer, signal)
-    return recognizer
-
-
 def _parametrization(
     recognizer: Recognizer, signal: Tensor, model: nn.Module
 ) -> tuple[Parametrization, str | None]:
-    """Return what is dreamed by default, which is what is heard, and a doubt of its unit.
-
-    Args:
-        recognizer: of the dream.
-        signal: its start.
-        model: as it was given: the unit of a recognizer's front end is known.
-    """
+    """Return what is dreamed by default, the network's input, and a doubt of its unit."""
     if signal.ndim == 2 and isinstance(recognizer.frontend, Given):
         return Waveform(), None
-    if signal.ndim == 2 and model is recognizer:
-        return LogMel(), None
     with torch.no_grad():
-        lowest, highest = torch.stack(heard_of(recognizer, signal).aminmax()).tolist()
-    other, positive = is_other_unit(lowest, highest), 0.0 <= lowest < highest
-    if model is recognizer and not other and (positive or highest > LOUDEST):
+        lowest, highest = torch.stack(log_mel_of(recognizer, signal).aminmax()).tolist()
+    is_other, is_positive = is_other_unit(lowest, highest), 0.0 <= lowest < highest
+    if model is recognizer:  # the unit of its front end is known
+        if signal.ndim == 2 or is_other or not (is_positive or highest > LOUDEST):
+            return LogMel(), None
         return LogMel(), (
             f"log-mels from {lowest:.4g} to {highest:.4g} are louder than a sound within full "
             "scale; expected the natural log of magnitudes, as front end "
             f"{type(recognizer.frontend).__name__} gives it"
         )
-    if model is recognizer or not (other or positive):
+    if not (is_other or is_positive):
         return LogMel(), None
     return LogMel(range_db=None), (
         f"spectrograms from {lowest:.4g} to {highest:.4g} are no natural log of magnitudes: they "
@@ -240,12 +231,6 @@ def _parametrization(
         "and transforms are 0.1151 of their unit; parametrization=LogMel(range_db=None) says so, "
         "LogMel() that they are such logs"
     )
-
-
-def _targets(target: int | str | Sequence[int | str], labels: Sequence[str]) -> Tensor:
-    """Return class numbers."""
-    several = [target] if np.ndim(target) == 0 else list(target)  # type: ignore[arg-type]
-    return torch.tensor([_class(one, list(labels)) for one in several], dtype=torch.long)
 
 
 def _class(target: Any, labels: list[str]) -> int:

@@ -1,7 +1,7 @@
 """What a network is asked before it is dreamed on, so that what does not fit is said in one line.
 
-It hears two copies of a window of the start: which shape it takes, which of its outputs are the
-logits, whether they are numbers and have a gradient. Of a dream that did not move it is asked why.
+It gets two copies of a window of the start: which shape it takes, which of its outputs are the
+logits, whether they are numbers and have a gradient.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from irdream.dreaming.network import unwrapped
-from irdream.dreaming.objectives import Objective, of_target
+from irdream.dreaming.objectives import Objective
 from irdream.dreaming.probe import frozen
 from irdream.dreaming.record import Dreams
 from irdream.errors import InputError
@@ -23,10 +23,6 @@ from irdream.recognizer import Output, Recognizer
 
 LARGEST_PEAK = 10.0  # 20 dB above full scale: a waveform beyond it has another scale
 _SURE = 0.999  # a probability above which there is nothing left to be dreamed
-_NO_GRADIENT = (
-    "outputs have no gradient with respect to its input; expected a forward without torch.no_grad, "
-    "detach, argmax or a detour through NumPy"
-)
 
 
 class Given(nn.Module):
@@ -76,7 +72,7 @@ def recognizer_around(
     output: Output | None,
     window_frames: int | None,
 ) -> Recognizer:
-    """Put a network into a recognizer that hears such signals; for the arguments see `dream`.
+    """Put a network into a recognizer of such signals; for the arguments see `dream`.
 
     Raises:
         InputError: when the network or the front end does not fit.
@@ -89,12 +85,12 @@ def recognizer_around(
         )
     frontend = copy.deepcopy(frontend).to(signal)
     recognizer = Recognizer(frontend=frontend, model=model, instruments=labels or (), output=output)
-    heard = heard_of(recognizer, signal[:1])
-    recognizer.window_frames = window_frames or heard.shape[-1]
+    log_mel = log_mel_of(recognizer, signal[:1])
+    recognizer.window_frames = window_frames or log_mel.shape[-1]
     seconds_a_frame = recognizer.hop_samples / recognizer.sample_rate_hz
     recognizer.window_seconds = recognizer.window_frames * seconds_a_frame
     with frozen(recognizer):
-        logits = ask_with_channels(recognizer, recognizer.windows(heard)[:, 0])
+        logits = ask_with_channels(recognizer, recognizer.windows(log_mel)[:, 0])
     if logits.shape[1] < 2:
         raise InputError(
             f"{_name(recognizer)} gave {tuple(logits.shape)}, a single class, which is always "
@@ -104,7 +100,7 @@ def recognizer_around(
     return recognizer
 
 
-def heard_of(recognizer: Recognizer, signal: Tensor) -> Tensor:
+def log_mel_of(recognizer: Recognizer, signal: Tensor) -> Tensor:
     """Return what a front end makes of waveforms (items, samples); log-mels stay.
 
     Raises:
@@ -115,22 +111,23 @@ def heard_of(recognizer: Recognizer, signal: Tensor) -> Tensor:
     name, shape = type(recognizer.frontend).__name__, tuple(signal.shape)
     expected = "expected (batch, samples) -> (batch, n_mels, frames), floating point"
     try:
-        heard = recognizer.log_mel(signal)
+        log_mel = recognizer.log_mel(signal)
     except InputError:
         raise
     except Exception as error:  # whatever the user's own code raises
         raise InputError(
             f"frontend {name} failed on {shape} ({_line(error)}); {expected}"
         ) from error
-    if not isinstance(heard, Tensor) or heard.ndim != 3 or not heard.is_floating_point():
-        found = f"{tuple(heard.shape)}" if isinstance(heard, Tensor) else type(heard).__name__
-        raise InputError(f"frontend {name} gave {found} for {shape}; {expected}")
-    return heard
+    if not isinstance(log_mel, Tensor) or log_mel.ndim != 3 or not log_mel.is_floating_point():
+        found = getattr(log_mel, "shape", None)
+        shown = type(log_mel).__name__ if found is None else str(tuple(found))
+        raise InputError(f"frontend {name} gave {shown} for {shape}; {expected}")
+    return log_mel
 
 
 @torch.no_grad()
 def check_start(recognizer: Recognizer, signal: Tensor) -> None:
-    """Check that a start has the scale and the bands of what a front end hears and gives.
+    """Check that a start has the scale and the bands of what a front end takes and gives.
 
     Args:
         recognizer: its front end decides, where it has one.
@@ -141,10 +138,8 @@ def check_start(recognizer: Recognizer, signal: Tensor) -> None:
     """
     if isinstance(recognizer.frontend, Given):
         return
-    lowest, highest = torch.stack(signal.aminmax()).tolist()
-    name = type(recognizer.frontend).__name__
     if signal.ndim == 2:
-        if (peak := max(-lowest, highest)) > LARGEST_PEAK:
+        if (peak := float(signal.abs().amax())) > LARGEST_PEAK:
             raise InputError(
                 f"start reaches {peak:.4g}; expected waveforms with a full scale of 1: divide them "
                 "by their largest magnitude, or by 32768 if they come from 16 bits"
@@ -152,11 +147,11 @@ def check_start(recognizer: Recognizer, signal: Tensor) -> None:
         return
     seconds = max(1.0, recognizer.window_seconds)
     silence = signal.new_zeros(1, round(seconds * recognizer.sample_rate_hz))
-    bands = heard_of(recognizer, silence).shape[1]
+    bands = log_mel_of(recognizer, silence).shape[1]
     if signal.shape[1] != bands:
         raise InputError(
-            f"start has {signal.shape[1]} bands; expected {bands}, as front end {name} gives them: "
-            f"(items, {bands}, frames)"
+            f"start has {signal.shape[1]} bands; expected {bands}, as front end "
+            f"{type(recognizer.frontend).__name__} gives them: (items, {bands}, frames)"
         )
 
 
@@ -170,37 +165,40 @@ def check_answers(recognizer: Recognizer, signal: Tensor) -> None:
     Raises:
         InputError: when they are not.
     """
+    name = _name(recognizer)
     with frozen(recognizer), torch.enable_grad():
-        heard = heard_of(recognizer, signal[:1])
-        window = recognizer.windows(heard)[:, 0].detach().clone().requires_grad_()
-        logits, name = _asked(recognizer, window), _name(recognizer)
+        log_mel = log_mel_of(recognizer, signal[:1])
+        window = recognizer.windows(log_mel)[:, 0].detach().clone().requires_grad_()
+        logits, slope = _logits(recognizer, window), None
         if not bool(logits.isfinite().all()):
             raise InputError(
                 f"{name} gives values that are not finite for the start; check its weights, and "
                 "the unit and range of its input"
             )
-        if not logits.requires_grad:
-            raise InputError(f"{name}'s {_NO_GRADIENT}")
-        try:
-            (slope,) = torch.autograd.grad(logits.sum(), window, allow_unused=True)
-        except RuntimeError as error:
-            raise InputError(f"{name} cannot be differentiated ({_line(error)})") from error
-        if slope is None:
-            raise InputError(f"{name}'s {_NO_GRADIENT}")
-        if not bool(slope.isfinite().all()):
-            raise InputError(
-                f"the gradient of {name} is not finite for the start; check for the root or the "
-                "logarithm of 0"
-            )
+        if logits.requires_grad:
+            try:
+                (slope,) = torch.autograd.grad(logits.sum(), window, allow_unused=True)
+            except RuntimeError as error:
+                raise InputError(f"{name} cannot be differentiated ({_line(error)})") from error
+    if slope is None:
+        raise InputError(
+            f"{name}'s outputs have no gradient with respect to its input; expected a forward "
+            "without torch.no_grad, detach, argmax or a detour through NumPy"
+        )
+    if not bool(slope.isfinite().all()):
+        raise InputError(
+            f"the gradient of {name} is not finite for the start; check for the root or the "
+            "logarithm of 0"
+        )
 
 
 @torch.no_grad()
 def doubt_of_output(recognizer: Recognizer, signal: Tensor) -> str | None:
     """Say that a network seems to give probabilities where logits are expected.
 
-    Its outputs add up to one, or lie between 0 and 1 whatever is heard.
+    Its outputs add up to one, or lie between 0 and 1 whatever it gets.
     """
-    window = recognizer.windows(heard_of(recognizer, signal[:1]))[:, 0]
+    window = recognizer.windows(log_mel_of(recognizer, signal[:1]))[:, 0]
     noise = torch.randn(8, *window.shape[1:], generator=torch.Generator().manual_seed(0))
     loud = window + 10.0 * (1.0 + window.abs().amax()) * noise.to(window)
     with frozen(recognizer):
@@ -219,63 +217,20 @@ def doubt_of_output(recognizer: Recognizer, signal: Tensor) -> str | None:
     )
 
 
-def doubt_of_dreams(
-    recognizer: Recognizer, objective: Objective, dreams: Dreams, targets: Tensor
-) -> str | None:
-    """Say which dreams did not move although they had not arrived, and why."""
-    stuck = _level(dreams.objective_curve) & _level(dreams.probability_curve) & ~dreams.reached
+def doubt_of_dreams(objective: Objective, dreams: Dreams, targets: Tensor) -> str | None:
+    """Say which dreams did not move although they had not arrived."""
+    curves = torch.stack([dreams.objective_curve, dreams.probability_curve])
+    stuck = ((curves == curves[:, :1]) | curves.isnan()).all(dim=1).all(dim=0) & ~dreams.reached
     if objective.reads_output:
         stuck &= dreams.before.of_target(targets) < _SURE
     items = stuck.nonzero()[:, 0].tolist()
-    if len(dreams.objective_curve) < 2 or not items:
+    if curves.shape[1] < 2 or not items:
         return None
-    log_mel, targets = dreams.log_mel[items[:1]], targets[items[:1]]
-    if objective.reads_output and not _has_gradient(recognizer, log_mel, targets):
-        reason = (
-            f"{_name(recognizer)}'s outputs have a gradient of zero there: look for a rounding, a "
-            "threshold, or units that are all off"
-        )
-    else:
-        reason = (
-            f"objective {objective!r} has no gradient there, its steps are lost in rounding, or a "
-            "constraint or the range of the parametrization holds it"
-        )
-    return f"{len(items)} of {len(stuck)} dreams did not move, such as item {items[0]}: {reason}"
-
-
-def _has_gradient(recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> bool:
-    """Say whether what is heard of the targets changes with log-mels."""
-    with frozen(recognizer), torch.enable_grad():
-        log_mel = log_mel.detach().clone().requires_grad_()
-        logs = recognizer.log_probabilities(recognizer.window_logits(log_mel))
-        return bool(torch.autograd.grad(of_target(logs, targets).sum(), log_mel)[0].any())
-
-
-def _level(curve: Tensor) -> Tensor:
-    """Say which columns of a curve (steps + 1, items) never change; NaN is what came to an end."""
-    return ((curve == curve[:1]) | curve.isnan()).all(dim=0)
-
-
-def _asked(recognizer: Recognizer, window: Tensor) -> Tensor:
-    """Return the logits of a window (1, n_mels, frames) or (1, samples), heard alone and twice.
-
-    Raises:
-        InputError: when the network fails, or gives something else.
-    """
-    for count in (2, 1):
-        windows = window.expand(count, *window.shape[1:])
-        try:
-            logits = recognizer.logits(windows)
-        except InputError:
-            raise
-        except Exception as error:  # whatever the user's own code raises
-            shape = "(batch, n_mels, frames)" if window.ndim == 3 else "(batch, samples)"
-            raise InputError(
-                f"{_name(recognizer)} failed on {tuple(windows.shape)} ({_line(error)}); expected "
-                f"a network that gives logits (batch, classes) for {shape}, or for (batch, 1, ...)"
-                ", and takes batches of any size"
-            ) from error
-    return logits
+    return (
+        f"{len(items)} of {len(stuck)} dreams did not move, such as item {items[0]}: the network "
+        f"or objective {objective!r} has no gradient there (a rounding, a threshold, units that "
+        "are all off), its steps are lost in rounding, or a constraint or a range holds it"
+    )
 
 
 def ask_with_channels(recognizer: Recognizer, window: Tensor) -> Tensor:
@@ -293,11 +248,28 @@ def ask_with_channels(recognizer: Recognizer, window: Tensor) -> Tensor:
     for channel_axis in (False,) if is_ours else (False, True):
         recognizer.channel_axis = channel_axis
         try:
-            return _asked(recognizer, window)
+            return _logits(recognizer, window)
         except InputError as error:
             errors.append(error)
-    errors.sort(key=lambda error: error.__cause__ is not None)  # its own failures say less
-    raise errors[0]
+    raise min(errors, key=lambda error: error.__cause__ is not None)  # its own failure says less
+
+
+def _logits(recognizer: Recognizer, window: Tensor) -> Tensor:
+    """Return the logits of a window (1, n_mels, frames) or (1, samples), asked twice and alone."""
+    for count in (2, 1):
+        windows = window.expand(count, *window.shape[1:])
+        try:
+            logits = recognizer.logits(windows)
+        except InputError:
+            raise
+        except Exception as error:  # whatever the user's own code raises
+            shape = "(batch, n_mels, frames)" if window.ndim == 3 else "(batch, samples)"
+            raise InputError(
+                f"{_name(recognizer)} failed on {tuple(windows.shape)} ({_line(error)}); expected "
+                f"a network that gives logits (batch, classes) for {shape}, or for (batch, 1, ...)"
+                ", and takes batches of any size"
+            ) from error
+    return logits
 
 
 def _are_shares(values: Tensor) -> bool:
