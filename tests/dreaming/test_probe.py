@@ -378,21 +378,12 @@ class Farther(nn.Module):
         return values + 1e-3 * values.detach() * self.chain[1].inplace
 
 
-@pytest.mark.parametrize(
-    ("network", "reason"),
-    [
-        (HalfTheGradient, "it has other values or another gradient"),
-        (Farther, "it has other values or another gradient"),
-        (Asking, "AttributeError: 'Identity' object has no attribute 'running_mean'"),
-    ],
-)
-def test_why_a_network_was_not_simplified_is_logged(network, reason, caplog) -> None:
-    caplog.set_level("DEBUG", logger=module.__name__)
+@pytest.mark.parametrize("network", [HalfTheGradient, Farther, Asking])
+def test_a_simplified_network_that_computes_something_else_is_not_used(network) -> None:
     recognizer = around(network())
     with probing(recognizer) as listen:
         listen(log_mels())
         assert listen.network is recognizer.model
-    assert caplog.messages == [f"a simplified {network.__name__} is not used: {reason}"] * 2
 
 
 def test_what_no_misfit_explains_is_not_swallowed() -> None:

@@ -58,19 +58,12 @@ _VIEWS, _START = 0, 1  # substreams of an item
 
 
 class Octave(NamedTuple):
-    """The state after an octave.
+    """The state after an octave."""
 
-    Attributes:
-        index: 0 is full size; the coarsest comes first.
-        signal: the best iterates so far, (items, ...).
-        steps: from the originals to them, (items,).
-        reached: whether they have the confidence, (items,).
-    """
-
-    index: int
-    signal: Tensor
-    steps: Tensor
-    reached: Tensor
+    index: int  # 0 is full size; the coarsest comes first
+    signal: Tensor  # the best iterates so far, (items, ...)
+    steps: Tensor  # from the originals to them, (items,)
+    reached: Tensor  # whether they have the confidence, (items,)
 
 
 @checked

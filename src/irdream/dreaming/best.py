@@ -17,27 +17,17 @@ PROGRESS = 2e-3  # relative: what is less does not count for `patience`
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """The best iterates of some items; every tensor has an axis of them.
+    """The best iterates of some items; every tensor has an axis of them."""
 
-    Attributes:
-        items: their places in the run.
-        signal, logits: of the best iterate.
-        steps: from the original to it.
-        reached: whether the confidence was reached.
-        merit: by which the best was chosen.
-        mark, waited: what was last passed by a clear progress, and how many steps ago.
-        alive: whether the item is not finished.
-    """
-
-    items: Tensor
-    signal: Tensor
+    items: Tensor  # their places in the run
+    signal: Tensor  # of the best iterate
     logits: Tensor
-    steps: Tensor
-    reached: Tensor
-    merit: Tensor
-    mark: Tensor
-    waited: Tensor
-    alive: Tensor
+    steps: Tensor  # from the original to it
+    reached: Tensor  # whether the confidence was
+    merit: Tensor  # by which it was chosen
+    mark: Tensor  # the merit of the last clear progress
+    waited: Tensor  # steps since then
+    alive: Tensor  # whether the item is not finished
 
 
 class Best:
@@ -141,7 +131,7 @@ class Best:
         read = self.deferred.read(left.sum(), sums.isfinite())
         count, finite = read or (len(left), True)
         if not finite:
-            self.refuse(batch)
+            self.check_finite(batch, is_broken=True)
         self.item_steps += count
         if count == len(left):
             return None
@@ -166,14 +156,18 @@ class Best:
             curves[:, step, places] = values.masked_fill(~alive, torch.nan)
         return curves
 
-    def check_finite(self, batch: Batch) -> None:
-        """Raise the InputError of `leave` for what was not yet known there."""
-        if self._broken_steps():
-            self.refuse(batch)
+    def check_finite(self, batch: Batch, *, is_broken: bool = False) -> None:
+        """Raise an InputError on an objective or a gradient that is not finite.
 
-    def refuse(self, batch: Batch) -> None:
-        """Raise an InputError on an objective or a gradient that is not finite."""
-        step = next(iter(self._broken_steps()), self.step)
+        Args:
+            batch: has the step sizes.
+            is_broken: whether one is known to be not finite.
+        """
+        broken = [(alive & ~values[1].isfinite()).any() for _, alive, values in self.history]
+        steps = torch.stack(broken).nonzero()[:, 0].tolist()
+        if not (steps or is_broken):
+            return
+        step = steps[0] if steps else self.step
         remedy = "that is at the start: check what the network makes of it"
         if step:
             remedy = f"lower dream.step_size={float((batch.step / batch.unit).max()):g}"
@@ -181,11 +175,6 @@ class Best:
             f"the objective {self.objective!r} or its gradient is not finite at step {step}; "
             f"{remedy}"
         )
-
-    def _broken_steps(self) -> list[int]:
-        """Return the steps at which an item that was left had no finite objective."""
-        broken = [(alive & ~values[1].isfinite()).any() for _, alive, values in self.history]
-        return torch.stack(broken).nonzero()[:, 0].tolist()
 
     def _merit(self, batch: Batch, seen: Evaluation) -> Tensor:
         """Return by what the best iterate is chosen, (items,)."""

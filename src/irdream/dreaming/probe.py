@@ -7,11 +7,11 @@ weights, modes and `requires_grad` as before.
 from __future__ import annotations
 
 import contextlib
-import logging
+import functools
+import itertools
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -31,7 +31,6 @@ AGREEMENT = 1e-4  # of the largest output, and of the norm of the gradient; roun
 _COMPARED = 3  # windows, at most
 # What the model's own code may raise with modules that were replaced or a layout that changed.
 _MISFITS = (AttributeError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
-logger = logging.getLogger(__name__)
 
 
 class _EarlyExitError(Exception):
@@ -127,12 +126,12 @@ class Probe:
             return [slice(first, first + size) for first in range(0, count, size)]
         numbers, firsts = groups.tolist(), [0]
         ends = [i for i in range(1, count) if numbers[i] != numbers[i - 1]]
-        for end, following in pairwise([*ends, count, count + size]):
+        for end, following in itertools.pairwise([*ends, count, count + size]):
             if following - firsts[-1] > size:
                 firsts.append(end)
-        return [slice(first, end) for first, end in pairwise(firsts)]
+        return [slice(first, end) for first, end in itertools.pairwise(firsts)]
 
-    def tap(self, name: str, output: Any) -> None:
+    def tap(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         """Keep a layer's output of this pass; its first one, where a module is used again.
 
         Once all layers are read the network is left, where its output is not wanted.
@@ -180,16 +179,12 @@ class Probe:
         """
         networks, self._networks = self._networks, []
         precision, self._precision = self._precision, contextlib.nullcontext()
-        chosen, reason = self._model, "it has other values or another gradient"
+        chosen = self._model
         for network in networks:
-            try:
-                with _full_precision(window.device):
-                    if self._agrees(network, window.detach()):
-                        chosen = network
-                        break
-            except _MISFITS as error:
-                reason = f"{type(error).__name__}: {error}"
-            logger.debug("a simplified %s is not used: %s", type(self._model).__name__, reason)
+            with contextlib.suppress(*_MISFITS), _full_precision(window.device):
+                if self._agrees(network, window.detach()):
+                    chosen = network
+                    break
         self._precision = precision
         return chosen
 
@@ -234,26 +229,17 @@ def probing(
     model = unwrapped(recognizer.model)
     check_layers(model, layers)
     with frozen(recognizer), contextlib.ExitStack() as stack:
-        networks = [simplified(model, untouched=layers) for _ in range(2)]
-        networks = [network for network in networks if network is not model]
+        copies = [simplified(model, untouched=layers) for _ in range(2)]
+        networks = [copied for copied in copies if copied is not model]
         for module in networks[0].modules() if networks else ():
             if isinstance(module, nn.Conv2d):  # in the layout that is a third faster on a CPU
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        probe = Probe(
-            recognizer,
-            networks,
-            layers=layers,
-            reads_output=reads_output,
-            mixed_precision=mixed_precision,
-        )
-        for name in layers:
-
-            def hook(module: nn.Module, inputs: Any, output: Any, name: str = name) -> None:
-                probe.tap(name, output)
-
-            for network in (model, *networks):
-                handle = network.get_submodule(name).register_forward_hook(hook)
-                stack.callback(handle.remove)
+        reads = {"reads_output": reads_output, "mixed_precision": mixed_precision}
+        probe = Probe(recognizer, networks, layers=layers, **reads)
+        for network, name in itertools.product((model, *networks), layers):
+            module = network.get_submodule(name)
+            handle = module.register_forward_hook(functools.partial(probe.tap, name))
+            stack.callback(handle.remove)
         yield probe
 
 

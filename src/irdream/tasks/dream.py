@@ -2,16 +2,15 @@
 
 Files in `output_dir`: dreams.csv (a row a dream), curves.csv (probability and objective over
 steps), curves.png, `spectrograms/NAME.png`, `sounds/NAME-original.wav`, `-dream.wav` and
-`-difference.wav`. The three sounds of a dream share one scale. The dream's WAV is read back and
-heard anew: what it is taken for stands beside what the spectrogram is taken for.
+`-difference.wav`. The three sounds of a dream share one scale. The dream's WAV is read again, and
+what is predicted of it stands beside what is predicted of the spectrogram.
 
 What writes tables and figures is imported where it is used: the first step waits for none of it.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +21,12 @@ import torch
 from irdream.arguments import Count, Natural, Several, checked
 from irdream.datasets.base import Excerpt, counted, tell_skipped
 from irdream.datasets.identity import fingerprint_of_sounds
-from irdream.datasets.starts import Start
+from irdream.datasets.starts import Listed, Start
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.best import Best
-from irdream.dreaming.targets import Item, item_seed
+from irdream.dreaming.constraints import RmseBudget
+from irdream.dreaming.objectives import as_objective
+from irdream.dreaming.targets import Item, item_seed, parse_targets, plan
 from irdream.errors import InputError
 from irdream.interrupts import Interrupted, keeping, stopping
 from irdream.measures.table import BAR
@@ -42,7 +43,6 @@ from irdream.reports.dreams import (
 )
 from irdream.sonification import GriffinLim, StftGain
 from irdream.stopwatch import Stopwatch
-from irdream.tasks.dream_plan import has_target, plan_dreams, with_budgets
 from irdream.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -98,10 +98,16 @@ def dream(
         Interrupted: by a signal, after the dreams that are finished were written.
     """
     stopwatch = stopwatch or Stopwatch()
-    planned = plan_dreams(
-        target, ascent, step_size=step_size, budget_db=budget_db, variations=variations, seed=seed
-    )
-    ascent = planned.ascent
+    has_target = as_objective(ascent.objective).reads_output
+    step_sizes, budgets_db = _several(step_size), _several(budget_db)
+    if len(step_sizes) == 1 and step_sizes[0] is not None:  # then files are not named by it
+        ascent, step_sizes = replace(ascent, step_size=step_sizes[0]), [None]
+    if budget_db is not None and any(isinstance(one, RmseBudget) for one in ascent.constraints):
+        raise InputError(
+            "dream.budget_db and constraint=rmse_budget are both given; expected one of them"
+        )
+    targets = parse_targets(target) if has_target else [""]
+    planned = _Plan(ascent, targets, step_sizes, budgets_db, variations, seed)
     if info:
         ascent.check(recognizer)
     print(planned.line(start, recognizer), flush=True)
@@ -127,16 +133,16 @@ def dream(
         changed = start.has_original and ascent.parametrization.from_original
         sonification = StftGain() if changed else GriffinLim()
     written = _Written(
-        recognizer=recognizer,
-        sonify=sonification,
-        bar=BAR if has_target(ascent) else None,
-        items=items,
-        varied=planned.varied,
-        figures=figures,
-        folder=output_dir,
-        stopwatch=stopwatch,
+        recognizer, sonification, items, planned.varied, figures, output_dir, stopwatch
     )
-    signals = _dream_all(written, ascent, excerpts, seed)
+    steps = ascent.steps * ascent.octaves
+    with stopping() as signals, keeping(written.kept), dream_bar(len(items), steps=steps) as bar:
+        for batch in _batches(recognizer, excerpts, items):
+            with stopwatch("dreaming"):
+                dreamt = list(_dream_batch(recognizer, ascent, excerpts, batch, seed, bar, signals))
+            written.add(bar.writing(dreamt), signals)
+            if signals:
+                break
     if not written.rows:
         raise Interrupted(written.kept(), number=signals[0])
     from irdream.reports.dream_table import print_dreams, summary
@@ -154,92 +160,71 @@ def dream(
     return metrics
 
 
-@dataclass(kw_only=True)
-class _Written:
-    """The dreams that are finished: their sounds and figures are files, each has a row."""
-
-    recognizer: Recognizer
-    sonify: Sonify
-    bar: float | None  # drawn in the figures
-    items: Sequence[Item]  # that are to be dreamed
-    varied: Sequence[str]
-    figures: int
-    folder: Path
-    stopwatch: Stopwatch
-    dreamt: list[FinishedDream] = field(default_factory=list)
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(self, batch: Iterable[FinishedDream], signals: Sequence[int]) -> None:
-        """Write dreams, without figures once a signal came; what is written has its row."""
-        import pandas as pd
-
-        from irdream.reports.tables import save_table
-
-        drawn = set(self.items[: self.figures])
-        try:
-            for one in batch:
-                self._add(one, is_drawn=one.item in drawn and not signals)
-        finally:
-            if self.rows:
-                save_table(pd.DataFrame(self.rows), self.folder / "dreams.csv")
-
-    def _add(self, one: FinishedDream, *, is_drawn: bool) -> None:
-        with self.stopwatch("sound"):
-            from irdream.reports.dream_table import measure, title_of
-
-            folder = self.folder / "sounds"
-            sound, path = write_sounds(one, self.recognizer, self.sonify, folder)
-            on_wav = predict_file(path, one.item.target, self.recognizer)
-            row = measure(one, on_wav, sound, self.recognizer.instruments)
-        self.dreamt.append(one)
-        self.rows.append(row)
-        if is_drawn:
-            with self.stopwatch("figures"):
-                path = self.folder / "spectrograms" / f"{one.name}.png"
-                title = title_of(row, self.varied)
-                draw(one, on_wav, self.recognizer, self.bar, title=title, path=path)
-
-    def in_order(self) -> tuple[pd.DataFrame, list[FinishedDream]]:
-        """Return rows and dreams as the items stand."""
-        import pandas as pd
-
-        place = {item: i for i, item in enumerate(self.items)}
-        order = sorted(range(len(self.dreamt)), key=lambda i: place[self.dreamt[i].item])
-        return pd.DataFrame([self.rows[i] for i in order]), [self.dreamt[i] for i in order]
-
-    def kept(self) -> str:
-        """Say what is kept where not all were dreamed."""
-        again = "type the same line again to dream all"
-        if not self.rows:
-            return f"no dream was finished; {again}"
-        counts = f"{len(self.rows)} of {len(self.items)} dreams"
-        return f"{counts} are finished and kept in {self.folder}; {again}"
+# What is dreamed ------------------------------------------------------------------------------
 
 
-def _dream_all(
-    written: _Written, ascent: Ascent, excerpts: Sequence[Excerpt], seed: int
-) -> list[int]:
-    """Dream and write batch after batch; return the signal that came and stopped it, if any."""
-    recognizer, items, steps = written.recognizer, written.items, ascent.steps * ascent.octaves
-    with stopping() as signals, keeping(written.kept), dream_bar(len(items), steps=steps) as bar:
-        for batch in _batches(recognizer, excerpts, items):
-            with written.stopwatch("dreaming"):
-                dreamt = list(_dream_batch(recognizer, ascent, excerpts, batch, seed, bar, signals))
-            written.add(bar.writing(dreamt), signals)
-            if signals:
-                break
-    return signals
+@dataclass(frozen=True)
+class _Plan:
+    """What every excerpt is dreamed toward, and with which settings."""
+
+    ascent: Ascent
+    targets: Sequence[str]  # [""] where the objective has none
+    step_sizes: Sequence[float | None]  # None: the ascent's
+    budgets_db: Sequence[float | None]
+    variations: int
+    seed: int
+
+    @property
+    def varied(self) -> list[str]:
+        """Return the settings that are lists, by their columns in dreams.csv."""
+        lists = {"step_size": self.step_sizes, "budget_db": self.budgets_db}
+        several = [name for name, values in lists.items() if len(values) > 1]
+        return [*several, *(["variation"] if self.variations > 1 else [])]
+
+    def items(self, excerpts: Listed) -> list[Item]:
+        """Return the dreams of excerpts, given by names and labels; errors as `targets.plan`."""
+        names, labels = [name for name, _ in excerpts], [labels for _, labels in excerpts]
+        return plan(
+            self.targets, names, labels, seed=self.seed, step_sizes=self.step_sizes,
+            budgets_db=self.budgets_db, variations=self.variations,
+        )  # fmt: skip
+
+    def line(self, start: Start, recognizer: Recognizer) -> str:
+        """Return the line that says what will be dreamed; errors before a data set is decoded."""
+        what, dreams = f"the excerpts of {getattr(start, 'name', 'the start')}", ""
+        if hasattr(start, "listed"):  # a start of a user's may have no list
+            rate_hz, seconds = recognizer.sample_rate_hz, recognizer.window_seconds
+            found = start.listed(sample_rate_hz=rate_hz, min_seconds=seconds)  # type: ignore
+            what, items = counted(len(found), "excerpt"), self.items(found)
+            dreams = f": {len(items)} dreams" if len(items) != len(found) else ""
+        ascent, has_target = self.ascent, bool(self.targets[0])
+        toward = ", ".join(self.targets)
+        words = [f"toward {toward}" if has_target else f"by {ascent.objective!r}"]
+        sizes, budgets = len(self.step_sizes), len(self.budgets_db)
+        counts = (sizes, "step size"), (budgets, "budget"), (self.variations, "variation")
+        words += [counted(count, name) for count, name in counts if count > 1]
+        may_stop = (has_target and ascent.confidence is not None) or ascent.patience is not None
+        steps, octaves = counted(ascent.steps, "step"), counted(ascent.octaves, "octave")
+        return (
+            f"dream: {what} {', '.join(words)}{dreams}, {'at most ' if may_stop else ''}"
+            f"{steps} x {octaves}, on {recognizer.device}"
+        )
+
+
+def _several(value: float | Sequence[float] | None) -> list[float | None]:
+    """Return a number or several of them as a list; [None] for None."""
+    values = [value] if value is None or isinstance(value, int | float) else value
+    return list(dict.fromkeys(None if one is None else float(one) for one in values))
 
 
 def _batches(
     recognizer: Recognizer, excerpts: Sequence[Excerpt], items: Sequence[Item]
 ) -> Iterator[list[Item]]:
     """Yield items of one length, of `BATCH_SECONDS` at most."""
-    groups: dict[int, list[Item]] = defaultdict(list)
-    for item in items:
-        groups[len(excerpts[item.excerpt].waveform)].append(item)
+    lengths = {item: len(excerpts[item.excerpt].waveform) for item in items}
     variations = 1 + max(item.variation for item in items)
-    for samples, group in groups.items():
+    for samples in dict.fromkeys(lengths.values()):
+        group = [item for item in items if lengths[item] == samples]
         dreams = int(BATCH_SECONDS * recognizer.sample_rate_hz / samples / variations)
         size = max(1, dreams) * variations
         for first in range(0, len(group), size):
@@ -269,27 +254,29 @@ def _dream_batch(
 
     device = recognizer.device
     originals = [excerpts[item.excerpt] for item in items]
-    waveform = torch.stack([e.waveform for e in originals]).to(device)
-    targets = [index_of(item.target, recognizer) for item in items]
-    names = file_names(excerpts, items, recognizer.instruments)
+    waveform = torch.stack([excerpt.waveform for excerpt in originals]).to(device)
     sizes = [item.step_size or ascent.step_size for item in items]
-    dreams = with_budgets(ascent, items).run(
+    if budgets := [item.budget_db for item in items if item.budget_db is not None]:
+        ascent = replace(ascent, constraint=[*ascent.constraints, RmseBudget(db=budgets)])
+    first_variations = [replace(item, variation=0) for item in items]
+    dreams = ascent.run(
         recognizer,
         waveform,
-        torch.tensor(targets, device=device),
+        torch.tensor([index_of(item.target, recognizer) for item in items], device=device),
         [
             item_seed(seed, excerpt.name, item.target, item.variation)
             for item, excerpt in zip(items, originals, strict=True)
         ],
         on_step,
         step_sizes=torch.tensor(sizes, device=device),
-        groups=torch.tensor(_groups(items), device=device),
+        groups=torch.tensor([first_variations.index(one) for one in first_variations]).to(device),
     )
     log_mels, before = dreams.log_mel.cpu(), recognizer.log_mel(waveform).cpu()
     curves = {
         "target_probability": dreams.probability_curve.cpu().numpy(),
         "objective": dreams.objective_curve.cpu().numpy(),
     }
+    names = file_names(excerpts, items, recognizer.instruments)
     for i, (name, item, excerpt) in enumerate(zip(names, items, originals, strict=True)):
         if i in unfinished:
             continue
@@ -309,10 +296,68 @@ def _dream_batch(
         )
 
 
-def _groups(items: Sequence[Item]) -> list[int]:
-    """Return equal numbers for items that are variations of one dream."""
-    numbers: dict[Item, int] = {}
-    return [numbers.setdefault(replace(item, variation=0), len(numbers)) for item in items]
+# What is written ------------------------------------------------------------------------------
+
+
+@dataclass
+class _Written:
+    """The dreams that are finished: their sounds and figures are files, each has a row."""
+
+    recognizer: Recognizer
+    sonify: Sonify
+    items: Sequence[Item]  # that are to be dreamed
+    varied: Sequence[str]
+    figures: int
+    folder: Path
+    stopwatch: Stopwatch
+    dreamt: list[FinishedDream] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, batch: Iterator[FinishedDream], signals: Sequence[int]) -> None:
+        """Write dreams, without figures once a signal came; what is written has its row."""
+        import pandas as pd
+
+        from irdream.reports.tables import save_table
+
+        drawn = set(self.items[: self.figures])
+        try:
+            for one in batch:
+                self._add(one, is_drawn=one.item in drawn and not signals)
+        finally:
+            if self.rows:
+                save_table(pd.DataFrame(self.rows), self.folder / "dreams.csv")
+
+    def _add(self, one: FinishedDream, *, is_drawn: bool) -> None:
+        with self.stopwatch("sound"):
+            from irdream.reports.dream_table import measure, title_of
+
+            folder = self.folder / "sounds"
+            sound, path = write_sounds(one, self.recognizer, self.sonify, folder)
+            on_wav = predict_file(path, one.item.target, self.recognizer)
+            row = measure(one, on_wav, sound, self.recognizer.instruments)
+        self.dreamt.append(one)
+        self.rows.append(row)
+        if is_drawn:
+            with self.stopwatch("figures"):
+                path = self.folder / "spectrograms" / f"{one.name}.png"
+                bar, title = BAR if one.item.target else None, title_of(row, self.varied)
+                draw(one, on_wav, self.recognizer, bar, title=title, path=path)
+
+    def in_order(self) -> tuple[pd.DataFrame, list[FinishedDream]]:
+        """Return rows and dreams as the items stand."""
+        import pandas as pd
+
+        place = {one.item: i for i, one in enumerate(self.dreamt)}
+        order = [place[item] for item in self.items if item in place]
+        return pd.DataFrame([self.rows[i] for i in order]), [self.dreamt[i] for i in order]
+
+    def kept(self) -> str:
+        """Say what is kept where not all were dreamed."""
+        again = "type the same line again to dream all"
+        if not self.rows:
+            return f"no dream was finished; {again}"
+        counts = f"{len(self.rows)} of {len(self.items)} dreams"
+        return f"{counts} are finished and kept in {self.folder}; {again}"
 
 
 def _write(table: pd.DataFrame, dreamt: Sequence[FinishedDream], output_dir: Path) -> None:
@@ -345,13 +390,11 @@ def _track(
     """Log the measures, the mean curves and the files."""
     tracker.log_metrics(metrics)
     for name in ("target_probability", "objective"):
-        if np.isnan(dreamt[0].curves[name]).any():  # the network was left before its output
+        curves = [one.curves[name] for one in dreamt]
+        if np.isnan(curves[0]).any():  # the network was left before its output
             continue
-        longest = max(len(one.curves[name]) for one in dreamt)
-        held = [
-            np.pad(one.curves[name], (0, longest - len(one.curves[name])), mode="edge")
-            for one in dreamt
-        ]
+        longest = max(map(len, curves))  # a finished dream holds its last value
+        held = [np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in curves]
         for step, value in enumerate(np.mean(held, axis=0)):
             tracker.log_metrics({f"dream/curve/{name}": float(value)}, step=step)
     for name in ("dreams.csv", "curves.csv", "curves.png"):
