@@ -254,7 +254,7 @@ def _dream_batch(
 
     device = recognizer.device
     originals = [excerpts[item.excerpt] for item in items]
-    waveform = torch.stack([excerpt.waveform for excerpt in originals]).to(device)
+    waveform = torch.stack([original.waveform for original in originals]).to(device)
     sizes = [item.step_size or ascent.step_size for item in items]
     if budgets := [item.budget_db for item in items if item.budget_db is not None]:
         ascent = replace(ascent, constraint=[*ascent.constraints, RmseBudget(db=budgets)])
@@ -319,10 +319,10 @@ class _Written:
 
         from irdream.reports.tables import save_table
 
-        drawn = set(self.items[: self.figures])
+        drawn = self.items[: self.figures]
         try:
             for one in batch:
-                self._add(one, is_drawn=one.item in drawn and not signals)
+                self._add(one, is_drawn=not signals and one.item in drawn)
         finally:
             if self.rows:
                 save_table(pd.DataFrame(self.rows), self.folder / "dreams.csv")
@@ -356,8 +356,8 @@ class _Written:
         again = "type the same line again to dream all"
         if not self.rows:
             return f"no dream was finished; {again}"
-        counts = f"{len(self.rows)} of {len(self.items)} dreams"
-        return f"{counts} are finished and kept in {self.folder}; {again}"
+        done = f"{len(self.rows)} of {len(self.items)} dreams are finished"
+        return f"{done} and kept in {self.folder}; {again}"
 
 
 def _write(table: pd.DataFrame, dreamt: Sequence[FinishedDream], output_dir: Path) -> None:
@@ -391,14 +391,12 @@ def _track(
     tracker.log_metrics(metrics)
     for name in ("target_probability", "objective"):
         curves = [one.curves[name] for one in dreamt]
-        if np.isnan(curves[0]).any():  # the network was left before its output
-            continue
         longest = max(map(len, curves))  # a finished dream holds its last value
         held = [np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in curves]
         for step, value in enumerate(np.mean(held, axis=0)):
-            tracker.log_metrics({f"dream/curve/{name}": float(value)}, step=step)
+            if np.isfinite(value):  # not where the network was left before its output
+                tracker.log_metrics({f"dream/curve/{name}": float(value)}, step=step)
     for name in ("dreams.csv", "curves.csv", "curves.png"):
         tracker.log_file(output_dir / name)
-    for folder in ("spectrograms", "sounds"):
-        if (output_dir / folder).is_dir():
-            tracker.log_file(output_dir / folder)
+    for folder in filter(Path.is_dir, (output_dir / "spectrograms", output_dir / "sounds")):
+        tracker.log_file(folder)
