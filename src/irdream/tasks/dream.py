@@ -132,9 +132,8 @@ def dream(
     if sonification is None:
         changed = start.has_original and ascent.parametrization.from_original
         sonification = StftGain() if changed else GriffinLim()
-    written = _Written(
-        recognizer, sonification, items, planned.varied, figures, output_dir, stopwatch
-    )
+    varied = planned.varied
+    written = _Written(recognizer, sonification, items, varied, figures, output_dir, stopwatch)
     steps = ascent.steps * ascent.octaves
     with stopping() as signals, keeping(written.kept), dream_bar(len(items), steps=steps) as bar:
         for batch in _batches(recognizer, excerpts, items):
@@ -153,8 +152,7 @@ def dream(
         _write(table, dreamt, output_dir)
     with stopwatch("tracking"):
         _track(tracker, dreamt, metrics, output_dir)
-    omitted = max(0, len(table) - figures)
-    print_dreams(table, metrics, bad, varied=planned.varied, omitted=omitted)
+    print_dreams(table, metrics, bad, varied=varied, omitted=max(0, len(table) - figures))
     if signals:
         raise Interrupted(written.kept(), number=signals[0])
     return metrics
@@ -337,11 +335,12 @@ class _Written:
             row = measure(one, on_wav, sound, self.recognizer.instruments)
         self.dreamt.append(one)
         self.rows.append(row)
-        if is_drawn:
-            with self.stopwatch("figures"):
-                path = self.folder / "spectrograms" / f"{one.name}.png"
-                bar, title = BAR if one.item.target else None, title_of(row, self.varied)
-                draw(one, on_wav, self.recognizer, bar, title=title, path=path)
+        if not is_drawn:
+            return
+        bar, title = BAR if one.item.target else None, title_of(row, self.varied)
+        path = self.folder / "spectrograms" / f"{one.name}.png"
+        with self.stopwatch("figures"):
+            draw(one, on_wav, self.recognizer, bar, title=title, path=path)
 
     def in_order(self) -> tuple[pd.DataFrame, list[FinishedDream]]:
         """Return rows and dreams as the items stand."""

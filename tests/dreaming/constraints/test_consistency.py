@@ -46,5 +46,5 @@ def test_it_is_put_before_other_constraints() -> None:
 
 
 def test_a_negative_period_is_refused() -> None:
-    with pytest.raises(InputError, match=r"constraint\.every=-1; expected at least 0, such as 5"):
+    with pytest.raises(InputError, match=r"^every=-1; expected a whole number, at least 0"):
         Consistency(every=-1)

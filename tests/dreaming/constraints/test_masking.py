@@ -113,5 +113,5 @@ def test_a_silent_bin_can_only_be_raised_to_the_threshold(bench) -> None:
 
 
 def test_fewer_rounds_than_none_are_refused() -> None:
-    with pytest.raises(InputError, match=r"constraint\.rounds=-1; expected at least 0, such as 3"):
+    with pytest.raises(InputError, match=r"^rounds=-1; expected a whole number, at least 0"):
         MaskingProjection(rounds=-1)

@@ -7,13 +7,14 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from irdream.arguments import Natural, checked
 from irdream.audio.stft import as_many_frames, band_shares, inverse_stft, stft
 from irdream.dreaming.batch import Start, log_of
 from irdream.dreaming.constraints.base import Constraint, Kind
-from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
 
+@checked
 class Consistency(Constraint):
     """The signal becomes that of the sound it makes: the original's STFT times its gain, inverted.
 
@@ -25,14 +26,12 @@ class Consistency(Constraint):
         every: so many steps; 0: never.
 
     Raises:
-        InputError: when it is negative; from `prepare`, when only log-mels are known.
+        InputError: from `prepare`, when only log-mels are known.
     """
 
     acts_on: tuple[Kind, ...] = ("spectrogram", "sound")
 
-    def __init__(self, *, every: int) -> None:
-        if every < 0:
-            raise InputError(f"constraint.every={every}; expected at least 0, such as 5")
+    def __init__(self, *, every: Natural) -> None:
         self.every = every
 
     def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:

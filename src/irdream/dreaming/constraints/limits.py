@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from irdream.arguments import Positive, Several, checked
 from irdream.dreaming.batch import Start
 from irdream.dreaming.constraints.base import Constraint, Kind
 from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
@@ -20,21 +21,17 @@ from irdream.recognizer import Recognizer
 LEAST_ENERGY = 1e-12  # sum of squares that counts as silence: below 24 bit
 
 
+@checked
 class MaxChange(Constraint):
     """No bin of a spectrogram changes by more than this: the ball of the maximum norm.
 
     Args:
         db: up and down, in dB.
-
-    Raises:
-        InputError: when it is not above 0.
     """
 
     acts_on: tuple[Kind, ...] = ("spectrogram",)
 
-    def __init__(self, *, db: float) -> None:
-        if not db > 0:
-            raise InputError(f"constraint.db={db}; expected a number above 0, such as 3")
+    def __init__(self, *, db: Positive) -> None:
         self.most = db * NATURAL_PER_DB
 
     def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
@@ -102,6 +99,7 @@ class BandRange(Constraint):
         return limited(signal, prepared["least"], prepared["most"])
 
 
+@checked
 class RmseBudget(Constraint):
     """The root mean square of a spectrogram's change stays within a budget.
 
@@ -111,16 +109,13 @@ class RmseBudget(Constraint):
         db: the budget in dB; or one for each item of the run.
 
     Raises:
-        InputError: when one is not above 0; from `prepare`, when there are neither one nor as
-            many budgets as items.
+        InputError: from `prepare`, when there are neither one nor as many budgets as items.
     """
 
     acts_on: tuple[Kind, ...] = ("spectrogram",)
 
-    def __init__(self, *, db: float | Sequence[float]) -> None:
+    def __init__(self, *, db: Several) -> None:
         self.db = [db] if isinstance(db, int | float) else list(db)
-        if not self.db or not all(one > 0 for one in self.db):
-            raise InputError(f"constraint.db={db}; expected a number above 0, such as 2")
 
     def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
         """Return the largest sums of squares, (items,)."""

@@ -21,19 +21,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from irdream.arguments import Natural, checked
 from irdream.audio.masking import masking_threshold
 from irdream.audio.stft import as_many_frames, inverse_stft, stft
 from irdream.dreaming.batch import LEAST_MAGNITUDE, Start
 from irdream.dreaming.constraints.base import Constraint, Kind
 from irdream.dreaming.constraints.limits import limited
 from irdream.dreaming.constraints.masks import mel_basis
-from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
 INSIDE = 1.0 - 1e-5  # of the threshold, 0.0001 dB, so that no rounding lifts a bin above it
 MOST_CHANGE = 100.0  # natural log: e^-100 is silence, e^100 more than any sound
 
 
+@checked
 class MaskingProjection(Constraint):
     """See the module.
 
@@ -46,18 +47,13 @@ class MaskingProjection(Constraint):
         rounds: of cutting and inverting, for a sound.
         full_scale_db: the level in dB SPL at which a sine of amplitude 1 is played; None: the
             loudest bin of each item is 96 dB.
-
-    Raises:
-        InputError: when `rounds` is negative.
     """
 
     acts_on: tuple[Kind, ...] = ("spectrogram", "sound")
 
     def __init__(
-        self, *, margin_db: float = 0.0, rounds: int = 3, full_scale_db: float | None = None
+        self, *, margin_db: float = 0.0, rounds: Natural = 3, full_scale_db: float | None = None
     ) -> None:
-        if rounds < 0:
-            raise InputError(f"constraint.rounds={rounds}; expected at least 0, such as 3")
         self.margin_db, self.rounds, self.full_scale_db = margin_db, rounds, full_scale_db
 
     def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:

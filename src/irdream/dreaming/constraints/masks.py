@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from irdream.arguments import Amount, checked
 from irdream.audio.masking import bins_hz
 from irdream.dreaming.batch import Start
 from irdream.dreaming.constraints.base import Constraint, Kind
@@ -125,21 +126,15 @@ class FrequencyBand(Mask):
         return original + torch.fft.irfft(change, n=signal.shape[-1])
 
 
+@checked
 class OnlyLoud(Mask):
     """Changes are allowed in bins that are nearly as loud as the original's loudest bin.
 
     Args:
         below_peak_db: how far below it a bin may lie.
-
-    Raises:
-        InputError: when it is negative.
     """
 
-    def __init__(self, *, below_peak_db: float) -> None:
-        if not below_peak_db >= 0:
-            raise InputError(
-                f"constraint.below_peak_db={below_peak_db}; expected at least 0, such as 40"
-            )
+    def __init__(self, *, below_peak_db: Amount) -> None:
         self.below_peak_db = below_peak_db
 
     def mask(self, recognizer: Recognizer, start: Start, kind: Kind) -> Tensor:

@@ -8,20 +8,26 @@ several windows `log_probability` pulls the lowest hardest, and gets there soone
 from __future__ import annotations
 
 import math
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
+from irdream.arguments import Amount, Positive, Share, checked
 from irdream.dreaming.batch import per_item
 from irdream.dreaming.objectives import Objective
 from irdream.dreaming.optimizers.base import Optimizer, State, StepContext
 from irdream.dreaming.optimizers.normalized import normalized
 from irdream.errors import InputError
 
+ZeroToOne = Annotated[float, Ge(0), Le(1)]
+AboveZeroToOne = Annotated[float, Gt(0), Le(1)]
 _TINY = 1e-20
 _RAISE = 0.25  # of the promise that is added where the goal was passed without the confidence
 
 
+@checked
 class MarginStep(Optimizer):
     """The step at whose end the objective, were it straight, would be at its goal.
 
@@ -41,25 +47,18 @@ class MarginStep(Optimizer):
         decay: of that share, from step to step, 0 to 1.
         least_gain: the least share of a promise that is believed to come, above 0 to 1; 1: all
             is believed to come.
-
-    Raises:
-        InputError: for values outside these ranges.
     """
 
     def __init__(
         self,
         *,
-        overshoot: float = 0.1,
-        pull: float = 0.3,
-        decay: float = 0.9,
-        least_gain: float = 0.4,
+        overshoot: Amount = 0.1,
+        pull: ZeroToOne = 0.3,
+        decay: ZeroToOne = 0.9,
+        least_gain: AboveZeroToOne = 0.4,
     ) -> None:
         self.overshoot, self.pull, self.decay = overshoot, pull, decay
         self.least_gain = least_gain
-        _check("overshoot", overshoot, overshoot >= 0, "at least 0, such as 0.1")
-        _check("pull", pull, 0 <= pull <= 1, "a number from 0 to 1")
-        _check("decay", decay, 0 <= decay <= 1, "a number from 0 to 1")
-        _check("least_gain", least_gain, 0 < least_gain <= 1, "above 0, at most 1")
 
     def goal(self, objective: Objective, confidence: float | None) -> float:
         """Return the score a little beyond the confidence.
@@ -115,6 +114,7 @@ class MarginStep(Optimizer):
         return f"margin_step(pull={self.pull:g}, decay={self.decay:g})"
 
 
+@checked
 class LeastChange(MarginStep):
     """The quietest dream that has the confidence: the root mean square of the change is least.
 
@@ -131,9 +131,6 @@ class LeastChange(MarginStep):
         turn: the first step along the gradient, as a share of the norm.
         turn_decay: of that share, from step to step.
         settings: of `MarginStep`.
-
-    Raises:
-        InputError: for values outside their ranges.
     """
 
     refines = True
@@ -141,19 +138,15 @@ class LeastChange(MarginStep):
     def __init__(
         self,
         *,
-        shrink: float = 0.1,
-        shrink_decay: float = 0.8,
-        turn: float = 0.3,
-        turn_decay: float = 0.9,
-        **settings: float,
+        shrink: Share = 0.1,
+        shrink_decay: AboveZeroToOne = 0.8,
+        turn: Positive = 0.3,
+        turn_decay: AboveZeroToOne = 0.9,
+        **settings: Any,
     ) -> None:
         super().__init__(**settings)
         self.shrink, self.shrink_decay = shrink, shrink_decay
         self.turn, self.turn_decay = turn, turn_decay
-        _check("shrink", shrink, 0 < shrink < 1, "above 0 and below 1")
-        _check("turn", turn, turn > 0, "a number above 0, such as 0.3")
-        _check("shrink_decay", shrink_decay, 0 < shrink_decay <= 1, "above 0, at most 1")
-        _check("turn_decay", turn_decay, 0 < turn_decay <= 1, "above 0, at most 1")
 
     def start(self, parameters: Tensor) -> State:
         """Begin without a norm."""
@@ -179,11 +172,6 @@ class LeastChange(MarginStep):
 
     def __repr__(self) -> str:
         return f"least_change(shrink={self.shrink:g}, turn={self.turn:g})"
-
-
-def _check(name: str, value: float, is_fine: bool, expected: str) -> None:
-    if not is_fine:
-        raise InputError(f"optimizer.{name}={value}; expected {expected}")
 
 
 def _rms(detail: Tensor) -> Tensor:

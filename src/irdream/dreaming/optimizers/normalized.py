@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Lt
 from torch import Tensor
 
+from irdream.arguments import checked
 from irdream.dreaming.batch import per_item
 from irdream.dreaming.optimizers.base import Optimizer, State, StepContext
-from irdream.errors import InputError
 
 Norm = Literal["rms", "mean_abs", "sign", "none"]
 _TINY = 1e-35  # of float32, and such that a step divided by it is finite
 
 
+@checked
 class NormalizedAscent(Optimizer):
     """Each step has the step size, whatever the gradient's.
 
@@ -25,16 +27,11 @@ class NormalizedAscent(Optimizer):
             "none": the gradient as it is.
         momentum: share of the earlier directions that is kept before the norm is taken again,
             0 to below 1 (Dong et al. 2018).
-
-    Raises:
-        InputError: for another norm or momentum.
     """
 
-    def __init__(self, *, norm: Norm = "rms", momentum: float = 0.0) -> None:
-        if norm not in ("rms", "mean_abs", "sign", "none"):
-            raise InputError(f"optimizer.norm={norm!r}; expected rms, mean_abs, sign or none")
-        if not 0 <= momentum < 1:
-            raise InputError(f"optimizer.momentum={momentum}; expected at least 0 and below 1")
+    def __init__(
+        self, *, norm: Norm = "rms", momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
+    ) -> None:
         self.norm: Norm = norm
         self.momentum = momentum
 
