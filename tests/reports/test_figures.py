@@ -65,7 +65,8 @@ def test_no_curves_can_be_drawn(tmp_path):
     save_figure(curve_figure([], bar=0.9), tmp_path / "curve.png")
 
 
-def test_pyplot_is_not_imported():
-    code = "import sys, irdream.reports.dream_figures; print('matplotlib.pyplot' in sys.modules)"
+def test_a_dream_imports_neither_pyplot_nor_scikit_learn():
+    modules = "irdream.tasks.dream, irdream.reports.dreams, irdream.reports.dream_figures"
+    code = f"import sys, {modules}; print({{'matplotlib.pyplot', 'sklearn'}} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.strip() == "set()"

@@ -174,12 +174,8 @@ def test_a_page_can_be_read_without_eyes_or_mouse(folder, tmp_path):
     assert len(ids) == len(set(ids))
     assert {link[1:] for link in parsed.values("href")} <= set(ids)
     assert set(parsed.values("aria-labelledby")) <= set(ids)
-
-
-def test_verdicts_are_words(folder, tmp_path):
-    text = Parsed(html_of(build(tmp_path), folder)).text
-    assert text.count("does not hold") == 2  # in the count and in the row
-    assert "✗" in text
+    assert parsed.text.count("does not hold") == 2  # in the count and in the row
+    assert "✗" in parsed.text
 
 
 def test_what_is_in_the_data_cannot_become_markup(folder, tmp_path):
@@ -194,14 +190,11 @@ def style_words(parsed: Parsed) -> int:
     return sum((TEMPLATES / name).read_text().count("text") for name in ("style.css", "page.css"))
 
 
-def test_a_page_of_nothing(folder):
+def test_a_page_of_nothing_and_a_title_that_is_no_utf_8(folder):
     page = Page(title="T", lead=[], claims=[], sections=[], provenance={})
     parsed = Parsed(html_of(page, folder))
     assert parsed.every("table", "section", "footer", "audio") == []
     assert markdown_of(page, folder) == "# T\n\n"
-
-
-def test_file_names_that_are_no_utf_8_are_written(folder):
     page = Page(title="a\udcffb", lead=[], claims=[], sections=[], provenance={})
     assert "<h1>a?b</h1>" in html_of(page, folder)
 
@@ -409,15 +402,11 @@ def test_a_format_holds_for_a_column_of_objects_too():
     assert Table(title="", frame=frame, formats={"value": ".1f"}).rows == [["0.1"], ["–"]]
 
 
-def test_a_table_without_rows():
+def test_a_table_without_rows_and_columns_named_by_numbers():
     table = Table(title="", frame=pd.DataFrame({"a": pd.Series([], dtype=float)}))
     assert (table.rows, table.columns, table.numeric) == ([], ["a"], [True])
-
-
-def test_columns_that_are_named_by_numbers():
     table = Table(title="", frame=pd.DataFrame({1: [0.5], 2: [0.5]}), formats={"1": ".1f"})
-    assert table.columns == ["1", "2"]
-    assert table.rows == [["0.5", "0.50"]]
+    assert (table.columns, table.rows) == (["1", "2"], [["0.5", "0.50"]])
 
 
 def test_verdicts_are_counted_in_their_order():

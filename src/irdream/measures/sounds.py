@@ -62,7 +62,7 @@ def segmental_snr_db(
     """Return the mean over frames of the SNR of each, held in [-10, 35] dB.
 
     A frame in which nothing changed counts as 35 dB, also one of digital silence; a frame of
-    digital silence in which something is heard now counts as -10 dB. Zeros fill the last frame.
+    digital silence in which something sounds now counts as -10 dB. Zeros fill the last frame.
 
     Args:
         original: (items, samples).

@@ -1,4 +1,4 @@
-"""The numbers that are told of dreams and recognizers, once: names, labels, units, which is better.
+"""The numbers about dreams and recognizers, once: names, labels, units, which way is better.
 
 dreams.csv, metrics, printed tables, galleries, the overview of a sweep, the comparison of
 recognizers and searches read it. A metric is named `<task>/<name>`, such as `dream/rmse_db`.
@@ -31,7 +31,7 @@ class Measure:
         better: "higher", "lower", or "" where neither is.
         unit: such as "dB"; "" for shares, probabilities and counts.
         digits: after the point.
-        needs: "target", "no target", or "" where it is told of every dream.
+        needs: "target", "no target", or "" for every dream.
         is_share: whether it says yes or no of a dream, so that it has no median.
         in_table: whether it stands in the table that a run of dreams prints.
         in_gallery: whether a sweep's gallery shows it.
@@ -101,7 +101,7 @@ METRICS: dict[str, Measure] = {  # by the name of their metric
     for task, measures in (("dream", MEASURES), ("eval", SCORES), ("val", TRAINING))
     for each in measures
 } | {UNCHANGED: Measure("unchanged", "unchanged", "lower", digits=0)}
-SEARCHED = {  # by a search that is not told otherwise, for each task
+SEARCHED = {  # by default, for each task
     "dream": "dream/wav_at_0.9",
     "evaluate": "eval/micro_f1",
     "train": "val/loss",
