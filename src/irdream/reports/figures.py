@@ -68,7 +68,7 @@ def draw_bars(
     shift: float = 0.0,
     width: float = 0.75,
 ) -> None:
-    """Draw probabilities, or their changes, as bars, with that of the target in orange.
+    """Draw probabilities as bars, with that of the target in orange.
 
     Args:
         ax: where they stand.
@@ -86,10 +86,7 @@ def draw_bars(
     for label, code in zip(ax.get_xticklabels(), instruments, strict=True):
         if code == target:
             label.set(color=ORANGE, fontweight="bold")
-    is_signed = bool((values < 0).any())
-    ax.set_ylim(-1 if is_signed else 0, 1.04)
-    ax.set_yticks([-1, -0.5, 0, 0.5, 1] if is_signed else [0, 0.5, 1])
-    ax.axhline(0, color="black", linewidth=0.6)
+    ax.set(ylim=(0, 1.04), yticks=[0, 0.5, 1])
     if confidence is not None:
         ax.axhline(confidence, color=GRAY, linewidth=0.8, linestyle="--", zorder=0)
     plain(ax)
