@@ -138,7 +138,7 @@ def perform(
         skipped_seconds: at the beginning, which is left out.
 
     Raises:
-        SilentLeadError: when a predominant instrument is not heard.
+        SilentLeadError: when a predominant instrument does not sound.
     """
     sounds = []
     for code, voice, level_db in composition.leads:

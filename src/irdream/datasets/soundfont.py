@@ -49,7 +49,7 @@ from irdream.progress import track
 TIM_GM6MB = "TimGM6mb"
 FLUID_R3 = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
 SAMPLE_RATE_HZ = 22_050
-ATTEMPTS = 20  # at a piece whose lead is heard
+ATTEMPTS = 20  # at a piece whose lead sounds
 EXCERPT_SECONDS = 3.0
 LEAD_IN_SECONDS = 0.5
 LABELS_SHARE = (0.5, 0.35, 0.15)  # test excerpts with one, two and three labels

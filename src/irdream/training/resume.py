@@ -62,10 +62,10 @@ def settings_of(
         "seed": seed,
         "device": str(recognizer.device),
     }
-    return _told("", every)
+    return _described("", every)
 
 
-def _told(name: str, value: Any, depth: int = 3) -> Settings:
+def _described(name: str, value: Any, depth: int = 3) -> Settings:
     """Return texts that say what a value is made of, by names such as `optimizer.lr`.
 
     Of an object these are its class and its public attributes, of a function its arguments.
@@ -79,10 +79,12 @@ def _told(name: str, value: Any, depth: int = 3) -> Settings:
         return {
             key: text
             for inner, item in value.items()
-            for key, text in _told(f"{name}.{inner}" if name else str(inner), item, depth).items()
+            for key, text in _described(
+                f"{name}.{inner}" if name else str(inner), item, depth
+            ).items()
         }
     if isinstance(value, list | tuple) and any(hasattr(item, "__dict__") for item in value):
-        return _told(name, dict(enumerate(value)), depth)
+        return _described(name, dict(enumerate(value)), depth)
     if not hasattr(value, "__dict__"):
         return flat({name: value})
     if inspect.isroutine(value) or inspect.isclass(value):
@@ -90,7 +92,7 @@ def _told(name: str, value: Any, depth: int = 3) -> Settings:
     else:
         made = type(value)
         parts = {k: v for k, v in vars(value).items() if not k.startswith("_")}
-    inner = _told(name, parts, depth - 1) if depth else {}
+    inner = _described(name, parts, depth - 1) if depth else {}
     return {name: f"{made.__module__}.{made.__qualname__}", **inner}
 
 
@@ -189,11 +191,11 @@ class Resumed:
             InputError: when they differ, or ask for fewer epochs than are done.
         """
         differ = tuple(name for name in settings if not self._agrees(name, settings))
-        # Of another class, what it takes need not be told.
-        told = [n for n in differ if not any(n.startswith(f"{other}.") for other in differ)]
-        if told:
-            words = [self._change(name, settings) for name in told[:_SHOWN]]
-            words += [f"and {len(told) - _SHOWN} more"] * (len(told) > _SHOWN)
+        # Of another class, what it takes need not be named.
+        named = [n for n in differ if not any(n.startswith(f"{other}.") for other in differ)]
+        if named:
+            words = [self._change(name, settings) for name in named[:_SHOWN]]
+            words += [f"and {len(named) - _SHOWN} more"] * (len(named) > _SHOWN)
             raise InputError(
                 f"cannot resume {str(self.folder.parent)!r}: {'; '.join(words)}; expected "
                 "the settings that it began with: give them, or train anew without train.resume"
@@ -239,11 +241,11 @@ class Resumed:
         for epoch, metrics in enumerate(self.progress.history, start=1):
             tracker.log_metrics(metrics, step=epoch)
         epoch, best = self.progress.epoch, self.progress.best_epoch
-        told = [f"{self.folder.parent} after epoch {epoch}", *self.changed(settings)]
+        words = [f"{self.folder.parent} after epoch {epoch}", *self.changed(settings)]
         patience = int(settings["train.patience"])
         if epoch == int(settings["train.epochs"]):
-            told.append(f"nothing is left to train, all {epoch} epochs are done")
+            words.append(f"nothing is left to train, all {epoch} epochs are done")
         elif epoch - best >= patience:
-            told.append(f"nothing is left to train, epoch {best} is train.patience={patience} ago")
-        tracker.set_tags({"irdream.resumed": "; ".join(told)})
-        print(f"resumed: {'; '.join(told)}")
+            words.append(f"nothing is left to train, epoch {best} is train.patience={patience} ago")
+        tracker.set_tags({"irdream.resumed": "; ".join(words)})
+        print(f"resumed: {'; '.join(words)}")
