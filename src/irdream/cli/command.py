@@ -137,7 +137,7 @@ def check(config: DictConfig) -> None:
     plain.pop("hydra", None)  # Hydra checks its own
     _check_names(plain)
     known = keys.all_keys()
-    values = {name: _value(config, plain, name) for name in known}
+    values = {name: _value(config, name) for name in known}
     arguments.check({name: (values[name], key.hint) for name, key in known.items()})
     parse_targets(values["target"])
     _check_targets(plain, (*TRUSTED, *(f"{package}." for package in values["trust"])))
@@ -168,14 +168,10 @@ def _check_names(plain: Mapping[str, Any]) -> None:
             )
 
 
-def _value(config: DictConfig, plain: Mapping[str, Any], name: str) -> Any:
+def _value(config: DictConfig, name: str) -> Any:
     """Return a key's plain value; interpolations are followed."""
-    value = _at(plain, name)
-    if "${" not in str(value):
-        return value
-    section, _, last = name.rpartition(".")
-    node = (config[section] if section else config)[last]
-    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    found = OmegaConf.select(config, name)
+    return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
 
 
 def _check_targets(plain: Mapping[str, Any], trusted: tuple[str, ...]) -> None:
