@@ -1,7 +1,7 @@
 """How long it takes to the first step:  python -m benchmarks.startup
 
-Seconds from typing the default dream (11 embedded excerpts toward a flute) to its first step, with
-and without the tracking store, and from `python -c "import torch"` to its end. They take turns,
+Seconds from typing the default dream (11 embedded excerpts toward a flute) until its first step
+begins, with and without the tracking store, and of `python -c "import torch"`. They take turns,
 each in processes of their own; the ratio within a round is what machines share.
 
 It takes about a minute on two cores and writes results/benchmark_startup.json.
@@ -25,11 +25,11 @@ MAIN = """
 import main
 from irdream import progress
 
-def show(bar, *_):
+def begin(bar, *_):
     print("first step", flush=True)
     raise SystemExit
 
-progress.DreamBar.show = show
+progress.DreamBar.__init__ = begin
 main.main()
 """
 
