@@ -105,7 +105,7 @@ def test_one_line_is_said_and_nothing_is_made(words, line, here, capsys) -> None
         ("task=evaluate dataset=irmas dataset.root=x", "no such folder: dataset.root='x'"),
         ("task=prepare dataset=irmas dataset.download=true", "dataset.root is not set"),
         ("task=prepare dataset=irmas", "dataset.root is not set"),
-        ("experiment=paper paper.noises=1", "paper.noises=1; expected at least 2"),
+        ("experiment=paper paper.noises=1", "noises=1; expected a whole number, at least 2"),
         ("experiment=paper dataset=irmas dataset.root=x", "no such folder"),
     ],
 )

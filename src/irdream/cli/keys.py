@@ -20,7 +20,6 @@ import yaml
 from annotated_types import Ge, Gt, Le, Len, Lt
 
 from irdream import arguments
-from irdream.cli.ranges import RANGES
 
 PACKAGE = "irdream"
 _SOURCE = Path(__file__).resolve().parents[2]  # what holds the package
@@ -61,8 +60,6 @@ class Key(NamedTuple):
     @property
     def hint(self) -> Any:
         """Return its type; None where anything goes."""
-        if self.name in RANGES:
-            return RANGES[self.name]
         if self.default in ("true", "false"):
             return bool
         places = [_READ_BY_MAIN.get(self.name, ("", "")), *_places().get(self.name, ())]

@@ -12,11 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Literal
 
+from annotated_types import Ge, Len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from irdream.arguments import Count, Positive, checked
 from irdream.datasets.base import DataSet, announce, counted, part_words
 from irdream.errors import InputError
 from irdream.measures.scoring import listed_part
@@ -29,23 +32,23 @@ from irdream.reports.pages import write_html, write_markdown
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import Tracker
 
-PARTS = ("excerpts", "noise")
 
-
+@checked
 def paper(
     *,
     study: Study,
     dataset: DataSet,
     tracker: Tracker,
     output_dir: Path,
-    parts: Sequence[str] = PARTS,
-    per_instrument: int = 10,
-    grid_per_instrument: int = 2,
-    steps: int = 20,
-    seconds: float = 3.0,
-    noises: int = 6,
-    noise_steps: int = 20,
-    permutations: int = 2000,
+    parts: Literal["excerpts", "noise"]
+    | Annotated[Sequence[Literal["excerpts", "noise"]], Len(1)] = ("excerpts", "noise"),
+    per_instrument: Count = 10,
+    grid_per_instrument: Count = 2,
+    steps: Count = 20,
+    seconds: Positive = 3.0,
+    noises: Annotated[int, Ge(2)] = 6,
+    noise_steps: Count = 20,
+    permutations: Annotated[int, Ge(20)] = 2000,
     publish: str | Path | None = None,
     info: bool = False,
     stopwatch: Stopwatch | None = None,
@@ -73,25 +76,16 @@ def paper(
         `paper/...`: the numbers behind the claims; `paper/claims_<verdict>`: how many there are.
 
     Raises:
-        InputError: an unknown part, a number out of range, nothing to dream on.
+        InputError: an unknown part, a number out of range, nothing to dream on, excerpts shorter
+            than the recognizer's window.
     """
     stopwatch, recognizer = stopwatch or Stopwatch(), study.recognizer
-    parts = list(dict.fromkeys([parts] if isinstance(parts, str) else parts))
-    if not parts or not set(parts) <= set(PARTS):
-        raise InputError(f"paper.parts={parts}; expected some of {', '.join(PARTS)}")
-    for name, value, least in (
-        ("per_instrument", per_instrument, 1),
-        ("grid_per_instrument", grid_per_instrument, 1),
-        ("steps", steps, 1),
-        ("seconds", seconds, recognizer.window_seconds),
-        ("noises", noises, 2),
-        ("noise_steps", noise_steps, 1),
-        ("permutations", permutations, 20),
-    ):
-        if value < least:
-            raise InputError(f"paper.{name}={value:g}; expected at least {least:g}")
+    chosen = list(dict.fromkeys([parts] if isinstance(parts, str) else parts))
+    if seconds < recognizer.window_seconds:
+        least = f"{recognizer.window_seconds:g}, the length of the recognizer's window"
+        raise InputError(f"paper.seconds={seconds:g}; expected at least {least}")
     plans = []
-    if "excerpts" in parts:
+    if "excerpts" in chosen:
         files = listed_part(dataset, "test", recognizer)
         where = part_words(files, "test", dataset, recognizer.sample_rate_hz)
         plans.append(
@@ -99,7 +93,7 @@ def paper(
             f"{counted(len(study.ascents), 'way')}, {grid_per_instrument} of each toward all "
             f"instruments, {counted(steps, 'step')}"
         )
-    if "noise" in parts:
+    if "noise" in chosen:
         plans.append(f"{noises} noises of each color, {counted(noise_steps, 'step')}")
     print(f"paper: {'; '.join(plans)}; on {recognizer.device}", flush=True)
     if info:
@@ -107,7 +101,7 @@ def paper(
     if study.cache_dir is None:
         study = replace(study, cache_dir=output_dir / "stages")
     chapters = []
-    if "excerpts" in parts:
+    if "excerpts" in chosen:
         announce(dataset)
         excerpts = dream_excerpts(
             study, dataset, per_instrument=per_instrument, grid_per_instrument=grid_per_instrument,
@@ -115,7 +109,7 @@ def paper(
         )  # fmt: skip
         with stopwatch("tables and figures"):
             chapters.append(report_excerpts(excerpts, recognizer, output_dir / "excerpts"))
-    if "noise" in parts:
+    if "noise" in chosen:
         noise = dream_noise(
             study, count=noises, steps=noise_steps, permutations=permutations, stopwatch=stopwatch
         )
@@ -132,7 +126,7 @@ def paper(
         metrics[f"paper/claims_{verdict.replace(' ', '_')}"] = float(count)
     with stopwatch("tracking"):
         tracker.log_metrics(metrics)
-        for name in ("report.html", "report.md", *parts):
+        for name in ("report.html", "report.md", *chosen):
             tracker.log_file(output_dir / name)
     table = Table("", "the paper says", "verdict", "measured")
     for claim in page.claims:
