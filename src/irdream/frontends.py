@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from irdream.arguments import Count, Positive, checked
 from irdream.errors import InputError
 
 
@@ -36,6 +37,7 @@ def _mel_spectrogram() -> Any:
 MelSpectrogram = _mel_spectrogram()
 
 
+@checked
 class HanLogMel(nn.Module):
     """Waveform (batch, samples) -> log-mel (batch, n_mels, samples // hop_samples).
 
@@ -60,9 +62,6 @@ class HanLogMel(nn.Module):
         hop_samples: from frame to frame.
         n_mels: mel bands from 0 Hz to half the sample rate.
         floor: added to the mel magnitude before the logarithm.
-
-    Raises:
-        InputError: when one of them is not above zero.
     """
 
     mel_basis: Tensor  # (n_mels, n_fft // 2 + 1)
@@ -71,17 +70,13 @@ class HanLogMel(nn.Module):
     def __init__(
         self,
         *,
-        sample_rate_hz: int = 22_050,
-        n_fft: int = 1024,
-        hop_samples: int = 512,
-        n_mels: int = 128,
-        floor: float = 1e-5,
+        sample_rate_hz: Count = 22_050,
+        n_fft: Count = 1024,
+        hop_samples: Count = 512,
+        n_mels: Count = 128,
+        floor: Positive = 1e-5,
     ) -> None:
         super().__init__()
-        settings = {"sample_rate_hz": sample_rate_hz, "n_fft": n_fft, "hop_samples": hop_samples}
-        for name, value in {**settings, "n_mels": n_mels, "floor": floor}.items():
-            if not value > 0:
-                raise InputError(f"frontend.{name}={value}; expected a number above 0")
         self.sample_rate_hz = sample_rate_hz
         self.n_fft = n_fft
         self.hop_samples = hop_samples

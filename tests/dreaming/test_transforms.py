@@ -280,18 +280,18 @@ def test_a_mask_wider_than_the_excerpt_masks_at_most_all_of_it() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Jitter(frames=-1), "transform.frames=-1; expected at least 0"),
-        (lambda: FrequencyShift(bands=-1), "transform.bands=-1; expected at least 0"),
+        (lambda: Jitter(frames=-1), "frames=-1; expected a whole number, at least 0"),
+        (lambda: FrequencyShift(bands=-1), "bands=-1; expected a number, at least 0"),
         (lambda: FrequencyShift(bands=1.5, whole=True), "=1.5 with whole=true; expected a whole"),
         (lambda: Scale(mels=(0.0, 1.0)), r"mels=\[0.0, 1.0\]; expected \[least, most\] above 0"),
         (lambda: Scale(frames=(1.1, 0.9)), r"frames=\[1.1, 0.9\]; expected \[least, most\]"),
         (lambda: Scale(frames=(1.0,)), r"frames=\[1.0\]; expected \[least, most\] above 0"),
-        (lambda: Gain(db=-1.0), "transform.db=-1.0; expected a number of at least 0, such as 3"),
-        (lambda: Noise(db=math.inf), "transform.db=inf; expected a number of at least 0"),
-        (lambda: Noise(db=math.nan), "transform.db=nan; expected a number of at least 0"),
-        (lambda: TimeMask(frames=-1), "transform.frames=-1; expected a whole number of at least"),
-        (lambda: TimeMask(frames=3, count=-2), "transform.count=-2; expected a whole number"),
-        (lambda: FrequencyMask(bands=1.5), "transform.bands=1.5; expected a whole number"),  # type: ignore[arg-type]
+        (lambda: Gain(db=-1.0), "db=-1.0; expected a number, at least 0"),
+        (lambda: Noise(db=math.inf), "db=inf; expected a number, at least 0"),
+        (lambda: Noise(db=math.nan), "db=nan; expected a number, at least 0"),
+        (lambda: TimeMask(frames=-1), "frames=-1; expected a whole number, at least 0"),
+        (lambda: TimeMask(frames=3, count=-2), "count=-2; expected a whole number, at least 0"),
+        (lambda: FrequencyMask(bands=1.5), "bands=1.5; expected a whole number, at least 0"),  # type: ignore[arg-type]
     ],
 )
 def test_settings_that_make_no_sense(make, message) -> None:

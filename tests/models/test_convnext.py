@@ -76,5 +76,5 @@ def test_a_silent_map_has_a_gradient() -> None:
 def test_settings_that_do_not_fit() -> None:
     with pytest.raises(InputError, match=r"blocks=\[1\]; expected as many numbers as channels=\[4"):
         ConvNeXt(channels=[4, 8], blocks=[1])
-    with pytest.raises(InputError, match=r"drop_path=1; expected a share from 0 to below 1"):
+    with pytest.raises(InputError, match=r"drop_path=1; expected a number, at least 0 below 1"):
         ConvNeXt(drop_path=1)

@@ -91,5 +91,5 @@ def test_light_finds_the_loudest_moment_wherever_it_is() -> None:
 
 
 def test_a_width_that_is_none() -> None:
-    with pytest.raises(InputError, match=r"^model\.width=0; expected at least 1$"):
+    with pytest.raises(InputError, match=r"^width=0; expected a whole number, at least 1$"):
         Light(width=0)

@@ -248,5 +248,7 @@ def test_its_gradient_is_that_of_small_changes_and_a_dream_raises_its_score() ->
 
 @pytest.mark.parametrize("name", ["coefficients", "max_windows", "penalty", "gamma"])
 def test_bad_settings(name: str) -> None:
-    with pytest.raises(InputError, match=rf"model.{name}=0; expected (1 or more|a number above 0)"):
+    with pytest.raises(
+        InputError, match=rf"{name}=0; expected a (whole number, at least 1|number above 0)"
+    ):
         MfccSvm(**{name: 0})  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from irdream.arguments import Amount, Natural, checked
 from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
 from irdream.dreaming.random_streams import normal, substream, uniform
 from irdream.errors import InputError
@@ -62,19 +63,15 @@ class Chain(Transform):
         return log_mel
 
 
+@checked
 class Jitter(Transform):
     """Shift each item circularly in time by a whole number of frames, as in DeepDream.
 
     Args:
         frames: the largest shift; all from -frames to frames are equally likely.
-
-    Raises:
-        InputError: when `frames` is negative.
     """
 
-    def __init__(self, *, frames: int) -> None:
-        if frames < 0:
-            raise InputError(f"transform.frames={frames}; expected at least 0")
+    def __init__(self, *, frames: Natural) -> None:
         self.frames = frames
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
@@ -93,6 +90,7 @@ def with_jitter(transform: Transform | None, frames: int) -> Transform | None:
     return Chain([Jitter(frames=frames), *([transform] if transform else [])])
 
 
+@checked
 class FrequencyShift(Transform):
     """Shift each item by some mel bands; nothing wraps, the outermost band is repeated.
 
@@ -102,12 +100,10 @@ class FrequencyShift(Transform):
         whole: shift by whole bands only.
 
     Raises:
-        InputError: when `bands` is negative, or no whole number although `whole`.
+        InputError: when `bands` is no whole number although `whole`.
     """
 
-    def __init__(self, *, bands: float, whole: bool = False) -> None:
-        if bands < 0:
-            raise InputError(f"transform.bands={bands}; expected at least 0")
+    def __init__(self, *, bands: Amount, whole: bool = False) -> None:
         if whole and bands != int(bands):
             raise InputError(
                 f"transform.bands={bands} with whole=true; expected a whole number, such as 1"
@@ -164,18 +160,16 @@ class Scale(Transform):
         return log_mel
 
 
+@checked
 class Gain(Transform):
     """Make each item louder or softer; of raw sound (items, samples) too.
 
     Args:
         db: the largest change, up or down; all are equally likely.
-
-    Raises:
-        InputError: when `db` is negative.
     """
 
-    def __init__(self, *, db: float) -> None:
-        self.db = _level(db)
+    def __init__(self, *, db: Amount) -> None:
+        self.db = db
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
         """Return the log-mels at another level, or the sounds."""
@@ -186,18 +180,16 @@ class Gain(Transform):
         return log_mel + change[:, :, None].to(log_mel.dtype)
 
 
+@checked
 class Noise(Transform):
     """Add Gaussian noise to the level of each bin and frame.
 
     Args:
         db: its standard deviation.
-
-    Raises:
-        InputError: when `db` is negative.
     """
 
-    def __init__(self, *, db: float) -> None:
-        self.db = _level(db)
+    def __init__(self, *, db: Amount) -> None:
+        self.db = db
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
         """Return the log-mels with noise."""
@@ -215,11 +207,8 @@ class _Mask(Transform):
 
     axis: int
 
-    def __init__(self, widest: int, count: int, name: str) -> None:
-        for key, value in ((name, widest), ("count", count)):
-            if value < 0 or value != int(value):
-                raise InputError(f"transform.{key}={value}; expected a whole number of at least 0")
-        self.widest, self.count = int(widest), int(count)
+    def __init__(self, widest: int, count: int) -> None:
+        self.widest, self.count = widest, count
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
         """Return the masked log-mels."""
@@ -235,38 +224,34 @@ class _Mask(Transform):
         return torch.where(mask.unsqueeze(3 - self.axis), mean, log_mel)
 
 
+@checked
 class TimeMask(_Mask):
     """Set some stretches of time to the mean of their band, so that a dream needs no one place.
 
     Args:
         frames: the largest width of a stretch; all whole numbers from 0 are equally likely.
         count: how many; they may overlap.
-
-    Raises:
-        InputError: when `frames` or `count` is negative.
     """
 
     axis = 2
 
-    def __init__(self, *, frames: int, count: int = 1) -> None:
-        super().__init__(frames, count, "frames")
+    def __init__(self, *, frames: Natural, count: Natural = 1) -> None:
+        super().__init__(frames, count)
 
 
+@checked
 class FrequencyMask(_Mask):
     """Set some ranges of mel bands to the mean of their frame.
 
     Args:
         bands: the largest width of a range; all whole numbers from 0 are equally likely.
         count: how many; they may overlap.
-
-    Raises:
-        InputError: when `bands` or `count` is negative.
     """
 
     axis = 1
 
-    def __init__(self, *, bands: int, count: int = 1) -> None:
-        super().__init__(bands, count, "bands")
+    def __init__(self, *, bands: Natural, count: Natural = 1) -> None:
+        super().__init__(bands, count)
 
 
 def _need_spectrogram(transform: Transform, log_mel: Tensor) -> None:
@@ -275,12 +260,6 @@ def _need_spectrogram(transform: Transform, log_mel: Tensor) -> None:
             f"transform {type(transform).__name__} got a shape of {tuple(log_mel.shape)}; expected "
             "(items, n_mels, frames): for a network on raw sound use transform=gain or none"
         )
-
-
-def _level(db: float) -> float:
-    if not 0 <= db < math.inf:
-        raise InputError(f"transform.db={db}; expected a number of at least 0, such as 3")
-    return db
 
 
 def _at(log_mel: Tensor, positions: Tensor, *, axis: int) -> Tensor:

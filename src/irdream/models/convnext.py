@@ -15,15 +15,18 @@ depth); S. Woo et al., "ConvNeXt V2", CVPR 2023 (global response normalization).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
+from irdream.arguments import checked
 from irdream.errors import InputError
 from irdream.models.inputs import check_size
 
 
+@checked
 class ConvNeXt(nn.Module):
     """log-mel (batch, n_mels, frames), at least 16 x 8 -> logits (batch, instruments).
 
@@ -33,7 +36,7 @@ class ConvNeXt(nn.Module):
         drop_path: how often the last block is skipped in training; the first never is.
 
     Raises:
-        InputError: when `channels` and `blocks` differ in length, or `drop_path` is no share.
+        InputError: when `channels` and `blocks` differ in length.
     """
 
     any_length: ClassVar[bool] = True
@@ -43,7 +46,7 @@ class ConvNeXt(nn.Module):
         *,
         channels: Sequence[int] = (48, 96, 192),
         blocks: Sequence[int] = (2, 2, 2),
-        drop_path: float = 0.1,
+        drop_path: Annotated[float, Ge(0), Lt(1)] = 0.1,
         output: str = "softmax",
         instruments: int = 11,
     ) -> None:
@@ -53,8 +56,6 @@ class ConvNeXt(nn.Module):
             raise InputError(
                 f"blocks={list(blocks)}; expected as many numbers as channels={list(channels)}"
             )
-        if not 0 <= drop_path < 1:
-            raise InputError(f"drop_path={drop_path}; expected a share from 0 to below 1")
         self.input = nn.BatchNorm2d(1)
         self.levels = nn.ModuleList()
         before, done = 1, 0

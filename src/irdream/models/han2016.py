@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from irdream.errors import InputError
+from irdream.arguments import Count, checked
 from irdream.models.inputs import check_size
 
 FILTERS = (32, 64, 128, 256)
@@ -89,6 +89,7 @@ class Han2016BatchNorm(_Blocks):
         self.apply(_glorot)
 
 
+@checked
 class Light(_Blocks):
     """Han2016BatchNorm with an eighth of the work.
 
@@ -99,14 +100,11 @@ class Light(_Blocks):
 
     Args:
         width: filters of the first block; at 16 there are 329,565 parameters, at 32 1,241,261.
-
-    Raises:
-        InputError: when `width` is below one.
     """
 
-    def __init__(self, *, width: int = 16, output: str = "softmax", instruments: int = 11) -> None:
-        if width < 1:
-            raise InputError(f"model.width={width}; expected at least 1")
+    def __init__(
+        self, *, width: Count = 16, output: str = "softmax", instruments: int = 11
+    ) -> None:
         filters = tuple(width * 2**block for block in range(len(FILTERS)))
         super().__init__(instruments, filters=filters, units=UNITS // 4, padding=1, pool=_Pool)
         self.output = output

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from irdream.arguments import Count, Positive, checked
 from irdream.errors import InputError
 from irdream.models.inputs import check_size
 
@@ -35,6 +36,7 @@ FOLDS = 3  # of recordings, for the sigmoid
 _TINY = 1e-6  # added to a variance: the root of zero has no gradient
 
 
+@checked
 class MfccSvm(nn.Module):
     """log-mel (batch, n_mels, frames) -> logits (batch, instruments), by support vectors.
 
@@ -48,9 +50,6 @@ class MfccSvm(nn.Module):
         gamma: of the kernel exp(-gamma d^2), d over standardized statistics; None: 1 / features.
         balanced: weigh windows with an instrument as much as all those without it.
         max_windows: that it is fitted on, at most.
-
-    Raises:
-        InputError: when a number is not above zero.
     """
 
     output: ClassVar[str] = "sigmoid"
@@ -66,20 +65,14 @@ class MfccSvm(nn.Module):
     def __init__(
         self,
         *,
-        coefficients: int = 20,
-        penalty: float = 10.0,
-        gamma: float | None = None,
+        coefficients: Count = 20,
+        penalty: Positive = 10.0,
+        gamma: Positive | None = None,
         balanced: bool = False,
-        max_windows: int = 20_000,
+        max_windows: Count = 20_000,
         instruments: int = 11,
     ) -> None:
         super().__init__()
-        for name, count in (("coefficients", coefficients), ("max_windows", max_windows)):
-            if count < 1:
-                raise InputError(f"model.{name}={count}; expected 1 or more")
-        for name, value in (("penalty", penalty), ("gamma", gamma)):
-            if value is not None and not value > 0:
-                raise InputError(f"model.{name}={value}; expected a number above 0")
         features = 4 * coefficients
         self.coefficients, self.max_windows = coefficients, max_windows
         self.penalty, self.balanced = penalty, balanced

@@ -201,5 +201,5 @@ def test_a_blur_is_printed_as_it_is_built() -> None:
 @pytest.mark.parametrize("weight", [-1, math.nan])
 @pytest.mark.parametrize("name", ["mels", "frames"])
 def test_a_negative_weight_of_the_blur_is_refused(name, weight) -> None:
-    with pytest.raises(InputError, match=rf"objective\.{name}={weight}; expected at least 0, such"):
+    with pytest.raises(InputError, match=rf"{name}={weight}; expected a number, at least 0"):
         Blur(**{name: weight})

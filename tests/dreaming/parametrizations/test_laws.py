@@ -253,12 +253,15 @@ def any_value(value: Any) -> Any:
             "of=Maco; expected an object: LogMel, Waveform",
         ),
         (lambda: LowResolution(of=any_value(None)), "of=None; expected an object"),
-        (lambda: LowResolution(of=LogMel(), levels=0), "levels=0; expected at least 1"),
+        (
+            lambda: LowResolution(of=LogMel(), levels=0),
+            "levels=0; expected a whole number, at least 1",
+        ),
         (lambda: LowResolution(of=LogMel(), ratio=1.0), "ratio=1.0; expected a number above 1"),
         (lambda: LowResolution(of=Waveform(), shared=True), "shared=true with Waveform; expected"),
         (lambda: Maco(of=StftGain()), "of=StftGain; expected an object: LogMel or Waveform"),
     ],
 )
 def test_settings_that_make_no_sense(make, message) -> None:
-    with pytest.raises(InputError, match=rf"parametrization\.{message}"):
+    with pytest.raises(InputError, match=message):
         make()

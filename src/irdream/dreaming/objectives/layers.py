@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from irdream.arguments import Amount, checked
 from irdream.audio import load_audio
 from irdream.dreaming.batch import Originals
 from irdream.dreaming.objectives.base import ForwardOutput, Objective, ReadLayers
@@ -126,6 +127,7 @@ class Neuron(Channel):
         return unit.flatten(1).mean(dim=1)
 
 
+@checked
 class Direction(OnLayer):
     """The inner product of the activations with a vector, averaged over positions and windows.
 
@@ -139,8 +141,8 @@ class Direction(OnLayer):
         cosine_power: 0: the inner product alone.
 
     Raises:
-        InputError: when the direction is none or the power negative; when called, if the layer
-            has another number of channels.
+        InputError: when the direction is none; when called, if the layer has another number of
+            channels.
 
     Source of the power: `objectives.direction` of the library lucid, and its issue 116.
     """
@@ -150,11 +152,11 @@ class Direction(OnLayer):
         layer: str,
         direction: Sequence[float] | Tensor | np.ndarray | ExistingPath,
         *,
-        cosine_power: float = 0.0,
+        cosine_power: Amount = 0.0,
     ) -> None:
         super().__init__(layer)
         self.vector = _vector(direction)
-        self.cosine_power = _checked_power(cosine_power)
+        self.cosine_power = cosine_power
         named = isinstance(direction, str | Path)
         self.direction = str(direction) if named else self.vector.tolist()
 
@@ -231,6 +233,7 @@ class Inversion(_LikeReference):
         return -difference.square().flatten(1).mean(dim=1) / scale
 
 
+@checked
 class Caricature(_LikeReference):
     """The inner product of a layer's activations with a reference's: the same, exaggerated.
 
@@ -244,7 +247,7 @@ class Caricature(_LikeReference):
         cosine_power: 0: the inner product alone.
 
     Raises:
-        InputError: when the power is negative; in `prepare`, if the file cannot be used.
+        InputError: in `prepare`, if the file cannot be used.
 
     Source: the recipe `caricature` of the library lucid (C. Olah and others, 2018).
     """
@@ -254,10 +257,10 @@ class Caricature(_LikeReference):
         layer: str,
         reference: ExistingPath | None = None,
         *,
-        cosine_power: float = 1.0,
+        cosine_power: Amount = 1.0,
     ) -> None:
         super().__init__(layer, reference)
-        self.cosine_power = _checked_power(cosine_power)
+        self.cosine_power = cosine_power
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
@@ -311,12 +314,6 @@ def _inner_product(values: Tensor, others: Tensor, cosine_power: float) -> Tenso
     squares = values.square().sum(dim=2) * others.square().sum(dim=2)
     cosines = products * squares.clamp(min=1e-24).rsqrt()
     return products * cosines.clamp(min=LEAST_COSINE) ** cosine_power
-
-
-def _checked_power(cosine_power: float) -> float:
-    if not cosine_power >= 0:
-        raise InputError(f"objective.cosine_power={cosine_power}; expected at least 0, such as 1")
-    return cosine_power
 
 
 def _checked(name: str, place: int, size: int, layer: str) -> int:

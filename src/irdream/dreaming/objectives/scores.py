@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from irdream.arguments import Amount, checked
 from irdream.audio.masking import masking_threshold
 from irdream.audio.stft import stft
 from irdream.dreaming.batch import Originals
 from irdream.dreaming.objectives.base import ForwardOutput, Objective, ReadLayers, of_target
 from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
-from irdream.errors import InputError
 
 LEAST_POWER = 1e-30  # so that nothing is divided by 0
 
@@ -125,6 +125,7 @@ class L2(Objective):
         return _unit(output) ** 2 * _mean((output.log_mel - output.start).square())
 
 
+@checked
 class Blur(Objective):
     """The mean squared difference to the blurred log-mel, along each axis on its own, in dB^2.
 
@@ -136,15 +137,9 @@ class Blur(Objective):
     Args:
         mels: weight of the blur along the mel bands.
         frames: weight of the blur along the frames, or along a waveform's samples.
-
-    Raises:
-        InputError: when a weight is negative.
     """
 
-    def __init__(self, *, mels: float = 1.0, frames: float = 1.0) -> None:
-        for name, weight in (("mels", mels), ("frames", frames)):
-            if not weight >= 0:
-                raise InputError(f"objective.{name}={weight}; expected at least 0, such as 1")
+    def __init__(self, *, mels: Amount = 1.0, frames: Amount = 1.0) -> None:
         self.mels, self.frames = mels, frames
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:

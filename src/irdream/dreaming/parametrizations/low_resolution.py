@@ -10,11 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Gt
 from torch import Tensor
 
+from irdream.arguments import Count, checked
 from irdream.dreaming.batch import Originals
 from irdream.dreaming.parametrizations.base import Additive, Wrapped, Wrapper, resize
 from irdream.dreaming.random_streams import normal
@@ -22,6 +25,7 @@ from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
 Grid = tuple[int, ...]
+Above1 = Annotated[float, Gt(1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,7 @@ class _Start(Wrapped):
     gain: Tensor  # by which a step on many grids is larger, (items, 1)
 
 
+@checked
 class LowResolution(Wrapper[_Start]):
     """The detail of another parametrization is a sum of grids, each interpolated to full size.
 
@@ -46,18 +51,13 @@ class LowResolution(Wrapper[_Start]):
         shared: the coarser levels are one column of bands or bins, the same in all frames.
 
     Raises:
-        InputError: for another `of`, no level, a ratio that is not above 1, and for `shared` on
-            a waveform, which has no bands.
+        InputError: for another `of`, and for `shared` on a waveform, which has no bands.
     """
 
     def __init__(
-        self, *, of: Additive, levels: int = 4, ratio: float = 2.0, shared: bool = False
+        self, *, of: Additive, levels: Count = 4, ratio: Above1 = 2.0, shared: bool = False
     ) -> None:
         super().__init__(of)
-        if levels < 1:
-            raise InputError(f"parametrization.levels={levels}; expected at least 1, such as 4")
-        if not 1 < ratio < math.inf:
-            raise InputError(f"parametrization.ratio={ratio}; expected a number above 1, such as 2")
         if shared and of.acts_on == "sound":
             raise InputError(
                 f"parametrization.shared=true with {type(of).__name__}; expected a signal with "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from irdream.arguments import Positive, checked
 from irdream.audio.stft import inverse_stft, stft
 from irdream.dreaming.batch import Originals, Start
 from irdream.dreaming.parametrizations.base import Additive, resize
@@ -22,6 +23,7 @@ class _WaveformStart(Start):
     peak: Tensor  # the largest magnitude of a dream, (items, 1)
 
 
+@checked
 class Waveform(Additive[_WaveformStart]):
     """The signal is the waveform (items, samples); full scale is 1.
 
@@ -31,17 +33,12 @@ class Waveform(Additive[_WaveformStart]):
     Args:
         peak: largest magnitude of a dream; that of its original where this is above 1, so that it
             is dreamed as it is.
-
-    Raises:
-        InputError: when the peak is not above 0.
     """
 
     step_unit = "% of the original's RMS"
     kinds = ("sound",)
 
-    def __init__(self, *, peak: float = 1.0) -> None:
-        if not peak > 0:
-            raise InputError(f"parametrization.peak={peak}; expected a number above 0, such as 1")
+    def __init__(self, *, peak: Positive = 1.0) -> None:
         self.peak = peak
 
     def start(self, recognizer: Recognizer, originals: Originals) -> _WaveformStart:
@@ -70,6 +67,7 @@ class _GainStart(Start):
     stft: Tensor  # of the original, complex, (items, bins, frames)
 
 
+@checked
 class StftGain(Additive[_GainStart]):
     """The signal is a gain on each bin and frame (items, bins, frames), natural log; 0 undreamed.
 
@@ -81,19 +79,12 @@ class StftGain(Additive[_GainStart]):
     Args:
         max_gain_db: the largest gain, up or down; with more than 20 dB single bins near silence
             run away, and can be heard.
-
-    Raises:
-        InputError: when the largest gain is not above 0.
     """
 
     step_unit = "dB"
     kinds = ("spectrogram", "sound")  # the gain can be held, and the sound that it makes
 
-    def __init__(self, *, max_gain_db: float = 12.0) -> None:
-        if not max_gain_db > 0:
-            raise InputError(
-                f"parametrization.max_gain_db={max_gain_db}; expected a number above 0, such as 12"
-            )
+    def __init__(self, *, max_gain_db: Positive = 12.0) -> None:
         self.max_gain_db = max_gain_db
         self._most = max_gain_db * NATURAL_PER_DB
 
