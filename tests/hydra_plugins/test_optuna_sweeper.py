@@ -295,6 +295,8 @@ def test_a_search_in_vain_ends_in_one_line(sweep, words, message, jobs) -> None:
         ("pruner={a: b},metric=[a,b],direction=[minimize,minimize]", "one alone with a pruner"),
         ("sampler=random", "sampler=random; expected hydra/sweeper/sampler=random"),
         ("storage=study.db", "study out in study.db cannot be used: .*expected hydra.sweeper.stor"),
+        ("storage=journal:", "study out in journal: cannot be used: "),
+        ("storage=sqlite:///:memory:", "study out in sqlite:///:memory: cannot be used: "),
         ("storage=sqlite:///text", "out in sqlite:///text cannot be used: .*not a database"),
         ("storage=journal:text", "out in journal:text cannot be used: .*Expecting value"),
         ("storage=no+no://me:word@host/db", "out in no.no://host/db cannot be used: .*no.no"),
@@ -314,6 +316,7 @@ def test_numbers_are_whole_and_above_0(wrong) -> None:
     expected = f"hydra.sweeper.{key}={value!r}; expected a whole number, at least 1"
     with pytest.raises(InputError, match=f"^{expected}$"):
         OptunaSweeper(**{**KEYS, **wrong})
+    assert OptunaSweeper(**{**KEYS, "n_jobs": -1}).keys.n_jobs >= 1  # as joblib has it
 
 
 @pytest.mark.parametrize(

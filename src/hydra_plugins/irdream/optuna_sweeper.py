@@ -5,8 +5,8 @@ study. The first release that allows optuna >= 4 makes this file unnecessary. Wh
 `metric`, since jobs return named numbers; `pruner`; and a search resumes: `n_trials` counts all
 trials of the study, and those whose process died are run again.
 
-Values are proposed in batches, whatever launcher Hydra has runs a batch, and its results are told.
-Hydra imports this module at start-up, so optuna is imported where it is used.
+Values are proposed in batches, which Hydra's launcher runs. Hydra imports this module at start-up,
+so optuna is imported where it is used.
 """
 
 from __future__ import annotations
@@ -57,6 +57,10 @@ class OptunaSweeper(Sweeper):
     """Searches with Optuna; conf/hydra/sweeper/optuna.yaml has the keys, and what each means."""
 
     def __init__(self, **keys: Any) -> None:
+        if type(keys["n_jobs"]) is int and keys["n_jobs"] < 0:  # joblib's -1: all processors
+            from joblib import effective_n_jobs
+
+            keys["n_jobs"] = effective_n_jobs(keys["n_jobs"])
         self.keys = SimpleNamespace(**keys)
         for key in ("n_trials", "n_jobs"):
             if type(keys[key]) is not int or keys[key] < 1:
@@ -339,8 +343,7 @@ def _distribution(override: Override) -> BaseDistribution:
 class Place:
     """Where a study is kept: an SQLite file, a journal file, or a database.
 
-    Without a name it is that of the sweep's folder, and the study lies there; with one, studies
-    share a file, so that the name alone brings a study back.
+    By default that of the sweep's folder; studies with a name share a file, so that it finds them.
     """
 
     def __init__(self, hydra: Any, study_name: str | None, storage: str | None) -> None:
@@ -348,7 +351,8 @@ class Place:
         self.name = study_name or folder.name
         self.storage = storage or f"sqlite:///{SHARED if study_name else folder / 'study.db'}"
         kind, _, path = self.storage.partition("journal:" if "journal:" in self.storage else "///")
-        self.file = Path(hydra.runtime.cwd, path) if kind in ("", "sqlite:") else None
+        is_file = kind in ("", "sqlite:") and path not in ("", ":memory:")
+        self.file = Path(hydra.runtime.cwd, Path(path).expanduser()) if is_file else None
 
     def __str__(self) -> str:
         return f"{self.name} in {re.sub('//[^/@]+@', '//', self.storage)}"
@@ -357,6 +361,7 @@ class Place:
     def held(self) -> Iterator[None]:
         """Keep this machine's other processes out; say in one line what the storage refuses."""
         from filelock import FileLock
+        from optuna.exceptions import OptunaError
         from sqlalchemy.exc import SQLAlchemyError
 
         lock = contextlib.nullcontext()
@@ -366,7 +371,7 @@ class Place:
         try:
             with lock:
                 yield
-        except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
+        except (OptunaError, SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(
@@ -383,7 +388,7 @@ class Place:
 
         warnings.filterwarnings("ignore", category=ExperimentalWarning)
         warnings.filterwarnings("ignore", "Heartbeat of storage")  # `_run_batch` has threads for it
-        if self.storage.startswith("journal:"):
+        if self.storage.startswith("journal:") and self.file:
             return JournalStorage(JournalFileBackend(str(self.file)))
         waits = {"timeout": 60.0} if self.file else {}  # for other processes to write
         return RDBStorage(
