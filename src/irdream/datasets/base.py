@@ -33,7 +33,8 @@ class ExcerptFile:
     """One file of a data set, before decoding.
 
     `labels` are instrument codes (empty: unknown); `recording` is the same for excerpts
-    cut from one recording, which a split must keep together; `name` is unique in its part.
+    cut from one recording, which a split must keep together; `source` is the same for recordings
+    of one player, where that is known; `name` is unique in its part.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class ExcerptFile:
     labels: tuple[str, ...]
     recording: str
     genre: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

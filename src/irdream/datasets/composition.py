@@ -127,6 +127,7 @@ def perform(
     *,
     sample_rate_hz: int,
     skipped_seconds: float = 0.0,
+    leads: Sequence[Callable[[Voice], np.ndarray]] = (),
 ) -> np.ndarray:
     """Return the sound of a composition in a random room, (samples,) float32.
 
@@ -136,13 +137,14 @@ def perform(
         player: plays some voices together, at any level.
         sample_rate_hz: of the player.
         skipped_seconds: at the beginning, which is left out.
+        leads: play the predominant instruments, one each; none: the player does.
 
     Raises:
         SilentLeadError: when a predominant instrument does not sound.
     """
     sounds = []
-    for code, voice, level_db in composition.leads:
-        sound = player([voice])
+    for place, (code, voice, level_db) in enumerate(composition.leads):
+        sound = leads[place](voice) if leads else player([voice])
         if not sound.any():
             raise SilentLeadError(f"no sound of {code}")
         sounds.append(_at_level(sound, level_db))

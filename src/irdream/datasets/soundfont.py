@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -123,11 +123,14 @@ class SoundFont:
 
     def folder(self, name: PartName) -> Path:
         """Return where a part is or will be; its name holds all that decides its sound."""
+        return self.root / f"{name}-{fingerprint_of(self._deciding(name))[:12]}"
+
+    def _deciding(self, name: PartName) -> list[object]:
+        """Return all that decides the sound of a part."""
         code = [content_of(file) for file in (__file__, str(composition.__file__))]
         fonts = [content_of(font_path(font)) for font in self.fonts[name]]
         choice = [code, fonts, self.seed, name, self.counts[name]]
-        choice += [self.single_label] if name == "test" else []
-        return self.root / f"{name}-{fingerprint_of(choice)[:12]}"
+        return choice + ([self.single_label] if name == "test" else [])
 
     def listed(self, name: PartName) -> list[ExcerptFile]:
         """Return the files of one part, rendered or not."""
@@ -186,15 +189,26 @@ class SoundFont:
             return
         files[0].path.parent.mkdir(parents=True, exist_ok=True)
         seconds = float(rng.uniform(5.0, 12.0)) if is_test else len(files) * EXCERPT_SECONDS
-        music = self._music(rng, name, files[0].labels, seconds=seconds)
+        music = self._music(rng, name, files[0].labels, i, seconds=seconds)
         for file, sound in zip(files, np.array_split(music, len(files)), strict=True):
             write_wav(file.path, torch.from_numpy(sound), sample_rate_hz=SAMPLE_RATE_HZ)
         if is_test:
             with replacing(files[0].path.with_suffix(".txt")) as text:
                 text.write("".join(f"{label}\t\n" for label in files[0].labels).encode())
 
+    def _lead(
+        self, rng: np.random.Generator, part: PartName, code: str, i: int, seconds: float
+    ) -> Callable[[Voice], np.ndarray] | None:
+        """Return what plays an instrument in recording i; None: the font."""
+
     def _music(
-        self, rng: np.random.Generator, part: PartName, labels: Sequence[str], *, seconds: float
+        self,
+        rng: np.random.Generator,
+        part: PartName,
+        labels: Sequence[str],
+        i: int,
+        *,
+        seconds: float,
     ) -> np.ndarray:
         """Return music in which `labels` are predominant, (samples,)."""
         for _ in range(ATTEMPTS):  # each another draw from the same stream
@@ -207,6 +221,7 @@ class SoundFont:
                 cents=int(rng.choice(CENTS)),
             )
             music = compose(rng, piece, labels)
+            leads = [self._lead(rng, part, code, i, piece.seconds) for code in labels]
             with contextlib.suppress(SilentLeadError):
                 return perform(
                     rng,
@@ -214,6 +229,7 @@ class SoundFont:
                     player,
                     sample_rate_hz=SAMPLE_RATE_HZ,
                     skipped_seconds=LEAD_IN_SECONDS,
+                    leads=[lead for lead in leads if lead],
                 )
         raise InputError(
             f"dataset.{self.keys[part]}={self.fonts[part]} gave no sound of {' '.join(labels)} "

@@ -11,7 +11,7 @@ from irdream.arguments import Share, checked
 from irdream.datasets.base import ExcerptFile
 from irdream.errors import InputError
 
-Split = Literal["recording", "excerpt"]
+Split = Literal["recording", "source", "excerpt"]
 
 
 @checked
@@ -23,7 +23,8 @@ def split_excerpts(
     Args:
         files: what is to be split; their order does not matter.
         by: "recording" keeps the excerpts of a recording together, as they share its sound, and
-            each label near its share; "excerpt" draws single ones, as Han, Kim and Lee (2016)
+            each label near its share; "source" keeps the recordings of a player together, so that
+            validation is on players that were not trained on; "excerpt" draws single ones, as Han, Kim and Lee (2016)
             did: the validation loss is then lower than that on unknown music.
         validation_share: of the excerpts.
         seed: which of the possible splits.
@@ -36,25 +37,26 @@ def split_excerpts(
         names = sorted(range(len(files)), key=lambda i: files[i].name)
         chosen = set(random.Random(seed).sample(names, count))
         return [i for i in range(len(files)) if i not in chosen], sorted(chosen)
-    recordings = _drawn_recordings(files, validation_share=validation_share, seed=seed)
+    groups = [by == "source" and file.source or file.recording for file in files]
+    drawn = _drawn_groups(files, groups, validation_share=validation_share, seed=seed)
     divided: tuple[list[int], list[int]] = [], []
-    for i, file in enumerate(files):
-        divided[file.recording in recordings].append(i)
+    for i, group in enumerate(groups):
+        divided[group in drawn].append(i)
     return divided
 
 
-def _drawn_recordings(
-    files: Sequence[ExcerptFile], *, validation_share: float, seed: int
+def _drawn_groups(
+    files: Sequence[ExcerptFile], groups: Sequence[str], *, validation_share: float, seed: int
 ) -> set[str]:
-    """Draw the recordings of the validation part, at least one.
+    """Draw the recordings, or sources, of the validation part, at least one.
 
     Always one of the label that is furthest below its share, until the part is as near to the
     wanted size as it gets. The last recording of a label stays in the training part.
     scikit-learn's StratifiedGroupKFold offers only the shares 1/k and takes one label each.
     """
-    counts: dict[str, Counter[str]] = {file.recording: Counter() for file in files}
-    for file in files:
-        counts[file.recording].update(file.labels or ("",))
+    counts: dict[str, Counter[str]] = {group: Counter() for group in groups}
+    for file, group in zip(files, groups, strict=True):
+        counts[group].update(file.labels or ("",))
     if len(counts) < 2:
         raise InputError(
             f"found {len(counts)} recordings; a split into training and validation "

@@ -1,0 +1,351 @@
+"""Recorded notes as instruments: they play the compositions that SoundFonts play.
+
+A folder of notes has a folder for each instrument, and may have a `manifest.csv` with the columns
+`file`, `class` and, where known, `pitch` (C4 is middle C), `player`, `source`, `licence` and `kind`
+(`note` or `phrase`). Without one, the pitch is read from names such as `flute-A4.wav`, and an
+instrument's folders below its own are its players.
+
+Each recording is played by one player. A note is played by the recorded note that is nearest in
+pitch, shifted by resampling; it starts with its attack, and fades out when it is released or the
+recording ends. Notes of unknown pitch are played in the rhythm of the composition, and phrases as
+they are. Some recordings vary as players and producers do: organs add ranks an octave away, electric
+guitars are distorted through a cabinet or doubled, and strings, flutes and voices get vibrato.
+The backing is played by SoundFonts.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Le
+from scipy import signal
+
+from irdream.arguments import Count, Natural, checked
+from irdream.audio import audio_files, load_audio
+from irdream.contents import content_of
+from irdream.datasets.base import ExcerptFile, Excerpts, PartName
+from irdream.datasets.composition import Note, Voice
+from irdream.datasets.soundfont import SAMPLE_RATE_HZ, TIM_GM6MB, Fonts, SoundFont
+from irdream.errors import InputError
+from irdream.files import ExistingPath, read_text
+from irdream.instruments import CODES, parse
+
+MANIFEST = "manifest.csv"
+COLUMNS = ("file", "class")
+_PITCH = re.compile(r"(?<![A-Za-z])([A-G])([#sb]?)(-?\d)(?!\d)")
+_STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+_QUIET = 0.02  # of the peak; what comes before is no part of a note
+_RELEASE_SECONDS = (0.03, 0.12)
+_VIBRATO = ("cel", "flu", "vio", "voi")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedNote:
+    """One recorded note or phrase; `key` is its MIDI key, None where it is not known."""
+
+    path: Path
+    instrument: str
+    player: str
+    key: int | None
+    is_phrase: bool
+    licence: str = ""
+
+
+@checked
+class Notes(SoundFont):
+    """Excerpts of the eleven instruments, played by recorded notes.
+
+    Args:
+        root: the folder of the notes.
+        rendered: where the excerpts are written; each choice gets a folder of its own.
+        test_sources: sources or players that play the test part alone; without them all play both.
+        transposition: semitones by which a note is shifted, at most.
+        fonts: of the backing.
+        training_recordings, test_excerpts, single_label, seed: as of `SoundFont`.
+
+    Raises:
+        InputError: no notes, a manifest that cannot be understood, or an unknown source.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: ExistingPath | None,
+        rendered: str | Path = "data/notes",
+        test_sources: Sequence[str] = (),
+        transposition: Annotated[int, Ge(0), Le(12)] = 4,
+        fonts: Fonts = (TIM_GM6MB,),
+        training_recordings: Count = 60,
+        test_excerpts: Count = 10,
+        single_label: bool = False,
+        seed: Natural = 0,
+        cache_dir: str | Path | None = None,
+        name: str = "notes",
+    ) -> None:
+        super().__init__(
+            root=rendered,
+            fonts=fonts,
+            training_recordings=training_recordings,
+            test_excerpts=test_excerpts,
+            single_label=single_label,
+            seed=seed,
+            cache_dir=cache_dir,
+            name=name,
+        )
+        if root is None:
+            raise InputError("dataset.root is not set; expected a folder of recorded notes")
+        self.notes, self.transposition = Path(root).expanduser(), transposition
+        self.test_sources = list(test_sources)
+        named = sorted({f"{n.player.partition(': ')[0]} ({n.licence})" for n in self._recorded})
+        self.about = f"music played by recorded notes: {', '.join(named)}"
+
+    def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
+        """Return one part, its excerpts with their players; rendered first where it is not."""
+        excerpts = super().part(name, sample_rate_hz=sample_rate_hz)
+        players = {file.name: file.source for file in self.listed(name)}
+        files = [replace(file, source=players[file.name]) for file in excerpts.files]
+        return Excerpts(files, excerpts.load)
+
+    def _deciding(self, name: PartName) -> list[object]:
+        notes = [(content_of(note.path), note.player, note.key) for note in self._recorded]
+        code = content_of(__file__)
+        return [*super()._deciding(name), code, notes, self.transposition, self.test_sources]
+
+    def _drawn(
+        self, folder: Path, name: PartName, code: str, i: int
+    ) -> tuple[np.random.Generator, list[ExcerptFile]]:
+        rng, files = super()._drawn(folder, name, code, i)
+        source = f"{code}: {self._player_of(name, code, i)}"
+        return rng, [replace(file, source=source) for file in files]
+
+    def _lead(
+        self, rng: np.random.Generator, part: PartName, code: str, i: int, seconds: float
+    ) -> partial[np.ndarray]:
+        player = self._player_of(part, code, i)
+        own = [n for n in self._recorded if n.instrument == code and n.player == player]
+        return partial(play, rng, own, seconds=seconds, transposition=self.transposition)
+
+    def _player_of(self, part: PartName, code: str, i: int) -> str:
+        """Return who plays recording i of an instrument: all players take turns."""
+        players = self._players[code]
+        if self.test_sources:
+            is_test = {p: not {p, p.partition(": ")[0]}.isdisjoint(self.test_sources) for p in players}
+            players = [p for p in players if is_test[p] == (part == "test")] or players
+        return players[i % len(players)]
+
+    @cached_property
+    def _players(self) -> dict[str, list[str]]:
+        players = {c: sorted({n.player for n in self._recorded if n.instrument == c}) for c in CODES}
+        if lacking := [code for code, names in players.items() if not names]:
+            raise InputError(
+                f"{self.notes} has no notes of {', '.join(lacking)}; expected a folder of notes for "
+                f"each of {', '.join(CODES)}"
+            )
+        named = {p for names in players.values() for p in names}
+        named |= {player.partition(": ")[0] for player in named}
+        if unknown := [source for source in self.test_sources if source not in named]:
+            raise InputError(
+                f"dataset.test_sources={unknown[0]!r} is no source or player of {self.notes}; "
+                f"expected some of {', '.join(sorted(named))}"
+            )
+        return players
+
+    @cached_property
+    def _recorded(self) -> list[RecordedNote]:
+        manifest = self.notes / MANIFEST
+        if manifest.is_file():
+            return _of_manifest(manifest)
+        return [note for path in audio_files(self.notes) for note in _of_name(path, self.notes)]
+
+
+def _of_manifest(path: Path) -> list[RecordedNote]:
+    """Return the notes that a manifest names.
+
+    Raises:
+        InputError: a column, an instrument or a pitch that cannot be understood.
+    """
+    rows = csv.DictReader(read_text(path).splitlines())
+    if lacking := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
+        raise InputError(f"{path} has no column {lacking[0]!r}; expected {', '.join(COLUMNS)}")
+    notes = []
+    for row in rows:
+        pitch = row.get("pitch") or ""
+        key = _key(pitch)
+        if pitch and key is None:
+            raise InputError(
+                f"{path}: pitch {pitch!r} of {row['file']}; expected a note such as C4 or F#3"
+            )
+        names = filter(None, (row.get("source"), row.get("player")))
+        notes.append(
+            RecordedNote(
+                path=path.parent / row["file"],
+                instrument=parse(row["class"]),
+                player=": ".join(names),
+                key=key,
+                is_phrase=row.get("kind") == "phrase",
+                licence=row.get("licence") or "licence unknown",
+            )
+        )
+    return notes
+
+
+def _of_name(path: Path, root: Path) -> list[RecordedNote]:
+    """Return the note that a file's place and name tell; none outside an instrument's folder."""
+    folders = path.relative_to(root).parts[:-1]
+    try:
+        instrument = parse(folders[0])
+    except (IndexError, InputError):
+        return []
+    return [
+        RecordedNote(
+            path=path,
+            instrument=instrument,
+            player="/".join(folders[1:]),
+            key=_key(path.stem),
+            is_phrase=False,
+            licence="licence unknown",
+        )
+    ]
+
+
+def _key(text: str) -> int | None:
+    """Return the MIDI key of the last pitch in a text, such as 61 of `cello-C#4`."""
+    if not (found := _PITCH.findall(text)):
+        return None
+    step, sign, octave = found[-1]
+    return 12 * (int(octave) + 1) + _STEPS[step] + {"": 0, "b": -1}.get(sign, 1)
+
+
+def play(
+    rng: np.random.Generator,
+    notes: Sequence[RecordedNote],
+    voice: Voice,
+    *,
+    seconds: float,
+    transposition: int,
+) -> np.ndarray:
+    """Return a voice played by the notes of one player, (samples,) float32.
+
+    Args:
+        rng: chooses among equally near notes, and effects.
+        notes: of one instrument and player.
+        voice: what is to be played; it is moved by octaves to where the notes are.
+        seconds: of the result.
+        transposition: semitones by which a note may be shifted.
+    """
+    instrument = notes[0].instrument
+    phrases = [note for note in notes if note.is_phrase]
+    if phrases and (len(phrases) == len(notes) or rng.random() < 0.5):
+        sound = _phrase(rng, phrases, round(seconds * SAMPLE_RATE_HZ), min(transposition, 2))
+    else:
+        single = [note for note in notes if not note.is_phrase]
+        once = partial(_melody, rng, single, seconds=seconds, limit=transposition)
+        sound = once(voice)
+        if instrument == "org":
+            for octaves in (-1, 1):
+                if rng.random() < 0.35:
+                    sound = sound + rng.uniform(0.2, 0.8) * once(_moved(voice, 12 * octaves))
+        if instrument == "gel" and rng.random() < 0.3:  # the same played twice
+            sound = sound + np.roll(once(voice), round(rng.uniform(0.01, 0.03) * SAMPLE_RATE_HZ))
+    if instrument in _VIBRATO and rng.random() < 0.35:
+        sound = _with_vibrato(rng, sound)
+    if instrument == "gel":
+        sound = _amplified(rng, sound)
+    return sound.astype(np.float32)
+
+
+def _melody(
+    rng: np.random.Generator,
+    notes: Sequence[RecordedNote],
+    voice: Voice,
+    *,
+    seconds: float,
+    limit: int,
+) -> np.ndarray:
+    samples = round(seconds * SAMPLE_RATE_HZ)
+    sound = np.zeros(samples, np.float32)
+    pitched = [note for note in notes if note.key is not None]
+    keys = np.array([note.key for note in pitched])
+    for note in voice.notes:
+        start = round(note.start * SAMPLE_RATE_HZ)
+        if pitched:
+            key = note.key
+            key += 12 * max(0, -((key - keys.min() + limit) // 12))
+            key -= 12 * max(0, -((keys.max() + limit - key) // 12))
+            distances = np.abs(keys - key)
+            nearest = int(rng.choice(np.flatnonzero(distances == distances.min())))
+            if distances[nearest] > limit:  # a gap between the notes
+                continue
+            played, semitones = pitched[nearest], int(key - keys[nearest])
+        else:
+            played = notes[int(rng.integers(len(notes)))]
+            semitones = int(rng.integers(-min(limit, 3), min(limit, 3) + 1))
+        held = round((note.length + rng.uniform(*_RELEASE_SECONDS)) * SAMPLE_RATE_HZ)
+        part = _shifted(played.path, semitones)[: max(0, min(held, samples - start))].copy()
+        release = min(round(_RELEASE_SECONDS[1] * SAMPLE_RATE_HZ), len(part) // 2)
+        part[len(part) - release :] *= np.linspace(1.0, 0.0, release, dtype=np.float32)
+        sound[start : start + len(part)] += part * (note.velocity / 100) ** 1.5
+    return sound
+
+
+def _phrase(
+    rng: np.random.Generator, phrases: Sequence[RecordedNote], samples: int, limit: int
+) -> np.ndarray:
+    """Return a piece of a phrase, silence after its end."""
+    phrase = phrases[int(rng.integers(len(phrases)))]
+    whole = _shifted(phrase.path, int(rng.integers(-limit, limit + 1)), is_phrase=True)
+    start = int(rng.integers(max(1, len(whole) - samples + 1)))
+    piece = whole[start : start + samples]
+    return np.pad(piece, (0, samples - len(piece)))
+
+
+def _moved(voice: Voice, semitones: int) -> Voice:
+    notes = [Note(n.start, n.length, n.key + semitones, n.velocity) for n in voice.notes]
+    return replace(voice, notes=notes)
+
+
+@lru_cache(maxsize=4096)
+def _shifted(path: Path, semitones: int, *, is_phrase: bool = False) -> np.ndarray:
+    """Return a recording shifted in pitch and, as by a tape, in time; a note from its attack on."""
+    sound = load_audio(path, sample_rate_hz=SAMPLE_RATE_HZ).numpy()
+    if not is_phrase:
+        attack = int(np.argmax(np.abs(sound) > _QUIET * np.abs(sound).max()))
+        sound = sound[max(0, attack - SAMPLE_RATE_HZ // 200) :]
+    rate = Fraction(2 ** (-semitones / 12)).limit_denominator(200)
+    if semitones:
+        sound = signal.resample_poly(sound, rate.numerator, rate.denominator)
+    return sound.astype(np.float32)
+
+
+def _with_vibrato(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
+    """Return a sound whose pitch swings by 0.1 to 0.4 semitones, 4.5 to 6.5 times a second."""
+    rate_hz, semitones = rng.uniform(4.5, 6.5), rng.uniform(0.1, 0.4)
+    depth_seconds = semitones / 12 * np.log(2) / (2 * np.pi * rate_hz)
+    time = np.arange(len(sound)) / SAMPLE_RATE_HZ
+    swing = depth_seconds * np.sin(2 * np.pi * rate_hz * time + rng.uniform(0, 2 * np.pi))
+    return np.interp((time + swing) * SAMPLE_RATE_HZ, np.arange(len(sound)), sound)
+
+
+def _amplified(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
+    """Return an electric guitar through an amplifier: six of ten distorted, all through a cabinet."""
+    peak = np.abs(sound).max()
+    if rng.random() < 0.6 and peak > 0:
+        gain = 10 ** (rng.uniform(10.0, 45.0) / 20)
+        clean = _filtered(sound / peak, rng.uniform(60.0, 180.0), "highpass")
+        driven = np.tanh(gain * clean + rng.uniform(0.0, 0.2))
+        share = rng.uniform(0.0, 0.3)
+        sound = (1 - share) * (driven - driven.mean()) + share * clean
+    return _filtered(sound, rng.uniform(2500.0, 8000.0), "lowpass")
+
+
+def _filtered(sound: np.ndarray, cutoff_hz: float, kind: str) -> np.ndarray:
+    filters = signal.butter(2, cutoff_hz, kind, fs=SAMPLE_RATE_HZ, output="sos")
+    return signal.sosfilt(filters, sound)
