@@ -66,6 +66,7 @@ class Notes(SoundFont):
     Args:
         root: the folder of the notes.
         rendered: where the excerpts are written; each choice gets a folder of its own.
+        exclude_sources: sources or players that are not used, such as those whose licence forbids it.
         test_sources: sources or players that play the test part alone; without them all play both.
         transposition: semitones by which a note is shifted, at most.
         fonts: of the backing.
@@ -80,6 +81,7 @@ class Notes(SoundFont):
         *,
         root: ExistingPath | None,
         rendered: str | Path = "data/notes",
+        exclude_sources: Sequence[str] = (),
         test_sources: Sequence[str] = (),
         transposition: Annotated[int, Ge(0), Le(12)] = 4,
         fonts: Fonts = (TIM_GM6MB,),
@@ -103,7 +105,7 @@ class Notes(SoundFont):
         if root is None:
             raise InputError("dataset.root is not set; expected a folder of recorded notes")
         self.notes, self.transposition = Path(root).expanduser(), transposition
-        self.test_sources = list(test_sources)
+        self.exclude_sources, self.test_sources = list(exclude_sources), list(test_sources)
         named = sorted({f"{n.player.partition(': ')[0]} ({n.licence})" for n in self._recorded})
         self.about = f"music played by recorded notes: {', '.join(named)}"
 
@@ -137,8 +139,8 @@ class Notes(SoundFont):
         """Return who plays recording i of an instrument: all players take turns."""
         players = self._players[code]
         if self.test_sources:
-            is_test = {p: not {p, p.partition(": ")[0]}.isdisjoint(self.test_sources) for p in players}
-            players = [p for p in players if is_test[p] == (part == "test")] or players
+            chosen = [p for p in players if _is_of(p, self.test_sources) == (part == "test")]
+            players = chosen or players
         return players[i % len(players)]
 
     @cached_property
@@ -149,21 +151,32 @@ class Notes(SoundFont):
                 f"{self.notes} has no notes of {', '.join(lacking)}; expected a folder of notes for "
                 f"each of {', '.join(CODES)}"
             )
-        named = {p for names in players.values() for p in names}
-        named |= {player.partition(": ")[0] for player in named}
-        if unknown := [source for source in self.test_sources if source not in named]:
-            raise InputError(
-                f"dataset.test_sources={unknown[0]!r} is no source or player of {self.notes}; "
-                f"expected some of {', '.join(sorted(named))}"
-            )
         return players
 
     @cached_property
     def _recorded(self) -> list[RecordedNote]:
         manifest = self.notes / MANIFEST
         if manifest.is_file():
-            return _of_manifest(manifest)
-        return [note for path in audio_files(self.notes) for note in _of_name(path, self.notes)]
+            notes = _of_manifest(manifest)
+        else:
+            notes = [note for path in audio_files(self.notes) for note in _of_name(path, self.notes)]
+        for key, sources in (
+            ("exclude_sources", self.exclude_sources),
+            ("test_sources", self.test_sources),
+        ):
+            for source in sources:
+                if not any(_is_of(note.player, [source]) for note in notes):
+                    names = sorted({note.player.partition(": ")[0] for note in notes} - {""})
+                    raise InputError(
+                        f"dataset.{key}: {source!r} is no source of {self.notes}; expected some of "
+                        f"{', '.join(names)}"
+                    )
+        return [note for note in notes if not _is_of(note.player, self.exclude_sources)]
+
+
+def _is_of(player: str, sources: Sequence[str]) -> bool:
+    """Say whether a player, named `source: player`, is one of some sources or players."""
+    return not {player, *player.split(": ", 1)}.isdisjoint(sources)
 
 
 def _of_manifest(path: Path) -> list[RecordedNote]:

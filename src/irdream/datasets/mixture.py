@@ -1,0 +1,88 @@
+"""Several data sets as one, such as rendered music and recorded notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from irdream.datasets.base import DataSet, ExcerptFile, Excerpts, PartName, listed
+from irdream.errors import InputError
+
+
+class Mixture:
+    """The excerpts of several data sets.
+
+    Args:
+        datasets: by the names that they go by here, which begin the names of their excerpts.
+        weights: how often the training excerpts of each are used, 1 where it is not named; each
+            time they are augmented anew. 0: not at all.
+
+    Raises:
+        InputError: no data set, or a weight of one that there is not.
+    """
+
+    def __init__(
+        self,
+        *,
+        datasets: Mapping[str, DataSet],
+        weights: Mapping[str, int] | None = None,
+        name: str = "mixture",
+    ) -> None:
+        self.datasets, self.weights, self.name = dict(datasets), dict(weights or {}), name
+        if not self.datasets:
+            raise InputError("dataset.datasets is empty; expected data sets by name")
+        for key, weight in self.weights.items():
+            if key not in self.datasets or not isinstance(weight, int) or weight < 0:
+                raise InputError(
+                    f"dataset.weights: {key}={weight}; expected whole numbers of at least 0 for "
+                    f"{', '.join(self.datasets)}"
+                )
+        self.about = "; ".join(getattr(one, "about", one.name) for one in self.datasets.values())
+
+    def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
+        """Return one part of all of them."""
+        loads, files = {}, []
+        for key, dataset in self.datasets.items():
+            excerpts = dataset.part(name, sample_rate_hz=sample_rate_hz)
+            loads |= {file.path: excerpts.load for file in excerpts.files}
+            files += self._named(key, name, excerpts.files)
+
+        def load(path: Path) -> Tensor:
+            return loads[path](path)
+
+        return Excerpts(files, load)
+
+    def listed(self, name: PartName) -> list[ExcerptFile]:
+        """Return the files of one part, rendered or not."""
+        return [
+            file
+            for key, dataset in self.datasets.items()
+            for file in self._named(key, name, listed(dataset, name, sample_rate_hz=22_050))
+        ]
+
+    def to_prepare(self) -> str:
+        """Say what `prepare` would do; nothing where it is done."""
+        told = [one.to_prepare() for one in self.datasets.values() if hasattr(one, "to_prepare")]
+        return "; ".join(filter(None, told))
+
+    def prepare(self) -> None:
+        """Prepare each of them."""
+        for dataset in self.datasets.values():
+            if hasattr(dataset, "prepare"):
+                dataset.prepare()
+
+    def _named(self, key: str, part: PartName, files: list[ExcerptFile]) -> list[ExcerptFile]:
+        times = self.weights.get(key, 1) if part == "training" else 1
+        return [
+            replace(
+                file,
+                name=f"{key}/{file.name}" + (f" ({k + 1})" if k else ""),
+                recording=f"{key}/{file.recording}",
+                source=file.source and f"{key}/{file.source}",
+            )
+            for k in range(times)
+            for file in files
+        ]
