@@ -108,7 +108,7 @@ def test_a_split_covers_all_and_separates_no_recording(recordings, share, seed) 
         (0, 0.15, "recording", r"found 0 recordings; .* needs at least 2"),
         (1, 0.15, "recording", r"found 1 recordings; .* needs at least 2"),
         (0, 0.5, "excerpt", "found 0 recordings"),
-        (9, 0.15, "artist", "by=artist; expected recording or excerpt"),
+        (9, 0.15, "artist", "by=artist; expected recording or source or excerpt"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_split(recordings: int, share: float, by: Any, message: str) -> None:

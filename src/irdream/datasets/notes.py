@@ -8,9 +8,9 @@ instrument's folders below its own are its players.
 Each recording is played by one player. A note is played by the recorded note that is nearest in
 pitch, shifted by resampling; it starts with its attack, and fades out when it is released or the
 recording ends. Notes of unknown pitch are played in the rhythm of the composition, and phrases as
-they are. Some recordings vary as players and producers do: organs add ranks an octave away, electric
-guitars are distorted through a cabinet or doubled, and strings, flutes and voices get vibrato.
-The backing is played by SoundFonts.
+they are. Some recordings vary as players and producers do: organs add ranks an octave away,
+electric guitars are distorted through a cabinet or doubled, and strings, flutes and voices get
+vibrato. The backing is played by SoundFonts.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Notes(SoundFont):
     Args:
         root: the folder of the notes.
         rendered: where the excerpts are written; each choice gets a folder of its own.
-        exclude_sources: sources or players that are not used, such as those whose licence forbids it.
+        exclude_sources: sources or players that are not used, such as for their licence.
         test_sources: sources or players that play the test part alone; without them all play both.
         transposition: semitones by which a note is shifted, at most.
         fonts: of the backing.
@@ -145,11 +145,13 @@ class Notes(SoundFont):
 
     @cached_property
     def _players(self) -> dict[str, list[str]]:
-        players = {c: sorted({n.player for n in self._recorded if n.instrument == c}) for c in CODES}
+        players = {
+            c: sorted({n.player for n in self._recorded if n.instrument == c}) for c in CODES
+        }
         if lacking := [code for code, names in players.items() if not names]:
             raise InputError(
-                f"{self.notes} has no notes of {', '.join(lacking)}; expected a folder of notes for "
-                f"each of {', '.join(CODES)}"
+                f"{self.notes} has no notes of {', '.join(lacking)}; expected a folder of notes "
+                f"for each of {', '.join(CODES)}"
             )
         return players
 
@@ -159,7 +161,9 @@ class Notes(SoundFont):
         if manifest.is_file():
             notes = _of_manifest(manifest)
         else:
-            notes = [note for path in audio_files(self.notes) for note in _of_name(path, self.notes)]
+            notes = [
+                note for path in audio_files(self.notes) for note in _of_name(path, self.notes)
+            ]
         for key, sources in (
             ("exclude_sources", self.exclude_sources),
             ("test_sources", self.test_sources),
@@ -257,7 +261,7 @@ def play(
     instrument = notes[0].instrument
     phrases = [note for note in notes if note.is_phrase]
     if phrases and (len(phrases) == len(notes) or rng.random() < 0.5):
-        sound = _phrase(rng, phrases, round(seconds * SAMPLE_RATE_HZ), min(transposition, 2))
+        sound = _phrases(rng, phrases, round(seconds * SAMPLE_RATE_HZ), min(transposition, 2))
     else:
         single = [note for note in notes if not note.is_phrase]
         once = partial(_melody, rng, single, seconds=seconds, limit=transposition)
@@ -309,15 +313,17 @@ def _melody(
     return sound
 
 
-def _phrase(
+def _phrases(
     rng: np.random.Generator, phrases: Sequence[RecordedNote], samples: int, limit: int
 ) -> np.ndarray:
-    """Return a piece of a phrase, silence after its end."""
-    phrase = phrases[int(rng.integers(len(phrases)))]
-    whole = _shifted(phrase.path, int(rng.integers(-limit, limit + 1)), is_phrase=True)
-    start = int(rng.integers(max(1, len(whole) - samples + 1)))
-    piece = whole[start : start + samples]
-    return np.pad(piece, (0, samples - len(piece)))
+    """Return phrases one after the other, from some place in the first one."""
+    sound = np.zeros(0, np.float32)
+    while len(sound) < samples:
+        phrase = phrases[int(rng.integers(len(phrases)))]
+        whole = _shifted(phrase.path, int(rng.integers(-limit, limit + 1)), is_phrase=True)
+        start = 0 if len(sound) else int(rng.integers(max(1, len(whole) - samples + 1)))
+        sound = np.concatenate([sound, whole[start:]])
+    return sound[:samples]
 
 
 def _moved(voice: Voice, semitones: int) -> Voice:
@@ -348,7 +354,7 @@ def _with_vibrato(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
 
 
 def _amplified(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
-    """Return an electric guitar through an amplifier: six of ten distorted, all through a cabinet."""
+    """Return an electric guitar through a cabinet; six of ten are distorted before."""
     peak = np.abs(sound).max()
     if rng.random() < 0.6 and peak > 0:
         gain = 10 ** (rng.uniform(10.0, 45.0) / 20)

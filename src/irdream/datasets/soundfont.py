@@ -189,7 +189,9 @@ class SoundFont:
             return
         files[0].path.parent.mkdir(parents=True, exist_ok=True)
         seconds = float(rng.uniform(5.0, 12.0)) if is_test else len(files) * EXCERPT_SECONDS
-        music = self._music(rng, name, files[0].labels, i, seconds=seconds)
+        labels, played_seconds = files[0].labels, seconds + LEAD_IN_SECONDS
+        leads = [self._lead(rng, name, label, i, played_seconds) for label in labels]
+        music = self._music(rng, name, labels, seconds=seconds, leads=list(filter(None, leads)))
         for file, sound in zip(files, np.array_split(music, len(files)), strict=True):
             write_wav(file.path, torch.from_numpy(sound), sample_rate_hz=SAMPLE_RATE_HZ)
         if is_test:
@@ -206,9 +208,9 @@ class SoundFont:
         rng: np.random.Generator,
         part: PartName,
         labels: Sequence[str],
-        i: int,
         *,
         seconds: float,
+        leads: Sequence[Callable[[Voice], np.ndarray]] = (),
     ) -> np.ndarray:
         """Return music in which `labels` are predominant, (samples,)."""
         for _ in range(ATTEMPTS):  # each another draw from the same stream
@@ -221,7 +223,6 @@ class SoundFont:
                 cents=int(rng.choice(CENTS)),
             )
             music = compose(rng, piece, labels)
-            leads = [self._lead(rng, part, code, i, piece.seconds) for code in labels]
             with contextlib.suppress(SilentLeadError):
                 return perform(
                     rng,
@@ -229,7 +230,7 @@ class SoundFont:
                     player,
                     sample_rate_hz=SAMPLE_RATE_HZ,
                     skipped_seconds=LEAD_IN_SECONDS,
-                    leads=[lead for lead in leads if lead],
+                    leads=leads,
                 )
         raise InputError(
             f"dataset.{self.keys[part]}={self.fonts[part]} gave no sound of {' '.join(labels)} "

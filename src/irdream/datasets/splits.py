@@ -23,9 +23,10 @@ def split_excerpts(
     Args:
         files: what is to be split; their order does not matter.
         by: "recording" keeps the excerpts of a recording together, as they share its sound, and
-            each label near its share; "source" keeps the recordings of a player together, so that
-            validation is on players that were not trained on; "excerpt" draws single ones, as Han, Kim and Lee (2016)
-            did: the validation loss is then lower than that on unknown music.
+            each label near its share; "source" keeps the recordings of a player together, so
+            that validation is on players that were not trained on; "excerpt" draws single ones,
+            as Han, Kim and Lee (2016) did: the validation loss is then lower than that on
+            unknown music.
         validation_share: of the excerpts.
         seed: which of the possible splits.
 
@@ -37,7 +38,7 @@ def split_excerpts(
         names = sorted(range(len(files)), key=lambda i: files[i].name)
         chosen = set(random.Random(seed).sample(names, count))
         return [i for i in range(len(files)) if i not in chosen], sorted(chosen)
-    groups = [by == "source" and file.source or file.recording for file in files]
+    groups = [(by == "source" and file.source) or file.recording for file in files]
     drawn = _drawn_groups(files, groups, validation_share=validation_share, seed=seed)
     divided: tuple[list[int], list[int]] = [], []
     for i, group in enumerate(groups):
