@@ -44,7 +44,10 @@ def test_keys_stand_in_the_yaml_with_a_comment_each_and_a_type_that_allows_their
     [
         ("dream.octaves", "a whole number, at least 1"),
         ("dream.confidence", "a number between 0 and 1, or null"),
-        ("train.split", "recording or excerpt"),  # a name that its module gives to the words
+        (
+            "train.split",
+            "recording or source or excerpt",
+        ),  # a name that its module gives to the words
         ("threads", "a whole number, at least 1, or null"),  # what main.py reads itself
         ("sweep.force", "true or false"),  # what is passed to nothing
         ("target", "text, or a list of texts"),

@@ -176,9 +176,9 @@ def test_a_manifest_says_pitch_player_and_licence(recorded: Path, tmp_path: Path
     manifest.write_text("\n".join(["file,class,pitch,player,source,licence,kind", *rows]))
     try:
         data = Notes(root=recorded, rendered=tmp_path)
+        assert data.about == "music played by recorded notes: home (CC0)"
     finally:
         manifest.unlink()
-    assert data.about == "music played by recorded notes: home (CC0)"
     flutes = [note for note in data._recorded if note.instrument == "flu"]
     assert [(n.player, n.key, n.is_phrase) for n in flutes] == [
         ("home: me", 57, False),
@@ -213,7 +213,7 @@ def test_a_manifest_that_cannot_be_understood_is_refused(
 ) -> None:
     (tmp_path / "manifest.csv").write_text(f"{header}\n{row}\n")
     with pytest.raises(InputError, match=re.escape(message)):
-        Notes(root=tmp_path)
+        Notes(root=tmp_path).listed("training")
 
 
 def test_instruments_without_notes_are_named(tmp_path: Path) -> None:
@@ -224,12 +224,12 @@ def test_instruments_without_notes_are_named(tmp_path: Path) -> None:
 
 def test_an_unknown_source_is_refused(make_notes: Callable[..., Notes]) -> None:
     with pytest.raises(InputError, match=r"exclude_sources: 'eve' is no source of .*ann, bob"):
-        make_notes(exclude_sources=["eve"])
+        make_notes(exclude_sources=["eve"]).listed("training")
 
 
 def test_no_folder_is_refused() -> None:
     with pytest.raises(InputError, match=r"dataset.root is not set; expected a folder of recorded"):
-        Notes(root=None)
+        Notes(root=None).listed("training")
 
 
 # Mixtures

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -40,7 +41,11 @@ class Mixture:
                     f"dataset.weights: {key}={weight}; expected whole numbers of at least 0 for "
                     f"{', '.join(self.datasets)}"
                 )
-        self.about = "; ".join(getattr(one, "about", one.name) for one in self.datasets.values())
+
+    @property
+    def about(self) -> str:
+        """What all of them are, for the card of a checkpoint."""
+        return "; ".join(getattr(one, "about", one.name) for one in self.datasets.values())
 
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
         """Return one part of all of them."""
@@ -65,16 +70,18 @@ class Mixture:
 
     def to_prepare(self) -> str:
         """Say what `prepare` would do; nothing where it is done."""
-        told = [one.to_prepare() for one in self.datasets.values() if hasattr(one, "to_prepare")]
-        return "; ".join(filter(None, told))
+        return "; ".join(filter(None, (one.to_prepare() for one in self._prepared("to_prepare"))))
 
     def prepare(self) -> None:
         """Prepare each of them."""
-        for dataset in self.datasets.values():
-            if hasattr(dataset, "prepare"):
-                dataset.prepare()
+        for dataset in self._prepared("prepare"):
+            dataset.prepare()
 
-    def _named(self, key: str, part: PartName, files: list[ExcerptFile]) -> list[ExcerptFile]:
+    def _prepared(self, name: str) -> list[Any]:
+        """Return the data sets that have a method of that name."""
+        return [dataset for dataset in self.datasets.values() if hasattr(dataset, name)]
+
+    def _named(self, key: str, part: PartName, files: Sequence[ExcerptFile]) -> list[ExcerptFile]:
         times = self.weights.get(key, 1) if part == "training" else 1
         return [
             replace(

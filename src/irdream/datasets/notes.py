@@ -102,12 +102,15 @@ class Notes(SoundFont):
             cache_dir=cache_dir,
             name=name,
         )
-        if root is None:
-            raise InputError("dataset.root is not set; expected a folder of recorded notes")
-        self.notes, self.transposition = Path(root).expanduser(), transposition
+        self.notes = None if root is None else Path(root).expanduser()
+        self.transposition = transposition
         self.exclude_sources, self.test_sources = list(exclude_sources), list(test_sources)
-        named = sorted({f"{n.player.partition(': ')[0]} ({n.licence})" for n in self._recorded})
-        self.about = f"music played by recorded notes: {', '.join(named)}"
+
+    @property
+    def about(self) -> str:
+        """What was recorded, with its licences, for the card of a checkpoint."""
+        named = {f"{n.player.partition(': ')[0]} ({n.licence})" for n in self._recorded}
+        return f"music played by recorded notes: {', '.join(sorted(named))}"
 
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
         """Return one part, its excerpts with their players; rendered first where it is not."""
@@ -157,6 +160,8 @@ class Notes(SoundFont):
 
     @cached_property
     def _recorded(self) -> list[RecordedNote]:
+        if self.notes is None:
+            raise InputError("dataset.root is not set; expected a folder of recorded notes")
         manifest = self.notes / MANIFEST
         if manifest.is_file():
             notes = _of_manifest(manifest)
@@ -367,4 +372,4 @@ def _amplified(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
 
 def _filtered(sound: np.ndarray, cutoff_hz: float, kind: str) -> np.ndarray:
     filters = signal.butter(2, cutoff_hz, kind, fs=SAMPLE_RATE_HZ, output="sos")
-    return signal.sosfilt(filters, sound)
+    return np.asarray(signal.sosfilt(filters, sound))

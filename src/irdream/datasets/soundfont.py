@@ -97,9 +97,15 @@ class SoundFont:
         self.seed, self.single_label = seed, single_label
         self.cache_dir, self.name = cache_dir, name
         self.root = Path(root).expanduser()
-        names, others = (", ".join(Path(font).stem for font in part) for part in (trained, tested))
-        self.about = f"music rendered by {names}"
-        self.about += f", for the test by {others}" if trained != tested else ""
+
+    @property
+    def about(self) -> str:
+        """What the excerpts are, for the card of a checkpoint."""
+        trained, tested = (
+            ", ".join(Path(font).stem for font in self.fonts[part]) for part in _PARTS
+        )
+        told = f"music rendered by {trained}"
+        return told if trained == tested else f"{told}, for the test by {tested}"
 
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
         """Return one part, rendered first when it is not in the cache."""
