@@ -119,7 +119,7 @@ def dream(
         )
         if not excerpts:
             tell_skipped(bad[1:])
-            raise InputError(f"nothing to dream on: {bad[0] if bad else 'no excerpts'}")
+            raise InputError(f"nothing to dream on: {[*bad, 'no excerpts'][0]}")
         items = planned.items([(excerpt.name, excerpt.labels) for excerpt in excerpts])
     with stopwatch("tracking"):
         tracker.log_data(
@@ -134,8 +134,8 @@ def dream(
         sonification = StftGain() if changed else GriffinLim()
     varied = planned.varied
     written = _Written(recognizer, sonification, items, varied, figures, output_dir, stopwatch)
-    steps = ascent.steps * ascent.octaves
-    with stopping() as signals, keeping(written.kept), dream_bar(len(items), steps=steps) as bar:
+    most = ascent.steps * ascent.octaves
+    with stopping() as signals, keeping(written.kept), dream_bar(len(items), steps=most) as bar:
         for batch in _batches(recognizer, excerpts, items):
             with stopwatch("dreaming"):
                 dreamt = list(_dream_batch(recognizer, ascent, excerpts, batch, seed, bar, signals))
@@ -195,13 +195,12 @@ class _Plan:
             found = start.listed(sample_rate_hz=rate_hz, min_seconds=seconds)  # type: ignore
             what, items = counted(len(found), "excerpt"), self.items(found)
             dreams = f": {len(items)} dreams" if len(items) != len(found) else ""
-        ascent, has_target = self.ascent, bool(self.targets[0])
-        toward = ", ".join(self.targets)
-        words = [f"toward {toward}" if has_target else f"by {ascent.objective!r}"]
-        sizes, budgets = len(self.step_sizes), len(self.budgets_db)
-        counts = (sizes, "step size"), (budgets, "budget"), (self.variations, "variation")
-        words += [counted(count, name) for count, name in counts if count > 1]
-        may_stop = (has_target and ascent.confidence is not None) or ascent.patience is not None
+        ascent, toward = self.ascent, ", ".join(self.targets)
+        words = [f"toward {toward}" if toward else f"by {ascent.objective!r}"]
+        counts = len(self.step_sizes), len(self.budgets_db), self.variations
+        names = "step size", "budget", "variation"
+        words += [counted(n, name) for n, name in zip(counts, names, strict=True) if n > 1]
+        may_stop = (toward and ascent.confidence is not None) or ascent.patience is not None
         steps, octaves = counted(ascent.steps, "step"), counted(ascent.octaves, "octave")
         return (
             f"dream: {what} {', '.join(words)}{dreams}, {'at most ' if may_stop else ''}"
@@ -352,11 +351,11 @@ class _Written:
 
     def kept(self) -> str:
         """Say what is kept where not all were dreamed."""
-        again = "type the same line again to dream all"
-        if not self.rows:
-            return f"no dream was finished; {again}"
-        done = f"{len(self.rows)} of {len(self.items)} dreams are finished"
-        return f"{done} and kept in {self.folder}; {again}"
+        done = "no dream was finished"
+        if self.rows:
+            counts = f"{len(self.rows)} of {len(self.items)} dreams"
+            done = f"{counts} are finished and kept in {self.folder}"
+        return f"{done}; type the same line again to dream all"
 
 
 def _write(table: pd.DataFrame, dreamt: Sequence[FinishedDream], output_dir: Path) -> None:
@@ -375,8 +374,8 @@ def _write(table: pd.DataFrame, dreamt: Sequence[FinishedDream], output_dir: Pat
     save_table(pd.concat(curves, ignore_index=True), output_dir / "curves.csv")
     has_target = bool(dreamt[0].item.target)
     shown = [one.curves["target_probability" if has_target else "objective"] for one in dreamt]
-    told: Any = {"bar": BAR} if has_target else {"label": "objective", "limits": None}
-    figure = curve_figure(shown, title=counted(len(dreamt), "dream"), **told)
+    more: Any = {"bar": BAR} if has_target else {"label": "objective", "limits": None}
+    figure = curve_figure(shown, title=counted(len(dreamt), "dream"), **more)
     save_figure(figure, output_dir / "curves.png")
 
 

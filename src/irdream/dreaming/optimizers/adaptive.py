@@ -8,7 +8,7 @@ several windows `log_probability` pulls the lowest hardest, and gets there soone
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -130,7 +130,7 @@ class LeastChange(MarginStep):
         shrink_decay: of that share, from step to step.
         turn: the first step along the gradient, as a share of the norm.
         turn_decay: of that share, from step to step.
-        settings: of `MarginStep`.
+        overshoot, pull, decay, least_gain: as of `MarginStep`.
     """
 
     refines = True
@@ -142,9 +142,12 @@ class LeastChange(MarginStep):
         shrink_decay: AboveZeroToOne = 0.8,
         turn: Positive = 0.3,
         turn_decay: AboveZeroToOne = 0.9,
-        **settings: Any,
+        overshoot: Amount = 0.1,
+        pull: ZeroToOne = 0.3,
+        decay: ZeroToOne = 0.9,
+        least_gain: AboveZeroToOne = 0.4,
     ) -> None:
-        super().__init__(**settings)
+        super().__init__(overshoot=overshoot, pull=pull, decay=decay, least_gain=least_gain)
         self.shrink, self.shrink_decay = shrink, shrink_decay
         self.turn, self.turn_decay = turn, turn_decay
 
