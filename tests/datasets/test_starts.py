@@ -23,6 +23,7 @@ from irdream.errors import InputError
 from irdream.instruments import CODES
 
 RATE_HZ = 8_000
+BROWN: Any = "brown"
 
 
 def files(labels: Sequence[Sequence[str]]) -> list[ExcerptFile]:
@@ -282,7 +283,7 @@ def test_a_noise_follows_from_the_seed_and_its_number() -> None:
          "start.path is not set; expected a sound file or a folder of them, such as start.path=my"),
         (lambda tmp: FileStart(path=tmp / "nowhere"), "no such file or folder"),
         (lambda tmp: FileStart(path=tmp), "no sound file below"),
-        (lambda tmp: NoiseStart(color="brown"), "color=brown; expected white or pink"),
+        (lambda tmp: NoiseStart(color=BROWN), "color=brown; expected white or pink"),
         (lambda tmp: NoiseStart(count=0), "count=0; expected a whole number, at least 1"),
         (lambda tmp: NoiseStart(seed=-1), "seed=-1; expected a whole number, at least 0"),
         *(
