@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Union
 
 import pytest
 from annotated_types import Ge, Le, Len
@@ -22,7 +22,7 @@ Words = Literal["a", "b"] | Annotated[Sequence[Literal["a", "b"]], Len(1)]
 
 HINTS = [  # a type, what it takes, what it refuses, how it is said
     (Count, [1, 7], [0, -3, 1.0, "3", "abc", True, None], "a whole number, at least 1"),
-    (Natural | None, [0, None], [-1, False], "a whole number, at least 0, or null"),
+    (Union[Natural, None], [0, None], [-1, False], "a whole number, at least 0, or null"),  # noqa: UP007
     (Amount, [0, 0.5, 3], [-1e-9, math.nan, math.inf, "1"], "a number, at least 0"),
     (Share, [1e-9, math.nextafter(1, 0)], [0, 1, 1.0], "a number between 0 and 1"),
     (Annotated[float, Ge(0), Le(0.99)], [0, 0.99], [1], "a number from 0 to 0.99"),

@@ -70,7 +70,7 @@ def checked(called: Called) -> Called:
 
     if isinstance(called, type):
         called.__init__ = call  # type: ignore[misc]
-        return called
+        return called  # type: ignore[return-value]
     return call  # type: ignore[return-value]
 
 

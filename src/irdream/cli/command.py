@@ -185,8 +185,9 @@ def _check_targets(plain: Mapping[str, Any], trusted: tuple[str, ...]) -> None:
             )
         if keys.is_missing(target):
             raise InputError(unknown_target(place, target))
-        names = keys.parameters(target)
-        for name, value in values.items() if names is not None else ():
+        if (names := keys.parameters(target)) is None:
+            continue
+        for name, value in values.items():
             if name not in names:
                 expected = f"; expected {' or '.join(sorted(names))}"
                 near = nearest(name, names) or (expected if names else ", which takes none")
