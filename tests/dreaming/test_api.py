@@ -406,6 +406,11 @@ def test_an_instrument_that_is_none_is_refused(recognizer, waveform) -> None:
         ({"constraint": Consistency(every=2)}, r"Consistency needs the originals' waveforms"),
         ({"parametrization": Waveform()}, r"Waveform needs the originals' waveforms, and only"),
         ({"constraint": SnrFloor(db=9.0)}, r"SnrFloor holds sound, and this parametrization dre"),
+        (
+            {"constraint": FrequencyBand(low_hz=100.0, high_hz=200.0)},
+            r"Given has no mel_basis, which this constraint needs",
+        ),
+        ({"optimizer": MarginStep}, r"optimizer=MarginStep is a class; expected MarginStep\("),
         ({"objective": Layer("head.0")}, r"unknown layer 'head.0' of OnLogMels; expected one of"),
     ],
 )
@@ -454,19 +459,6 @@ def test_a_network_on_waveforms_is_not_dreamed_as_a_spectrogram() -> None:
     network = nn.Sequential(nn.Linear(400, 3))
     with pytest.raises(InputError, match=r"LogMel dreams spectrograms, and this network hears wav"):
         dream(network, torch.randn(2, 400), 1, parametrization=LogMel(), progress=False)
-
-
-def test_a_band_of_frequencies_needs_a_front_end() -> None:
-    network = nn.Sequential(nn.Flatten(), nn.Linear(8 * 20, 3))
-    constraint = FrequencyBand(low_hz=100.0, high_hz=200.0)
-    with pytest.raises(InputError, match=r"Given has no mel_basis, which this constraint needs"):
-        dream(network, torch.randn(2, 8, 20), 1, constraint=constraint, progress=False)
-
-
-def test_an_optimizer_is_an_object() -> None:
-    network = nn.Sequential(nn.Flatten(), nn.Linear(8 * 20, 3))
-    with pytest.raises(InputError, match=r"optimizer=MarginStep is a class; expected MarginStep\("):
-        dream(network, torch.randn(2, 8, 20), 1, optimizer=MarginStep, progress=False)
 
 
 def test_a_window_of_one_frame_is_a_window() -> None:

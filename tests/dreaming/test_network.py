@@ -358,23 +358,30 @@ def test_a_model_that_cannot_be_copied_is_taken_as_it_is() -> None:
     assert simplified(model) is model
 
 
-def test_scripted_and_traced_models_compute_the_same() -> None:
-    model = chain(nn.Conv2d(2, 2, 3), norm(2), nn.ReLU(), nn.MaxPool2d(2))
+def scripted() -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        scripted = torch.jit.script(model)
-    for made in (scripted, torch.fx.symbolic_trace(model)):
-        assert_same_function(made, simplified(made), planes())
+        return torch.jit.script(typical())
 
 
-def test_recurrent_models_compute_the_same() -> None:
-    class Recurrent(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.gru = nn.GRU(19, 5, num_layers=2, batch_first=True)
+def typical() -> nn.Sequential:
+    return chain(nn.Conv2d(2, 2, 3), norm(2), nn.ReLU(), nn.MaxPool2d(2))
 
-        def forward(self, x: Tensor) -> Tensor:
-            return self.gru(x[:, 0].mT)[0].mean(dim=1)
 
-    model = Recurrent().double().eval()
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(19, 5, num_layers=2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gru(x[:, 0].mT)[0].mean(dim=1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [scripted, lambda: torch.fx.symbolic_trace(typical()), lambda: Recurrent().double().eval()],
+    ids=["scripted", "traced", "recurrent"],
+)
+def test_models_of_other_kinds_compute_the_same(make) -> None:
+    model = make()
     assert_same_function(model, simplified(model), planes())

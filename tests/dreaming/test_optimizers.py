@@ -102,19 +102,6 @@ def test_momentum_keeps_a_share_of_the_earlier_directions() -> None:
     torch.testing.assert_close(moved, view().step * normalized(0.5 * one + other))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"norm": "max"}, r"norm=max; expected rms or mean_abs or sign or none"),
-        ({"momentum": 1.0}, r"momentum=1.0; expected a number, at least 0 below 1"),
-        ({"momentum": -0.1}, r"momentum=-0.1; expected a number, at least 0 below 1"),
-    ],
-)
-def test_an_unknown_norm_or_momentum_is_refused(arguments, message) -> None:
-    with pytest.raises(InputError, match=message):
-        NormalizedAscent(**arguments)
-
-
 # Of torch.optim ---------------------------------------------------------------------------------
 
 FACTORIES: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -290,6 +277,9 @@ def test_an_item_of_which_the_promise_did_not_come_is_promised_less() -> None:
 @pytest.mark.parametrize(
     ("optimizer", "arguments", "message"),
     [
+        (NormalizedAscent, {"norm": "max"}, r"norm=max; expected rms or mean_abs or sign or none"),
+        (NormalizedAscent, {"momentum": 1.0}, r"momentum=1.0; expected a number, at least 0 below"),
+        (NormalizedAscent, {"momentum": -0.1}, r"momentum=-0.1; expected a number, at least 0 be"),
         (MarginStep, {"overshoot": -1}, r"overshoot=-1; expected a number, at least 0"),
         (MarginStep, {"overshoot": math.nan}, r"overshoot=nan; expected a number, at least 0"),
         (MarginStep, {"pull": 1.5}, r"pull=1.5; expected a number from 0 to 1"),

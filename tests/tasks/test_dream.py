@@ -186,23 +186,26 @@ def test_the_same_seed_gives_the_same_table(recognizer, tmp_path) -> None:
     pd.testing.assert_frame_equal(first, second)
 
 
-def test_noise_is_made_sound_from_its_spectrogram_alone(recognizer, tmp_path, monkeypatch) -> None:
-    used = []
-    monkeypatch.setattr(task, "GriffinLim", lambda: used.append("lim") or task.StftGain())
-    noise = Start()
-    noise.has_original = False
-    run(recognizer, tmp_path, target="flu", start=noise)
-    assert used == ["lim"]
+class Noise(Start):
+    has_original = False
 
 
-def test_a_dream_of_phases_is_made_sound_without_its_original(
-    recognizer, tmp_path, monkeypatch
+@pytest.mark.parametrize(
+    ("changes", "used"),
+    [
+        ({}, []),
+        ({"start": Noise()}, ["lim"]),
+        ({"ascent": ascent(parametrization=Maco(of=LogMel()), step_size=0.05)}, ["lim"]),
+    ],
+    ids=["excerpts", "noise", "phases"],
+)
+def test_what_is_no_change_of_an_original_is_made_sound_from_its_spectrogram_alone(
+    recognizer, tmp_path, monkeypatch, changes, used
 ) -> None:
-    used = []
-    monkeypatch.setattr(task, "GriffinLim", lambda: used.append("lim") or task.StftGain())
-    loop = ascent(parametrization=Maco(of=LogMel()), step_size=0.05)
-    run(recognizer, tmp_path, target="flu", ascent=loop)
-    assert used == ["lim"]
+    made = []
+    monkeypatch.setattr(task, "GriffinLim", lambda: made.append("lim") or task.StftGain())
+    run(recognizer, tmp_path, target="flu", **changes)
+    assert made == used
 
 
 def test_several_step_sizes_are_items_of_one_batch(recognizer, tmp_path) -> None:
@@ -222,12 +225,11 @@ def test_several_step_sizes_are_items_of_one_batch(recognizer, tmp_path) -> None
         assert (group.rmse_db <= group.step_size + 1e-4).all()
 
 
-def test_a_single_step_size_is_that_of_all(recognizer, tmp_path) -> None:
-    _, table, _ = run(
-        recognizer, tmp_path, target="sax", ascent=ascent(steps=1, confidence=None),
-        step_size=0.5,
-    )  # fmt: skip
+def test_a_single_step_size_is_that_of_all_and_names_no_file(recognizer, tmp_path) -> None:
+    loop = ascent(steps=1, confidence=None)
+    _, table, _ = run(recognizer, tmp_path, target="sax", ascent=loop, step_size=0.5)
     assert table["step_size"].tolist() == [0.5] * 3
+    assert table["file"].tolist() == ["a_low_1-to-sax", "short-to-sax", "silence-to-sax"]
     np.testing.assert_allclose(table.rmse_db[:2], 0.5, rtol=1e-4)
 
 
@@ -482,12 +484,6 @@ def test_one_budget_not_two(recognizer, tmp_path) -> None:
         InputError, match=r"dream.budget_db and constraint=rmse_budget are both giv"
     ):
         run(recognizer, tmp_path, target="flu", ascent=loop, budget_db=2.0)
-
-
-def test_files_are_not_named_by_a_single_step_size(recognizer, tmp_path) -> None:
-    _, table, _ = run(recognizer, tmp_path, target="flu", step_size=0.25)
-    assert table["file"].tolist() == ["a_low_1-to-flu", "short-to-flu", "silence-to-flu"]
-    assert table["step_size"].tolist() == [0.25] * 3
 
 
 # Interrupted ------------------------------------------------------------------------------------
