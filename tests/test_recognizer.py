@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from irdream import recognizer as module
 from irdream.errors import InputError
 from irdream.fingerprint import fingerprint_of
+from irdream.frontends import HanLogMel
 from irdream.instruments import CODES
 from irdream.recognizer import (
     Recognizer,
@@ -268,6 +269,30 @@ def test_a_front_end_says_its_rate_and_its_hop() -> None:
         Recognizer(frontend=nn.Identity(), model=Model())
 
 
+def test_a_temperature_divides_logits_and_not_probabilities() -> None:
+    log_mel = torch.rand(2, 3, 5)
+
+    def answer(temperature: float, output: Any) -> torch.Tensor:
+        made = Recognizer(
+            frontend=HanLogMel(),
+            model=Mean(),
+            instruments=("a", "b", "c"),
+            output=output,
+            temperature=temperature,
+        )
+        return made.logits(log_mel)
+
+    assert torch.allclose(answer(2.0, "softmax"), answer(1.0, "softmax") / 2)
+    assert torch.equal(answer(2.0, "probabilities"), answer(1.0, "probabilities"))
+
+
+class Mean(torch.nn.Module):
+    """The means of the mel bands are the logits."""
+
+    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+        return log_mel.mean(dim=2)
+
+
 # Checkpoints
 
 
@@ -280,6 +305,7 @@ def test_a_network_that_is_not_ours_comes_back_bit_for_bit(
     )
     made.thresholds = {"s1": 0.123456789, "s2": 0.5}
     made.card = {"data": {"name": "rendered"}, "top1": 0.9, "é": None}
+    made.temperature = 1.7
     train_a_little(made)
     save_recognizer(made, tmp_path / "new" / "checkpoint")
     loaded = load_recognizer(str(tmp_path / "new" / "checkpoint"), trust=["my_package"])
@@ -427,6 +453,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         key(output="sigmoid"),
         "has the output 'sigmoid'; expected 'softmax', as my_",
     ),
+    "temperature": (key(temperature=0), "has the temperature 0; expected a number above 0"),
     "unknown output": (key(model=MY_NET | {"output": "tanh"}), "MyNet.output='tanh'; expected 'so"),
 }
 

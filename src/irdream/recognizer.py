@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -54,6 +55,8 @@ class Recognizer(nn.Module):
         output: how logits become probabilities; None: as `model.output` says, or "softmax".
             "probabilities", as an argument alone: the model gives these in place of logits.
         window_seconds: what the model sees; 1 s is 43 frames of the default front end.
+        temperature: what the model's logits are divided by, so that probabilities can be taken
+            as such; chosen on a validation part (Guo et al. 2017).
         thresholds: for the aggregations "s1", "s2" and "max", chosen on a validation part.
         card: how it was made and how well it does; kept in the checkpoint as it is.
         spec: `_target_` and arguments of frontend and model, needed to save it.
@@ -69,6 +72,7 @@ class Recognizer(nn.Module):
         instruments: Sequence[str] = CODES,
         output: Output | None = None,
         window_seconds: float = 1.0,
+        temperature: float = 1.0,
         thresholds: Mapping[str, float] | None = None,
         card: Mapping[str, Any] | None = None,
         spec: Mapping[str, Mapping[str, Any]] | None = None,
@@ -95,6 +99,7 @@ class Recognizer(nn.Module):
         self.sample_rate_hz = int(frontend.sample_rate_hz)  # type: ignore[arg-type]
         self.hop_samples = int(frontend.hop_samples)  # type: ignore[arg-type]
         self.window_frames = round(window_seconds * self.sample_rate_hz) // self.hop_samples
+        self.temperature = temperature
         self.thresholds = dict(thresholds or {})
         self.card = dict(card or {})
         self.spec = {part: dict(values) for part, values in (spec or {}).items()}
@@ -135,7 +140,7 @@ class Recognizer(nn.Module):
                 f"{tuple(given.shape)}; expected ({len(windows)}, {classes or 'classes'}): "
                 f"(batch, instruments){several}"
             )
-        return logits
+        return logits if self.output == "probabilities" else logits / self.temperature
 
     def window_logits(self, log_mel: Tensor, hop_frames: int | None = None) -> Tensor:
         """Return (batch, windows, instruments) for log-mels (batch, n_mels, frames).
@@ -284,6 +289,7 @@ def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
         "instruments": list(recognizer.instruments),
         "output": recognizer.output,
         "window_seconds": recognizer.window_seconds,
+        "temperature": recognizer.temperature,
         "thresholds": recognizer.thresholds,
         "card": recognizer.card,
     }
@@ -322,7 +328,15 @@ def load_recognizer(
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"weights of {str(folder)!r} do not fit {target}: {reason}") from error
     others = {key: about[key] for key in ("window_seconds", "thresholds", "card")}
-    recognizer = Recognizer(**built, instruments=labels, **others, spec=spec)
+    temperature = about.get("temperature", 1.0)
+    if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+        raise InputError(
+            f"checkpoint {str(folder)!r} has the temperature {temperature!r}; expected a number "
+            "above 0"
+        )
+    recognizer = Recognizer(
+        **built, instruments=labels, temperature=float(temperature), **others, spec=spec
+    )
     recognizer.channel_axis = about.get("channel_axis", False) is True
     if recognizer.output != about["output"]:
         raise InputError(

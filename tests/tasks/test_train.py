@@ -105,6 +105,8 @@ def test_the_checkpoint_is_whole(run: Run, tmp_path: Path, sounds: Path) -> None
     loaded = load_recognizer(tmp_path / "run" / "checkpoint", trust=["my_package"])
     assert set(loaded.thresholds) == set(AGGREGATIONS)
     assert all(0 < threshold < 1 for threshold in loaded.thresholds.values())
+    assert 0.05 <= loaded.temperature <= 20
+    assert loaded.temperature != 1
     card = loaded.card
     told = {"name": "notes", "training_excerpts": 12, "validation_excerpts": 6}
     assert told.items() <= card["data"].items()

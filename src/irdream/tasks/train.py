@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from rich.console import Console
@@ -29,6 +30,7 @@ from irdream.errors import InputError, told
 from irdream.files import ExistingPath
 from irdream.interrupts import keeping
 from irdream.measures.aggregation import AGGREGATIONS, aggregate, window_scores
+from irdream.measures.calibration import fit_temperature
 from irdream.measures.recognition import choose_threshold
 from irdream.measures.robustness import check_robustness
 from irdream.measures.scoring import listed_part
@@ -207,7 +209,7 @@ def train(
     with stopwatch("training"), keeping(lambda: _kept(fit.folder)):
         progress = fit.run(lambda epoch, metrics: _report(tracker, epoch, metrics))
     best = load_recognizer(fit.folder / "best", device=recognizer.device, trust=list(trust))
-    best.thresholds = _thresholds(best, data)
+    _calibrate(best, data)
     best.card = {
         "irdream": __version__,
         "torch": torch.__version__,
@@ -250,15 +252,22 @@ def train(
     )
 
 
-def _thresholds(recognizer: Recognizer, data: TrainingData) -> dict[str, float]:
-    """Choose the thresholds of all aggregations on the validation part."""
+def _calibrate(recognizer: Recognizer, data: TrainingData) -> None:
+    """Choose the temperature, then the thresholds of all aggregations, on the validation part."""
     validation = data.validation_excerpts
-    windows = (
-        recognizer.windows(data.log_mels[i][None].to(recognizer.device))[0] for i in validation
-    )
-    scores = list(window_scores(recognizer, windows, batch_windows=128))
     truth = data.labels[validation].numpy() > 0
-    return {by: choose_threshold(aggregate(scores, by), truth)[0] for by in AGGREGATIONS}
+
+    def scores() -> list[np.ndarray]:
+        windows = (
+            recognizer.windows(data.log_mels[i][None].to(recognizer.device))[0] for i in validation
+        )
+        return list(window_scores(recognizer, windows, batch_windows=128))
+
+    recognizer.temperature = round(fit_temperature(truth, scores(), recognizer.output), 4)
+    found = scores()
+    recognizer.thresholds = {
+        by: choose_threshold(aggregate(found, by), truth)[0] for by in AGGREGATIONS
+    }
 
 
 def _keep(recognizer: Recognizer, progress: Progress, output_dir: Path, tracker: Tracker) -> None:
