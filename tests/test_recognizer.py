@@ -27,6 +27,7 @@ from irdream.recognizer import (
     load_recognizer,
     logits_among,
     new_recognizer,
+    same_weights,
     save_recognizer,
     window_starts,
 )
@@ -541,3 +542,12 @@ def test_models_that_cannot_be_built(
     with pytest.raises(InputError, match=message) as error:
         new_recognizer(frontend=tiny_frontend, model={"_target_": target, **arguments})
     assert "\n" not in str(error.value)
+
+
+def test_the_same_weights_are_one_network_wherever_they_lie(checkpoint: Path) -> None:
+    one, copy, other = (load_recognizer(checkpoint, trust=["my_package"]) for _ in range(3))
+    with torch.no_grad():
+        next(other.model.parameters()).add_(1.0)
+    assert same_weights(one, copy)
+    assert not same_weights(one, other)
+    assert not same_weights(toy(), toy())  # without a spec: what it is, nobody knows

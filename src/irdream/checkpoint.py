@@ -50,7 +50,7 @@ def load(
     return _loaded(str(folder), runtime.choose_device(device), tuple(trust), content)
 
 
-@lru_cache(maxsize=2)  # the recognizer and a second one
+@lru_cache(maxsize=3)  # a judge, and two recognizers that a sweep compares
 def _loaded(folder: str, device: torch.device, trust: tuple[str, ...], content: str) -> Recognizer:
     return load_recognizer(folder, device=device, trust=trust)
 

@@ -346,6 +346,14 @@ def load_recognizer(
     return _placed(recognizer, device).eval()
 
 
+def same_weights(one: Recognizer, other: Recognizer) -> bool:
+    """Say whether two recognizers are the same network, however they were loaded."""
+    if one is other or not (one.spec and one.spec == other.spec):
+        return one is other
+    weights = other.model.state_dict()
+    return all(torch.equal(x, weights[key].to(x)) for key, x in one.model.state_dict().items())
+
+
 def _placed(recognizer: Recognizer, device: str | torch.device) -> Recognizer:
     """Move to a device, convolutions in the layout that is a third faster on a CPU."""
     recognizer.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

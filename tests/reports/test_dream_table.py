@@ -21,6 +21,8 @@ def table(count: int, **columns: Any) -> pd.DataFrame:
     for each in MEASURES:
         if each.is_share:
             values[each.name] = True
+        if each.needs == "judge":
+            values[each.name] = None
     return pd.DataFrame({name: [x] * count for name, x in values.items()} | columns)
 
 
@@ -101,6 +103,25 @@ def test_the_last_line_says_how_many_succeeded(capsys, targets, line) -> None:
         },
     )  # fmt: skip
     assert printed(dreams, capsys)[-1] == line
+
+
+def test_the_last_line_says_what_the_judge_predicts_and_leaves_out_what_is_equal(capsys) -> None:
+    judged = {
+        "judge_probability": [0.8, 0.1, None], "judge_on_top": [True, False, None],
+        "undreamed_judge_on_top": [False, False, None],
+    }  # fmt: skip
+    lines = printed(table(3, **judged), capsys)
+    assert lines[-1] == (
+        "flute is the first guess in 3 of 3 WAVs, at 0.9 or more in 3; the judge agrees in 1 "
+        "(undreamed 0)"
+    )
+    assert "judge on top is not defined for 1 of 3 dreams" in lines
+    assert any("p judge" in line for line in lines)
+    metrics = summary(table(3, **judged))
+    assert metrics["dream/judge_on_top"] == 0.5
+    assert metrics["dream/undreamed_judge_on_top"] == 0
+    assert metrics["dream/judge_probability"] == pytest.approx(0.45)
+    assert not [name for name in summary(table(3)) if "judge" in name]
 
 
 def test_without_a_target_the_last_line_tells_the_objective_and_the_predictions(capsys) -> None:

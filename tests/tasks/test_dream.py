@@ -486,6 +486,61 @@ def test_one_budget_not_two(recognizer, tmp_path) -> None:
         run(recognizer, tmp_path, target="flu", ascent=loop, budget_db=2.0)
 
 
+# The judge --------------------------------------------------------------------------------------
+
+
+def another(my_package, instruments: tuple[str, ...] = CODES, rate_hz: int = RATE) -> Recognizer:
+    """Return a network of other weights, for another sample rate if wanted."""
+    from irdream.frontends import HanLogMel
+
+    torch.manual_seed(1)
+    frontend = HanLogMel(sample_rate_hz=rate_hz, n_fft=256, hop_samples=200, n_mels=12)
+    return Recognizer(frontend=frontend, model=my_package.MyNet(), instruments=instruments).eval()
+
+
+def test_a_judge_predicts_the_wav_and_the_undreamed_sound(recognizer, my_package, tmp_path) -> None:
+    judge = another(my_package, rate_hz=6000)
+    metrics, table, tracker = run(
+        recognizer, tmp_path, target=["sax", "flu"], judge=judge, ascent=ascent(step_size=3.0)
+    )
+    for row in table.to_dict("records"):
+        of_dream, of_original = (
+            predict_file(tmp_path / "sounds" / f"{row['file']}-{kind}.wav", row["target"], judge)
+            for kind in ("dream", "original")
+        )
+        index = torch.tensor([CODES.index(row["target"])])
+        assert row["judge_probability"] == pytest.approx(float(of_dream.of_target(index)), abs=1e-5)
+        assert row["judge_on_top"] == of_dream.on_top(index).item()
+        assert row["undreamed_judge_on_top"] == of_original.on_top(index).item()
+    assert table["judge_on_top"].mean() == metrics["dream/judge_on_top"]
+    assert table["undreamed_judge_on_top"].mean() == metrics["dream/undreamed_judge_on_top"]
+    assert tracker.metrics["dream/judge_on_top"] == [metrics["dream/judge_on_top"]]
+
+
+def test_a_judge_says_nothing_of_a_target_that_it_does_not_know(
+    recognizer, my_package, tmp_path
+) -> None:
+    labels = tuple("zither" if code == "sax" else code for code in CODES)
+    metrics, table, _ = run(
+        recognizer, tmp_path, target=["sax", "flu"], judge=another(my_package, labels)
+    )
+    assert table["judge_on_top"].isna().tolist() == [True, False] * 3
+    assert metrics["dream/judge_on_top_undefined"] == 3
+
+
+def test_a_layer_is_not_judged(recognizer, my_package, tmp_path) -> None:
+    loop = ascent(objective=Layer("layers.0"))
+    metrics, table, _ = run(recognizer, tmp_path, ascent=loop, judge=another(my_package))
+    assert table["judge_on_top"].isna().tolist() == [True] * 3
+    assert not [name for name in metrics if "judge" in name]
+
+
+def test_the_network_that_dreams_is_no_judge(recognizer, tmp_path, capsys) -> None:
+    metrics, _, _ = run(recognizer, tmp_path, target="sax", judge=recognizer)
+    assert "judge: none, since it is the network that dreams" in capsys.readouterr().out
+    assert not [name for name in metrics if "judge" in name]
+
+
 # Interrupted ------------------------------------------------------------------------------------
 
 

@@ -114,3 +114,9 @@ def _parse(word: str) -> str:
 
 def _hash(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def several(value: float | Sequence[float] | None) -> list[float | None]:
+    """Return a number or several of them as a list without repeats; [None] for None."""
+    values = [value] if value is None or isinstance(value, int | float) else value
+    return list(dict.fromkeys(None if one is None else float(one) for one in values))

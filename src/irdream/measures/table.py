@@ -31,7 +31,7 @@ class Measure:
         better: "higher", "lower", or "" where neither is.
         unit: such as "dB"; "" for shares, probabilities and counts.
         digits: after the point.
-        needs: "target", "no target", or "" for every dream.
+        needs: "target", "no target", "judge" (and a target), or "" for every dream.
         is_share: whether it says yes or no of a dream, so that it has no median.
         in_table: whether it stands in the table that a run of dreams prints.
         in_gallery: whether a sweep's gallery shows it.
@@ -42,7 +42,7 @@ class Measure:
     better: Literal["", "higher", "lower"] = ""
     unit: str = ""
     digits: int = 2
-    needs: Literal["", "target", "no target"] = ""
+    needs: Literal["", "target", "no target", "judge"] = ""
     is_share: bool = False
     in_table: bool = False
     in_gallery: bool = False
@@ -69,6 +69,13 @@ MEASURES = (  # of dreams
     ),
     Measure("wav_at_0.9", "WAV at 0.9", "higher", needs="target", is_share=True, in_gallery=True),
     Measure("wav_on_top", "WAV on top", "higher", needs="target", is_share=True, in_gallery=True),
+    Measure(
+        "judge_probability", "p judge", "higher", needs="judge", in_table=True, in_gallery=True
+    ),
+    Measure(
+        "judge_on_top", "judge on top", "higher", needs="judge", is_share=True, in_gallery=True
+    ),
+    Measure("undreamed_judge_on_top", "judge on top undreamed", needs="judge", is_share=True),
     Measure("at_0.9", "at 0.9", "higher", needs="target", is_share=True),
     Measure("on_top", "on top", "higher", needs="target", is_share=True),
     Measure("target_score", "score", "higher", needs="target"),
@@ -107,9 +114,9 @@ SEARCHED = {  # by default, for each task
     "train": "val/loss",
 }
 HEADLINES = (  # metrics of a sweep's jobs; the first one there is orders the comparison
-    "dream/wav_at_0.9", "dream/wav_on_top", "dream/at_0.9", "dream/on_top", "dream/objective",
-    "dream/rmse_db", "dream/snr_db", UNCHANGED, "eval/micro_f1", "eval/macro_f1", "eval/top1",
-    "eval/robust_accuracy_1dB", "val/loss", "val/top1",
+    "dream/wav_at_0.9", "dream/wav_on_top", "dream/judge_on_top", "dream/at_0.9", "dream/on_top",
+    "dream/objective", "dream/rmse_db", "dream/snr_db", UNCHANGED, "eval/micro_f1", "eval/macro_f1",
+    "eval/top1", "eval/robust_accuracy_1dB", "val/loss", "val/top1",
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from torch import Tensor
 
 from irdream import instruments
-from irdream.datasets.base import tell_skipped
+from irdream.datasets.base import counted, tell_skipped
 from irdream.dreaming.record import Answer
 from irdream.measures import dreams as measures
 from irdream.measures.sounds import snr_db
@@ -28,7 +28,8 @@ WIDTH = 160  # of that table at most, in characters, where it is not printed to 
 HEADINGS = {"step_size": "step", "budget_db": "budget dB", "variation": "variation"}
 HOW_TO_READ = {  # with a target, and without
     True: (
-        "p: probability of the target, before, in the dream, and in the WAV that was written; "
+        "p: probability of the target, before, in the dream, in the WAV that was written, and of "
+        "the WAV by a network that had no part (judge); "
         "RMSE: change of the spectrogram; SNR: the original over the change in the sound, higher "
         "is quieter"
     ),
@@ -40,7 +41,11 @@ HOW_TO_READ = {  # with a target, and without
 
 
 def measure(
-    one: FinishedDream, on_wav: Answer, dreamed: Tensor, instruments: tuple[str, ...]
+    one: FinishedDream,
+    on_wav: Answer,
+    dreamed: Tensor,
+    instruments: tuple[str, ...],
+    judged: Mapping[str, float | bool],
 ) -> dict[str, object]:
     """Return a dream's row of the table; what is about a target is None where there is none.
 
@@ -49,6 +54,7 @@ def measure(
         on_wav: the answer on its WAV.
         dreamed: its waveform (samples,).
         instruments: the codes on the axis of the answers.
+        judged: its `judgement`.
     """
     original, dream, objective = one.original[None], one.dream[None], one.curves["objective"]
     rmse_db = float(measures.rmse_db(original, dream)[0])
@@ -72,6 +78,7 @@ def measure(
             "target_probability_wav": float(on_wav.of_target(target)[0]),
             "target_score": float(one.after.scores[0, target[0]]),
             "window_share": float((one.after.windows >= BAR).float().mean()),
+            **judged,
         }
     return {
         "name": one.excerpt.name,
@@ -90,9 +97,10 @@ def measure(
 
 
 def measures_of(table: pd.DataFrame) -> list[Measure]:
-    """Return the measures that say something of these dreams, which have a target or have none."""
-    other = "no target" if has_target(table) else "target"
-    return [each for each in MEASURES if each.needs != other]
+    """Return the measures that say something of these dreams, by a target, a judge or neither."""
+    has = {"": True, "target": has_target(table), "no target": not has_target(table)}
+    has["judge"] = bool(table["judge_on_top"].notna().to_numpy().any())
+    return [each for each in MEASURES if has[each.needs]]
 
 
 def has_target(table: pd.DataFrame) -> bool:
@@ -228,9 +236,16 @@ def _result(table: pd.DataFrame) -> str:
         before, after = (np.median(table[name]) for name in ("objective_before", "objective"))
         return f"objective {before:.4g} → {after:.4g} (median); first guess of the WAVs: {told}"
     first, *others = dict.fromkeys(table["target"])
-    sums = {each.name: sum(table[each.name]) for each in MEASURES if each.is_share}
-    return (
+    shares = [each.name for each in measures_of(table) if each.is_share]
+    sums = {name: sum(yes is True for yes in table[name].tolist()) for name in shares}
+    line = (
         f"{'the target' if others else _full(first)} is the first guess in {sums['wav_on_top']} of "
-        f"{count} {'WAV' if count == 1 else 'WAVs'}, at {BAR:g} or more in {sums['wav_at_0.9']} "
-        f"(of the spectrograms: {sums['on_top']}, {sums['at_0.9']})"
+        f"{counted(count, 'WAV')}, at {BAR:g} or more in {sums['wav_at_0.9']}"
     )
+    spectrograms = sums["on_top"], sums["at_0.9"]
+    if spectrograms != (sums["wav_on_top"], sums["wav_at_0.9"]):  # something was lost
+        line += f" (of the spectrograms: {spectrograms[0]}, {spectrograms[1]})"
+    if "judge_on_top" in sums:
+        undreamed = sums["undreamed_judge_on_top"]
+        line += f"; the judge agrees in {sums['judge_on_top']} (undreamed {undreamed})"
+    return line

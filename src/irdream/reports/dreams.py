@@ -16,7 +16,7 @@ from irdream.dreaming.record import Answer
 from irdream.dreaming.targets import Item
 from irdream.files import distinct_names
 from irdream.measures.dreams import DB_PER_NATURAL
-from irdream.recognizer import Recognizer
+from irdream.recognizer import Recognizer, same_weights
 
 Sonify = Callable[..., Tensor]
 FULL_SCALE = 0.99
@@ -111,6 +111,37 @@ def write_sounds(
 def index_of(target: str, recognizer: Recognizer) -> int:
     """Return a target's place among the instruments; any, where the objective has no target."""
     return recognizer.instruments.index(target) if target else 0
+
+
+def another(judge: Recognizer, recognizer: Recognizer) -> Recognizer | None:
+    """Return the judge; None, which is printed, where it is the network that dreams."""
+    if not same_weights(judge, recognizer):
+        return judge
+    print("judge: none, since it is the network that dreams; another can be chosen", flush=True)
+    return None
+
+
+def judgement(path: Path, target: str, judge: Recognizer | None) -> dict[str, float | bool]:
+    """Return what a network that had no part in a dream predicts of it, and undreamed.
+
+    Args:
+        path: the dream's WAV; the original's lies beside it.
+        target: of the dream.
+        judge: None: there is none.
+
+    Returns:
+        Values of the table's columns; none where the judge does not know the target.
+    """
+    if judge is None or target not in judge.instruments:
+        return {}
+    index = torch.tensor([judge.instruments.index(target)])
+    undreamed = path.with_name(f"{path.name.removesuffix('-dream.wav')}-original.wav")
+    of_dream, of_original = (predict_file(each, target, judge) for each in (path, undreamed))
+    return {
+        "judge_probability": float(of_dream.of_target(index)[0]),
+        "judge_on_top": bool(of_dream.on_top(index)[0]),
+        "undreamed_judge_on_top": bool(of_original.on_top(index)[0]),
+    }
 
 
 @torch.no_grad()

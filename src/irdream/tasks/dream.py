@@ -26,7 +26,7 @@ from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.best import Best
 from irdream.dreaming.constraints import RmseBudget
 from irdream.dreaming.objectives import as_objective
-from irdream.dreaming.targets import Item, item_seed, parse_targets, plan
+from irdream.dreaming.targets import Item, item_seed, parse_targets, plan, several
 from irdream.errors import InputError
 from irdream.interrupts import Interrupted, keeping, stopping
 from irdream.measures.table import BAR
@@ -35,9 +35,11 @@ from irdream.recognizer import Recognizer
 from irdream.reports.dreams import (
     FinishedDream,
     Sonify,
+    another,
     draw,
     file_names,
     index_of,
+    judgement,
     predict_file,
     write_sounds,
 )
@@ -60,6 +62,7 @@ def dream(
     ascent: Ascent,
     tracker: Tracker,
     output_dir: Path,
+    judge: Recognizer | None = None,
     sonification: Sonify | None = None,
     step_size: Several | None = None,
     budget_db: Several | None = None,
@@ -79,6 +82,7 @@ def dream(
         ascent: how to dream.
         tracker: gets metrics and files.
         output_dir: where the files are written.
+        judge: predicts the WAVs, and the undreamed ones; None, or the recognizer again: none.
         sonification: makes sound of a dreamed spectrogram; None: a gain on the original's
             spectrum, or Griffin-Lim where the start is noise or not what is changed. Not used
             where dreams are sound.
@@ -99,7 +103,7 @@ def dream(
     """
     stopwatch = stopwatch or Stopwatch()
     has_target = as_objective(ascent.objective).reads_output
-    step_sizes, budgets_db = _several(step_size), _several(budget_db)
+    step_sizes, budgets_db = several(step_size), several(budget_db)
     if len(step_sizes) == 1 and step_sizes[0] is not None:  # then files are not named by it
         ascent, step_sizes = replace(ascent, step_size=step_sizes[0]), [None]
     if budget_db is not None and any(isinstance(one, RmseBudget) for one in ascent.constraints):
@@ -111,6 +115,7 @@ def dream(
     if info:
         ascent.check(recognizer)
     print(planned.line(start, recognizer), flush=True)
+    judge = judge and another(judge, recognizer)
     if info:
         return {}
     with stopwatch("reading audio"):
@@ -132,8 +137,9 @@ def dream(
     if sonification is None:
         changed = start.has_original and ascent.parametrization.from_original
         sonification = StftGain() if changed else GriffinLim()
-    varied = planned.varied
-    written = _Written(recognizer, sonification, items, varied, figures, output_dir, stopwatch)
+    written = _Written(
+        recognizer, judge, sonification, items, planned.varied, figures, output_dir, stopwatch
+    )
     most = ascent.steps * ascent.octaves
     with stopping() as signals, keeping(written.kept), dream_bar(len(items), steps=most) as bar:
         for batch in _batches(recognizer, excerpts, items):
@@ -152,7 +158,7 @@ def dream(
         _write(table, dreamt, output_dir)
     with stopwatch("tracking"):
         _track(tracker, dreamt, metrics, output_dir)
-    print_dreams(table, metrics, bad, varied=varied, omitted=max(0, len(table) - figures))
+    print_dreams(table, metrics, bad, varied=planned.varied, omitted=max(0, len(table) - figures))
     if signals:
         raise Interrupted(written.kept(), number=signals[0])
     return metrics
@@ -176,8 +182,8 @@ class _Plan:
     def varied(self) -> list[str]:
         """Return the settings that are lists, by their columns in dreams.csv."""
         lists = {"step_size": self.step_sizes, "budget_db": self.budgets_db}
-        several = [name for name, values in lists.items() if len(values) > 1]
-        return [*several, *(["variation"] if self.variations > 1 else [])]
+        varied = [name for name, values in lists.items() if len(values) > 1]
+        return [*varied, *(["variation"] if self.variations > 1 else [])]
 
     def items(self, excerpts: Listed) -> list[Item]:
         """Return the dreams of excerpts, given by names and labels; errors as `targets.plan`."""
@@ -206,12 +212,6 @@ class _Plan:
             f"dream: {what} {', '.join(words)}{dreams}, {'at most ' if may_stop else ''}"
             f"{steps} x {octaves}, on {recognizer.device}"
         )
-
-
-def _several(value: float | Sequence[float] | None) -> list[float | None]:
-    """Return a number or several of them as a list; [None] for None."""
-    values = [value] if value is None or isinstance(value, int | float) else value
-    return list(dict.fromkeys(None if one is None else float(one) for one in values))
 
 
 def _batches(
@@ -301,6 +301,7 @@ class _Written:
     """The dreams that are finished: their sounds and figures are files, each has a row."""
 
     recognizer: Recognizer
+    judge: Recognizer | None
     sonify: Sonify
     items: Sequence[Item]  # that are to be dreamed
     varied: Sequence[str]
@@ -331,7 +332,8 @@ class _Written:
             folder = self.folder / "sounds"
             sound, path = write_sounds(one, self.recognizer, self.sonify, folder)
             on_wav = predict_file(path, one.item.target, self.recognizer)
-            row = measure(one, on_wav, sound, self.recognizer.instruments)
+            judged = judgement(path, one.item.target, self.judge)
+            row = measure(one, on_wav, sound, self.recognizer.instruments, judged)
         self.dreamt.append(one)
         self.rows.append(row)
         if not is_drawn:
@@ -380,10 +382,7 @@ def _write(table: pd.DataFrame, dreamt: Sequence[FinishedDream], output_dir: Pat
 
 
 def _track(
-    tracker: Tracker,
-    dreamt: Sequence[FinishedDream],
-    metrics: dict[str, float],
-    output_dir: Path,
+    tracker: Tracker, dreamt: Sequence[FinishedDream], metrics: dict[str, float], output_dir: Path
 ) -> None:
     """Log the measures, the mean curves and the files."""
     tracker.log_metrics(metrics)
