@@ -448,8 +448,9 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "keys missing": (description(b'{"format": 1}'), "is no recognizer"),
     "another type": (key(model="my_package.MyNet"), "is no recognizer"),
     "format": (key(format=2), "has format 2; expected 1: use the version of irdream that wrote it"),
-    "labels": (key(instruments=["kick"]), "has the labels kick; expected cel cla flu .* in this"),
-    "order": (key(instruments=[*CODES[::-1]]), "has the labels voi vio .* in this order"),
+    "one label": (key(instruments=["kick"]), "has the labels 'kick'; expected two or more names"),
+    "equal labels": (key(instruments=["a", "b", "a"]), "has the labels 'a', 'b', 'a'; expected tw"),
+    "empty label": (key(instruments=["a", ""]), "has the labels 'a', ''; expected two or more"),
     "output": (
         key(output="sigmoid"),
         "has the output 'sigmoid'; expected 'softmax', as my_",

@@ -17,6 +17,7 @@ import torch
 from irdream import runtime
 from irdream.arguments import Positive
 from irdream.contents import content_of
+from irdream.instruments import CODES
 from irdream.recognizer import Recognizer, load_recognizer, new_recognizer
 from irdream.tracking import fetch_checkpoint
 
@@ -73,6 +74,7 @@ def new(
     *,
     frontend: Mapping[str, Any],
     model: Mapping[str, Any],
+    labels: Sequence[str] = CODES,
     window_seconds: Positive = 1.0,
     device: str = "auto",
     trust: Sequence[str] = (),
@@ -87,6 +89,7 @@ def new(
     recognizer = new_recognizer(
         frontend=frontend,
         model=model,
+        labels=labels,
         window_seconds=window_seconds,
         device=runtime.choose_device(device),
         trust=trust,

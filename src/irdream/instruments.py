@@ -1,10 +1,12 @@
 """The eleven instruments of IRMAS (Bosch et al. 2012), in index order.
 
-The order is alphabetical by code, cel = 0 ... voi = 10, and every array of the project
-with an axis `instruments` follows it.
+The order is alphabetical by code, cel = 0 ... voi = 10. They are the labels of a recognizer unless
+its data or its checkpoint bring others.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from irdream.errors import InputError, nearest
 
@@ -24,6 +26,8 @@ NAMES: dict[str, str] = {
 CODES: tuple[str, ...] = tuple(NAMES)
 
 _ALIASES = {"singing voice": "voi", "vocals": "voi"}
+_CODE_OF = {code: code for code in NAMES} | {long: c for c, long in NAMES.items()} | _ALIASES
+_LISTED = 50  # labels in a message
 
 
 def index(code: str) -> int:
@@ -31,25 +35,44 @@ def index(code: str) -> int:
     return CODES.index(code)
 
 
-def name(code: str) -> str:
-    """Return the long name of an instrument's code."""
-    return NAMES[code]
+def name(label: str) -> str:
+    """Return the long name of an instrument's code; any other label as it is."""
+    return NAMES.get(label, label)
 
 
-def parse(text: str) -> str:
-    """Return the code of an instrument given by its code or its name, in any case.
+def find(text: str, labels: Sequence[str] = CODES) -> str | None:
+    """Return the label that a text means; None: there is none.
+
+    Letter case, `_` and `-` do not matter, and an instrument's code and names are the same.
+    """
+    given = str(text).strip()
+    if given in labels:
+        return given
+    return next((label for label in labels if _meaning(label) == _meaning(given)), None)
+
+
+def parse(text: str, labels: Sequence[str] = CODES) -> str:
+    """Return the label that a text means, see `find`.
 
     `flu`, `flute`, `Flute`, `acoustic_guitar` and `acoustic guitar` are all understood.
 
     Raises:
-        InputError: when no instrument is called so.
+        InputError: when no label is called so.
     """
-    word = str(text).strip().lower().replace("_", " ").replace("-", " ")
-    if word in NAMES:
-        return word
-    words = {long: code for code, long in NAMES.items()} | _ALIASES
-    if word in words:
-        return words[word]
-    expected = ", ".join(f"{code} ({long})" for code, long in NAMES.items())
-    near = nearest(word, [*NAMES, *words])
-    raise InputError(f"unknown instrument {text!r}; expected one of {expected}{near}")
+    found = find(text, labels)
+    if found is None:
+        words = [*labels, *(long for long, code in _CODE_OF.items() if code in labels)]
+        near = nearest(str(text).strip().lower(), dict.fromkeys(words))
+        raise InputError(f"unknown instrument {text!r}; expected one of {in_words(labels)}{near}")
+    return found
+
+
+def in_words(labels: Sequence[str]) -> str:
+    """Return labels for a message, IRMAS' codes with their names: `flu (flute), snare`."""
+    shown = [f"{x} ({NAMES[x]})" if x in NAMES else x for x in labels[:_LISTED]]
+    return ", ".join(shown + [f"{len(labels) - _LISTED} more"] * (len(labels) > _LISTED))
+
+
+def _meaning(text: str) -> str:
+    word = text.strip().lower().replace("_", " ").replace("-", " ")
+    return _CODE_OF.get(word, word)

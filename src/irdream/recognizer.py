@@ -14,6 +14,7 @@ models and front ends, `torch.nn`, and packages that the user names on purpose.
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -51,7 +52,7 @@ class Recognizer(nn.Module):
     Args:
         frontend: waveform (batch, samples) -> log-mel (batch, n_mels, frames).
         model: log-mel windows (batch, n_mels, window_frames) -> logits (batch, instruments).
-        instruments: the codes on the axis `instruments`.
+        instruments: the labels on the axis `instruments`.
         output: how logits become probabilities; None: as `model.output` says, or "softmax".
             "probabilities", as an argument alone: the model gives these in place of logits.
         window_seconds: what the model sees; 1 s is 43 frames of the default front end.
@@ -248,19 +249,24 @@ def new_recognizer(
     *,
     frontend: Mapping[str, Any],
     model: Mapping[str, Any],
+    labels: Sequence[str] = CODES,
     window_seconds: float = 1.0,
     device: str | torch.device = "cpu",
     trust: Sequence[str] = (),
 ) -> Recognizer:
     """Build an untrained recognizer from `{"_target_": ..., **arguments}` of its parts.
 
-    An argument that has a `_target_` is built likewise, and must be trusted likewise.
+    An argument that has a `_target_` is built likewise, and must be trusted likewise. A model that
+    takes `instruments`, the number of its outputs, gets that of the labels unless it is given.
     """
     spec = {"frontend": dict(frontend), "model": dict(model)}
+    takes = inspect.signature(_class_of(spec["model"], trust)).parameters
+    if "instruments" in takes and takes["instruments"].default != len(labels):
+        spec["model"].setdefault("instruments", len(labels))
     built = {part: _build(values, trust=trust) for part, values in spec.items()}
     names = getattr(built["model"], "not_kept", ())
     not_kept = {name: spec["model"].pop(name, None) for name in names}
-    recognizer = Recognizer(**built, window_seconds=window_seconds, spec=spec)
+    recognizer = Recognizer(**built, instruments=labels, window_seconds=window_seconds, spec=spec)
     recognizer.not_kept = not_kept
     return _placed(recognizer, device)
 
@@ -308,17 +314,17 @@ def load_recognizer(
     other music, which says whether a dream transfers.
 
     Raises:
-        InputError: when it is missing, damaged, of another format or label set, or names
-            code outside the allow-list.
+        InputError: when it is missing, damaged, of another format, or names code outside the
+            allow-list.
     """
     folder = CHECKPOINTS / path if str(path) in NAMES else Path(path).expanduser()
     about, weights = _read(folder)
     spec = {part: about[part] for part in ("frontend", "model")}
     labels = tuple(map(str, about["instruments"]))
-    if labels != CODES:
+    if not all(labels) or len({*labels}) < max(2, len(labels)):
         raise InputError(
-            f"checkpoint {str(folder)!r} has the labels {' '.join(labels)}; "
-            f"expected {' '.join(CODES)} in this order"
+            f"checkpoint {str(folder)!r} has the labels {', '.join(map(repr, labels)) or 'none'}; "
+            "expected two or more names, all different"
         )
     built = {part: _build(values, trust=trust) for part, values in spec.items()}
     target = spec["model"]["_target_"]
@@ -386,8 +392,20 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _build(spec: Mapping[str, Any], *, trust: Sequence[str]) -> Any:
     """Call the `_target_` of a spec with its other entries, if it may be called."""
-    arguments = dict(spec)
-    target = str(arguments.pop("_target_", ""))
+    made = _class_of(spec, trust)
+    arguments = {name: value for name, value in spec.items() if name != "_target_"}
+    for name, value in arguments.items():
+        if isinstance(value, Mapping) and "_target_" in value:
+            arguments[name] = _build(value, trust=trust)
+    try:
+        return made(**arguments)
+    except Exception as error:  # whatever a model of one's own raises
+        raise InputError(f"cannot build {spec['_target_']}: {told(error)}") from error
+
+
+def _class_of(spec: Mapping[str, Any], trust: Sequence[str]) -> type[nn.Module]:
+    """Import the `_target_` of a spec, if it is trusted."""
+    target = str(spec.get("_target_", ""))
     allowed = (*TRUSTED, *trust)
     if not any(target.startswith(f"{package}.") for package in allowed):
         raise InputError(
@@ -401,10 +419,4 @@ def _build(spec: Mapping[str, Any], *, trust: Sequence[str]) -> Any:
         raise InputError(f"cannot import {target!r}: {told(error)}") from error
     if not (isinstance(made, type) and issubclass(made, nn.Module)):
         raise InputError(f"{target} cannot be built; expected a class of torch.nn.Module")
-    for name, value in arguments.items():
-        if isinstance(value, Mapping) and "_target_" in value:
-            arguments[name] = _build(value, trust=trust)
-    try:
-        return made(**arguments)
-    except Exception as error:  # whatever a model of one's own raises
-        raise InputError(f"cannot build {target}: {told(error)}") from error
+    return made

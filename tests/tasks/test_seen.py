@@ -217,10 +217,11 @@ def test_unknown_folders_are_told_where_labels_count(
     shutil.copytree(root / "flu", root / "drums" / "two")
     shutil.copy(root / "cel" / "note 0.wav", root / "loose.wav")
     score(trained, root)
-    told = (
-        "predicted, but not scored: 13 of 31 files have no label: 12 in 'drums', 1 in 'some'; lab"
-    )
-    assert caplog.text.count(told) == 1
+    for told in (
+        "the recognizer does not know drums: 12 of 31 files in the test part of 'notes' have no ot",
+        "predicted, but not scored: 1 of 19 files have no label: 1 in 'some'; labels are",
+    ):
+        assert caplog.text.count(told) == 1
 
 
 def test_contents_are_of_files_that_can_be_read(sounds: Path, tmp_path: Path) -> None:

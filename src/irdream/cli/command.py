@@ -30,6 +30,7 @@ from irdream.arguments import shown
 from irdream.cli import keys
 from irdream.cli.hydra_errors import explain, needed_extra, unknown_key, unknown_target
 from irdream.errors import InputError, nearest
+from irdream.instruments import CODES
 
 _OF_LAUNCHERS = ("joblib.", "ray.")  # what is raised there is no defect: a process has died
 _SYSTEM = {  # errors of the system that a person can mend, and how
@@ -139,7 +140,8 @@ def check(config: DictConfig) -> None:
     known = keys.all_keys()
     values = {name: _value(config, name) for name in known}
     arguments.check({name: (values[name], key.hint) for name, key in known.items()})
-    parse_targets(values["target"])
+    ours = values["checkpoint"] in CHECKPOINTS  # of others the labels are known when it is loaded
+    parse_targets(values["target"], CODES if ours else None)
     _check_targets(plain, (*TRUSTED, *(f"{package}." for package in values["trust"])))
     _check_paths(plain, _task(config))
 

@@ -196,8 +196,7 @@ def unlabelled_words(files: Sequence[ExcerptFile]) -> str:
     every = os.path.commonpath([file.path.absolute().parent for file in files])
     return (
         f"{len(without)} of {len(files)} files have no label: {folders_of(without, below=every)}; "
-        "labels are the names of folders, if instruments are called so, or stand in "
-        "dataset.labels_csv"
+        "labels are the names of folders, or stand in dataset.labels_csv"
     )
 
 

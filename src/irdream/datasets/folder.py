@@ -1,8 +1,9 @@
 """Any folder of sound files (see `irdream.audio.folders`) as a data set.
 
-Labels come from a CSV, or from the name of the first-level subfolder where that names an
-instrument (`flute/`, `sax/`), or there are none, which is enough to dream on. Subfolders
-`training` and `test` are the two parts; without them each part is the whole folder.
+Labels come from a CSV, or from the names of the first-level subfolders (`kick/`, `snare/`), or
+there are none, which is enough to dream on. Where all of them name instruments of IRMAS (`flute/`,
+`sax/`), labels are its codes; otherwise the names as they are. Subfolders `training` and `test`
+are the two parts; without them each part is the whole folder.
 
     file,label                      one header line; paths from the root of the data set
     takes/one.wav,flute             several labels: separated by `;`, or in several rows
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -21,8 +23,8 @@ from irdream.datasets.base import ExcerptFile, Excerpts, PartName
 from irdream.datasets.cache import audio_loader
 from irdream.datasets.identity import equal_files, recordings_of, unique_names
 from irdream.errors import InputError
-from irdream.files import ExistingPath, read_text
-from irdream.instruments import parse
+from irdream.files import ExistingPath, as_text, read_text
+from irdream.instruments import find, parse
 
 _PARTS = ("training", "test")
 
@@ -66,6 +68,11 @@ class Folder:
             return f"found {test} sound files below {self.root}, the same in both parts"
         return f"found {training} training and {test} test files in {self.root}"
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels of its training part, sorted."""
+        return tuple(sorted({label for file in self._files("training") for label in file.labels}))
+
     def _part_folder(self, name: str) -> Path:
         if self.root is None:
             raise InputError("dataset.root is not set; expected a folder of sound files")
@@ -78,23 +85,21 @@ class Folder:
             paths = audio_files(folder)
             recordings = recordings_of(paths, equal_files(paths))
             self._scanned[folder] = [
-                ExcerptFile(
-                    path=path, name=name, labels=self._labels(path, folder), recording=recording
-                )
-                for path, name, recording in zip(
-                    paths, unique_names(paths), recordings, strict=True
+                ExcerptFile(path=path, name=name, labels=labels, recording=recording)
+                for path, name, labels, recording in zip(
+                    paths, unique_names(paths), self._labels(paths, folder), recordings, strict=True
                 )
             ]
         return self._scanned[folder]
 
-    def _labels(self, path: Path, folder: Path) -> tuple[str, ...]:
+    def _labels(self, paths: Sequence[Path], folder: Path) -> list[tuple[str, ...]]:
         if self.labels_csv is not None:
-            return self._csv_labels.get(path.resolve(), ())
-        subfolders = path.relative_to(folder).parts[:-1]
-        try:
-            return (parse(subfolders[0]),) if subfolders else ()
-        except InputError:
-            return ()
+            given = [self._csv_labels.get(path.resolve(), ()) for path in paths]
+        else:
+            given = [path.relative_to(folder).parts[:-1][:1] for path in paths]
+        are_known = all(find(label) for labels in given for label in labels)
+        name_of = parse if are_known else as_text
+        return [tuple(dict.fromkeys(map(name_of, labels))) for labels in given]
 
     @cached_property
     def _csv_labels(self) -> dict[Path, tuple[str, ...]]:
@@ -123,7 +128,7 @@ def read_labels(labels_csv: Path, *, root: Path) -> dict[Path, tuple[str, ...]]:
             path = root / file.strip()
             if not path.is_file():
                 raise InputError(f"no such file: {str(path)!r}; paths start at dataset.root")
-            codes = tuple(parse(part) for part in label.split(";") if part.strip())
+            codes = tuple(part.strip() for part in label.split(";") if part.strip())
             known = labels.get(path.resolve(), ())
             labels[path.resolve()] = tuple(dict.fromkeys(known + codes))
     except (InputError, csv.Error) as error:

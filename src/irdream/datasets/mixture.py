@@ -10,7 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from irdream.datasets.base import DataSet, ExcerptFile, Excerpts, PartName, listed
+from irdream.datasets.labels import labels_of
 from irdream.errors import InputError
+from irdream.instruments import find
 
 
 class Mixture:
@@ -46,6 +48,12 @@ class Mixture:
     def about(self) -> str:
         """What all of them are, for the card of a checkpoint."""
         return "; ".join(getattr(one, "about", one.name) for one in self.datasets.values())
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels of all of them, sorted."""
+        every = [label for one in self.datasets.values() for label in labels_of(one)]
+        return tuple(sorted({find(label) or label for label in every}))
 
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
         """Return one part of all of them."""

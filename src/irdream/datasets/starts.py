@@ -23,7 +23,6 @@ from irdream.datasets.base import DataSet, Excerpt, ExcerptFile, Excerpts, PartN
 from irdream.datasets.identity import known_content, unique_names
 from irdream.errors import InputError
 from irdream.files import ExistingPath, as_text
-from irdream.instruments import CODES
 
 Readable = tuple[list[Excerpt], list[str]]
 Listed = list[tuple[str, tuple[str, ...]]]
@@ -229,7 +228,7 @@ def evenly(files: Sequence[ExcerptFile], *, count: int, seed: int) -> list[int]:
     queues: dict[str, list[int]] = {}
     for i in sorted(range(len(files)), key=draw):
         queues.setdefault((files[i].labels or ("",))[0], []).append(i)
-    order = [code for code in CODES if code in queues] + sorted(queues.keys() - set(CODES))
+    order = sorted(queues, key=lambda label: (not label, label))  # those without a label last
     turns = [
         (turn, place, i) for place, code in enumerate(order) for turn, i in enumerate(queues[code])
     ]

@@ -41,8 +41,7 @@ from irdream.dreaming.parametrizations import LogMel, Parametrization, Waveform
 from irdream.dreaming.parametrizations.log_mel import is_other_unit
 from irdream.dreaming.record import Dreams
 from irdream.errors import InputError, nearest
-from irdream.instruments import CODES
-from irdream.instruments import parse as parse_instrument
+from irdream.instruments import find, in_words
 from irdream.progress import dream_bar
 from irdream.recognizer import Output, Recognizer, load_recognizer
 
@@ -238,14 +237,14 @@ def _class(target: Any, labels: list[str]) -> int:
     number: Any = target
     if isinstance(target, str) and target in labels:
         number = labels.index(target)
-    elif isinstance(target, str) and tuple(labels) == CODES:
-        number = CODES.index(parse_instrument(target))
+    elif isinstance(target, str) and (found := find(target, labels)):
+        number = labels.index(found)
     with contextlib.suppress(TypeError):  # of what is no whole number
         if 0 <= operator.index(number) < len(labels):
             return operator.index(number)
     raise InputError(
         f"unknown target {target!r}; expected a number from 0 to {len(labels) - 1} or one of "
-        f"{', '.join(labels)}{nearest(str(target), labels)}"
+        f"{in_words(labels)}{nearest(str(target), labels)}"
     )
 
 

@@ -32,10 +32,13 @@ class Item:
     variation: int = 0
 
 
-def parse_targets(target: str | Sequence[str]) -> list[str]:
-    """Return instrument codes, or one of `all`, `correct`, `incorrect`, as it is.
+def parse_targets(
+    target: str | Sequence[str], labels: Sequence[str] | None = instruments.CODES
+) -> list[str]:
+    """Return labels of a recognizer, or one of `all`, `correct`, `incorrect`, as it is.
 
-    Accepts a code, a name, several of them as a list or with commas.
+    Accepts a label, an instrument's name, several of them as a list or with commas. Where `labels`
+    is None, any word is taken as it is.
 
     Raises:
         InputError: for an unknown or an empty target.
@@ -46,7 +49,9 @@ def parse_targets(target: str | Sequence[str]) -> list[str]:
         raise InputError("target is empty; expected an instrument, all, correct or incorrect")
     if len(words) == 1 and words[0].lower() in SPECIAL:
         return [words[0].lower()]
-    return list(dict.fromkeys(_parse(word) for word in words))
+    if labels is None:
+        return words
+    return list(dict.fromkeys(_parse(word, labels) for word in words))
 
 
 def plan(
@@ -55,19 +60,22 @@ def plan(
     labels: Sequence[Sequence[str]],
     *,
     seed: int,
+    known: Sequence[str] = instruments.CODES,
     step_sizes: Sequence[float | None] = (None,),
     budgets_db: Sequence[float | None] = (None,),
     variations: int = 1,
 ) -> list[Item]:
     """Return the items: every excerpt toward every target, with every step size and budget.
 
-    Variations of one dream stand side by side.
+    Variations of one dream stand side by side. An excerpt all of whose labels the recognizer lacks
+    has no `correct` target, and one that has all labels no `incorrect` one: it is left out.
 
     Args:
         targets: as `parse_targets` gives them; [""] for none.
         names: of the excerpts; a random target depends on name and seed alone.
         labels: of each excerpt; `correct` is the first, `incorrect` none of them.
         seed: of the random targets.
+        known: the labels of the recognizer.
         step_sizes, budgets_db: of the items; None: the ascent's.
         variations: of each dream.
 
@@ -76,7 +84,7 @@ def plan(
     """
     items = []
     for i, name in enumerate(names):
-        toward = _resolve(targets, name, labels[i], seed)
+        toward = _resolve(targets, name, labels[i], seed, known)
         for parts in itertools.product(toward, step_sizes, budgets_db, range(variations)):
             items.append(Item(i, *parts))
     return items
@@ -87,29 +95,30 @@ def item_seed(seed: int, name: str, target: str, variation: int = 0) -> int:
     return _hash(f"{seed}/{name}/{target}{f'/{variation}' if variation else ''}") % 2**63
 
 
-def _resolve(targets: Sequence[str], name: str, labels: Sequence[str], seed: int) -> list[str]:
+def _resolve(
+    targets: Sequence[str], name: str, labels: Sequence[str], seed: int, known: Sequence[str]
+) -> list[str]:
     if targets[0] == "all":
-        return list(instruments.CODES)
+        return list(known)
     if targets[0] in ("correct", "incorrect") and not labels:
         raise InputError(
             f"target={targets[0]} needs a label and {name!r} has none; expected an instrument "
             "or all"
         )
+    own = [found for label in labels if (found := instruments.find(label, known))]
     if targets[0] == "correct":
-        return [labels[0]]
+        return own[:1]
     if targets[0] == "incorrect":
-        others = [code for code in instruments.CODES if code not in labels]
-        return [others[_hash(f"{seed}/{name}/incorrect") % len(others)]]
+        others = [label for label in known if label not in own]
+        return [others[_hash(f"{seed}/{name}/incorrect") % len(others)]] if others else []
     return list(targets)
 
 
-def _parse(word: str) -> str:
-    if near := nearest(word.lower(), SPECIAL):
-        try:
-            return instruments.parse(word)
-        except InputError as error:
-            raise InputError(f"{error}{near}") from None
-    return instruments.parse(word)
+def _parse(word: str, labels: Sequence[str]) -> str:
+    try:
+        return instruments.parse(word, labels)
+    except InputError as error:
+        raise InputError(f"{error}{nearest(word.lower(), SPECIAL)}") from None
 
 
 def _hash(text: str) -> int:

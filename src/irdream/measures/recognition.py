@@ -26,6 +26,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from irdream.instruments import CODES
 from irdream.measures.bootstrap import Interval, bootstrap
 from irdream.measures.calibration import Calibration
 from irdream.measures.published import is_whole_irmas_test
@@ -259,6 +260,11 @@ class Report:
         """What each excerpt belongs to: its recording, or itself where none is known."""
         known = self.recordings or ("",) * len(self.names)
         return [recording or f"excerpt {i}" for i, recording in enumerate(known)]
+
+    @property
+    def has_irmas_labels(self) -> bool:
+        """Whether all labels are instruments of IRMAS, as in the published results."""
+        return set(self.instruments) <= set(CODES)
 
     @property
     def is_irmas_test(self) -> bool:

@@ -99,8 +99,8 @@ class Scoring:
         """Return the files that will be scored, also of a part that is still to be rendered.
 
         Raises:
-            InputError: an empty part; no labels, or labels that the recognizer does not know; a
-                network that does not take whole excerpts, by the aggregation "network".
+            InputError: an empty part; no labels; a network that does not take whole excerpts, by
+                the aggregation "network".
         """
         if self.aggregation == NETWORK:
             check_any_length(recognizer)
@@ -267,7 +267,7 @@ def listed_part(dataset: DataSet, part: PartName, recognizer: Recognizer) -> Seq
     """Return the files of a part, also of one that is still to be rendered.
 
     Raises:
-        InputError: an empty part; no labels, or labels that the recognizer does not know.
+        InputError: an empty part; no labels.
     """
     files = listed(dataset, part, sample_rate_hz=recognizer.sample_rate_hz)
     where = f"the {part} part of {dataset.name!r}"
@@ -277,14 +277,8 @@ def listed_part(dataset: DataSet, part: PartName, recognizer: Recognizer) -> Seq
             "training": "give a number: evaluate.threshold=0.5",
         }
         raise InputError(f"{where} is empty; {remedies[part]}")
-    labels = {label for file in files for label in file.labels}
-    if not labels:
+    if not any(file.labels for file in files):
         raise InputError(
             f"no excerpt in {where} has a label to score against; {unlabelled_words(files)}"
-        )
-    if unknown := sorted(labels - set(recognizer.instruments)):
-        raise InputError(
-            f"labels in {where} that the checkpoint does not know: {', '.join(unknown)}; "
-            f"expected some of {', '.join(recognizer.instruments)}"
         )
     return files

@@ -151,7 +151,7 @@ def example_claim(examples: pd.DataFrame) -> Claim:
     """
     wrong, share = rows_of(examples, toward="other"), mean_of(examples, "on_top")
     first = [str(labels).split()[0] for labels in examples.drop_duplicates("excerpt")["labels"]]
-    names = ", ".join(instruments.NAMES.get(code, code) for code in first)
+    names = ", ".join(instruments.name(code) for code in first)
     return Claim(
         code="C6",
         says="A cello and a saxophone excerpt can be dreamed toward the other instruments.",

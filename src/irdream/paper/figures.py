@@ -165,7 +165,7 @@ def _name_columns(axes: Sequence[Axes], first: str, codes: Sequence[str], own: s
     """Write instruments above their columns, in two lines where they have two words."""
     axes[0].set_title(first, fontsize=10)
     for ax, code in zip(axes[1:], codes, strict=True):
-        name = instruments.NAMES.get(code, code).replace(" ", "\n")
+        name = instruments.name(code).replace(" ", "\n")
         ax.set_title(f"{name} (own)" if code == own else name, fontsize=10)
 
 

@@ -21,6 +21,7 @@ Array = NDArray[np.floating]
 
 RANGE_DB = 80.0  # shown below the loudest point of a dream and its original
 MAX_FRAMES = 400  # that a panel draws: as many as it has pixels
+MOST_BARS = 16  # of instruments
 TICKS_HZ = (100, 300, 1000, 3000, 8000, 20_000)
 _HIGHEST, _LARGEST = 0.999, 0.99  # shares of the values within the scales
 _PANELS = ("original", "dream", "change")
@@ -195,15 +196,22 @@ def _draw_outputs(
     confidence: float | None,
 ) -> None:
     """Draw the probabilities of the original, of the dream, and of its WAV where there is one."""
-    places = np.arange(len(instruments))
-    ax.bar(places - 0.2, np.asarray(before), width=0.36, color=GRAY, label="before")
-    draw_bars(ax, np.asarray(after), instruments, target, confidence, shift=0.2, width=0.36)
-    if on_wav is not None:
+    outputs = [np.asarray(x) for x in (before, after, on_wav) if x is not None]
+    order = sorted(range(len(instruments)), key=lambda i: -max(x[i] for x in outputs))
+    order.sort(key=lambda i: instruments[i] != target)  # the target first, then the highest
+    drawn = sorted(order[:MOST_BARS])
+    before, after, *wavs = (x[drawn] for x in outputs)
+    instruments = [instruments[i] for i in drawn]
+    places = np.arange(len(drawn))
+    ax.bar(places - 0.2, before, width=0.36, color=GRAY, label="before")
+    draw_bars(ax, after, instruments, target, confidence, shift=0.2, width=0.36)
+    for wav in wavs:
         ax.plot(
-            places + 0.2, np.asarray(on_wav), "D", color="white", markeredgecolor="black",
+            places + 0.2, wav, "D", color="white", markeredgecolor="black",
             markersize=4.5, label="of the written WAV", clip_on=False,
         )  # fmt: skip
-    ax.set_ylabel("probability", fontsize=9)
+    highest = f" (highest {len(drawn)})" if len(order) > len(drawn) else ""
+    ax.set_ylabel(f"probability{highest}", fontsize=9)
     ax.legend(
         fontsize=7, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2,
         borderpad=0, borderaxespad=0.3, handletextpad=0.4,

@@ -143,18 +143,14 @@ def title_of(row: Mapping[str, Any], varied: Sequence[str]) -> str:
     if row["target"] is None:
         return (
             f"{', '.join(which)}: objective {row['objective_before']:.4g} → "
-            f"{row['objective']:.4g}; predicted {_full(row['prediction'])}, as WAV "
-            f"{_full(row['prediction_wav'])}"
+            f"{row['objective']:.4g}; predicted {instruments.name(row['prediction'])}, as WAV "
+            f"{instruments.name(row['prediction_wav'])}"
         )
     which[0] += f" toward {instruments.name(row['target'])}"
     return (
         f"{', '.join(which)}: {row['target_probability_before']:.2f} → "
         f"{row['target_probability']:.2f}, as WAV {row['target_probability_wav']:.2f}"
     )
-
-
-def _full(code: str) -> str:
-    return instruments.NAMES.get(code, code)
 
 
 def print_dreams(
@@ -232,15 +228,16 @@ def _result(table: pd.DataFrame) -> str:
     count = len(table)
     if not has_target(table):
         tops = Counter(table["prediction_wav"]).most_common()
-        told = ", ".join(f"{_full(code)} {n}" for code, n in tops)
+        told = ", ".join(f"{instruments.name(code)} {n}" for code, n in tops)
         before, after = (np.median(table[name]) for name in ("objective_before", "objective"))
         return f"objective {before:.4g} → {after:.4g} (median); first guess of the WAVs: {told}"
     first, *others = dict.fromkeys(table["target"])
     shares = [each.name for each in measures_of(table) if each.is_share]
     sums = {name: sum(yes is True for yes in table[name].tolist()) for name in shares}
     line = (
-        f"{'the target' if others else _full(first)} is the first guess in {sums['wav_on_top']} of "
-        f"{counted(count, 'WAV')}, at {BAR:g} or more in {sums['wav_at_0.9']}"
+        f"{'the target' if others else instruments.name(first)} is the first guess in "
+        f"{sums['wav_on_top']} of {counted(count, 'WAV')}, at {BAR:g} or more in "
+        f"{sums['wav_at_0.9']}"
     )
     spectrograms = sums["on_top"], sums["at_0.9"]
     if spectrograms != (sums["wav_on_top"], sums["wav_at_0.9"]):  # something was lost

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -82,7 +83,9 @@ def draw_bars(
     places = np.arange(len(instruments))
     colors = [ORANGE if code == target else BLUE for code in instruments]
     ax.bar(places + shift, values, width=width, color=colors)
-    ax.set_xticks(places, instruments, fontsize=7.5)
+    ax.set_xticks(
+        places, [fill(x, 12, max_lines=2, placeholder="…") for x in instruments], fontsize=7.5
+    )
     for label, code in zip(ax.get_xticklabels(), instruments, strict=True):
         if code == target:
             label.set(color=ORANGE, fontweight="bold")

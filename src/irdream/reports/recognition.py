@@ -31,7 +31,7 @@ from irdream.measures.recognition import (
     scores_of,
 )
 from irdream.reports.figures import save_figure
-from irdream.reports.recognition_figures import confusion_figure, scores_figure
+from irdream.reports.recognition_figures import MOST_DRAWN, confusion_figure, scores_figure
 from irdream.reports.tables import save_table
 
 NOT_COMPARABLE = "not the IRMAS test set: not comparable with the published rows"
@@ -96,7 +96,7 @@ def instrument_table(report: Report, aggregation: str = "", source: str = "") ->
     predicted = report.scored(by) >= report.settings[by, source]
     table = pd.DataFrame(instrument_scores(report.scored_truth, predicted))
     table.insert(0, "instrument", report.instruments)
-    table.insert(1, "name", [instruments.NAMES.get(code, code) for code in report.instruments])
+    table.insert(1, "name", list(map(instruments.name, report.instruments)))
     precisions = instrument_precisions(report.scored_truth, report.scored(by))
     table.insert(5, "average_precision", precisions)
     return table
@@ -121,6 +121,7 @@ def summary_table(report: Report) -> pd.DataFrame:
         **{f"{name}_high": interval.high for name, interval in report.intervals.items()},
     }
     rows += [_row(report, headline, name, chosen) for name, chosen in _groups(report).items()]
+    published = PUBLISHED if report.has_irmas_labels else ()
     rows += [
         {
             "system": row.system,
@@ -132,7 +133,7 @@ def summary_table(report: Report) -> pd.DataFrame:
             "macro_f1": row.macro_f1,
             "note": row.citation,
         }
-        for row in PUBLISHED
+        for row in published
     ]
     return pd.DataFrame(rows).astype({"recordings": "Int64"})
 
@@ -141,7 +142,8 @@ def _row(report: Report, setting: tuple[str, str], group: str, chosen: Flags) ->
     """Return our scores of some excerpts, each with a label, by one of `report.settings`."""
     (by, source), threshold = setting, report.settings[setting]
     notes = [UPPER_BOUND] if source == ORACLE else []
-    notes += [] if report.is_irmas_test else [NOT_COMPARABLE]
+    is_other = report.has_irmas_labels and not report.is_irmas_test
+    notes += [NOT_COMPARABLE] if is_other else []
     return {
         "system": f"irdream ({by.upper()}{', oracle threshold' if source == ORACLE else ''})",
         "data": report.dataset,
@@ -251,7 +253,9 @@ def print_report(report: Report, robustness: pd.DataFrame | None = None) -> None
     table.add_column("instrument")
     for column in ("precision", "recall", "F1", "labels"):
         table.add_column(column, justify="right")
-    for row in instrument_table(report).to_dict("records"):
+    rows = instrument_table(report).sort_values("labels", ascending=False, kind="stable")
+    most = len(rows) > MOST_DRAWN
+    for row in (rows.head(MOST_DRAWN) if most else rows.sort_index()).to_dict("records"):
         values = [f"{row[name]:.3f}" for name in ("precision", "recall", "f1")]
         table.add_row(row["name"], *(values if row["labels"] else "---"), str(row["labels"]))
     table.add_section()
@@ -259,7 +263,8 @@ def print_report(report: Report, robustness: pd.DataFrame | None = None) -> None
         values = [f"{report.headline[f'{kind}_{name}']:.3f}" for name in ("precision", "recall")]
         values.append(f"{report.headline[f'{kind}_f1']:.3f}")
         table.add_row(f"{kind} average", *values, str(int(report.scored_truth.sum())))
-    lines = [HOW_TO_READ, *_verdict(report)]
+    lines = [f"{len(rows) - MOST_DRAWN} more instruments in scores.csv"] if most else []
+    lines += [HOW_TO_READ, *_verdict(report)]
     if robustness is not None and len(robustness):
         lines.append(robust_line(robustness))
     console = Console()
@@ -285,7 +290,7 @@ def _verdict(report: Report) -> list[str]:
         f"LRAP {found['lrap'].text(3)}, mAP {found['map'].text(3)}; {', '.join(errors)}",
         *left_out(report),
     ]
-    if not report.is_irmas_test:
+    if report.has_irmas_labels and not report.is_irmas_test:
         lines.append("not the IRMAS test set: not comparable with published scores")
     return lines
 

@@ -22,10 +22,13 @@ from irdream.measures.published import PUBLISHED
 from irdream.measures.recognition import Report, confusion, instrument_scores
 from irdream.reports.figures import BLUE, GRAY, ORANGE, caption, plain
 
+MOST_DRAWN = 50  # instruments in a figure
+
 
 def scores_figure(report: Report) -> Figure:
     """Draw F1, precision and recall per instrument beside the published averages and ours."""
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    height = max(4.2, 1.2 + 0.22 * len(_shown(report)))
+    figure = Figure(figsize=(11, height), layout="constrained")
     left, right = figure.subplots(1, 2)
     _draw_instruments(left, report)
     _draw_published(right, report)
@@ -36,15 +39,16 @@ def scores_figure(report: Report) -> Figure:
 
 
 def _draw_instruments(ax: Axes, report: Report) -> None:
-    scores = instrument_scores(report.scored_truth, report.predicted[report.labelled])
-    places = -np.arange(len(report.instruments), dtype=float)
+    shown, predicted = _shown(report), report.predicted[report.labelled]
+    scores = instrument_scores(report.scored_truth[:, shown], predicted[:, shown])
+    places = -np.arange(len(shown), dtype=float)
     bars = ax.barh(places, scores["f1"], color=BLUE, height=0.7)
     hollow = {"color": "white", "markeredgecolor": "black", "linestyle": "none", "markersize": 5}
     (precision,) = ax.plot(scores["precision"], places, "^", **hollow)
     (recall,) = ax.plot(scores["recall"], places, "o", **hollow)
     counts = zip(_names(report), scores["labels"], strict=True)
     ax.set_yticks(places, [f"{name} ({count})" for name, count in counts])
-    ax.set_title("by instrument (number of labels)", fontsize=10)
+    ax.set_title(f"by instrument (number of labels){_most(report)}", fontsize=10)
     _finish(ax, places[-1], [bars, precision, recall], ["F1", "precision", "recall"])
 
 
@@ -52,9 +56,10 @@ def _draw_published(ax: Axes, report: Report) -> None:
     """Dots for micro and macro F1, a row a system; ours apart below, in another color."""
     name = f"irdream, {report.aggregation.upper()}"
     ours = (name, report.headline["micro_f1"], report.headline["macro_f1"])
-    rows = [*(row[:3] for row in PUBLISHED), ours]
+    published = PUBLISHED if report.has_irmas_labels else ()
+    rows = [*(row[:3] for row in published), ours]
     heights = -np.arange(len(rows), dtype=float)
-    heights[-1] -= 0.8
+    heights[-1] -= 0.8 * bool(published)
     for height, (_, micro, macro) in zip(heights, rows, strict=True):
         color = ORANGE if height == heights[-1] else GRAY
         ax.plot(micro, height, "o", color=color, markersize=7)
@@ -63,13 +68,14 @@ def _draw_published(ax: Axes, report: Report) -> None:
             ax.plot(macro, height, "D", color="white", markeredgecolor=color, markersize=5.5)
     ax.axhline(float(heights[-1]) + 0.9, color="0.75", linewidth=0.8)
     ax.set_yticks(heights, [name for name, *_ in rows])
-    ax.set_title("averages (published: on the IRMAS test set)", fontsize=10)
+    words = " (published: on the IRMAS test set)" if published else ""
+    ax.set_title(f"averages{words}", fontsize=10)
     keys = [
         Line2D([], [], marker="o", linestyle="none", color="0.3", markersize=7),
         Line2D([], [], marker="D", linestyle="none", color="white", markeredgecolor="0.3"),
     ]
     _finish(ax, heights[-1], keys, ["micro F1", "macro F1"])
-    if not report.is_irmas_test:
+    if published and not report.is_irmas_test:
         ax.text(
             0.02, heights[-1] + 0.55, "ours is on other data: not comparable", color=ORANGE,
             fontsize=8, style="italic", va="center", transform=ax.get_yaxis_transform(),
@@ -96,7 +102,7 @@ def confusion_figure(report: Report, robustness: pd.DataFrame | None = None) -> 
         report: what was scored.
         robustness: of `irdream.measures.robustness`; None: not drawn.
     """
-    size = 0.4 * len(report.instruments)
+    size = 0.4 * len(_shown(report))
     widths = [size + 2.4, 4.2] + [4.2] * (robustness is not None)
     figure = Figure(figsize=(sum(widths), max(size, 3.2) + 1.2), layout="constrained")
     axes = figure.subplots(1, len(widths), width_ratios=widths)
@@ -110,20 +116,27 @@ def confusion_figure(report: Report, robustness: pd.DataFrame | None = None) -> 
 
 def _draw_confusion(ax: Axes, report: Report) -> None:
     """Draw which instrument is predicted for which: in colors shares of a row, and counts."""
-    counts = confusion(report.scored(), report.scored_truth)
+    shown, counts = _shown(report), confusion(report.scored(), report.scored_truth)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    of_one_label, counts, shares = (
+        int(counts.sum()),
+        *(x[shown][:, shown] for x in (counts, shares)),
+    )
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), count in np.ndenumerate(counts):
         if count:
             color = "white" if shares[row, column] > 0.55 else "black"
             ax.text(column, row, str(count), ha="center", va="center", color=color, fontsize=8)
     places = np.arange(len(counts))
-    ax.set_xticks(places, report.instruments, fontsize=8)
+    codes = [report.instruments[i] for i in shown]
+    rotation = 90 if max(map(len, codes)) > 4 else 0
+    ax.set_xticks(places, codes, fontsize=8, rotation=rotation)
     ax.set_yticks(places, _names(report), fontsize=8)
     ax.set_xlabel("prediction (highest score); color: share of the label's excerpts", fontsize=9)
     ax.set_ylabel("label", fontsize=9)
-    top1 = f", top-1 {report.headline['top1']:.3f}" if counts.any() else ""
-    ax.set_title(f"{counted(int(counts.sum()), 'excerpt')} with one label{top1}", fontsize=10)
+    top1 = f", top-1 {report.headline['top1']:.3f}" if of_one_label else ""
+    title = f"{counted(of_one_label, 'excerpt')} with one label{top1}{_most(report)}"
+    ax.set_title(title, fontsize=10)
 
 
 def _draw_reliability(ax: Axes, report: Report) -> None:
@@ -161,5 +174,16 @@ def _draw_robustness(ax: Axes, table: pd.DataFrame, *, chance: float) -> None:
     plain(ax)
 
 
+def _shown(report: Report) -> list[int]:
+    """Return which instruments are drawn: all, or those with most labels, in their order."""
+    counts = report.scored_truth.sum(axis=0)
+    return sorted(np.argsort(-counts, kind="stable")[:MOST_DRAWN].tolist())
+
+
+def _most(report: Report) -> str:
+    count = len(report.instruments)
+    return f"; {MOST_DRAWN} of {count} labels are drawn" if count > MOST_DRAWN else ""
+
+
 def _names(report: Report) -> list[str]:
-    return [instruments.NAMES.get(code, code) for code in report.instruments]
+    return [instruments.name(report.instruments[i]) for i in _shown(report)]

@@ -132,7 +132,7 @@ def _shown_axis(axis: Axis) -> dict[str, Any]:
     is_numeric = not any(isinstance(value, str) for value in axis.values)
     texts = [value if isinstance(value, str) else f"{value:.10g}" for value in axis.values]
     if axis.name.startswith("target"):
-        texts = [instruments.NAMES.get(text, text) for text in texts]
+        texts = [instruments.name(text) for text in texts]
     return {"name": axis.name, "values": texts, "isNumeric": is_numeric}
 
 
@@ -167,9 +167,9 @@ def _dream_entries(
 def _title(row: dict[str, Any]) -> str:
     """Return the excerpt's name and its target; without one, the dream's prediction."""
     if isinstance(target := row["target"], str):
-        return f"{row['name']} → {instruments.NAMES.get(target, target)}"
+        return f"{row['name']} → {instruments.name(target)}"
     prediction = str(row.get("prediction_wav", "?"))
-    return f"{row['name']} (predicted: {instruments.NAMES.get(prediction, prediction)})"
+    return f"{row['name']} (predicted: {instruments.name(prediction)})"
 
 
 def _number(value: Any) -> bool | float | str | None:

@@ -25,6 +25,7 @@ from irdream.datasets.base import (
     warn_unlabelled,
 )
 from irdream.datasets.identity import log_files, tag_doubts
+from irdream.datasets.labels import Labelled
 from irdream.measures.bootstrap import Interval
 from irdream.measures.comparison import MCNEMAR, PERMUTATIONS, Permutations, compare_reports
 from irdream.measures.recognition import Report
@@ -80,6 +81,7 @@ def compare(
         InputError: as `evaluate`.
     """
     stopwatch = stopwatch or Stopwatch()
+    dataset = Labelled(dataset, recognizer.instruments, recognizer.sample_rate_hz)
     for one in (other, recognizer):
         files = scoring.files(one, dataset)
     where = part_words(files, scoring.part, dataset, recognizer.sample_rate_hz)

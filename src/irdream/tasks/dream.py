@@ -28,6 +28,7 @@ from irdream.dreaming.constraints import RmseBudget
 from irdream.dreaming.objectives import as_objective
 from irdream.dreaming.targets import Item, item_seed, parse_targets, plan, several
 from irdream.errors import InputError
+from irdream.instruments import in_words
 from irdream.interrupts import Interrupted, keeping, stopping
 from irdream.measures.table import BAR
 from irdream.progress import DreamBar, dream_bar
@@ -110,8 +111,10 @@ def dream(
         raise InputError(
             "dream.budget_db and constraint=rmse_budget are both given; expected one of them"
         )
-    targets = parse_targets(target) if has_target else [""]
-    planned = _Plan(ascent, targets, step_sizes, budgets_db, variations, seed)
+    targets = parse_targets(target, recognizer.instruments) if has_target else [""]
+    planned = _Plan(
+        ascent, targets, step_sizes, budgets_db, variations, seed, recognizer.instruments
+    )
     if info:
         ascent.check(recognizer)
     print(planned.line(start, recognizer), flush=True)
@@ -126,6 +129,12 @@ def dream(
             tell_skipped(bad[1:])
             raise InputError(f"nothing to dream on: {[*bad, 'no excerpts'][0]}")
         items = planned.items([(excerpt.name, excerpt.labels) for excerpt in excerpts])
+        with_items = {item.excerpt for item in items}
+        bad += [
+            f"{excerpt.name!r}: no label is left to dream toward"
+            for i, excerpt in enumerate(excerpts)
+            if i not in with_items
+        ]
     with stopwatch("tracking"):
         tracker.log_data(
             getattr(start, "name", "start"),
@@ -177,6 +186,7 @@ class _Plan:
     budgets_db: Sequence[float | None]
     variations: int
     seed: int
+    labels: Sequence[str]  # of the recognizer
 
     @property
     def varied(self) -> list[str]:
@@ -188,10 +198,16 @@ class _Plan:
     def items(self, excerpts: Listed) -> list[Item]:
         """Return the dreams of excerpts, given by names and labels; errors as `targets.plan`."""
         names, labels = [name for name, _ in excerpts], [labels for _, labels in excerpts]
-        return plan(
-            self.targets, names, labels, seed=self.seed, step_sizes=self.step_sizes,
-            budgets_db=self.budgets_db, variations=self.variations,
+        items = plan(
+            self.targets, names, labels, seed=self.seed, known=self.labels,
+            step_sizes=self.step_sizes, budgets_db=self.budgets_db, variations=self.variations,
         )  # fmt: skip
+        if not items:
+            raise InputError(
+                f"target={self.targets[0]} and no excerpt has such a label; expected an instrument "
+                f"that the recognizer knows: {in_words(self.labels)}"
+            )
+        return items
 
     def line(self, start: Start, recognizer: Recognizer) -> str:
         """Return the line that says what will be dreamed; errors before a data set is decoded."""

@@ -27,6 +27,7 @@ from irdream.datasets.base import (
     warn_unlabelled,
 )
 from irdream.datasets.identity import log_files, tag_doubts
+from irdream.datasets.labels import Labelled
 from irdream.measures.robustness import check_robustness, robustness
 from irdream.measures.scoring import Scoring
 from irdream.recognizer import Recognizer
@@ -60,7 +61,7 @@ def evaluate(
 
     Args:
         recognizer: in eval mode.
-        dataset: its labels must be among the recognizer's instruments.
+        dataset: files without a label that the recognizer knows are left out.
         tracker: gets the metrics and the files.
         output_dir: where the files are written.
         scoring: which part, and by which aggregation and threshold.
@@ -77,10 +78,11 @@ def evaluate(
         `eval/robust_accuracy_1dB` and the like, where `robust_db` has 1.
 
     Raises:
-        InputError: an argument out of range; an empty or wholly unreadable part; no labels;
-            labels that the recognizer does not know.
+        InputError: an argument out of range; an empty or wholly unreadable part; no labels,
+            or none that the recognizer knows.
     """
     stopwatch = stopwatch or Stopwatch()
+    dataset = Labelled(dataset, recognizer.instruments, recognizer.sample_rate_hz)
     with stopwatch("finding excerpts"):
         files = scoring.files(recognizer, dataset)
     check_robustness(recognizer, files, robust_db)

@@ -21,7 +21,9 @@ from rich.text import Text
 
 from irdream.arguments import Count, Positive, checked
 from irdream.datasets.base import DataSet, announce, counted, part_words
+from irdream.datasets.labels import Labelled
 from irdream.errors import InputError
+from irdream.instruments import CODES, in_words
 from irdream.measures.scoring import listed_part
 from irdream.paper.excerpts import dream_excerpts
 from irdream.paper.noise import dream_noise
@@ -80,6 +82,13 @@ def paper(
             than the recognizer's window.
     """
     stopwatch, recognizer = stopwatch or Stopwatch(), study.recognizer
+    for one in filter(None, (recognizer, study.second)):
+        if one.instruments != CODES:
+            raise InputError(
+                f"task=paper and a checkpoint for {in_words(one.instruments)}; expected one for "
+                "the eleven instruments of IRMAS, such as checkpoint=shipped"
+            )
+    dataset = Labelled(dataset, recognizer.instruments, recognizer.sample_rate_hz)
     chosen = list(dict.fromkeys([parts] if isinstance(parts, str) else parts))
     if seconds < recognizer.window_seconds:
         least = f"{recognizer.window_seconds:g}, the length of the recognizer's window"

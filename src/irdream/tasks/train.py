@@ -25,6 +25,7 @@ from irdream import __version__
 from irdream.arguments import Amount, Count, Positive, Share, checked
 from irdream.datasets.base import DataSet, counted, has_no_test
 from irdream.datasets.identity import described, log_files, packed
+from irdream.datasets.labels import Labelled, labels_of
 from irdream.datasets.splits import Split
 from irdream.errors import InputError, told
 from irdream.files import ExistingPath
@@ -54,7 +55,7 @@ from irdream.training.schedules import Schedule, planned
 @checked
 def train(
     *,
-    recognizer: Recognizer,
+    recognizer: Recognizer | Callable[..., Recognizer],
     dataset: DataSet,
     optimizer: Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer],
     scheduler: Callable[[torch.optim.Optimizer], Schedule] | None,
@@ -87,7 +88,8 @@ def train(
     """Train `recognizer`, keep the epoch of the lowest validation loss, choose its thresholds.
 
     Args:
-        recognizer: untrained; it is changed in place.
+        recognizer: untrained; it is changed in place. Or what builds it for `labels`, which are
+            then those of the data set.
         dataset: its training part is used.
         optimizer: makes one of torch.optim from parameters.
         scheduler: makes one of torch.optim.lr_scheduler, stepped once an epoch; None: constant.
@@ -124,6 +126,9 @@ def train(
             register, or whatever the optimizer or the scheduler refuses.
     """
     stopwatch = stopwatch or Stopwatch()
+    if not isinstance(recognizer, Recognizer):
+        recognizer = recognizer(labels=labels_of(dataset))
+    dataset = Labelled(dataset, recognizer.instruments, recognizer.sample_rate_hz)
     _check_registry(register, alias, None if info else tracker)
     if test:
         _check_test(dataset, recognizer, test_robust_db)

@@ -119,10 +119,10 @@ def training_data(
 
 
 def labelled_part(dataset: DataSet, recognizer: Recognizer) -> Excerpts:
-    """Return the excerpts of the training part that have labels, all known to the recognizer."""
+    """Return the excerpts of the training part that have labels."""
     excerpts = dataset.part("training", sample_rate_hz=recognizer.sample_rate_hz)
     announce(dataset)
-    return excerpts.subset(_labelled(excerpts.files, dataset, recognizer))
+    return excerpts.subset(_labelled(excerpts.files, dataset))
 
 
 def training_words(
@@ -135,23 +135,17 @@ def training_words(
     """
     files = listed(dataset, "training", sample_rate_hz=recognizer.sample_rate_hz)
     warn_unlabelled(files, "left out of the training")
-    files = [files[i] for i in _labelled(files, dataset, recognizer)]
+    files = [files[i] for i in _labelled(files, dataset)]
     parts = split_excerpts(files, split, validation_share=validation_share, seed=seed)
     return f"{len(parts[0])} training and {counted(len(parts[1]), 'validation excerpt')}"
 
 
-def _labelled(files: Sequence[ExcerptFile], dataset: DataSet, recognizer: Recognizer) -> list[int]:
-    """Return which files have labels; the recognizer must know all of them."""
+def _labelled(files: Sequence[ExcerptFile], dataset: DataSet) -> list[int]:
+    """Return which files have labels."""
     labelled = [i for i, file in enumerate(files) if file.labels]
     if not labelled:
         words = unlabelled_words(files) or "expected labels by the names of folders or by a CSV"
         raise InputError(f"the training part of {dataset.name!r} has no labelled excerpts; {words}")
-    found = {label for file in files for label in file.labels}
-    if unknown := sorted(found - set(recognizer.instruments)):
-        raise InputError(
-            f"labels of {dataset.name!r} that the recognizer does not know: {', '.join(unknown)}; "
-            f"expected some of {', '.join(recognizer.instruments)}"
-        )
     return labelled
 
 

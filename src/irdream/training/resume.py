@@ -60,6 +60,7 @@ def settings_of(
         "augmentation": augmentation,
         "train": train | {"window_seconds": recognizer.window_seconds},
         "seed": seed,
+        "labels": " ".join(recognizer.instruments),
         "device": str(recognizer.device),
     }
     return _described("", every)

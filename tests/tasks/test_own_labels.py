@@ -1,0 +1,163 @@
+"""Labels that are not IRMAS': from a folder of drums to a checkpoint, its scores and its dreams."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from irdream import checkpoint
+from irdream.datasets.folder import Folder
+from irdream.datasets.labels import labels_of
+from irdream.datasets.mixture import Mixture
+from irdream.datasets.soundfont import SoundFont
+from irdream.datasets.starts import ExcerptStart
+from irdream.dreaming.ascent import Ascent
+from irdream.dreaming.objectives import LogProbability
+from irdream.dreaming.optimizers import NormalizedAscent
+from irdream.dreaming.parametrizations import LogMel
+from irdream.errors import InputError
+from irdream.instruments import CODES
+from irdream.recognizer import Recognizer, load_recognizer
+from irdream.tasks.dream import dream
+from irdream.tasks.evaluate import evaluate
+from irdream.tasks.paper import paper
+from irdream.tracking import NullTracker
+
+RATE_HZ = 1000
+PITCHES_HZ = {"hi hat": 330.0, "kick": 60.0, "snare": 150.0}
+Run = Callable[..., dict[str, float]]
+
+
+@pytest.fixture(scope="module")
+def drums(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six sounds of 1.2 s for each of three drums, in noise."""
+    root, rng = tmp_path_factory.mktemp("drums"), np.random.default_rng(0)
+    time = np.arange(round(1.2 * RATE_HZ)) / RATE_HZ
+    for name, pitch_hz in PITCHES_HZ.items():
+        (root / name).mkdir()
+        for take in range(6):
+            sound = 0.5 * np.sin(2 * np.pi * pitch_hz * rng.uniform(0.97, 1.03) * time)
+            sound += 0.05 * rng.standard_normal(len(time))
+            soundfile.write(root / name / f"{name}{take}.wav", sound, RATE_HZ)
+    return root
+
+
+@pytest.fixture
+def train_drums(run: Run, drums: Path, tiny_frontend: dict[str, Any]) -> Run:
+    model = {"_target_": "irdream.models.Light", "width": 2}
+    new = partial(checkpoint.new, frontend=tiny_frontend, model=model, device="cpu")
+    return partial(run, **{"recognizer": new, "dataset": Folder(root=drums), "epochs": 1})
+
+
+@pytest.fixture
+def trained(train_drums: Run, tmp_path: Path) -> Recognizer:
+    train_drums()
+    return load_recognizer(tmp_path / "run" / "checkpoint")
+
+
+def dreamed(recognizer: Recognizer, root: Path, folder: Path, target: Any) -> pd.DataFrame:
+    dream(
+        recognizer=recognizer,
+        start=ExcerptStart(dataset=Folder(root=root), count=4, part="test", seconds=None),
+        target=target,
+        ascent=Ascent(
+            parametrization=LogMel(),
+            objective=LogProbability(),
+            optimizer=NormalizedAscent(),
+            steps=2,
+        ),
+        tracker=NullTracker(),
+        output_dir=folder,
+        figures=1,
+    )
+    return pd.read_csv(folder / "dreams.csv")
+
+
+def test_the_folders_are_the_classes_of_training_scores_and_dreams(
+    trained: Recognizer, drums: Path, tmp_path: Path
+) -> None:
+    assert trained.instruments == ("hi hat", "kick", "snare")
+    assert trained.spec["model"]["instruments"] == 3
+    scores = evaluate(
+        recognizer=trained, dataset=Folder(root=drums), tracker=NullTracker(), output_dir=tmp_path
+    )
+    assert 0 < scores["eval/micro_f1"] <= 1
+    assert list(pd.read_csv(tmp_path / "confusion.csv")) == ["label", *PITCHES_HZ]
+    assert "Han" not in (tmp_path / "summary.csv").read_text()
+
+    table = dreamed(trained, drums, tmp_path / "one", "Hi-Hat")
+    assert table["target"].tolist() == ["hi hat"] * 4
+    gains = table["target_probability"] - table["target_probability_before"]
+    assert (gains.to_numpy() >= 0).all()
+    table = dreamed(trained, drums, tmp_path / "own", "correct")
+    assert table["target"].tolist() == table["labels"].tolist()
+    assert len(dreamed(trained, drums, tmp_path / "all", "all")) == 12
+
+
+def test_files_whose_label_it_lacks_are_told_and_left_out(
+    trained: Recognizer, drums: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "more"
+    shutil.copytree(drums, root)
+    (root / "kick").rename(root / "Kick")
+    (root / "snare").rename(root / "cowbell")
+    data = Folder(root=root)
+    evaluate(recognizer=trained, dataset=data, tracker=NullTracker(), output_dir=tmp_path)
+    assert caplog.text.count("does not know cowbell: 6 of 18 files in the test part of") == 1
+    assert set(pd.read_csv(tmp_path / "predictions.csv")["labels"]) == {"hi hat", "kick"}
+
+    table = dreamed(trained, root, tmp_path / "dreams", "correct")
+    assert set(table["target"]) == {"hi hat", "kick"}
+    assert "cowbell" in caplog.text.partition("no label is left to dream toward")[0]
+    shutil.rmtree(root / "Kick")
+    shutil.rmtree(root / "hi hat")
+    with pytest.raises(InputError, match=r"target=correct and no excerpt has such a label; .* hi"):
+        dreamed(trained, root, tmp_path / "none", "correct")
+
+
+def test_a_target_it_does_not_know_is_refused(trained: Recognizer, drums: Path, tmp_path: Path):
+    with pytest.raises(
+        InputError,
+        match=r"unknown instrument 'snar'; expected one of hi hat, kick, snare; did you mean 'snar",
+    ):
+        dreamed(trained, drums, tmp_path, "snar")
+
+
+def test_a_training_of_other_labels_is_not_resumed(
+    train_drums: Run, drums: Path, tmp_path: Path
+) -> None:
+    train_drums()
+    shutil.copytree(drums, tmp_path / "two")
+    shutil.rmtree(tmp_path / "two" / "kick")
+    with pytest.raises(
+        InputError,
+        match=r"model.instruments was 3, now 2; labels was hi hat kick snare, now hi",
+    ):
+        train_drums("again", dataset=Folder(root=tmp_path / "two"), resume=tmp_path / "run")
+
+
+def test_a_single_class_is_refused(train_drums: Run, drums: Path, tmp_path: Path) -> None:
+    shutil.copytree(drums / "kick", tmp_path / "one" / "kick")
+    with pytest.raises(InputError, match="all labels of 'folder' are 'kick'; expected at least tw"):
+        train_drums(dataset=Folder(root=tmp_path / "one"))
+
+
+def test_the_labels_of_mixtures(drums: Path) -> None:
+    fonts, own = SoundFont(root=drums), Folder(root=drums)
+    assert labels_of(fonts) == CODES
+    assert labels_of(Mixture(datasets={"a": own, "b": fonts})) == (*sorted([*CODES, *PITCHES_HZ]),)
+
+
+def test_the_paper_needs_the_eleven(trained: Recognizer, drums: Path, tmp_path: Path) -> None:
+    study: Any = SimpleNamespace(recognizer=trained, second=None)
+    with pytest.raises(InputError, match="task=paper and a checkpoint for hi hat, kick, snare; ex"):
+        paper(study=study, dataset=Folder(root=drums), tracker=NullTracker(), output_dir=tmp_path)
