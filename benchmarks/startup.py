@@ -37,7 +37,9 @@ main.main()
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure, print and write; return what was written."""
     made = parser("startup", __doc__, rounds=5)
-    made.add_argument("words", nargs="*", default=["task=dream", "target=flute"])
+    made.add_argument(
+        "words", nargs="*", default=["experiment=paper_dream", "target=flute", "judge=null"]
+    )
     options = made.parse_args(arguments)
     device = runtime.choose_device(options.device)
     with tempfile.TemporaryDirectory(prefix="irdream-") as folder:

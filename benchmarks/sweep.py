@@ -87,7 +87,9 @@ def _sweep(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     made = parser("sweep", __doc__, rounds=7)
-    made.add_argument("words", nargs="*", default=["task=dream", "target=flute"])
+    made.add_argument(
+        "words", nargs="*", default=["experiment=paper_dream", "target=flute", "judge=null"]
+    )
     return made.parse_args(arguments)
 
 

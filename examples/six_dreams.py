@@ -67,6 +67,10 @@ class Way:
     settings: dict[str, Any]
 
 
+PAPER: dict[str, Any] = {  # the rest, as experiment=paper_dream has it
+    "parametrization": LogMel(), "transform": None, "step_size": 0.25, "steps": 100,
+    "confidence": 0.9, "keep": "best",
+}  # fmt: skip
 WAYS = {
     "fixed-steps": Way(
         title="log_mel, steps of 0.25 dB",
@@ -75,7 +79,7 @@ WAYS = {
     ),
     "least-change": Way(
         title="log_mel, least_change",
-        typed="optimizer=least_change",
+        typed="optimizer=least_change dream.step_size=0.5",
         settings={"optimizer": LeastChange(), "step_size": 0.5, "patience": 3},
     ),
     "octaves": Way(
@@ -90,7 +94,7 @@ WAYS = {
     ),
     "masked-gain": Way(
         title="stft_gain, masking",
-        typed="parametrization=stft_gain constraint=masking",
+        typed="parametrization=stft_gain parametrization.keep_peak=false constraint=masking",
         settings={"parametrization": StftGain(), "constraint": MaskingProjection()},
     ),
     "waveform": Way(
@@ -149,7 +153,7 @@ def cello(recognizer: Recognizer) -> Tensor:
 def dream_one(recognizer: Recognizer, waveform: Tensor, name: str) -> Dreamed:
     """Dream a waveform (samples,) in one of the ways."""
     original = recognizer.log_mel(waveform[None])
-    dreams = dream(recognizer, waveform, TARGET, **WAYS[name].settings)
+    dreams = dream(recognizer, waveform, TARGET, **PAPER | WAYS[name].settings)
     sound = dreams.waveform
     if sound is None:
         sound = Sonification()(

@@ -248,8 +248,8 @@ def test_what_would_run_is_said_and_nothing_is_run(tmp_path, flag) -> None:
     assert told.returncode == 0, told.stderr
     said = [line for line in told.stdout.splitlines() if not line.startswith("[")]
     assert said == [
-        "dream: 1 excerpt toward sax, at most 2 steps x 1 octave, on cpu",
-        "dream: 1 excerpt toward sax, at most 2 steps x 2 octaves, on cpu",
+        "dream: 1 excerpt toward sax, 2 steps x 1 octave, on cpu",
+        "dream: 1 excerpt toward sax, 2 steps x 2 octaves, on cpu",
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["tone.wav"]
 

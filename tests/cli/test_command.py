@@ -106,7 +106,7 @@ def answer(*overrides: str) -> str:
         ("dream.octave_ratio.0=a", "dream.octave_ratio=[a,1.4]; expected a list of 2 numbers, at "),
         ("++dream=5", "dream=5; expected keys below it, such as dream.step_size=..."),
         ("dream.steps=${nope}", "dream.steps: Interpolation key 'nope' not found"),
-        ("dream.steps=${dream.keep}", "dream.steps=best; expected a whole number, at least 1"),
+        ("dream.steps=${dream.keep}", "dream.steps=last; expected a whole number, at least 1"),
         ("start=noise start.seconds=abc", "start.seconds=abc; expected a number"),
         ("start=noise start.count=1.5", "start.count=1.5; expected a whole number"),
         ("optimizer=momentum optimizer.momentum=true", "optimizer.momentum=true; expected a nu"),

@@ -5,15 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from torch import Tensor, nn
 
 import irdream
 from irdream import dream
 from irdream.audio import load_audio, write_wav
+from irdream.cli.keys import CONF
+from irdream.dreaming.api import sound_settings
 from irdream.dreaming.ascent import Ascent, Octave
 from irdream.dreaming.constraints import Consistency, FrequencyBand, SnrFloor
 from irdream.dreaming.network_checks import Given
@@ -94,6 +99,7 @@ def rises(dreams) -> bool:
 
 
 QUICK = {"steps": 5, "confidence": None}
+SPECTROGRAM = {"parametrization": LogMel(), "transform": None, "keep": "best"}
 
 
 # What is dreamed --------------------------------------------------------------------------
@@ -130,11 +136,12 @@ def test_a_network_on_waveforms(on_sound) -> None:
 
 
 def test_a_network_on_log_mels_with_a_front_end(on_log_mels, frontend) -> None:
-    dreams = dream(on_log_mels, tones(2), 3, frontend=frontend, step_size=1.0, **QUICK)
+    settings = {"step_size": 1.0, **SPECTROGRAM, **QUICK}
+    dreams = dream(on_log_mels, tones(2), 3, frontend=frontend, **settings)
     assert rises(dreams)
     assert dreams.signal.shape == (2, 12, 30)
 
-    sound = {"parametrization": Waveform(), "step_size": 2.0}
+    sound = {"parametrization": Waveform(), "step_size": 2.0, "transform": None, "keep": "best"}
     dreams = dream(on_log_mels, tones(2), 3, frontend=frontend, **sound, **QUICK)
     assert rises(dreams)
     assert dreams.waveform is not None
@@ -152,7 +159,7 @@ def test_a_single_waveform_is_one_item(on_sound) -> None:
 
 
 def test_a_recognizer_on_sounds_and_on_log_mels(recognizer, waveform) -> None:
-    on_sounds = dream(recognizer, waveform, "flute", step_size=1.0, **QUICK)
+    on_sounds = dream(recognizer, waveform, "flute", step_size=1.0, **SPECTROGRAM, **QUICK)
     assert rises(on_sounds)
     assert (
         on_sounds.after.of_target(torch.full((5,), 2)) == on_sounds.after.probabilities[:, 2]
@@ -161,8 +168,34 @@ def test_a_recognizer_on_sounds_and_on_log_mels(recognizer, waveform) -> None:
     assert torch.equal(on_sounds.signal, on_log_mels.signal)
 
 
+def test_by_default_a_sound_is_dreamed_as_the_command_line_does(recognizer, waveform) -> None:
+    dreams = dream(recognizer, waveform[:2], "flute", steps=3)
+    ascent = Ascent(
+        objective=LogProbability(), optimizer=NormalizedAscent(), **{**sound_settings(), "steps": 3}
+    )
+    same = ascent.run(recognizer, waveform[:2], torch.tensor([2, 2]), [0, 1])
+    assert dreams.waveform is not None
+    assert torch.equal(dreams.waveform, same.waveform)
+    assert dreams.steps.tolist() == [3, 3]
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", ["task=dream"])
+    typed = instantiate(config.task.ascent, step_size=config.dream.step_size, _convert_="all")
+    of_python = Ascent(objective=LogProbability(), optimizer=NormalizedAscent(), **sound_settings())
+    assert contents(typed) == contents(of_python)
+
+
+def contents(thing: Any) -> Any:
+    """Return what an object was made with, so that two can be compared."""
+    if isinstance(thing, list | tuple):
+        return [contents(part) for part in thing]
+    if not hasattr(thing, "__dict__"):
+        return thing
+    return type(thing).__name__, {name: contents(part) for name, part in vars(thing).items()}
+
+
 def test_the_shipped_recognizer_and_a_sound_file(file) -> None:
-    dreams = dream("shipped", file, ["flute", "sax"], steps=2, step_size=0.5)
+    dreams = dream("shipped", file, ["flute", "sax"], steps=2, step_size=0.5, **SPECTROGRAM)
 
     sound = load_audio(file, sample_rate_hz=22_050)
     assert dreams.signal.shape == (2, 128, len(sound) // 512)
@@ -176,7 +209,8 @@ def test_a_sound_file_is_read_at_the_rate_of_what_hears_it(
     path = str(file)
     assert dream(on_sound, path, 1, steps=1).signal.shape == (1, 27_563)  # at 22,050 Hz
     assert dream(on_sound, path, 1, steps=1, sample_rate_hz=RATE).signal.shape == (1, 5000)
-    assert dream(on_log_mels, path, 1, frontend=frontend, steps=1).signal.shape == (1, 12, 50)
+    dreams = dream(on_log_mels, path, 1, frontend=frontend, steps=1, **SPECTROGRAM)
+    assert dreams.signal.shape == (1, 12, 50)
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, torch.float64, torch.float16])

@@ -24,7 +24,6 @@ from irdream.cli import command
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.objectives import LogProbability
 from irdream.dreaming.optimizers import NormalizedAscent
-from irdream.dreaming.parametrizations import LogMel
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "examples" / "dream_your_own_network.ipynb"
@@ -128,13 +127,9 @@ def _conf() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_conf")
 def test_what_is_typed_for_the_six_dreams_is_what_is_dreamed(six_dreams) -> None:
-    default = {
-        "parametrization": LogMel(),
-        "objective": LogProbability(),
-        "optimizer": NormalizedAscent(),
-    }
+    default = {"objective": LogProbability(), "optimizer": NormalizedAscent(), **six_dreams.PAPER}
     for way in six_dreams.WAYS.values():
-        config = compose("config", ["task=dream", *way.typed.split()])
+        config = compose("config", ["experiment=paper_dream", *way.typed.split()])
         typed = instantiate(config.task.ascent, step_size=config.dream.step_size, _convert_="all")
         assert contents(typed) == contents(Ascent(**default | way.settings))
 

@@ -13,6 +13,7 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import torch
 
 from irdream.audio import load_audio
@@ -40,14 +41,14 @@ RATE = 8000
 class Start:
     """Excerpts of two lengths, one of them silent."""
 
-    has_original = True
+    has_original, level = True, 1.0
 
     def __init__(self, *, bad: tuple[str, ...] = ()) -> None:
         self.bad = list(bad)
 
     def excerpts(self, *, sample_rate_hz: int, min_seconds: float):
         time = torch.arange(2 * sample_rate_hz) / sample_rate_hz
-        low = 0.5 * torch.sin(2 * torch.pi * 300 * time)
+        low = 0.5 * self.level * torch.sin(2 * torch.pi * 300 * time)
         return [
             Excerpt(waveform=low, labels=("cel",), name="a/low: 1"),
             Excerpt(waveform=low[: RATE + 333], labels=("flu", "pia"), name="short"),
@@ -150,6 +151,25 @@ def test_a_dreamed_waveform_is_heard_from_its_wav_as_it_was_dreamed(recognizer, 
 
     tones = table.iloc[:2]  # silence cannot be scaled back from 16 bits
     np.testing.assert_allclose(tones.target_probability_wav, tones.target_probability, atol=0.02)
+
+
+def test_a_loud_gain_is_predicted_from_its_wav_as_it_was_dreamed(recognizer, tmp_path) -> None:
+    """A file is read with its peak at 1."""
+    loop = ascent(
+        parametrization=StftGain(keep_peak=True), step_size=3.0, confidence=None, keep="last"
+    )
+    start = Start()
+    start.level = 2.0
+    _, table, _ = run(recognizer, tmp_path, target=["sax", "flu"], ascent=loop, start=start)
+
+    tones = table[table["name"] != "silence"]
+    np.testing.assert_allclose(tones.target_probability_wav, tones.target_probability, atol=0.005)
+    for name in tones["file"]:
+        peaks = [
+            np.abs(soundfile.read(tmp_path / "sounds" / f"{name}-{kind}.wav")[0]).max()
+            for kind in ("original", "dream")
+        ]
+        np.testing.assert_allclose(peaks, 1.0, atol=1e-3)
 
 
 def test_curves_start_at_the_original_and_reach_the_dream(recognizer, tmp_path) -> None:

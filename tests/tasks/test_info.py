@@ -36,20 +36,24 @@ def say(words: str, folder: Path) -> dict[str, float]:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("task=dream", "dream: 11 excerpts toward flu, at most 100 steps x 1 octave, on cpu"),
+        ("task=dream", "dream: 11 excerpts toward flu, 60 steps x 1 octave, on cpu"),
+        (
+            "experiment=paper_dream",
+            "dream: 11 excerpts toward flu, at most 100 steps x 1 octave, on cpu",
+        ),
         (
             "task=dream target=[sax,flute] dream.step_size=[0.1,0.2] dream.variations=3 "
-            "dream.confidence=null dream.octaves=2 dream.count=1",
+            "dream.steps=100 dream.octaves=2 dream.count=1",
             "dream: 1 excerpt toward sax, flu, 2 step sizes, 3 variations: 12 dreams, "
             "100 steps x 2 octaves, on cpu",
         ),
         (
-            "task=dream target=incorrect dream.count=4",
+            "task=dream target=incorrect dream.count=4 dream.confidence=0.9 dream.steps=100",
             "dream: 4 excerpts toward incorrect, at most 100 steps x 1 octave, on cpu",
         ),
         (
             "task=dream start=noise target=all dream.steps=1",
-            "dream: 11 excerpts toward all: 121 dreams, at most 1 step x 1 octave, on cpu",
+            "dream: 11 excerpts toward all: 121 dreams, 1 step x 1 octave, on cpu",
         ),
         (
             "task=train train.test=true train.register=mine",

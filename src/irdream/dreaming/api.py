@@ -5,7 +5,7 @@
     dreams = dream(my_network, log_mels, target=3)                 # a network on log-mels
     dreams = dream(my_network, waveforms, target=3, frontend=my_frontend)
     dreams = dream(my_network, waveforms, target=3)                # a network on waveforms
-    dreams = dream("shipped", "my.wav", target="flute", step_size=0.5, octaves=3)
+    dreams = dream("shipped", "my.wav", target="flute")             # the sound, as heard
 
 It is the loop of `irdream.dreaming.ascent`; all of its settings can be given.
 """
@@ -37,9 +37,16 @@ from irdream.dreaming.network_checks import (
 )
 from irdream.dreaming.objectives import LogProbability, as_objective
 from irdream.dreaming.optimizers import NormalizedAscent
-from irdream.dreaming.parametrizations import LogMel, Parametrization, Waveform
+from irdream.dreaming.parametrizations import (
+    Fourier,
+    LogMel,
+    Parametrization,
+    StftGain,
+    Waveform,
+)
 from irdream.dreaming.parametrizations.log_mel import is_other_unit
 from irdream.dreaming.record import Dreams
+from irdream.dreaming.transforms import robust_views
 from irdream.errors import InputError, nearest
 from irdream.instruments import find, in_words
 from irdream.progress import dream_bar
@@ -94,8 +101,9 @@ def dream(
         step_sizes: of each item, in the parametrization's step unit.
         groups: equal numbers for items whose objective depends on each other, side by side.
         settings: of `Ascent`: objective, parametrization, optimizer, step_size, steps, octaves,
-            constraint, transform, confidence, ... By default the network's input is dreamed,
-            toward log p, in steps of 0.25 dB, or of 0.25 % of the RMS of a waveform.
+            constraint, transform, confidence, ... By default `sound_settings()` for sounds and a
+            front end that is an STFT. Otherwise the network's input is dreamed, at most 100 steps
+            of 0.25 dB, or of 0.25 % of the RMS of a waveform, until the probability is 0.9.
 
     Raises:
         InputError: bad start, target or setting; a network that cannot be dreamed on.
@@ -128,12 +136,10 @@ def dream(
     several: Any = [target] if np.ndim(target) == 0 else target  # type: ignore[arg-type]
     classes = [_class(one, list(recognizer.instruments)) for one in several]
     signal, targets = _paired(signal, torch.tensor(classes, dtype=torch.long).to(signal.device))
-    chosen = {"objective": LogProbability(), "optimizer": NormalizedAscent(), **settings}
+    usual, doubt = _usual(recognizer, signal, model)
+    chosen = {"objective": LogProbability(), "optimizer": NormalizedAscent(), **usual, **settings}
     objective = chosen["objective"] = as_objective(chosen["objective"])
-    doubts = []
-    if "parametrization" not in settings:
-        chosen["parametrization"], doubt = _parametrization(recognizer, signal, model)
-        doubts.append(doubt)
+    doubts = [doubt] if "parametrization" not in settings else []
     ascent = Ascent(**chosen)
     sizes = None if step_sizes is None else _one_each("step_sizes", step_sizes, signal)
     if sizes is not None and not bool((sizes > 0).all()):
@@ -158,6 +164,22 @@ def dream(
         )
     _warn([doubt_of_dreams(objective, dreams, targets)])
     return dreams
+
+
+def sound_settings() -> dict[str, Any]:
+    """Return how sounds are dreamed by default: what is dreamed is what is heard.
+
+    A smooth gain on the sound's spectrum, a fixed number of steps, other random views in each:
+    what `task=dream` does.
+    """
+    return {
+        "parametrization": Fourier(of=StftGain(max_gain_db=12.0, keep_peak=True), decay=(0.5, 0.5)),
+        "transform": robust_views(),
+        "step_size": 0.5,
+        "steps": 60,
+        "confidence": None,
+        "keep": "last",
+    }
 
 
 def _warn(doubts: Sequence[str | None]) -> None:
@@ -205,10 +227,20 @@ def _like_weights(signal: Tensor, model: nn.Module) -> Tensor:
     return signal.to(weights.device, torch.promote_types(weights.dtype, torch.float32))
 
 
+def _usual(
+    recognizer: Recognizer, signal: Tensor, model: nn.Module
+) -> tuple[dict[str, Any], str | None]:
+    """Return the settings by default, and a doubt of the unit of the network's input."""
+    parametrization, doubt = _parametrization(recognizer, signal, model)
+    if signal.ndim == 2 and hasattr(recognizer.frontend, "n_fft") and doubt is None:
+        return sound_settings(), None
+    return {"parametrization": parametrization}, doubt
+
+
 def _parametrization(
     recognizer: Recognizer, signal: Tensor, model: nn.Module
 ) -> tuple[Parametrization, str | None]:
-    """Return what is dreamed by default, the network's input, and a doubt of its unit."""
+    """Return what dreams the network's input, and a doubt of its unit."""
     if signal.ndim == 2 and isinstance(recognizer.frontend, Given):
         return Waveform(), None
     with torch.no_grad():

@@ -254,6 +254,21 @@ class FrequencyMask(_Mask):
         super().__init__(bands, count)
 
 
+def robust_views() -> Chain:
+    """Return many random views at once, under all of which a dream has to hold."""
+    return Chain(
+        [
+            Jitter(frames=8),
+            Scale(mels=(0.98, 1.02), frames=(0.9, 1.1)),
+            FrequencyShift(bands=1.0),
+            Gain(db=6.0),
+            Noise(db=2.0),
+            TimeMask(frames=8),
+            FrequencyMask(bands=12),
+        ]
+    )
+
+
 def _need_spectrogram(transform: Transform, log_mel: Tensor) -> None:
     if log_mel.ndim != 3:
         raise InputError(

@@ -88,7 +88,10 @@ def _number(value: float) -> str:
 def write_sounds(
     one: FinishedDream, recognizer: Recognizer, sonify: Sonify, folder: Path
 ) -> tuple[Tensor, Path]:
-    """Write original, dream and difference as WAVs on one scale.
+    """Write original, dream and difference as WAVs.
+
+    Original and dream share one scale, which is 1 unless one of them exceeds full scale; so does
+    the difference, but where it alone would exceed full scale.
 
     Returns:
         The dream's waveform (samples,), before scaling, and the path of its WAV.
@@ -99,12 +102,16 @@ def write_sounds(
         batch = {name: x[None].to(recognizer.device) for name, x in arguments.items()}
         dreamed = sonify(**batch, frontend=recognizer.frontend)[0].cpu()
     sounds = {"original": original, "dream": dreamed, "difference": dreamed - original}
-    peak = max(float(sound.abs().max()) for sound in sounds.values())
-    scale = min(1.0, FULL_SCALE / peak) if peak > 0 else 1.0
+    peaks = {kind: float(sound.abs().max()) for kind, sound in sounds.items()}
+    loudest = max(peaks["original"], peaks["dream"])
+    scale = FULL_SCALE / loudest if loudest > 1 else 1.0
+    scales = {
+        kind: scale if peak * scale <= 1 else FULL_SCALE / peak for kind, peak in peaks.items()
+    }
     folder.mkdir(parents=True, exist_ok=True)
     for kind, sound in sounds.items():
         path = folder / f"{one.name}-{kind}.wav"
-        write_wav(path, sound * scale, sample_rate_hz=recognizer.sample_rate_hz)
+        write_wav(path, sound * scales[kind], sample_rate_hz=recognizer.sample_rate_hz)
     return dreamed, folder / f"{one.name}-dream.wav"
 
 

@@ -61,6 +61,17 @@ def test_an_equal_gain_is_a_level(bench) -> None:
     torch.testing.assert_close(louder, 2 * origin.sound)
 
 
+def test_a_sound_can_keep_the_peak_of_its_original(bench) -> None:
+    gain, sounds = StftGain(keep_peak=True), bench.sounds(2, 777)
+    origin = bench.origin(gain, sounds, [1, 2])
+    for by in (0.5, 1.0, 3.0):
+        level = torch.full_like(origin.signal, math.log(by))
+        torch.testing.assert_close(gain.waveform(bench.recognizer, origin, level), sounds)
+    changed = gain.waveform(bench.recognizer, origin, bench.changed(gain, origin))
+    torch.testing.assert_close(changed.abs().amax(dim=1), sounds.abs().amax(dim=1))
+    assert not torch.allclose(changed, sounds, atol=1e-2)
+
+
 def test_a_gain_on_high_bins_leaves_a_low_tone(bench) -> None:
     gain = StftGain()
     time = torch.arange(2000, dtype=torch.float64) / 2000
@@ -89,8 +100,9 @@ def test_the_gain_is_limited(bench) -> None:
     torch.testing.assert_close(signal, torch.full_like(signal, -math.log(10.0)))
 
 
-def test_silence_stays_silent_and_its_gradient_finite(bench) -> None:
-    gain = StftGain()
+@pytest.mark.parametrize("keep_peak", [False, True])
+def test_silence_stays_silent_and_its_gradient_finite(bench, keep_peak) -> None:
+    gain = StftGain(keep_peak=keep_peak)
     origin = bench.origin(gain, torch.zeros(1, 500, dtype=torch.float64), [1])
     at = bench.changed(gain, origin).requires_grad_()
     _, sound, log_mel = bench.forward(gain, origin, at)

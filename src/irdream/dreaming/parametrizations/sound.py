@@ -65,6 +65,7 @@ class Waveform(Additive[_WaveformStart]):
 @dataclass(frozen=True, kw_only=True)
 class _GainStart(Start):
     stft: Tensor  # of the original, complex, (items, bins, frames)
+    peak: Tensor  # the largest magnitude of the original, (items, 1)
 
 
 @checked
@@ -74,18 +75,20 @@ class StftGain(Additive[_GainStart]):
     How it becomes sound: the original's STFT times exp(gain), with the original's phase, through
     the inverse STFT. The network gets the log-mel of that sound in every step, so nothing is left
     to a sonification. What the original lacks cannot be made louder than its noise floor,
-    and digital silence stays silent. The sound may exceed full scale.
+    and digital silence stays silent.
 
     Args:
         max_gain_db: the largest gain, up or down; with more than 20 dB single bins near silence
             run away, and can be heard.
+        keep_peak: the sound as a whole gets the original's peak, before the network gets it, so
+            that nothing is lost in a file. Otherwise it may exceed full scale.
     """
 
     step_unit = "dB"
     kinds = ("spectrogram", "sound")  # the gain can be held, and the sound that it makes
 
-    def __init__(self, *, max_gain_db: Positive = 12.0) -> None:
-        self.max_gain_db = max_gain_db
+    def __init__(self, *, max_gain_db: Positive = 12.0, keep_peak: bool = False) -> None:
+        self.max_gain_db, self.keep_peak = max_gain_db, keep_peak
         self._most = max_gain_db * NATURAL_PER_DB
 
     def start(self, recognizer: Recognizer, originals: Originals) -> _GainStart:
@@ -100,10 +103,14 @@ class StftGain(Additive[_GainStart]):
                 "front end with n_fft and hop_samples, such as HanLogMel: choose "
                 "parametrization=waveform or log_mel"
             )
-        spectrum = stft(originals.waveform_for(self), recognizer.frontend)
+        waveform = originals.waveform_for(self)
+        spectrum = stft(waveform, recognizer.frontend)
         magnitude = spectrum.abs()
         none = torch.zeros_like(magnitude)
-        return _GainStart(**vars(originals), signal=none, spectrum=magnitude, stft=spectrum)
+        peak = waveform.abs().amax(dim=1, keepdim=True)
+        return _GainStart(
+            **vars(originals), signal=none, spectrum=magnitude, stft=spectrum, peak=peak
+        )
 
     def unit(self, start: _GainStart) -> Tensor:
         """Return 1 dB in natural units, the same for all items."""
@@ -117,7 +124,11 @@ class StftGain(Additive[_GainStart]):
     def waveform(self, recognizer: Recognizer, start: _GainStart, signal: Tensor) -> Tensor:
         """Return the sound of the original's spectrum times the gain."""
         samples = start.waveform_for(self).shape[-1]
-        return inverse_stft(start.stft * signal.exp(), recognizer.frontend, samples=samples)
+        sound = inverse_stft(start.stft * signal.exp(), recognizer.frontend, samples=samples)
+        if not self.keep_peak:
+            return sound
+        peak = sound.abs().amax(dim=1, keepdim=True)
+        return sound * (start.peak / peak.clamp(min=torch.finfo(peak.dtype).tiny))
 
     def absorb(self, start: _GainStart, parameters: Tensor, signal: Tensor) -> Tensor:
         """Return the gain, clipped to the largest."""
