@@ -72,7 +72,9 @@ def test_every_variant_has_a_yaml(package, parts) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_can_be_built_from_the_defaults(task, tmp_path) -> None:
-    config = compose("config", [f"task={task}", f"dataset.root={tmp_path}", "device=cpu"])
+    words = [f"task={task}", f"dataset.root={tmp_path}", "device=cpu"]
+    words += [f"start.path={tmp_path}"] if task == "predict" else []
+    config = compose("config", words)
     command.check(config)
     built = instantiate(config.task, _convert_="all")
     assert built.func.__name__ == task

@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from irdream.audio import load_audio
 from irdream.audio.masking import bins_hz
 from irdream.errors import InputError, told
 from irdream.files import replacing
@@ -36,6 +37,7 @@ FORMAT = 1
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 NAMES = ("shipped", "second")  # of those that come with irdream, each with a CARD.md
 TRUSTED = ("irdream.frontends", "irdream.models", "torch.nn")
+_BATCH_WINDOWS = 128
 Output = Literal["softmax", "sigmoid", "probabilities"]
 _KEYS: dict[str, Any] = {
     "format": int,
@@ -182,6 +184,45 @@ class Recognizer(nn.Module):
         if self.output == "probabilities":
             return logits
         return logits.softmax(dim=-1) if self.output == "softmax" else logits.sigmoid()
+
+    def window_probabilities(self, waveform: Tensor) -> Tensor:
+        """Return (batch, windows, instruments) for waveforms (batch, samples); see `probabilities`.
+
+        Raises:
+            InputError: when they are shorter than a window.
+        """
+        windows = self.windows(self.log_mel(waveform.to(self.device)))
+        batches = windows.flatten(0, 1).split(_BATCH_WINDOWS)
+        logits = torch.cat([self.logits(batch) for batch in batches])
+        return self.probabilities(logits).unflatten(0, windows.shape[:2])
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Return probabilities (batch, instruments), the mean over windows, for (batch, samples).
+
+        Raises:
+            InputError: when the waveforms are shorter than a window.
+        """
+        return self.window_probabilities(waveform).mean(dim=1)
+
+    @torch.no_grad()
+    def predict(self, sound: str | Path | Tensor) -> dict[str, float]:
+        """Return the probability of each label, the highest first.
+
+        Args:
+            sound: a sound file; or a waveform (samples,) at `sample_rate_hz`.
+
+        Raises:
+            InputError: when the file cannot be read, or is shorter than a window.
+        """
+        if not isinstance(sound, Tensor):
+            sound = load_audio(
+                sound, sample_rate_hz=self.sample_rate_hz, min_seconds=self.window_seconds
+            )
+        was_training = self.training
+        probabilities = self.eval()(sound[None])[0].tolist()
+        self.train(was_training)
+        found = dict(zip(self.instruments, probabilities, strict=True))
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
 
     def mel_centers_hz(self) -> Tensor:
         """Return the center of gravity of each mel band in Hz, (n_mels,), on the CPU."""

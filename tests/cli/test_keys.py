@@ -32,7 +32,7 @@ def test_keys_stand_in_the_yaml_with_a_comment_each_and_a_type_that_allows_their
         for key in (value if isinstance(value, dict) else [""])
     }
     assert list(all_keys()) == list(defaults)
-    assert sections() == ("dream", "train", "evaluate", "compare", "paper", "sweep")
+    assert sections() == ("dream", "train", "predict", "evaluate", "compare", "paper", "sweep")
     assert [name for name, line in lines().items() if not line.words] == []
     untyped = [name for name, key in all_keys().items() if key.hint is None]
     wrong = [name for name, key in all_keys().items() if not key.allows(defaults[name])]

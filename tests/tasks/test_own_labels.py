@@ -15,11 +15,12 @@ import pytest
 import soundfile
 
 from irdream import checkpoint
+from irdream.audio import load_audio
 from irdream.datasets.folder import Folder
 from irdream.datasets.labels import labels_of
 from irdream.datasets.mixture import Mixture
 from irdream.datasets.soundfont import SoundFont
-from irdream.datasets.starts import ExcerptStart
+from irdream.datasets.starts import ExcerptStart, FileStart
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.objectives import LogProbability
 from irdream.dreaming.optimizers import NormalizedAscent
@@ -30,6 +31,7 @@ from irdream.recognizer import Recognizer, load_recognizer
 from irdream.tasks.dream import dream
 from irdream.tasks.evaluate import evaluate
 from irdream.tasks.paper import paper
+from irdream.tasks.predict import predict
 from irdream.tracking import NullTracker
 
 RATE_HZ = 1000
@@ -161,3 +163,38 @@ def test_the_paper_needs_the_eleven(trained: Recognizer, drums: Path, tmp_path: 
     study: Any = SimpleNamespace(recognizer=trained, second=None)
     with pytest.raises(InputError, match="task=paper and a checkpoint for hi hat, kick, snare; ex"):
         paper(study=study, dataset=Folder(root=drums), tracker=NullTracker(), output_dir=tmp_path)
+
+
+def test_files_are_predicted(trained: Recognizer, drums: Path, tmp_path: Path) -> None:
+    (tmp_path / "some").mkdir()
+    for path in (drums / "kick" / "kick0.wav", drums / "snare" / "snare1.wav"):
+        shutil.copy(path, tmp_path / "some")
+    (tmp_path / "some" / "broken.wav").write_bytes(b"no sound")
+    metrics = predict(
+        recognizer=trained, start=FileStart(path=tmp_path / "some"), tracker=NullTracker(),
+        output_dir=tmp_path, top=2, over_time=True,
+    )  # fmt: skip
+    assert metrics == {"predict/files": 2.0, "predict/skipped": 1.0}
+    table = pd.read_csv(tmp_path / "predictions.csv")
+    assert list(table) == ["name", "prediction", *PITCHES_HZ]
+    assert table["name"].tolist() == ["kick0", "snare1"]
+    assert len(list((tmp_path / "over_time").glob("*.png"))) == 2
+
+    alone = trained.predict(tmp_path / "some" / "kick0.wav")
+    assert list(alone.values()) == sorted(alone.values(), reverse=True)
+    assert alone == pytest.approx({label: table[label][0] for label in PITCHES_HZ}, abs=1e-5)
+    waveform = load_audio(tmp_path / "some" / "kick0.wav", sample_rate_hz=RATE_HZ)
+    assert trained.predict(waveform) == pytest.approx(alone)
+    assert trained(waveform[None]).shape == (1, 3)
+    trained.window_seconds = 2.0
+    with pytest.raises(InputError, match=r"kick0.wav' is too short"):
+        trained.predict(tmp_path / "some" / "kick0.wav")
+
+
+def test_nothing_to_predict(trained: Recognizer, tmp_path: Path) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    with pytest.raises(InputError, match=r"nothing to predict: .*broken.wav"):
+        predict(
+            recognizer=trained, start=FileStart(path=tmp_path / "broken.wav"),
+            tracker=NullTracker(), output_dir=tmp_path,
+        )  # fmt: skip

@@ -20,11 +20,13 @@ from matplotlib.image import AxesImage
 from numpy.typing import ArrayLike, NDArray
 
 from irdream.files import replacing
+from irdream.instruments import name
 
 Array = NDArray[np.floating]
 
 BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#7F7F7F"
 DPI = 125
+MOST_CLASSES = 24  # in a figure over time
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
@@ -93,6 +95,34 @@ def draw_bars(
     if confidence is not None:
         ax.axhline(confidence, color=GRAY, linewidth=0.8, linestyle="--", zorder=0)
     plain(ax)
+
+
+def over_time_figure(
+    probabilities: Array, labels: Sequence[str], seconds: float, *, title: str = ""
+) -> Figure:
+    """Draw the probabilities of the most probable classes over time.
+
+    Args:
+        probabilities: (windows, classes).
+        labels: of the classes.
+        seconds: length of the sound.
+        title: of the figure.
+    """
+    highest = np.argsort(-probabilities.max(axis=0), kind="stable")[:MOST_CLASSES]
+    drawn = np.sort(highest)
+    figure = Figure(figsize=(9.0, 1.6 + 0.25 * len(drawn)), layout="constrained")
+    ax = figure.subplots()
+    image = ax.imshow(
+        probabilities[:, drawn].T, cmap="magma", vmin=0, vmax=1, aspect="auto",
+        interpolation="nearest", extent=(0.0, seconds, len(drawn) - 0.5, -0.5),
+    )  # fmt: skip
+    ax.set_yticks(np.arange(len(drawn)), [caption(name(labels[i]), length=30) for i in drawn])
+    more = f"; the highest {len(drawn)} of {len(labels)} classes" * (len(drawn) < len(labels))
+    ax.set_xlabel(f"time (s){more}", fontsize=9)
+    ax.tick_params(labelsize=8)
+    ax.set_title(caption(title, length=80), fontsize=10, parse_math=False)
+    add_color_bar(image, ax, "probability")
+    return figure
 
 
 def plain(ax: Axes) -> None:

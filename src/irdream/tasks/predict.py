@@ -1,0 +1,103 @@
+"""Say what a recognizer predicts of sound files.
+
+Files in `output_dir`: predictions.csv (a row a file, with the probability of each class) and, over
+time, `over_time/NAME.png`. A file's probability is the mean over its windows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from irdream import instruments
+from irdream.arguments import Count, checked
+from irdream.datasets.base import tell_skipped
+from irdream.datasets.starts import Start
+from irdream.errors import InputError
+from irdream.files import distinct_names
+from irdream.recognizer import Recognizer
+from irdream.reports.figures import over_time_figure, save_figure
+from irdream.reports.tables import save_table
+from irdream.stopwatch import Stopwatch
+from irdream.tracking import Tracker
+
+ROWS_SHOWN = 50
+
+
+@checked
+def predict(
+    *,
+    recognizer: Recognizer,
+    start: Start,
+    tracker: Tracker,
+    output_dir: Path,
+    top: Count = 3,
+    over_time: bool = False,
+    info: bool = False,
+    stopwatch: Stopwatch | None = None,
+) -> dict[str, float]:
+    """Predict each file of `start`.
+
+    Args:
+        recognizer: in eval mode.
+        start: gives the sounds.
+        tracker: gets the files.
+        output_dir: where they are written.
+        top: how many classes of each file are printed.
+        over_time: draw the probability of classes over time.
+        info: only say what would be predicted.
+        stopwatch: counts where the time goes.
+
+    Returns:
+        `predict/files`; `predict/skipped`: how many could not be read.
+
+    Raises:
+        InputError: nothing that can be read.
+    """
+    stopwatch = stopwatch or Stopwatch()
+    name, labels = getattr(start, "name", "the start"), recognizer.instruments
+    print(f"predict: {name}, {len(labels)} classes, on {recognizer.device}", flush=True)
+    if info:
+        return {}
+    with stopwatch("reading audio"):
+        excerpts, bad = start.excerpts(
+            sample_rate_hz=recognizer.sample_rate_hz, min_seconds=recognizer.window_seconds
+        )
+    if not excerpts:
+        raise InputError(f"nothing to predict: {[*bad, 'no sound files'][0]}")
+    rows: list[dict[str, object]] = []
+    table = Table("file", "most probable")
+    names = distinct_names([excerpt.name for excerpt in excerpts])
+    for file, excerpt in zip(names, excerpts, strict=True):
+        with stopwatch("predicting"), torch.no_grad():
+            windows = recognizer.window_probabilities(excerpt.waveform[None])[0].cpu()
+        mean = windows.mean(dim=0)
+        best = [(labels[i], float(mean[i])) for i in mean.argsort(descending=True)]
+        words = [f"{instruments.name(label)} {share:.2f}" for label, share in best[:top]]
+        if len(rows) < ROWS_SHOWN:
+            table.add_row(Text(excerpt.name), Text(", ".join(words)))
+        probabilities = dict(zip(labels, mean.tolist(), strict=True))
+        rows.append({"name": excerpt.name, "prediction": best[0][0], **probabilities})
+        if over_time:
+            with stopwatch("figures"):
+                seconds = len(excerpt.waveform) / recognizer.sample_rate_hz
+                figure = over_time_figure(windows.numpy(), labels, seconds, title=excerpt.name)
+                (output_dir / "over_time").mkdir(parents=True, exist_ok=True)
+                save_figure(figure, output_dir / "over_time" / f"{file}.png")
+    save_table(pd.DataFrame(rows), output_dir / "predictions.csv")
+    tracker.log_file(output_dir / "predictions.csv")
+    if over_time:
+        tracker.log_file(output_dir / "over_time")
+    console = Console()
+    console.print(table)
+    if len(rows) > ROWS_SHOWN:
+        console.print(f"{len(rows) - ROWS_SHOWN} more files in predictions.csv")
+    tell_skipped(bad)
+    metrics = {"predict/files": float(len(rows)), "predict/skipped": float(len(bad))}
+    tracker.log_metrics(metrics)
+    return metrics
