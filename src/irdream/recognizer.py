@@ -35,7 +35,7 @@ from irdream.instruments import CODES
 
 FORMAT = 1
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
-NAMES = ("shipped", "second")  # of those that come with irdream, each with a CARD.md
+NAMES = ("shipped", "second", "robust")  # of those that come with irdream, each with a CARD.md
 TRUSTED = ("irdream.frontends", "irdream.models", "torch.nn")
 _BATCH_WINDOWS = 128
 Output = Literal["softmax", "sigmoid", "probabilities"]
@@ -351,8 +351,8 @@ def load_recognizer(
 ) -> Recognizer:
     """Load a checkpoint folder, in eval mode.
 
-    Two come with irdream: "shipped", Han's network; and "second", another network trained on
-    other music, which says whether a dream transfers.
+    Three come with irdream: "shipped", Han's network; "second", another network trained on other
+    music, which says whether a dream transfers; and "robust", to dream with.
 
     Raises:
         InputError: when it is missing, damaged, of another format, or names code outside the
@@ -414,8 +414,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             f"no checkpoint at {str(folder)!r} ({Path(error.filename).name} is missing); "
-            "expected a folder with recognizer.json and weights.safetensors, 'shipped', "
-            "'second', runs:/... or models:/..."
+            "expected a folder with recognizer.json and weights.safetensors, "
+            f"{', '.join(map(repr, NAMES))}, runs:/... or models:/..."
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError, safetensors.SafetensorError) as error:
         raise InputError(f"checkpoint {str(folder)!r} is damaged: {error}") from error
