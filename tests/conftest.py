@@ -28,6 +28,28 @@ class MyNet(nn.Module):
         return self.layers(log_mel.unsqueeze(1) / 10 + 0.5)
 
 
+class OnWaveforms(nn.Module):
+    """A network on waveforms that does not say what its outputs are."""
+
+    def __init__(self, width, *, classes=3):
+        super().__init__()
+        self.width = width
+        self.layers = nn.Sequential(
+            nn.Conv1d(1, width, 64, stride=16), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(),
+            nn.Linear(width, classes),
+        )
+
+    def forward(self, waveform):
+        return self.layers(waveform.unsqueeze(1))
+
+
+class Gain(nn.Module):
+    """What a network needs an argument for that it does not keep."""
+
+    def __init__(self, net, db):
+        super().__init__()
+
+
 class Tied(MyNet):
     """Two names for one weight."""
 

@@ -379,8 +379,12 @@ def test_what_comes_along_is_whole_and_small(name: str) -> None:
 
 
 def test_what_was_not_built_from_a_spec_cannot_be_saved(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"has no spec; build it with new_recognizer\(\)"):
-        save_recognizer(toy(), tmp_path / "x")
+    class Local(Model):
+        pass
+
+    local = Recognizer(frontend=Frontend(), model=Local(), instruments=("a", "b", "c"))
+    with pytest.raises(InputError, match=r"the model is a .*<locals>.Local, which no check"):
+        save_recognizer(local, tmp_path / "x")
     assert not (tmp_path / "x").exists()
 
 

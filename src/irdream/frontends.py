@@ -34,6 +34,25 @@ def _mel_spectrogram() -> Any:
     return importlib.import_module("nnAudio.features.mel").MelSpectrogram
 
 
+@checked
+class Waveform(nn.Module):
+    """Waveform (batch, samples) -> the same, for networks on waveforms: each sample is a frame.
+
+    Args:
+        sample_rate_hz: of the waveform.
+    """
+
+    hop_samples = 1
+
+    def __init__(self, *, sample_rate_hz: Count = 22_050) -> None:
+        super().__init__()
+        self.sample_rate_hz = sample_rate_hz
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Return the same."""
+        return waveform
+
+
 MelSpectrogram = _mel_spectrogram()
 
 

@@ -13,11 +13,13 @@ models and front ends, `torch.nn`, and packages that the user names on purpose.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -31,6 +33,7 @@ from irdream.audio import load_audio
 from irdream.audio.masking import bins_hz
 from irdream.errors import InputError, told
 from irdream.files import replacing
+from irdream.frontends import HanLogMel, Waveform
 from irdream.instruments import CODES
 
 FORMAT = 1
@@ -224,9 +227,22 @@ class Recognizer(nn.Module):
         found = dict(zip(self.instruments, probabilities, strict=True))
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
+    @cached_property
+    def analysis(self) -> Any:
+        """What gives log-mels for figures and measures: the front end, where it gives any.
+
+        For a network on waveforms it is `HanLogMel`, windows of some 46 ms.
+        """
+        if not isinstance(self.frontend, Waveform):
+            return self.frontend
+        n_fft = max(256, 2 ** round(math.log2(self.sample_rate_hz / 21.5)))
+        rate_hz = self.sample_rate_hz
+        mel = HanLogMel(sample_rate_hz=rate_hz, n_fft=n_fft, hop_samples=n_fft // 2)
+        return mel.to(self.device)
+
     def mel_centers_hz(self) -> Tensor:
         """Return the center of gravity of each mel band in Hz, (n_mels,), on the CPU."""
-        basis = cast(Tensor, self.frontend.mel_basis).cpu()
+        basis = cast(Tensor, self.analysis.mel_basis).cpu()
         return basis @ bins_hz(basis.shape[1], self.sample_rate_hz, basis) / basis.sum(dim=1)
 
 
@@ -315,14 +331,18 @@ def new_recognizer(
 def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
     """Write a checkpoint: weights first, then the description that makes it valid.
 
+    What a recognizer that was built in Python lacks in its spec is taken from the classes of its
+    parts: `_target_`, and arguments that are attributes of the same name.
+
     Raises:
-        InputError: when the recognizer was not built from a spec.
+        InputError: when the recognizer cannot be built again from its spec.
         OSError: from the system; each of the two files is whole or absent.
     """
-    if set(recognizer.spec) != {"frontend", "model"}:
-        raise InputError(
-            "this recognizer has no spec; build it with new_recognizer() to be able to save it"
-        )
+    parts = {"frontend": recognizer.frontend, "model": recognizer.model}
+    known = recognizer.spec
+    spec = {part: _spec_of(part, one, known.get(part, {})) for part, one in parts.items()}
+    if spec != known:
+        _check_built_again(recognizer, spec)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {
@@ -331,7 +351,7 @@ def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
     }
     about = {
         "format": FORMAT,
-        **recognizer.spec,
+        **spec,
         **({"channel_axis": True} if recognizer.channel_axis else {}),
         "instruments": list(recognizer.instruments),
         "output": recognizer.output,
@@ -344,6 +364,57 @@ def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
         file.write(safetensors.torch.save(state))
     with replacing(folder / "recognizer.json") as file:
         file.write((json.dumps(about, indent=2) + "\n").encode())
+
+
+def _spec_of(part: str, module: nn.Module, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `_target_` of a part and its arguments; those that are not given, guessed."""
+    if "_target_" in given:
+        return dict(given)
+    kind = type(module)
+    target = f"{kind.__module__}.{kind.__qualname__}"
+    if kind.__module__ == "__main__" or "." in kind.__qualname__:
+        raise InputError(
+            f"the {part} is a {target}, which no checkpoint can name; expected a class at the top "
+            "of a module that can be imported, such as my_package.Net"
+        )
+    spec = {"_target_": target, **given}
+    for name, argument in inspect.signature(kind).parameters.items():
+        if argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
+            continue
+        value = getattr(module, name, argument.empty)
+        if name not in spec and (value is None or isinstance(value, int | float | str)):
+            spec[name] = value
+        if name not in spec and argument.default is argument.empty:
+            raise InputError(
+                f"the {part} {target} takes {name!r}, which is not known; expected it in the "
+                f"recognizer's spec: spec={{{part!r}: {{{name!r}: ...}}}}"
+            )
+    return spec
+
+
+@torch.no_grad()
+def _check_built_again(recognizer: Recognizer, spec: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check that a spec with the recognizer's weights gives the same logits."""
+    trust = [str(one["_target_"]).partition(".")[0] for one in spec.values()]
+    built = {part: _build(one, trust=trust).to(recognizer.device) for part, one in spec.items()}
+    samples = math.ceil(recognizer.window_seconds * recognizer.sample_rate_hz)
+    waveform = torch.randn(1, samples, generator=torch.Generator().manual_seed(0)) / 10
+    again = copy.copy(recognizer)
+    again._modules = built
+    was_training, problem = recognizer.training, "it gives other logits"
+    try:
+        built["model"].load_state_dict(recognizer.model.state_dict())
+        first, second = (one.eval().window_probabilities(waveform) for one in (recognizer, again))
+        if torch.allclose(first, second, atol=1e-4):
+            return
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())[:200]
+    finally:
+        recognizer.train(was_training)
+    raise InputError(
+        f"the recognizer cannot be built again as {json.dumps(spec)}: {problem}; expected the "
+        "arguments of frontend and model in its spec"
+    )
 
 
 def load_recognizer(
@@ -381,9 +452,9 @@ def load_recognizer(
             f"checkpoint {str(folder)!r} has the temperature {temperature!r}; expected a number "
             "above 0"
         )
-    recognizer = Recognizer(
-        **built, instruments=labels, temperature=float(temperature), **others, spec=spec
-    )
+    has_own = isinstance(getattr(built["model"], "output", None), str)
+    others |= {"temperature": float(temperature), "output": None if has_own else about["output"]}
+    recognizer = Recognizer(**built, instruments=labels, **others, spec=spec)
     recognizer.channel_axis = about.get("channel_axis", False) is True
     if recognizer.output != about["output"]:
         raise InputError(

@@ -491,7 +491,7 @@ def test_answers_of_a_dream_can_be_taken_apart(on_log_mels) -> None:
 
 def test_a_network_on_waveforms_is_not_dreamed_as_a_spectrogram() -> None:
     network = nn.Sequential(nn.Linear(400, 3))
-    with pytest.raises(InputError, match=r"LogMel dreams spectrograms, and this network hears wav"):
+    with pytest.raises(InputError, match=r"LogMel dreams spectrograms, and this network takes wav"):
         dream(network, torch.randn(2, 400), 1, parametrization=LogMel(), progress=False)
 
 

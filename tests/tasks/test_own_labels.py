@@ -6,27 +6,31 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 
-from irdream import checkpoint
+from irdream import checkpoint, save
 from irdream.audio import load_audio
 from irdream.datasets.folder import Folder
 from irdream.datasets.labels import labels_of
 from irdream.datasets.mixture import Mixture
 from irdream.datasets.soundfont import SoundFont
 from irdream.datasets.starts import ExcerptStart, FileStart
+from irdream.dreaming import parametrizations
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.objectives import LogProbability
 from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import LogMel
 from irdream.errors import InputError
+from irdream.frontends import Waveform
 from irdream.instruments import CODES
+from irdream.measures.scoring import Scoring
 from irdream.recognizer import Recognizer, load_recognizer
 from irdream.tasks.dream import dream
 from irdream.tasks.evaluate import evaluate
@@ -66,13 +70,15 @@ def trained(train_drums: Run, tmp_path: Path) -> Recognizer:
     return load_recognizer(tmp_path / "run" / "checkpoint")
 
 
-def dreamed(recognizer: Recognizer, root: Path, folder: Path, target: Any) -> pd.DataFrame:
+def dreamed(
+    recognizer: Recognizer, root: Path, folder: Path, target: Any, what: Any = None
+) -> pd.DataFrame:
     dream(
         recognizer=recognizer,
         start=ExcerptStart(dataset=Folder(root=root), count=4, part="test", seconds=None),
         target=target,
         ascent=Ascent(
-            parametrization=LogMel(),
+            parametrization=what or LogMel(),
             objective=LogProbability(),
             optimizer=NormalizedAscent(),
             steps=2,
@@ -198,3 +204,64 @@ def test_nothing_to_predict(trained: Recognizer, tmp_path: Path) -> None:
             recognizer=trained, start=FileStart(path=tmp_path / "broken.wav"),
             tracker=NullTracker(), output_dir=tmp_path,
         )  # fmt: skip
+
+
+# A network of one's own
+
+
+def on_waveforms(package: ModuleType, **settings: Any) -> Recognizer:
+    torch.manual_seed(0)
+    return Recognizer(
+        frontend=Waveform(sample_rate_hz=RATE_HZ),
+        model=package.OnWaveforms(5, **settings),
+        instruments=tuple(PITCHES_HZ),
+        output="sigmoid",
+        window_seconds=0.7,
+    )
+
+
+def test_a_network_on_waveforms_is_saved_loaded_scored_and_dreamed(
+    my_package: ModuleType, drums: Path, tmp_path: Path
+) -> None:
+    made = on_waveforms(my_package).train()
+    save(made, tmp_path / "mine")
+    assert made.training
+    loaded = checkpoint.load(path=str(tmp_path / "mine"), device="cpu", trust=["my_package"])
+    assert loaded.spec["model"] == {"_target_": "my_package.OnWaveforms", "width": 5}
+    assert (loaded.output, loaded.window_seconds) == ("sigmoid", 0.7)
+    sound = drums / "kick" / "kick0.wav"
+    assert loaded.predict(sound) == pytest.approx(made.predict(sound), abs=1e-6)
+    scores = evaluate(
+        recognizer=loaded, dataset=Folder(root=drums), scoring=Scoring(threshold=0.5),
+        tracker=NullTracker(), output_dir=tmp_path,
+    )  # fmt: skip
+    assert scores["eval/skipped"] == 0
+
+    table = dreamed(loaded, drums, tmp_path / "dreams", "kick", parametrizations.Waveform())
+    assert (table["target_probability"] > table["target_probability_before"]).to_numpy().all()
+    assert len(list((tmp_path / "dreams" / "spectrograms").glob("*.png"))) == 1
+    with pytest.raises(InputError, match=r"this network takes waveforms; .*=waveform"):
+        dreamed(loaded, drums, tmp_path / "other", "kick")
+
+
+def test_a_network_that_cannot_be_built_again_is_not_saved(
+    my_package: ModuleType, tmp_path: Path
+) -> None:
+    for made, message in (
+        (
+            on_waveforms(my_package, classes=4),
+            r"again as .*: Error.* size mismatch .*; expected",
+        ),
+        (Recognizer(frontend=Waveform(), model=my_package.Gain(1, 2)), "takes 'net', which is not"),
+    ):
+        with pytest.raises(InputError, match=message):
+            save(made, tmp_path / "mine")
+    made = on_waveforms(my_package, classes=3)
+    made.spec = {"model": {"width": 5, "classes": 3}}
+    save(made, tmp_path / "mine")
+    assert load_recognizer(tmp_path / "mine", trust=["my_package"]).spec["model"]["classes"] == 3
+
+
+def test_networks_on_waveforms_are_not_trained_here(my_package: ModuleType, run: Run) -> None:
+    with pytest.raises(InputError, match="task=train and a network on waveforms; expected a front"):
+        run(recognizer=on_waveforms(my_package))

@@ -23,10 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from irdream import frontends
 from irdream.audio import load_audio
 from irdream.dreaming.ascent import Ascent, Octave
 from irdream.dreaming.network_checks import (
-    Given,
     as_network,
     check_answers,
     check_start,
@@ -241,7 +241,7 @@ def _parametrization(
     recognizer: Recognizer, signal: Tensor, model: nn.Module
 ) -> tuple[Parametrization, str | None]:
     """Return what dreams the network's input, and a doubt of its unit."""
-    if signal.ndim == 2 and isinstance(recognizer.frontend, Given):
+    if signal.ndim == 2 and isinstance(recognizer.frontend, frontends.Waveform):
         return Waveform(), None
     with torch.no_grad():
         lowest, highest = torch.stack(log_mel_of(recognizer, signal).aminmax()).tolist()

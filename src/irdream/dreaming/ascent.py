@@ -327,7 +327,7 @@ class _Run:
         if originals.log_mel.ndim == 2 and "spectrogram" in parametrization.kinds:
             raise InputError(
                 f"{type(parametrization).__name__} dreams spectrograms, and this network "
-                "hears waveforms; expected Waveform()"
+                "takes waveforms; expected Waveform(): parametrization=waveform"
             )
         start = parametrization.start(self.recognizer, originals)
         undreamed, unit = parametrization.parameters(start), parametrization.unit(start)

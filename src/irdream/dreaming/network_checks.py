@@ -19,20 +19,18 @@ from irdream.dreaming.objectives import Objective
 from irdream.dreaming.probe import frozen
 from irdream.dreaming.record import Dreams
 from irdream.errors import InputError
+from irdream.frontends import Waveform
 from irdream.recognizer import Output, Recognizer
 
 LARGEST_PEAK = 10.0  # 20 dB above full scale: a waveform beyond it has another scale
 _SURE = 0.999  # a probability above which there is nothing left to be dreamed
 
 
-class Given(nn.Module):
+class Given(Waveform):
     """A front end that gives what it is given: log-mels, or waveforms, as they are."""
 
-    sample_rate_hz = hop_samples = 1  # so that a second is a frame
-
-    def forward(self, signal: Tensor) -> Tensor:
-        """Return the same."""
-        return signal
+    def __init__(self) -> None:
+        super().__init__(sample_rate_hz=1)  # so that a second is a frame
 
 
 def as_network(model: Any) -> nn.Module:
@@ -106,7 +104,7 @@ def log_mel_of(recognizer: Recognizer, signal: Tensor) -> Tensor:
     Raises:
         InputError: when it fails, or gives something else.
     """
-    if signal.ndim == 3 or isinstance(recognizer.frontend, Given):
+    if signal.ndim == 3 or isinstance(recognizer.frontend, Waveform):
         return signal
     name, shape = type(recognizer.frontend).__name__, tuple(signal.shape)
     expected = "expected (batch, samples) -> (batch, n_mels, frames), floating point"

@@ -177,7 +177,7 @@ def draw(
     figure = spectrograms_figure(
         one.original.numpy() * DB_PER_NATURAL,
         one.dream.numpy() * DB_PER_NATURAL,
-        hop_seconds=recognizer.hop_samples / recognizer.sample_rate_hz,
+        hop_seconds=recognizer.analysis.hop_samples / recognizer.sample_rate_hz,
         mel_frequencies_hz=recognizer.mel_centers_hz().numpy(),
         title=title,
         instruments=recognizer.instruments,

@@ -116,7 +116,7 @@ def over_time_figure(
         probabilities[:, drawn].T, cmap="magma", vmin=0, vmax=1, aspect="auto",
         interpolation="nearest", extent=(0.0, seconds, len(drawn) - 0.5, -0.5),
     )  # fmt: skip
-    ax.set_yticks(np.arange(len(drawn)), [caption(name(labels[i]), length=30) for i in drawn])
+    ax.set_yticks(np.arange(len(drawn)), [caption(name(labels[int(i)]), length=30) for i in drawn])
     more = f"; the highest {len(drawn)} of {len(labels)} classes" * (len(drawn) < len(labels))
     ax.set_xlabel(f"time (s){more}", fontsize=9)
     ax.tick_params(labelsize=8)

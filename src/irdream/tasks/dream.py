@@ -284,7 +284,9 @@ def _dream_batch(
         step_sizes=torch.tensor(sizes, device=device),
         groups=torch.tensor([first_variations.index(one) for one in first_variations]).to(device),
     )
-    log_mels, before = dreams.log_mel.cpu(), recognizer.log_mel(waveform).cpu()
+    log_mels, before = dreams.log_mel.cpu(), recognizer.analysis(waveform).cpu()
+    if recognizer.analysis is not recognizer.frontend:  # a network on waveforms
+        log_mels = recognizer.analysis(dreams.waveform).cpu()
     curves = {
         "target_probability": dreams.probability_curve.cpu().numpy(),
         "objective": dreams.objective_curve.cpu().numpy(),

@@ -29,6 +29,7 @@ from irdream.datasets.labels import Labelled, labels_of
 from irdream.datasets.splits import Split
 from irdream.errors import InputError, told
 from irdream.files import ExistingPath
+from irdream.frontends import Waveform
 from irdream.interrupts import keeping
 from irdream.measures.aggregation import AGGREGATIONS, aggregate, window_scores
 from irdream.measures.calibration import fit_temperature
@@ -121,13 +122,18 @@ def train(
         `evaluate` returns, too.
 
     Raises:
-        InputError: no training part, or no test part that was asked for; unreadable files only,
-            labels that are unknown, nothing to resume or a run with other settings, no way to
-            register, or whatever the optimizer or the scheduler refuses.
+        InputError: a network on waveforms; no training part, or no test part that was asked for;
+            unreadable files only, labels that are unknown, nothing to resume or a run with other
+            settings, no way to register, or whatever the optimizer or the scheduler refuses.
     """
     stopwatch = stopwatch or Stopwatch()
     if not isinstance(recognizer, Recognizer):
         recognizer = recognizer(labels=labels_of(dataset))
+    if isinstance(recognizer.frontend, Waveform):
+        raise InputError(
+            "task=train and a network on waveforms; expected a front end that gives log-mels; "
+            "train such a network in PyTorch and keep it by irdream.save()"
+        )
     dataset = Labelled(dataset, recognizer.instruments, recognizer.sample_rate_hz)
     _check_registry(register, alias, None if info else tracker)
     if test:
