@@ -174,7 +174,7 @@ def tasks(sounds: Path) -> Iterator[tuple[str, list[str]]]:
     yield "task=compare", ["task=compare", "evaluate.part=training", "compare.permutations=20"]
     for choice in choices("sonification"):
         yield f"sonification={choice}", [
-            "task=dream", "dream.steps=1", "dream.figures=0", f"sonification={choice}",
+            "experiment=paper_dream", "dream.steps=1", "dream.figures=0", f"sonification={choice}",
             "start=file", f"start.path={sounds / 'test' / 'flu'}",
         ]  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -182,6 +183,34 @@ def print_dreams(
     for line in [*lines, *_left_out(table, metrics), _result(table)]:
         console.print(escape(line), soft_wrap=True)
     tell_skipped(bad)
+
+
+def write_tables(table: pd.DataFrame, dreamt: Sequence[FinishedDream], output_dir: Path) -> None:
+    """Write dreams.csv, curves.csv and curves.png.
+
+    Args:
+        table: a row for each dream.
+        dreamt: the dreams, in the same order.
+        output_dir: where they are written.
+
+    Raises:
+        OSError: from the system (full disk, no permission).
+    """
+    from irdream.reports.figures import curve_figure, save_figure
+    from irdream.reports.tables import save_table
+
+    exact = table.astype({"step_size": object, "budget_db": object})  # they tell dreams apart
+    save_table(exact, output_dir / "dreams.csv")
+    curves = [
+        pd.DataFrame({"file": one.name, "step": range(len(one.curves["objective"])), **one.curves})
+        for one in dreamt
+    ]
+    save_table(pd.concat(curves, ignore_index=True), output_dir / "curves.csv")
+    is_toward = has_target(table)
+    shown = [one.curves["target_probability" if is_toward else "objective"] for one in dreamt]
+    more: Any = {"bar": BAR} if is_toward else {"label": "objective", "limits": None}
+    figure = curve_figure(shown, title=counted(len(dreamt), "dream"), **more)
+    save_figure(figure, output_dir / "curves.png")
 
 
 def _shown(table: pd.DataFrame, metrics: Mapping[str, float], varied: Sequence[str]) -> Table:

@@ -159,12 +159,12 @@ def dream(
                 break
     if not written.rows:
         raise Interrupted(written.kept(), number=signals[0])
-    from irdream.reports.dream_table import print_dreams, summary
+    from irdream.reports.dream_table import print_dreams, summary, write_tables
 
     table, dreamt = written.in_order()
     metrics = summary(table)
     with stopwatch("figures"):
-        _write(table, dreamt, output_dir)
+        write_tables(table, dreamt, output_dir)
     with stopwatch("tracking"):
         _track(tracker, dreamt, metrics, output_dir)
     print_dreams(table, metrics, bad, varied=planned.varied, omitted=max(0, len(table) - figures))
@@ -376,27 +376,6 @@ class _Written:
             counts = f"{len(self.rows)} of {len(self.items)} dreams"
             done = f"{counts} are finished and kept in {self.folder}"
         return f"{done}; type the same line again to dream all"
-
-
-def _write(table: pd.DataFrame, dreamt: Sequence[FinishedDream], output_dir: Path) -> None:
-    """Write the table, the curves, and the figure of the curves."""
-    import pandas as pd
-
-    from irdream.reports.figures import curve_figure, save_figure
-    from irdream.reports.tables import save_table
-
-    exact = table.astype({"step_size": object, "budget_db": object})  # they tell dreams apart
-    save_table(exact, output_dir / "dreams.csv")
-    curves = [
-        pd.DataFrame({"file": one.name, "step": range(len(one.curves["objective"])), **one.curves})
-        for one in dreamt
-    ]
-    save_table(pd.concat(curves, ignore_index=True), output_dir / "curves.csv")
-    has_target = bool(dreamt[0].item.target)
-    shown = [one.curves["target_probability" if has_target else "objective"] for one in dreamt]
-    more: Any = {"bar": BAR} if has_target else {"label": "objective", "limits": None}
-    figure = curve_figure(shown, title=counted(len(dreamt), "dream"), **more)
-    save_figure(figure, output_dir / "curves.png")
 
 
 def _track(
