@@ -5,7 +5,7 @@
     dreams = dream(my_network, log_mels, target=3)                 # a network on log-mels
     dreams = dream(my_network, waveforms, target=3, frontend=my_frontend)
     dreams = dream(my_network, waveforms, target=3)                # a network on waveforms
-    dreams = dream("shipped", "my.wav", target="flute")             # the sound, as heard
+    dreams = dream("robust", "my.wav", target="flute")              # the sound, as heard
 
 It is the loop of `irdream.dreaming.ascent`; all of its settings can be given.
 """
@@ -77,7 +77,7 @@ def dream(
     """Change sounds or log-mels until a network predicts what is asked for.
 
     Args:
-        model: a `Recognizer`, a checkpoint folder or "shipped", or any network: with
+        model: a `Recognizer`, a checkpoint folder or "robust", or any network: with
             `frontend`, or where `start` has three axes, from log-mels (batch, n_mels, frames)
             to logits (batch, classes); otherwise from waveforms (batch, samples). It may want an
             axis of channels, (batch, 1, ...), and may give several tensors, of which the one
