@@ -24,7 +24,7 @@ def labels_of(dataset: DataSet) -> tuple[str, ...]:
     Raises:
         InputError: when there is only one.
     """
-    labels: Sequence[str] = getattr(dataset, "classes", ()) or CODES
+    labels: list[str] = list(getattr(dataset, "classes", ()) or CODES)
     if len(labels) < 2:
         raise InputError(
             f"all labels of {dataset.name!r} are {labels[0]!r}; expected at least two classes, "
