@@ -62,7 +62,8 @@ class Bands(nn.Module):
 
 def savable(model: nn.Module) -> Recognizer:
     frontend = HanLogMel(sample_rate_hz=1000, n_fft=128, hop_samples=40, n_mels=12)
-    return Recognizer(frontend=frontend, model=model, spec={"frontend": {}, "model": {}})
+    spec = {"frontend": {"_target_": "never.Built"}, "model": {"_target_": "never.Built"}}
+    return Recognizer(frontend=frontend, model=model, spec=spec)
 
 
 class Script:
