@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.report import ROOT
+from irdream.checkpoint_folder import load_recognizer, new_recognizer
 from irdream.datasets.soundfont import SoundFont
 from irdream.datasets.starts import ExcerptStart
 from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
 from irdream.dreaming.targets import item_seed, plan
-from irdream.recognizer import Recognizer, load_recognizer, new_recognizer
+from irdream.recognizer import Recognizer
 
 N_MELS, FRAMES = 128, 43  # of a window
 LEAST, MOST = -100.0 * NATURAL_PER_DB, 20.0 * NATURAL_PER_DB  # of LogMel, by default

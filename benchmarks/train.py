@@ -29,9 +29,10 @@ from torch import Tensor
 
 from benchmarks.report import ROOT, count, heading, parser, ratio, summary, take_turns, write
 from irdream import runtime
+from irdream.checkpoint_folder import new_recognizer
 from irdream.datasets.base import ExcerptFile, Excerpts
 from irdream.datasets.cache import LogMels, log_mels
-from irdream.recognizer import Recognizer, new_recognizer
+from irdream.recognizer import Recognizer
 from irdream.training.data import WindowBatches
 from irdream.training.loop import Fit
 

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from irdream import dream
 from irdream.audio import write_wav
+from irdream.checkpoint_folder import load_recognizer
 from irdream.datasets.soundfont import SoundFont
 from irdream.datasets.starts import ExcerptStart
 from irdream.dreaming.constraints import MaskingProjection
@@ -38,7 +39,7 @@ from irdream.dreaming.transforms import with_jitter
 from irdream.files import replacing
 from irdream.measures import dreams as measures
 from irdream.measures.sounds import snr_db
-from irdream.recognizer import Recognizer, load_recognizer
+from irdream.recognizer import Recognizer
 from irdream.reports.dreams import predict_file
 from irdream.reports.figures import BLUE, GRAY, ORANGE, save_figure
 from irdream.sonification import StftGain as Sonification

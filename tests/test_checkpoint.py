@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from irdream import checkpoint
-from irdream import recognizer as module
+from irdream import checkpoint_folder as module
+from irdream.checkpoint_folder import save_recognizer
 from irdream.errors import InputError
 from irdream.fingerprint import fingerprint_of
-from irdream.recognizer import save_recognizer
 from irdream.tracking import MlflowTracker, checkpoints
 
 MODEL = {"_target_": "my_package.MyNet"}

@@ -10,17 +10,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from irdream.checkpoint_folder import load_recognizer as load
+    from irdream.checkpoint_folder import save_recognizer as save
     from irdream.dreaming.api import dream
-    from irdream.recognizer import save_recognizer as save
+    from irdream.recognizer import Recognizer
 
-__all__ = ["__version__", "dream", "save"]
+__all__ = ["Recognizer", "__version__", "dream", "load", "save"]
 __version__ = "0.1.0"
+_FROM = {
+    "Recognizer": "recognizer.Recognizer",
+    "dream": "dreaming.api.dream",
+    "load": "checkpoint_folder.load_recognizer",
+    "save": "checkpoint_folder.save_recognizer",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import what is used from Python when it is used."""
-    if name == "dream":
-        return importlib.import_module("irdream.dreaming.api").dream
-    if name == "save":
-        return importlib.import_module("irdream.recognizer").save_recognizer
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _FROM:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _FROM[name].rpartition(".")
+    return getattr(importlib.import_module(f"irdream.{module}"), attribute)

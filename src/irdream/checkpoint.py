@@ -16,9 +16,10 @@ import torch
 
 from irdream import runtime
 from irdream.arguments import Positive
+from irdream.checkpoint_folder import load_recognizer, new_recognizer
 from irdream.contents import content_of
 from irdream.instruments import CODES
-from irdream.recognizer import Recognizer, load_recognizer, new_recognizer
+from irdream.recognizer import Recognizer
 from irdream.tracking import fetch_checkpoint
 
 

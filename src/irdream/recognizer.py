@@ -4,51 +4,28 @@ It cuts a waveform of any length into windows of one second with 50 % overlap, a
 Lee (2016) test theirs, and says for each window how probable each instrument is. Everything
 else in irdream (training, dreams, evaluation) goes through this class, so a network of
 one's own needs no more than `forward(log_mel) -> logits` to be trained, dreamed and measured.
-
-A checkpoint is one folder: `weights.safetensors` (the model's state; a front end has none) and
-`recognizer.json` (what to build, with its arguments, label order, thresholds, scores, data).
-Nothing in it is unpickled, and it can name only what `trust` allows: our own
-models and front ends, `torch.nn`, and packages that the user names on purpose.
 """
 
 from __future__ import annotations
 
-import copy
-import importlib
-import inspect
-import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-import safetensors
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from irdream.audio import load_audio
 from irdream.audio.masking import bins_hz
-from irdream.errors import InputError, told
-from irdream.files import replacing
+from irdream.errors import InputError
 from irdream.frontends import HanLogMel, Waveform
 from irdream.instruments import CODES
 
-FORMAT = 1
-CHECKPOINTS = Path(__file__).parent / "checkpoints"
-NAMES = ("shipped", "second", "robust")  # of those that come with irdream, each with a CARD.md
-TRUSTED = ("irdream.frontends", "irdream.models", "torch.nn")
 _BATCH_WINDOWS = 128
 Output = Literal["softmax", "sigmoid", "probabilities"]
-_KEYS: dict[str, Any] = {
-    "format": int,
-    "instruments": list,
-    "output": str,
-    "window_seconds": int | float,
-    **dict.fromkeys(("frontend", "model", "thresholds", "card"), dict),
-}
 
 
 class Recognizer(nn.Module):
@@ -246,6 +223,14 @@ class Recognizer(nn.Module):
         return basis @ bins_hz(basis.shape[1], self.sample_rate_hz, basis) / basis.sum(dim=1)
 
 
+def same_weights(one: Recognizer, other: Recognizer) -> bool:
+    """Say whether two recognizers are the same network, however they were loaded."""
+    if one is other or not (one.spec and one.spec == other.spec):
+        return one is other
+    weights = other.model.state_dict()
+    return all(torch.equal(x, weights[key].to(x)) for key, x in one.model.state_dict().items())
+
+
 def logits_among(output: Any, batch: int, classes: int | None = None) -> Tensor | None:
     """Return the logits (batch, classes) among what a network gives; None: there are none.
 
@@ -300,235 +285,3 @@ def window_starts(frames: int, window_frames: int, hop_frames: int) -> list[int]
             f"{frames} frames are too short; expected at least one window of {window_frames}"
         )
     return sorted({*range(0, last + 1, hop_frames), last})
-
-
-def new_recognizer(
-    *,
-    frontend: Mapping[str, Any],
-    model: Mapping[str, Any],
-    labels: Sequence[str] = CODES,
-    window_seconds: float = 1.0,
-    device: str | torch.device = "cpu",
-    trust: Sequence[str] = (),
-) -> Recognizer:
-    """Build an untrained recognizer from `{"_target_": ..., **arguments}` of its parts.
-
-    An argument that has a `_target_` is built likewise, and must be trusted likewise. A model that
-    takes `instruments`, the number of its outputs, gets that of the labels unless it is given.
-    """
-    spec = {"frontend": dict(frontend), "model": dict(model)}
-    takes = inspect.signature(_class_of(spec["model"], trust)).parameters
-    if "instruments" in takes and takes["instruments"].default != len(labels):
-        spec["model"].setdefault("instruments", len(labels))
-    built = {part: _build(values, trust=trust) for part, values in spec.items()}
-    names = getattr(built["model"], "not_kept", ())
-    not_kept = {name: spec["model"].pop(name, None) for name in names}
-    recognizer = Recognizer(**built, instruments=labels, window_seconds=window_seconds, spec=spec)
-    recognizer.not_kept = not_kept
-    return _placed(recognizer, device)
-
-
-def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
-    """Write a checkpoint: weights first, then the description that makes it valid.
-
-    What a recognizer that was built in Python lacks in its spec is taken from the classes of its
-    parts: `_target_`, and arguments that are attributes of the same name.
-
-    Raises:
-        InputError: when the recognizer cannot be built again from its spec.
-        OSError: from the system; each of the two files is whole or absent.
-    """
-    parts = {"frontend": recognizer.frontend, "model": recognizer.model}
-    known = recognizer.spec
-    spec = {part: _spec_of(part, one, known.get(part, {})) for part, one in parts.items()}
-    if spec != known:
-        _check_built_again(recognizer, spec)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {
-        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)  # tied ones too
-        for key, value in recognizer.model.state_dict().items()
-    }
-    about = {
-        "format": FORMAT,
-        **spec,
-        **({"channel_axis": True} if recognizer.channel_axis else {}),
-        "instruments": list(recognizer.instruments),
-        "output": recognizer.output,
-        "window_seconds": recognizer.window_seconds,
-        "temperature": recognizer.temperature,
-        "thresholds": recognizer.thresholds,
-        "card": recognizer.card,
-    }
-    with replacing(folder / "weights.safetensors") as file:
-        file.write(safetensors.torch.save(state))
-    with replacing(folder / "recognizer.json") as file:
-        file.write((json.dumps(about, indent=2) + "\n").encode())
-
-
-def _spec_of(part: str, module: nn.Module, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `_target_` of a part and its arguments; those that are not given, guessed."""
-    if "_target_" in given:
-        return dict(given)
-    kind = type(module)
-    target = f"{kind.__module__}.{kind.__qualname__}"
-    if kind.__module__ == "__main__" or "." in kind.__qualname__:
-        raise InputError(
-            f"the {part} is a {target}, which no checkpoint can name; expected a class at the top "
-            "of a module that can be imported, such as my_package.Net"
-        )
-    spec = {"_target_": target, **given}
-    for name, argument in inspect.signature(kind).parameters.items():
-        if argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
-            continue
-        value = getattr(module, name, argument.empty)
-        if name not in spec and (value is None or isinstance(value, int | float | str)):
-            spec[name] = value
-        if name not in spec and argument.default is argument.empty:
-            raise InputError(
-                f"the {part} {target} takes {name!r}, which is not known; expected it in the "
-                f"recognizer's spec: spec={{{part!r}: {{{name!r}: ...}}}}"
-            )
-    return spec
-
-
-@torch.no_grad()
-def _check_built_again(recognizer: Recognizer, spec: Mapping[str, Mapping[str, Any]]) -> None:
-    """Check that a spec with the recognizer's weights gives the same logits."""
-    trust = [str(one["_target_"]).partition(".")[0] for one in spec.values()]
-    built = {part: _build(one, trust=trust).to(recognizer.device) for part, one in spec.items()}
-    samples = math.ceil(recognizer.window_seconds * recognizer.sample_rate_hz)
-    waveform = torch.randn(1, samples, generator=torch.Generator().manual_seed(0)) / 10
-    again = copy.copy(recognizer)
-    again._modules = built
-    was_training, problem = recognizer.training, "it gives other logits"
-    try:
-        built["model"].load_state_dict(recognizer.model.state_dict())
-        first, second = (one.eval().window_probabilities(waveform) for one in (recognizer, again))
-        if torch.allclose(first, second, atol=1e-4):
-            return
-    except RuntimeError as error:
-        problem = " ".join(str(error).split())[:200]
-    finally:
-        recognizer.train(was_training)
-    raise InputError(
-        f"the recognizer cannot be built again as {json.dumps(spec)}: {problem}; expected the "
-        "arguments of frontend and model in its spec"
-    )
-
-
-def load_recognizer(
-    path: str | Path, *, device: str | torch.device = "cpu", trust: Sequence[str] = ()
-) -> Recognizer:
-    """Load a checkpoint folder, in eval mode.
-
-    Three come with irdream: "shipped", Han's network; "second", another network trained on other
-    music, which says whether a dream transfers; and "robust", to dream with.
-
-    Raises:
-        InputError: when it is missing, damaged, of another format, or names code outside the
-            allow-list.
-    """
-    folder = CHECKPOINTS / path if str(path) in NAMES else Path(path).expanduser()
-    about, weights = _read(folder)
-    spec = {part: about[part] for part in ("frontend", "model")}
-    labels = tuple(map(str, about["instruments"]))
-    if not all(labels) or len({*labels}) < max(2, len(labels)):
-        raise InputError(
-            f"checkpoint {str(folder)!r} has the labels {', '.join(map(repr, labels)) or 'none'}; "
-            "expected two or more names, all different"
-        )
-    built = {part: _build(values, trust=trust) for part, values in spec.items()}
-    target = spec["model"]["_target_"]
-    try:
-        built["model"].load_state_dict(weights)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"weights of {str(folder)!r} do not fit {target}: {reason}") from error
-    others = {key: about[key] for key in ("window_seconds", "thresholds", "card")}
-    temperature = about.get("temperature", 1.0)
-    if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
-        raise InputError(
-            f"checkpoint {str(folder)!r} has the temperature {temperature!r}; expected a number "
-            "above 0"
-        )
-    has_own = isinstance(getattr(built["model"], "output", None), str)
-    others |= {"temperature": float(temperature), "output": None if has_own else about["output"]}
-    recognizer = Recognizer(**built, instruments=labels, **others, spec=spec)
-    recognizer.channel_axis = about.get("channel_axis", False) is True
-    if recognizer.output != about["output"]:
-        raise InputError(
-            f"checkpoint {str(folder)!r} has the output {about['output']!r}; "
-            f"expected {recognizer.output!r}, as {target} has it"
-        )
-    return _placed(recognizer, device).eval()
-
-
-def same_weights(one: Recognizer, other: Recognizer) -> bool:
-    """Say whether two recognizers are the same network, however they were loaded."""
-    if one is other or not (one.spec and one.spec == other.spec):
-        return one is other
-    weights = other.model.state_dict()
-    return all(torch.equal(x, weights[key].to(x)) for key, x in one.model.state_dict().items())
-
-
-def _placed(recognizer: Recognizer, device: str | torch.device) -> Recognizer:
-    """Move to a device, convolutions in the layout that is a third faster on a CPU."""
-    recognizer.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return recognizer.to(device)
-
-
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
-        about = json.loads((folder / "recognizer.json").read_text())
-        weights = safetensors.torch.load((folder / "weights.safetensors").read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(
-            f"no checkpoint at {str(folder)!r} ({Path(error.filename).name} is missing); "
-            "expected a folder with recognizer.json and weights.safetensors, "
-            f"{', '.join(map(repr, NAMES))}, runs:/... or models:/..."
-        ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError, safetensors.SafetensorError) as error:
-        raise InputError(f"checkpoint {str(folder)!r} is damaged: {error}") from error
-    if not isinstance(about, dict) or not all(isinstance(about.get(k), _KEYS[k]) for k in _KEYS):
-        raise InputError(
-            f"{str(folder / 'recognizer.json')!r} is no recognizer; expected {', '.join(_KEYS)}"
-        )
-    if about["format"] != FORMAT:
-        raise InputError(
-            f"checkpoint {str(folder)!r} has format {about['format']}; expected {FORMAT}: "
-            "use the version of irdream that wrote it, or train again"
-        )
-    return about, weights
-
-
-def _build(spec: Mapping[str, Any], *, trust: Sequence[str]) -> Any:
-    """Call the `_target_` of a spec with its other entries, if it may be called."""
-    made = _class_of(spec, trust)
-    arguments = {name: value for name, value in spec.items() if name != "_target_"}
-    for name, value in arguments.items():
-        if isinstance(value, Mapping) and "_target_" in value:
-            arguments[name] = _build(value, trust=trust)
-    try:
-        return made(**arguments)
-    except Exception as error:  # whatever a model of one's own raises
-        raise InputError(f"cannot build {spec['_target_']}: {told(error)}") from error
-
-
-def _class_of(spec: Mapping[str, Any], trust: Sequence[str]) -> type[nn.Module]:
-    """Import the `_target_` of a spec, if it is trusted."""
-    target = str(spec.get("_target_", ""))
-    allowed = (*TRUSTED, *trust)
-    if not any(target.startswith(f"{package}.") for package in allowed):
-        raise InputError(
-            f"{target!r} is not trusted; expected something in {', '.join(allowed)}; "
-            f"to allow it add 'trust=[{target.split('.')[0]}]'"
-        )
-    module, _, name = target.rpartition(".")
-    try:
-        made = getattr(importlib.import_module(module), name)
-    except Exception as error:  # whatever a module of one's own raises
-        raise InputError(f"cannot import {target!r}: {told(error)}") from error
-    if not (isinstance(made, type) and issubclass(made, nn.Module)):
-        raise InputError(f"{target} cannot be built; expected a class of torch.nn.Module")
-    return made

@@ -18,9 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.irdream._words import as_grammar
+from irdream.checkpoint_folder import NAMES
 from irdream.cli import command
 from irdream.errors import InputError
-from irdream.recognizer import NAMES
 from irdream.sweeps.job import Job
 
 CONF = Path(__file__).parents[2] / "conf"

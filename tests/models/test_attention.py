@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from irdream.checkpoint_folder import load_recognizer, new_recognizer, save_recognizer
 from irdream.errors import InputError
 from irdream.models import AttentionPooling, Han2016, Han2016BatchNorm, Han2016Body
-from irdream.recognizer import load_recognizer, new_recognizer, save_recognizer
 
 
 class Bands(nn.Module):

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from irdream import dream
+from irdream.checkpoint_folder import load_recognizer, new_recognizer, save_recognizer
 from irdream.errors import InputError
 from irdream.models import (
     AttentionPooling,
@@ -26,7 +27,6 @@ from irdream.models import (
     Pons2017Single,
     Transfer,
 )
-from irdream.recognizer import load_recognizer, new_recognizer, save_recognizer
 from irdream.training.losses import Loss
 
 NARROW = {"channels": [8, 12], "blocks": [1, 1]}

@@ -17,10 +17,10 @@ from sklearn.svm import SVC
 from torch import Tensor
 
 from irdream import dream
+from irdream.checkpoint_folder import load_recognizer, new_recognizer, save_recognizer
 from irdream.errors import InputError
 from irdream.models import MfccSvm
 from irdream.models.mfcc_svm import folds_of, mfcc
-from irdream.recognizer import load_recognizer, new_recognizer, save_recognizer
 
 
 def log_mels(batch: int = 2, n_mels: int = 24, frames: int = 17) -> Tensor:

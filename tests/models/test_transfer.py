@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from irdream.checkpoint_folder import load_recognizer, new_recognizer, save_recognizer
 from irdream.errors import InputError
 from irdream.models import Transfer
-from irdream.recognizer import Recognizer, load_recognizer, new_recognizer, save_recognizer
+from irdream.recognizer import Recognizer
 
 Settings = dict[str, Any]
 BODY: Settings = {"_target_": "irdream.models.Han2016Body"}

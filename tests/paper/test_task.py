@@ -17,9 +17,9 @@ from urllib.parse import unquote
 import pandas as pd
 import pytest
 
+from irdream.checkpoint_folder import new_recognizer, save_recognizer
 from irdream.dreaming.ascent import Ascent
 from irdream.errors import InputError
-from irdream.recognizer import new_recognizer, save_recognizer
 from irdream.reports.tables import records, rows_of
 
 ROOT = Path(__file__).parents[2]

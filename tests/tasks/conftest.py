@@ -11,8 +11,8 @@ import pytest
 import soundfile
 import torch
 
+from irdream.checkpoint_folder import new_recognizer
 from irdream.datasets.folder import Folder
-from irdream.recognizer import new_recognizer
 from irdream.tasks.train import train
 from irdream.tracking import NullTracker
 from irdream.training.augmentation import SpectrogramAugmentation

@@ -17,6 +17,7 @@ import torch
 
 from irdream import checkpoint, save
 from irdream.audio import load_audio
+from irdream.checkpoint_folder import load_recognizer
 from irdream.datasets.folder import Folder
 from irdream.datasets.labels import labels_of
 from irdream.datasets.mixture import Mixture
@@ -31,7 +32,7 @@ from irdream.errors import InputError
 from irdream.frontends import Waveform
 from irdream.instruments import CODES
 from irdream.measures.scoring import Scoring
-from irdream.recognizer import Recognizer, load_recognizer
+from irdream.recognizer import Recognizer
 from irdream.tasks.dream import dream
 from irdream.tasks.evaluate import evaluate
 from irdream.tasks.paper import paper

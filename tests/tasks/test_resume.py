@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import save_file
 from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
 
+from irdream.checkpoint_folder import load_recognizer, new_recognizer
 from irdream.datasets.folder import Folder
 from irdream.errors import InputError
 from irdream.interrupts import Interrupted
-from irdream.recognizer import load_recognizer, new_recognizer
 from irdream.tracking import NullTracker
 from irdream.training.augmentation import SpectrogramAugmentation
 from irdream.training.averaging import Averaging

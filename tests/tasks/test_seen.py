@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 import soundfile
 
+from irdream.checkpoint_folder import load_recognizer
 from irdream.datasets.folder import Folder
 from irdream.datasets.identity import contents, seen
 from irdream.measures.scoring import validation_of
-from irdream.recognizer import Recognizer, load_recognizer
+from irdream.recognizer import Recognizer
 from irdream.tasks.compare import compare
 from irdream.tasks.evaluate import evaluate
 from irdream.tracking import NullTracker

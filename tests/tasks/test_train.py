@@ -15,13 +15,13 @@ import soundfile
 import torch
 
 from irdream import checkpoint
+from irdream.checkpoint_folder import load_recognizer, new_recognizer
 from irdream.datasets.base import Excerpt, ExcerptFile, Excerpts, PartName
 from irdream.datasets.folder import Folder
 from irdream.datasets.identity import fingerprint
 from irdream.errors import InputError
 from irdream.instruments import CODES
 from irdream.measures.aggregation import AGGREGATIONS
-from irdream.recognizer import load_recognizer, new_recognizer
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import MlflowTracker, NullTracker
 from irdream.training.augmentation import SpectrogramAugmentation, WaveformAugmentation

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 import torch
 
+from irdream.checkpoint_folder import load_recognizer, new_recognizer
 from irdream.datasets.folder import Folder
 from irdream.errors import InputError
 from irdream.measures.scoring import Scoring
 from irdream.models import MfccSvm
-from irdream.recognizer import load_recognizer, new_recognizer
 from irdream.tasks.evaluate import evaluate
 from irdream.tracking import NullTracker
 from irdream.training.augmentation import WaveformAugmentation

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from irdream.checkpoint_folder import load_recognizer, new_recognizer
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
-from irdream.recognizer import Recognizer, load_recognizer, new_recognizer
+from irdream.recognizer import Recognizer
 from irdream.training import losses as loss_module
 from irdream.training.augmentation import SpectrogramAugmentation
 from irdream.training.averaging import Averaging

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from irdream import frontends
 from irdream.audio import load_audio
+from irdream.checkpoint_folder import load_recognizer
 from irdream.dreaming.ascent import Ascent, Octave
 from irdream.dreaming.network_checks import (
     as_network,
@@ -50,7 +51,7 @@ from irdream.dreaming.transforms import robust_views
 from irdream.errors import InputError, nearest
 from irdream.instruments import find, in_words
 from irdream.progress import dream_bar
-from irdream.recognizer import Output, Recognizer, load_recognizer
+from irdream.recognizer import Output, Recognizer
 
 Start = Tensor | np.ndarray | str | Path
 LOUDEST = 3.5  # natural log of a magnitude, 30 dB: no front end gives more within full scale

@@ -23,6 +23,7 @@ from rich.console import Console
 
 from irdream import __version__
 from irdream.arguments import Amount, Count, Positive, Share, checked
+from irdream.checkpoint_folder import load_recognizer, save_recognizer
 from irdream.datasets.base import DataSet, counted, has_no_test
 from irdream.datasets.identity import described, log_files, packed
 from irdream.datasets.labels import Labelled, labels_of
@@ -36,7 +37,7 @@ from irdream.measures.calibration import fit_temperature
 from irdream.measures.recognition import choose_threshold
 from irdream.measures.robustness import check_robustness
 from irdream.measures.scoring import listed_part
-from irdream.recognizer import Recognizer, load_recognizer, save_recognizer
+from irdream.recognizer import Recognizer
 from irdream.reports.tables import save_table
 from irdream.stopwatch import Stopwatch
 from irdream.tasks.evaluate import evaluate

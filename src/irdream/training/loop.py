@@ -23,10 +23,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from irdream.checkpoint_folder import save_recognizer
 from irdream.errors import InputError
 from irdream.files import replacing
 from irdream.progress import track
-from irdream.recognizer import Recognizer, save_recognizer
+from irdream.recognizer import Recognizer
 from irdream.training.augmentation import Augmentation
 from irdream.training.averaging import Averaging
 from irdream.training.data import WindowBatches

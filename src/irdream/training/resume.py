@@ -19,10 +19,11 @@ from typing import Any
 
 import torch
 
+from irdream.checkpoint_folder import load_recognizer
 from irdream.contents import content_of
 from irdream.errors import InputError
 from irdream.files import replacing
-from irdream.recognizer import Recognizer, load_recognizer
+from irdream.recognizer import Recognizer
 from irdream.tracking import Tracker, flat
 from irdream.training.loop import STATE, Progress
 
