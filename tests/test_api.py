@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 import irdream
 from irdream import dream
+from irdream.api import sound_settings
 from irdream.audio import load_audio, write_wav
 from irdream.cli.keys import CONF
-from irdream.dreaming.api import sound_settings
 from irdream.dreaming.ascent import Ascent, Octave
 from irdream.dreaming.constraints import Consistency, FrequencyBand, SnrFloor
 from irdream.dreaming.network_checks import Given
@@ -37,12 +37,12 @@ RATE = 4000
 class OnLogMels(nn.Module):
     """log-mels (batch, 12, frames) -> logits (batch, 5), with batch norm and dropout."""
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int = 5) -> None:
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout()
         )
-        self.head = nn.Linear(6, 5)
+        self.head = nn.Linear(6, classes)
 
     def forward(self, log_mel: Tensor) -> Tensor:
         return 5.0 * self.head(self.features(log_mel[:, None] / 4 + 1).mean(dim=(2, 3)))
@@ -75,6 +75,17 @@ def on_sound() -> OnSound:
 @pytest.fixture
 def frontend() -> HanLogMel:
     return HanLogMel(sample_rate_hz=RATE, n_fft=128, hop_samples=100, n_mels=12)
+
+
+@pytest.fixture
+def recognizer(frontend) -> Recognizer:
+    torch.manual_seed(0)
+    return Recognizer(frontend=frontend, model=OnLogMels(11))
+
+
+@pytest.fixture
+def waveform() -> Tensor:
+    return tones(5, 9000)
 
 
 @pytest.fixture
