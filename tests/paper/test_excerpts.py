@@ -8,13 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from irdream.datasets.base import Excerpt
-from irdream.datasets.folder import Folder
 from irdream.dreaming.targets import Item
 from irdream.errors import InputError
 from irdream.instruments import CODES
@@ -56,27 +52,11 @@ def test_own_and_another_stand_side_by_side() -> None:
     assert items == own_and_other(some, seed=3)
 
 
-def test_the_other_is_drawn_from_all_and_by_the_seed() -> None:
-    some = [excerpt("cel", i) for i in range(200)]
-    drawn = [item.target for item in own_and_other(some, seed=0)[1::2]]
-    counts = pd.Series(drawn).value_counts()
-
-    assert set(counts.index) == set(CODES[1:])
-    assert counts.max() < 40  # of 20 each on average
-    assert drawn != [item.target for item in own_and_other(some, seed=1)[1::2]]
-
-
 def test_no_more_of_an_instrument_than_asked_for() -> None:
     some = excerpts("cel", "flu", "cel+pia", "flu", "cel", "pia+cel")
     names = [e.name for e in at_most(some, 2)]
     assert names == ["cel-0", "flu-1", "cel+pia-2", "flu-3", "pia+cel-5"]
     assert at_most([], 2) == []
-
-
-def test_what_has_no_label_is_refused() -> None:
-    nameless = Excerpt(waveform=torch.zeros(4), labels=(), name="take 7")
-    with pytest.raises(InputError, match=r"excerpt 'take 7' has no label, .*; label it, or take"):
-        at_most([excerpt("cel"), nameless], 1)
 
 
 def test_the_first_of_each_instrument_and_single_labels_before() -> None:
@@ -157,22 +137,6 @@ def test_pairs_by_hand() -> None:
     pd.testing.assert_frame_equal(wrong_pairs(found, some), expected, rtol=1e-9, atol=1e-9)
 
 
-@given(
-    st.lists(st.floats(-9, 9).filter(lambda x: abs(x) > 0.1), min_size=4, max_size=4),
-    st.floats(-1, 1),
-)
-def test_right_angles_give_one_sharing_less_opposing_more(added, shared) -> None:
-    first = np.array([added[0], added[1], 0.0, 0.0])
-    second = np.array([0.0, 0.0, added[2], added[3]]) + shared * first
-    found = grid([(0, "cel", list(first)), (0, "flu", list(second))])
-    (row,) = wrong_pairs(found, [excerpt("cel")]).to_dict("records")
-
-    product = 2 * float(first @ second) / float(first @ first + second @ second)
-    assert row["rho"] == pytest.approx(1.0 - product, abs=1e-9)
-    if shared == 0:
-        assert row["farther"]
-
-
 # The whole --------------------------------------------------------------------------------------
 
 
@@ -218,16 +182,6 @@ def test_sounds_are_kept_of_one_excerpt_an_instrument(dream, music, tmp_path) ->
         assert not [one for one in kept if one.startswith(f"{name}-to-{name[:3]}")]
 
 
-@pytest.mark.parametrize("labels", [["cel"] * 3 + ["voi"] * 3, ["gel"]], ids=["two", "one"])
-def test_no_more_of_the_instruments_that_a_folder_has(dream, music, labels) -> None:
-    found = dream(music(*labels))
-    there = sorted(set(labels))
-    assert [e.labels[0] for e in found.excerpts] == there
-    assert [item.target for item in found.grid.items] == list(CODES) * len(there)
-    for own, pairs in found.pairs.groupby("own"):
-        assert pairs["wrong"].tolist() == [code for code in CODES if code != own]
-
-
 def test_excerpts_shorter_than_asked_for_are_dreamed_whole(dream, music) -> None:
     found = dream(music("cel", "0.7 s flu"), seconds=0.9)
     frames = {
@@ -262,16 +216,3 @@ def test_a_data_set_without_labels_ends_in_one_line(dream, music) -> None:
         dream(music("unlabelled", "unlabelled"))
     with pytest.raises(InputError, match=r"^excerpt 'unlabelled-1' has no label[^\n]*$"):
         dream(music("cel", "unlabelled"))
-
-
-def test_a_folder_of_two_instruments(dream, tmp_path) -> None:
-    noise = np.random.default_rng(0).normal(0, 0.1, (3, 8000))
-    for name, samples in zip(("flute/a", "flute/b", "sax/c"), noise, strict=True):
-        path = tmp_path / "takes" / f"{name}.wav"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, samples, 8000)
-    found = dream(Folder(root=tmp_path / "takes"), per_instrument=5)
-
-    assert found.data == "folder"
-    assert sorted(e.labels[0] for e in found.excerpts) == ["flu", "flu", "sax"]
-    assert found.excerpts[examples(found.excerpts)[0]].labels == ("sax",)

@@ -3,7 +3,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
@@ -199,13 +198,6 @@ def test_recurring_bands_are_outlined_in_their_column_alone(noises_drawn) -> Non
     assert (lowest, highest) == (pytest.approx(2.5), pytest.approx(8.5))
     assert (begin, end) == (pytest.approx(0), pytest.approx(12 * HOP_SECONDS))
     assert ax.get_ylim() == (-0.5, 31.5)
-
-
-@pytest.mark.slow
-def test_figures_are_2000_pixels_wide(excerpts_drawn, noises_drawn, tmp_path) -> None:
-    for figure in (excerpts_drawn, noises_drawn):
-        save_figure(figure, tmp_path / "a.png")
-        assert matplotlib.image.imread(tmp_path / "a.png").shape[1] == 2000
 
 
 # Ways to sound ----------------------------------------------------------------------------------

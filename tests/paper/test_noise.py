@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -80,17 +79,6 @@ def test_distances_by_hand() -> None:
     pd.testing.assert_frame_equal(table, expected, atol=1e-12)
 
 
-def test_which_pairs_are_compared() -> None:
-    random = noise(0, 2, 12, 2, 2)
-    table = sound_distances(found(original=list(random[0]), wav_gain=list(random[1])), 3)
-    assert table["pair"].value_counts().to_dict() == {
-        "dream and its noise": 3 * 4,
-        "two targets, one noise": 3 * 6,
-        "one target, two noises": 3 * 4,
-        "two noises": 3,
-    }
-
-
 # Patterns ---------------------------------------------------------------------------------------
 
 
@@ -163,25 +151,6 @@ def test_p_values_of_pure_noise_are_uniform() -> None:
         assert np.mean(np.array(p_values) <= level) == pytest.approx(level, abs=0.07)
 
 
-def test_level_and_size_of_a_residual_do_not_matter() -> None:
-    residuals = noise(0, 3, 3, 6, 5)
-    changed = residuals * np.array([1.0, 20.0, 0.1])[:, None, None, None] + 7
-    one, other = (consistency(values, permutations=50) for values in (residuals, changed))
-    assert one == pytest.approx(other)
-
-
-def test_profiles_show_a_pattern_that_comes_at_any_time() -> None:
-    rng = np.random.default_rng(3)
-    residuals = noise(0, 4, 3, 30, 40)
-    for n, t in np.ndindex(4, 3):
-        begin = rng.integers(36)
-        residuals[n, t, 8 * t : 8 * t + 5, begin : begin + 4] += 12
-    in_place = consistency(residuals, permutations=20)
-    profile = consistency(residuals.mean(axis=3), permutations=20)
-    assert profile.within > 0.8
-    assert profile.within - profile.between > 3 * (in_place.within - in_place.between)
-
-
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
 def test_a_residual_without_correlation_is_refused(value: float) -> None:
     residuals = noise(0, 2, 2, 4, 4)
@@ -215,13 +184,6 @@ def test_bands_that_change_for_every_target_set_none_apart() -> None:
     assert not recurring_bands(profiles, permutations=200).any()
 
 
-def test_bands_that_always_change_much_do_not_hide_the_rest() -> None:
-    profiles, bands = planted()
-    profiles[:, :, -1] *= 100 * np.abs(noise(2, 5, 4))
-    found = recurring_bands(profiles, permutations=200)
-    assert (found & bands).any()
-
-
 def test_in_pure_noise_nothing_is_found_but_seldom(monkeypatch) -> None:
     monkeypatch.setattr("irdream.paper.noise.LEAST_BANDS", 1)
     trials = 300
@@ -242,10 +204,6 @@ def test_few_bands_are_dropped_and_signs_do_not_join(monkeypatch) -> None:
     for least, count in ((4, 8), (5, 0)):
         monkeypatch.setattr("irdream.paper.noise.LEAST_BANDS", least)
         assert recurring_bands(profiles, permutations=200)[0].sum() == count
-
-
-def test_as_few_orders_as_two_targets_have_show_nothing() -> None:
-    assert not recurring_bands(noise(0, 2, 2, 20), permutations=20).any()
 
 
 # The whole --------------------------------------------------------------------------------------
@@ -297,18 +255,3 @@ def test_the_last_iterate_is_taken_also_where_it_is_not_the_best(dream) -> None:
     table = rows_of(dream(step_size=30.0, steps=4).table, kind="dream")
     assert set(table["steps"]) == {4}
     assert min(table["target_probability"]) < 0.9
-
-
-def test_what_is_done_is_not_dreamed_again(dream, tmp_path) -> None:
-    def stages() -> dict[Path, int]:
-        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
-
-    first = dream()
-    assert list(first.found) == [("white", "log_mel"), ("pink", "log_mel")]
-    assert set(first.table["way"]) == {"gain"}
-    kept = stages()
-    again = dream()
-
-    assert stages() == kept != {}
-    for name in ("table", "distances", "patterns"):
-        pd.testing.assert_frame_equal(getattr(first, name), getattr(again, name))

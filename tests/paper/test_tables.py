@@ -42,16 +42,16 @@ def test_survival_counts_what_had_success_on_the_spectrogram() -> None:
 def test_measures_are_medians_and_shares_are_means() -> None:
     columns: dict[str, Any] = {
         "snr_db": [1, 2, 4, 100], "masking_violation": [0, 0, 0, 1],
-        "wav_on_top": [True, False, False, False], "visqol": [1.0, 2.0, 3.0, 5.0],
+        "wav_on_top": [True, False, False, False], "flatness": [1.0, 2.0, 3.0, 5.0],
     }  # fmt: skip
     row = summary(4, **columns)
-    assert (row["snr_db"], row["visqol"]) == (3.0, 2.5)
+    assert (row["snr_db"], row["flatness"]) == (3.0, 2.5)
     assert (row["masking_violation"], row["wav_on_top"]) == (0.25, 0.25)
     assert row["snr_db_low"] <= 3.0 <= row["snr_db_high"] <= 100
     assert "transfer_on_top" not in row  # nothing measured it
     means = summary_of(measured(4, **columns), BY, medians=(), means=["snr_db"])
     assert means["snr_db"].tolist() == [107 / 4]
-    assert "visqol" not in means
+    assert "flatness" not in means
     alone = summary(1)
     assert (alone["survival"], alone["snr_db"]) == (1.0, 10.0)
     assert np.isnan([alone["snr_db_low"], alone["masking_violation_high"]]).all()
@@ -60,34 +60,26 @@ def test_measures_are_medians_and_shares_are_means() -> None:
 def test_what_measures_leave_out_is_counted_and_said() -> None:
     """A copy has no SNR, a silent original none either."""
     sizes = {"rmse_db": [0.0, 1.0, 2.0, 3.0], "snr_db": [np.inf, 10, 20, -np.inf]}
-    dreams = measured(4, **sizes, wav_rmse_db=[np.nan, 1, 3, 5], visqol=np.nan)
+    dreams = measured(4, **sizes, wav_rmse_db=[np.nan, 1, 3, 5], flatness=np.nan)
     table = summary_of(dreams, BY)
     (row,) = table.to_dict("records")
     assert (row["snr_db"], row["snr_db_undefined"], row["unchanged"]) == (15.0, 1, 1)
     assert (row["wav_rmse_db"], row["wav_rmse_db_undefined"]) == (3.0, 1)
-    assert (row["visqol_undefined"], row["dreams"]) == (4, 4)
-    assert np.isnan(row["visqol"])
-    assert left_out(table, BY, {"snr_db": "SNR dB", "visqol": "ViSQOL"}) == (
+    assert (row["flatness_undefined"], row["dreams"]) == (4, 4)
+    assert np.isnan(row["flatness"])
+    assert left_out(table, BY, {"snr_db": "SNR dB", "flatness": "flatness"}) == (
         "Left out: gain, dream: 1 of 4 changed nothing; gain, dream: SNR dB of 1 of 4 is not "
         "defined."
     )
-    assert left_out(table, BY, {"flatness": "flatness"}) == ""
+    assert left_out(table, BY, {"voiced_share": "voiced"}) == ""
     control = summary(4, **sizes, kind="undreamed")
     assert (control["unchanged"], control["snr_db_undefined"]) == (0, 2)  # it is meant to be
     assert left_out(summary_of(measured(4), BY), BY, {"snr_db": "SNR dB"}) == ""
 
 
-def test_ways_stand_in_the_order_of_the_dreams() -> None:
-    both = [(way, kind) for way in ("waveform", "gain") for kind in ("random", "dream")]
-    parts = [measured(2, way=way, kind=kind) for way, kind in both]
-    table = summary_of(pd.concat(parts, ignore_index=True), BY)
-    assert list(zip(table["way"], table["kind"], strict=True)) == both
-    assert table["dreams"].tolist() == [2] * 4
-
-
 def test_tables_of_the_page_show_the_measures_that_are_there() -> None:
     table = summary_of(measured(4, snr_db=[np.inf, 1, 2, 3]), BY)
-    shown = {"A": {"survival": ("alive", ".0%"), "visqol": ("ViSQOL", ".2f")}}
+    shown = {"A": {"survival": ("alive", ".0%"), "flatness": ("flatness", ".2f")}}
     shown |= {"B": {"snr_db": ("SNR dB", ".1f")}}
     first, second = page_tables(table, BY, shown, "Of a test. ")
     assert (first.title, first.columns, first.rows) == (

@@ -1,38 +1,21 @@
 """Measures of a dream as a sound: how far it is from its original, and what kind of sound it is.
 
-All take waveforms (items, samples), compute in float64, and return one value an item, (items,),
-in the waveforms' dtype. Spectra are on the grid of `irdream.audio.stft`: a Hann taper, frames
-centered on whole hops, zeros up to a whole hop. Three seconds at 22,050 Hz take from 1 ms (SNR) to
-70 ms (voiced share) on one core, and half a second for ViSQOL.
-
-ViSQOL models a listening test. In audio mode it compares two sounds in a gammatone spectrogram,
-patch by patch, and maps the similarity to a mean opinion score by a support vector regression
-that was trained on listening tests of music codecs: 1 is bad, 4.73 is the score of a sound beside
-itself. It brings both to one loudness, so that a louder dream is no worse. A score that falls says
-that a change can be heard, not which. It comes as an optional package,
-`pip install 'irdream[visqol]'`, a port of Google's ViSQOL 3.3.3 to Python.
-
-Sources: S. R. Quackenbush, T. P. Barnwell and M. A. Clements, "Objective measures of speech
-quality", 1988, and J. Hansen and B. Pellom, ICSLP 1998 (segmental SNR and its limits);
-N. Carlini and D. Wagner, "Audio adversarial examples", 2018 (dB_x); A. H. Gray and J. D. Markel,
-IEEE ASSP-24, 1976 (log-spectral distance) and ASSP-22, 1974 (spectral flatness); P. Boersma,
-"Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a
-sampled sound", IFA Proceedings 17, 1993 (voicing); M. Chinen et al., "ViSQOL v3: an open source
-production ready objective speech and audio metric", QoMEX 2020, and the package visqol-python.
+All take waveforms (items, samples), compute in float64, and return (items,) in the waveforms'
+dtype. Spectra are on the grid of `irdream.audio.stft`. Sources: Quackenbush et al. 1988, Hansen
+and Pellom, ICSLP 1998 (segmental SNR); Carlini and Wagner 2018 (dB_x); Gray and Markel, IEEE
+ASSP-24, 1976 (log-spectral distance), ASSP-22, 1974 (flatness); Boersma, IFA Proceedings 17, 1993
+(voicing).
 """
 
 from __future__ import annotations
 
-import importlib
 import math
 from types import SimpleNamespace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from irdream.audio import resample
 from irdream.audio.stft import stft, whole_hops
 from irdream.errors import InputError
 
@@ -42,8 +25,6 @@ PERIODS = 3  # of the lowest pitch in one frame
 FRAMES_A_PERIOD = 4 / 3  # of the lowest pitch; a frame each 10 ms
 VOICING_THRESHOLD, SILENCE_THRESHOLD = 0.45, 0.03
 _FINER = 4  # steps of lag for each sample, in the autocorrelation
-VISQOL_RATE_HZ = 48_000  # that of its audio mode
-VISQOL_LEAST_SECONDS = 0.96  # the first of its patches ends there
 
 
 def snr_db(original: Tensor, dream: Tensor) -> Tensor:
@@ -214,44 +195,3 @@ def _spectrum(waveform: Tensor, n_fft: int, hop_samples: int) -> Tensor:
             f"a waveform of {samples} samples is too short; expected more than {n_fft // 2}"
         )
     return stft(waveform.double(), grid)
-
-
-def has_visqol() -> bool:
-    """Say whether the package visqol-python can be imported."""
-    try:
-        return hasattr(importlib.import_module("visqol"), "VisqolApi")
-    except ImportError:
-        return False
-
-
-def visqol(original: Tensor, dream: Tensor, *, sample_rate_hz: int) -> Tensor:
-    """Return ViSQOL's mean opinion score of each dream beside its original, 1 to 4.73, (items,).
-
-    The two are taken to be in step; of the whole sounds none is shifted, of the patches each by
-    a little. NaN where one of them is digital silence, whose loudness cannot be matched.
-
-    Args:
-        original: (items, samples).
-        dream: the same shape.
-        sample_rate_hz: of the sounds; they are resampled to 48 kHz.
-
-    Raises:
-        InputError: when the package is missing or the sounds are shorter than 0.96 s.
-    """
-    if not has_visqol():
-        raise InputError("ViSQOL is not installed; run pip install 'irdream[visqol]'")
-    least = math.ceil(VISQOL_LEAST_SECONDS * sample_rate_hz)
-    if original.shape[1] < least:
-        samples = f"a waveform of {original.shape[1]} samples"
-        raise InputError(f"{samples} is too short for ViSQOL; expected {least} or more")
-    api: Any = importlib.import_module("visqol").VisqolApi()
-    api.create(mode="audio", disable_global_alignment=True)
-    sounds = torch.stack([original, dream], dim=1).detach().cpu().double()
-    scores = []
-    for pair in sounds:
-        one, other = resample(pair, from_hz=sample_rate_hz, to_hz=VISQOL_RATE_HZ).numpy()
-        score = math.nan
-        if one.any() and other.any():
-            score = float(api.measure_from_arrays(one, other, VISQOL_RATE_HZ).moslqo)
-        scores.append(score)
-    return torch.tensor(scores, dtype=original.dtype, device=original.device)

@@ -1,8 +1,7 @@
 """The nine claims of Cochran and Kim against what was measured, each with its rule.
 
-Each claim has a rule for what counts as "holds", "holds in part" and "does not hold", which stands
-beside the verdict. Intervals are 95 % by bootstrap over recordings; a share of none or all has the
-exact interval in its place (`irdream.measures.bootstrap`).
+The rule for "holds", "holds in part" and "does not hold" stands beside the verdict. Intervals are
+95 % by bootstrap over recordings (`irdream.measures.bootstrap`).
 
 Source: A. Cochran and Y. Kim, "DeepDream applied to an instrument recognition CNN".
 """
@@ -58,9 +57,7 @@ def recognition_claim(report: Report, found: Mapping[str, Interval]) -> Claim:
 def success_claim(dreams: pd.DataFrame, toward: str) -> Claim:
     """C2 and C3: all dreams are classified as their target, with above 90 % confidence.
 
-    Args:
-        dreams: one row for each log-mel dream until confident.
-        toward: "own" or "other".
+    One row of `dreams` for each log-mel dream until confident; `toward` is "own" or "other".
     """
     rows = rows_of(dreams, toward=toward)
     share, on_top = (share_interval(rows[name], rows["recording"]) for name in ("at_0.9", "on_top"))
@@ -84,10 +81,7 @@ def success_claim(dreams: pd.DataFrame, toward: str) -> Claim:
 def size_claim(dreams: pd.DataFrame, grid: pd.DataFrame, steps: int) -> Claim:
     """C4: spectrograms differ by about 2 dB on average.
 
-    Args:
-        dreams: one row for each log-mel dream until confident.
-        grid: one row for each dream of a fixed number of steps.
-        steps: that number.
+    One row of `dreams` for each dream until confident, of `grid` for each of so many `steps`.
     """
     stopped, fixed = (
         mean_interval(rows["rmse_db"], rows["recording"])
@@ -144,11 +138,7 @@ def pairs_claim(pairs: pd.DataFrame) -> Claim:
 
 
 def example_claim(examples: pd.DataFrame) -> Claim:
-    """C6: Figure 2, a cello and a saxophone excerpt toward other instruments.
-
-    Args:
-        examples: one row for each dream of the figure.
-    """
+    """C6: Figure 2, a cello and a saxophone excerpt toward the others, a row for each dream."""
     wrong, share = rows_of(examples, toward="other"), mean_of(examples, "on_top")
     first = [str(labels).split()[0] for labels in examples.drop_duplicates("excerpt")["labels"]]
     names = ", ".join(instruments.name(code) for code in first)
@@ -166,11 +156,7 @@ def example_claim(examples: pd.DataFrame) -> Claim:
 
 
 def audible_claim(ways: pd.DataFrame) -> Claim:
-    """C7: when sonified, the change cannot be heard; here by a masking model alone.
-
-    Args:
-        ways: `summary_of` dreams and controls by way and kind.
-    """
+    """C7: the change cannot be heard; by a masking model, from `summary_of` by way and kind."""
     dreams = records(rows_of(ways, kind="dream"))
     controls = {row["way"]: row for row in records(rows_of(ways, kind="undreamed"))}
     parts = [
@@ -199,12 +185,7 @@ def audible_claim(ways: pd.DataFrame) -> Claim:
 
 
 def sound_claim(ways: pd.DataFrame, in_loop: list[str]) -> Claim:
-    """Ours: dreams turned into sound afterwards do not survive, those dreamed as sound do.
-
-    Args:
-        ways: `summary_of` dreams and controls by way and kind.
-        in_loop: the ways whose dreams are sound.
-    """
+    """Ours: sonified afterwards dreams do not survive, dreamed as sound (`in_loop`) they do."""
     parts, after, inside = [], [], []
     for row in records(rows_of(ways, kind="dream")):
         share = Interval(*(row[f"survival{end}"] for end in ("", "_low", "_high")))
@@ -233,11 +214,9 @@ def sound_claim(ways: pd.DataFrame, in_loop: list[str]) -> Claim:
 
 
 def pattern_claim(patterns: pd.DataFrame, dreams: str) -> Claim:
-    """C8: dreamed noise shows a pattern for each instrument.
+    """C8: dreamed noise shows a pattern for each instrument; `dreams`: how many, in words.
 
-    Args:
-        patterns: rows of `Consistency` with the columns `noise` and `compared`.
-        dreams: how many noises and steps, in words.
+    One row of `patterns` for each `Consistency`, with `noise` and `compared`.
     """
     sure = (patterns["p"] < SIGNIFICANT) & (patterns["within"] > patterns["between"])
     parts = [
@@ -262,11 +241,7 @@ def pattern_claim(patterns: pd.DataFrame, dreams: str) -> Claim:
 
 
 def alike_claim(distances: pd.DataFrame) -> Claim:
-    """C9: by ear the dreamed noises are alike; here by the distance of band profiles.
-
-    Args:
-        distances: rows with `color`, `pair`, `profile_db`.
-    """
+    """C9: by ear the dreamed noises are alike; here by the distance of band profiles."""
     medians = distances.groupby(["color", "pair"], sort=False)["profile_db"].median().unstack()
     own, apart, noises = (
         medians[pair] for pair in ("dream and its noise", "two targets, one noise", "two noises")

@@ -1,10 +1,9 @@
 """Cochran and Kim's first experiment: excerpts dreamed toward their own and another instrument.
 
-Two sets of dreams. *Until confident*: every excerpt toward its first label and toward a random
-other instrument, until the target has the confidence, on the log-mel, on a gain of the spectrum
-and on the waveform; sonified in every way, with controls. *All targets*: some excerpts of each
-instrument toward all eleven, on the log-mel, a fixed number of steps: only so are changes of one
-size compared, and an excerpt that is recognized from the start changes at all.
+*Until confident*: every excerpt toward its first label and toward a random other instrument, as
+log-mel, gain on the spectrum and waveform; sonified in every way, with controls. *All targets*:
+some excerpts of each instrument toward all eleven, as log-mel, in a fixed number of steps: only so
+are changes of one size compared, and an excerpt that is recognized from the start changes at all.
 """
 
 from __future__ import annotations
@@ -34,12 +33,10 @@ class ExcerptFindings:
 
     Attributes:
         data: what was dreamed on, in words.
-        report: the recognizer's scores on the test part.
-        second: the second recognizer's; None without one.
+        report, second: scores on the test part, of the recognizer and of the second one.
         excerpts: those that were dreamed; some of them are those of the grid.
         until_confident: by the name of the ascent.
-        grid: all targets.
-        steps: of each dream of the grid.
+        grid: all targets, in so many `steps`.
         table: the rows of all dreams until confident, with a column `ascent`.
         pairs: see `wrong_pairs`.
     """
@@ -65,16 +62,7 @@ def dream_excerpts(
     seconds: float,
     stopwatch: Stopwatch,
 ) -> ExcerptFindings:
-    """Run the experiment, or resume it.
-
-    Args:
-        study: how to dream.
-        dataset: its test part is scored and dreamed on.
-        per_instrument: excerpts of each instrument that are dreamed until confident.
-        grid_per_instrument: excerpts of each that are dreamed toward all targets.
-        steps: of these dreams.
-        seconds: of each excerpt, from its beginning.
-        stopwatch: counts where the time goes.
+    """Run the experiment, or resume it; for the numbers see `tasks.paper.paper`.
 
     Raises:
         InputError: when there is nothing to dream on, or an excerpt has no label.
@@ -129,11 +117,7 @@ def dream_excerpts(
 
 
 def at_most(excerpts: Sequence[Excerpt], count: int) -> list[Excerpt]:
-    """Return the first excerpts of each first label, so many of each at most.
-
-    Raises:
-        InputError: when one has no label.
-    """
+    """Return the first excerpts of each first label; raise InputError where one has no label."""
     found: Counter[str] = Counter()
     chosen = []
     for excerpt in excerpts:

@@ -1,10 +1,7 @@
 """The spectrogram figures of Cochran and Kim's paper, and what is left of dreams as sound.
 
-What the paper draws on scales of their own stands here on one scale a figure, in dB relative to
-the loudest point of all originals, and the differences on one symmetric scale: only so can two
-panels be compared.
-
-Source: A. Cochran and Y. Kim, "DeepDream applied to an instrument recognition CNN".
+All panels of a figure have one scale, in dB relative to the loudest point of all originals, and
+the differences one symmetric scale: only so can two panels be compared.
 """
 
 from __future__ import annotations
@@ -45,7 +42,7 @@ KIND_MARKS = {  # kind: name, color, marker, how far above the way's line
 
 
 def _mel_axes(recognizer: Recognizer) -> dict[str, Any]:
-    """Return how a figure draws the axes of a log-mel: the seconds of a frame, the bands' Hz."""
+    """Return the seconds of a frame and the bands' Hz."""
     return {
         "hop_seconds": recognizer.hop_samples / recognizer.sample_rate_hz,
         "mel_frequencies_hz": recognizer.mel_centers_hz().numpy(),
@@ -55,8 +52,7 @@ def _mel_axes(recognizer: Recognizer) -> dict[str, Any]:
 def targets_figure(found: ExcerptFindings, recognizer: Recognizer) -> Figure:
     """Draw two excerpts and their dreams toward each instrument (the paper's Figure 2).
 
-    For each excerpt three rows: the log-mels, the network's outputs, and the difference of each
-    dream from the original with its RMSE. The original comes first, then a column a target.
+    Rows: log-mels, the network's outputs, differences from the original with their RMSE.
     """
     grid, codes, shown = found.grid, recognizer.instruments, examples(found.excerpts)
     places = [[i for i, item in enumerate(grid.items) if item.excerpt == e] for e in shown]
@@ -87,9 +83,8 @@ def targets_figure(found: ExcerptFindings, recognizer: Recognizer) -> Figure:
 def noise_figure(found: NoiseFindings, color: str, recognizer: Recognizer) -> Figure:
     """Draw noises and their dreams toward each instrument (the paper's Figure 3).
 
-    A row a noise, a column a target, with the target's probability; below them the mean over
-    these noises of dream minus noise, and over all of the network's outputs. Recurring bands are
-    outlined.
+    A row a noise, a column a target; below them the mean of dream minus noise, with recurring bands
+    outlined, and the mean of the network's outputs.
     """
     codes, dreamed = recognizer.instruments, found.found[color, "log_mel"]
     original, dream, before, after = (
@@ -127,11 +122,7 @@ def noise_figure(found: NoiseFindings, color: str, recognizer: Recognizer) -> Fi
 
 
 def ways_figure(summary: pd.DataFrame) -> Figure:
-    """Draw what is left of the dreams after each way to sound: dots with intervals.
-
-    Args:
-        summary: a row for each way and kind, with the measures of `WAY_PANELS` and their bounds.
-    """
+    """Draw the measures of `WAY_PANELS` with their intervals, from a row for each way and kind."""
     ways = list(dict.fromkeys(summary["way"]))
     figure = _figure("", 0.62 * len(ways) + 1.6)
     axes = figure.subplots(1, len(WAY_PANELS), sharey=True)

@@ -1,20 +1,10 @@
 """Cochran and Kim's second experiment: noise dreamed toward every instrument.
 
-White and pink noises, each toward all instruments in a fixed number of steps, since undreamed
-noise can be recognized as some instrument with certainty. Whether the dreams sound alike is
-measured on the WAVs, and whether an instrument has a pattern on the residuals.
-
-A residual is what the dream added to its noise: dream minus noise of log-mels, in dB. If the
-network has a picture of an instrument, the residuals of different noises toward it are more alike
-than those toward different instruments, and some bands become brighter or darker again and again.
-Both are tested by permuting the targets within each noise: where the target does not matter, all
-of these orders are equally probable, whatever the residuals of one noise have in common. Two
-residuals of one noise share that noise; such pairs are left out everywhere.
-
-Sources: P. Good, "Permutation, parametric and bootstrap tests of hypotheses", 2005; B. Phipson
-and G. Smyth, Stat. Appl. Genet. Mol. Biol. 9(1), 2010 (p values are never 0); J. Cohen,
-"Statistical power analysis", 1988; P. Rousseeuw, J. Comput. Appl. Math. 20, 1987 (silhouette);
-T. Nichols and A. Holmes, Human Brain Mapping 15, 2002 (the maximum statistic).
+A residual is what the dream added to its noise, in dB. Whether an instrument has a pattern is
+tested by permuting the targets within each noise (Good, "Permutation, parametric and bootstrap
+tests", 2005; Phipson and Smyth 2010), since two residuals of one noise share that noise. The
+silhouette is Rousseeuw's (1987); recurring bands are tested by the maximum statistic (Nichols and
+Holmes 2002). Whether dreams sound alike is measured on the WAVs.
 """
 
 from __future__ import annotations
@@ -66,17 +56,13 @@ class Consistency(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseFindings:
-    """What the experiment found.
+    """What the experiment found, of `count` noises of each color in so many `steps`.
 
     Attributes:
-        count: noises of each color.
-        steps: of each dream.
         found: dreams by color and ascent, a noise after the other, each toward all targets.
-        table: the rows of all dreams, with the columns `color` and `ascent`.
-        patterns: rows of `Consistency` by color (`noise`), ascent (`dreamed`) and `compared`: the
-            residuals "in place" or their means "over the bands".
-        bands: by color, of the log-mel dreams: the bands that recur, (targets, n_mels).
-        distances: a row for each pair of sounds: color, ascent, pair, profile_db, rmse_db.
+        table, distances, patterns: rows with `color` and `ascent`, see `Trial`, `sound_distances`,
+            `Consistency`.
+        bands: by color, see `recurring_bands`.
     """
 
     count: int
@@ -91,15 +77,7 @@ class NoiseFindings:
 def dream_noise(
     study: Study, *, count: int, steps: int, permutations: int, stopwatch: Stopwatch
 ) -> NoiseFindings:
-    """Run the experiment, or resume it.
-
-    Args:
-        study: how to dream.
-        count: noises of each color, at least 2.
-        steps: of each dream.
-        permutations: of the targets, for the tests.
-        stopwatch: counts where the time goes.
-    """
+    """Run the experiment, or resume it; for the numbers see `tasks.paper.paper`."""
     rate_hz, seconds = study.recognizer.sample_rate_hz, study.recognizer.window_seconds
     items = [Item(i, target) for i in range(count) for target in study.recognizer.instruments]
     found, bands, tables, distances, patterns = {}, {}, [], [], []
@@ -146,8 +124,7 @@ def by_noise(values: Array, count: int) -> Array:
 def sound_distances(dreams: Found, count: int) -> pd.DataFrame:
     """Compare the sounds of dreams with their noise, with each other, and noises with noises.
 
-    `rmse_db` is between log-mels, frame by frame; `profile_db` between their means over the
-    frames, which is what two noises of one color share and an ear compares.
+    `rmse_db` is between log-mels, `profile_db` between their means over the frames.
     """
     way = next(name for name in dreams.arrays if name.startswith("wav-"))
     sounds = DB_PER_NATURAL * by_noise(dreams.of(way), count)
@@ -174,11 +151,8 @@ def consistency(residuals: Array, *, permutations: int, seed: int = 0) -> Consis
     """Compare residuals of different noises toward the same target and toward different ones.
 
     Args:
-        residuals: dream minus noise in dB, (noises, targets, ...), the noises in the same order
-            for each target; at least two of each.
-        permutations: orders of the targets drawn for the p value, whose least value is
-            1 / (1 + permutations).
-        seed: of these.
+        residuals: in dB, (noises, targets, ...), the noises in the same order for each target.
+        permutations: orders of the targets drawn; the least p is 1 / (1 + permutations).
 
     Raises:
         InputError: when a residual has no correlation.
@@ -216,16 +190,13 @@ def consistency(residuals: Array, *, permutations: int, seed: int = 0) -> Consis
 def recurring_bands(profiles: Array, *, permutations: int, seed: int = 0) -> NDArray[np.bool_]:
     """Return which bands are brighter, or darker, toward one target than toward the others.
 
-    Each profile is smoothed and brought to mean 0 and standard deviation 1; what a noise's
-    profiles have in common is taken away, and each band is divided by its standard deviation over
-    all dreams, so that bands that always change much do not hide the rest. A band recurs when its
-    mean over the noises is farther from 0 than any band of any target is in all but 5 % of the
-    permutations. Without any pattern, something is found in no more than this share of sets.
+    Each profile is smoothed and standardized, what a noise's profiles have in common is taken away,
+    and each band is divided by its standard deviation over all dreams. A band recurs when its mean
+    over the noises is farther from 0 than any band of any target is in all but 5 % of the
+    permutations.
 
     Args:
         profiles: means of residuals over the frames, (noises, targets, n_mels).
-        permutations: of the targets within each noise, at least 20.
-        seed: of the permutations.
 
     Returns:
         (targets, n_mels).

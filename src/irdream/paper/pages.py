@@ -1,10 +1,7 @@
 """The pages of the reproduction: the report, what is published of it, and a listening test.
 
-The listening test is Clark's ABX (High-resolution subjective testing using a double-blind
-comparator, J. Audio Eng. Soc. 30(5), 1982) in one HTML file: A and B are the two sounds of a pair,
-X is one of them, and the listener says which. The browser draws all of it
-(crypto.getRandomValues), nothing that it shows depends on it before the end, and neither do the
-sounds' names or lengths.
+The test is Clark's ABX (J. Audio Eng. Soc. 30(5), 1982): X is A or B, and the listener says
+which. The browser draws; nothing that it shows, no name and no length depends on it.
 """
 
 from __future__ import annotations
@@ -53,14 +50,7 @@ HEARS = 0.4  # share of the trials, of the listener who says what a null result 
 
 @dataclass(frozen=True, kw_only=True)
 class Chapter:
-    """One experiment's share of the report.
-
-    Attributes:
-        claims: rows of the first table.
-        sections: what they rest on.
-        metrics: for the tracker.
-        data: what was dreamed on, in words.
-    """
+    """One experiment's share of the report; `data` says what was dreamed on."""
 
     claims: Sequence[Claim]
     sections: Sequence[Section]
@@ -110,10 +100,7 @@ def _checkpoint(recognizer: Recognizer) -> str:
 
 
 def write_published(page: Page, output_dir: Path, folder: Path) -> None:
-    """Write a page without its sounds, and the tables of its experiments that are small.
-
-    A large figure gets a palette of 256 colors, dithered, so that its color bars stay true.
-    """
+    """Write a page without its sounds, and its small tables; large figures get 256 colors."""
     folder.mkdir(parents=True, exist_ok=True)
     silent = replace(page, sections=[replace(s, comparisons=()) for s in page.sections])
     write_markdown(silent, folder / "README.md")
@@ -133,14 +120,10 @@ def write_abx(
 ) -> None:
     """Write a blinded listening test as one HTML file that needs no other.
 
-    Each pair is drawn equally often, give or take one where `trials` is no multiple of them.
-
     Args:
-        pairs: for each name, which the listener may read, the WAV files of an original and of
-            its dream, on one scale and of one length.
-        path: of the HTML file.
-        trials: of a session; 12 right of 16 have p = 0.038.
-        note: a paragraph for the listener, such as how the pairs were chosen.
+        pairs: by a name that may be read, the WAVs of original and dream, of one scale and length.
+        trials: of a session, each pair equally often; 12 right of 16 have p = 0.038.
+        note: a paragraph for the listener.
 
     Raises:
         InputError: when a sound is no WAV of 16 or 24 bit.

@@ -1,10 +1,4 @@
-"""What the experiments have to say: their files, and the claims and sections of the report.
-
-Files in excerpts/: recognition/ (Figure 1 and its tables), dreams.csv and all_targets.csv (a row
-for each dream, way and kind), ways.csv, before_after.csv, pairs.csv, distances.csv, figure_2.png,
-ways.png, sounds/, abx.html. In noise/: noises.csv (a row for each dream, way and kind),
-patterns.csv, noise_distances.csv, figure_3_white.png, figure_3_pink.png, sounds/.
-"""
+"""What the experiments have to say: their files, and the claims and sections of the report."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """How the paper's experiments dream: in batches, each of which is kept once it is finished.
 
-A batch is kept in one file, which is whole or absent, below a folder named by the fingerprint of
-all that decides it: settings, weights, seed, and the code of every class and function that takes
-part. The file is named by the fingerprint of the sounds and of what is known of them. So a killed
-study that is started again finds its batches, and another study finds none of them.
+A batch is kept in one file, below a folder named by the fingerprint of all that decides it:
+settings, weights, seed, code. The file is named by the fingerprint of the sounds and of what is
+known of them.
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ from irdream.errors import InputError
 from irdream.files import replacing
 from irdream.fingerprint import UnknowableError, fingerprint_of
 from irdream.interrupts import keeping
-from irdream.measures.sounds import has_visqol
 from irdream.paper.trial import KINDS, Keep, Trial
 from irdream.progress import track
 from irdream.recognizer import Recognizer
@@ -74,11 +72,9 @@ class Study:
         sonifications: ways from a dreamed log-mel to sound, by name; "gain" must be there.
         cache_dir: where the batches are kept; None: to be given before dreaming.
         seed: of targets and dreams.
-        with_visqol: whether to compute ViSQOL.
 
     Raises:
-        InputError: when "log_mel" or "gain" is missing, the ascent has no confidence, or ViSQOL
-            is wanted and not installed.
+        InputError: when "log_mel" or "gain" is missing, or the ascent has no confidence.
     """
 
     recognizer: Recognizer
@@ -87,7 +83,6 @@ class Study:
     sonifications: Mapping[str, Sonify]
     cache_dir: str | Path | None = None
     seed: int = 0
-    with_visqol: bool = False
 
     def __post_init__(self) -> None:
         for what, given, needed in (
@@ -99,10 +94,6 @@ class Study:
                 raise InputError(f"task.study.{what} has {names}; add {needed!r}")
         if self.ascents["log_mel"].confidence is None:
             raise InputError("dream.confidence=None; expected a number between 0 and 1")
-        if self.with_visqol and not has_visqol():
-            raise InputError(
-                "paper.visqol=true, and ViSQOL is not installed; run pip install 'irdream[visqol]'"
-            )
         assert self.fingerprints  # as the parts are now: use may change them
 
     @cached_property
@@ -145,11 +136,10 @@ class Study:
             sonify = {way: self.sonifications[way] for way in names}
             parts += [f"sonifications.{way}" for way in names]
         trial = Trial(
-            recognizer=self.recognizer, second=self.second, ascent=how, ways=sonify,
-            seed=self.seed, with_visqol=self.with_visqol,
-        )  # fmt: skip
+            recognizer=self.recognizer, second=self.second, ascent=how, ways=sonify, seed=self.seed
+        )
         known = [self.fingerprints[part] for part in parts]
-        signature = [Trial, known, steps, names, self.seed, self.with_visqol]
+        signature = [Trial, known, steps, names, self.seed]
         folder = Path(self.cache_dir or ".").expanduser() / "paper" / _fingerprint(signature)[:16]
         batches = _batches(excerpts, items)
         paths = [folder / f"{self._name(excerpts, one, keep)}.safetensors" for one in batches]
@@ -211,12 +201,7 @@ def _fingerprint(value: Any) -> str:
 
 
 def kept(path: Path, make: Callable[[], Stage]) -> Stage:
-    """Return the table and the arrays of a file; make and keep them where it has none.
-
-    Args:
-        path: of the file, which is written whole or not at all.
-        make: called when there is no such file, or a damaged one.
-    """
+    """Return the table and the arrays of a file; make them where there is none or it is damaged."""
     if path.is_file():
         try:
             with safetensors.safe_open(path, framework="np") as file:

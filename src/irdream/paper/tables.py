@@ -18,7 +18,7 @@ from irdream.reports.tables import records, rows_of
 MEDIANS = (
     "realized_correlation", "snr_db", "segmental_snr_db", "db_x", "log_spectral_distance_db",
     "noise_to_mask_db", "masking_excess_db", "wav_target_probability", "wav_rmse_db", "rmse_db",
-    "flatness", "voiced_share", "total_variation_db", "visqol",
+    "flatness", "voiced_share", "total_variation_db",
 )  # fmt: skip
 MEANS = ("masking_violation", "transfer_on_top", "transfer_wav_on_top", "wav_on_top")
 OF_CHANGE = frozenset({"realized_correlation", "snr_db", "segmental_snr_db", "db_x"})
@@ -68,7 +68,6 @@ WAY_TABLES = {  # title: measures, each with heading and format
         "snr_db": ("SNR dB", ".1f"), "segmental_snr_db": ("segmental", ".1f"),
         "db_x": ("dB_x", ".1f"), "log_spectral_distance_db": ("LSD dB", ".1f"),
         "masking_violation": ("above mask", ".1%"), "noise_to_mask_db": ("NMR dB", ".1f"),
-        "visqol": ("ViSQOL", ".2f"),
     },
     "What kind of sound it is": {
         "flatness": ("flatness", ".4f"), "voiced_share": ("voiced", ".0%"),
@@ -98,16 +97,14 @@ def summary_of(
 ) -> pd.DataFrame:
     """Summarize dreams and their controls: a row for each group, each measure with bounds.
 
-    `survival` is the share of the dreams at 0.9 on the spectrogram that are so on the WAV too;
-    for a control, the share of all. `unchanged` counts the dreams that are as their originals
-    were; what measures a change is of the others. `<measure>_undefined` counts the rest that have
-    no finite value, where there are such.
+    `survival` is the share of the dreams at 0.9 on the spectrogram that are so on the WAV too; of a
+    control, the share of all. `unchanged` counts the dreams that are as their originals were; what
+    measures a change is of the others. `<measure>_undefined` counts values that are not finite.
 
     Args:
         dreams: a row for each dream, way and kind.
         by: the columns of a group; `kind` is one of them.
-        medians: the measures whose medians are wanted, where they are there.
-        means: the same of means.
+        medians, means: the measures of which these are wanted, where they are there.
     """
     intervals = dict.fromkeys(medians, median_interval) | dict.fromkeys(means, mean_interval)
     rows = []
@@ -132,13 +129,7 @@ def summary_of(
 
 
 def left_out(summary: pd.DataFrame, by: Sequence[str], headings: Mapping[str, str]) -> str:
-    """Say of which dreams the measures of a summary are not; "" where they are of all.
-
-    Args:
-        summary: see `summary_of`.
-        by: the columns of a group.
-        headings: of the measures that are shown.
-    """
+    """Say of which dreams the measures of a summary are not; "" where they are of all."""
     notes = []
     for row in records(summary):
         where = ", ".join(str(row[name]) for name in by)
@@ -157,14 +148,7 @@ def page_tables(
     tables: Mapping[str, Mapping[str, tuple[str, str]]],
     caption: str = "",
 ) -> list[Table]:
-    """Return a summary's measures as tables of the page.
-
-    Args:
-        summary: see `summary_of`.
-        by: the columns of a group.
-        tables: titles, and the measures of each with heading and format.
-        caption: of all of them.
-    """
+    """Return a summary's measures as tables of the page, each with heading and format."""
     made = []
     for title, measures in tables.items():
         shown = {name: about for name, about in measures.items() if name in summary}
@@ -178,8 +162,7 @@ def page_tables(
 def before_after_table(dreams: pd.DataFrame) -> pd.DataFrame:
     """Return confidence and accuracy before and after: a row for each `set` and `toward`.
 
-    Steps to a flip and to 0.9 are medians over the dreams that got there, whose shares are
-    "flipped" and "reached 0.9".
+    Steps are medians over the dreams that got there, whose shares are "flipped" and "reached 0.9".
     """
     if "transfer_on_top" not in dreams:
         dreams = dreams.assign(transfer_on_top=np.nan)

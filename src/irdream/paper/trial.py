@@ -1,9 +1,8 @@
 """One batch of dreams: dreamed, turned into sound in every way, and measured beside its controls.
 
-Each dream gives a row for each way to sound and each kind: the dream itself; the undreamed
-original through the same sonification; and a random change of equal RMSE, since whatever a dream
-is said to do, its size alone may do. Every sound is written as a 16-bit WAV, read back and
-analyzed anew.
+Each dream gives a row for each way to sound and each kind: the dream; the undreamed original
+through the same sonification; a random change of equal RMSE. Every sound is written as a 16-bit
+WAV, read back and analyzed anew.
 """
 
 from __future__ import annotations
@@ -58,15 +57,9 @@ class _Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What the batches of a study have in common.
+    """What the batches of a study have in common, see `Study`.
 
-    Attributes:
-        recognizer: whose output is raised.
-        second: another one, trained apart from it, for the transfer; None: not measured.
-        ascent: how to dream.
-        ways: how a dream becomes sound, by name; one entry with None where dreams are sound.
-        seed: of all random numbers.
-        with_visqol: whether to compute ViSQOL, which takes seconds a sound.
+    `ways` say how a dream becomes sound, by name; one entry with None where dreams are sound.
     """
 
     recognizer: Recognizer
@@ -74,18 +67,11 @@ class Trial:
     ascent: Ascent
     ways: Mapping[str, Sonify | None]
     seed: int
-    with_visqol: bool = False
 
     def __call__(
         self, excerpts: Sequence[Excerpt], items: Sequence[Item], *, folder: Path, keep: Keep
     ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-        """Dream items of excerpts of one length.
-
-        Args:
-            excerpts: what the items' numbers mean.
-            items: one dream each.
-            folder: where WAVs are kept.
-            keep: whether those of an item and a kind are.
+        """Dream items of excerpts of one length; WAVs are kept in `folder` where `keep` says so.
 
         Returns:
             A row for each way, kind and item; and by name the log-mels (items, n_mels, frames)
@@ -220,7 +206,7 @@ class Trial:
         }
         x, original = batch.waveform, batch.original
         violation = masking_violation(x, y, **frames, sample_rate_hz=rate_hz)
-        found = {
+        return {
             **_predictions(self.recognizer, read, batch.targets, "wav_"),
             "wav_rmse_db": measures.rmse_db(original, log_mel_written),
             "realized_correlation": measures.correlation(
@@ -237,9 +223,6 @@ class Trial:
             "voiced_share": sounds.voiced_share(y, sample_rate_hz=rate_hz),
             **_predictions(self.second, read, batch.targets, "transfer_wav_"),
         }
-        if self.with_visqol:
-            found["visqol"] = sounds.visqol(x, y, sample_rate_hz=rate_hz)
-        return found
 
 
 def _predictions(
@@ -270,11 +253,9 @@ def random_change(
     the scale that gives the wanted change of the log-mel.
 
     Args:
-        recognizer: has the front end.
         parametrization: says what is changed; one that wraps another changes what that changes.
         waveform: the originals, (items, samples).
         wanted_db: RMSE of each change, (items,).
-        seeds: of the items.
     """
     keys = substream(item_keys(list(seeds), waveform.device), _CONTROL)
     original, frontend = recognizer.log_mel(waveform), recognizer.frontend

@@ -1,8 +1,5 @@
 """Reproduce Cochran and Kim: dream excerpts and noise, measure, and say which claims hold.
 
-Finished batches of dreams are kept: a killed run resumes where it was when the same command is
-typed again, and a finished one only writes its report anew.
-
 Files in `output_dir`: excerpts/ and noise/ (see `irdream.paper.report`), report.html
 (self-contained), and report.md, which links to their figures and sounds.
 """
