@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> float:
     runtime.keep_memory()
     runtime.set_threads(options.threads)
     recognizer = random_recognizer("han2016", runtime.choose_device(options.device))
-    dataset = Irmas(root=options.root, cache_dir=options.cache, official_counts=False)
+    dataset = Irmas(root=options.root, official_counts=False)
     began = time.perf_counter()
     excerpts = dataset.part("training", sample_rate_hz=recognizer.sample_rate_hz)
     packed = log_mels(
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> float:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     made = parser("prepare", __doc__)
     made.add_argument("root", type=Path, help="of a tree like that of IRMAS")
-    made.add_argument("cache", type=Path, help="folder of decoded audio and log-mels")
+    made.add_argument("cache", type=Path, help="folder of log-mels")
     made.add_argument("--workers", type=count, help="that decode; by default one for each core")
     return made.parse_args(arguments)
 

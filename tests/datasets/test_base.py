@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from irdream.datasets.base import ExcerptFile, Excerpts, counted, decoding, tell_skipped
-from irdream.datasets.cache import CachedLoader, log_mels
+from irdream.datasets.cache import log_mels
 from irdream.errors import InputError
 
 
@@ -83,20 +83,6 @@ def test_few_excerpts_are_held_at_a_time(workers: int) -> None:
     del future
     gc.collect()
     assert load.held == 0
-
-
-def test_log_mels_hold_a_batch_and_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("irdream.datasets.cache._MAX_BATCH", 4)
-    load, held = Numbers(), []
-
-    def analyze(waveform: Tensor) -> Tensor:
-        time.sleep(0.002)
-        held.append(load.held)
-        return torch.zeros(len(waveform), 3, 5)
-
-    log_mels(numbered(60, load), analyze, cache_dir=None, workers=2)
-    assert len(held) == 15
-    assert max(held) <= 4 + 1 + 2 * 2
 
 
 def test_an_error_comes_in_its_place() -> None:
@@ -176,16 +162,6 @@ def test_each_thread_computes_alone(two_threads: None) -> None:
             future.result()
     assert counts == [1, 1, 1, 1]
     assert torch.get_num_threads() == 2
-
-
-def test_threads_that_cannot_write_their_cache_warn_once(tmp_path, caplog) -> None:
-    (tmp_path / "cache").write_text("a file where the folder should be")
-    for i in range(12):
-        (tmp_path / str(i)).touch()
-    load = CachedLoader(lambda path: torch.zeros(2), tmp_path / "cache", 8000)
-    with decoding(numbered(12, lambda path: load(tmp_path / path)), 4) as decoded:
-        assert len([future.result() for future in decoded]) == 12
-    assert [r.message.split(":")[0] for r in caplog.records] == ["decoded audio is not cached"]
 
 
 def test_what_is_skipped_is_told_with_the_first_reasons(caplog: pytest.LogCaptureFixture) -> None:

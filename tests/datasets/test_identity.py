@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -23,7 +22,6 @@ from irdream.datasets.identity import (
     fingerprint,
     fingerprint_of_sounds,
     log_files,
-    md5_of,
     recordings_of,
     unique_names,
 )
@@ -155,11 +153,6 @@ def test_equal_files_are_found_by_content_alone(tmp_path: Path) -> None:
     dangling.symlink_to(tmp_path / "gone.wav")
     some = [dangling, *same, other_end, other_middle, shorter, *pair]
     assert sorted(equal_files(some)) == sorted([tuple(same), tuple(pair)])
-
-
-def test_md5_is_that_of_hashlib(tmp_path: Path) -> None:
-    data = b"x" * (2**20 + 17)
-    assert md5_of(write(tmp_path / "a", data)) == hashlib.md5(data).hexdigest()
 
 
 def test_excerpts_of_a_recording_stay_together() -> None:

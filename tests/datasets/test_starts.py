@@ -81,13 +81,6 @@ def test_evenly_is_balanced(labels: list[tuple[str, ...]], count: int, seed: int
     assert all(taken[code] >= min(there[code], most - 1) for code in there)
 
 
-def test_evenly_takes_instruments_in_turn() -> None:
-    labels = [("voi",), ("voi",), ("cel",), (), ("dru",), ("flu", "cel"), ("cel",), ("cel",)]
-    some = files(labels)
-    codes = [(some[i].labels or ("",))[0] for i in evenly(some, count=8, seed=0)]
-    assert codes == ["cel", "dru", "flu", "voi", "", "cel", "voi", "cel"]
-
-
 @settings(deadline=None, max_examples=60)
 @given(order=st.permutations(range(20)))
 def test_evenly_does_not_depend_on_the_order_of_the_files(order: list[int]) -> None:
@@ -95,14 +88,6 @@ def test_evenly_does_not_depend_on_the_order_of_the_files(order: list[int]) -> N
     shuffled = [some[i] for i in order]
     expected = [some[i].name for i in evenly(some, count=7, seed=5)]
     assert [shuffled[i].name for i in evenly(shuffled, count=7, seed=5)] == expected
-
-
-def test_evenly_draws_by_seed() -> None:
-    some = files([("flu",)] * 50)
-    draws = [evenly(some, count=5, seed=seed) for seed in range(20)]
-    assert len({tuple(draw) for draw in draws}) == 20
-    assert len({i for draw in draws for i in draw}) > 35
-    assert evenly(some, count=10, seed=3)[:5] == draws[3]
 
 
 # Excerpts of a data set

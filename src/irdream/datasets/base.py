@@ -1,8 +1,7 @@
 """What a data set gives: two parts, each a list of excerpts that are decoded on demand.
 
-A data set is any object with `part("training")` and `part("test")`, each an `Excerpts`. The parts
-know their files, labels and recordings without decoding anything; audio is read when an excerpt
-is indexed, or ahead of the caller by the threads of `decoding`.
+A data set is any object with `part("training")` and `part("test")`, each an `Excerpts`, which
+knows its files and labels without decoding anything.
 """
 
 from __future__ import annotations
@@ -14,14 +13,18 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from irdream.audio import load_audio
+
 PartName = Literal["training", "test"]
 
+MIN_SECONDS = 1.0  # what the network sees at once
 _REASONS = 20  # that are listed
 _FOLDERS = 12  # that are named
 
@@ -56,12 +59,7 @@ class Excerpt:
 
 
 class Excerpts(Sequence[Excerpt]):
-    """The excerpts of one part of a data set, decoded when indexed.
-
-    Args:
-        files: what there is, in a fixed order.
-        load: reads one file as a mono waveform (samples,) at the wanted sample rate.
-    """
+    """The excerpts of one part, decoded when indexed by `load`, which reads one file."""
 
     def __init__(self, files: Sequence[ExcerptFile], load: Callable[[Path], Tensor]) -> None:
         self.files = list(files)
@@ -84,6 +82,11 @@ class Excerpts(Sequence[Excerpt]):
         return Excerpts([self.files[i] for i in indices], self.load)
 
 
+def audio_loader(sample_rate_hz: int) -> Callable[[Path], Tensor]:
+    """Return what reads the files of a data set, each at least a window long."""
+    return partial(load_audio, sample_rate_hz=sample_rate_hz, min_seconds=MIN_SECONDS)
+
+
 class DataSet(Protocol):
     """What `task=...` expects of `dataset=...`."""
 
@@ -98,16 +101,9 @@ class DataSet(Protocol):
 def decoding(excerpts: Excerpts, workers: int | None = None) -> Iterator[Iterator[Future[Excerpt]]]:
     """Have excerpts decoded ahead by threads that end with the block.
 
-    The block gets an iterator of futures, one for each excerpt, in order: `result()` waits for
-    the excerpt and returns it, or raises what decoding it raised. Not more than two for each
-    thread are decoded or begun before the caller asks for the next one.
-
-    libsndfile, numpy and torch release Python's lock while they work. Each thread computes alone:
-    excerpts are so short that torch's own threads would wait for each other longer than they work.
-
-    Args:
-        excerpts: indexed from several threads at once.
-        workers: how many threads; None: as many as torch computes with.
+    The block gets an iterator of futures, one for each excerpt, in order; not more than two for
+    each thread are decoded or begun ahead. Each thread computes alone: excerpts are so short that
+    torch's own threads would wait for each other longer than they work.
     """
     workers = workers or torch.get_num_threads()
 

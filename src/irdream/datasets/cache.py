@@ -1,14 +1,8 @@
-"""What need not be computed twice: decoded audio, and the log-mels of a whole data set.
+"""The log-mels of a whole data set, computed once, in one file that is mapped, not read.
 
-`CachedLoader` keeps one .npy a file, for data sets whose waveforms are wanted again and again
-(reading one back costs 0.3 ms, decoding 3 s of stereo 5). `log_mels` keeps all spectrograms of a
-list of excerpts in one file that is mapped, not read: a second run opens it at once, and memory
-stays the size of a batch however large the data set is. Its layout is (total_frames, n_mels), so
-that a window is one contiguous block of 22 kB.
-
-The keys are fingerprints of what is decoded and of what decodes and analyzes it, so a file, a
-setting or code that changed is noticed; what is no longer used stays until the folder is deleted,
-which is safe at any time.
+A second run opens it at once, and memory stays the size of a batch. Its layout is (total_frames,
+n_mels), so that a window is one contiguous block of 22 kB. Its name is a fingerprint of the sounds
+and of what decodes and analyzes them; files that are no longer used may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -17,20 +11,16 @@ import contextlib
 import logging
 import shutil
 import tempfile
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import soundfile
 import torch
 from torch import Tensor
 
-from irdream.audio import load_audio
 from irdream.contents import content_of, remember_in
 from irdream.datasets.base import Excerpt, Excerpts, decoding
 from irdream.errors import InputError
@@ -38,82 +28,20 @@ from irdream.files import as_text, replacing
 from irdream.fingerprint import UnknowableError, fingerprint_of
 from irdream.progress import track
 
-Loader = Callable[[Path], Tensor]
 Analyze = Callable[[Tensor], Tensor]
 
-MIN_SECONDS = 1.0  # what the network sees at once
 
 _FORMAT = 3
 _MAX_BATCH, _MAX_BATCH_SAMPLES = 64, 2**22
 _UNREADABLE = (OSError, ValueError, EOFError)
 
 logger = logging.getLogger(__name__)
-_warning = threading.Lock()
-
-
-def audio_loader(cache_dir: str | Path | None, *, sample_rate_hz: int) -> Loader:
-    """Return the loader of a data set: `load_audio`, at least a window long, cached on disk."""
-    load = partial(load_audio, sample_rate_hz=sample_rate_hz, min_seconds=MIN_SECONDS)
-    return load if cache_dir is None else CachedLoader(load, cache_dir, sample_rate_hz)
-
-
-class CachedLoader:
-    """Reads a file through `load` once, and from `cache_dir`/audio from then on.
-
-    Mono WAVs at the right rate are left out. An entry that cannot be read is made anew, so none
-    is synced to the disk. Where nothing can be written, one warning is logged.
-    """
-
-    def __init__(self, load: Loader, cache_dir: str | Path, sample_rate_hz: int) -> None:
-        self.load, self.sample_rate_hz = load, sample_rate_hz
-        self.folder = Path(cache_dir).expanduser() / "audio"
-        self._key = fingerprint_of([_FORMAT, load])
-        self._writable = True
-        remember_in(cache_dir)
-
-    def __call__(self, path: Path) -> Tensor:
-        if not path.is_file() or self._decodes_for_nothing(path):
-            return self.load(path)
-        key = fingerprint_of([self._key, content_of(path)])
-        entry = self.folder / key[:2] / f"{key}.npy"
-        with contextlib.suppress(*_UNREADABLE):
-            waveform = np.load(entry, allow_pickle=False)
-            if waveform.dtype == np.float32 and waveform.ndim == 1:
-                return torch.from_numpy(waveform)
-        decoded = self.load(path)
-        if self._writable:
-            self._write(entry, decoded)
-        return decoded
-
-    def _decodes_for_nothing(self, path: Path) -> bool:
-        if path.suffix.lower() != ".wav":
-            return False
-        try:
-            with path.open("rb") as file:  # a name may be no UTF-8, which soundfile asks for
-                info = soundfile.info(file)
-        except soundfile.SoundFileError:
-            return True  # `load` says what is wrong
-        return info.channels == 1 and info.samplerate == self.sample_rate_hz
-
-    def _write(self, entry: Path, waveform: Tensor) -> None:
-        try:
-            entry.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(entry, synced=False) as file:
-                np.save(file, waveform.numpy())
-        except OSError as error:
-            with _warning:  # several threads may come here
-                if self._writable:
-                    logger.warning("decoded audio is not cached: %s", error)
-                self._writable = False
 
 
 class LogMels:
     """The log-mel spectrograms of many excerpts, in one mapped file.
 
     The file is int64 (excerpts, n_mels, the number of frames of each excerpt), and then the rows.
-
-    Args:
-        path: a file that `log_mels` wrote.
 
     Attributes:
         rows: (total_frames, n_mels).
@@ -147,11 +75,7 @@ class LogMels:
         start_frames: Sequence[int] | np.ndarray | Tensor,
         window_frames: int,
     ) -> Tensor:
-        """Cut windows, (batch, n_mels, window_frames), one for each index and start.
-
-        Raises:
-            IndexError: when a window does not lie within its excerpt.
-        """
+        """Cut windows (batch, n_mels, window_frames); raise IndexError for one beyond its end."""
         excerpts, starts = np.asarray(excerpt_indices), np.asarray(start_frames)
         if np.any((starts < 0) | (starts + window_frames > self.frames[excerpts])):
             raise IndexError(f"a window of {window_frames} frames does not lie in its excerpt")
@@ -172,10 +96,8 @@ def log_mels(
     """Analyze all excerpts once, and only open the result when nothing has changed since.
 
     Args:
-        excerpts: decoded ahead, and not held.
-        analyze: a front end, or another function of (batch, samples) that returns (batch, n_mels,
-            frames); it gets up to 64 excerpts of one length.
-        device: of `analyze`.
+        analyze: a front end, or another function of up to 64 excerpts of one length, (batch,
+            samples), that returns (batch, n_mels, frames).
         cache_dir: where the result is kept; None: in a temporary file of this process.
         workers: threads that decode, see `decoding`.
 
@@ -251,7 +173,6 @@ def _pack(file: BinaryIO, batches: Iterator[np.ndarray], excerpts: int) -> None:
 def _key(excerpts: Excerpts, analyze: Analyze, cache_dir: Path) -> str:
     """Return the fingerprint of sounds, of how they are read, and of the analysis."""
     remember_in(cache_dir)
-    load = excerpts.load.load if isinstance(excerpts.load, CachedLoader) else excerpts.load
     contents = []
     for file in excerpts.files:
         try:
@@ -259,4 +180,4 @@ def _key(excerpts: Excerpts, analyze: Analyze, cache_dir: Path) -> str:
         except OSError as error:
             where = as_text(file.path)
             raise InputError(f"cannot read {where!r}: {error.strerror}; check it") from None
-    return fingerprint_of([_FORMAT, analyze, load, contents])
+    return fingerprint_of([_FORMAT, analyze, excerpts.load, contents])

@@ -1,13 +1,9 @@
 """Random music for predominant instruments, and how a player performs it.
 
-Enough variety that a recogniser cannot lean on one key, loudness, articulation or density,
-and no more: the aim is timbre in musical context, not composition. Monophonic instruments
-play melodies; guitars, organ and piano play melodies, chords or broken chords. Bass, pad
-and drums follow the same chords and metre. All randomness comes from the generator that is
-passed in.
-
-`compose` writes the notes; `perform` has a player turn them into sound, in a room. A player is
-any function from voices to a waveform: a synthesizer, or recorded notes.
+Enough variety that a recogniser cannot lean on one key, loudness, articulation or density, and no
+more. Guitars, organ and piano play melodies, chords or broken chords, the others melodies; bass,
+pad and drums follow the same chords and metre. `compose` writes the notes; `perform` has a player,
+a function from voices to a waveform, turn them into sound, in a room.
 """
 
 from __future__ import annotations
@@ -82,12 +78,7 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Composition:
-    """Voices of one piece, with their levels in dB against full scale.
-
-    Attributes:
-        leads: the predominant instruments, by code.
-        backing: what accompanies them, at one level.
-    """
+    """Predominant instruments, each with its level in dB re full scale, and their backing."""
 
     leads: list[tuple[str, Voice, float]]
     backing: list[Voice]
@@ -129,13 +120,10 @@ def perform(
     skipped_seconds: float = 0.0,
     leads: Sequence[Callable[[Voice], np.ndarray]] = (),
 ) -> np.ndarray:
-    """Return the sound of a composition in a random room, (samples,) float32.
+    """Return the sound of a composition in a random room, (samples,) float32, at -20 to -0.5 dB.
 
     Args:
-        rng: of the room and of the level, a peak from -20 to -0.5 dB.
-        composition: what is played.
         player: plays some voices together, at any level.
-        sample_rate_hz: of the player.
         skipped_seconds: at the beginning, which is left out.
         leads: play the predominant instruments, one each; none: the player does.
 

@@ -1,10 +1,8 @@
 """Fetch the archives of a data set and unpack them, so that a broken attempt can be repeated.
 
-Each archive is streamed to `<archive>.part` in the root, resumed by an HTTP range where the
-server allows it, checked by its MD5, unpacked into a hidden folder beside its place, and
-moved there. A folder with all its sounds is not fetched again, and an archive that lies in
-the root already (fetched by hand) is used and kept. Nothing of an archive leaves the root:
-one with absolute names, `..` or links is refused as a whole, where `extractall` renames them.
+Each archive is streamed to `<archive>.part`, resumed by an HTTP range where the server allows it,
+checked by its MD5, unpacked beside its place, and moved there. A folder with all its sounds is not
+fetched again, and an archive that lies in the root already is used and kept.
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ import contextlib
 import http.client
 import os
 import shutil
-import stat
 import tarfile
 import time
 import urllib.error
@@ -45,14 +42,9 @@ _BROKEN = (
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """An archive of a data set, a .zip or a .tgz.
+    """An archive of a data set, a .zip or a .tgz, which becomes `folder` with so many `sounds`.
 
-    Attributes:
-        url: where it is; `?download=1` and the like are no part of its name.
-        md5: of the archive.
-        folder: what it becomes below the root.
-        sounds: how many sound files are in there.
-        leave_out: names of folders in it that are not unpacked.
+    Folders in it that are named in `leave_out` are not unpacked.
     """
 
     url: str
@@ -70,8 +62,7 @@ class Archive:
 class Downloadable:
     """A published data set below `root`, which `prepare` fetches when `download` was asked for.
 
-    Its class says what it is: `title`; `choice`, of `dataset=...`; `source`, where it is and under
-    which licence; `archives()`.
+    Its class has `title`; `choice`, of `dataset=...`; `source` with its licence; `archives()`.
     """
 
     title: str
@@ -90,11 +81,7 @@ class Downloadable:
         return f"{self.title} is {self.source}; fetch it: python main.py {command}"
 
     def existing_root(self) -> Path:
-        """Return the root.
-
-        Raises:
-            InputError: when there is none, saying where the data set is.
-        """
+        """Return the root; raise InputError where there is none, saying where the data set is."""
         if self.root is None:
             raise InputError(f"dataset.root is not set; {self.where()}")
         if not self.root.is_dir():
@@ -102,11 +89,7 @@ class Downloadable:
         return self.root
 
     def to_prepare(self) -> str:
-        """Say what `prepare` would do; nothing where it was not asked to fetch anything.
-
-        Raises:
-            InputError: no root.
-        """
+        """Say what `prepare` would do, nothing where it was not asked; refuse to without a root."""
         if not self.download:
             return ""
         if self.root is None:
@@ -114,11 +97,7 @@ class Downloadable:
         return f"fetches what {str(self.root)!r} lacks of {self.source}"
 
     def prepare(self) -> None:
-        """Fetch and unpack what is missing, and scan the tree anew.
-
-        Raises:
-            InputError: no root; whatever hinders the download.
-        """
+        """Fetch and unpack what is missing, and scan the tree anew."""
         if not self.to_prepare() or self.root is None:
             return
         fetch_archives(self.root, self.archives())
@@ -133,14 +112,12 @@ def fetch_archives(
     """Fetch, check and unpack the archives that `root` does not hold yet.
 
     Args:
-        root: made when it is missing.
-        archives: what to fetch.
         attempts: how often in a row a transfer may fail without any progress.
         wait_seconds: before the second attempt; doubled before each further one.
 
     Raises:
-        InputError: server out of reach, file not there, wrong MD5, unsafe archive, too
-            little space, no permission, another download at work in `root`.
+        InputError: server out of reach, file not there, wrong MD5, unsafe archive, too little
+            space, no permission, another download at work in `root`.
     """
     with _locked(root):
         for archive in archives:
@@ -178,13 +155,6 @@ def _locked(root: Path) -> Iterator[None]:
         raise InputError(f"cannot write below {str(root)!r}: {error.strerror}; {remedy}") from error
 
 
-def _check_space(path: Path, what: str, needed_bytes: int) -> None:
-    free_bytes = shutil.disk_usage(path.parent).free
-    if needed_bytes > free_bytes:
-        space = f"{needed_bytes / 1e9:.1f} GB needed, {free_bytes / 1e9:.1f} GB free"
-        raise InputError(f"cannot {what}: {space}; make room on the disk")
-
-
 # The transfer
 
 
@@ -220,11 +190,11 @@ def _transfer(url: str, path: Path, show: Callable[..., None]) -> None:
     with response:
         if response.status != http.client.PARTIAL_CONTENT:
             start = 0
-        elif not response.headers["Content-Range"].startswith(f"bytes {start}-"):
-            path.unlink()
-            raise _InterruptedError("the server sent another range than was asked for")
+        needed_bytes, free_bytes = response.length or 0, shutil.disk_usage(path.parent).free
+        if needed_bytes > free_bytes:
+            space = f"{needed_bytes / 1e9:.1f} GB needed, {free_bytes / 1e9:.1f} GB free"
+            raise InputError(f"cannot fetch {url}: {space}; make room on the disk")
         total = None if response.length is None else start + response.length
-        _check_space(path, f"fetch {url}", response.length or 0)
         with path.open("ab" if start else "wb") as file:
             while True:
                 with _network(url, path):
@@ -264,16 +234,11 @@ def _size(path: Path) -> int:
 def unpack(archive: Path, folder: Path, *, leave_out: Collection[str] = ()) -> None:
     """Unpack `archive` so that its files are in `folder`, whose own name it may lead with.
 
-    Hidden files are left out. Other files of the folder stay.
-
-    Args:
-        archive: a .zip or a .tgz.
-        folder: made when it is missing.
-        leave_out: names of folders in the archive that are not wanted.
+    Hidden files, links and folders named in `leave_out` are left out. Other files of the folder
+    stay.
 
     Raises:
-        InputError: no archive or a broken one, encrypted, unsafe names, links, or a zip with
-            more than fits on the disk; `folder` is then as before.
+        InputError: no archive or a broken one, encrypted, unsafe names; `folder` is then as before.
     """
     temporary = folder.with_name(f".unpack-{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)  # left by a killed attempt
@@ -281,14 +246,10 @@ def unpack(archive: Path, folder: Path, *, leave_out: Collection[str] = ()) -> N
         temporary.mkdir(parents=True)
         with byte_bar() as bar:
             task = bar.add_task("unpacking", total=None)
-            for name, is_plain, size_bytes, open_member in _members(archive):
+            for name, size_bytes, open_member in _members(archive):
                 path = PurePosixPath(name)
-                leaves = path.is_absolute() or ".." in path.parts or set("\\:") & set(name)
-                if leaves or not is_plain:
-                    unsafe = f"its member {name!r} would leave the folder or is a link"
-                    raise InputError(
-                        f"{str(archive)!r} is not safe to unpack: {unsafe}; do not use it"
-                    )
+                if path.is_absolute() or ".." in path.parts:
+                    raise tarfile.TarError(f"its member {name!r} would leave the folder")
                 if not path.name.startswith(".") and not set(leave_out) & set(path.parts):
                     target = temporary / path
                     target.parent.mkdir(parents=True, exist_ok=True)
@@ -304,18 +265,15 @@ def unpack(archive: Path, folder: Path, *, leave_out: Collection[str] = ()) -> N
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _members(archive: Path) -> Iterator[tuple[str, bool, int, Callable[[], IO[bytes]]]]:
-    """Yield what is no folder: its name, whether it is a plain file, its size, what opens it."""
-    if not zipfile.is_zipfile(archive):
-        with tarfile.open(archive, "r|gz") as tar:  # read once, from its start to its end
-            for info in tar:
-                if not info.isdir():
-                    opens: Callable[[], IO[bytes]] = partial(tar.extractfile, info)  # type: ignore[assignment]
-                    yield info.name, info.isreg(), info.size, opens
+def _members(archive: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
+    """Yield the plain files: name, size, and what opens each."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            for info in opened.infolist():
+                if not info.is_dir():
+                    yield info.filename, info.file_size, partial(opened.open, info)
         return
-    with zipfile.ZipFile(archive) as opened:
-        infos = [info for info in opened.infolist() if not info.is_dir()]
-        _check_space(archive, f"unpack {str(archive)!r}", sum(info.file_size for info in infos))
-        for member in infos:
-            is_plain = stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)
-            yield member.filename, is_plain, member.file_size, partial(opened.open, member)
+    with tarfile.open(archive, "r|gz") as tar:  # read once, from its start to its end
+        for member in tar:
+            if member.isreg():
+                yield member.name, member.size, partial(tar.extractfile, member)  # type: ignore[misc]

@@ -19,8 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 from irdream.audio import audio_files
-from irdream.datasets.base import ExcerptFile, Excerpts, PartName
-from irdream.datasets.cache import audio_loader
+from irdream.datasets.base import ExcerptFile, Excerpts, PartName, audio_loader
 from irdream.datasets.identity import equal_files, recordings_of, unique_names
 from irdream.errors import InputError
 from irdream.files import ExistingPath, as_text, read_text
@@ -35,7 +34,6 @@ class Folder:
     Args:
         root: a folder, or a single file.
         labels_csv: labels of the files; when given, it alone says them.
-        cache_dir: where decoded audio is kept; None: decode every time.
         name: what the data set is called in tables.
     """
 
@@ -44,12 +42,11 @@ class Folder:
         *,
         root: ExistingPath | None,
         labels_csv: ExistingPath | None = None,
-        cache_dir: str | Path | None = None,
         name: str = "folder",
     ) -> None:
         self.root = None if root is None else Path(root).expanduser()
         self.labels_csv = None if labels_csv is None else Path(labels_csv).expanduser()
-        self.cache_dir, self.name = cache_dir, name
+        self.name = name
         self._scanned: dict[Path, list[ExcerptFile]] = {}
 
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
@@ -59,7 +56,7 @@ class Folder:
             InputError: no root, nothing there, or a CSV that cannot be understood.
         """
         files = self._files(name)
-        return Excerpts(files, audio_loader(self.cache_dir, sample_rate_hz=sample_rate_hz))
+        return Excerpts(files, audio_loader(sample_rate_hz))
 
     def summary(self) -> str:
         """Say in one line what was found."""

@@ -1,12 +1,9 @@
 """When sounds are the same: fingerprints of data sets, equal files, and what was trained on.
 
-A fingerprint says whether two runs had the same sounds, wherever these lie. A split must not put
-one sound on both sides: excerpts of one recording (their names differ in a last `__k` only) belong
-together, and so do recordings that share a file, byte for byte.
-
-A checkpoint's card has 8 characters of a hash of every file that it was trained or validated on,
-54 kB for IRMAS. So excerpts are known again under other names and in other folders, but not after
-they were converted or cut. A score on them is marked, not refused.
+Excerpts of one recording (names that differ in a last `__k` only) belong together, and so do
+recordings that share a file, byte for byte. A checkpoint's card has 8 characters of a hash of
+every file that it was trained or validated on (54 kB for IRMAS): excerpts are known again under
+other names, but not after they were converted or cut. A score on them is marked, not refused.
 """
 
 from __future__ import annotations
@@ -43,8 +40,7 @@ def known_content(path: Path) -> str | None:
 def fingerprint(files: Iterable[ExcerptFile]) -> str:
     """Return 16 hex digits that are equal for the same files in any folder and any order.
 
-    Of each file its name, labels and content count, not its path or date. A file that cannot be
-    read counts by its name.
+    Of each file its name, labels and content count; of one that cannot be read its name.
     """
     return fingerprint_of(sorted([f.name, list(f.labels), known_content(f.path)] for f in files))[
         :16
@@ -64,14 +60,7 @@ def described(files: Sequence[ExcerptFile]) -> str:
 
 
 def log_files(tracker: Tracker, name: str, files: Sequence[ExcerptFile], *, context: str) -> None:
-    """Keep the fingerprint, folder and number of files with a run.
-
-    Args:
-        tracker: of the run.
-        name: of the data set.
-        files: those that were used.
-        context: what for.
-    """
+    """Keep the fingerprint, folder and number of files with a run; `context`: what they are for."""
     source = ""
     with contextlib.suppress(ValueError):  # no files, or several drives
         source = as_text(os.path.commonpath([file.path.resolve().parent for file in files]))
@@ -96,8 +85,7 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 def equal_files(files: Iterable[Path]) -> list[tuple[Path, ...]]:
     """Return the groups of two or more files that are equal byte for byte.
 
-    By size, then by 4 kB from the middle, then by MD5: the excerpts of IRMAS are all of one
-    size, and hashing them whole would read 3.5 GB. Files that cannot be read equal none.
+    By size, then by 4 kB from the middle, then by MD5: hashing IRMAS whole would read 3.5 GB.
     """
     groups = [list(files)]
     for key in (lambda path: path.stat().st_size, _middle, md5_of):
@@ -152,10 +140,7 @@ def recordings_of(paths: Sequence[Path], equal_groups: Iterable[Sequence[Path]])
 
 
 def contents(files: Iterable[ExcerptFile]) -> list[str]:
-    """Return 8 characters for each file, equal for equal sound files whatever they are called.
-
-    Empty for a file that cannot be read.
-    """
+    """Return 8 characters for each file, equal for equal sounds; empty where it cannot be read."""
     hashes = (bytes.fromhex(known_content(file.path) or "") for file in files)
     return [base64.b64encode(found[:6]).decode() for found in hashes]
 
@@ -166,14 +151,9 @@ def packed(files: Sequence[ExcerptFile]) -> str:
 
 
 def seen(card: Mapping[str, Any], files: Sequence[ExcerptFile]) -> tuple[str, ...]:
-    """Say for each file whether it was for "training", for "validation", or "" neither.
+    """Say for each file whether it was for "training", "validation", or neither: "".
 
-    Args:
-        card: of a checkpoint.
-        files: of excerpts.
-
-    Returns:
-        Nothing where the card does not tell.
+    Nothing where the card does not tell.
     """
     data = _data(card)
     if "training_contents" not in data:

@@ -24,8 +24,7 @@ from functools import cached_property
 from pathlib import Path
 
 from irdream.audio import sounds_below
-from irdream.datasets.base import ExcerptFile, Excerpts, PartName, folders_of
-from irdream.datasets.cache import audio_loader
+from irdream.datasets.base import ExcerptFile, Excerpts, PartName, audio_loader, folders_of
 from irdream.datasets.download import Archive, Downloadable
 from irdream.datasets.identity import equal_files, recordings_of, unique_names
 from irdream.errors import InputError
@@ -52,7 +51,6 @@ class Irmas(Downloadable):
 
     Args:
         root: the folder that holds the unzipped archives, at any depth.
-        cache_dir: where decoded audio is kept; None: decode every time.
         download: let `prepare()` fetch what is missing.
         official_counts: compare with the counts of the published data set.
         name: what the data set is called in tables.
@@ -66,14 +64,12 @@ class Irmas(Downloadable):
         self,
         *,
         root: ExistingPath | None,
-        cache_dir: str | Path | None = None,
         download: bool = False,
         official_counts: bool = True,
         name: str = "irmas",
     ) -> None:
         self.root = None if root is None else Path(root).expanduser()
-        self.cache_dir, self.download, self.name = cache_dir, download, name
-        self.official_counts = official_counts
+        self.download, self.name, self.official_counts = download, name, official_counts
 
     def archives(self) -> list[Archive]:
         """Return the four archives of the Zenodo record."""
@@ -84,13 +80,9 @@ class Irmas(Downloadable):
         ]
 
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
-        """Return one part; a warning says when the tree is not whole.
-
-        Raises:
-            InputError: no root, no such folder, no IRMAS tree in it, a bad annotation.
-        """
+        """Return one part; raise InputError without a root, an IRMAS tree or a good annotation."""
         files = self._training if name == "training" else self._test
-        return Excerpts(files, audio_loader(self.cache_dir, sample_rate_hz=sample_rate_hz))
+        return Excerpts(files, audio_loader(sample_rate_hz))
 
     def summary(self) -> str:
         """Say in one line what was found."""
@@ -170,11 +162,7 @@ def genre_of(name: str) -> str:
 
 
 def read_annotation(sound: Path) -> tuple[str, ...]:
-    """Read the labels of a test excerpt, one code a line, each once, in the file's order.
-
-    Raises:
-        InputError: when the .txt cannot be read, a line is no instrument's code, or there is none.
-    """
+    """Read the labels of a test excerpt, one code a line; raise InputError for a bad file."""
     path = sound.with_suffix(".txt")
     try:
         lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()

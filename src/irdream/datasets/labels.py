@@ -19,11 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def labels_of(dataset: DataSet) -> tuple[str, ...]:
-    """Return the labels that a recognizer is trained for on a data set.
-
-    Raises:
-        InputError: when there is only one.
-    """
+    """Return the labels of a recognizer for a data set; raise InputError when there is only one."""
     labels: list[str] = list(getattr(dataset, "classes", ()) or CODES)
     if len(labels) < 2:
         raise InputError(
@@ -34,13 +30,9 @@ def labels_of(dataset: DataSet) -> tuple[str, ...]:
 
 
 class Labelled:
-    """A data set as a recognizer takes it.
+    """A data set as a recognizer takes it; whatever the data set has besides, this has, too.
 
     Labels that the recognizer lacks are left out, and files that have no other: one line says so.
-
-    Args:
-        dataset: whatever it has besides, this has, too.
-        labels, sample_rate_hz: of the recognizer.
     """
 
     name: str  # of the data set, as all that is not here
@@ -54,11 +46,7 @@ class Labelled:
         return getattr(vars(self)["dataset"], name)
 
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
-        """Return one part.
-
-        Raises:
-            InputError: when the recognizer has none of its labels.
-        """
+        """Return one part; raise InputError where the recognizer has none of its labels."""
         excerpts = self.dataset.part(name, sample_rate_hz=sample_rate_hz)
         return Excerpts(self._known(name, excerpts.files), excerpts.load)
 

@@ -19,9 +19,9 @@ class Mixture:
     """The excerpts of several data sets.
 
     Args:
-        datasets: by the names that they go by here, which begin the names of their excerpts.
+        datasets: by the names that begin the names of their excerpts.
         weights: how often the training excerpts of each are used, 1 where it is not named; each
-            time they are augmented anew. 0: not at all.
+            time they are augmented anew.
 
     Raises:
         InputError: no data set, or a weight of one that there is not.

@@ -2,15 +2,10 @@
 
 A folder of notes has a folder for each instrument, and may have a `manifest.csv` with the columns
 `file`, `class` and, where known, `pitch` (C4 is middle C), `player`, `source`, `licence` and `kind`
-(`note` or `phrase`). Without one, the pitch is read from names such as `flute-A4.wav`, and an
-instrument's folders below its own are its players.
-
-Each recording is played by one player. A note is played by the recorded note that is nearest in
-pitch, shifted by resampling; it starts with its attack, and fades out when it is released or the
-recording ends. Notes of unknown pitch are played in the rhythm of the composition, and phrases as
-they are. Some recordings vary as players and producers do: organs add ranks an octave away,
-electric guitars are distorted through a cabinet or doubled, and strings, flutes and voices get
-vibrato. The backing is played by SoundFonts.
+(`note` or `phrase`). Each recording is played by one player; a note by the recorded note nearest
+in pitch, shifted by resampling. Notes of unknown pitch are played in the rhythm of the composition,
+phrases as they are. Organs add ranks, electric guitars are distorted or doubled, and strings,
+flutes and voices get vibrato, some of the time. The backing is played by SoundFonts.
 """
 
 from __future__ import annotations
@@ -89,7 +84,6 @@ class Notes(SoundFont):
         test_excerpts: Count = 10,
         single_label: bool = False,
         seed: Natural = 0,
-        cache_dir: str | Path | None = None,
         name: str = "notes",
     ) -> None:
         super().__init__(
@@ -99,7 +93,6 @@ class Notes(SoundFont):
             test_excerpts=test_excerpts,
             single_label=single_label,
             seed=seed,
-            cache_dir=cache_dir,
             name=name,
         )
         self.notes = None if root is None else Path(root).expanduser()
@@ -189,11 +182,7 @@ def _is_of(player: str, sources: Sequence[str]) -> bool:
 
 
 def _of_manifest(path: Path) -> list[RecordedNote]:
-    """Return the notes that a manifest names.
-
-    Raises:
-        InputError: a column, an instrument or a pitch that cannot be understood.
-    """
+    """Return the notes that a manifest names; raise InputError for what cannot be understood."""
     rows = csv.DictReader(read_text(path).splitlines())
     if lacking := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
         raise InputError(f"{path} has no column {lacking[0]!r}; expected {', '.join(COLUMNS)}")
@@ -257,10 +246,8 @@ def play(
     """Return a voice played by the notes of one player, (samples,) float32.
 
     Args:
-        rng: chooses among equally near notes, and effects.
         notes: of one instrument and player.
         voice: what is to be played; it is moved by octaves to where the notes are.
-        seconds: of the result.
         transposition: semitones by which a note may be shifted.
     """
     instrument = notes[0].instrument

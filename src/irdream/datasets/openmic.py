@@ -40,8 +40,7 @@ from annotated_types import Gt, Le
 
 from irdream.arguments import checked
 from irdream.audio import sounds_below
-from irdream.datasets.base import ExcerptFile, Excerpts, PartName
-from irdream.datasets.cache import audio_loader
+from irdream.datasets.base import ExcerptFile, Excerpts, PartName, audio_loader
 from irdream.datasets.download import Archive, Downloadable
 from irdream.errors import InputError
 from irdream.files import ExistingPath, read_text
@@ -82,7 +81,6 @@ class OpenMic(Downloadable):
         relevance: from which an instrument that was asked about is a label.
         predominant: a table of predominant instruments; then its clips and labels alone.
         download: let `prepare()` fetch what is missing.
-        cache_dir: where decoded audio is kept; None: decode every time.
         name: what the data set is called in tables.
     """
 
@@ -97,14 +95,13 @@ class OpenMic(Downloadable):
         relevance: Annotated[float, Gt(0), Le(1)] = 0.5,
         predominant: ExistingPath | None = None,
         download: bool = False,
-        cache_dir: str | Path | None = None,
         name: str = "openmic",
     ) -> None:
         self.root = None if root is None else Path(root).expanduser()
         self.predominant = None if predominant is None else Path(predominant).expanduser()
         self.codes = CODE_OF | ({} if guitar is None else {"guitar": guitar})
         self.relevance, self.download = relevance, download
-        self.cache_dir, self.name = cache_dir, name
+        self.name = name
         self.labels = WEAK if self.predominant is None else f"labels of {self.predominant.name}"
         self.about = f"clips of OpenMIC-2018, {self.labels}"
 
@@ -127,7 +124,7 @@ class OpenMic(Downloadable):
         Raises:
             InputError: no root, no such tree in it, a table that cannot be understood.
         """
-        loader = audio_loader(self.cache_dir, sample_rate_hz=sample_rate_hz)
+        loader = audio_loader(sample_rate_hz)
         return Excerpts(self._files[name], loader)
 
     def summary(self) -> str:

@@ -1,21 +1,10 @@
 """The embedded data set: rendered music in the folder tree of IRMAS.
 
-Each recording is a short piece (composition.py) played by one SoundFont: one predominant
-instrument for training, one to three for the test part, with a backing of none to three of bass,
-pad and drums. One to three training excerpts of 3 s are cut from a recording, as in IRMAS; test
-excerpts last 5 to 12 s. The files stand in the very tree of IRMAS, so that one loader reads both.
-
-Deterministic: recording i of a part depends on the seed, the fonts and i alone. Rendering
-takes about 5 ms an excerpt, once; each part is rendered when it is first asked for, under
-a lock, and a killed rendering is resumed where it was.
-
-Scores on the fonts of training say little about another font and less about recorded
-music: never present them as scores on IRMAS.
-
-The player is TinySoundFont, which respects a font's envelopes, filters, releases, tuning and
-velocity layers. It reads a font once (6 MB: 30 ms; 148 MB: 1 s and 0.3 GB; 86 MB of .sf3: 12 s
-and 1.1 GB) and then plays 3 s in about 2 ms. PyPI's package asks for PyAudio, which has to be
-compiled and only plays through a sound card; so it is installed without what it asks for.
+Each recording is a short piece (composition.py) played by one SoundFont: training excerpts of 3 s,
+test excerpts of 5 to 12 s with one to three labels. Recording i of a part depends on the seed, the
+fonts and i alone; a part is rendered (5 ms an excerpt) when it is first asked for, and a killed
+rendering is resumed. Scores on the fonts of training say little about another font and less about
+recorded music. TinySoundFont plays; it is installed without PyAudio, which it asks for.
 """
 
 from __future__ import annotations
@@ -86,7 +75,6 @@ class SoundFont:
         test_excerpts: Count = 10,
         single_label: bool = False,
         seed: Natural = 0,
-        cache_dir: str | Path | None = None,
         name: str = "soundfont",
     ) -> None:
         trained = [fonts] if isinstance(fonts, str) else list(fonts)
@@ -95,8 +83,7 @@ class SoundFont:
         self.fonts = {"training": trained, "test": tested}
         self.keys = {"training": "fonts", "test": "fonts" if test_fonts is None else "test_fonts"}
         self.seed, self.single_label = seed, single_label
-        self.cache_dir, self.name = cache_dir, name
-        self.root = Path(root).expanduser()
+        self.name, self.root = name, Path(root).expanduser()
 
     @property
     def about(self) -> str:
@@ -110,7 +97,7 @@ class SoundFont:
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
         """Return one part, rendered first when it is not in the cache."""
         folder = self._rendered(name)
-        tree = Irmas(root=folder, cache_dir=self.cache_dir, official_counts=False)
+        tree = Irmas(root=folder, official_counts=False)
         return tree.part(name, sample_rate_hz=sample_rate_hz)
 
     def is_rendered(self, name: PartName) -> bool:
@@ -163,11 +150,7 @@ class SoundFont:
     def _drawn(
         self, folder: Path, name: PartName, code: str, i: int
     ) -> tuple[np.random.Generator, list[ExcerptFile]]:
-        """Return the files of a recording, and the generator that its music is drawn from.
-
-        One to three excerpts are cut from one for training; one for the test has one to three
-        labels.
-        """
+        """Return the files of a recording, and the generator that its music is drawn from."""
         rng = np.random.default_rng([self.seed, int(name == "test"), CODES.index(code), i])
         if name == "test":
             count = 1 if self.single_label else 1 + int(rng.choice(3, p=LABELS_SHARE))
@@ -245,11 +228,7 @@ class SoundFont:
 
 
 def font_path(font: str) -> Path:
-    """Return where a font is, given by its path or as `TimGM6mb`.
-
-    Raises:
-        InputError: when there is no such font.
-    """
+    """Return where a font is, given by its path or as `TimGM6mb`; raise InputError without one."""
     path = Path(font).expanduser()
     if font == TIM_GM6MB and (spec := find_spec("pretty_midi")):
         path = Path(str(spec.origin)).with_name("TimGM6mb.sf2")
@@ -266,10 +245,7 @@ def render(
 ) -> np.ndarray:
     """Return the sound of some voices, (samples,) float32, tuned `cents` away from 440 Hz.
 
-    A voice whose program the font does not have is silent.
-
-    Raises:
-        InputError: when the font cannot be read, or there is no synthesizer.
+    A voice whose program the font lacks is silent. Raises InputError without font or synthesizer.
     """
     synth = _synthesizer(font, content_of(font), sample_rate_hz)
     for sounds in synth.soundfonts.values():

@@ -22,11 +22,9 @@ def split_excerpts(
 
     Args:
         files: what is to be split; their order does not matter.
-        by: "recording" keeps the excerpts of a recording together, as they share its sound, and
-            each label near its share; "source" keeps the recordings of a player together, so
-            that validation is on players that were not trained on; "excerpt" draws single ones,
-            as Han, Kim and Lee (2016) did: the validation loss is then lower than that on
-            unknown music.
+        by: "recording" keeps the excerpts of a recording together and each label near its share;
+            "source" keeps the recordings of a player together; "excerpt" draws single ones, as Han
+            et al. (2016) did: the validation loss is then lower than that on unknown music.
         validation_share: of the excerpts.
         seed: which of the possible splits.
 

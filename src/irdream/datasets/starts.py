@@ -29,11 +29,10 @@ Listed = list[tuple[str, tuple[str, ...]]]
 
 
 class Start(Protocol):
-    """What `start=...` must be.
+    """What `start=...` must be; `listed`, which tells what will be dreamed on, may be missing.
 
     `has_original` says whether the start is worth keeping in the sound of the dream: then the
     dream is made of it by a gain, otherwise the sound is made from the spectrogram alone.
-    `listed`, which tells what will be dreamed on, may be missing.
     """
 
     has_original: bool
@@ -59,11 +58,7 @@ class _Sounds:
         raise NotImplementedError
 
     def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
-        """Return the excerpts, and one line for each that could not be read.
-
-        Raises:
-            InputError: when nothing is there, or less than a window was asked for.
-        """
+        """Return the excerpts, and one line for each that could not be read."""
         self._check_seconds(min_seconds)
         good: list[Excerpt] = []
         bad: list[str] = []
@@ -153,11 +148,7 @@ class FileStart(_Sounds):
         self.name = as_text(self.path.name)
 
     def listed(self, *, sample_rate_hz: int, min_seconds: float) -> Listed:
-        """Return the files' names, without labels.
-
-        Raises:
-            InputError: when the only file there is cannot be read.
-        """
+        """Return the files' names; raise InputError where the only file cannot be read."""
         found = super().listed(sample_rate_hz=sample_rate_hz, min_seconds=min_seconds)
         if len(found) == 1:
             _, bad = self.excerpts(sample_rate_hz=sample_rate_hz, min_seconds=min_seconds)
