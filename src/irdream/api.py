@@ -6,6 +6,7 @@
     dreams = dream(my_network, waveforms, target=3, frontend=my_frontend)
     dreams = dream(my_network, waveforms, target=3)                # a network on waveforms
     dreams = dream("robust", "my.wav", target="flute")              # the sound, as heard
+    dreams = dream(["robust", my_recognizer], "my.wav", "flute")    # each must hear it
 
 It is the loop of `irdream.dreaming.ascent`; all of its settings can be given.
 """
@@ -48,18 +49,20 @@ from irdream.dreaming.parametrizations import (
 from irdream.dreaming.parametrizations.log_mel import is_other_unit
 from irdream.dreaming.record import Dreams
 from irdream.dreaming.transforms import robust_views
+from irdream.ensemble import Ensemble, as_one
 from irdream.errors import InputError, nearest
 from irdream.instruments import find, in_words
 from irdream.progress import dream_bar
 from irdream.recognizer import Output, Recognizer
 
 Start = Tensor | np.ndarray | str | Path
+Model = nn.Module | str | Path
 LOUDEST = 3.5  # natural log of a magnitude, 30 dB: no front end gives more within full scale
 
 
 @torch.inference_mode(False)
 def dream(
-    model: nn.Module | str | Path,
+    model: Model | Sequence[Model],
     start: Start,
     target: int | str | Sequence[int | str],
     *,
@@ -82,7 +85,8 @@ def dream(
             `frontend`, or where `start` has three axes, from log-mels (batch, n_mels, frames)
             to logits (batch, classes); otherwise from waveforms (batch, samples). It may want an
             axis of channels, (batch, 1, ...), and may give several tensors, of which the one
-            called "logits" or the only one of that shape is taken. It is left as it was.
+            called "logits" or the only one of that shape is taken. It is left as it was. Or several
+            recognizers and checkpoints, see `irdream.ensemble`: each must hear the target.
         start: waveforms (items, samples) or (samples,); log-mels (items, n_mels, frames), natural
             log of the magnitude; or the path of a sound file. On the model's device or not.
             Spectrograms in another unit are dreamed within their own range, with a warning.
@@ -118,7 +122,7 @@ def dream(
             f"unknown setting {unknown[0]!r}{nearest(unknown[0], Ascent.__dataclass_fields__)}; "
             f"expected some of {', '.join(Ascent.__dataclass_fields__)}"
         )
-    model = load_recognizer(model) if isinstance(model, str | Path) else as_network(model)
+    model = _network(model)
     rate = getattr(model if isinstance(model, Recognizer) else frontend, "sample_rate_hz", None)
     signal = _like_weights(_signal(start, rate or sample_rate_hz), model)
     about: dict[str, Any] = {
@@ -165,6 +169,21 @@ def dream(
         )
     _warn([doubt_of_dreams(objective, dreams, targets)])
     return dreams
+
+
+def _network(model: Model | Sequence[Model]) -> nn.Module:
+    """Return a network as it is, a checkpoint loaded, several of them as one."""
+    if not isinstance(model, list | tuple):
+        return load_recognizer(model) if isinstance(model, str | Path) else as_network(model)
+    members = [_network(one) for one in model]
+    recognizers = [one for one in members if isinstance(one, Recognizer)]
+    if len(recognizers) < len(members):
+        other = next(one for one in members if not isinstance(one, Recognizer))
+        raise InputError(
+            f"model has a {type(other).__name__} among several; expected recognizers and "
+            "checkpoints: Recognizer(frontend=..., model=..., instruments=...)"
+        )
+    return as_one(recognizers)
 
 
 def sound_settings() -> dict[str, Any]:
@@ -233,7 +252,8 @@ def _usual(
 ) -> tuple[dict[str, Any], str | None]:
     """Return the settings by default, and a doubt of the unit of the network's input."""
     parametrization, doubt = _parametrization(recognizer, signal, model)
-    if signal.ndim == 2 and hasattr(recognizer.frontend, "n_fft") and doubt is None:
+    has_stft = isinstance(recognizer, Ensemble) or hasattr(recognizer.frontend, "n_fft")
+    if signal.ndim == 2 and has_stft and doubt is None:
         return sound_settings(), None
     return {"parametrization": parametrization}, doubt
 

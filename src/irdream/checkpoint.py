@@ -18,6 +18,7 @@ from irdream import runtime
 from irdream.arguments import Positive
 from irdream.checkpoint_folder import load_recognizer, new_recognizer
 from irdream.contents import content_of
+from irdream.ensemble import as_one
 from irdream.instruments import CODES
 from irdream.recognizer import Recognizer
 from irdream.tracking import fetch_checkpoint
@@ -25,31 +26,42 @@ from irdream.tracking import fetch_checkpoint
 
 def load(
     *,
-    path: str,
+    path: str | Sequence[str],
     device: str = "auto",
     trust: Sequence[str] = (),
     store: str | Path = "mlruns",
     server: str | None = None,
 ) -> Recognizer:
-    """Return a recognizer in eval mode, on its device.
+    """Return a recognizer in eval mode, on its device; of several checkpoints an `Ensemble`.
 
     Args:
-        path: a checkpoint's folder, one that comes along (`shipped`, `second`),
-            `runs:/ID/checkpoint` or `models:/NAME@ALIAS`.
+        path: a checkpoint's folder, one that comes along (`shipped`, `second`, `robust`),
+            `runs:/ID/checkpoint` or `models:/NAME@ALIAS`; or several of them.
         device: see `runtime.choose_device`.
         trust: packages that the checkpoint may name.
         store: the folder of the local tracking store.
         server: the address of a tracking server, asked instead of `store`.
 
     Raises:
-        InputError: see `load_recognizer` and `fetch_checkpoint`.
+        InputError: see `load_recognizer`, `fetch_checkpoint` and `Ensemble`.
     """
-    folder: str | Path = path
-    if path.startswith(("runs:/", "models:/")):
-        folder = fetch_checkpoint(path, root=Path(store).expanduser().resolve(), uri_server=server)
+    paths = [path] if isinstance(path, str) else path
+    folders = [_folder(one, store, server) for one in paths]
+    where = runtime.choose_device(device)
+    return as_one([_loaded(one, where, tuple(trust), _content(one)) for one in folders])
+
+
+def _folder(path: str, store: str | Path, server: str | None) -> str:
+    """Return the folder of a checkpoint, fetched where it is elsewhere, or its name."""
+    if not path.startswith(("runs:/", "models:/")):
+        return path
+    root = Path(store).expanduser().resolve()
+    return str(fetch_checkpoint(path, root=root, uri_server=server))
+
+
+def _content(folder: str) -> str:
     where = Path(folder).expanduser()
-    content = content_of(where) if where.is_dir() else ""  # shipped, or nothing
-    return _loaded(str(folder), runtime.choose_device(device), tuple(trust), content)
+    return content_of(where) if where.is_dir() else ""  # one that comes along, or nothing
 
 
 @lru_cache(maxsize=3)  # a judge, and two recognizers that a sweep compares
@@ -59,7 +71,7 @@ def _loaded(folder: str, device: torch.device, trust: tuple[str, ...], content: 
 
 def load_optional(
     *,
-    path: str | None,
+    path: str | Sequence[str] | None,
     device: str = "auto",
     trust: Sequence[str] = (),
     store: str | Path = "mlruns",

@@ -93,6 +93,11 @@ class Recognizer(nn.Module):
         """Where the weights are."""
         return next((p.device for p in self.model.parameters()), torch.device("cpu"))
 
+    @property
+    def where(self) -> str:
+        """Return in words where it computes, and whose probabilities it gives if not its own."""
+        return f"on {self.device}"
+
     def log_mel(self, waveform: Tensor) -> Tensor:
         """Return the log-mel (batch, n_mels, frames) of a waveform (batch, samples)."""
         return self.frontend(waveform)
@@ -208,9 +213,10 @@ class Recognizer(nn.Module):
     def analysis(self) -> Any:
         """What gives log-mels for figures and measures: the front end, where it gives any.
 
-        For a network on waveforms it is `HanLogMel`, windows of some 46 ms.
+        For a network on waveforms it is `HanLogMel`, windows of some 46 ms, where their sample
+        rate is known.
         """
-        if not isinstance(self.frontend, Waveform):
+        if not isinstance(self.frontend, Waveform) or self.sample_rate_hz == 1:
             return self.frontend
         n_fft = max(256, 2 ** round(math.log2(self.sample_rate_hz / 21.5)))
         rate_hz = self.sample_rate_hz

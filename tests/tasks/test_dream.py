@@ -557,7 +557,7 @@ def test_a_layer_is_not_judged(recognizer, my_package, tmp_path) -> None:
 
 def test_the_network_that_dreams_is_no_judge(recognizer, tmp_path, capsys) -> None:
     metrics, _, _ = run(recognizer, tmp_path, target="sax", judge=recognizer)
-    assert "judge: none, since it is the network that dreams" in capsys.readouterr().out
+    assert "judge: none, since it is a network that dreams" in capsys.readouterr().out
     assert not [name for name in metrics if "judge" in name]
 
 

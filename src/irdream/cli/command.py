@@ -140,8 +140,10 @@ def check(config: DictConfig) -> None:
     known = keys.all_keys()
     values = {name: _value(config, name) for name in known}
     arguments.check({name: (values[name], key.hint) for name, key in known.items()})
-    ours = values["checkpoint"] in CHECKPOINTS  # of others the labels are known when it is loaded
-    parse_targets(values["target"], CODES if ours else None)
+    given = values["checkpoint"]
+    ours = {given} if isinstance(given, str) else {*given}
+    known_labels = ours <= {*CHECKPOINTS}  # of others they are known when they are loaded
+    parse_targets(values["target"], CODES if known_labels else None)
     _check_targets(plain, (*TRUSTED, *(f"{package}." for package in values["trust"])))
     _check_paths(plain, _task(config))
 
@@ -213,15 +215,15 @@ def _check_paths(plain: Mapping[str, Any], task: Any) -> None:
     for place, target, given in keys.targets(task, "task."):
         annotations = keys.parameters(target) or {}
         for name, value in given.items():
-            if not isinstance(value, str) or given.get("download"):
-                continue
-            problem = ""
-            if name == "path" and target.endswith((".checkpoint.load", ".load_optional")):
-                problem = _problem_of_checkpoint(value)
-            elif "ExistingPath" in annotations.get(name, ""):
-                problem = _problem_of_path(value)
-            if problem:
-                raise InputError(f"{_typed_key(plain, place + name)}={value} {problem}")
+            is_path = "ExistingPath" in annotations.get(name, "") and not given.get("download")
+            is_checkpoint = name == "path" and target.endswith(
+                (".checkpoint.load", ".load_optional")
+            )
+            problem_of = _problem_of_checkpoint if is_checkpoint else _problem_of_path
+            paths: Any = value if isinstance(value, list) and is_checkpoint else [value]
+            for path in paths if is_path or is_checkpoint else ():
+                if isinstance(path, str) and (problem := problem_of(path)):
+                    raise InputError(f"{_typed_key(plain, place + name)}={path} {problem}")
     for name in ("store", "cache_dir", "paper.publish"):
         value = _at(plain, name)
         path = Path(value or ".").expanduser()

@@ -50,6 +50,7 @@ from irdream.dreaming.probe import Probe, probing
 from irdream.dreaming.random_streams import item_keys, normal, substream
 from irdream.dreaming.record import Answer, Dreams, first_step
 from irdream.dreaming.transforms import Transform
+from irdream.ensemble import Ensemble
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
@@ -231,7 +232,10 @@ class _Run:
             kind = self.parametrization.acts_on
             signal = self.constraints.project(kind, signal, start, batch.held)
             waveform, log_mel = self._input_of(signal, batch)
-            logits, activations = self.probe(view(log_mel, batch.keys, step) if view else log_mel)
+            logits, activations = self.probe(
+                log_mel,
+                view=view and (lambda own, network: view(own, _of_network(batch, network), step)),
+            )
             output = ForwardOutput(
                 logits=logits,
                 log_probabilities=self.recognizer.log_probabilities(logits),
@@ -324,10 +328,12 @@ class _Run:
     ) -> Batch:
         """Return all items, undreamed; arguments as of `Ascent.run`."""
         ascent, keys, parametrization = self.ascent, originals.keys, self.parametrization
-        if originals.log_mel.ndim == 2 and "spectrogram" in parametrization.kinds:
+        if originals.log_mel.ndim == 2 and "sound" not in parametrization.kinds:
+            several = isinstance(self.recognizer, Ensemble)
+            why = "these networks have several kinds" if several else "this network takes waveforms"
             raise InputError(
-                f"{type(parametrization).__name__} dreams spectrograms, and this network "
-                "takes waveforms; expected Waveform(): parametrization=waveform"
+                f"{type(parametrization).__name__} dreams spectrograms, and {why}; expected "
+                "StftGain() or Waveform(): parametrization=fourier_stft_gain or waveform"
             )
         start = parametrization.start(self.recognizer, originals)
         undreamed, unit = parametrization.parameters(start), parametrization.unit(start)
@@ -384,3 +390,8 @@ class _Run:
             objective_curve=objective,
             item_steps=best.item_steps,
         )
+
+
+def _of_network(batch: Batch, network: int) -> Tensor:
+    """Return keys of the random views that one of several networks gets."""
+    return substream(batch.keys, network) if network else batch.keys

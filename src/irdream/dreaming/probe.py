@@ -11,7 +11,7 @@ import functools
 import itertools
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from irdream.dreaming.network import simplified, unwrapped
 from irdream.dreaming.random_streams import item_keys, normal
+from irdream.ensemble import Ensemble
 from irdream.errors import InputError, nearest
 from irdream.recognizer import Recognizer, window_starts
 
@@ -31,6 +32,9 @@ AGREEMENT = 1e-4  # of the largest output, and of the norm of the gradient; roun
 _COMPARED = 3  # windows, at most
 # What the model's own code may raise with modules that were replaced or a layout that changed.
 _MISFITS = (AttributeError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+View = Callable[[Tensor, int], Tensor]  # of log-mels, for a network by its place among several
 
 
 class _EarlyExitError(Exception):
@@ -69,7 +73,7 @@ class Probe:
         self._exits_early = False
 
     def __call__(
-        self, log_mel: Tensor, *, output: bool | None = None
+        self, log_mel: Tensor, *, output: bool | None = None, view: View | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return logits (items, windows, instruments) and activations (items, windows, ...).
 
@@ -81,8 +85,10 @@ class Probe:
         Args:
             log_mel: (items, n_mels, frames).
             output: whether the logits are wanted; None: as the probe was made.
+            view: what the network gets of the log-mels.
         """
         output = self.reads_output if output is None else output
+        log_mel = log_mel if view is None else view(log_mel, 0)
         windows = self.recognizer.windows(log_mel)
         shape, windows = windows.shape[:2], windows.flatten(0, 1)
         if self._networks:
@@ -213,6 +219,25 @@ class Probe:
         return found, torch.autograd.grad(mixture, window)[0]
 
 
+class EnsembleProbe(Probe):
+    """Gives what several networks say of log-mels or waveforms; each has a probe and view."""
+
+    def __init__(self, recognizer: Ensemble, probes: Sequence[Probe]) -> None:
+        super().__init__(recognizer, [], layers=())
+        self.recognizer: Ensemble = recognizer
+        self.probes = probes
+
+    def __call__(
+        self, log_mel: Tensor, *, output: bool | None = None, view: View | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return logits (items, windows, instruments), and no activations."""
+
+        def ask(member: int, own: Tensor) -> Tensor:
+            return self.probes[member](own if view is None else view(own, member))[0]
+
+        return self.recognizer.window_logits(log_mel, ask=ask), {}
+
+
 @contextlib.contextmanager
 def probing(
     recognizer: Recognizer,
@@ -224,8 +249,17 @@ def probing(
     """Give a probe; the recognizer is left as it was, whatever happens.
 
     Raises:
-        InputError: when the network has no such layer.
+        InputError: when the network has no such layer; for layers of several networks.
     """
+    if isinstance(recognizer, Ensemble):
+        if layers:
+            raise InputError(
+                f"layer {layers[0]!r} of several networks; expected a single one: checkpoint=robust"
+            )
+        with contextlib.ExitStack() as stack:
+            one_by_one = (probing(m, mixed_precision=mixed_precision) for m in recognizer.members)
+            yield EnsembleProbe(recognizer, [stack.enter_context(one) for one in one_by_one])
+        return
     model = unwrapped(recognizer.model)
     check_layers(model, layers)
     with frozen(recognizer), contextlib.ExitStack() as stack:

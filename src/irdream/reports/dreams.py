@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from irdream.audio import load_audio, write_wav
 from irdream.datasets.base import Excerpt
 from irdream.dreaming.record import Answer
 from irdream.dreaming.targets import Item
+from irdream.ensemble import members_of
 from irdream.files import distinct_names
 from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.recognizer import Recognizer, same_weights
@@ -121,10 +123,11 @@ def index_of(target: str, recognizer: Recognizer) -> int:
 
 
 def another(judge: Recognizer, recognizer: Recognizer) -> Recognizer | None:
-    """Return the judge; None, which is printed, where it is the network that dreams."""
-    if not same_weights(judge, recognizer):
+    """Return the judge; None, which is printed, where it is a network that dreams."""
+    pairs = itertools.product(members_of(judge), members_of(recognizer))
+    if not any(same_weights(*pair) for pair in pairs):
         return judge
-    print("judge: none, since it is the network that dreams; another can be chosen", flush=True)
+    print("judge: none, since it is a network that dreams; another can be chosen", flush=True)
     return None
 
 

@@ -51,7 +51,7 @@ def compare(
     dataset: DataSet,
     tracker: Tracker,
     output_dir: Path,
-    names: Annotated[Sequence[str], Len(2, 2)] = ("checkpoint", "other"),
+    names: Annotated[Sequence[str | Sequence[str]], Len(2, 2)] = ("checkpoint", "other"),
     scoring: Scoring = DEFAULT,
     permutations: Permutations = PERMUTATIONS,
     seed: int = 0,
@@ -66,7 +66,7 @@ def compare(
         dataset: its labels must be among the instruments of both.
         tracker: gets the metrics and the file.
         output_dir: where the file is written.
-        names: of the two, for the table.
+        names: of the two, for the table; several for an ensemble.
         scoring: which part, and by which aggregation and threshold.
         permutations: of the paired test.
         seed: of its swaps.
@@ -85,7 +85,8 @@ def compare(
     for one in (other, recognizer):
         files = scoring.files(one, dataset)
     where = part_words(files, scoring.part, dataset, recognizer.sample_rate_hz)
-    print(f"compare: {names[0]} and {names[1]}, {where}, on {recognizer.device}", flush=True)
+    first, second = (name if isinstance(name, str) else "+".join(name) for name in names)
+    print(f"compare: {first} and {second}, {where}, {recognizer.where}", flush=True)
     if info:
         return {}
     announce(dataset)
@@ -97,12 +98,12 @@ def compare(
         skipped += reasons
     doubts = [
         f"{name}: {doubt}"
-        for name, report in zip(names, reports, strict=True)
+        for name, report in zip((first, second), reports, strict=True)
         for doubt in report.doubts
     ]
     with stopwatch("comparison"):
         table = compare_reports(*reports, permutations=permutations, seed=seed)
-        table = table.assign(first=names[0], second=names[1], note="; ".join(doubts))
+        table = table.assign(first=first, second=second, note="; ".join(doubts))
     metrics = _metrics(table, reports)
     tracker.log_metrics(metrics)
     tag_doubts(tracker, doubts)

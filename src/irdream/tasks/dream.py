@@ -226,7 +226,7 @@ class _Plan:
         steps, octaves = counted(ascent.steps, "step"), counted(ascent.octaves, "octave")
         return (
             f"dream: {what} {', '.join(words)}{dreams}, {'at most ' if may_stop else ''}"
-            f"{steps} x {octaves}, on {recognizer.device}"
+            f"{steps} x {octaves}, {recognizer.where}"
         )
 
 

@@ -87,7 +87,7 @@ def evaluate(
         files = scoring.files(recognizer, dataset)
     check_robustness(recognizer, files, robust_db)
     where = part_words(files, scoring.part, dataset, recognizer.sample_rate_hz)
-    print(f"evaluate: {where}, on {recognizer.device}", flush=True)
+    print(f"evaluate: {where}, {recognizer.where}", flush=True)
     if info:
         return {}
     announce(dataset)

@@ -101,7 +101,7 @@ def paper(
         )
     if "noise" in chosen:
         plans.append(f"{noises} noises of each color, {counted(noise_steps, 'step')}")
-    print(f"paper: {'; '.join(plans)}; on {recognizer.device}", flush=True)
+    print(f"paper: {'; '.join(plans)}; {recognizer.where}", flush=True)
     if info:
         return {}
     if study.cache_dir is None:

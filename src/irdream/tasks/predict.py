@@ -61,7 +61,7 @@ def predict(
     """
     stopwatch = stopwatch or Stopwatch()
     name, labels = getattr(start, "name", "the start"), recognizer.instruments
-    print(f"predict: {name}, {len(labels)} classes, on {recognizer.device}", flush=True)
+    print(f"predict: {name}, {len(labels)} classes, {recognizer.where}", flush=True)
     if info:
         return {}
     with stopwatch("reading audio"):

@@ -186,7 +186,7 @@ def train(
     how = f"at most {counted(epochs, 'epoch')} in batches of {batch_size} windows"
     how = "fitted at once" if fitted else how if folder is None else f"{how}, resuming {resume}"
     tested = ", then scored on the test part" if test else ""
-    print(f"train: {what}, {how}{tested}, on {recognizer.device}", flush=True)
+    print(f"train: {what}, {how}{tested}, {recognizer.where}", flush=True)
     if info:
         return {}
     with stopwatch("finding excerpts"):

@@ -202,10 +202,10 @@ def mel_basis(recognizer: Recognizer) -> Tensor:
     Raises:
         InputError: when the front end has none.
     """
-    basis = getattr(recognizer.frontend, "mel_basis", None)
+    basis = getattr(recognizer.analysis, "mel_basis", None)
     if basis is None:
         raise InputError(
-            f"{type(recognizer.frontend).__name__} has no mel_basis, which this constraint needs; "
+            f"{type(recognizer.analysis).__name__} has no mel_basis, which this constraint needs; "
             "expected a front end such as HanLogMel()"
         )
     return cast(Tensor, basis)

@@ -73,7 +73,8 @@ class StftGain(Additive[_GainStart]):
     """The signal is a gain on each bin and frame (items, bins, frames), natural log; 0 undreamed.
 
     How it becomes sound: the original's STFT times exp(gain), with the original's phase, through
-    the inverse STFT. The network gets the log-mel of that sound in every step, so nothing is left
+    the inverse STFT, which is that of the front end or, for a network on waveforms, of its
+    `analysis`. The network gets the log-mel of that sound in every step, so nothing is left
     to a sonification. What the original lacks cannot be made louder than its noise floor,
     and digital silence stays silent.
 
@@ -97,14 +98,15 @@ class StftGain(Additive[_GainStart]):
         Raises:
             InputError: for a front end that is no STFT.
         """
-        if not hasattr(recognizer.frontend, "n_fft"):
+        frontend = recognizer.analysis
+        if not hasattr(frontend, "n_fft"):
             raise InputError(
-                f"parametrization StftGain with {type(recognizer.frontend).__name__}; expected a "
+                f"parametrization StftGain with {type(frontend).__name__}; expected a "
                 "front end with n_fft and hop_samples, such as HanLogMel: choose "
                 "parametrization=waveform or log_mel"
             )
         waveform = originals.waveform_for(self)
-        spectrum = stft(waveform, recognizer.frontend)
+        spectrum = stft(waveform, frontend)
         magnitude = spectrum.abs()
         none = torch.zeros_like(magnitude)
         peak = waveform.abs().amax(dim=1, keepdim=True)
@@ -124,7 +126,7 @@ class StftGain(Additive[_GainStart]):
     def waveform(self, recognizer: Recognizer, start: _GainStart, signal: Tensor) -> Tensor:
         """Return the sound of the original's spectrum times the gain."""
         samples = start.waveform_for(self).shape[-1]
-        sound = inverse_stft(start.stft * signal.exp(), recognizer.frontend, samples=samples)
+        sound = inverse_stft(start.stft * signal.exp(), recognizer.analysis, samples=samples)
         if not self.keep_peak:
             return sound
         peak = sound.abs().amax(dim=1, keepdim=True)

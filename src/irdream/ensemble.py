@@ -1,0 +1,140 @@
+"""Several recognizers as one, which gives the geometric mean of their probabilities.
+
+A dream toward an instrument must then be heard by each of them. Each hears in its own way: by its
+front end, at its sample rate, in its windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from irdream.audio import resample
+from irdream.errors import InputError
+from irdream.frontends import Waveform
+from irdream.recognizer import Recognizer
+
+
+class Ensemble(Recognizer):
+    """Logits are the mean of the members' log probabilities; a softmax normalizes them.
+
+    The classes are those that all members know, in the order of the first one. Where the front ends
+    are equal the log-mel is theirs; otherwise what stands for it is the waveform, at the highest of
+    their sample rates.
+
+    Args:
+        members: two or more, on one device.
+
+    Raises:
+        InputError: when they have fewer than two labels in common.
+    """
+
+    model: nn.ModuleList
+
+    def __init__(self, members: Sequence[Recognizer]) -> None:
+        known = [set(one.instruments) for one in members]
+        labels = [label for label in members[0].instruments if all(label in one for one in known)]
+        if len(labels) < 2:
+            lists = "; ".join(", ".join(one.instruments) for one in members)
+            raise InputError(f"networks with the labels {lists}; expected two or more in common")
+        first, *others = (one.frontend for one in members)
+        rate_hz = max(one.sample_rate_hz for one in members)
+        is_shared = all(_are_alike(first, other) for other in others)
+        super().__init__(
+            frontend=first if is_shared else Waveform(sample_rate_hz=rate_hz),
+            model=nn.ModuleList(members),
+            instruments=labels,
+            output="softmax",
+            window_seconds=max(one.window_seconds for one in members),
+        )
+        places = [[one.instruments.index(label) for label in labels] for one in members]
+        self.register_buffer("places", torch.tensor(places), persistent=False)
+        self.to(members[0].device)
+
+    places: Tensor  # of the classes in each member's, (members, instruments)
+
+    @property
+    def members(self) -> list[Recognizer]:
+        """Return the recognizers."""
+        return list(self.model)  # type: ignore[arg-type]
+
+    @property
+    def where(self) -> str:
+        """Return in words what its probabilities are, and where it computes."""
+        return f"{len(self.model)} networks (geometric mean of probabilities), {super().where}"
+
+    def log_mel_for(self, member: int, log_mel: Tensor) -> Tensor:
+        """Return what a member gets of `log_mel`, which may be a waveform, differentiable."""
+        if not isinstance(self.frontend, Waveform):
+            return log_mel
+        one = self.members[member]
+        sound = resample(log_mel, from_hz=self.sample_rate_hz, to_hz=one.sample_rate_hz)
+        return one.log_mel(sound)
+
+    def window_logits(
+        self,
+        log_mel: Tensor,
+        hop_frames: int | None = None,
+        *,
+        ask: Callable[[int, Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """Return the mean log probabilities (batch, windows, instruments), not normalized.
+
+        There are as many windows as the member with most of them has; those of the others are
+        interpolated in time.
+
+        Args:
+            log_mel: (batch, n_mels, frames), or waveforms (batch, samples).
+            hop_frames: not used: each member's windows overlap by half.
+            ask: returns the window logits of a member, by its place, on its log-mels.
+        """
+        found = []
+        for i, one in enumerate(self.members):
+            given = self.log_mel_for(i, log_mel)
+            logits = ask(i, given) if ask else one.window_logits(given)
+            found.append(one.log_probabilities(logits).index_select(-1, self.places[i]))
+        windows = max(logs.shape[1] for logs in found)
+        return torch.stack([_spread(logs, windows) for logs in found]).mean(dim=0)
+
+    def logits(self, windows: Tensor, network: nn.Module | None = None) -> Tensor:
+        """Return (batch, instruments) for windows (batch, n_mels, frames) or (batch, samples)."""
+        return self.window_logits(windows).mean(dim=1)
+
+
+def as_one(recognizers: Sequence[Recognizer]) -> Recognizer:
+    """Return a single recognizer as it is, and several as an `Ensemble`.
+
+    Raises:
+        InputError: when there is none, or they have too few labels in common.
+    """
+    if not recognizers:
+        raise InputError("no network is given; expected one or more")
+    return recognizers[0] if len(recognizers) == 1 else Ensemble(recognizers)
+
+
+def members_of(recognizer: Recognizer) -> list[Recognizer]:
+    """Return the members of an ensemble, or a single recognizer."""
+    return recognizer.members if isinstance(recognizer, Ensemble) else [recognizer]
+
+
+def _are_alike(one: nn.Module, other: nn.Module) -> bool:
+    """Say whether two front ends give the same."""
+    plain = [
+        {name: value for name, value in vars(each).items() if isinstance(value, int | float | str)}
+        for each in (one, other)
+    ]
+    kept = [dict((*each.named_buffers(), *each.named_parameters())) for each in (one, other)]
+    return (
+        (type(one), plain[0], kept[0].keys()) == (type(other), plain[1], kept[1].keys())
+        and all(torch.equal(value, kept[1][name]) for name, value in kept[0].items())
+    )  # fmt: skip
+
+
+def _spread(logs: Tensor, windows: int) -> Tensor:
+    """Interpolate (batch, windows, instruments) to another number of windows."""
+    if logs.shape[1] == windows:
+        return logs
+    return F.interpolate(logs.mT, size=windows, mode="linear", align_corners=True).mT
