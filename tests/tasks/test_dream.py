@@ -6,6 +6,7 @@ import contextlib
 import math
 import re
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -29,7 +30,7 @@ from irdream.instruments import CODES
 from irdream.interrupts import Interrupted, interrupt
 from irdream.progress import DreamBar
 from irdream.recognizer import Recognizer
-from irdream.reports import figures
+from irdream.reports import dream_table, figures
 from irdream.reports.dreams import predict_file
 from irdream.tasks import dream as task
 from irdream.tasks.dream import dream
@@ -100,6 +101,17 @@ def run(recognizer: Recognizer, tmp_path, **changes) -> tuple[dict, pd.DataFrame
     with contextlib.nullcontext() if settings["figures"] else drawn:  # drawing takes longest
         metrics = dream(recognizer=recognizer, tracker=tracker, output_dir=tmp_path, **settings)
     return metrics, pd.read_csv(tmp_path / "dreams.csv"), tracker
+
+
+@contextlib.contextmanager
+def titles_drawn() -> Iterator[list[str]]:
+    """Give the titles of the figures, which are not drawn."""
+    titles: list[str] = []
+    with (
+        mock.patch.object(dream_table, "figure_of", lambda *_, title, **__: titles.append(title)),
+        mock.patch.object(figures, "save_figure", lambda _, path: path.touch()),
+    ):
+        yield titles
 
 
 def test_every_excerpt_meets_every_target_in_order(recognizer, tmp_path) -> None:
@@ -266,11 +278,10 @@ class Named(Start):
 
 
 def test_dreams_whose_names_agree_have_their_own_files(recognizer, tmp_path, monkeypatch) -> None:
-    def draw(*_: object, path: Path, **__: object) -> None:
-        path.parent.mkdir(exist_ok=True)
-        path.touch(exist_ok=False)
-
-    monkeypatch.setattr(task, "draw", draw)
+    monkeypatch.setattr(dream_table, "figure_of", lambda *_, **__: None)
+    monkeypatch.setattr(
+        figures, "save_figure", lambda _, path: path.touch(exist_ok=path.stem == "curves")
+    )
     names = ["x" * 100 + "1", "x" * 100 + "2", "take #1", "take 1", "Take_1", "é", "e\u0301"]
     sizes, loop = [0.12345678, 0.12345679], ascent(steps=1)
     _, table, _ = run(
@@ -459,8 +470,8 @@ def test_a_dream_that_changes_nothing_is_counted_and_has_no_snr(
 
 
 def test_of_an_objective_without_a_target_none_is_told(recognizer, tmp_path, capsys) -> None:
-    loop, drawn = ascent(objective=Layer("layers.0")), []
-    with mock.patch.object(task, "draw", lambda *_, title, path: drawn.append((title, path.name))):
+    loop = ascent(objective=Layer("layers.0"))
+    with titles_drawn() as titles:
         metrics, table, _ = run(recognizer, tmp_path, target=["sax", "flu"], ascent=loop, figures=9)
     assert table["file"].tolist() == ["a_low_1", "short", "silence"]  # one each, not one a target
     assert np.isnan(table["target"].to_numpy(float)).all()
@@ -474,7 +485,7 @@ def test_of_an_objective_without_a_target_none_is_told(recognizer, tmp_path, cap
     for name in ("objective", "objective_before"):
         assert metrics[f"dream/{name}"] == pytest.approx(table[name].mean(), rel=1e-4)
     title = r"short: objective \S+ → \S+; predicted [\w ]+, as WAV [\w ]+"
-    assert any(re.fullmatch(title, told) for told, _ in drawn)
+    assert any(re.fullmatch(title, told) for told in titles)
     printed = capsys.readouterr().out
     assert " by layer('layers.0'), 4 steps x 1 octave, on cpu" in printed
     assert re.search(r"objective \S+ → \S+ \(median\); first guess of the WAVs: \w+", printed)
@@ -483,8 +494,8 @@ def test_of_an_objective_without_a_target_none_is_told(recognizer, tmp_path, cap
 
 
 def test_of_lists_in_one_batch_each_dream_says_which_it_is(recognizer, tmp_path, capsys) -> None:
-    loop, titles = ascent(steps=1), []
-    with mock.patch.object(task, "draw", lambda *_, title, path: titles.append(title)):
+    loop = ascent(steps=1)
+    with titles_drawn() as titles:
         _, table, _ = run(
             recognizer, tmp_path, target=["sax", "flu"], ascent=loop, start=Named("x"),
             step_size=[0.5, 1], budget_db=[1, 2], variations=2, figures=99,
@@ -646,7 +657,7 @@ def test_a_second_signal_leaves_a_row_for_each_dream_that_was_written(
             signal.raise_signal(signal.SIGINT)
         return answer
 
-    monkeypatch.setattr(task, "predict_file", twice)
+    monkeypatch.setattr(dream_table, "predict_file", twice)
     error, names = interrupted(recognizer, tmp_path)
     assert len(names) == 2
     assert str(error).startswith("2 of 6 dreams are finished")

@@ -22,7 +22,16 @@ from irdream.dreaming.record import Answer
 from irdream.measures import dreams as measures
 from irdream.measures.sounds import snr_db
 from irdream.measures.table import BAR, MEASURES, UNCHANGED_DB, Measure, setting_words
-from irdream.reports.dreams import FinishedDream
+from irdream.recognizer import Recognizer
+from irdream.reports.dreams import (
+    FinishedDream,
+    Sonify,
+    figure_of,
+    judgement,
+    predict_file,
+    write_sounds,
+)
+from irdream.stopwatch import Stopwatch
 
 ROWS_SHOWN = 24  # of the table that is printed
 WIDTH = 160  # of that table at most, in characters, where it is not printed to a terminal
@@ -39,6 +48,50 @@ HOW_TO_READ = {  # with a target, and without
         "spectrogram; SNR: the original over the change in the sound, higher is quieter"
     ),
 }
+
+
+def write_dream(
+    one: FinishedDream,
+    recognizer: Recognizer,
+    sonify: Sonify,
+    folder: Path,
+    *,
+    judge: Recognizer | None = None,
+    varied: Sequence[str] = (),
+    is_drawn: bool = True,
+    stopwatch: Stopwatch | None = None,
+) -> dict[str, object]:
+    """Write a dream's sounds and picture, ask about its WAV, and return its row of the table.
+
+    Args:
+        one: the dream.
+        recognizer: that dreamed it.
+        sonify: makes sound of it where it is a spectrogram.
+        folder: gets `sounds/` and `spectrograms/`.
+        judge: see `judgement`.
+        varied: the settings that are lists in this run.
+        is_drawn: whether there is a picture.
+        stopwatch: counts where the time goes.
+
+    Raises:
+        OSError: from the system (full disk, no permission).
+    """
+    stopwatch = stopwatch or Stopwatch()
+    with stopwatch("sound"):
+        sound, path = write_sounds(one, recognizer, sonify, folder / "sounds")
+        on_wav = predict_file(path, one.item.target, recognizer)
+        judged = judgement(path, one.item.target, judge)
+        row = measure(one, on_wav, sound, recognizer.instruments, judged)
+    if not is_drawn:
+        return row
+    from irdream.reports.figures import save_figure  # 0.6 s, for matplotlib
+
+    with stopwatch("figures"):
+        (folder / "spectrograms").mkdir(parents=True, exist_ok=True)
+        bar, title = BAR if one.item.target else None, title_of(row, varied)
+        figure = figure_of(one, recognizer, title=title, bar=bar, on_wav=on_wav)
+        save_figure(figure, folder / "spectrograms" / f"{one.name}.png")
+    return row
 
 
 def measure(

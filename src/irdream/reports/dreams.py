@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,12 +14,15 @@ from torch import Tensor
 
 from irdream.audio import load_audio, write_wav
 from irdream.datasets.base import Excerpt
-from irdream.dreaming.record import Answer
+from irdream.dreaming.record import Answer, Dreams
 from irdream.dreaming.targets import Item
 from irdream.ensemble import members_of
 from irdream.files import distinct_names
 from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.recognizer import Recognizer, same_weights
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Sonify = Callable[..., Tensor]
 FULL_SCALE = 0.99
@@ -50,6 +54,49 @@ class FinishedDream:
     steps: int
     step_size: float
     curves: dict[str, np.ndarray]
+
+
+def one_by_one(
+    dreams: Dreams,
+    recognizer: Recognizer,
+    *,
+    names: Sequence[str],
+    items: Sequence[Item],
+    excerpts: Sequence[Excerpt],
+    original: Tensor,
+    step_sizes: Sequence[float],
+) -> Iterator[FinishedDream]:
+    """Split what an ascent returned into single dreams on the CPU.
+
+    Args:
+        dreams: of these items.
+        recognizer: that dreamed them.
+        names, items, excerpts, step_sizes: of each dream.
+        original: log-mels (items, n_mels, frames), as of `recognizer.analysis`.
+    """
+    log_mels, before = dreams.log_mel, original.cpu()
+    if dreams.waveform is not None and recognizer.analysis is not recognizer.frontend:
+        log_mels = recognizer.analysis(dreams.waveform)  # of a network on waveforms
+    log_mels = log_mels.cpu()
+    curves = {
+        "target_probability": dreams.probability_curve.cpu().numpy(),
+        "objective": dreams.objective_curve.cpu().numpy(),
+    }
+    for i, (name, item, excerpt) in enumerate(zip(names, items, excerpts, strict=True)):
+        steps = int(np.isfinite(curves["objective"][:, i]).sum())
+        yield FinishedDream(
+            name=name,
+            item=item,
+            excerpt=excerpt,
+            original=before[i],
+            dream=log_mels[i],
+            waveform=None if dreams.waveform is None else dreams.waveform[i].cpu(),
+            before=dreams.before.one(i),
+            after=dreams.after.one(i),
+            steps=int(dreams.steps[i]),
+            step_size=step_sizes[i],
+            curves={name: curve[:steps, i] for name, curve in curves.items()},
+        )
 
 
 def file_names(
@@ -163,21 +210,18 @@ def predict_file(path: Path, target: str, recognizer: Recognizer) -> Answer:
     return Answer.to(recognizer, log_mel, targets).one(0)
 
 
-def draw(
+def figure_of(
     one: FinishedDream,
-    on_wav: Answer,
     recognizer: Recognizer,
-    bar: float | None,
     *,
     title: str,
-    path: Path,
-) -> None:
+    bar: float | None = None,
+    on_wav: Answer | None = None,
+) -> Figure:
     """Draw original, dream and difference with the recognizer's outputs below, and a bar's line."""
     from irdream.reports.dream_figures import spectrograms_figure  # 0.6 s, for matplotlib
-    from irdream.reports.figures import save_figure
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure = spectrograms_figure(
+    return spectrograms_figure(
         one.original.numpy() * DB_PER_NATURAL,
         one.dream.numpy() * DB_PER_NATURAL,
         hop_seconds=recognizer.analysis.hop_samples / recognizer.sample_rate_hz,
@@ -186,8 +230,7 @@ def draw(
         instruments=recognizer.instruments,
         probabilities_before=one.before.probabilities[0].numpy(),
         probabilities_after=one.after.probabilities[0].numpy(),
-        probabilities_wav=on_wav.probabilities[0].numpy(),
+        probabilities_wav=None if on_wav is None else on_wav.probabilities[0].numpy(),
         target=one.item.target,
         confidence=bar,
     )
-    save_figure(figure, path)

@@ -30,19 +30,15 @@ from irdream.dreaming.targets import Item, item_seed, parse_targets, plan, sever
 from irdream.errors import InputError
 from irdream.instruments import in_words
 from irdream.interrupts import Interrupted, keeping, stopping
-from irdream.measures.table import BAR
 from irdream.progress import DreamBar, dream_bar
 from irdream.recognizer import Recognizer
 from irdream.reports.dreams import (
     FinishedDream,
     Sonify,
     another,
-    draw,
     file_names,
     index_of,
-    judgement,
-    predict_file,
-    write_sounds,
+    one_by_one,
 )
 from irdream.sonification import GriffinLim, StftGain
 from irdream.stopwatch import Stopwatch
@@ -284,31 +280,16 @@ def _dream_batch(
         step_sizes=torch.tensor(sizes, device=device),
         groups=torch.tensor([first_variations.index(one) for one in first_variations]).to(device),
     )
-    log_mels, before = dreams.log_mel.cpu(), recognizer.analysis(waveform).cpu()
-    if recognizer.analysis is not recognizer.frontend:  # a network on waveforms
-        log_mels = recognizer.analysis(dreams.waveform).cpu()
-    curves = {
-        "target_probability": dreams.probability_curve.cpu().numpy(),
-        "objective": dreams.objective_curve.cpu().numpy(),
-    }
-    names = file_names(excerpts, items, recognizer.instruments)
-    for i, (name, item, excerpt) in enumerate(zip(names, items, originals, strict=True)):
-        if i in unfinished:
-            continue
-        steps = int(np.isfinite(curves["objective"][:, i]).sum())
-        yield FinishedDream(
-            name=name,
-            item=item,
-            excerpt=excerpt,
-            original=before[i],
-            dream=log_mels[i],
-            waveform=None if dreams.waveform is None else dreams.waveform[i].cpu(),
-            before=dreams.before.one(i),
-            after=dreams.after.one(i),
-            steps=int(dreams.steps[i]),
-            step_size=sizes[i],
-            curves={name: curve[:steps, i] for name, curve in curves.items()},
-        )
+    finished = one_by_one(
+        dreams,
+        recognizer,
+        names=file_names(excerpts, items, recognizer.instruments),
+        items=items,
+        excerpts=originals,
+        original=recognizer.analysis(waveform),
+        step_sizes=sizes,
+    )
+    yield from (one for i, one in enumerate(finished) if i not in unfinished)
 
 
 # What is written ------------------------------------------------------------------------------
@@ -344,22 +325,14 @@ class _Written:
                 save_table(pd.DataFrame(self.rows), self.folder / "dreams.csv")
 
     def _add(self, one: FinishedDream, *, is_drawn: bool) -> None:
-        with self.stopwatch("sound"):
-            from irdream.reports.dream_table import measure, title_of
+        from irdream.reports.dream_table import write_dream
 
-            folder = self.folder / "sounds"
-            sound, path = write_sounds(one, self.recognizer, self.sonify, folder)
-            on_wav = predict_file(path, one.item.target, self.recognizer)
-            judged = judgement(path, one.item.target, self.judge)
-            row = measure(one, on_wav, sound, self.recognizer.instruments, judged)
+        row = write_dream(
+            one, self.recognizer, self.sonify, self.folder, judge=self.judge, varied=self.varied,
+            is_drawn=is_drawn, stopwatch=self.stopwatch,
+        )  # fmt: skip
         self.dreamt.append(one)
         self.rows.append(row)
-        if not is_drawn:
-            return
-        bar, title = BAR if one.item.target else None, title_of(row, self.varied)
-        path = self.folder / "spectrograms" / f"{one.name}.png"
-        with self.stopwatch("figures"):
-            draw(one, on_wav, self.recognizer, bar, title=title, path=path)
 
     def in_order(self) -> tuple[pd.DataFrame, list[FinishedDream]]:
         """Return rows and dreams as the items stand."""
