@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from irdream.checkpoint_folder import load_recognizer, new_recognizer
 from irdream.datasets.folder import Folder
@@ -21,7 +21,6 @@ from irdream.errors import InputError
 from irdream.interrupts import Interrupted
 from irdream.tracking import NullTracker
 from irdream.training.augmentation import SpectrogramAugmentation
-from irdream.training.averaging import Averaging
 from irdream.training.losses import Loss
 from irdream.training.robust import Robust
 
@@ -177,30 +176,15 @@ OTHERS: list[tuple[str, dict[str, Any], str]] = [
     ("optimizer", {"optimizer": partial(SGD, lr=0.02)},
      r"optimizer was \S*Adam, now \S*SGD"),
     ("rate", {"lr": 0.5}, "optimizer.lr was 0.02, now 0.5"),
-    ("decay", {"optimizer": partial(ADAM, lr=0.02, weight_decay=0.1)},
-     "optimizer.weight_decay was 0, now 0.1"),
     ("betas", {"optimizer": partial(ADAM, lr=0.02, betas=(0.8, 0.9))},
      r"optimizer.betas was \[0.9,0.999\], now \[0.8,0.9\]"),
     ("no schedule", {"scheduler": None}, r"scheduler was \S*CosineAnnealingLR, now null"),
-    ("schedule", {"scheduler": partial(StepLR, step_size=2)},
-     r"scheduler was \S*CosineAnnealingLR, now \S*StepLR"),
     ("its length", {"scheduler": cosine(5)}, "scheduler.T_max was 2, now 5"),
-    ("its end", {"scheduler": partial(CosineAnnealingLR, T_max=2, eta_min=1e-4)},
-     "scheduler.eta_min was 0.0, now 0.0001"),
     ("batch", {"batch_size": 3}, "train.batch_size was 4, now 3"),
-    ("start", {"random_start": False}, "train.random_start was true, now false"),
-    ("share", {"validation_share": 0.5}, "train.validation_share was 0.34, now 0.5"),
-    ("split", {"split": "excerpt"}, "train.split was recording, now excerpt"),
-    ("balance", {"balanced": True}, "train.balanced was false, now true"),
-    ("clipping", {"clip_norm": 1.0}, "train.clip_norm was null, now 1.0"),
     ("loss", {"loss": Loss("categorical", 0.2)}, "train.loss.label_smoothing was 0.0, now 0.2"),
-    ("average", {"averaging": Averaging(0.9)}, r"train.averaging was null, now \S*Averaging"),
     ("robust", {"robust": Robust("fgsm")}, r"train.robust was null, now \S*Robust"),
-    ("views", {"augmentation": None}, r"augmentation was \S*SpectrogramAugmentation, now null"),
     ("masks", {"augmentation": SpectrogramAugmentation(time_masks=1)},
      "augmentation.time_masks was 0, now 1"),
-    ("level", {"augmentation": SpectrogramAugmentation(gain_db=[0.0, 3.0])},
-     r"augmentation.gain_db was \[-12.0,6.0\], now \[0.0,3.0\]"),
     ("seed", {"seed": 1}, "seed was 0, now 1"),
 ]  # fmt: skip
 
@@ -384,16 +368,13 @@ def rewritten(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], No
     "damage",
     [
         lambda path: path.write_bytes(b"PK what is this"),
-        lambda path: path.write_bytes(path.read_bytes()[:-2000]),
-        lambda path: path.write_bytes(b""),
         lambda path: torch.save([1, 2], path),
-        lambda path: torch.save(torch.zeros(3), path),
         lambda path: torch.save({"seed": 0, "model": Bomb(path.with_name("ran"))}, path),
         rewritten(lambda state: state["model"]),
         rewritten(lambda state: state | {"settings": {"lr": 1}, "progress": {"epoch": 3}}),
         rewritten(lambda state: state | {"progress": 7}),
     ],
-    ids=["not torch's", "cut", "empty", "a list", "a tensor", "code", "weights alone",
+    ids=["not torch's", "a list", "code", "weights alone",
          "another program's", "without progress"],
 )  # fmt: skip
 def test_a_state_that_is_damaged_or_foreign(run, first, damage) -> None:

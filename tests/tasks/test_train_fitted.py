@@ -18,7 +18,6 @@ from irdream.tasks.evaluate import evaluate
 from irdream.tracking import NullTracker
 from irdream.training.augmentation import WaveformAugmentation
 from irdream.training.averaging import Averaging
-from irdream.training.fitting import is_fitted
 from irdream.training.losses import Loss
 from irdream.training.robust import Robust
 
@@ -108,11 +107,3 @@ def test_what_works_in_steps_is_refused(fit, settings, name, tmp_path: Path) -> 
         fit(**settings)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
-
-
-def test_networks_are_not_fitted(tiny_frontend) -> None:
-    made = [
-        new_recognizer(frontend=tiny_frontend, model={"_target_": f"irdream.models.{name}"})
-        for name in ("Han2016", "MfccSvm")
-    ]
-    assert list(map(is_fitted, made)) == [False, True]

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import errno
-import io
 import math
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,7 +21,7 @@ from irdream.training import losses as loss_module
 from irdream.training.augmentation import SpectrogramAugmentation
 from irdream.training.averaging import Averaging
 from irdream.training.data import WindowBatches
-from irdream.training.loop import Fit, Metrics, epoch_seed
+from irdream.training.loop import Fit, Metrics
 from irdream.training.losses import Loss
 from irdream.training.robust import Robust
 from irdream.training.schedules import planned
@@ -217,12 +214,6 @@ def test_the_seed_decides(fit: Make) -> None:
     assert not same(one, other)
 
 
-def test_epochs_of_different_seeds_do_not_meet() -> None:
-    seeds = [epoch_seed(seed, epoch) for seed in range(50) for epoch in range(50)]
-    assert len({n + i for n in seeds for i in (0, 1)}) == 5000  # + 1 is dropout's
-    assert epoch_seed(-1, 1) >= 0
-
-
 # When to stop, what to keep
 
 
@@ -387,30 +378,6 @@ def test_top1_is_of_excerpts_by_the_mean_of_their_windows(fit, in_memory) -> Non
 # What goes wrong
 
 
-def test_a_full_disk_leaves_what_was_there(fit: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    class Full(io.BytesIO):
-        def write(self, _: object) -> int:
-            full(0)
-            return 0
-
-    run = fit(epochs=1)
-    run.run()
-    with monkeypatch.context() as patch:
-        patch.setattr("irdream.training.loop.replacing", lambda path: Full())
-        with pytest.raises(OSError, match="No space left"):
-            fit(epochs=1).run()
-    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left") as caught:  # and no error of torch's
-        fit(epochs=2).run()
-    assert caught.value.errno == errno.ENOSPC
-    assert {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()} == before
-    assert len(before) == 5
-
-
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -438,14 +405,6 @@ def test_a_loss_that_is_no_number(fit: Make) -> None:
     with pytest.raises(InputError, match=message):
         run.run()
     assert not (run.folder / "best").exists()
-
-
-def test_a_validation_loss_that_is_no_number(fit: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = fit()
-    monkeypatch.setattr(run, "_validate", Script([1.0, math.nan]))
-    with pytest.raises(InputError, match=r"val/loss is nan in epoch 2; expected a finite number"):
-        run.run()
-    assert fit(state=state_of(run)).run().history[0]["val/loss"] == 1.0  # the first epoch was kept
 
 
 class Normed(Bands):

@@ -1,11 +1,8 @@
 """Train a recognizer on the training part of a data set, validated on recordings of its own.
 
 Files in `output_dir`: `checkpoint/` (the best epoch, with thresholds and card), `training/`
-(`best/`, `last/`, and `state.pt`, from which a killed run is resumed, see `training.resume`),
-`history.csv`, and in `test/` what `task=evaluate` writes, where that was asked for. Han's
-network trains at about 100 windows a second on two cores, 150 in bfloat16. A model that is no
-network is fitted at once, see `training.fitting`. The checkpoint may be given a name in the
-tracking store, by which later runs load it.
+(`best/`, `last/`, `state.pt`), `history.csv`, and in `test/` what `task=evaluate` writes, where
+that was asked for. Han's network trains at about 100 windows a second on two cores.
 """
 
 from __future__ import annotations
@@ -96,8 +93,6 @@ def train(
         optimizer: makes one of torch.optim from parameters.
         scheduler: makes one of torch.optim.lr_scheduler, stepped once an epoch; None: constant.
         augmentation: of log-mel windows, or a `WaveformAugmentation`; None: none.
-        tracker: gets the metrics of each epoch and the checkpoint.
-        output_dir: where the files are written.
         cache_dir: where log-mels are kept for the next run.
         epochs, patience, batch_size, random_start, mixed_precision: see `training.loop.Fit`.
         validation_share: of the excerpts.
@@ -116,7 +111,6 @@ def train(
         seed: of the split, of shuffling, augmentation and dropout.
         trust: packages that the checkpoint's own model may come from.
         info: only say what would be trained.
-        stopwatch: counts where the time goes.
 
     Returns:
         `train/loss`, `val/loss`, `val/top1` of the best epoch, `train/epochs`; with `test` what
@@ -127,14 +121,7 @@ def train(
             unreadable files only, labels that are unknown, nothing to resume or a run with other
             settings, no way to register, or whatever the optimizer or the scheduler refuses.
     """
-    stopwatch = stopwatch or Stopwatch()
-    if not isinstance(recognizer, Recognizer):
-        recognizer = recognizer(labels=labels_of(dataset))
-    if isinstance(recognizer.frontend, Waveform):
-        raise InputError(
-            "task=train and a network on waveforms; expected a front end that gives log-mels; "
-            "train such a network in PyTorch and keep it by irdream.save()"
-        )
+    stopwatch, recognizer = stopwatch or Stopwatch(), _untrained(recognizer, dataset)
     dataset = Labelled(dataset, recognizer.instruments, recognizer.sample_rate_hz)
     _check_registry(register, alias, None if info else tracker)
     if test:
@@ -223,25 +210,10 @@ def train(
     best = load_recognizer(fit.folder / "best", device=recognizer.device, trust=list(trust))
     _calibrate(best, data)
     best.card = {
-        "irdream": __version__,
-        "torch": torch.__version__,
-        "data": {
-            "name": dataset.name,
-            "training_excerpts": len(data.training_files),
-            "validation_excerpts": len(data.validation_files),
-            "training_contents": packed(data.training_files),
-            "validation_contents": packed(data.validation_files),
-        },
+        **_card(dataset.name, data, progress),
         "split": {"by": split, "validation_share": validation_share},
         "seed": seed,
         "device": str(recognizer.device),
-        "epochs": progress.epoch,
-        "best_epoch": progress.best_epoch,
-        "validation": {
-            name.removeprefix("val/"): round(value, 4)
-            for name, value in progress.best.items()
-            if name.startswith("val/")
-        },
         "hours": round(stopwatch.seconds["training"] / 3600, 2),
     }
     if resumed is not None:
@@ -262,6 +234,40 @@ def train(
         seed=seed,
         stopwatch=stopwatch,
     )
+
+
+def _untrained(recognizer: Recognizer | Callable[..., Recognizer], dataset: DataSet) -> Recognizer:
+    """Return the recognizer, built for the labels of the data set where it is not yet."""
+    if not isinstance(recognizer, Recognizer):
+        recognizer = recognizer(labels=labels_of(dataset))
+    if isinstance(recognizer.frontend, Waveform):
+        raise InputError(
+            "task=train and a network on waveforms; expected a front end that gives log-mels; "
+            "train such a network in PyTorch and keep it by irdream.save()"
+        )
+    return recognizer
+
+
+def _card(name: str, data: TrainingData, progress: Progress) -> dict[str, Any]:
+    """Return what a checkpoint tells of its data and of its best epoch."""
+    return {
+        "irdream": __version__,
+        "torch": torch.__version__,
+        "data": {
+            "name": name,
+            "training_excerpts": len(data.training_files),
+            "validation_excerpts": len(data.validation_files),
+            "training_contents": packed(data.training_files),
+            "validation_contents": packed(data.validation_files),
+        },
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "validation": {
+            name.removeprefix("val/"): round(value, 4)
+            for name, value in progress.best.items()
+            if name.startswith("val/")
+        },
+    }
 
 
 def _calibrate(recognizer: Recognizer, data: TrainingData) -> None:

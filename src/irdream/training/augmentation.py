@@ -1,18 +1,11 @@
 """Random views of training windows, made on the device, a batch at a time.
 
 `SpectrogramAugmentation` acts on mel magnitudes: gains multiply, and what sounds together adds in
-power, its phases being independent. That is close to doing the same to the waveforms and costs
-about 15 ms for 128 windows on two cores, against 150 ms for a new analysis; so the log-mels can be
-cached. `WaveformAugmentation` does what a log-mel cannot show: mixtures whose phases meet, rooms
-(noise that decays, after the direct sound; Moorer 1979), and small changes of pitch and speed
-together, as of a tape.
-
-Both mask stripes of time and of mel bands at last (SpecAugment; Park et al. 2019). What is masked
-gets the mean of its window: silence is a level that no band of music has, so a network would learn
-to see the mask.
-
-Every draw comes from the generator that is passed in; noise comes from one on the device that it
-seeds, so that equal seeds give equal views on the same device, and not across devices.
+power; 15 ms for 128 windows on two cores, a tenth of a new analysis. `WaveformAugmentation` does
+what a log-mel cannot show: mixtures whose phases meet, rooms (decaying noise after the direct
+sound; Moorer 1979), changes of pitch and speed as of a tape. Both mask stripes at last
+(SpecAugment;
+Park et al. 2019), by the window's mean: silence is a level that no band of music has.
 """
 
 from __future__ import annotations
@@ -69,7 +62,8 @@ class Draw:
 
         Returns:
             Which other window, (batch,); its amplitude, 0 where none is mixed in, (batch,); the
-            labels of the mixtures, weighed by amplitude and summing to one.
+            labels of
+            the mixtures, weighed by amplitude and summing to one.
         """
         if share == 0 or self.batch < 2:
             return None
@@ -114,10 +108,7 @@ class _Augmentation:
                 raise InputError(f"{name}={shown(value)}; expected [least, most], such as [0, 6]")
 
     def masked(self, log_mel: Tensor, draw: Draw) -> Tensor:
-        """Return log-mels (batch, n_mels, frames) with stripes of their mean.
-
-        Draws nothing where there is nothing to mask.
-        """
+        """Return log-mels (batch, n_mels, frames) with stripes of their mean."""
         hidden = torch.zeros((), dtype=torch.bool, device=log_mel.device)
         for _ in range(self.band_masks):
             hidden = hidden | draw.stripe(log_mel.shape[1], self.band_mask_share)[:, :, None]
@@ -135,12 +126,12 @@ class SpectrogramAugmentation(_Augmentation):
 
     Args:
         gain_db: range of the level change of each window.
-        equalizer_db: standard deviation of a smooth random curve over the mel bands; 0: none.
+        equalizer_db: standard deviation of a smooth random curve over the mel bands.
         noise_db: range of the level of noise below the window's mean magnitude; None: none.
         mix_share: share of windows that get another one of the batch mixed in.
         mix_db: range of how far below the first the other one is mixed.
         union: the labels of a mixture are 1 for all that sounds, instead of shares by amplitude.
-        time_masks, band_masks: how many stripes of its mean each window gets; 0: none.
+        time_masks, band_masks: how many stripes of its mean each window gets.
         time_mask_share, band_mask_share: how wide at most, of all frames or bands.
         floor: of the front end, the magnitude added before its logarithm.
     """
@@ -182,14 +173,12 @@ class WaveformAugmentation(_Augmentation):
     """waveforms (batch, samples) and labels (batch, instruments) -> the same, changed.
 
     Args:
-        semitones: largest change of pitch and speed, at most 1; 0: none.
+        semitones: largest change of pitch and speed, at most 1.
         room_share: share of windows that sound as in a room.
         room_seconds: range of the time in which a room's sound falls by 60 dB.
         room_db: range of the level of the room's sound below the direct sound.
-        sample_rate_hz: of the waveforms.
-        noise_db: range of the level of white noise below the window's; None: none.
-        equalizer_db, mix_share, mix_db, union, gain_db: as of `SpectrogramAugmentation`.
-        time_masks, time_mask_share, band_masks, band_mask_share: the same, for `masked`.
+
+    All others are as of `SpectrogramAugmentation`; masks are made on the log-mels.
     """
 
     semitones: From0To1 = 1.0

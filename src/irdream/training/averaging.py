@@ -1,14 +1,9 @@
 """Averages of the weights, which are often better than the weights themselves.
 
-A number is the decay of an exponential mean after each step (Polyak and Juditsky 1992); it is
-smaller at first, so that the untrained weights are forgotten. "swa" is the plain mean of the
-weights at the ends of epochs (Izmailov et al. 2018), from a certain one on.
-
-Batch norm: an exponential mean takes in the statistics as it takes in the weights. The mean of
-distant weights has statistics of its own, which one more pass over the training part collects;
-that costs about a third of an epoch. Batch norms that stay in eval mode, as those of a frozen
-embedding do, keep theirs. The pass takes the windows of training before robust training changes
-them, so the statistics are those of prediction, and not those that weights met in their steps.
+A number is the decay of an exponential mean after each step (Polyak and Juditsky 1992), smaller at
+first, so that the untrained weights are forgotten. "swa" is the plain mean of the weights at the
+ends of epochs (Izmailov et al. 2018); it has batch norms collect their statistics anew in one more
+pass over the training part, a third of an epoch. Those in eval mode keep theirs.
 """
 
 from __future__ import annotations
@@ -71,11 +66,9 @@ class Averaging:
             _collect_statistics(self._average.module, windows)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs."""
         return self._average.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume with what `state_dict` gave."""
         self._average.load_state_dict(state)
         self._taken = int(self._average.n_averaged)
 
@@ -94,10 +87,7 @@ class Averaging:
 
 @torch.no_grad()
 def _collect_statistics(network: nn.Module, windows: Iterable[Tensor]) -> None:
-    """Have batch norms collect their statistics anew; those in eval mode keep theirs.
-
-    `update_bn` of torch would reset these, too, which nothing then collects again.
-    """
+    """Have batch norms collect their statistics anew; torch's `update_bn` resets frozen ones."""
     network.train()
     norms = [part for part in network.modules() if isinstance(part, _BatchNorm) and part.training]
     momenta = [norm.momentum for norm in norms]

@@ -46,11 +46,7 @@ class TrainingData:
     """The windows of both parts, and the excerpts they are cut from.
 
     Args:
-        excerpts: of both parts.
-        log_mels: of the excerpts.
         labels: (excerpts, instruments), 1 for what is labelled.
-        training, validation: the windows.
-        training_files, validation_files: the excerpts' files.
         validation_excerpts: their places among the excerpts.
         augment: what makes views of training windows; None: as they are.
     """
@@ -128,11 +124,7 @@ def labelled_part(dataset: DataSet, recognizer: Recognizer) -> Excerpts:
 def training_words(
     dataset: DataSet, recognizer: Recognizer, split: Split, validation_share: float, seed: int
 ) -> str:
-    """Say how many excerpts there are to be trained and validated on.
-
-    Raises:
-        InputError: as `training_data`, as far as nothing must be decoded.
-    """
+    """Say how many excerpts there are to be trained and validated on; nothing is decoded."""
     files = listed(dataset, "training", sample_rate_hz=recognizer.sample_rate_hz)
     warn_unlabelled(files, "left out of the training")
     files = [files[i] for i in _labelled(files, dataset)]
@@ -172,7 +164,6 @@ class WindowBatches:
         log_mels: of all excerpts; or their waveforms.
         excerpts: indices of those to use.
         labels: of all excerpts, (excerpts, instruments).
-        window_frames: length of a window.
         batch_size: windows in a batch; in the last one there may be one more.
         balanced: draw windows so that the labels are equally frequent; as many as there are.
 
@@ -214,9 +205,8 @@ class WindowBatches:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield windows (batch, n_mels, window_frames) and labels (batch, instruments).
 
-        Args:
-            generator: shuffles; without one the order is fixed.
-            random_start: move each window by a random part of its length, within its excerpt.
+        `generator` shuffles, and moves windows by a part of their length where `random_start` says
+        so.
         """
         drawn = self.drawn(generator).numpy()
         starts = self.starts[drawn]
@@ -241,9 +231,11 @@ class WindowBatches:
     def drawn(self, generator: torch.Generator | None) -> Tensor:
         """Return which windows there are in an epoch, in their order.
 
-        Balanced, a window's share of the draws is 1 / (windows with its label), and the mean of
-        these for several labels. Steps of equal length along the added-up shares give each window
-        its share to within one draw; independent draws would miss a third of the windows.
+        Balanced, a window's share of the draws is 1 / (windows with its label), the mean of these
+        for
+        several. Steps of equal length along the added-up shares give each its share to within one
+        draw;
+        independent draws would miss a third of the windows.
         """
         if generator is None:
             return torch.arange(len(self))
@@ -266,12 +258,9 @@ class Waveforms:
     """Windows of waveforms, (batch, samples), by excerpt and frame, cut as fast as log-mels.
 
     A row of the packed file is a hop of samples, so that row i begins where frame i of the log-mel
-    is centered. IRMAS takes 1.8 GB of disk and none of memory. A window has some context on both
-    sides, so that its frames are those of the whole excerpt; beyond it there is silence.
-
-    Args:
-        packed: hops of samples.
-        context: frames before and after each window.
+    is
+    centered. A window has `context` frames on both sides, so that its frames are those of the whole
+    excerpt; beyond it there is silence.
     """
 
     def __init__(self, packed: LogMels, context: int) -> None:

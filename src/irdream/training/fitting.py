@@ -1,14 +1,11 @@
 """Training of what is no network: a model that is fitted at once to windows.
 
-Such a model is a module with, as `irdream.models.MfccSvm` has them,
+Such a model is a module with, as `irdream.models.MfccSvm` has them, `max_windows`, and
 
-    statistics(log_mel) -> Tensor            (batch, ...), all that `fit` needs to know of windows
-    fit(statistics, labels, recordings, seed)     labels (windows, instruments), one recording each
-    max_windows                              that it is fitted on, at most
+    statistics(log_mel) -> Tensor                 (batch, ...), what `fit` needs of windows
+    fit(statistics, labels, recordings, seed)     labels (windows, instruments)
 
-The fit is a training of one epoch, so that validation, checkpoint, thresholds, card and history are
-those of the networks. Optimizer, schedule, masks and everything else that works in steps are not
-used; what was asked for on purpose is refused.
+It is a training of one epoch; what works in steps is refused where it was asked for.
 """
 
 from __future__ import annotations
@@ -33,15 +30,7 @@ def is_fitted(recognizer: Recognizer) -> bool:
 
 
 def check_fitted(recognizer: Recognizer, asked: Mapping[str, object]) -> None:
-    """Refuse what only networks that are trained in steps can be asked for.
-
-    Args:
-        recognizer: with a model that is fitted.
-        asked: arguments that work in steps; None or False where they were not given.
-
-    Raises:
-        InputError: when one of them was given.
-    """
+    """Refuse what only networks that are trained in steps can be asked for."""
     if given := [name for name, value in asked.items() if value not in (None, False)]:
         raise InputError(
             f"{given[0]} is for networks that are trained in steps, and "
@@ -51,11 +40,7 @@ def check_fitted(recognizer: Recognizer, asked: Mapping[str, object]) -> None:
 
 @dataclass(kw_only=True)
 class FitAtOnce(Fit):
-    """A training of one epoch, in which the model is fitted; no optimizer is used.
-
-    Args:
-        recordings: of all excerpts.
-    """
+    """A training of one epoch, in which the model is fitted; `recordings`: of all excerpts."""
 
     recordings: Sequence[str]
 

@@ -1,13 +1,9 @@
 """The epoch loop: train, validate, keep the best and the last, stop when nothing improves.
 
-Resumable: after each epoch one file, `state.pt`, holds weights, optimizer, learning rates,
-settings and history, written whole or not at all. All randomness of epoch e follows from
-(seed, e), so a run that was killed and resumed ends on the CPU with the very weights of one that
-was not.
-
-What is validated and kept is the average of the weights where there is one, and under attack
-where training is robust: the loss of unchanged windows rises while the changes grow, so that the
-best epoch by it would be one that had met none.
+After each epoch `state.pt` holds all that a resumed run needs, written whole or not at all. All
+randomness of epoch e follows from (seed, e), so a run that was killed and resumed ends on the CPU
+with the very weights of one that was not. What is validated and kept is the average of the weights
+where there is one, and under attack where training is robust.
 """
 
 from __future__ import annotations
@@ -56,13 +52,11 @@ class Progress:
 
 @dataclass(kw_only=True)
 class Fit:
-    """A training run of one recognizer.
+    """A training run of one recognizer, which is trained in place.
 
     Args:
-        recognizer: trained in place.
         optimizer: over the model's parameters; None: of a training that makes no steps.
         plan: the optimizer's settings in each epoch, see `schedules.planned`; None: as they are.
-        training, validation: their windows.
         augment: random views of training batches, or None.
         random_start: move training windows within their excerpts.
         epochs: at most.
@@ -70,10 +64,7 @@ class Fit:
         seed: of shuffling, augmentation and dropout.
         folder: where `best/`, `last/` and `state.pt` are kept.
         mixed_precision: bfloat16 where that is faster, see `runtime.has_bfloat16`.
-        loss: what is made small.
-        averaging: of the weights, or None.
         clip_norm: largest norm of the gradient, or None.
-        robust: training on misleading windows, or None.
         settings: kept in `state.pt`, for whoever resumes from it.
         state: what `state.pt` of another run held, which this one resumes; None: it begins.
 

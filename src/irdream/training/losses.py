@@ -1,11 +1,8 @@
 """What training makes small, for windows with one label or several.
 
-`categorical`: -sum_k t_k log p_k with p = `recognizer.probabilities`: the cross-entropy of a
-softmax, or, for sigmoid outputs, of the sigmoids rescaled to sum to one, which is what Keras
-computed for Han, Kim and Lee (2016). The labels of a window are shares that sum to one.
-
-`binary`: each instrument for itself, by its sigmoid: the sum of their cross-entropies. All that
-has any share of the label is present, which makes the label of a mixture a union.
+`categorical`: -sum_k t_k log p_k with p = `recognizer.probabilities`: of a softmax, or of sigmoids
+rescaled to sum to one, as Keras did for Han et al. (2016); t are shares that sum to one.
+`binary`: the sum of each instrument's cross-entropy; all that has a share of the label is present.
 """
 
 from __future__ import annotations
@@ -78,11 +75,7 @@ class Loss:
 class ForwardPass:
     """A recognizer in training: its outputs, their loss, and the precision of both.
 
-    Args:
-        recognizer: that is trained.
-        terms: of the loss.
-        mixed_precision: bfloat16 where that is faster, see `runtime.has_bfloat16`.
-        network: used in the model's place, such as an average of its weights.
+    `network` is used in the model's place, such as an average of its weights.
     """
 
     recognizer: Recognizer

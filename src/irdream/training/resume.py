@@ -1,8 +1,7 @@
 """Resuming a training: which state is taken up, and that it is of the training that was asked for.
 
-A state holds all settings that decide the weights. A training is resumed with the ones it began
-with, so that what its run tells of it is true of all its epochs; only MAY_CHANGE may differ. The
-run that is resumed stays as it was: its files are copied into the folder of the new one.
+A state holds all settings that decide the weights; only MAY_CHANGE may differ. The run that is
+resumed stays as it was: its files are copied into the folder of the new one.
 """
 
 from __future__ import annotations
@@ -45,13 +44,7 @@ def settings_of(
     seed: int,
     **train: object,
 ) -> Settings:
-    """Return what decides the weights besides the data, as texts by the names of their keys.
-
-    Args:
-        recognizer: untrained.
-        optimizer, scheduler, augmentation, seed: of `tasks.train.train`.
-        train: its other arguments that decide the weights.
-    """
+    """Return what decides the weights besides the data, as texts by the names of their keys."""
     files = {name: _by_content(value) for name, value in recognizer.not_kept.items()}
     every = {
         "model": recognizer.spec.get("model", {}) | files,
@@ -68,10 +61,7 @@ def settings_of(
 
 
 def _described(name: str, value: Any, depth: int = 3) -> Settings:
-    """Return texts that say what a value is made of, by names such as `optimizer.lr`.
-
-    Of an object these are its class and its public attributes, of a function its arguments.
-    """
+    """Return texts that say what a value is made of, by names such as `optimizer.lr`."""
     given: Mapping[Any, Any] | None = None
     if isinstance(value, partial):
         given, value = value.keywords, value.func
@@ -116,13 +106,10 @@ def _by_content(value: Any) -> Any:
 def folder_of_state(resume: str | Path | None, output_dir: Path) -> Path | None:
     """Return the folder with the state to resume from; None: the training begins.
 
-    Args:
-        resume: the folder of a run; None: none.
-        output_dir: of this run.
-
     Raises:
         InputError: when there is nothing to resume; when this run's folder has a state of an
-            earlier run that it does not resume.
+            earlier
+            run that it does not resume.
     """
     own = output_dir / FOLDER
     if resume is None and os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
@@ -149,13 +136,7 @@ def folder_of_state(resume: str | Path | None, output_dir: Path) -> Path | None:
 
 @dataclass(frozen=True)
 class Resumed:
-    """A training that is resumed.
-
-    Args:
-        folder: of its state.
-        state: what it holds.
-        progress: how far it was.
-    """
+    """A training that is resumed: the folder of its state, what it holds, how far it was."""
 
     folder: Path
     state: dict[str, Any]
@@ -163,11 +144,7 @@ class Resumed:
 
     @classmethod
     def read(cls, folder: Path, device: torch.device, trust: Iterable[str]) -> Resumed:
-        """Read a state onto a device.
-
-        Raises:
-            InputError: when it or its best epoch is damaged.
-        """
+        """Read a state onto a device; raise InputError when it or its best epoch is damaged."""
         path = folder / STATE
         try:
             state = torch.load(path, weights_only=True, map_location=device)
@@ -187,11 +164,7 @@ class Resumed:
         return cls(folder, state, progress)
 
     def check(self, settings: Settings) -> None:
-        """Refuse settings that are not those it began with, naming what differs.
-
-        Raises:
-            InputError: when they differ, or ask for fewer epochs than are done.
-        """
+        """Refuse settings that are not those it began with, and fewer epochs than are done."""
         differ = tuple(name for name in settings if not self._agrees(name, settings))
         # Of another class, what it takes need not be named.
         named = [n for n in differ if not any(n.startswith(f"{other}.") for other in differ)]
@@ -225,16 +198,7 @@ class Resumed:
         return [self._change(k, settings) for k in MAY_CHANGE if then[k] != settings[k]]
 
     def take_up(self, settings: Settings, own: Path, tracker: Tracker) -> None:
-        """Copy it into a run's own folder, its state last, and tell the tracker its epochs.
-
-        Args:
-            settings: of the run, now with all that is known when its data are read.
-            own: the folder.
-            tracker: of the run.
-
-        Raises:
-            InputError: when the settings differ.
-        """
+        """Copy it into a run's own folder, its state last, and tell the tracker its epochs."""
         self.check(settings)
         if self.folder.resolve() != own.resolve():
             shutil.copytree(self.folder / "best", own / "best", dirs_exist_ok=True)

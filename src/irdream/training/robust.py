@@ -1,7 +1,6 @@
 """Training on adversarial windows, for networks that stay right.
 
-A change is a log-mel of the size of the window's, each of its values at most `epsilon_db` (there
-are 20 / ln 10 = 8.686 dB in a natural unit), in the direction that raises the loss:
+A change is a log-mel whose values are at most `epsilon_db`, in the direction that raises the loss:
 
 | method | source | forward and backward passes for a step of the optimizer |
 | --- | --- | --- |
@@ -10,15 +9,10 @@ are 20 / ln 10 = 8.686 dB in a natural unit), in the direction that raises the l
 | pgd | `steps` steps from a random start (Madry et al. 2018) | steps + 1 |
 | trades | clean loss, and the divergence to the changed (Zhang et al. 2019) | steps + 2 to 3 |
 
-`free` makes `steps` optimizer steps on each batch, so an epoch costs that many: divide
-train.epochs by it. The others seek changes on the network in eval mode, without dropout and with
-batch norm's running statistics, which they leave alone; steps on the weights have both as always,
-and with them the changes of `free`. The size rises in a line over the first epochs: networks that
-meet all of it at once may learn nothing.
-
-Rescaled sigmoids hardly change where several are near 1, and what raises their loss may then not
-change the prediction. So for a categorical loss changes are sought with a softmax of the same
-logits, whatever the output; not so in `free`, which has one gradient for both.
+`free` makes `steps` optimizer steps on each batch: divide train.epochs by it. The others seek
+changes on the network in eval mode. The size rises over the first epochs. For a categorical loss
+changes are sought with a softmax of the same logits, since rescaled sigmoids hardly change where
+several are near 1; not so in `free`, which has one gradient for both.
 """
 
 from __future__ import annotations
@@ -53,13 +47,6 @@ def perturb(
 
     A step is 2.5 epsilon / steps, so that steps reach every change from every start; a single
     one is 1.25 epsilon, as is best from a random start (Wong, Rice and Kolter 2020).
-
-    Args:
-        objective: of windows; a sum or mean over them.
-        windows: log-mels.
-        start: the change to begin with.
-        epsilon: greatest change, in natural units.
-        steps: how many; each is a forward and a backward pass.
     """
     step = epsilon * (1.25 if steps == 1 else 2.5 / max(1, steps))
     change = start.clamp(-epsilon, epsilon)

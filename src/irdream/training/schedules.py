@@ -28,12 +28,7 @@ class Schedule(Protocol):
 def planned(
     optimizer: Optimizer, schedule: Callable[[Optimizer], Schedule] | None, epochs: int
 ) -> Plan:
-    """Return the settings of the optimizer in each epoch.
-
-    Args:
-        optimizer: of this function alone; the schedule changes its settings.
-        schedule: makes one of torch.optim.lr_scheduler; None: the settings stay.
-        epochs: how many.
+    """Return the settings of the optimizer in each epoch, which the schedule changes.
 
     Raises:
         InputError: when the schedule cannot be made, or needs more than the number of the epoch.
@@ -66,14 +61,10 @@ def planned(
 def continued(plan: Plan, before: Plan, done: int) -> Plan:
     """Return the plan for a training that was planned otherwise and has done some epochs.
 
-    With as many epochs as before that is the plan of before. With another number, the rates of
-    the epochs to come are the new ones, but not higher than those that the old plan would still
-    have had, and never 0: the plan neither climbs again nor ends in epochs that learn nothing.
-
-    Args:
-        plan: for the new number of epochs.
-        before: the plan until now.
-        done: epochs, 1 or more.
+    With another number of epochs, the rates to come are the new ones, but not higher than those
+    that
+    the old plan would still have had, and never 0: the plan neither climbs again nor ends in epochs
+    that learn nothing.
     """
     if len(plan) == len(before):
         return before
@@ -97,11 +88,8 @@ def _rates(groups: list[dict[str, Any]]) -> list[float]:
 def warmup_cosine(optimizer: Optimizer, *, epochs: int, warmup_epochs: int = 3) -> LambdaLR:
     """Return a schedule that rises in a line and then falls along half a cosine.
 
-    The first epoch has the share 1 / (warmup_epochs + 1) of the learning rate; the last is
-    one step before 0.
-
-    Raises:
-        InputError: when the rise is below 0 epochs, or as long as the training.
+    The first epoch has the share 1 / (warmup_epochs + 1) of the learning rate; the last is one step
+    before 0. Raises InputError when the rise is below 0 epochs, or as long as the training.
     """
     if not 0 <= warmup_epochs < epochs:
         raise InputError(
