@@ -67,6 +67,18 @@ def test_equal_to_librosa(frontend: HanLogMel, waveform: np.ndarray, tolerance: 
     np.testing.assert_allclose(ours, librosa_log_mel(waveform), rtol=0, atol=tolerance)
 
 
+def test_power_equals_librosa() -> None:
+    """What the package musicnn computes, but for the last frame."""
+    frontend = HanLogMel(sample_rate_hz=16_000, n_fft=512, hop_samples=256, n_mels=96, power=2)
+    waveform = noise() * (np.arange(66_150) < 30_000)
+    mel = librosa.feature.melspectrogram(
+        y=waveform, sr=16_000, n_fft=512, hop_length=256, n_mels=96, pad_mode="reflect"
+    )
+    expected = np.log(mel[:, :-1] + FLOOR**2) / 2
+    ours = frontend(torch.from_numpy(waveform)[None])[0].numpy()
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4)
+
+
 def test_a_batch_equals_its_items(frontend: HanLogMel) -> None:
     waveforms = torch.from_numpy(np.stack([noise(1.0, seed) for seed in range(3)]))
     one_by_one = torch.cat([frontend(waveform[None]) for waveform in waveforms])
@@ -80,9 +92,10 @@ def test_frames_are_samples_over_hop(frontend: HanLogMel, samples: int, frames: 
     assert frontend(torch.zeros(2, samples)).shape == (2, 128, frames)
 
 
-def test_silence_has_the_floor_and_a_finite_gradient(frontend: HanLogMel) -> None:
+@pytest.mark.parametrize("power", [1, 2])
+def test_silence_has_the_floor_and_a_finite_gradient(power: int) -> None:
     waveform = torch.zeros(1, 22_050, requires_grad=True)
-    log_mel = frontend(waveform)
+    log_mel = HanLogMel(power=power)(waveform)
     torch.testing.assert_close(log_mel, torch.full_like(log_mel, np.log(FLOOR)), rtol=0, atol=1e-4)
     (gradient,) = torch.autograd.grad(log_mel.sum(), waveform)
     assert gradient.isfinite().all()

@@ -10,9 +10,10 @@ from __future__ import annotations
 import importlib.util
 import sys
 from types import ModuleType
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from irdream.arguments import Count, Positive, checked
@@ -81,6 +82,7 @@ class HanLogMel(nn.Module):
         hop_samples: from frame to frame.
         n_mels: mel bands from 0 Hz to half the sample rate.
         floor: added to the mel magnitude before the logarithm.
+        power: 2: mel bands of the squared magnitude, and half of their logarithm.
     """
 
     mel_basis: Tensor  # (n_mels, n_fft // 2 + 1)
@@ -94,6 +96,7 @@ class HanLogMel(nn.Module):
         hop_samples: Count = 512,
         n_mels: Count = 128,
         floor: Positive = 1e-5,
+        power: Annotated[int, Ge(1), Le(2)] = 1,
     ) -> None:
         super().__init__()
         self.sample_rate_hz = sample_rate_hz
@@ -101,6 +104,7 @@ class HanLogMel(nn.Module):
         self.hop_samples = hop_samples
         self.n_mels = n_mels
         self.floor = floor
+        self.power = power
         mel = MelSpectrogram(
             sr=sample_rate_hz,
             n_fft=n_fft,
@@ -130,5 +134,7 @@ class HanLogMel(nn.Module):
         real, imaginary = self.stft(waveform, output_format="Complex")[:, :, :frames].unbind(-1)
         vars(self.stft).pop("num_samples", None)  # so that a used front end equals a new one
         tiny = (1e-3 * self.floor) ** 2
-        magnitude = torch.sqrt(real.square() + imaginary.square() + tiny)
-        return torch.log(torch.matmul(self.mel_basis, magnitude) + self.floor)
+        bins = real.square() + imaginary.square()
+        if self.power == 1:
+            return torch.log(torch.matmul(self.mel_basis, torch.sqrt(bins + tiny)) + self.floor)
+        return torch.log(torch.matmul(self.mel_basis, bins) + self.floor**2) / 2

@@ -141,5 +141,7 @@ def invert_mel(mel: Tensor, mel_basis: Tensor, *, iterations: int) -> Tensor:
 
 def _magnitudes(log_mel: Tensor, frontend: Any, iterations: int, frames: int) -> Tensor:
     """Return the bins' magnitudes (items, bins, frames) of log-mels, the last one repeated."""
-    mel = (log_mel.exp() - getattr(frontend, "floor", 0.0)).clamp(min=0.0)
-    return as_many_frames(invert_mel(mel, frontend.mel_basis, iterations=iterations), frames)
+    power = getattr(frontend, "power", 1)
+    mel = ((power * log_mel).exp() - getattr(frontend, "floor", 0.0) ** power).clamp(min=0.0)
+    bins = invert_mel(mel, frontend.mel_basis, iterations=iterations) ** (1 / power)
+    return as_many_frames(bins, frames)
