@@ -14,7 +14,6 @@ import sys
 import irdream
 from irdream.frontends import HanLogMel
 from irdream.models.musicnn import read
-from irdream.recognizer import Recognizer
 
 
 def main(wheel: str, folder: str, name: str = "MTT_musicnn") -> None:
@@ -25,7 +24,7 @@ def main(wheel: str, folder: str, name: str = "MTT_musicnn") -> None:
         "made_of": f"{name} of the package musicnn 0.1.0 (ISC)",
         "by": "J. Pons, X. Serra, 2019",
     }
-    recognizer = Recognizer(
+    recognizer = irdream.Recognizer(
         frontend=frontend, model=network, instruments=tags, window_seconds=3.0, card=card
     )
     irdream.save(recognizer, folder)

@@ -144,11 +144,7 @@ class Recognizer(nn.Module):
 
     def windows(self, log_mel: Tensor, hop_frames: int | None = None) -> Tensor:
         """Cut (batch, windows, n_mels, window_frames) from (batch, n_mels, frames)."""
-        width, frames = self.window_frames, log_mel.shape[-1]
-        if frames == width:
-            return log_mel.unsqueeze(1)
-        starts = window_starts(frames, width, hop_frames or max(1, width // 2))
-        return torch.stack([log_mel[..., first : first + width] for first in starts], dim=1)
+        return cut_windows(log_mel, self.window_frames, hop_frames)
 
     def log_probabilities(self, logits: Tensor) -> Tensor:
         """Return the logarithm of `probabilities`, finite for any finite logits."""
@@ -277,6 +273,15 @@ def _shapes(output: Any) -> str:
         for name, value in _named(output).items()
     ]
     return f"a {type(output).__name__}" + (f" of {', '.join(found)}" if found else "")
+
+
+def cut_windows(log_mel: Tensor, width: int, hop_frames: int | None = None) -> Tensor:
+    """Cut (batch, windows, n_mels, width), see `Recognizer.windows`."""
+    frames = log_mel.shape[-1]
+    if frames == width:
+        return log_mel.unsqueeze(1)
+    starts = window_starts(frames, width, hop_frames or max(1, width // 2))
+    return torch.stack([log_mel[..., first : first + width] for first in starts], dim=1)
 
 
 def window_starts(frames: int, window_frames: int, hop_frames: int) -> list[int]:

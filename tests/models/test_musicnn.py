@@ -15,10 +15,11 @@ import pytest
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
+from irdream.checkpoint_folder import load_recognizer, new_recognizer, save_recognizer
 from irdream.errors import InputError
-from irdream.models import Musicnn, MusicnnBody, MusicVgg, Transfer
-from irdream.models.musicnn import bundle, read
-from irdream.recognizer import Recognizer, load_recognizer, new_recognizer, save_recognizer
+from irdream.models import MusicnnBody, Transfer
+from irdream.models.musicnn import Musicnn, MusicVgg, bundle, read
+from irdream.recognizer import Recognizer
 
 Arrays = dict[str, np.ndarray]
 CONFIGURATION = "SR = 16000\nMTT_LABELS = ['flute', 'no vocal', 'harp']\n"
@@ -206,7 +207,7 @@ def test_from_a_wheel_to_a_checkpoint(tmp_path: Path) -> None:
     frontend = {"_target_": "irdream.frontends.HanLogMel", "sample_rate_hz": 16_000, "n_fft": 512}
     spec = {
         "frontend": frontend | {"hop_samples": 256, "n_mels": 96, "power": 2},
-        "model": {"_target_": "irdream.models.Musicnn", "instruments": 3},
+        "model": {"_target_": "irdream.models.musicnn.Musicnn", "instruments": 3},
     }
     recognizer = new_recognizer(**spec, labels=tags, window_seconds=3.0)
     recognizer.model.load_state_dict(network.state_dict())

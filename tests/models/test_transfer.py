@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from irdream.checkpoint_folder import load_recognizer, new_recognizer, save_recognizer
 from irdream.errors import InputError
-from irdream.models import Transfer
+from irdream.models.transfer import Transfer, embed
 from irdream.recognizer import Recognizer
 
 Settings = dict[str, Any]
@@ -78,6 +78,11 @@ def test_maps_are_averaged() -> None:
     model = Transfer(embedding=nn.Identity(), features=4).eval()
     log_mel = torch.randn(2, 4, 6)
     torch.testing.assert_close(model(log_mel), model(log_mel.mean(2, keepdim=True)))
+
+
+def test_features_that_were_computed_before() -> None:
+    model, log_mel = Transfer(embedding=Embedding(), features=5).eval(), torch.randn(2, 4, 6)
+    assert torch.equal(model(embed(model.embedding, log_mel, 5)), model(log_mel))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from irdream.datasets.identity import fingerprint
 from irdream.errors import InputError
 from irdream.instruments import CODES
 from irdream.measures.aggregation import AGGREGATIONS
+from irdream.models import Han2016Body
+from irdream.models.transfer import embed
+from irdream.recognizer import Recognizer
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import MlflowTracker, NullTracker
 from irdream.training.augmentation import SpectrogramAugmentation, WaveformAugmentation
@@ -230,6 +234,57 @@ def heard(recognizer: Any, excerpt: Excerpt) -> str:
 
 
 @pytest.mark.slow
+def test_a_frozen_embedding_is_computed_once(
+    run: Run, tmp_path: Path, tiny_frontend: dict[str, Any], monkeypatch, capsys
+) -> None:
+    """And the head that is trained on its features gives the same on log-mels."""
+    seen: list[int] = []
+    forward = Han2016Body.forward
+
+    def counted(self: Han2016Body, log_mel: torch.Tensor) -> torch.Tensor:
+        seen.append(len(log_mel))
+        return forward(self, log_mel)
+
+    monkeypatch.setattr(Han2016Body, "forward", counted)
+    body = {"_target_": "irdream.models.Han2016Body"}
+    spec = {"_target_": "irdream.models.Transfer", "embedding": body, "features": 256}
+    fixed: dict[str, Any] = {"augmentation": None, "random_start": False, "seed": 3}
+
+    def trained(name: str, hidden: int = 0, **settings: Any) -> tuple[float, Recognizer]:
+        torch.manual_seed(0)
+        made = new_recognizer(frontend=tiny_frontend, model=spec | {"hidden": hidden})
+        loss = run(name, recognizer=made, **{**fixed, **settings})["val/loss"]
+        return loss, load_recognizer(tmp_path / name / "checkpoint")
+
+    loss, loaded = trained("embedded", cache_dir=tmp_path / "cache")
+    assert "its frozen embedding computed once" in capsys.readouterr().out
+    assert sum(seen) == 18 * 3  # windows of 1 s in 1.6 s, that overlap by half
+    trained("again", hidden=4, cache_dir=tmp_path / "cache", epochs=2)
+    assert sum(seen) == 18 * 3
+    history = pd.read_csv(tmp_path / "embedded" / "history.csv")
+    with torch.no_grad():
+        log_mel = loaded.log_mel(torch.randn(1, RATE_HZ))
+        embedded = embed(loaded.model.get_submodule("embedding"), log_mel, 256)
+        torch.testing.assert_close(loaded.model(embedded), loaded.model(log_mel))
+    assert history["val/loss"].iloc[-1] < history["val/loss"].iloc[0]
+    assert loss == pytest.approx(history["val/loss"].min())
+    trained("moved", augmentation=SpectrogramAugmentation(), epochs=1)
+    assert sum(seen) > 18 * 3 + 18  # the windows themselves
+
+
+def test_what_is_shorter_than_a_window_is_left_out(run: Run, tiny_frontend, caplog, sounds) -> None:
+    made = new_recognizer(
+        frontend=tiny_frontend, model={"_target_": "irdream.models.Light"}, window_seconds=1.5
+    )
+    short = sounds / "voi" / "short.wav"
+    soundfile.write(short, np.ones(1200), RATE_HZ)
+    try:
+        run(recognizer=made, epochs=1)
+    finally:
+        short.unlink()
+    assert re.search(r"short.wav' is too short: 1200 samples, at least 1480 expected", caplog.text)
+
+
 def test_a_registered_checkpoint_is_loaded_by_its_names(run, tmp_path, capsys, monkeypatch) -> None:
     store = tmp_path / "mlruns"
     for output, seed in (("one", 0), ("two", 1)):

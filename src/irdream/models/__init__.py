@@ -16,7 +16,7 @@ from irdream.models.attention import AttentionPooling
 from irdream.models.convnext import ConvNeXt
 from irdream.models.han2016 import Han2016, Han2016BatchNorm, Han2016Body, Light
 from irdream.models.mfcc_svm import MfccSvm
-from irdream.models.musicnn import Musicnn, MusicnnBody, MusicVgg
+from irdream.models.musicnn import MusicnnBody
 from irdream.models.pons2017 import Pons2017Multi, Pons2017Single
 from irdream.models.transfer import Transfer
 
@@ -28,8 +28,6 @@ __all__ = [
     "Han2016Body",
     "Light",
     "MfccSvm",
-    "MusicVgg",
-    "Musicnn",
     "MusicnnBody",
     "Pons2017Multi",
     "Pons2017Single",

@@ -6,7 +6,7 @@
 The embedding takes log-mels (batch, n_mels, frames) and gives (batch, features); further axes,
 (batch, features, ...), are averaged. It can score whole excerpts where it has `any_length = True`.
 Frozen, it stays in eval mode: neither its weights nor the averages of its batch norms change, and
-only the head learns.
+only the head learns. With augmentation=none it is then computed once for each window, and kept.
 """
 
 from __future__ import annotations
@@ -73,21 +73,33 @@ class Transfer(nn.Module):
         self.train(self.training)
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Return the logits of each window; InputError when the embedding is not as said."""
-        check_size(log_mel, n_mels=1, frames=1)
-        embedded = self.embedding(log_mel)
-        if embedded.ndim < 2 or embedded.shape[1] != self.features:
-            raise InputError(
-                f"{type(self.embedding).__name__} gave {tuple(embedded.shape)} for a log-mel "
-                f"{tuple(log_mel.shape)}; expected (batch, {self.features}): set model.features"
-            )
-        return self.head(embedded.flatten(2).mean(2) if embedded.ndim > 2 else embedded)
+        """Return the logits of each window, or of its features (batch, features).
+
+        Raises:
+            InputError: when the embedding is not as said.
+        """
+        given_features = log_mel.ndim == 2 and log_mel.shape[1] == self.features
+        return self.head(
+            log_mel if given_features else embed(self.embedding, log_mel, self.features)
+        )
 
     def train(self, mode: bool = True) -> Transfer:
         """Switch to training; a frozen embedding stays in eval mode."""
         super().train(mode)
         self.embedding.train(mode and not self.frozen)
         return self
+
+
+def embed(embedding: nn.Module, log_mel: Tensor, features: int) -> Tensor:
+    """Return the features (batch, features) of log-mels; InputError when there are others."""
+    check_size(log_mel, n_mels=1, frames=1)
+    embedded = embedding(log_mel)
+    if embedded.ndim < 2 or embedded.shape[1] != features:
+        raise InputError(
+            f"{type(embedding).__name__} gave {tuple(embedded.shape)} for a log-mel "
+            f"{tuple(log_mel.shape)}; expected (batch, {features}): set model.features"
+        )
+    return embedded.flatten(2).mean(2) if embedded.ndim > 2 else embedded
 
 
 def _load(embedding: nn.Module, path: Path) -> None:

@@ -42,7 +42,13 @@ from irdream.tracking import Tracker
 from irdream.tracking.checkpoints import check_names
 from irdream.training.augmentation import Augmentation, WaveformAugmentation
 from irdream.training.averaging import Averaging
-from irdream.training.data import TrainingData, labelled_part, training_data, training_words
+from irdream.training.data import (
+    TrainingData,
+    is_embedded,
+    labelled_part,
+    training_data,
+    training_words,
+)
 from irdream.training.fitting import FitAtOnce, check_fitted, is_fitted
 from irdream.training.loop import STATE, Fit, Metrics, Progress
 from irdream.training.losses import Loss
@@ -172,6 +178,8 @@ def train(
     what = training_words(dataset, recognizer, split, validation_share, seed)
     how = f"at most {counted(epochs, 'epoch')} in batches of {batch_size} windows"
     how = "fitted at once" if fitted else how if folder is None else f"{how}, resuming {resume}"
+    if embedded := is_embedded(recognizer, augmentation, robust):
+        how += ", its frozen embedding computed once"
     tested = ", then scored on the test part" if test else ""
     print(f"train: {what}, {how}{tested}, {recognizer.where}", flush=True)
     if info:
@@ -183,7 +191,13 @@ def train(
         resumed.check(settings)
     with stopwatch("reading audio"):
         data = training_data(
-            excerpts, recognizer, augmentation, cache_dir=cache_dir, seed=seed, **division
+            excerpts,
+            recognizer,
+            augmentation,
+            embedded=embedded,
+            cache_dir=cache_dir,
+            seed=seed,
+            **division,
         )
         log_files(tracker, dataset.name, data.excerpts.files, context="training")
         settings |= {"the validation part": described(data.validation_files)}
@@ -276,9 +290,7 @@ def _calibrate(recognizer: Recognizer, data: TrainingData) -> None:
     truth = data.labels[validation].numpy() > 0
 
     def scores() -> list[np.ndarray]:
-        windows = (
-            recognizer.windows(data.log_mels[i][None].to(recognizer.device))[0] for i in validation
-        )
+        windows = (data.windows(i, recognizer).to(recognizer.device) for i in validation)
         return list(window_scores(recognizer, windows, batch_windows=128))
 
     recognizer.temperature = round(fit_temperature(truth, scores(), recognizer.output), 4)

@@ -2,16 +2,19 @@
 
 Excerpts that have labels and can be read are divided in two parts. Windows are cut from packed
 log-mels; where the augmentation changes waveforms, training windows are cut from these instead.
+Where a frozen embedding gets windows as they are, it is computed once, and kept as log-mels are.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -33,9 +36,12 @@ from irdream.datasets.base import (
 from irdream.datasets.cache import LogMels, log_mels
 from irdream.datasets.splits import Split, split_excerpts
 from irdream.errors import InputError
-from irdream.recognizer import Recognizer
+from irdream.files import as_text
+from irdream.models.transfer import Transfer, embed
+from irdream.recognizer import Recognizer, cut_windows
 from irdream.training.augmentation import Augmentation, Draw, WaveformAugmentation
 
+EMBEDDED_AT_ONCE = 2  # windows; more are no faster on a processor, and take gigabytes
 SPARE = 1.07  # a semitone faster takes 1.06 of the samples
 
 logger = logging.getLogger(__name__)
@@ -46,13 +52,14 @@ class TrainingData:
     """The windows of both parts, and the excerpts they are cut from.
 
     Args:
+        log_mels: of the excerpts; or the features of their windows.
         labels: (excerpts, instruments), 1 for what is labelled.
         validation_excerpts: their places among the excerpts.
         augment: what makes views of training windows; None: as they are.
     """
 
     excerpts: Excerpts
-    log_mels: LogMels
+    log_mels: LogMels | Embedded
     labels: Tensor
     training: WindowBatches
     validation: WindowBatches
@@ -61,12 +68,19 @@ class TrainingData:
     validation_excerpts: list[int]
     augment: Augmentation | None
 
+    def windows(self, excerpt: int, recognizer: Recognizer) -> Tensor:
+        """Return what the network gets of an excerpt, with windows that overlap by half."""
+        if isinstance(self.log_mels, Embedded):
+            return self.log_mels.packed[excerpt].T
+        return recognizer.windows(self.log_mels[excerpt][None].to(recognizer.device))[0]
+
 
 def training_data(
     excerpts: Excerpts,
     recognizer: Recognizer,
     augmentation: Augmentation | None,
     *,
+    embedded: bool = False,
     cache_dir: str | Path | None,
     split: Split,
     validation_share: float,
@@ -74,13 +88,21 @@ def training_data(
     balanced: bool,
     seed: int,
 ) -> TrainingData:
-    """Read the labelled excerpts of a training part and divide them; see `tasks.train.train`."""
+    """Read the labelled excerpts of a training part and divide them; see `tasks.train.train`.
+
+    Args:
+        embedded: compute a frozen embedding once, see `is_embedded`.
+    """
     analyze = partial(log_mels, device=recognizer.device, cache_dir=cache_dir)
-    try:
-        packed = analyze(excerpts, recognizer.frontend)
-    except InputError:
-        excerpts = _readable(excerpts)
-        packed = analyze(excerpts, recognizer.frontend)
+    analysis = _features(recognizer) if embedded else recognizer.frontend
+    least = 1 if embedded else recognizer.window_frames
+    found = None
+    with contextlib.suppress(InputError):
+        found = analyze(excerpts, analysis)
+    if found is None or found.frames.min() < least:
+        excerpts = _readable(excerpts, recognizer)
+        found = analyze(excerpts, analysis)
+    packed = Embedded(found) if embedded else found
     cut_from, augment = packed, augmentation
     if isinstance(augmentation, WaveformAugmentation):
         cut_from, augment = on_waveforms(augmentation, excerpts, recognizer, cache_dir)
@@ -97,7 +119,7 @@ def training_data(
     cut = partial(
         WindowBatches,
         labels=labels,
-        window_frames=recognizer.window_frames,
+        window_frames=least,
         batch_size=batch_size,
         balanced=balanced,
     )
@@ -141,13 +163,19 @@ def _labelled(files: Sequence[ExcerptFile], dataset: DataSet) -> list[int]:
     return labelled
 
 
-def _readable(excerpts: Excerpts) -> Excerpts:
-    """Return the excerpts that can be read; list the others."""
+def _readable(excerpts: Excerpts, recognizer: Recognizer) -> Excerpts:
+    """Return the excerpts that can be read and are as long as a window; list the others."""
     good, bad = [], []
+    least = recognizer.window_frames * recognizer.hop_samples
     with decoding(excerpts) as decoded:
         for i, future in enumerate(decoded):
             try:
-                future.result()
+                samples = len(future.result().waveform)
+                if samples < least:
+                    raise InputError(
+                        f"{as_text(excerpts.files[i].path)!r} is too short: {samples} samples, at "
+                        f"least {least} expected; take a longer recording or shorter windows"
+                    )
                 good.append(i)
             except InputError as error:
                 bad.append(str(error))
@@ -161,7 +189,7 @@ class WindowBatches:
     """The windows of some excerpts, without overlap, in shuffled or fixed order.
 
     Args:
-        log_mels: of all excerpts; or their waveforms.
+        log_mels: of all excerpts; or their waveforms, or the features of their windows.
         excerpts: indices of those to use.
         labels: of all excerpts, (excerpts, instruments).
         batch_size: windows in a batch; in the last one there may be one more.
@@ -174,7 +202,7 @@ class WindowBatches:
     def __init__(
         self,
         *,
-        log_mels: LogMels | Waveforms,
+        log_mels: LogMels | Waveforms | Embedded,
         excerpts: Sequence[int],
         labels: Tensor,
         window_frames: int,
@@ -249,6 +277,51 @@ class WindowBatches:
         steps = (torch.arange(len(order)) + offset) / len(order) * shares[-1]
         drawn = order[torch.searchsorted(shares, steps).clamp(max=len(order) - 1)]
         return drawn[torch.randperm(len(order), generator=generator)]
+
+
+# Features of a frozen embedding
+
+
+class Embedded:
+    """Features (batch, features) by excerpt and window, each window standing for a frame.
+
+    Args:
+        packed: the features of the windows of each excerpt, which overlap by half.
+    """
+
+    def __init__(self, packed: LogMels) -> None:
+        self.packed, self.frames = packed, packed.frames
+
+    def windows(
+        self, excerpt_indices: np.ndarray, start_frames: np.ndarray, window_frames: int
+    ) -> Tensor:
+        """Return (batch, features) of single windows."""
+        return self.packed.windows(excerpt_indices, start_frames, window_frames).squeeze(2)
+
+
+def is_embedded(
+    recognizer: Recognizer, augmentation: Augmentation | None, robust: object | None
+) -> bool:
+    """Return whether each window's features are the same in all epochs."""
+    frozen = isinstance(recognizer.model, Transfer) and recognizer.model.frozen
+    return frozen and augmentation is None and robust is None
+
+
+def _features(recognizer: Recognizer) -> Callable[[Tensor], Tensor]:
+    """Return what makes features of windows (batch, features, windows) of (batch, samples).
+
+    It does not hold the head, so that what is kept of it serves for any head.
+    """
+    model, frontend = cast(Transfer, recognizer.model).eval(), recognizer.frontend
+    embedding, count, width = model.embedding, model.features, recognizer.window_frames
+
+    def features(waveform: Tensor) -> Tensor:
+        windows = cut_windows(frontend(waveform), width)
+        batches = windows.flatten(0, 1).split(EMBEDDED_AT_ONCE)
+        found = torch.cat([embed(embedding, batch, count) for batch in batches])
+        return found.unflatten(0, windows.shape[:2]).mT
+
+    return features
 
 
 # Windows of waveforms
