@@ -6,6 +6,7 @@
     dreams = dream(my_network, waveforms, target=3, frontend=my_frontend)
     dreams = dream(my_network, waveforms, target=3)                # a network on waveforms
     dreams = dream("robust", "my.wav", target="flute")              # the sound, as heard
+    dreams.sound(), dreams.save("folder"), dreams.show(), dreams.after.probabilities
     dreams = dream(["robust", my_recognizer], "my.wav", "flute")    # each must hear it
 
 It is the loop of `irdream.dreaming.ascent`; all of its settings can be given.
@@ -16,9 +17,9 @@ from __future__ import annotations
 import contextlib
 import operator
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from irdream import frontends
 from irdream.audio import load_audio
 from irdream.checkpoint_folder import load_recognizer
 from irdream.dreaming.ascent import Ascent, Octave
+from irdream.dreaming.constraints import Constraint
 from irdream.dreaming.network_checks import (
     as_network,
     check_answers,
@@ -37,7 +39,7 @@ from irdream.dreaming.network_checks import (
     log_mel_of,
     recognizer_around,
 )
-from irdream.dreaming.objectives import LogProbability, as_objective
+from irdream.dreaming.objectives import ForwardOutput, LogProbability, Objective, as_objective
 from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import (
     Fourier,
@@ -47,16 +49,18 @@ from irdream.dreaming.parametrizations import (
     Waveform,
 )
 from irdream.dreaming.parametrizations.log_mel import is_other_unit
-from irdream.dreaming.record import Dreams
-from irdream.dreaming.transforms import robust_views
+from irdream.dreaming.transforms import Transform, robust_views
+from irdream.dreams import DreamResult
 from irdream.ensemble import Ensemble, as_one
 from irdream.errors import InputError, nearest
 from irdream.instruments import find, in_words
 from irdream.progress import dream_bar
 from irdream.recognizer import Output, Recognizer
+from irdream.reports.dreams import another
 
 Start = Tensor | np.ndarray | str | Path
 Model = nn.Module | str | Path
+_OF_START = ("parametrization", "objective", "optimizer", "step_size", "steps", "keep")
 LOUDEST = 3.5  # natural log of a magnitude, 30 dB: no front end gives more within full scale
 
 
@@ -66,6 +70,25 @@ def dream(
     start: Start,
     target: int | str | Sequence[int | str],
     *,
+    judge: Model | Sequence[Model] | None = None,
+    parametrization: Parametrization | None = None,
+    objective: Objective | Callable[[ForwardOutput, Tensor], Tensor] | None = None,
+    optimizer: Any = None,
+    step_size: float | None = None,
+    steps: int | None = None,
+    octaves: int = 1,
+    octave_ratio: Sequence[float] = (1.4, 1.4),
+    transform: Transform | Literal["default"] | None = "default",
+    constraint: Constraint | Sequence[Constraint] | None = None,
+    start_noise: float = 0.0,
+    confidence: float | Literal["default"] | None = "default",
+    patience: int | None = None,
+    keep: Literal["best", "last"] | None = None,
+    slice_windows: int | None = None,
+    mixed_precision: bool = False,
+    step_sizes: Sequence[float] | None = None,
+    groups: Sequence[int] | None = None,
+    seed: int = 0,
     frontend: nn.Module | None = None,
     labels: Sequence[str] | None = None,
     output: Output | None = None,
@@ -73,25 +96,46 @@ def dream(
     sample_rate_hz: int = 22_050,
     on_octave: Callable[[Octave], None] = lambda octave: None,
     progress: bool = True,
-    seed: int = 0,
-    step_sizes: Sequence[float] | None = None,
-    groups: Sequence[int] | None = None,
-    **settings: Any,
-) -> Dreams:
+) -> DreamResult:
     """Change sounds or log-mels until a network predicts what is asked for.
 
+    Sounds are dreamed as `task=dream` does it (see `sound_settings`), where the front end is an
+    STFT. Otherwise the network's input is dreamed, at most 100 steps of 0.25 dB, or of 0.25 % of
+    the RMS of a waveform, until the probability is 0.9. What is None or "default" below is that.
+
     Args:
-        model: a `Recognizer`, a checkpoint folder or "robust", or any network: with
-            `frontend`, or where `start` has three axes, from log-mels (batch, n_mels, frames)
-            to logits (batch, classes); otherwise from waveforms (batch, samples). It may want an
-            axis of channels, (batch, 1, ...), and may give several tensors, of which the one
-            called "logits" or the only one of that shape is taken. It is left as it was. Or several
-            recognizers and checkpoints, see `irdream.ensemble`: each must hear the target.
+        model: "robust", "shipped", "second", a checkpoint's folder, a `Recognizer`, or any
+            network: with `frontend`, or where `start` has three axes, from log-mels (batch, n_mels,
+            frames) to logits (batch, classes); otherwise from waveforms (batch, samples). It may
+            want an axis of channels, (batch, 1, ...), and may give several tensors, of which the
+            one called "logits" or the only one of that shape is taken. It is left as it was. Or
+            several recognizers and checkpoints, see `irdream.ensemble`: each must hear the target.
         start: waveforms (items, samples) or (samples,); log-mels (items, n_mels, frames), natural
             log of the magnitude; or the path of a sound file. On the model's device or not.
             Spectrograms in another unit are dreamed within their own range, with a warning.
         target: a class, by its number or its label; or one for each item. A single start is
             dreamed toward each of several targets.
+        judge: predicts the dreams and their originals, and had no part in them; like `model`.
+        parametrization: what is changed: `irdream.dreaming.parametrizations`.
+        objective: what is maximized: `irdream.dreaming.objectives`, or a function of what the
+            network gives and of the targets, (items,). None: log p of the target.
+        optimizer: `irdream.dreaming.optimizers`, a torch.optim class or a partial of one, or a
+            function from gradient to direction. None: `NormalizedAscent()`.
+        step_size: length of a step, in the parametrization's `step_unit`.
+        steps: at most, in each octave.
+        octaves: levels, the coarsest first; 1: full size alone.
+        octave_ratio: how much coarser each level is, along (mel bands, frames).
+        transform: random views before each step, `irdream.dreaming.transforms`; None: none.
+        constraint: what the iterates obey, `irdream.dreaming.constraints`; one or several.
+        start_noise: RMS of noise added to the start, in step sizes.
+        confidence: probability of the target at which an item stops; None: never.
+        patience: steps without a better iterate after which an item stops; None: never.
+        keep: of an item's iterates the "best", or the "last".
+        slice_windows: windows in one forward pass; None: by the device.
+        mixed_precision: the network in bfloat16, on CUDA.
+        step_sizes: of each item, in place of `step_size`.
+        groups: equal numbers for items whose objective depends on each other, side by side.
+        seed: of all random numbers; item i has a stream of its own.
         frontend: of a network on log-mels: (batch, samples) -> (batch, n_mels, frames), with
             `sample_rate_hz` and `hop_samples`, such as `irdream.frontends.HanLogMel()`.
         labels: of the classes; None: their numbers, or those of the recognizer.
@@ -99,16 +143,12 @@ def dream(
             network gives these itself; None: as `model.output` says, or "softmax".
         window_frames: what a network sees at once, in frames of the log-mel or in samples of a
             waveform; an item's probability is the mean over its windows. None: all of `start`.
-        sample_rate_hz: of a sound file that is read for a network without a front end.
+        sample_rate_hz: of the sounds of a network without a front end.
         on_octave: called after each octave.
         progress: show a bar on a terminal.
-        seed: of all random numbers; item i has a stream of its own.
-        step_sizes: of each item, in the parametrization's step unit.
-        groups: equal numbers for items whose objective depends on each other, side by side.
-        settings: of `Ascent`: objective, parametrization, optimizer, step_size, steps, octaves,
-            constraint, transform, confidence, ... By default `sound_settings()` for sounds and a
-            front end that is an STFT. Otherwise the network's input is dreamed, at most 100 steps
-            of 0.25 dB, or of 0.25 % of the RMS of a waveform, until the probability is 0.9.
+
+    Returns:
+        The dreams: `sound()`, `save(folder)`, `show()`, and what `DreamResult` names.
 
     Raises:
         InputError: bad start, target or setting; a network that cannot be dreamed on.
@@ -117,35 +157,24 @@ def dream(
         of a start in another unit, of a network that seems to give probabilities instead of
         logits, of dreams that cannot move.
     """
-    if unknown := [name for name in settings if name not in Ascent.__dataclass_fields__]:
-        raise InputError(
-            f"unknown setting {unknown[0]!r}{nearest(unknown[0], Ascent.__dataclass_fields__)}; "
-            f"expected some of {', '.join(Ascent.__dataclass_fields__)}"
-        )
+    settings = _given(locals())
+    judge = None if judge is None else _judge(judge)
     model = _network(model)
     rate = getattr(model if isinstance(model, Recognizer) else frontend, "sample_rate_hz", None)
     signal = _like_weights(_signal(start, rate or sample_rate_hz), model)
-    about: dict[str, Any] = {
-        "frontend": frontend, "labels": labels, "output": output, "window_frames": window_frames,
-    }  # fmt: skip
-    if not isinstance(model, Recognizer):
-        recognizer = recognizer_around(model, signal, **about)
-    elif any(given is not None for given in about.values()):
-        raise InputError(
-            "frontend, labels, output and window_frames belong to the recognizer; expected "
-            "none of them, or recognizer.model in its place"
-        )
-    else:
-        recognizer = model
-    check_start(recognizer, signal)
+    recognizer = _recognizer(
+        model, signal, rate_hz=sample_rate_hz, frontend=frontend, labels=labels, output=output,
+        window_frames=window_frames,
+    )  # fmt: skip
     several: Any = [target] if np.ndim(target) == 0 else target  # type: ignore[arg-type]
     classes = [_class(one, list(recognizer.instruments)) for one in several]
+    names = [Path(start).stem] if isinstance(start, str | Path) else _numbered(len(signal))
     signal, targets = _paired(signal, torch.tensor(classes, dtype=torch.long).to(signal.device))
     usual, doubt = _usual(recognizer, signal, model)
     chosen = {"objective": LogProbability(), "optimizer": NormalizedAscent(), **usual, **settings}
     objective = chosen["objective"] = as_objective(chosen["objective"])
-    doubts = [doubt] if "parametrization" not in settings else []
     ascent = Ascent(**chosen)
+    doubts = [doubt] if parametrization is None else []
     sizes = None if step_sizes is None else _one_each("step_sizes", step_sizes, signal)
     if sizes is not None and not bool((sizes > 0).all()):
         raise InputError(f"step_sizes={list(step_sizes or ())}; expected numbers above 0")
@@ -154,8 +183,7 @@ def dream(
         if output is None and not isinstance(getattr(model, "output", None), str):
             doubts.append(doubt_of_output(recognizer, signal))
     _warn(doubts)
-    steps = ascent.steps * ascent.octaves
-    with dream_bar(len(signal), steps=steps, shown=progress) as bar:
+    with dream_bar(len(signal), steps=ascent.steps * ascent.octaves, shown=progress) as bar:
         dreams = ascent.run(
             recognizer,
             None if signal.ndim == 3 else signal,
@@ -168,7 +196,50 @@ def dream(
             on_octave=on_octave,
         )
     _warn([doubt_of_dreams(objective, dreams, targets)])
-    return dreams
+    return DreamResult(
+        **vars(dreams), recognizer=recognizer, ascent=ascent, start=signal, targets=targets,
+        names=names, step_sizes=step_sizes, judge=judge and another(judge, recognizer),
+    )  # fmt: skip
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of an `Ascent` among the arguments of `dream`, but for the default."""
+    fields = Ascent.__dataclass_fields__
+    given = {name: value for name, value in arguments.items() if name in fields}
+    unset = {name: None if name in _OF_START else "default" for name in given}
+    return {name: x for name, x in given.items() if not (x is unset[name] or x == "default")}
+
+
+def _numbered(starts: int) -> list[str]:
+    """Return a name for each start that has none."""
+    return [f"start-{i}" for i in range(starts)] if starts > 1 else ["start"]
+
+
+def _recognizer(model: nn.Module, signal: Tensor, *, rate_hz: int, **about: Any) -> Recognizer:
+    """Return a recognizer, or one around a network, that fits the start."""
+    if not isinstance(model, Recognizer):
+        recognizer = recognizer_around(model, signal, rate_hz=rate_hz, **about)
+        if about["frontend"] is not None:
+            check_start(recognizer, signal)
+        return recognizer
+    if any(given is not None for given in about.values()):
+        raise InputError(
+            "frontend, labels, output and window_frames belong to the recognizer; expected "
+            "none of them, or recognizer.model in its place"
+        )
+    check_start(model, signal)
+    return model
+
+
+def _judge(judge: Model | Sequence[Model]) -> Recognizer:
+    """Return a recognizer that judges."""
+    found = _network(judge)
+    if not isinstance(found, Recognizer):
+        raise InputError(
+            f"judge is a {type(found).__name__}; expected a checkpoint or a recognizer: "
+            "Recognizer(frontend=..., model=..., instruments=...)"
+        )
+    return found
 
 
 def _network(model: Model | Sequence[Model]) -> nn.Module:

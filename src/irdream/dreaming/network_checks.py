@@ -26,11 +26,10 @@ LARGEST_PEAK = 10.0  # 20 dB above full scale: a waveform beyond it has another 
 _SURE = 0.999  # a probability above which there is nothing left to be dreamed
 
 
-class Given(Waveform):
-    """A front end that gives what it is given: log-mels, or waveforms, as they are."""
+class Given(nn.Module):
+    """What stands for a front end that is not known: log-mels are given as they are."""
 
-    def __init__(self) -> None:
-        super().__init__(sample_rate_hz=1)  # so that a second is a frame
+    sample_rate_hz = hop_samples = 1  # so that a second is a frame
 
 
 def as_network(model: Any) -> nn.Module:
@@ -65,6 +64,7 @@ def recognizer_around(
     model: nn.Module,
     signal: Tensor,
     *,
+    rate_hz: int,
     frontend: nn.Module | None,
     labels: Sequence[str] | None,
     output: Output | None,
@@ -72,10 +72,13 @@ def recognizer_around(
 ) -> Recognizer:
     """Put a network into a recognizer of such signals; for the arguments see `dream`.
 
+    Waveforms that no front end takes have `rate_hz`.
+
     Raises:
         InputError: when the network or the front end does not fit.
     """
-    frontend = Given() if frontend is None else frontend
+    if frontend is None:
+        frontend = Given() if signal.ndim == 3 else Waveform(sample_rate_hz=rate_hz)
     if not isinstance(frontend, nn.Module):
         raise InputError(
             f"frontend is a {type(frontend).__name__}; expected a torch.nn.Module, such as "
@@ -128,14 +131,12 @@ def check_start(recognizer: Recognizer, signal: Tensor) -> None:
     """Check that a start has the scale and the bands of what a front end takes and gives.
 
     Args:
-        recognizer: its front end decides, where it has one.
+        recognizer: its front end decides.
         signal: (items, samples) or (items, n_mels, frames).
 
     Raises:
         InputError: when it has not.
     """
-    if isinstance(recognizer.frontend, Given):
-        return
     if signal.ndim == 2:
         if (peak := float(signal.abs().amax())) > LARGEST_PEAK:
             raise InputError(

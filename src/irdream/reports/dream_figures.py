@@ -33,7 +33,7 @@ class SpectrogramScales:
 
     Attributes:
         hop_seconds: time between frames.
-        mel_hz: centers of the mel bands, (n_mels,).
+        mel_hz: centers of the bands, (n_mels,); None: unknown.
         peak_db: the loudest point of the originals, which counts as 0 dB.
         low_db, high_db: the scale of the log-mels.
         limit_db: end of the scale of the differences.
@@ -41,7 +41,7 @@ class SpectrogramScales:
     """
 
     hop_seconds: float
-    mel_hz: Array
+    mel_hz: Array | None
     peak_db: float
     low_db: float
     high_db: float
@@ -56,7 +56,7 @@ class SpectrogramScales:
         differences: Sequence[Array],
         *,
         range_db: float,
-        mel_frequencies_hz: ArrayLike,
+        mel_frequencies_hz: ArrayLike | None,
         hop_seconds: float,
         ticks_hz: Sequence[int] = (300, 1000, 3000, 8000),
     ) -> SpectrogramScales:
@@ -77,7 +77,7 @@ class SpectrogramScales:
         changes = np.abs(np.concatenate([one.ravel() for one in differences]))
         return cls(
             hop_seconds=hop_seconds,
-            mel_hz=np.asarray(mel_frequencies_hz, float),
+            mel_hz=None if mel_frequencies_hz is None else np.asarray(mel_frequencies_hz, float),
             peak_db=peak,
             low_db=high - range_db,
             high_db=high,
@@ -102,9 +102,9 @@ class SpectrogramScales:
             interpolation="nearest",
             extent=(0.0, frames * self.hop_seconds, -0.5, n_mels - 0.5),
         )  # fmt: skip
-        shown = [hz for hz in self.ticks_hz if self.mel_hz[0] <= hz <= self.mel_hz[-1]]
-        places = np.interp(shown, self.mel_hz, np.arange(len(self.mel_hz)))
-        ax.set_yticks(places, [str(hz) for hz in shown])
+        if (hz := self.mel_hz) is not None:
+            shown = [one for one in self.ticks_hz if hz[0] <= one <= hz[-1]]
+            ax.set_yticks(np.interp(shown, hz, np.arange(len(hz))), [str(one) for one in shown])
         ax.tick_params(labelsize=8, labelleft=False, labelbottom=False)
         return image
 
@@ -123,8 +123,8 @@ def spectrograms_figure(
     original_db: ArrayLike,
     dream_db: ArrayLike,
     *,
-    hop_seconds: float,
-    mel_frequencies_hz: ArrayLike,
+    hop_seconds: float | None,
+    mel_frequencies_hz: ArrayLike | None,
     instruments: Sequence[str],
     probabilities_before: ArrayLike,
     probabilities_after: ArrayLike,
@@ -138,8 +138,8 @@ def spectrograms_figure(
     Args:
         original_db: log-mel spectrogram in dB (20 log10 of the magnitude), (n_mels, frames).
         dream_db: the same of the dream.
-        hop_seconds: time between frames.
-        mel_frequencies_hz: centers of the mel bands, (n_mels,), ascending.
+        hop_seconds: time between frames; None: unknown.
+        mel_frequencies_hz: centers of the bands, (n_mels,), ascending; None: unknown.
         instruments: codes, the axis of the probabilities.
         probabilities_before: of the original, (instruments,), 0..1.
         probabilities_after: of the dream as a spectrogram.
@@ -152,7 +152,7 @@ def spectrograms_figure(
     difference = dream - original
     scales = SpectrogramScales.of(
         [original], [original, dream], [difference],
-        range_db=RANGE_DB, mel_frequencies_hz=mel_frequencies_hz, hop_seconds=hop_seconds,
+        range_db=RANGE_DB, mel_frequencies_hz=mel_frequencies_hz, hop_seconds=hop_seconds or 1.0,
         ticks_hz=TICKS_HZ,
     )  # fmt: skip
     figure = Figure(figsize=(11.0, 5.0))
@@ -172,10 +172,11 @@ def spectrograms_figure(
         f"dream − original: RMSE {np.sqrt(np.mean(difference**2)):.2f} dB",
     )
     for name, head in zip(_PANELS, heads, strict=True):
-        axes[name].set_xlabel("time (s)", fontsize=9)
+        axes[name].set_xlabel("time (s)" if hop_seconds else "frame", fontsize=9)
         axes[name].tick_params(labelleft=name == "original", labelbottom=True)
         axes[name].set_title(head, fontsize=10)
-    axes["original"].set_ylabel("frequency (Hz)", fontsize=9)
+    unit = "band" if mel_frequencies_hz is None else "frequency (Hz)"
+    axes["original"].set_ylabel(unit, fontsize=9)
     add_color_bar(levels, [axes["original"], axes["dream"]], "dB re loudest of original")
     add_color_bar(change, axes["change"], "difference (dB)")
     _draw_outputs(

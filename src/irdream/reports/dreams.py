@@ -14,6 +14,7 @@ from torch import Tensor
 
 from irdream.audio import load_audio, write_wav
 from irdream.datasets.base import Excerpt
+from irdream.dreaming.network_checks import Given
 from irdream.dreaming.record import Answer, Dreams
 from irdream.dreaming.targets import Item
 from irdream.ensemble import members_of
@@ -221,11 +222,13 @@ def figure_of(
     """Draw original, dream and difference with the recognizer's outputs below, and a bar's line."""
     from irdream.reports.dream_figures import spectrograms_figure  # 0.6 s, for matplotlib
 
+    is_known = not isinstance(recognizer.frontend, Given)
+    hop_seconds = recognizer.analysis.hop_samples / recognizer.sample_rate_hz
     return spectrograms_figure(
         one.original.numpy() * DB_PER_NATURAL,
         one.dream.numpy() * DB_PER_NATURAL,
-        hop_seconds=recognizer.analysis.hop_samples / recognizer.sample_rate_hz,
-        mel_frequencies_hz=recognizer.mel_centers_hz().numpy(),
+        hop_seconds=hop_seconds if is_known else None,
+        mel_frequencies_hz=recognizer.mel_centers_hz().numpy() if is_known else None,
         title=title,
         instruments=recognizer.instruments,
         probabilities_before=one.before.probabilities[0].numpy(),

@@ -1,0 +1,240 @@
+"""What `dream` returns: the dreams, and their way to sounds, pictures, files and a notebook."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from irdream import instruments
+from irdream.datasets.base import Excerpt, counted
+from irdream.dreaming.ascent import Ascent
+from irdream.dreaming.batch import joined
+from irdream.dreaming.objectives import as_objective
+from irdream.dreaming.probe import frozen
+from irdream.dreaming.record import Answer, Dreams
+from irdream.dreaming.targets import Item
+from irdream.errors import InputError
+from irdream.measures.table import BAR
+from irdream.recognizer import Recognizer
+from irdream.reports.dreams import (
+    FinishedDream,
+    figure_of,
+    file_names,
+    one_by_one,
+    predict_file,
+    write_sounds,
+)
+from irdream.sonification import GriffinLim, StftGain
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+SHOWN = 4  # dreams in a notebook
+LISTED = 8  # dreams in a repr
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class DreamResult(Dreams):
+    """The dreams of one call. A notebook shows their pictures and plays their sounds.
+
+    Attributes:
+        recognizer: that dreamed; `recognizer.predict(sound)` asks it again.
+        ascent: how.
+        start: the originals, (items, samples) or log-mels (items, n_mels, frames).
+        targets: indices of the classes, (items,).
+        names: of the originals: one for all, or one for each item.
+        step_sizes: of each item; None: the ascent's.
+        judge: a recognizer that had no part in the dreams; None: there is none.
+    """
+
+    recognizer: Recognizer
+    ascent: Ascent
+    start: Tensor
+    targets: Tensor
+    names: Sequence[str]
+    step_sizes: Sequence[float] | None = None
+    judge: Recognizer | None = None
+
+    def sound(self) -> Tensor:
+        """Return the dreams' waveforms (items, samples), on the CPU, at the recognizer's rate.
+
+        Where spectrograms were dreamed they are made into sound: by a gain on the original's
+        spectrum, or by Griffin-Lim where there is no original sound.
+
+        Raises:
+            InputError: when the spectrograms are not those of a short-time spectrum.
+        """
+        return self._sounds[1]
+
+    def save(self, folder: str | Path, *, figures: int | None = None) -> pd.DataFrame:
+        """Write what `task=dream` writes, and return the table.
+
+        `dreams.csv`, `curves.csv`, `curves.png`, `spectrograms/*.png`, and in `sounds/` the WAVs
+        of originals, dreams and differences; what is predicted of the WAVs is in the table.
+
+        Args:
+            folder: made where there is none.
+            figures: at most so many spectrogram figures; None: one for each dream.
+
+        Raises:
+            InputError: see `sound`.
+            OSError: from the system (full disk, no permission).
+        """
+        import pandas as pd
+
+        from irdream.reports.dream_table import write_dream, write_tables
+
+        folder, dreamt = Path(folder).expanduser(), self._finished(*self._sounds)
+        with self._asked() as (recognizer, judge):
+            rows = [
+                write_dream(
+                    one, recognizer, GriffinLim(), folder, judge=judge,
+                    is_drawn=figures is None or i < figures,
+                )
+                for i, one in enumerate(dreamt)
+            ]  # fmt: skip
+        table = pd.DataFrame(rows)
+        write_tables(table, dreamt, folder)
+        return table
+
+    def show(self, item: int = 0) -> Figure:
+        """Return a figure: original, dream, their difference, and the probabilities."""
+        one = self._finished(*(self._sounds if self._has_sound else ()))[item]
+        bar = BAR if one.item.target else None
+        return figure_of(one, self.recognizer, title=self._line(item), bar=bar)
+
+    @property
+    def judge_before(self) -> Answer | None:
+        """What the judge predicts of the originals, as 16-bit WAVs; None without a judge."""
+        return self._judged[0] if self.judge else None
+
+    @property
+    def judge_after(self) -> Answer | None:
+        """What the judge predicts of the dreams, likewise."""
+        return self._judged[1] if self.judge else None
+
+    def __repr__(self) -> str:
+        lines = [self._line(i) for i in range(min(len(self.steps), LISTED))]
+        more = len(self.steps) - len(lines)
+        return "\n".join([*lines, *([f"... and {more} more dreams"] if more else [])])
+
+    def _repr_html_(self) -> str | None:
+        """Return pictures and players of the first dreams; None where they cannot be sound."""
+        if not self._has_sound:
+            return None
+        from irdream.reports.dream_table import write_dream
+        from irdream.reports.pages import render_html
+
+        dreamt = self._finished(*self._sounds)[:SHOWN]
+        with tempfile.TemporaryDirectory() as name, self._asked() as (recognizer, _):
+            folder = Path(name)
+            for one in dreamt:
+                write_dream(one, recognizer, GriffinLim(), folder)
+            shown = [(one.name, self._line(i)) for i, one in enumerate(dreamt)]
+            more = len(self.steps) - len(shown)
+            return render_html("dreams.html.j2", scripts=[], shown=shown, folder=folder, more=more)
+
+    def _line(self, i: int) -> str:
+        """Say what came of a dream."""
+        name, step = self.names[min(i, len(self.names) - 1)], int(self.steps[i])
+        steps = counted(step, "step")
+        if not self._has_target:
+            curve = self.objective_curve[:, i]
+            return f"{name}: objective {curve[0]:.4g} → {curve[step]:.4g}, {steps}"
+        target = self.recognizer.instruments[self.targets[i]]
+        before, after = (answer.of_target(self.targets)[i] for answer in (self.before, self.after))
+        line = f"{name} toward {instruments.name(target)}: {before:.2f} → {after:.2f}"
+        if self.judge and self._has_sound and target in self.judge.instruments:
+            place = self.judge.instruments.index(target)
+            before, after = (answer.probabilities[i, place] for answer in self._judged)
+            line += f", judge {before:.2f} → {after:.2f}"
+        return f"{line}, {steps}"
+
+    @property
+    def _has_target(self) -> bool:
+        return as_objective(self.ascent.objective).reads_output
+
+    @property
+    def _has_sound(self) -> bool:
+        frontend = self.recognizer.frontend
+        return self.waveform is not None or all(
+            hasattr(frontend, x) for x in ("n_fft", "mel_basis")
+        )
+
+    @cached_property
+    def _sounds(self) -> tuple[Tensor, Tensor]:
+        """The originals and the dreams as waveforms (items, samples), on the CPU."""
+        if not self._has_sound:
+            raise InputError(
+                f"the dreams are spectrograms of {type(self.recognizer.frontend).__name__}, which "
+                "cannot become sound; expected a front end with n_fft and mel_basis, such as "
+                "frontend=HanLogMel(), or waveforms to start from"
+            )
+        start, frontend = self.start, self.recognizer.frontend
+        if self.waveform is not None:
+            return start.cpu(), self.waveform.cpu()
+        if start.ndim == 2:
+            is_gain = self.ascent.parametrization.from_original
+            arguments = {"original": self.recognizer.log_mel(start), "waveform": start}
+            sonify: Any = StftGain() if is_gain else GriffinLim()
+            return start.cpu(), sonify(dream=self.log_mel, **arguments, frontend=frontend).cpu()
+        silence = start.new_zeros(len(start), start.shape[-1] * self.recognizer.hop_samples)
+        of_log_mels = [
+            GriffinLim()(dream=x, original=x, waveform=silence, frontend=frontend).cpu()
+            for x in (start, self.log_mel)
+        ]
+        return of_log_mels[0], of_log_mels[1]
+
+    def _finished(
+        self, originals: Tensor | None = None, dreams: Tensor | None = None
+    ) -> list[FinishedDream]:
+        """Return the dreams one by one, with their sounds."""
+        excerpts, items = [], []
+        for i, target in enumerate(self.targets.tolist()):
+            place = min(i, len(self.names) - 1)
+            label = self.recognizer.instruments[target] if self._has_target else ""
+            item = Item(place, label, self.step_sizes[i] if self.step_sizes else None)
+            same = sum(replace(other, variation=0) == item for other in items)
+            items.append(replace(item, variation=same))
+            sound = torch.empty(0) if originals is None else originals[i]
+            excerpts.append(Excerpt(waveform=sound, labels=(), name=self.names[place]))
+        finished = one_by_one(
+            self,
+            self.recognizer,
+            names=file_names(excerpts[: len(self.names)], items, self.recognizer.instruments),
+            items=items,
+            excerpts=excerpts,
+            original=self.start if self.start.ndim == 3 else self.recognizer.analysis(self.start),
+            step_sizes=self.step_sizes or [self.ascent.step_size] * len(items),
+        )
+        sounds = [None] * len(items) if dreams is None else list(dreams)
+        return [replace(one, waveform=x) for one, x in zip(finished, sounds, strict=True)]
+
+    @contextlib.contextmanager
+    def _asked(self) -> Iterator[tuple[Recognizer, Recognizer | None]]:
+        """Give the recognizer and the judge in eval mode, and leave them as they were."""
+        with frozen(self.recognizer), frozen(self.judge or self.recognizer):
+            yield self.recognizer, self.judge
+
+    @cached_property
+    def _judged(self) -> tuple[Answer, Answer]:
+        """The judge's answers on originals and dreams, as WAVs."""
+        pairs = []
+        with tempfile.TemporaryDirectory() as folder, self._asked() as (recognizer, judge):
+            assert judge is not None
+            for one in self._finished(*self._sounds):
+                _, path = write_sounds(one, recognizer, GriffinLim(), Path(folder))
+                first = path.with_name(f"{one.name}-original.wav")
+                target = one.item.target if one.item.target in judge.instruments else ""
+                pairs.append([predict_file(sound, target, judge) for sound in (first, path)])
+        before, after = (joined(list(answers)) for answers in zip(*pairs, strict=True))
+        return before, after
