@@ -104,16 +104,12 @@ def remember_in(cache_dir: str | Path | None) -> None:
 def content_of(path: str | Path, *, written: Iterable[str | Path] = ()) -> str:
     """Return a hash of a file's content, or of the names and contents of all files in a folder.
 
-    Links are followed, hidden files are left out. Of what runs have written only the WAVs
-    count, since a folder of sounds may hold the outputs of the runs on it.
-
-    Args:
-        path: of the file or the folder.
-        written: folders that runs write besides their own.
+    Links are followed, hidden files are left out. Of what runs have written (in folders of theirs
+    and in `written`) only the WAVs count, since a folder of sounds may hold the outputs of the runs
+    on it.
 
     Raises:
-        OSError: when there is none, it cannot be read, or is a pipe; a file in a folder that
-            cannot be read counts by its name.
+        OSError: when there is none, it cannot be read, or is a pipe.
     """
     root = os.path.abspath(Path(path).expanduser())
     if not os.path.isdir(root):

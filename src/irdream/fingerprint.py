@@ -2,9 +2,8 @@
 
 A file is known by its content (`irdream.contents`), code by its source, a value by what it holds
 and by the code of its class. What cannot be known (a function typed in a notebook, a scripted
-network, an open file) is the same as nothing: what it makes is made anew, and not mistaken.
-
-Nothing heavy is imported here: a job of a sweep that is skipped does not import torch.
+network, an open file) is the same as nothing. A job of a sweep that is skipped does not import
+torch.
 """
 
 from __future__ import annotations
@@ -47,13 +46,8 @@ def _hash(value: Any) -> str:
 def code_of(packages: Iterable[str]) -> str:
     """Return a hash of all files of packages or modules, and of the code that they import.
 
-    Nothing is imported. Libraries are left out, and what is installed is not followed.
-
-    Args:
-        packages: names; of one with dots the first word counts.
-
-    Raises:
-        OSError: when a file cannot be read.
+    Nothing is imported. Libraries are left out, and what is installed is not followed. Of a name
+    with dots the first word counts. Raises OSError when a file cannot be read.
     """
     whole = {name.partition(".")[0] for name in packages}
     seeds = {name: path for package in whole for name, path in _package(package).items()}
@@ -63,9 +57,7 @@ def code_of(packages: Iterable[str]) -> str:
 def _sources(seeds: Mapping[str, Path], whole: Iterable[str] = ()) -> list[list[str]]:
     """Return the names of modules and of all that they import, with hashes of their files.
 
-    Args:
-        seeds: the files of modules.
-        whole: packages that are among them with all their files.
+    `seeds` are the files of modules, `whole` packages that are among them with all their files.
     """
     files, found, waiting, asked = dict(seeds), {}, list(seeds), set(whole)
     while waiting:

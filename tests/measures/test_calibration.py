@@ -59,15 +59,6 @@ def test_the_curve_is_that_of_scikit_learn():
     np.testing.assert_allclose(found.scores, means)
 
 
-def test_perfect_probabilities_have_a_small_ece_and_others_a_large_one():
-    random = np.random.default_rng(0)
-    scores = random.random(20_000)
-    truth = random.random(20_000) < scores
-    assert reliability(truth, scores).ece < 0.02
-    assert reliability(~truth, scores).ece > 0.4
-    assert np.isnan(reliability(np.zeros(0, bool), np.zeros(0)).ece)
-
-
 def test_brier_and_loss_are_those_of_scikit_learn():
     random = np.random.default_rng(0)
     truth, scores = random.random((40, 3)) < 0.4, random.random((40, 3))

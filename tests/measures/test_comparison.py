@@ -49,18 +49,6 @@ def test_equal_recognizers_do_not_differ(truth):
     assert (table["excerpts"].iloc[0], table["recordings"].iloc[0]) == (30, 30)
 
 
-def test_a_much_better_recognizer_differs_in_every_measure(truth):
-    first, second = report(noisy(truth, []), truth), report(noisy(truth, [*range(15)]), truth)
-    found = compare_reports(first, second, permutations=400)
-    assert max(found["p_value"].tolist()) < 0.01
-    np.testing.assert_allclose(found["difference"], found["first_score"] - found["second_score"])
-    for one in records(found):
-        assert 0 < one["low"] < one["difference"] < one["high"]
-    back = compare_reports(second, first, permutations=400)
-    np.testing.assert_array_equal(back["difference"], -found["difference"])
-    np.testing.assert_allclose(back["low"], -found["high"], atol=0.05)
-
-
 def test_the_p_value_is_that_of_all_swaps(truth):
     first, second = noisy(truth[:8], [0]), noisy(truth[:8], [1, 2, 3, 4, 5])
     one, other = (tallies(truth[:8], x >= 0.5, x) for x in (first, second))
@@ -76,18 +64,6 @@ def test_the_p_value_is_that_of_all_swaps(truth):
     exact = np.mean([abs(difference(swap)) >= observed - 1e-12 for swap in swaps])
     assert 0.01 < exact < 0.9
     assert found["p_value"] == pytest.approx(exact, abs=0.015)
-
-
-def test_without_a_difference_p_values_are_spread_evenly(draws):
-    draws(1)
-    random, p_values = np.random.default_rng(0), []
-    for _ in range(200):
-        truth = np.eye(4, dtype=bool)[random.integers(4, size=40)]
-        sides = [truth * 0.3 + random.random(truth.shape) for _ in range(2)]
-        one, other = (tallies(truth, x >= 0.8, x) for x in sides)
-        p_values.append(differences(one, other, range(40), permutations=200)["p_value"].iloc[0])
-    for level in (0.05, 0.2, 0.5):
-        assert np.mean(np.array(p_values) <= level) == pytest.approx(level, abs=0.09)
 
 
 def test_whole_recordings_are_swapped(truth):

@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import (
     average_precision_score,
@@ -21,7 +19,6 @@ from irdream.measures.calibration import temperature_scaled
 from irdream.measures.recognition import (
     ORACLE,
     TALLIED,
-    THRESHOLDS,
     Report,
     average_precision,
     average_scores,
@@ -89,17 +86,6 @@ def test_choose_threshold_by_hand():
     assert 0.30 < threshold <= 0.35
     threshold, _ = choose_threshold(np.array([[0.8, 0.2]]), flags("10"))
     assert threshold == pytest.approx(0.51)  # all of 0.21 .. 0.80 are right; the middle one
-
-
-@settings(max_examples=20, deadline=None)
-@given(arrays(float, (5, 3), elements=st.floats(0, 1)), arrays(bool, (5, 3)))
-def test_no_threshold_is_better_than_the_chosen_one(scores, truth):
-    truth[0, 0] = True
-    tried = THRESHOLDS[::11]
-    threshold, best = choose_threshold(scores, truth, thresholds=tried)
-    f1 = {t: average_scores(truth, scores >= t)["micro_f1"] for t in tried}
-    assert best == pytest.approx(max(f1.values()))
-    assert f1[threshold] == pytest.approx(best)
 
 
 SCORES = np.array([[0.9, 0.1, 0.0], [0.6, 0.4, 0.2], [0.1, 0.2, 0.3], [0.5, 0.6, 0.1]])
@@ -204,16 +190,6 @@ def test_intervals_of_what_is_not_defined(data):
     assert all(np.isnan(interval.low) for interval in one.values())
 
 
-@pytest.mark.slow
-def test_the_intervals_of_the_irmas_test_set_take_seconds():
-    random = np.random.default_rng(0)
-    truth = random.random((2874, 5)) < 0.3
-    found = toy((truth, random.random(truth.shape)))
-    began = time.perf_counter()
-    assert found.intervals
-    assert time.perf_counter() - began < 8
-
-
 # Reports
 
 
@@ -255,12 +231,6 @@ def test_metrics_by_hand():
         bounds = [metrics[f"eval/{name}{end}"] for end in ("_low", "", "_high")]
         assert bounds == sorted(bounds)
     assert not any(np.isnan(x) for x in metrics.values())
-
-
-def test_metrics_by_another_aggregation():
-    metrics = report(TWO_LABELS, aggregation="s2").metrics()
-    assert metrics["eval/micro_f1"] == metrics["eval/s2_micro_f1"]
-    assert metrics["eval/threshold"] == 0.95
 
 
 def test_metrics_leave_out_what_is_not_known():

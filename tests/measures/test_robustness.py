@@ -171,18 +171,6 @@ def test_windows_are_drawn_evenly_over_instruments_and_their_excerpts() -> None:
     assert sorted(place for place in places if place in (6, 7)) == [6, 6, 6, 7, 7, 7]
 
 
-def test_the_seed_draws_the_windows() -> None:
-    parts = excerpts(*["flu 9"] * 30)
-    assert drawn(parts, 5) == drawn(parts, 5)
-    assert drawn(parts, 5) != drawn(parts, 5, seed=1)
-    assert sum(level % 100 > 3 for level in drawn(parts, 30)[0]) > 5  # not the first ones alone
-
-
-def test_there_are_no_more_windows_than_the_excerpts_have() -> None:
-    levels, _ = drawn(excerpts("flu 2", "pia 3"), 256)
-    assert sorted(levels) == [0.5, 1.5, 100.5, 101.5, 102.5]
-
-
 def test_only_what_is_read_is_drawn() -> None:
     with pytest.raises(InputError, match=r"robust_db is measured on excerpts with one label, and"):
         drawn(excerpts("flu broken", "flu+pia 3"), 4)

@@ -283,8 +283,8 @@ def test_fewer_epochs_than_are_done(run: Run, first: Path) -> None:
 
 def test_a_default_that_is_typed_is_no_difference(run: Run, first: Path) -> None:
     betas: Any = [0.9, 0.999]  # as of a yaml
-    optimizer = partial(ADAM, lr=0.02, betas=betas)
-    run("second", epochs=2, scheduler=cosine(2), optimizer=optimizer, resume=first)
+    optimizer, loss = partial(ADAM, lr=0.02, betas=betas), Loss("categorical", 0)  # not 0.0
+    run("second", epochs=2, scheduler=cosine(2), optimizer=optimizer, loss=loss, resume=first)
 
 
 # What cannot be resumed

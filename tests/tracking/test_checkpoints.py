@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -123,13 +122,6 @@ def test_an_alias_that_mlflow_refuses_is_refused(alias: str) -> None:
         check_names("net", alias)
 
 
-@pytest.mark.parametrize("name", ["han", "Han-2016_bn.v2", "7", "Flöte"])
-def test_a_name_that_passes_is_registered_and_found(root: Path, run_id: str, name: str) -> None:
-    check_names(name, "best-one")
-    uri = registered(root, run_id, name=name, alias="best-one")
-    assert fetch_checkpoint(uri, root=root) == fetch_checkpoint(f"models:/{name}/1", root=root)
-
-
 def test_a_run_registers_its_own_checkpoint(root: Path, checkpoint: Path) -> None:
     with MlflowTracker(root=root) as tracker:
         tracker.log_file(checkpoint)
@@ -174,33 +166,3 @@ def test_an_answer_that_is_lost_makes_no_second_version(
     registered(root, run_id, store=store)
     versions = store.client.search_model_versions("name = 'net'")
     assert [version.version for version in versions] == [1]
-
-
-def test_loading_runs_nothing_that_lies_beside(
-    root: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ran = tmp_path / "ran"
-    for name in ("model.pkl", "state.pt", "python_model.pkl", "MLmodel"):
-        (checkpoint / name).write_bytes(pickle.dumps(_Bomb(ran), protocol=2))
-    with MlflowTracker(root=root) as tracker:
-        tracker.log_file(checkpoint)
-        uri = tracker.register("net")
-
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("something is unpickled")
-
-    for name in ("Unpickler", "_Unpickler", "load", "loads"):
-        monkeypatch.setattr(pickle, name, refuse)
-    for address in (uri, "models:/net/1", f"runs:/{tracker.run_id}/checkpoint"):
-        assert contents(fetch_checkpoint(address, root=root)) == contents(checkpoint)
-    assert not ran.exists()
-
-
-class _Bomb:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return Path.touch, (self.path,)

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import getpass
-import platform
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +10,7 @@ import pytest
 
 from irdream import __version__, processes
 from irdream.tracking import run_tags
-from irdream.tracking.provenance import git_tags, lock_digest, packages, processor
+from irdream.tracking.provenance import git_tags, packages
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -97,16 +95,6 @@ def test_tags_say_which_code_machine_and_process_and_git_is_asked_once(
     assert run_tags() == tags
 
 
-def test_the_lock_file_has_a_digest_where_there_is_one(tmp_path: Path) -> None:
-    lock = tmp_path / "requirements.lock"
-    assert lock_digest(lock) == ""
-    lock.write_text("numpy==2.4.6\n")
-    first = lock_digest(lock)
-    lock.write_text("numpy==2.4.7\n")
-    assert re.fullmatch(r"[0-9a-f]{16}", first)
-    assert lock_digest(lock) != first
-
-
 def test_packages_are_those_that_python_finds(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -133,35 +121,3 @@ def test_what_a_machine_does_not_tell_is_left_out(
     loaded: Any = type("LoadedTorch", (), {"__version__": "2.13.0"})
     monkeypatch.setitem(sys.modules, "torch", loaded)
     assert run_tags()["irdream.torch"] == "2.13.0"
-
-
-CORES = """processor\t: 0
-model\t\t: 143
-model name\t: Intel(R) Xeon(R): 8481C @ 2.70GHz
-
-processor\t: 1
-model name\t: another
-"""
-
-
-@pytest.mark.parametrize(
-    ("cores", "expected"),
-    [
-        (CORES, "Intel(R) Xeon(R): 8481C @ 2.70GHz"),
-        ("processor\t: 0\nBogoMIPS\t: 50.00\n", "arm"),
-        ("", "arm"),
-        (None, "arm"),
-    ],
-    ids=["named", "nameless", "empty", "missing"],
-)
-def test_the_processor_has_the_name_of_its_first_core_or_kind(
-    cores: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def read(path: Path) -> str:
-        if cores is None or str(path) != "/proc/cpuinfo":
-            raise FileNotFoundError(path)
-        return cores
-
-    monkeypatch.setattr(platform, "processor", lambda: "arm")
-    monkeypatch.setattr(Path, "read_text", read)
-    assert processor() == expected

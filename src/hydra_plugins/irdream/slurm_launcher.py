@@ -67,14 +67,7 @@ class SlurmLauncher(BaseSubmititLauncher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Submit the jobs and wait for all of them.
-
-        Args:
-            job_overrides: of each job.
-            initial_job_idx: the number of the first.
-
-        Returns:
-            The results in the order of the jobs. One that was killed has failed.
+        """Submit the jobs and wait for all of them; one that was killed has failed.
 
         Raises:
             InputError: when Slurm is not there or refuses the jobs.
@@ -123,13 +116,7 @@ class SlurmLauncher(BaseSubmititLauncher):
 
 
 class _SlurmJob:
-    """A job of the sweep.
-
-    Attributes:
-        overrides, folder, number: what was typed for it, and its place in the sweep.
-        id: as submitit and Slurm name it, `<array>_<index>`, a single job `<job>`.
-        paths: of submitit's files.
-    """
+    """A job of the sweep; submitit and Slurm name it `<array>_<index>`, a single one `<job>`."""
 
     def __init__(self, overrides: Sequence[str], folder: Path, number: int) -> None:
         self.overrides, self.folder, self.number = list(overrides), folder, number

@@ -73,13 +73,8 @@ def _ending_the_program() -> Iterator[None]:
 def check_sweep(config: DictConfig, loader: ConfigLoader | None = None) -> None:
     """Compose and check jobs in which each value that is swept stands once.
 
-    Args:
-        config: of the multirun as a whole.
-        loader: None: of the program that runs.
-
     Raises:
-        InputError: on the first mistake, or where two jobs would have one folder; and what Hydra
-            and OmegaConf raise.
+        InputError: on the first mistake, or where two jobs would have one folder.
     """
     from irdream.cli import command
     from irdream.sweeps.job import same_folder

@@ -1,7 +1,7 @@
 """What a data set gives: two parts, each a list of excerpts that are decoded on demand.
 
-A data set is any object with `part("training")` and `part("test")`, each an `Excerpts`, which
-knows its files and labels without decoding anything.
+A data set is any object with `part("training")` and `part("test")`, each an `Excerpts`, which knows
+its files and labels without decoding anything.
 """
 
 from __future__ import annotations

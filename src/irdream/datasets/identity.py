@@ -1,9 +1,9 @@
 """When sounds are the same: fingerprints of data sets, equal files, and what was trained on.
 
 Excerpts of one recording (names that differ in a last `__k` only) belong together, and so do
-recordings that share a file, byte for byte. A checkpoint's card has 8 characters of a hash of
-every file that it was trained or validated on (54 kB for IRMAS): excerpts are known again under
-other names, but not after they were converted or cut. A score on them is marked, not refused.
+recordings that share a file, byte for byte. A checkpoint's card has 8 characters of a hash of every
+file that it was trained or validated on (54 kB for IRMAS): excerpts are known again under other
+names, but not after they were converted or cut. A score on them is marked, not refused.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A folder of notes has a folder for each instrument, and may have a `manifest.csv` with the columns
 `file`, `class` and, where known, `pitch` (C4 is middle C), `player`, `source`, `licence` and `kind`
-(`note` or `phrase`). Each recording is played by one player; a note by the recorded note nearest
-in pitch, shifted by resampling. Notes of unknown pitch are played in the rhythm of the composition,
+(`note` or `phrase`). Each recording is played by one player; a note by the recorded note nearest in
+pitch, shifted by resampling. Notes of unknown pitch are played in the rhythm of the composition,
 phrases as they are. Organs add ranks, electric guitars are distorted or doubled, and strings,
 flutes and voices get vibrato, some of the time. The backing is played by SoundFonts.
 """

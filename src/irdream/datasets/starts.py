@@ -31,8 +31,8 @@ Listed = list[tuple[str, tuple[str, ...]]]
 class Start(Protocol):
     """What `start=...` must be; `listed`, which tells what will be dreamed on, may be missing.
 
-    `has_original` says whether the start is worth keeping in the sound of the dream: then the
-    dream is made of it by a gain, otherwise the sound is made from the spectrogram alone.
+    `has_original` says whether the start is worth keeping in the sound of the dream: then the dream
+    is made of it by a gain, otherwise the sound is made from the spectrogram alone.
     """
 
     has_original: bool

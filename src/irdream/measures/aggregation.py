@@ -1,22 +1,10 @@
 """Scores of the windows of excerpts, and one row of scores an excerpt made of them.
 
-An excerpt has any number of windows, so its window scores are an array (windows, instruments) and
-a data set's a list of them. Three aggregations, after Han et al., make one row an excerpt:
-
-- s1: the mean of the windows' scores.
-- s2: their sum, divided by its maximum over the instruments, so that the best one has 1.
-- max: as s2, of the maxima of each instrument over four windows in a row, so that what sounds
-  now and then is not averaged away.
-
-s1 and s2 are those of arXiv:1605.09507v1. The journal version (IEEE/ACM TASLP 25(1), 2017) has
-s2 and max, and does not say over how many windows; four are 2.5 s.
-
-A fourth, "network", is track-level (unwindowed) prediction: the network gets the whole excerpt.
-It needs a network with `any_length = True`, one that pools over all of time, by attention for
-example. Time and memory of a forward pass grow with the excerpt: with Han's convolutions 1.5 MB
-and half the time of windows for each second. A network that was trained on single seconds and
-pools by a maximum loses by it: the shipped one has an mAP of 0.84 on rendered excerpts of 5 to
-12 s, and of 0.89 by s1.
+Window scores are an array (windows, instruments) an excerpt. Three aggregations, after Han et al.:
+s1, the mean of the windows' scores; s2, their sum divided by its maximum over the instruments; max,
+as s2, of the maxima over four windows in a row. s1 and s2 are those of arXiv:1605.09507v1, s2 and
+max those of IEEE/ACM TASLP 25(1), 2017, which does not say over how many windows. A fourth,
+"network", is track-level prediction: a network with `any_length = True` gets the whole excerpt.
 """
 
 from __future__ import annotations
@@ -42,9 +30,7 @@ POOLED_WINDOWS = 4
 def aggregate(window_scores: Sequence[Array], aggregation: str) -> Array:
     """Return the excerpts' scores (excerpts, instruments) by one of AGGREGATIONS.
 
-    Args:
-        window_scores: for each excerpt an array (windows, instruments), at least one window.
-        aggregation: "s1", "s2" or "max", see the module.
+    `window_scores` has for each excerpt an array (windows, instruments), at least one window.
     """
     windows = [np.asarray(scores, float) for scores in window_scores]
     if aggregation == "max":
@@ -69,13 +55,8 @@ def window_scores(
 ) -> Iterator[Array]:
     """Yield the scores (windows, instruments) of each excerpt, in order.
 
-    Batches reach across excerpts, which have from one window to thousands. Excerpts are not padded
-    to one length, since the last window would then hold padding.
-
-    Args:
-        recognizer: in eval mode; its `scores` are taken.
-        excerpts: the windows of each, (windows, n_mels, window_frames), at least one.
-        batch_windows: the most windows in one forward pass.
+    Batches of at most `batch_windows` reach across excerpts, whose windows are (windows, n_mels,
+    window_frames). They are not padded to one length: the last window would hold padding.
     """
     waiting: list[Tensor] = []
     for windows in excerpts:
@@ -98,12 +79,7 @@ def _score(recognizer: Recognizer, excerpts: list[Tensor], batch_windows: int) -
 
 @torch.no_grad()
 def unwindowed_scores(recognizer: Recognizer, log_mel: Tensor) -> Array:
-    """Return the scores (instruments,) of an excerpt that the network gets whole.
-
-    Args:
-        recognizer: in eval mode; its `scores` are taken.
-        log_mel: of the excerpt, (n_mels, frames).
-    """
+    """Return the scores (instruments,) of a log-mel (n_mels, frames) that is given whole."""
     return recognizer.scores(recognizer.logits(log_mel[None]))[0].float().cpu().numpy()
 
 

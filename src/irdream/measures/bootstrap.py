@@ -1,16 +1,10 @@
 """How sure an average is: bootstrap intervals over groups of rows.
 
-Excerpts of one recording, and dreams of one excerpt, are alike; rows that are alike say less
-than as many independent ones. So whole groups are drawn with replacement, with all their rows,
-and the interval lies between two percentiles of what is computed on each draw. Where all rows
-say yes (or no) every draw does, and the exact interval of Clopper and Pearson takes its place.
-
-What is drawn is how often each row counts, so that means, medians, F1 and average precisions
+Excerpts of one recording are alike, so whole groups are drawn with replacement, and the interval
+lies between two percentiles (Efron and Tibshirani 1993, chapter 13; Davison and Hinkley 1997,
+section 3.8). Where all rows say yes (or no) the exact interval of Clopper and Pearson (1934) takes
+its place. What is drawn is how often each row counts, so that medians, F1 and average precisions
 are computed on many draws at once. `scipy.stats.bootstrap` has no groups of unequal size.
-
-Sources: B. Efron and R. Tibshirani, "An introduction to the bootstrap", 1993, chapter 13
-(percentiles); A. Davison and D. Hinkley, "Bootstrap methods and their application", 1997,
-section 3.8 (groups); C. Clopper and E. Pearson, Biometrika 26(4), 1934.
 """
 
 from __future__ import annotations
@@ -53,13 +47,9 @@ def bootstrap(
 ) -> dict[str, Interval]:
     """Return the intervals of statistics of rows, whole groups of rows being drawn.
 
-    There are no bounds where there is but one group, or where no draw has a value.
-
-    Args:
-        statistics: by name, (draws,), from how often each row counts, (draws, rows); NaN where
-            they are not defined.
-        groups: for each row what it belongs to.
-        seed: of the draws.
+    `statistics` returns by name (draws,), from how often each row counts, (draws, rows); NaN where
+    they are not defined. There are no bounds where there is but one group, or where no draw has a
+    value.
     """
     numbers, count = numbered(groups)
     drawn = np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))
@@ -86,12 +76,7 @@ def between(estimate: float, results: Array, count: int) -> Interval:
 
 
 def mean_interval(values: ArrayLike, groups: Groups | None = None) -> Interval:
-    """Return the bootstrap interval of the mean of finite values (rows,), NaN left out.
-
-    Args:
-        values: one a row.
-        groups: for each row what it belongs to; None: each row is a group.
-    """
+    """Return the bootstrap interval of the mean of values (rows,), NaN left out."""
     kept, groups = _present(values, groups)
     if not len(kept):
         return NOTHING

@@ -1,26 +1,11 @@
 """How far scores can be taken for probabilities, and the one number that makes them better ones.
 
-Every pair of a scored excerpt and an instrument has a score s and a truth y, 1 where the
-instrument is labelled. In bins of equal width over 0..1, the expected calibration error is
-
-    ECE = sum over the bins of (pairs in the bin / pairs) * |mean of y - mean of s|
-
-and the Brier score the mean of (s - y)^2. That is ECE over pairs, since an excerpt may have
-several labels; Guo et al. define it over the highest scores and whether they are right, which
-here is `top1_ece`, over the excerpts with one label. Both have 15 bins, as theirs.
-
-A softmax sums to one, so that an excerpt with several labels cannot have all of them near 1: on
-k labels an excerpt and n instruments, ECE over pairs is (k - 1) / n or more at any temperature.
-
-s1 alone is calibrated: s2 and max are divided by the largest score, which no probability is.
-
-A temperature T divides the logits of every window before the softmax or the sigmoids: above 1
-it makes a network less sure. It leaves the order of the instruments in a window as it is. It
-is the one with the lowest mean of -y ln s - (1 - y) ln(1 - s) over the pairs of other excerpts,
-where Guo et al. have -ln s of the one right class.
-
-Source: C. Guo, G. Pleiss, Y. Sun, K. Weinberger, "On calibration of modern neural networks",
-ICML 2017; G. Brier, Monthly Weather Review 78(1), 1950.
+ECE is the sum over 15 bins of (pairs in the bin / pairs) * abs(mean of y - mean of s) over all
+pairs of excerpt and instrument with score s and truth y; `top1_ece`, over the highest scores of
+excerpts with one label, is that of Guo et al. (ICML 2017). Brier (1950): the mean of (s - y)^2. s1
+alone is calibrated. A softmax sums to one: on k labels an excerpt and n instruments, ECE over pairs
+is (k - 1) / n or more. A temperature divides the logits of every window; it is the one with the
+lowest mean of -y ln s - (1 - y) ln(1 - s) over the pairs of other excerpts.
 """
 
 from __future__ import annotations
@@ -44,13 +29,7 @@ _LEAST = 1e-7  # of a score, where its logarithm is taken
 
 @dataclass(frozen=True, kw_only=True)
 class Reliability:
-    """Scores in bins of equal width over 0..1, each (bins,).
-
-    Attributes:
-        counts: of scores.
-        scores: their mean; NaN in an empty bin.
-        shares: of them that are true; NaN in an empty bin.
-    """
+    """Scores in bins of equal width over 0..1: counts, mean scores, shares that are true."""
 
     counts: NDArray[np.integer]
     scores: Array
@@ -66,13 +45,7 @@ class Reliability:
 
 
 def reliability(truth: Flags, scores: Array, *, bins: int = BINS) -> Reliability:
-    """Sort scores into bins, which hold their upper ends; 0 is in the first.
-
-    Args:
-        truth: whether what was scored is so, of any shape.
-        scores: in 0..1, of the same shape.
-        bins: how many.
-    """
+    """Sort scores in 0..1 into bins, which hold their upper ends; 0 is in the first."""
     places = np.clip(np.ceil(scores.ravel() * bins).astype(int) - 1, 0, bins - 1)
     counts = np.bincount(places, minlength=bins)
     sums = [np.bincount(places, x.ravel().astype(float), bins) for x in (scores, truth)]
@@ -82,13 +55,7 @@ def reliability(truth: Flags, scores: Array, *, bins: int = BINS) -> Reliability
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Scores beside the truth, see the module.
-
-    Attributes:
-        pairs: of excerpt and instrument.
-        top1: the highest scores of the excerpts with one label, and whether they are right.
-        brier: the Brier score, the mean over the pairs.
-    """
+    """Scores beside the truth: of pairs, of the highest ones, and the Brier score."""
 
     pairs: Reliability
     top1: Reliability
@@ -119,8 +86,8 @@ def log_loss(truth: Flags, scores: Array) -> float:
 def temperature_scaled(window_scores: Sequence[Array], temperature: float, output: str) -> Array:
     """Return s1 at another temperature: (excerpts, instruments).
 
-    The windows' logits need not be known: a softmax or sigmoid gives them but for what is the
-    same for all instruments. Scores of exactly 0 or 1 are taken for 1e-7 from there.
+    A softmax or sigmoid gives the windows' logits but for what is the same for all instruments.
+    Scores of exactly 0 or 1 are taken for 1e-7 from there.
 
     Args:
         window_scores: for each excerpt an array (windows, instruments).
@@ -137,13 +104,7 @@ def temperature_scaled(window_scores: Sequence[Array], temperature: float, outpu
 
 
 def fit_temperature(truth: Flags, window_scores: Sequence[Array], output: str) -> float:
-    """Return the temperature, 0.05 to 20, with the lowest loss of s1.
-
-    Args:
-        truth: labels of the excerpts (excerpts, instruments), other ones than will be scored.
-        window_scores: for each excerpt an array (windows, instruments).
-        output: as of `temperature_scaled`.
-    """
+    """Return the temperature, 0.05 to 20, with the lowest loss of s1."""
 
     def loss(logarithm: float) -> float:
         return log_loss(truth, temperature_scaled(window_scores, float(np.exp(logarithm)), output))

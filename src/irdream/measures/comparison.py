@@ -1,20 +1,9 @@
 """Whether one recognizer scores better than another on the same excerpts.
 
-The scores of two recognizers on one excerpt depend on each other, since some excerpts are hard
-for both; so both tests are paired. The interval of a difference is the percentile bootstrap's:
-recordings are drawn, the same for both. The p value is that of a permutation test: if the two
-were alike, it would not matter which of them gave the answers on a recording, so these are
-swapped at random, and p is the share of swaps with a difference at least as large, the one
-measured counted in. Both take whole recordings, whose excerpts are alike.
-
-Top-1 has McNemar's exact test, too: of the excerpts with one label that just one of the two
-gets right, are as many right by the first as by the second? It takes every excerpt for
-independent of the others. Nothing is corrected for there being several measures.
-
-Sources: P. Good, "Permutation, parametric and bootstrap tests of hypotheses", 2005; A. Yeh, "More
-accurate tests for the statistical significance of result differences", COLING 2000 (F1);
-B. Phipson and G. Smyth, Stat. Appl. Genet. Mol. Biol. 9(1), 2010 (counting the one measured);
-Q. McNemar, Psychometrika 12(2), 1947.
+Both tests are paired and take whole recordings. The interval of a difference is the percentile
+bootstrap's; the p value is that of a permutation test, which swaps the answers on recordings (Good
+2005; Yeh, COLING 2000; Phipson and Smyth 2010). Top-1 has McNemar's exact test, too, which takes
+every excerpt for independent. Nothing is corrected for there being several measures.
 """
 
 from __future__ import annotations
@@ -41,15 +30,7 @@ _EQUAL = 1e-12  # differences that rounding makes of equal ones
 def compare_reports(
     first: Report, second: Report, *, permutations: int = PERMUTATIONS, seed: int = 0
 ) -> pd.DataFrame:
-    """Compare two reports on one part of one data set, each by its own threshold.
-
-    Excerpts that only one of the two has are left out.
-
-    Args:
-        first: by its headline aggregation.
-        second: of the same instruments.
-        permutations: of the test.
-        seed: of the draws and the swaps.
+    """Compare two reports on the excerpts that both have, each by its own threshold.
 
     Returns:
         `differences`, with the columns data, excerpts, recordings and aggregation before them.
@@ -95,15 +76,13 @@ def differences(
     """Return the differences of the measures TALLIED, first less second.
 
     Args:
-        first: `recognition.tallies` of the first recognizer.
-        second: of the second, of the same excerpts in the same order.
+        first, second: `recognition.tallies` of the same excerpts in the same order.
         groups: what each excerpt belongs to.
-        permutations: of the test.
-        seed: of the draws and the swaps.
 
     Returns:
         A row a measure: measure, first_score, second_score, difference, low, high (of 95 %),
-        p_value, test; and another one for top-1 by McNemar's test, whose columns first_alone and
+            p_value,
+        test; and another one for top-1 by McNemar's test, whose columns first_alone and
         second_alone count the excerpts that only one gets right, if any excerpt has one label.
     """
     intervals = bootstrap(lambda times: _less(times @ first, times @ second), groups, seed=seed)

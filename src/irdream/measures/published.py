@@ -1,10 +1,7 @@
-"""Published results on the IRMAS test set, to stand beside ours.
+"""Published results on the IRMAS test set (2874 recorded excerpts, 4917 labels), beside ours.
 
-They were all measured on the 2874 recorded excerpts (4917 labels) of the IRMAS test set
-(Bosch et al. 2012). A score on anything else, rendered music above all, is not comparable
-with them; `is_whole_irmas_test` is the check that tables and figures make before they say
-anything else. Only the averages are kept here: the per-instrument bars of the papers exist
-as pictures alone.
+A score on anything else, rendered music above all, is not comparable with them. Only the averages
+are kept: the bars of the papers exist as pictures alone.
 """
 
 from __future__ import annotations

@@ -1,20 +1,11 @@
 """Recognition scores of excerpts, and labels made of them by a threshold, after Han et al. 2016.
 
-A single threshold for all instruments turns a row into labels. It must be chosen on other
-excerpts than the ones that are scored; the oracle threshold, the best one on the scored
-excerpts themselves, is an upper bound and no result. Thresholds per instrument were
-rejected: the published scores use one.
-
-Macro averages are over the instruments that occur in the labels. On IRMAS these are all
-eleven; on a folder of flutes and pianos an average over eleven would say little. Top-1 is
-over the excerpts with exactly one label, and is the same for s1 and s2 but not for max.
-
-Two measures need no threshold. Label-ranking average precision (LRAP) asks, excerpt by excerpt,
-how far above the other instruments the labelled ones stand. Average precision asks, instrument by
-instrument, how far above the other excerpts those with the label stand; mAP is its mean over the
-instruments with a label. All numbers are those of scikit-learn. They are computed here since
-bootstrap and permutation tests need them some thousand times: F1, top-1 and LRAP follow from sums
-over excerpts (`tallies`), so that a draw costs one product with a small table.
+One threshold for all instruments turns scores into labels; the oracle's, the best on the scored
+excerpts themselves, is an upper bound and no result. Macro averages are over the instruments that
+occur in the labels, top-1 over the excerpts with exactly one. Label-ranking average precision
+(LRAP) and average precision (mAP: its mean over instruments with a label) need no threshold. All
+numbers are those of scikit-learn, from sums over excerpts (`tallies`), so that thousands of draws
+are cheap.
 """
 
 from __future__ import annotations
@@ -53,13 +44,7 @@ def rates(hits: ArrayLike, labels: ArrayLike, predictions: ArrayLike) -> dict[st
 def choose_threshold(
     scores: Array, truth: Flags, *, thresholds: Array = THRESHOLDS
 ) -> tuple[float, float]:
-    """Return the threshold with the highest micro F1 and that F1; of equals the middle one.
-
-    Args:
-        scores: (excerpts, instruments).
-        truth: labels of the same shape.
-        thresholds: the ones tried.
-    """
+    """Return the threshold with the highest micro F1 and that F1; of equals the middle one."""
     predicted = [scores >= threshold for threshold in thresholds]
     hits = [(truth & one).sum() for one in predicted]
     f1 = rates(hits, truth.sum(), [one.sum() for one in predicted])["f1"]
@@ -69,12 +54,7 @@ def choose_threshold(
 
 
 def instrument_scores(truth: Flags, predicted: Flags) -> dict[str, Array]:
-    """Return precision, recall and f1 of each instrument, and its labels and predictions.
-
-    Args:
-        truth: labels (excerpts, instruments).
-        predicted: of the same shape.
-    """
+    """Return precision, recall and f1 of each instrument, and its labels and predictions."""
     hits, labels, predictions = (x.sum(axis=0) for x in (truth & predicted, truth, predicted))
     return rates(hits, labels, predictions) | {"labels": labels, "predictions": predictions}
 
@@ -91,10 +71,7 @@ def average_scores(truth: Flags, predicted: Flags) -> dict[str, float]:
 
 
 def top1_accuracy(scores: Array, truth: Flags) -> float:
-    """Return the share of single-label excerpts whose highest score is their label.
-
-    NaN when no excerpt has exactly one label.
-    """
+    """Return the share of single-label excerpts whose label scores highest; NaN for none."""
     counts = confusion(scores, truth)
     return float(np.trace(counts) / counts.sum()) if counts.any() else float("nan")
 
@@ -121,13 +98,10 @@ def excerpt_lrap(truth: Flags, scores: Array) -> Array:
 def average_precision(truth: Flags, scores: Array, times: Array | None = None) -> Array:
     """Return the average precision of rows that count several times or never: (draws,).
 
-    The precision among all rows that score no less than a labelled one, averaged over these.
-
     Args:
-        truth: (rows,).
-        scores: (rows,); those of equal score are taken together.
-        times: how often each row counts, (draws, rows); None: one draw, each row once. NaN where
-            no labelled one counts.
+        truth, scores: (rows,); those of equal score are taken together.
+        times: how often each row counts, (draws, rows); None: one draw, each row once. NaN where no
+            labelled one counts.
     """
     times = np.ones((1, len(truth))) if times is None else times
     order = np.argsort(-scores, kind="stable")
@@ -150,16 +124,10 @@ def instrument_precisions(truth: Flags, scores: Array) -> Array:
 
 
 def scores_of(truth: Flags, scores: Array, threshold: float) -> dict[str, float]:
-    """Return all scores of labelled excerpts.
+    """Return all scores of labelled excerpts (excerpts, instruments) at a threshold.
 
-    Args:
-        truth: labels (excerpts, instruments), one or more an excerpt.
-        scores: of the same shape.
-        threshold: from which an instrument is predicted.
-
-    Returns:
-        `average_scores`, threshold; and without it top1 (NaN where no excerpt has one label),
-        lrap, map, and map_micro, which has all pairs of excerpt and instrument in one ranking.
+    Those of `average_scores`, threshold; top1, lrap, map, and map_micro, which has all pairs of
+    excerpt and instrument in one ranking.
     """
     return {
         **average_scores(truth, scores >= threshold),
@@ -174,13 +142,8 @@ def scores_of(truth: Flags, scores: Array, threshold: float) -> dict[str, float]
 def tallies(truth: Flags, predicted: Flags, scores: Array) -> Array:
     """Return a row of counts for each excerpt, whose sums give the measures TALLIED.
 
-    The columns, 3 instruments + 4: hits, labels and predictions of each instrument; one label
-    that has the highest score; one label; LRAP; 1.
-
-    Args:
-        truth: labels (excerpts, instruments).
-        predicted: labels of the same shape.
-        scores: of the same shape.
+    The columns, 3 instruments + 4: hits, labels and predictions of each instrument; one label that
+    has the highest score; one label; LRAP; 1.
     """
     single = truth.sum(axis=1) == 1
     right = single & (scores.argmax(axis=1) == truth.argmax(axis=1))
@@ -209,18 +172,13 @@ class Report:
     Args:
         dataset: what was scored, as it is to stand in tables and figures.
         instruments: codes, the order of every axis `instruments`.
-        names: of the excerpts.
         truth: labels (excerpts, instruments); excerpts without any are not scored.
         scores: excerpts' scores (excerpts, instruments) by aggregation, s1 among them.
-        thresholds: by aggregation; the one of `aggregation` must be there.
-        aggregation: the one that the headline scores use.
+        thresholds: by aggregation; the one of `aggregation`, of the headline, must be there.
         chosen_on: where the thresholds come from: "checkpoint", "validation" or "given".
-        recordings: of the excerpts; those of one are alike. Empty: each is one of its own.
-        genres: of the excerpts; "" where it is not known. Empty: of none.
-        temperature: of the softmax or the sigmoids, as chosen on other excerpts.
-        temperature_scaled: s1 at this temperature, (excerpts, instruments).
-        seen: of the excerpts, what the recognizer had them for: "training", "validation", or ""
-            nothing. Empty: it is not known.
+        recordings, genres: of the excerpts; empty: not known.
+        temperature_scaled: s1 at `temperature`, as chosen on other excerpts.
+        seen: what the recognizer had excerpts for: "training", "validation", ""; empty: not known.
         doubts: sentences that say why the scores are not those of a test.
         has_parts: whether the data set has a test part of its own.
     """

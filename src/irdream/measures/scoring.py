@@ -96,12 +96,7 @@ class Scoring:
     seed: int = 0
 
     def files(self, recognizer: Recognizer, dataset: DataSet) -> Sequence[ExcerptFile]:
-        """Return the files that will be scored, also of a part that is still to be rendered.
-
-        Raises:
-            InputError: an empty part; no labels; a network that does not take whole excerpts, by
-                the aggregation "network".
-        """
+        """Return the files that will be scored, also of a part that is still to be rendered."""
         if self.aggregation == NETWORK:
             check_any_length(recognizer)
         return listed_part(dataset, self.part, recognizer)
@@ -111,13 +106,9 @@ class Scoring:
     ) -> tuple[Report, int, list[str]]:
         """Return the scores, how many excerpts could not be read, and all such reasons.
 
-        Args:
-            recognizer: in eval mode.
-            dataset: its labels must be among the recognizer's instruments.
-            stopwatch: counts where the time goes.
-
         Raises:
-            InputError: as `files`; nothing that can be read and has a label.
+            InputError: an empty part; no labels; nothing that can be read; a network that does not
+                take whole excerpts, by the aggregation "network".
         """
         with stopwatch("finding excerpts"):
             self.files(recognizer, dataset)
@@ -242,14 +233,8 @@ def validation_of(
 ) -> Excerpts:
     """Return some excerpts of a training part that the recognizer was not trained on.
 
-    Those that it was validated on, by its card; where the card only tells how it divided a data
-    set of this name, these are divided so. Otherwise whole recordings are drawn.
-
-    Args:
-        excerpts: the training part.
-        recognizer: that is to predict them.
-        name: of the data set.
-        validation_share, seed: of what is drawn.
+    Those that it was validated on, by its card; where the card only tells how it divided a data set
+    of this name, these are divided so. Otherwise whole recordings are drawn.
     """
     card: dict[str, Any] = recognizer.card
     uses = seen(card, excerpts.files)
@@ -264,11 +249,7 @@ def validation_of(
 
 
 def listed_part(dataset: DataSet, part: PartName, recognizer: Recognizer) -> Sequence[ExcerptFile]:
-    """Return the files of a part, also of one that is still to be rendered.
-
-    Raises:
-        InputError: an empty part; no labels.
-    """
+    """Return the files of a part, rendered or not; refuse an empty part or no labels."""
     files = listed(dataset, part, sample_rate_hz=recognizer.sample_rate_hz)
     where = f"the {part} part of {dataset.name!r}"
     if not files:

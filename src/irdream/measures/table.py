@@ -1,13 +1,7 @@
 """The numbers about dreams and recognizers, once: names, labels, units, which way is better.
 
-dreams.csv, metrics, printed tables, galleries, the overview of a sweep, the comparison of
-recognizers and searches read it. A metric is named `<task>/<name>`, such as `dream/rmse_db`.
-
-The bars are fixed, so that runs with other settings can be compared: `dream.confidence` says
-where a dream stops, and nothing here depends on it. An objective without a target, such as a
-layer's, has measures of its own.
-
-Nothing heavy is imported here.
+All that shows or searches numbers reads it; a metric is named `<task>/<name>`. The bars are fixed,
+so that runs with other settings can be compared. Nothing heavy is imported here.
 """
 
 from __future__ import annotations

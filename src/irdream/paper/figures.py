@@ -1,7 +1,7 @@
 """The spectrogram figures of Cochran and Kim's paper, and what is left of dreams as sound.
 
-All panels of a figure have one scale, in dB relative to the loudest point of all originals, and
-the differences one symmetric scale: only so can two panels be compared.
+All panels of a figure have one scale, in dB relative to the loudest point of all originals, and the
+differences one symmetric scale: only so can two panels be compared.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The pages of the reproduction: the report, what is published of it, and a listening test.
 
-The test is Clark's ABX (J. Audio Eng. Soc. 30(5), 1982): X is A or B, and the listener says
-which. The browser draws; nothing that it shows, no name and no length depends on it.
+The test is Clark's ABX (J. Audio Eng. Soc. 30(5), 1982): X is A or B, and the listener says which.
+The browser draws; nothing that it shows, no name and no length depends on it.
 """
 
 from __future__ import annotations

@@ -97,9 +97,10 @@ def summary_of(
 ) -> pd.DataFrame:
     """Summarize dreams and their controls: a row for each group, each measure with bounds.
 
-    `survival` is the share of the dreams at 0.9 on the spectrogram that are so on the WAV too; of a
-    control, the share of all. `unchanged` counts the dreams that are as their originals were; what
-    measures a change is of the others. `<measure>_undefined` counts values that are not finite.
+    `survival` is the share of the dreams at 0.9 on the spectrogram that are so on the WAV too; for
+    a control, the share of all. `unchanged` counts the dreams that are as their originals were;
+    what measures a change is of the others. `<measure>_undefined` counts values that are not
+    finite.
 
     Args:
         dreams: a row for each dream, way and kind.

@@ -249,8 +249,8 @@ def random_change(
 ) -> tuple[Tensor, Tensor | None]:
     """Return the log-mels, and the sounds where sound is dreamed, of random changes.
 
-    Gaussian noise in what is dreamed, the log-mel, the gain on the spectrum or the waveform, at
-    the scale that gives the wanted change of the log-mel.
+    Gaussian noise in what is dreamed, the log-mel, the gain on the spectrum or the waveform, at the
+    scale that gives the wanted change of the log-mel.
 
     Args:
         parametrization: says what is changed; one that wraps another changes what that changes.

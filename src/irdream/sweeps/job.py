@@ -1,11 +1,8 @@
 """One run of a task, as main.py, a sweep and its launchers see it; and the folder of its files.
 
-A run writes `job.json` into its folder. The jobs of a sweep may run in this process, in others, or
-on other machines, and their folders may be called anything (`hydra.sweep.subdir`): so each writes
-the same into the sweep's folder, `.irdream/jobs/NUMBER.json`, which the sweep reads at its end.
-
-Many set-ups give all runs one folder (`hydra.run.dir=...`): one run at a time, and nothing of an
-earlier one is kept with a later one. Nothing heavy is imported here.
+A run writes `job.json` into its folder, and a job of a sweep, which may run on another machine, the
+same into the sweep's folder, `.irdream/jobs/NUMBER.json`. Where all runs have one folder, one may
+write at a time, and nothing of an earlier one is kept with a later one. Nothing heavy is imported.
 """
 
 from __future__ import annotations
@@ -45,9 +42,6 @@ class OutputFolder:
         path: of the folder.
         key: that it was set with, for messages.
         kind: "run"; or "sweep", whose jobs' folders may be the same one or below it.
-
-    Attributes:
-        kept: the files of this run that a tracker was given, and when they were written, in ns.
     """
 
     def __init__(self, path: str | Path, *, key: str, kind: str = "run") -> None:
@@ -66,11 +60,7 @@ class OutputFolder:
             self.release()
 
     def claim(self) -> None:
-        """Keep other runs out until `release`.
-
-        Raises:
-            InputError: when another run writes to the folder.
-        """
+        """Keep other runs out until `release`; raise InputError when another run writes to it."""
         from filelock import FileLock, Timeout  # 0.05 s
 
         self._lock_path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,19 +139,10 @@ class Job:
     """One run of a task, as the command line sees it.
 
     Attributes:
-        overrides: what was typed.
-        output_dir: the folder of its files.
-        number: in its sweep.
         sweep: what marks the process that holds its sweep; empty for a single run.
-        sweep_folder: of its sweep.
-        metrics: what the task returned.
-        error: one line, where it failed.
         status: running, finished, skipped (it had finished before), running elsewhere (in another
             process, which it is left to), pruned (a search stopped it), failed or killed.
-        seconds: how long it took.
-        phases: of it, by name.
-        run_id: of its run in the tracking store.
-        tracker: that was opened for it.
+        phases: seconds by name.
         found_in: the folder of the files of a job that was skipped.
         output: its folder, while it writes there.
         is_first_in_folder: whether no other run has left its job.json there; that is not
@@ -195,13 +176,7 @@ class Job:
         return Path(self.found_in or self.output_dir)
 
     def open(self, tracker: Any, tags: Mapping[str, str], shared: Sequence[str] = ()) -> None:
-        """Remember the tracker; name its run by what was typed, and tag it.
-
-        Args:
-            tracker: whose run it is.
-            tags: more tags.
-            shared: what was typed for all jobs of a sweep; it comes last in the name.
-        """
+        """Remember the tracker; name its run by what was typed, words of all jobs last; tag it."""
         self.tracker = tracker
         typed = " ".join(sorted(self.overrides, key=lambda word: word in shared))
         named = any(word.startswith("tracker.run_name=") for word in self.overrides)
@@ -210,11 +185,7 @@ class Job:
         tracker.set_tags({**about, **name, **tags})
 
     def claim(self) -> OutputFolder:
-        """Keep other runs out of its folder until `release`.
-
-        Raises:
-            InputError: when another run writes to it, or another job of the sweep did.
-        """
+        """Keep other runs out of its folder until `release`; refuse it when one writes there."""
         key = "hydra.sweep.subdir" if self.sweep else "hydra.run.dir"
         output = OutputFolder(self.folder, key=key)
         output.claim()
@@ -287,11 +258,7 @@ def forget_jobs(folder: Path) -> None:
 def read_jobs(folder: Path, *, sweep: str = "") -> tuple[list[Job], list[str]]:
     """Return the jobs of a sweep by their number, and a line for each that cannot be read.
 
-    A job that is still "running" was killed, or runs in a process of another sweep.
-
-    Args:
-        folder: of the sweep.
-        sweep: what marks the process that holds it; its own jobs do not run any more.
+    A job that is still "running" was killed, or runs in a process of another sweep than `sweep`.
     """
     jobs, damaged = [], []
     found = {path.stem: path for path in record(folder, "").parent.glob("*.json")}

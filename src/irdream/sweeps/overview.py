@@ -1,9 +1,4 @@
-"""A sweep read back from what its jobs left, and what compares them: table, figures, gallery.
-
-Each job writes a file into the sweep's folder (see `irdream.sweeps.job`); its task's files are
-where that says. A job that was killed may have left none, or half of them; the others are read all
-the same.
-"""
+"""A sweep read back from what its jobs left, and what compares them: table, figures, gallery."""
 
 from __future__ import annotations
 
@@ -31,13 +26,7 @@ WITHIN_JOB = ("target", "step_size", "budget_db", "variation")  # lists of these
 
 @dataclass(kw_only=True)
 class Sweep:
-    """The jobs of a sweep.
-
-    Attributes:
-        folder: of the sweep.
-        jobs: by number.
-        damaged: a line for each job whose file cannot be read.
-    """
+    """The jobs of a sweep by number, and a line for each whose file cannot be read."""
 
     folder: Path
     jobs: Sequence[Job]
@@ -81,8 +70,8 @@ class Axis:
 def write_overview(folder: Path, title: str) -> list[Path]:
     """Write what compares a sweep's jobs, in place of what an earlier one left; return the files.
 
-    jobs.csv, a row a job; heat_map.png of the main measure over two swept values, numbers first;
-    curves.png over the first that is a number; gallery.html, spectrograms and sounds.
+    jobs.csv; heat_map.png of the main measure over two swept values; curves.png over the first that
+    is a number; gallery.html, spectrograms and sounds.
     """
     from irdream.sweeps.gallery import write_gallery
 
@@ -147,10 +136,7 @@ def table(sweep: Sweep) -> pd.DataFrame:
 
 
 def main_metric(jobs: Sequence[Job], preferred: Sequence[str] = HEADLINES) -> str | None:
-    """Return the metric to tell the jobs apart by, or None where they have none.
-
-    That is the first of `preferred` that varies, or else the first that some jobs have.
-    """
+    """Return the metric that tells the jobs apart: the first that varies, or else is there."""
     found = {name: {job.metrics.get(name, math.nan) for job in jobs} for name in preferred}
     counts = {name: sum(map(math.isfinite, values)) for name, values in found.items()}
     there = [name for name, count in counts.items() if count]
@@ -160,8 +146,7 @@ def main_metric(jobs: Sequence[Job], preferred: Sequence[str] = HEADLINES) -> st
 def dream_table(sweep: Sweep) -> pd.DataFrame:
     """Return a row for each dream: the job's `number`, then the columns of its dreams.csv.
 
-    A job without that file, or with one that cannot be read, has no rows; nor one that did not
-    finish: what is in its folder may be of an earlier run.
+    A job without that file, or that did not finish, has no rows: what is there may be older.
     """
     kinds: Any = dict.fromkeys((*TEXT_COLUMNS, "prediction_wav"), str)
     frames = []
@@ -180,12 +165,7 @@ def dream_table(sweep: Sweep) -> pd.DataFrame:
 
 
 def dream_axes(sweep: Sweep, dreams: pd.DataFrame) -> list[Axis]:
-    """Return what tells dreams apart: swept keys, excerpt, what differs within job and excerpt.
-
-    Args:
-        sweep: with its jobs.
-        dreams: rows of `dream_table`.
-    """
+    """Return what tells dreams apart: swept keys, excerpt, what differs within job and excerpt."""
     values = {job.number: values_of(job) for job in sweep.jobs}
     numbers = dreams["number"].tolist()
     axes = [

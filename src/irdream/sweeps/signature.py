@@ -1,9 +1,7 @@
 """When a job of a sweep is the same as one before: what its signature holds.
 
 The configuration of its task, with the content of all that it names: files, folders, checkpoints,
-code. See `irdream.fingerprint` for what content is.
-
-Nothing heavy is imported here: a job that is skipped does not import torch.
+code (`irdream.fingerprint`). A job that is skipped does not import torch.
 """
 
 from __future__ import annotations
@@ -40,9 +38,8 @@ NO_INPUT = {"target", "publish"}  # words, and what is written
 def signature(config: DictConfig) -> str:
     """Return a hash of all that decides what a job finds.
 
-    That is what its task is given, and the seed; the content of the files, folders and checkpoints
-    that are named there; the code of irdream, and of packages that are named or trusted. Paths of
-    the store and devices do not count, nor what is configured for other tasks.
+    That is what its task is given, the seed, the content of files, folders and checkpoints that are
+    named there, the code of irdream, and of packages that are named or trusted.
     """
     plain: Any = OmegaConf.to_container(config, resolve=True)
     return _signature({"task": plain["task"], "seed": plain["seed"]}, plain)

@@ -1,9 +1,7 @@
 """A sweep as a whole: its parent run, the jobs that are done already, the table at its end.
 
 The end of the sweep reads the files that its jobs leave (`irdream.sweeps.job`); the parent run is
-found through an environment variable, which launchers hand on.
-
-Nothing heavy is imported here: MLflow comes with the first run that is opened.
+found through an environment variable, which launchers hand on. Nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -272,13 +270,8 @@ def table(jobs: Sequence[Job]) -> str:
 def choose_store(config: DictConfig, typed: Sequence[str], of_sweep: Any = None) -> None:
     """Let an address that was given as the store be the server; obey MLflow's variables.
 
-    What is obeyed, and what is not, is printed; a job's run goes where its sweep's do, also on a
-    machine with other variables.
-
-    Args:
-        config: as composed; `store`, `server` and `tracker.experiment` are changed.
-        typed: the overrides on the command line, which win over variables.
-        of_sweep: the sweep of a job.
+    What is obeyed, and what is not, is printed; what was `typed` wins. A job's run goes where those
+    `of_sweep` do, also on a machine with other variables.
 
     Raises:
         InputError: two addresses, or one of files on another machine.

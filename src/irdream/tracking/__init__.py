@@ -1,12 +1,7 @@
 """Keeping runs comparable, in MLflow or not at all.
 
-A task talks to a `Tracker`; which one is main's business. `MlflowTracker` writes to an SQLite
-file beside its artifacts, or to a server. mlflow is imported when a store is opened:
-`import irdream.tracking` costs 0.1 s, the first `MlflowTracker` of a process about 2 s, and 2 s
-more where the store must be made first.
-
-Weights & Biases, Aim and plain TensorBoard were weighed: the first needs an account, the other
-two keep no registry of checkpoints.
+A task talks to a `Tracker`; which one is main's business. mlflow is imported when a store is
+opened: `import irdream.tracking` costs 0.1 s, the first `MlflowTracker` of a process about 2 s.
 """
 
 from irdream.tracking.checkpoints import fetch_checkpoint

@@ -18,17 +18,11 @@ _TURN_SECONDS = 1e-4  # that an import may keep the interpreter from the steps b
 
 
 class BackgroundTracker:
-    """Opens a tracker in a thread of its own; see `Tracker` for what the methods promise.
+    """Opens a tracker, by `opened`, in a thread of its own; see `Tracker` for its methods.
 
     What is asked before it is open is done once it is, in that order. Files are waited for, since
-    they may change, and so are `register`, `flush` and the end. From then on it is the tracker
-    itself that is asked.
-
-    Args:
-        opened: opens the tracker.
-
-    Raises:
-        Exception: in any method, what opening it or an earlier call raised.
+    they may change, and so are `register`, `flush` and the end. Any method may raise what opening
+    it or an earlier call raised.
     """
 
     def __init__(self, opened: Callable[[], Tracker]) -> None:

@@ -1,7 +1,7 @@
 """Checkpoints that live in the tracking store: fetched by address, registered under a name.
 
 A local store's folder is used where it lies; a server's is copied, once in a process, to a
-temporary folder that is removed at exit. Files are only found or copied, nothing in them is opened.
+temporary folder that is removed at exit.
 """
 
 from __future__ import annotations
@@ -27,12 +27,9 @@ _copies: dict[tuple[str, str], Path] = {}
 
 
 def fetch_checkpoint(uri: str, *, root: Path, uri_server: str | None = None) -> Path:
-    """Return the local folder behind `runs:/<run id>/<path>` or `models:/NAME@alias`.
-
-    `models:/NAME/3`, a version's number, is understood too.
+    """Return the local folder of `runs:/<run id>/<path>`, `models:/NAME@alias` or `models:/NAME/3`.
 
     Args:
-        uri: the checkpoint's address.
         root: the folder of the local store.
         uri_server: the address of a tracking server, asked in place of `root`.
 
@@ -57,11 +54,7 @@ def fetch_checkpoint(uri: str, *, root: Path, uri_server: str | None = None) -> 
 
 
 def check_names(name: str, alias: str) -> None:
-    """See to it that `models:/name@alias` is an address.
-
-    Raises:
-        InputError: when it would be none.
-    """
+    """Raise InputError unless `models:/name@alias` is an address."""
     if not re.fullmatch(r"\w[\w.\-]{0,99}", name):
         raise InputError(
             f"train.register={name!r}; expected a name of letters, digits, '-', '_' and '.', "
@@ -76,11 +69,7 @@ def check_names(name: str, alias: str) -> None:
 
 
 def register(store: Store, run_id: str, *, name: str, path: str, alias: str) -> str:
-    """Make a run's checkpoint the version of `name` that `alias` points to; return its address.
-
-    Raises:
-        InputError: when there is no such folder, or the store refuses.
-    """
+    """Make a run's checkpoint the version of `name` that `alias` points to; return its address."""
     from mlflow.exceptions import MlflowException
 
     source = f"runs:/{run_id}/{path}"

@@ -2,9 +2,7 @@
 
 However many processes ask for the local store at the same time, one makes the file, under a lock
 and a temporary name, and renames it: MLflow alone crashes three of four processes that start on a
-missing database, and a kill while it makes the tables leaves one that never opens. About 2 s,
-once. Making the tables straight from MLflow's table models was left out: it passes over MLflow's
-own migrations.
+missing database, and a kill while it makes the tables leaves one that never opens. About 2 s, once.
 """
 
 from __future__ import annotations
@@ -62,9 +60,8 @@ REMEDIES = {
 def import_mlflow(*, local: bool) -> None:
     """Import mlflow for the first time, with its switches set; what the environment says stays.
 
-    Args:
-        local: import what an SQLite store needs too. Its import warns of SQLAlchemy's future
-            changes, which are MLflow's to mend; hence not left to the first use.
+    `local`: import what an SQLite store needs too, whose import warns of SQLAlchemy's future
+    changes.
     """
     for name, value in _SWITCHES.items():
         os.environ.setdefault(name, value)
@@ -103,12 +100,7 @@ def first_line(error: Exception) -> str:
 
 
 def command(*words: str, before: str = "") -> str:
-    """Return a command of MLflow's as it can be typed in this folder, for a shell.
-
-    Args:
-        words: after `mlflow`.
-        before: a variable that is set for it.
-    """
+    """Return a command of MLflow's as it can be typed here, after what is set `before` it."""
     parts = [before, sys.orig_argv[0] or "python", "-m", "mlflow", *words]
     return " ".join(re.sub(r"([^\w@%+=:,./~-])", r"\\\1", part) for part in parts if part)
 
@@ -195,12 +187,8 @@ def _remove_unfinished(folder: Path) -> None:
 def adopt(database: Path, artifacts: str) -> None:
     """Check the file, and let it follow its folder when that was moved or copied.
 
-    MLflow keeps absolute addresses of artifacts: without this, a store that was moved would go
-    on writing to the old place, and a copy to its original's.
-
-    Args:
-        database: the SQLite file.
-        artifacts: the address of the folder `artifacts` beside it, where it is now.
+    MLflow keeps absolute addresses of artifacts: a store that was moved would go on writing to the
+    old place. `artifacts` is the address of the folder beside it, where it is now.
 
     Raises:
         InputError: when the file is no tracking store, or cannot be read or written.

@@ -1,8 +1,6 @@
 """Where a run came from: code, versions, machine, process, command.
 
-Read when a run opens. Git costs 7 ms and is asked once in a process: the jobs of a sweep share
-the code that was loaded, whatever becomes of its files. GitPython, which MLflow would use, is
-not needed: one `git status` says commit, branch and dirtiness, and no git is no error.
+Git costs 7 ms and is asked once in a process: one `git status` says commit, branch and dirtiness.
 """
 
 from __future__ import annotations
@@ -32,8 +30,8 @@ _LOCK = Path(__file__).resolve().parents[3] / "requirements.lock"  # of a checko
 def run_tags() -> dict[str, str]:
     """Return what to tag a run with; a fact that cannot be had is left out.
 
-    `mlflow.*` are the names that the MLflow UI reads. Host, pid and boot id together tell later
-    whether the process of a run that is still marked RUNNING can be alive.
+    `mlflow.*` are the names that the MLflow UI reads. Host, pid and boot id tell later whether the
+    process of a run that is still marked RUNNING can be alive.
     """
     user = ""
     with contextlib.suppress(KeyError, OSError):  # a container's user without an entry in passwd
@@ -63,9 +61,7 @@ def opened_by(run: Run) -> tuple[dict[str, str], float]:
 def git_tags(file: Path) -> dict[str, str]:
     """Return commit and branch of the checkout that `file` is part of, and whether it was changed.
 
-    Empty without git, outside a checkout, before a first commit, or when the file is not tracked
-    (a package installed inside somebody else's checkout has not that checkout's commit). Without
-    a branch where none is checked out. Files that git does not know are no change.
+    Empty without git, outside a checkout, before a first commit, or when the file is not tracked.
     """
     if not _git(file.parent, "ls-files", "--", file.name):
         return {}
@@ -87,10 +83,7 @@ def lock_digest(path: Path) -> str:
 
 @cache
 def packages() -> str:
-    """Return what is installed, a line `name==version` each, as pip would take it.
-
-    Read from the names of folders: 1 ms for 140 packages, where their metadata takes 200.
-    """
+    """Return what is installed, a line `name==version` each; from the names of folders, in 1 ms."""
     names: set[str] = set()
     for folder in sys.path:
         with contextlib.suppress(OSError):

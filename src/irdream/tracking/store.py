@@ -1,17 +1,9 @@
 """What irdream asks of MLflow, whether the store is a folder or a server.
 
 It adds two things to MLflow's client: a locked database and a server that is restarted are waited
-for, and what a person can mend is said in one line. mlflow is imported when a store is opened,
-not before: 1.2 s, and 0.7 s more for the first question.
-
-A server may do what it was asked and be ended before it says so. Most calls may be repeated: a
-point, a parameter, a tag or a file that is written twice is there once. What may not be, a new
-run or a new version of a model, is looked for first (`Store.once`).
-
-One SQLite file carries 8 processes on one machine. On a network file system, or for several
-machines, run an MLflow server and give its address instead. MLflow's fluent interface
-(`mlflow.start_run`) was left out: it keeps the active run in a global, and its plain-file store
-is gone.
+for, and what a person can mend is said in one line. A server may do what it was asked and be ended
+before it says so: most calls may be repeated; a new run or a new version of a model is looked for
+first (`Store.once`). One SQLite file carries 8 processes on one machine.
 """
 
 from __future__ import annotations
@@ -72,8 +64,8 @@ class Point(NamedTuple):
 class Store:
     """MLflow's client, patient and plain-spoken.
 
-    Every call raises `InputError` for what a person can mend (a full disk, a lock or a server
-    that is not there again in two minutes); any other error of MLflow's passes through.
+    Every call raises `InputError` for what a person can mend; other errors of MLflow's pass
+    through.
 
     Args:
         client: of the store.
@@ -91,11 +83,7 @@ class Store:
         self._away_since = None if answered else -math.inf
 
     def experiment(self, name: str) -> str:
-        """Return the id of the experiment called `name`, making it when it is new.
-
-        Raises:
-            InputError: when an experiment of this name was deleted.
-        """
+        """Return the id of an experiment, making it when it is new; refuse one that was deleted."""
         from mlflow.exceptions import MlflowException
 
         found = self.patiently(self.client.get_experiment_by_name, name)
@@ -261,8 +249,8 @@ def open_store(*, root: Path, uri: str | None = None) -> Store:
     """Open the store in the folder `root`, making it when there is none, or the server at `uri`.
 
     Raises:
-        InputError: when the folder cannot be written, its file is no tracking store, or no
-            server answers.
+        InputError: when the folder cannot be written, its file is no tracking store, or no server
+            answers.
     """
     if uri is None or not uri.startswith(("http://", "https://")):
         where, artifacts = uri and without_password(uri), None

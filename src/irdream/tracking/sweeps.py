@@ -1,7 +1,7 @@
 """The parent run of a sweep, and jobs that are done already.
 
-A sweep's jobs are runs below one parent. A multirun that is typed again finds the parent of the
-first time by its signature, and the jobs that finished by theirs.
+A multirun that is typed again finds the parent of the first time by its signature, and the jobs
+that finished by theirs.
 """
 
 from __future__ import annotations
@@ -39,12 +39,7 @@ _CHECKOUT = Path(__file__).resolve().parents[3]  # where `make ui` is known, of 
 class FoundJob:
     """A job that finished before, or that another process runs.
 
-    Attributes:
-        run_id: of its run.
-        status: finished, running or failed.
-        metrics: what its task returned.
-        folder: with its files; empty where they are on a server only.
-        process: that runs it, in words.
+    `status` is finished, running or failed; `folder` is empty where files are on a server only.
     """
 
     run_id: str
@@ -64,11 +59,7 @@ def open_sweep(
 ) -> tuple[str, str]:
     """Open the run that stands above a sweep's runs; return its id and the sweep's name.
 
-    Give the id to each job as `MlflowTracker(parent_run_id=...)`, the name as `sweep=`.
-
     Args:
-        store: of the runs.
-        experiment: that the runs belong to.
         name: of a new sweep; one that is taken gets a number.
         signature: of what was typed; a sweep that has it is opened again, under its own name.
         tags: more tags of the parent.
@@ -96,8 +87,7 @@ def open_sweep(
 def close_sweep(store: Store, run_id: str, status: Status) -> bool:
     """End a sweep's run, and jobs of it whose process is gone: they become KILLED.
 
-    Returns:
-        False where other processes still run jobs of it: then the last of them ends it.
+    Returns False where other processes still run jobs of it: then the last of them ends it.
     """
     if _end_dead_children(run_id, store):
         return False
@@ -169,17 +159,9 @@ def how_to_compare(
     root: Path,
     uri: str | None,
 ) -> str:
-    """Return how to open the page of MLflow's UI with a sweep's jobs in charts.
+    """Return how to open the page of MLflow's UI with a sweep's jobs in charts, by a metric.
 
     Sorting by a metric flattens the page: below their parent, jobs are folded and not drawn.
-
-    Args:
-        store: of the runs.
-        parent: the sweep's run.
-        sweep: its name.
-        metric: that orders the jobs; None: their start does.
-        ascending: whether the least comes first.
-        root, uri: folder or address of the store.
     """
     experiment_id = store.patiently(store.client.get_run, parent).info.experiment_id
     search = quote(f"tags.`{SWEEP_TAG}`='{sweep}'", safe="'")

@@ -36,11 +36,9 @@ _KEY_CHARACTERS = _NAME_CHARACTERS = 250  # SQLite would take longer names, Post
 class Tracker:
     """One run's notebook: parameters, metrics over steps, files, tags. This one keeps nothing.
 
-    Metrics may be held back and written later; `flush` writes them now. Use it as a context
-    manager, so that a run which fails or is interrupted says so.
-
-    Attributes:
-        run_id: the store's name for this run; None where nothing is kept.
+    Metrics may be held back and written later. Use it as a context manager, so that a run which
+    fails or is interrupted says so. `run_id` is the store's name for this run; None where nothing
+    is kept.
     """
 
     run_id: str | None = None
@@ -60,15 +58,9 @@ class Tracker:
     def log_data(
         self, name: str, digest: str, *, context: str, source: str = "", excerpts: int | None = None
     ) -> None:
-        """Keep which sounds went into the run.
+        """Keep which sounds went into the run, and what for: "training", "evaluation", "start".
 
-        Args:
-            name: of the data set.
-            digest: equal for equal sounds, see `irdream.datasets.identity.fingerprint`; at most 36
-                characters.
-            context: what for: "training", "validation", "evaluation", "start".
-            source: where they came from.
-            excerpts: how many.
+        `digest` is equal for equal sounds, see `irdream.datasets.identity.fingerprint`.
         """
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
@@ -76,11 +68,6 @@ class Tracker:
 
     def register(self, name: str, *, alias: str = "champion", path: str = "checkpoint") -> str:
         """Give a checkpoint that was kept with `log_file` a name; return its address.
-
-        Args:
-            name: in the registry; one that is there already gets a new version.
-            alias: a word that is made to point to this version.
-            path: of the checkpoint in the run.
 
         Raises:
             InputError: when there is no such checkpoint, no registry, or a name is none.
@@ -110,13 +97,11 @@ class NullTracker(Tracker):
 
 
 class MlflowTracker(Tracker):
-    """One run in an MLflow store.
+    """One run in an MLflow store, closed at the end of a `with` block, or as KILLED at exit.
 
-    The run is opened here, tagged with its provenance (`run_tags`), and closed by `close`, at the
-    end of a `with` block, or as KILLED when the interpreter exits. `config/packages.txt` says
-    what was installed. Metrics are written in batches of up to 1000, every few seconds and at the
-    end, since a call costs 5 to 25 ms on SQLite and such a batch 150; what waits is lost only to
-    kill -9 and power cuts. For one thread; in a forked child it does nothing at exit.
+    Metrics are written in batches of up to 1000, every few seconds and at the end, since a call
+    costs 5 to 25 ms on SQLite and such a batch 150; what waits is lost only to kill -9 and power
+    cuts. For one thread; in a forked child it does nothing at exit.
 
     Args:
         root: the folder of the local store (`mlflow.db`, `artifacts/`).
@@ -127,8 +112,7 @@ class MlflowTracker(Tracker):
         uri: the address of a tracking server, used in place of `root`.
         parent_run_id: the run that this one stands below, see `irdream.tracking.sweeps`.
         sweep: the sweep's name.
-        system_seconds: between MLflow's samples of processor, memory, disk, network and NVIDIA's
-            cards (`system/...`); None: none. A run that is shorter has none.
+        system_seconds: between MLflow's samples of the machine (`system/...`); None: none.
 
     Raises:
         InputError: here and in every method, when the store cannot be opened or written.
@@ -202,11 +186,7 @@ class MlflowTracker(Tracker):
             self.flush()
 
     def log_file(self, path: Path, folder: str = "") -> None:
-        """Copy a file or a folder to the run's artifacts, below `folder`.
-
-        Raises:
-            InputError: when there is no such file, or the store cannot be written.
-        """
+        """Copy a file or a folder to the run's artifacts, below `folder`."""
         path = Path(path)
         if not path.exists():
             raise InputError(f"cannot keep {path} with the run: there is no such file")
@@ -303,8 +283,7 @@ def _cut(text: str, characters: int) -> str:
 def flat(config: Mapping[str, object]) -> dict[str, str]:
     """Return nested settings as one level of text: `{"dream": {"steps": 5}}` is `dream.steps: 5`.
 
-    Lists, and mappings inside them, become compact JSON (`[0.5,1]`); true, false and null are
-    written as in YAML; an empty mapping stays, as `{}`. A flat mapping of text is left as it is.
+    Lists, and mappings inside them, become compact JSON; an empty mapping stays, as `{}`.
     """
     return dict(_flat_items(config, ""))
 

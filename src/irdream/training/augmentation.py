@@ -4,8 +4,7 @@
 power; 15 ms for 128 windows on two cores, a tenth of a new analysis. `WaveformAugmentation` does
 what a log-mel cannot show: mixtures whose phases meet, rooms (decaying noise after the direct
 sound; Moorer 1979), changes of pitch and speed as of a tape. Both mask stripes at last
-(SpecAugment;
-Park et al. 2019), by the window's mean: silence is a level that no band of music has.
+(SpecAugment; Park et al. 2019), by the window's mean: silence is a level that no band of music has.
 """
 
 from __future__ import annotations
@@ -62,8 +61,7 @@ class Draw:
 
         Returns:
             Which other window, (batch,); its amplitude, 0 where none is mixed in, (batch,); the
-            labels of
-            the mixtures, weighed by amplitude and summing to one.
+            labels of the mixtures, weighed by amplitude and summing to one.
         """
         if share == 0 or self.batch < 2:
             return None

@@ -260,10 +260,8 @@ class WindowBatches:
         """Return which windows there are in an epoch, in their order.
 
         Balanced, a window's share of the draws is 1 / (windows with its label), the mean of these
-        for
-        several. Steps of equal length along the added-up shares give each its share to within one
-        draw;
-        independent draws would miss a third of the windows.
+        for several. Steps of equal length along the added-up shares give each its share to within
+        one draw; independent draws would miss a third of the windows.
         """
         if generator is None:
             return torch.arange(len(self))
@@ -331,9 +329,8 @@ class Waveforms:
     """Windows of waveforms, (batch, samples), by excerpt and frame, cut as fast as log-mels.
 
     A row of the packed file is a hop of samples, so that row i begins where frame i of the log-mel
-    is
-    centered. A window has `context` frames on both sides, so that its frames are those of the whole
-    excerpt; beyond it there is silence.
+    is centered. A window has `context` frames on both sides, so that its frames are those of the
+    whole excerpt; beyond it there is silence.
     """
 
     def __init__(self, packed: LogMels, context: int) -> None:

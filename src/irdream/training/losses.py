@@ -1,8 +1,8 @@
 """What training makes small, for windows with one label or several.
 
 `categorical`: -sum_k t_k log p_k with p = `recognizer.probabilities`: of a softmax, or of sigmoids
-rescaled to sum to one, as Keras did for Han et al. (2016); t are shares that sum to one.
-`binary`: the sum of each instrument's cross-entropy; all that has a share of the label is present.
+rescaled to sum to one, as Keras did for Han et al. (2016); t are shares that sum to one. `binary`:
+the sum of each instrument's cross-entropy; all that has a share of the label is present.
 """
 
 from __future__ import annotations

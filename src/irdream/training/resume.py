@@ -6,6 +6,7 @@ resumed stays as it was: its files are copied into the folder of the new one.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import pickle
@@ -96,6 +97,13 @@ def _defaults(made: Callable[..., object]) -> dict[str, Any]:
     return {one.name: one.default for one in known if one.default is not one.empty}
 
 
+def _is_equal(then: str | None, now: str) -> bool:
+    """Say whether two texts are the same, or the same number, such as 0 and 0.0."""
+    with contextlib.suppress(TypeError, ValueError):
+        return float(then or "") == float(now)
+    return then == now
+
+
 def _by_content(value: Any) -> Any:
     """Return what a file holds instead of where it is; other values as they are."""
     if isinstance(value, str | Path) and Path(value).expanduser().is_file():
@@ -108,8 +116,7 @@ def folder_of_state(resume: str | Path | None, output_dir: Path) -> Path | None:
 
     Raises:
         InputError: when there is nothing to resume; when this run's folder has a state of an
-            earlier
-            run that it does not resume.
+            earlier run that it does not resume.
     """
     own = output_dir / FOLDER
     if resume is None and os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
@@ -184,7 +191,7 @@ class Resumed:
     def _agrees(self, name: str, now: Settings) -> bool:
         """Say whether a setting is as it was, or one that follows the number of epochs."""
         then = self.state["settings"]
-        if name in MAY_CHANGE or then.get(name) == now[name]:
+        if name in MAY_CHANGE or _is_equal(then.get(name), now[name]):
             return True
         follows = name.startswith("scheduler.") and name in then
         return follows and all(one[name] == one["train.epochs"] for one in (then, now))

@@ -45,8 +45,8 @@ def perturb(
 ) -> Tensor:
     """Return windows changed by at most `epsilon`, in the direction in which `objective` rises.
 
-    A step is 2.5 epsilon / steps, so that steps reach every change from every start; a single
-    one is 1.25 epsilon, as is best from a random start (Wong, Rice and Kolter 2020).
+    A step is 2.5 epsilon / steps, so that steps reach every change from every start; a single one
+    is 1.25 epsilon, as is best from a random start (Wong, Rice and Kolter 2020).
     """
     step = epsilon * (1.25 if steps == 1 else 2.5 / max(1, steps))
     change = start.clamp(-epsilon, epsilon)

@@ -62,9 +62,8 @@ def continued(plan: Plan, before: Plan, done: int) -> Plan:
     """Return the plan for a training that was planned otherwise and has done some epochs.
 
     With another number of epochs, the rates to come are the new ones, but not higher than those
-    that
-    the old plan would still have had, and never 0: the plan neither climbs again nor ends in epochs
-    that learn nothing.
+    that the old plan would still have had, and never 0: the plan neither climbs again nor ends in
+    epochs that learn nothing.
     """
     if len(plan) == len(before):
         return before
