@@ -1,14 +1,9 @@
 """What an argument may be: a type with its range, and one line on what is not.
 
-A signature says both once, as in `steps: Count`. `checked` makes a function or a class hold what it
-is given against its annotations; the command line reads the same annotations from the source
-(`irdream.cli.keys`), so that a mistake is found before anything is loaded.
-
-Only what YAML can give is checked: numbers, texts, `Literal` words, lists of these, and unions.
-Values are taken as they are: a number in quotes is a text, true is no whole number, and an infinity
-is no number. pydantic would do the same in 15 lines less and 0.13 s more of every start.
-
-Nothing heavy is imported here.
+`checked` makes a function or a class hold what it is given against its annotations; the command
+line reads the same annotations from the source (`irdream.cli.keys`). Only what YAML can give is
+checked. Values are taken as they are: a number in quotes is a text, true is no whole number, and an
+infinity is no number. pydantic would do the same in 15 lines less and 0.13 s more of every start.
 """
 
 from __future__ import annotations
@@ -75,14 +70,7 @@ def checked(called: Called) -> Called:
 
 
 def check(given: Mapping[str, tuple[Any, Any]]) -> None:
-    """Hold values against types.
-
-    Args:
-        given: by name a value and its type; None: any.
-
-    Raises:
-        InputError: a line for each value that is not of its type.
-    """
+    """Hold values against types; raise InputError with a line for each that does not fit."""
     if wrong := [problem(n, v, hint) for n, (v, hint) in given.items() if not fits(v, hint)]:
         raise InputError("\n".join(wrong))
 

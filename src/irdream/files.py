@@ -1,9 +1,7 @@
 """Files that appear whole or not at all, and names that no two of them share.
 
-A reader must never meet half a file: after a full disk, a kill or a power cut there is the
-old file or the new one. So everything is written to a temporary name in the same folder,
-synced, and moved over the final name, which POSIX and Windows do in one step. The price is
-one fsync a file. `tempfile` was not used: its files are readable by their owner only.
+Everything is written to a temporary name in the same folder, synced, and moved over the final name.
+`tempfile` was not used: its files are readable by their owner only.
 """
 
 from __future__ import annotations
@@ -54,11 +52,7 @@ def as_text(name: str | Path) -> str:
 
 
 def read_text(path: Path) -> str:
-    """Read a file as UTF-8.
-
-    Raises:
-        InputError: when it cannot be read, or is none.
-    """
+    """Read a file as UTF-8; raise InputError when it cannot be read, or is none."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:

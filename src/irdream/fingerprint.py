@@ -17,7 +17,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import Any, Literal
@@ -256,22 +256,11 @@ class _Description:
         parts = [type(value), make, arguments, state, list(items or ()), list(pairs or ())]
         return [*map(self, parts), wrapped]
 
-    def _class(self, of: type) -> Any:
-        found = _is_found(of) or not of.__flags__ & _HEAP_TYPE
-        if found and _is_library(of.__module__):
-            return _name(of)
-        if of.__module__ == "builtins":
+    def _class(self, of: type) -> str:
+        if of.__flags__ & _HEAP_TYPE and not _is_found(of):  # made while running
             raise LookupError(f"no source of {of.__qualname__}")
         self._count(of.__module__)
-        if found and _origin(self.files[of.__module__]) == "installed":
-            return _name(of)
-        members = []
-        for name, member in sorted(vars(of).items()):
-            if functions := list(_functions(member)):
-                members.append([name, [self._body(function) for function in functions]])
-            elif not name.startswith(("__", "_abc_")) and (not found or type(member) in _PLAIN):
-                members.append([name, self(member)])
-        return [_name(of), [self(base) for base in of.__bases__], members]
+        return _name(of)
 
     def _function(self, function: FunctionType) -> Any:
         if _is_found(function) and _is_library(function.__module__):
@@ -284,9 +273,7 @@ class _Description:
         if not os.path.isfile(code.co_filename) and not name.startswith("__"):  # as of dataclasses
             raise LookupError(f"no source of {name}")
         held = [cell.cell_contents for cell in function.__closure__ or ()]
-        read = {name: function.__globals__.get(name) for name in _names(code)}
-        read = {name: value for name, value in read.items() if type(value) in _PLAIN}
-        holds = (function.__defaults__, function.__kwdefaults__, held, read, vars(function))
+        holds = (function.__defaults__, function.__kwdefaults__, held, vars(function))
         return [self(code), *map(self, holds)]
 
     def _count(self, module: str) -> None:
@@ -301,14 +288,6 @@ class _Description:
             self.files |= _package(module.partition(".")[0])
 
 
-def _functions(member: Any) -> Iterator[FunctionType]:
-    """Yield the functions that a member of a class consists of."""
-    names = ("fget", "fset", "fdel", "func", "__func__", "__wrapped__")
-    for part in (member, *(getattr(member, name, None) for name in names)):
-        if isinstance(part, FunctionType):
-            yield part
-
-
 def _name(of: Any) -> str:
     return f"{of.__module__}.{of.__qualname__}"
 
@@ -319,12 +298,6 @@ def _is_found(of: Any) -> bool:
     for word in of.__qualname__.split("."):
         found = getattr(found, word, None)
     return found is of
-
-
-def _names(code: CodeType) -> set[str]:
-    """Return the names that a function and those within it may read."""
-    inner = (_names(const) for const in code.co_consts if isinstance(const, CodeType))
-    return set(code.co_names).union(*inner)
 
 
 def _without_kept(of: type, state: Mapping[str, Any]) -> dict[str, Any]:

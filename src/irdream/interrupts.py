@@ -13,12 +13,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A task was ended from outside; the text says what is kept and how to resume.
-
-    Args:
-        kept: that text, one line; empty: nothing is known.
-        number: of the signal.
-    """
+    """A task was ended from outside; the text says what is kept and how to resume."""
 
     def __init__(self, kept: str = "", *, number: int = signal.SIGINT) -> None:
         super().__init__(kept)

@@ -33,12 +33,7 @@ def mark(process: Mapping[str, Any] | None = None) -> str:
 
 
 def state(mark: Mapping[str, Any], since: float) -> State:
-    """Return what became of a process.
-
-    Args:
-        mark: as `this_process` returned it there.
-        since: when it was alive, in seconds since 1970.
-    """
+    """Return what became of a process with this mark, which was alive at a time since 1970."""
     here, pid = this_process(), str(mark.get("pid", ""))
     if mark.get("host") != here["host"] or not pid.isdigit() or os.name != "posix":
         return "elsewhere"
@@ -51,8 +46,7 @@ def state(mark: Mapping[str, Any], since: float) -> State:
 def is_gone(mark: Mapping[str, Any], since: float) -> bool:
     """Say whether a process surely does no more of what is about to begin, or has ended, here.
 
-    Args:
-        mark, since: see `state`. This very process counts as gone: it is done with it.
+    This very process counts as gone: it is done with it.
     """
     is_own = {**mark, "pid": str(mark.get("pid", ""))} == this_process()
     return is_own or state(mark, since) == "dead"

@@ -18,11 +18,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
 
 
 def choose_device(name: str | Natural) -> torch.device:
-    """Return a device: "auto" is the first CUDA device, or Apple's, or the CPU.
-
-    Raises:
-        InputError: when torch knows no such device or it is not there.
-    """
+    """Return a device: "auto" is the first CUDA device, or Apple's, or the CPU; refuse others."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -42,13 +38,9 @@ def choose_device(name: str | Natural) -> torch.device:
 def set_threads(count: Count | None) -> int:
     """Let torch use `count` threads, by default one for each core that this process may use.
 
-    Threads for cores that a container, a cluster's scheduler or the process's affinity keeps
-    away make convolutions slower; so these decide, not the machine's size. OMP_NUM_THREADS is
-    obeyed when it is set and `count` is not: that is how joblib and Ray divide the cores among
-    the jobs that they run at once.
-
-    Raises:
-        InputError: when `count` is below one.
+    Threads for cores that a container, a scheduler or the process's affinity keeps away make
+    convolutions slower. OMP_NUM_THREADS is obeyed when it is set and `count` is not: that is how
+    joblib and Ray divide the cores among their jobs.
     """
     if count is None and not os.environ.get("OMP_NUM_THREADS"):
         count = cores()

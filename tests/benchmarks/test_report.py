@@ -32,10 +32,6 @@ def test_a_ratio_is_the_median_of_the_ratios_within_rounds() -> None:
     assert row == {"median": 2.0, "least": 0.5, "most": 3.0, "rounds": [0.5, 3.0, 2.0]}
 
 
-def test_four_digits() -> None:
-    assert report.summary([1234.56, 0.123456])["rounds"] == [1235.0, 0.1235]
-
-
 def test_a_report_is_written_as_json_and_as_text(tmp_path: Path, capsys) -> None:
     heading = report.heading(torch.device("cpu"), 3)
     assert (heading["machine"]["threads"], heading["machine"]["device"]) == (3, "cpu")
@@ -45,13 +41,6 @@ def test_a_report_is_written_as_json_and_as_text(tmp_path: Path, capsys) -> None
     text = (tmp_path / "new" / "report.txt").read_text()
     assert text in capsys.readouterr().out
     assert re.search(r"^speed:\n  bare: +2 \(1 to 4\)\nwords: +\['a'\]$", text, re.MULTILINE)
-
-
-def test_seconds_are_those_of_the_work() -> None:
-    done: list[int] = []
-    taken = report.seconds(lambda: done.append(1), torch.device("cpu"))
-    assert done == [1]
-    assert 0 < taken < 1
 
 
 def test_no_count_below_one() -> None:

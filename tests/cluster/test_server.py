@@ -217,13 +217,6 @@ def test_a_run_that_is_opened_during_a_restart_is_there_once(
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
-def test_a_long_name_is_cut(server: Server, tmp_path: Path) -> None:
-    with MlflowTracker(root=tmp_path, uri=server.address, run_name="x" * 300) as tracker:
-        tracker.set_tags({"mlflow.runName": "y" * 300})
-    store = open_store(root=tmp_path, uri=server.address)
-    assert store.client.get_run(tracker.run_id).info.run_name == "y" * 247 + "..."
-
-
 def test_a_checkpoint_comes_back_from_the_server_and_dreams(server: Server, tmp_path: Path) -> None:
     with MlflowTracker(root=tmp_path, uri=server.address) as tracker:
         tracker.log_file(SHIPPED, "nets")

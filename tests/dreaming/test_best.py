@@ -218,17 +218,6 @@ def run(tiny, sounds, loop, **more) -> Dreams:
     return loop.run(tiny(), sounds(3, 1000), TARGETS, SEEDS, **more)
 
 
-def test_not_only_the_last_iterate_is_returned(tiny, sounds, ascent) -> None:
-    dreams = run(tiny, sounds, ascent(optimizer=There(), steps=6, confidence=0.999))
-
-    curves = dreams.probability_curve
-    assert not dreams.reached.any()
-    assert (dreams.steps == 3).all()
-    assert (curves[-1] < curves[3]).all()
-    heard = Answer.to(tiny().eval(), dreams.log_mel, TARGETS)
-    torch.testing.assert_close(heard.of_target(TARGETS), curves[3].double(), atol=1e-6, rtol=0)
-
-
 def test_the_last_iterate_is_returned_where_it_is_asked_for(tiny, sounds, ascent) -> None:
     settings = {"optimizer": There(), "steps": 6, "confidence": None}
     last = run(tiny, sounds, ascent(**settings, keep="last"))
@@ -282,33 +271,6 @@ def test_the_flip_is_where_the_target_comes_on_top(tiny, sounds, ascent) -> None
             assert bool(heard.argmax() == TARGETS[item]) == on_top
 
 
-def test_curves_end_where_an_item_stops(tiny, sounds, ascent) -> None:
-    dreams = run(tiny, sounds, ascent(confidence=0.3, steps=12))
-
-    for i in range(3):
-        curve = dreams.probability_curve[:, i]
-        known = int((~curve.isnan()).sum())
-        assert not curve[:known].isnan().any()
-        assert bool(dreams.reached[i]) == bool(curve[known - 1] >= 0.3)
-        assert (curve[: known - 1] < 0.3).all()
-        if dreams.reached[i]:
-            assert dreams.steps[i] == known - 1
-
-
-@pytest.mark.parametrize("octaves", [1, 2])
-def test_patience_ends_an_item_in_the_last_octave(tiny, sounds, ascent, octaves) -> None:
-    loop = ascent(optimizer=There(), steps=9, patience=2, octaves=octaves)
-    dreams = run(tiny, sounds, loop)
-
-    lengths = (~dreams.probability_curve.isnan()).sum(dim=0)
-    if octaves == 1:  # up for 3 steps, then 2 steps of waiting
-        assert lengths.tolist() == [6, 6, 6]
-        assert dreams.item_steps == 15
-    else:  # all 9 steps of the coarser octave, and some of the next
-        assert (lengths > 10).all()
-        assert (lengths < 19).all()
-
-
 @pytest.mark.parametrize(
     "objective", [Layer("features.3"), Layer("features.0") - 0.5 * Layer("features.6")]
 )
@@ -326,47 +288,3 @@ def test_without_an_output_there_is_no_probability_and_no_confidence(
     assert (dreams.steps > 0).all()
     expected = Answer.to(tiny().eval(), dreams.log_mel, TARGETS)
     torch.testing.assert_close(dreams.after.probabilities, expected.probabilities)
-
-
-def test_where_the_least_change_is_sought_items_go_on_and_the_quietest_is_kept(
-    tiny, sounds, ascent
-) -> None:
-    class Around(Optimizer):
-        """Goes up, then back toward the original step by step."""
-
-        refines = True
-
-        def start(self, parameters: Tensor) -> dict:
-            return {"step": torch.zeros(len(parameters))}
-
-        def step(self, parameters, gradient, view, state) -> Tensor:
-            state["step"] += 1
-            if float(state["step"].max()) <= 12:
-                return parameters + view.step * gradient.sign()
-            return view.undreamed + 0.97 * (parameters - view.undreamed)
-
-    heard = []
-
-    class Watching(Layer):
-        reads_output = True
-
-        def __call__(self, heard_now, targets) -> Tensor:
-            change = (heard_now.log_mel - heard_now.start).square().mean(dim=(1, 2)).sqrt()
-            of_target = heard_now.probabilities().gather(1, targets[:, None])[:, 0]
-            heard.append((change.detach(), of_target.detach()))
-            return of_target
-
-    loop = ascent(
-        optimizer=Around(), steps=30, step_size=4.0, confidence=0.51,
-        objective=Watching("features.0"),
-    )  # fmt: skip
-    dreams = run(tiny, sounds, loop)
-
-    changes, probabilities = (torch.stack(values) for values in zip(*heard, strict=True))
-    assert len(changes) == 31  # nothing stopped
-    has_it = probabilities >= 0.51
-    assert has_it.any(dim=0).all()
-    quietest = changes.masked_fill(~has_it, torch.inf).argmin(dim=0)
-    assert torch.equal(dreams.steps, quietest)
-    assert dreams.reached.all()
-    assert (dreams.steps > 12).all()

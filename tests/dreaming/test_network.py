@@ -166,11 +166,6 @@ def test_pooling_is_done_before_the_activation_which_overwrites_it() -> None:
         assert torch.equal(model(planes()), rewritten(planes()))  # bit for bit
 
 
-def test_an_activation_moves_behind_all_poolings_that_follow_it() -> None:
-    model = chain(nn.ReLU(), nn.MaxPool2d(2), nn.MaxPool2d(2))
-    assert kinds(simplified(model)) == ["MaxPool2d", "MaxPool2d", "ReLU"]
-
-
 def test_what_an_activation_gives_is_not_overwritten_once_the_pooling_has_moved() -> None:
     """A pooling's output could be overwritten; that of an activation is needed for its gradient."""
     for last in (nn.ReLU(inplace=True), nn.ELU(inplace=True)):
@@ -221,16 +216,6 @@ def test_modules_that_are_read_or_used_twice_are_left_alone() -> None:
         "3": ["Conv2d", "Identity", "ReLU", "MaxPool2d"],
     }.items():
         assert kinds(simplified(model, untouched=[name])) == expected
-
-
-def test_a_dropout_that_is_read_stands_between_its_neighbors() -> None:
-    """In eval mode it gives what it gets, so its neighbors must not change places with it."""
-    model = chain(
-        nn.Conv2d(2, 2, 3), nn.Dropout(), norm(2), nn.ReLU(), nn.Identity(), nn.MaxPool2d(2)
-    )
-    for name in ("1", "4"):
-        rewritten = simplified(model, untouched=[name])
-        torch.testing.assert_close(layer(rewritten, name), layer(model, name))
 
 
 class Standardized(nn.Conv2d):

@@ -116,12 +116,6 @@ def test_items_steps_and_streams_are_independent(one, other) -> None:
     assert not set(a.flatten().tolist()) & set(b.flatten().tolist())
 
 
-def test_an_item_and_its_substream_are_independent() -> None:
-    keys = item_keys(list(range(20_000)))
-    for stream in (0, 1):
-        assert abs(correlation(uniform(keys, 0, 1), uniform(substream(keys, stream), 0, 1))) < 0.03
-
-
 def test_normal_numbers_are_normal() -> None:
     numbers = normal(item_keys(list(range(20))), 4, 40, 25)
     assert numbers.shape == (20, 40, 25)

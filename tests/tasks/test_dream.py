@@ -20,7 +20,7 @@ import torch
 from irdream.audio import load_audio
 from irdream.datasets.base import Excerpt
 from irdream.dreaming.ascent import Ascent
-from irdream.dreaming.constraints import MaxChange, RmseBudget
+from irdream.dreaming.constraints import MaxChange
 from irdream.dreaming.objectives import Diversity, Layer, LogProbability
 from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import LogMel, Maco, StftGain, Waveform
@@ -210,14 +210,6 @@ def test_the_tracker_gets_measures_and_files(recognizer, tmp_path) -> None:
         assert tracker.metrics[f"dream/{name}"] == [metrics[f"dream/{name}"]]
 
 
-def test_the_same_seed_gives_the_same_table(recognizer, tmp_path) -> None:
-    loop = ascent(transform=Jitter(frames=3))
-    first, second = (
-        run(recognizer, tmp_path, target="flu", ascent=loop, seed=5)[1] for _ in range(2)
-    )
-    pd.testing.assert_frame_equal(first, second)
-
-
 class Noise(Start):
     has_original = False
 
@@ -257,14 +249,6 @@ def test_several_step_sizes_are_items_of_one_batch(recognizer, tmp_path) -> None
         assert (group.rmse_db <= group.step_size + 1e-4).all()
 
 
-def test_a_single_step_size_is_that_of_all_and_names_no_file(recognizer, tmp_path) -> None:
-    loop = ascent(steps=1, confidence=None)
-    _, table, _ = run(recognizer, tmp_path, target="sax", ascent=loop, step_size=0.5)
-    assert table["step_size"].tolist() == [0.5] * 3
-    assert table["file"].tolist() == ["a_low_1-to-sax", "short-to-sax", "silence-to-sax"]
-    np.testing.assert_allclose(table.rmse_db[:2], 0.5, rtol=1e-4)
-
-
 class Named(Start):
     """One short excerpt of each of some names."""
 
@@ -298,15 +282,6 @@ def test_dreams_whose_names_agree_have_their_own_files(recognizer, tmp_path, mon
         assert len({name.casefold() for name in written}) == len(table) * len(kinds)
     curves = pd.read_csv(tmp_path / "curves.csv")
     assert set(curves["file"]) == set(table["file"])
-
-
-def test_the_same_step_size_twice_is_one(recognizer, tmp_path) -> None:
-    """Otherwise two dreams would write the same files."""
-    _, table, _ = run(
-        recognizer, tmp_path, target="sax", step_size=[0.5, 1.0, 0.5], budget_db=[2, 2.0],
-    )  # fmt: skip
-    assert table["step_size"].tolist() == [0.5, 1.0] * 3
-    assert table["file"].is_unique
 
 
 @pytest.mark.parametrize("constraint", [None, MaxChange(db=9.0), [MaxChange(db=9.0)]])
@@ -507,14 +482,6 @@ def test_of_lists_in_one_batch_each_dream_says_which_it_is(recognizer, tmp_path,
     printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert any("excerpt toward step budget dB variation p before" in line for line in printed)
     assert sum(line.startswith("x flu 0.5 2 1 ") for line in printed) == 1
-
-
-def test_one_budget_not_two(recognizer, tmp_path) -> None:
-    loop = ascent(constraint=RmseBudget(db=1.0))
-    with pytest.raises(
-        InputError, match=r"dream.budget_db and constraint=rmse_budget are both giv"
-    ):
-        run(recognizer, tmp_path, target="flu", ascent=loop, budget_db=2.0)
 
 
 # The judge --------------------------------------------------------------------------------------

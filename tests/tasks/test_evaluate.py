@@ -87,12 +87,6 @@ def test_what_is_printed_and_written_says_on_what_data(run, tmp_path, capsys):
     assert "not comparable" in summary.loc[0, "note"]
 
 
-def test_s2_for_the_headline(run):
-    metrics = run(ToyData(test=["cel", "flu+pia"]), aggregation="s2")
-    assert metrics["eval/threshold"] == 0.5
-    assert metrics["eval/micro_f1"] == metrics["eval/s2_micro_f1"]
-
-
 def test_a_number_is_the_threshold_of_one_aggregation(run):
     metrics = run(ToyData(test=["cel", "flu+pia"]), threshold=0.9)
     assert metrics["eval/s1_threshold"] == 0.9
@@ -146,15 +140,6 @@ def test_bad_files_are_skipped_and_listed(run, caplog):
     assert "[x]2: 25 frames are too short" in caplog.text
 
 
-def test_bad_files_of_the_validation_split_are_listed_too(run, caplog):
-    training = ["cel", "flu"] * 10 + ["broken pia"] * 10
-    metrics = run(
-        ToyData(test=["cel"], training=training), threshold="validation", validation_share=0.5
-    )
-    assert metrics["eval/skipped"] == 0
-    assert "is cut off" in caplog.text
-
-
 def test_unlabelled_excerpts_are_predicted_but_not_scored(run, tmp_path):
     metrics = run(ToyData(test=["cel", "unlabelled flu"]))
     assert metrics["eval/excerpts"] == 1
@@ -167,11 +152,6 @@ def test_without_an_excerpt_of_one_label_it_is_said_that_there_is_no_top1(run, c
     assert "top-1 on excerpts with one label: not defined, there are none" in (
         capsys.readouterr().out
     )
-
-
-def test_training_part(run, capsys):
-    assert run(ToyData(training=["cel"]), part="training")["eval/top1"] == 1.0
-    assert "toy, training part" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -230,24 +210,6 @@ def test_what_cannot_be_evaluated(run, dataset, settings, message, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_checkpoint_without_a_threshold_of_max_is_scored_by_it_too(run, recognizer, tmp_path):
-    assert set(recognizer.thresholds) == {"s1", "s2"}
-    metrics = run(ToyData(test=["cel", "flu+pia"]))
-    assert metrics["eval/oracle_max_micro_f1"] == 1.0
-    assert "eval/max_micro_f1" not in metrics
-    table = pd.read_csv(tmp_path / "run" / "scores.csv")
-    assert table[["aggregation", "threshold_from"]].drop_duplicates().to_numpy().tolist() == [
-        ["s1", "checkpoint"], ["s1", "oracle"], ["s2", "checkpoint"], ["s2", "oracle"],
-        ["max", "oracle"],
-    ]  # fmt: skip
-
-
-def test_max_for_the_headline_takes_a_threshold_from_validation(run):
-    dataset = ToyData(test=["cel", "flu+pia"], training=["cel", "flu+pia"] * 20)
-    metrics = run(dataset, aggregation="max")
-    assert metrics["eval/micro_f1"] == metrics["eval/max_micro_f1"] == 1.0
-
-
 def test_a_temperature_is_fitted_where_validation_is_predicted(run, tmp_path, capsys):
     test, training = ["cel", "flu+pia", "gel"], ["cel", "flu+pia"] * 20
     without = run(ToyData(test=test, training=training))
@@ -261,14 +223,6 @@ def test_a_temperature_is_fitted_where_validation_is_predicted(run, tmp_path, ca
         [1.0, found["eval/temperature"]], abs=1e-6
     )
     assert f"ECE of temperature {found['eval/temperature']:.2f}" in capsys.readouterr().out
-
-
-def test_unlabelled_excerpts_do_not_count_for_the_temperature(run):
-    labelled = ["cel", "flu+pia"] * 20
-    one = run(ToyData(test=["cel"], training=labelled), threshold="validation")
-    silent = [*labelled, *["unlabelled voi"] * 8]
-    other = run(ToyData(test=["cel"], training=silent), threshold="validation")
-    assert other["eval/temperature"] == pytest.approx(one["eval/temperature"], rel=0.2)
 
 
 def test_intervals_are_of_recordings(run, tmp_path):

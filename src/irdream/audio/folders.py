@@ -34,11 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def audio_files(path: str | Path) -> list[Path]:
-    """Return `path` if it is a file, or all sound files below it, sorted; see `sounds_below`.
-
-    Raises:
-        InputError: when nothing is there.
-    """
+    """Return `path` if it is a file, or all sound files below it, sorted."""
     path = Path(path).expanduser()
     if path.is_file():
         return [path]
@@ -55,9 +51,6 @@ def sounds_below(root: Path) -> list[Path]:
     """List the sound files below `root`, unsorted, through links but not in circles.
 
     A warning names what may be sound and is left out.
-
-    Raises:
-        InputError: when `root` cannot be listed.
     """
     found: list[Path] = []
     left_out: dict[str, list[str]] = defaultdict(list)

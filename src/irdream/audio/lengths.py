@@ -66,12 +66,7 @@ def bad(path: Path, problem: str, remedy: str) -> InputError:
 def mended(path: Path, file: BinaryIO) -> BinaryIO:
     """Return a sound file, at its beginning, whose header says how much sound there is.
 
-    Args:
-        path: for the message.
-        file: opened for reading; it is returned where there is nothing to mend.
-
-    Raises:
-        InputError: when the file was cut off.
+    `file` itself where there is nothing to mend. Raises InputError when it was cut off.
     """
     file_bytes = os.fstat(file.fileno()).st_size
     sound = _find_sound(file, file_bytes)
@@ -150,12 +145,7 @@ _ENOUGH = 0.99  # of the frames that a header promises
 def counted(data: bytes) -> bytes | None:
     """Return an MP3 again, its frames alone, behind a header that says how many there are.
 
-    Args:
-        data: of the file.
-
-    Returns:
-        None where the header that is there is right, or promises more frames than there are, or
-        where this is no MP3.
+    None where the header that is there is right, or promises more frames, or where it is no MP3.
     """
     begins = _after_tag(data)
     frames = list(_frames(data, begins))

@@ -1,20 +1,11 @@
 """What one sound hides of another: the simultaneous masking threshold of MPEG-1's first model.
 
-The model, in the form that Qin et al. (2019) use for adversarial speech: each local peak of a
-frame's power spectrum that can be heard at all is a tonal masker, unless a stronger one lies
-within half a Bark; it hides what lies below a line that falls away from it on both sides, on the
-Bark scale; powers of all these lines and of the threshold in quiet add up. It knows nothing of
-masking before and after a sound, of noise-like maskers, or of two ears.
-
-Levels need a reference, as nobody knows how loud a file is played: here the loudest bin of an
-item is 96 dB, or whatever power the caller says is. Everything is computed for all frames at
-once; the one loop goes from masker to masker, the strongest of each frame first. Three seconds
-at 22,050 Hz take about 0.02 s on one core.
-
-Sources: ISO/IEC 11172-3:1993, annex D.1; Y. Qin et al., "Imperceptible, robust, and targeted
-adversarial examples for automatic speech recognition", ICML 2019, section 4 and appendix B;
-E. Zwicker and E. Terhardt, JASA 68(5), 1980 (Bark); E. Terhardt, Hearing Research 1, 1979
-(threshold in quiet).
+In the form of Qin et al. (ICML 2019, section 4 and appendix B): each audible local peak of a
+frame's power spectrum is a tonal masker, unless a stronger one lies within half a Bark (Zwicker and
+Terhardt 1980); it hides what lies below a line that falls away from it on both sides; powers of
+these lines and of the threshold in quiet (Terhardt 1979) add up. Nothing is known of masking before
+and after a sound, of noise-like maskers, or of two ears. The loudest bin of an item is 96 dB, or
+whatever power the caller says. Source: ISO/IEC 11172-3:1993, annex D.1.
 """
 
 from __future__ import annotations

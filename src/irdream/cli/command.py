@@ -54,11 +54,7 @@ _SHORT_FLAGS = tuple("hcprmsi")
 
 
 def check_flags(words: Sequence[str]) -> None:
-    """Check the words that begin with a dash, before Hydra answers with its usage.
-
-    Raises:
-        InputError: on a flag that Hydra does not have.
-    """
+    """Check the words that begin with a dash, before Hydra answers with its usage."""
     for word in words:
         flag = word.partition("=")[0]
         if flag.startswith("--") and not any(known.startswith(flag) for known in _FLAGS):
@@ -79,11 +75,7 @@ def without_files(words: list[str]) -> list[str]:
 
 
 def check_info(task: functools.partial[Any]) -> bool:
-    """Return True where a task can say what it would do.
-
-    Raises:
-        InputError: where it has no argument `info`, and would be run instead.
-    """
+    """Return True where a task can say what it would do; refuse where it would be run instead."""
     if "info" not in inspect.signature(task.func).parameters:
         name = f"{task.func.__module__}.{task.func.__qualname__}"
         raise InputError(
@@ -96,12 +88,8 @@ def check_info(task: functools.partial[Any]) -> bool:
 def prepare(config: DictConfig, typed: Sequence[str]) -> None:
     """Let each `_target_` that was typed start anew, and trust it.
 
-    The keys of the choice that it replaces are taken away, but for those that were typed for it
-    and those that say how it is built, such as `_partial_`.
-
-    Args:
-        config: as composed; it is changed.
-        typed: the overrides on the command line.
+    The keys of the choice that it replaces are taken away, but for those that were typed for it and
+    those that say how it is built, such as `_partial_`.
     """
     keys = [word.lstrip("+").partition("=")[0] for word in typed]
     targets = typed_targets(typed)
@@ -266,14 +254,7 @@ def _at(node: Any, place: str) -> Any:
 
 
 def line(error: Exception, *, trust: Sequence[str] = ()) -> str | None:
-    """Return what to tell the user of an error; None for a defect of irdream.
-
-    It is one line, or one for each value that cannot be used.
-
-    Args:
-        error: what was raised.
-        trust: the user's own packages.
-    """
+    """Return what to tell the user of an error, a line a value; None for a defect of irdream."""
     cause: BaseException | None = error
     while cause is not None:
         if (said := _of_cause(cause, trust)) is not None:

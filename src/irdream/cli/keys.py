@@ -1,10 +1,8 @@
 """The keys of the configuration, and what each may be.
 
-A key is a line of conf/config.yaml, with its default and what it means, and an argument with its
-type and range. The yamls pass one to the other (`steps: ${dream.steps}` beside a `_target_`), and
-the type is read from the argument's annotation in the source, without importing it: importing it
-would import torch. What a group's yaml names is known in the same way. Of what is not irdream's
-nothing is known, and anything goes.
+A key is a line of conf/config.yaml, and an argument with its type and range. The yamls pass one to
+the other (`steps: ${dream.steps}` beside a `_target_`), and the type is read from the argument's
+annotation in the source, without importing it. Of what is not irdream's nothing is known.
 """
 
 from __future__ import annotations
@@ -40,13 +38,7 @@ _Definition = ast.ClassDef | ast.FunctionDef | ast.Assign
 
 
 class Key(NamedTuple):
-    """A key of conf/config.yaml, as its line has it.
-
-    Attributes:
-        name: with its section, such as dream.steps.
-        default: as text.
-        words: what it means.
-    """
+    """A key of conf/config.yaml, as its line has it; the name has its section."""
 
     name: str
     default: str
@@ -190,14 +182,9 @@ def hint(target: str, argument: str) -> Any:
 
 @functools.cache
 def parameters(target: str) -> dict[str, str] | None:
-    """Return the keyword arguments of a class or function, each with its annotation.
+    """Return the keyword arguments of a class or function by its path, each with its annotation.
 
-    Args:
-        target: its path with dots, as a `_target_` has it.
-
-    Returns:
-        The annotations by name, as they stand in the source; None where anything may be given,
-        or nothing is known.
+    None where anything may be given, or nothing is known.
     """
     try:
         module, definition = _place(target)

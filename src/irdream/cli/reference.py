@@ -14,20 +14,12 @@ _COMMAND = re.compile(r"(?P<words>.*?):\s+(?P<command>python main\.py .*)", re.D
 
 
 def page() -> str:
-    """Return the keys with default, type and meaning, and what the choices of each group do.
-
-    Types and ranges come from the arguments that keys are passed to, defaults and meanings from
-    conf/config.yaml, and what a choice does from the first comment of its yaml.
-    """
+    """Return the keys with default, type and meaning, and what the choices of each group do."""
     return "\n".join(["# Keys\n", *_keys(), "# Groups\n", *_groups()]) + "\n"
 
 
 def choice(path: Path) -> tuple[str, str]:
-    """Return what a group's yaml says of itself, and the command to try it.
-
-    Raises:
-        InputError: when it does not open with a comment "What it is:  python main.py ...".
-    """
+    """Return what a group's yaml says of itself, and the command to try it."""
     text = path.read_text(encoding="utf-8").splitlines()
     comments = [line[1:].strip() for line in text if re.match(r"#(?! @)", line)]
     match = _COMMAND.match("\n".join(comments))

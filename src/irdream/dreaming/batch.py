@@ -30,11 +30,7 @@ class Originals:
     sound: Tensor | None = None
 
     def waveform_for(self, user: object) -> Tensor:
-        """Return the sound.
-
-        Raises:
-            InputError: where only log-mels are known; it names the class of the user.
-        """
+        """Return the sound; where only log-mels are known refuse, naming the class of the user."""
         if self.sound is None:
             raise InputError(
                 f"{type(user).__name__} needs the originals' waveforms, and only log-mels were "
@@ -141,11 +137,7 @@ def log_of(magnitude: Tensor) -> Tensor:
 
 
 def numbered(groups: Tensor) -> Tensor:
-    """Return groups (items,) as numbers from 0.
-
-    Raises:
-        InputError: when items of one group do not stand side by side.
-    """
+    """Return groups (items,) as numbers from 0; refuse those that do not stand side by side."""
     different, numbers = torch.unique(groups, return_inverse=True)
     if int((numbers.diff() != 0).sum()) >= len(different):
         raise InputError("items of one group do not stand side by side; sort them by group")

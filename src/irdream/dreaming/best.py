@@ -112,11 +112,8 @@ class Best:
     def leave(self, batch: Batch, seen: Evaluation, *, last_octave: bool) -> Tensor | None:
         """Put finished items away, as soon as the host knows how many there are.
 
-        Returns:
-            The rows of the items that are left; None: all, as far as is known.
-
-        Raises:
-            InputError: when the objective or its gradient is not finite.
+        Returns the rows of the items that are left; None: all, as far as is known. Raises
+        InputError when the objective or its gradient is not finite.
         """
         now, gradient = self.now, seen.gradient
         if not last_octave:  # there they wait for the next octave
@@ -157,12 +154,7 @@ class Best:
         return curves
 
     def check_finite(self, batch: Batch, *, is_broken: bool = False) -> None:
-        """Raise an InputError on an objective or a gradient that is not finite.
-
-        Args:
-            batch: has the step sizes.
-            is_broken: whether one is known to be not finite.
-        """
+        """Raise an InputError on an objective or a gradient that is not finite."""
         broken = [(alive & ~values[1].isfinite()).any() for _, alive, values in self.history]
         steps = torch.stack(broken).nonzero()[:, 0].tolist()
         if not (steps or is_broken):

@@ -1,7 +1,7 @@
 """What a network is asked before it is dreamed on, so that what does not fit is said in one line.
 
 It gets two copies of a window of the start: which shape it takes, which of its outputs are the
-logits, whether they are numbers and have a gradient.
+logits, whether they are numbers and have a gradient. All raise InputError.
 """
 
 from __future__ import annotations
@@ -33,11 +33,7 @@ class Given(nn.Module):
 
 
 def as_network(model: Any) -> nn.Module:
-    """Return a network itself, without what compiled or distributed it.
-
-    Raises:
-        InputError: when it is no object of a network's class.
-    """
+    """Return a network itself, without what compiled or distributed it."""
     name = getattr(model, "__name__", type(model).__name__)
     if isinstance(model, type) and issubclass(model, nn.Module):
         raise InputError(f"model is the class {name}; expected an object: {name}(...)")
@@ -73,9 +69,6 @@ def recognizer_around(
     """Put a network into a recognizer of such signals; for the arguments see `dream`.
 
     Waveforms that no front end takes have `rate_hz`.
-
-    Raises:
-        InputError: when the network or the front end does not fit.
     """
     if frontend is None:
         frontend = Given() if signal.ndim == 3 else Waveform(sample_rate_hz=rate_hz)
@@ -102,11 +95,7 @@ def recognizer_around(
 
 
 def log_mel_of(recognizer: Recognizer, signal: Tensor) -> Tensor:
-    """Return what a front end makes of waveforms (items, samples); log-mels stay.
-
-    Raises:
-        InputError: when it fails, or gives something else.
-    """
+    """Return what a front end makes of waveforms (items, samples); log-mels stay."""
     if signal.ndim == 3 or isinstance(recognizer.frontend, Waveform):
         return signal
     name, shape = type(recognizer.frontend).__name__, tuple(signal.shape)
@@ -128,15 +117,7 @@ def log_mel_of(recognizer: Recognizer, signal: Tensor) -> Tensor:
 
 @torch.no_grad()
 def check_start(recognizer: Recognizer, signal: Tensor) -> None:
-    """Check that a start has the scale and the bands of what a front end takes and gives.
-
-    Args:
-        recognizer: its front end decides.
-        signal: (items, samples) or (items, n_mels, frames).
-
-    Raises:
-        InputError: when it has not.
-    """
+    """Check that a start has the scale and the bands of what a front end takes and gives."""
     if signal.ndim == 2:
         if (peak := float(signal.abs().amax())) > LARGEST_PEAK:
             raise InputError(
@@ -155,15 +136,7 @@ def check_start(recognizer: Recognizer, signal: Tensor) -> None:
 
 
 def check_answers(recognizer: Recognizer, signal: Tensor) -> None:
-    """Check that a network's outputs are numbers and have a gradient.
-
-    Args:
-        recognizer: with any network.
-        signal: a start, (items, samples) or (items, n_mels, frames).
-
-    Raises:
-        InputError: when they are not.
-    """
+    """Check that a network's outputs are numbers and have a gradient."""
     name = _name(recognizer)
     with frozen(recognizer), torch.enable_grad():
         log_mel = log_mel_of(recognizer, signal[:1])
@@ -233,14 +206,9 @@ def doubt_of_dreams(objective: Objective, dreams: Dreams, targets: Tensor) -> st
 
 
 def ask_with_channels(recognizer: Recognizer, window: Tensor) -> Tensor:
-    """Return the logits of a window, with an axis of channels where the network wants one.
+    """Return the logits of a window (1, n_mels, frames) or (1, samples).
 
-    Args:
-        recognizer: in eval mode; its `channel_axis` is set.
-        window: (1, n_mels, frames) or (1, samples).
-
-    Raises:
-        InputError: when the network fails, or gives something else.
+    The recognizer's `channel_axis` is set where the network wants an axis of channels.
     """
     errors: list[InputError] = []
     is_ours = type(recognizer.model).__module__.startswith("irdream.")  # which want none

@@ -37,11 +37,8 @@ def parse_targets(
 ) -> list[str]:
     """Return labels of a recognizer, or one of `all`, `correct`, `incorrect`, as it is.
 
-    Accepts a label, an instrument's name, several of them as a list or with commas. Where `labels`
-    is None, any word is taken as it is.
-
-    Raises:
-        InputError: for an unknown or an empty target.
+    Accepts a label, an instrument's name, several of them as a list or with commas; any word where
+    `labels` is None. Raises InputError for an unknown or an empty target.
     """
     words = target.split(",") if isinstance(target, str) else [str(word) for word in target]
     words = [word.strip() for word in words if word.strip()]

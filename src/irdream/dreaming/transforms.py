@@ -47,11 +47,7 @@ class Transform(ABC):
 
 
 class Chain(Transform):
-    """One view after the other, each with random numbers of its own.
-
-    Args:
-        transforms: in their order.
-    """
+    """One view after the other, each with random numbers of its own."""
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
         self.transforms = tuple(transforms)
@@ -65,11 +61,7 @@ class Chain(Transform):
 
 @checked
 class Jitter(Transform):
-    """Shift each item circularly in time by a whole number of frames, as in DeepDream.
-
-    Args:
-        frames: the largest shift; all from -frames to frames are equally likely.
-    """
+    """Shift each item circularly by up to so many frames, all equally likely, as in DeepDream."""
 
     def __init__(self, *, frames: Natural) -> None:
         self.frames = frames
@@ -162,11 +154,7 @@ class Scale(Transform):
 
 @checked
 class Gain(Transform):
-    """Make each item louder or softer; of raw sound (items, samples) too.
-
-    Args:
-        db: the largest change, up or down; all are equally likely.
-    """
+    """Make each item louder or softer by up to so many dB; of raw sound (items, samples) too."""
 
     def __init__(self, *, db: Amount) -> None:
         self.db = db
@@ -182,11 +170,7 @@ class Gain(Transform):
 
 @checked
 class Noise(Transform):
-    """Add Gaussian noise to the level of each bin and frame.
-
-    Args:
-        db: its standard deviation.
-    """
+    """Add Gaussian noise, of a standard deviation in dB, to the level of each bin and frame."""
 
     def __init__(self, *, db: Amount) -> None:
         self.db = db
@@ -201,8 +185,7 @@ class Noise(Transform):
 class _Mask(Transform):
     """Stretches along one axis that are set to their mean over it, with a gradient of its own.
 
-    Source: D. Park et al., "SpecAugment: a simple data augmentation method for automatic speech
-    recognition", Interspeech 2019, section 2 (there with the mean over everything, in training).
+    Source: SpecAugment (Park et al., Interspeech 2019), section 2.
     """
 
     axis: int

@@ -61,17 +61,11 @@ def compare(
     """Score two recognizers on a part of `dataset` and test the differences of their scores.
 
     Args:
-        recognizer: in eval mode.
-        other: what it is compared with, in eval mode.
-        dataset: its labels must be among the instruments of both.
-        tracker: gets the metrics and the file.
-        output_dir: where the file is written.
+        recognizer, other: in eval mode.
         names: of the two, for the table; several for an ensemble.
         scoring: which part, and by which aggregation and threshold.
         permutations: of the paired test.
-        seed: of its swaps.
         info: only say what would be compared.
-        stopwatch: counts where the time goes.
 
     Returns:
         `compare/micro_f1`, `compare/micro_f1_other`, `..._difference`, `..._low`, `..._high` and

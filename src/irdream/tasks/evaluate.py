@@ -1,14 +1,9 @@
 """Score a recognizer on one part of a data set, as Han et al. (2016) did on IRMAS.
 
-Every excerpt is cut into windows that overlap by half; S1, S2 and max make one row of scores of
-them; a threshold that was chosen on other excerpts makes labels of it. Tables and figures
-name the data set, since a score on rendered music says little about recordings.
-
 Files in `output_dir`: summary.csv (each aggregation and threshold, the groups by number of labels
 and genre, the published systems), scores.csv (the same by instrument), predictions.csv (a row per
 excerpt), confusion.csv, calibration.csv, scores.png, confusion.png; robustness.csv where it is
-measured (`irdream.measures.robustness`).
-Nearly all of the time goes into the network's forward passes.
+measured. Nearly all of the time goes into the network's forward passes.
 """
 
 from __future__ import annotations
@@ -61,25 +56,21 @@ def evaluate(
 
     Args:
         recognizer: in eval mode.
-        dataset: files without a label that the recognizer knows are left out.
-        tracker: gets the metrics and the files.
-        output_dir: where the files are written.
         scoring: which part, and by which aggregation and threshold.
         robust_db: greatest changes of a log-mel that are sought against its label; empty: none.
         robust_steps: of the search for such a change.
         robust_windows: how many are to be changed, at most.
         seed: which windows are changed.
         info: only say what would be scored.
-        stopwatch: counts where the time goes.
 
     Returns:
         `eval/micro_f1`, `eval/macro_f1`, `eval/top1` and more, see `Report.metrics`;
-        `eval/skipped`: the number of excerpts that could not be read;
-        `eval/robust_accuracy_1dB` and the like, where `robust_db` has 1.
+        `eval/skipped`: the number of excerpts that could not be read; `eval/robust_accuracy_1dB`
+        and the like.
 
     Raises:
-        InputError: an argument out of range; an empty or wholly unreadable part; no labels,
-            or none that the recognizer knows.
+        InputError: an argument out of range; an empty or wholly unreadable part; no labels, or none
+            that the recognizer knows.
     """
     stopwatch = stopwatch or Stopwatch()
     dataset = Labelled(dataset, recognizer.instruments, recognizer.sample_rate_hz)

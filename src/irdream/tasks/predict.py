@@ -45,13 +45,9 @@ def predict(
 
     Args:
         recognizer: in eval mode.
-        start: gives the sounds.
-        tracker: gets the files.
-        output_dir: where they are written.
         top: how many classes of each file are printed.
         over_time: draw the probability of classes over time.
         info: only say what would be predicted.
-        stopwatch: counts where the time goes.
 
     Returns:
         `predict/files`; `predict/skipped`: how many could not be read.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -141,19 +140,6 @@ def test_going_down_its_gradient_makes_a_change_less_audible() -> None:
     after = masking_violation(waveform, waveform + change, **SETTINGS)
 
     assert (after.excess_db < 0.8 * before.excess_db).all()
-
-
-def test_it_is_subtracted_and_says_so() -> None:
-    penalty = MaskingPenalty()
-    objective = LogProbability() - 0.1 * penalty
-    assert repr(objective) == "log_probability - 0.1 * masking_penalty(margin_db=0.0)"
-    assert not penalty.reads_output
-    assert objective.goal(0.9) is None
-
-    waveform = 0.2 * noise(1, 3, 900)
-    step = output_of(penalty, waveform, changes(True, 0.1, waveform), sound=True)
-    expected = -math.log(11) - 0.1 * penalty(step, TARGETS)
-    torch.testing.assert_close(objective(step, TARGETS), expected)
 
 
 def test_what_it_prepares_has_an_axis_of_items_and_its_name() -> None:

@@ -69,19 +69,8 @@ def test_the_goal_is_the_score_at_that_probability(objective, confidence) -> Non
     assert objective.goal(confidence) == pytest.approx(score, abs=1e-6)
 
 
-def test_a_logit_has_no_goal() -> None:
-    assert Logit().goal(0.9) is None
-
-
 def test_an_items_probability_is_the_mean_of_its_windows() -> None:
     torch.testing.assert_close(OUTPUT.probabilities(), torch.full((2, 2), 0.5))
-
-
-def test_their_names() -> None:
-    kinds = (LogProbability, Probability, Logit, Margin, TotalVariation, L1, L2)
-    assert " ".join(repr(kind()) for kind in kinds) == (
-        "log_probability probability logit margin total_variation l1 l2"
-    )
 
 
 # Roughness and change
@@ -170,19 +159,6 @@ def test_blur_is_the_distance_to_a_convolution(seed, mels, frames) -> None:
     torch.testing.assert_close(Blur(mels=2.0, frames=0.5)(output, NONE), expected)
 
 
-@pytest.mark.parametrize("objective", [TotalVariation(), Blur()], ids=repr)
-def test_a_step_against_it_makes_a_dream_smoother(objective) -> None:
-    generator = torch.Generator().manual_seed(0)
-    dream = torch.randn(2, 12, 30, generator=generator, dtype=torch.float64).requires_grad_()
-
-    def roughness(log_mel: Tensor) -> Tensor:
-        return objective(ForwardOutput(logits=NONE, log_probabilities=NONE, log_mel=log_mel), NONE)
-
-    (gradient,) = torch.autograd.grad(-roughness(dream).sum(), dream)
-    rms = gradient.square().mean(dim=(1, 2), keepdim=True).sqrt()
-    assert (roughness(dream + 0.1 * gradient / rms) < roughness(dream)).all()
-
-
 def test_at_the_start_no_change_has_no_gradient_and_no_nan() -> None:
     start = torch.randn(1, 4, 5)
     for objective in (L1(), L2()):
@@ -190,12 +166,6 @@ def test_at_the_start_no_change_has_no_gradient_and_no_nan() -> None:
         output = ForwardOutput(logits=NONE, log_probabilities=NONE, log_mel=dream, start=start)
         (gradient,) = torch.autograd.grad(objective(output, NONE).sum(), dream)
         assert torch.equal(gradient, torch.zeros_like(gradient))
-
-
-def test_a_blur_is_printed_as_it_is_built() -> None:
-    assert repr(Blur(frames=0.5)) == "blur(mels=1.0, frames=0.5)"
-    built = eval(repr(Blur(mels=1 / 3, frames=2)), {"blur": Blur})
-    assert (built.mels, built.frames) == (1 / 3, 2)
 
 
 @pytest.mark.parametrize("weight", [-1, math.nan])

@@ -7,7 +7,6 @@ import torch
 
 from irdream.dreaming.batch import Originals
 from irdream.dreaming.parametrizations import Fourier, LogMel, Waveform
-from irdream.dreaming.parametrizations.fourier import fitted
 
 
 def test_weights_fall_with_the_frequency_of_each_axis(bench) -> None:
@@ -70,10 +69,3 @@ def test_an_octave_of_a_sound_goes_by_time() -> None:
     origin = fourier.start(None, originals)  # type: ignore[arg-type]
     parameters = fourier.parameters(origin)
     assert fourier.regrid(origin, parameters, (4.0, 2.0)).shape == (1, 2, 26)
-
-
-def test_fitting_keeps_the_order_of_frequencies() -> None:
-    rows = torch.tensor([0.0, 1.0, 2.0, -2.0, -1.0]).view(1, 1, 5, 1)
-    assert fitted(rows, (3, 1)).flatten().tolist() == [0, 1, -1]
-    assert fitted(rows, (8, 1)).flatten().tolist() == [0, 1, 2, 0, 0, 0, -2, -1]
-    assert fitted(rows, (5, 3))[0, 0, 1].tolist() == [1, 0, 0]

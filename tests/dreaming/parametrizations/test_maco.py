@@ -53,13 +53,6 @@ def test_the_range_of_what_is_dreamed_holds(bench) -> None:
     assert maco.signal(origin, maco.parameters(origin)).abs().max() <= 0.05 + 1e-12
 
 
-def test_the_undreamed_signal_is_that_of_the_first_phases(bench) -> None:
-    maco = Maco(of=LogMel())
-    origin = bench.origin(maco, bench.sounds(2, 800), [1, 2])
-    torch.testing.assert_close(maco.signal(origin, maco.parameters(origin)), origin.signal)
-    assert not torch.allclose(origin.signal, origin.log_mel)
-
-
 def test_first_phases_are_uniform_and_each_item_has_its_own(bench) -> None:
     maco = Maco(of=Waveform())
     origin = bench.origin(maco, bench.sounds(2, 2001), [1, 2])
@@ -93,17 +86,6 @@ def test_a_reference_without_excerpts_is_refused(bench) -> None:
     maco = Maco(of=LogMel(), reference=Sounds())
     with pytest.raises(InputError, match=r"parametrization.reference gave no excerpt; expected"):
         bench.origin(maco, bench.sounds(1, 800), [1])
-
-
-@pytest.mark.parametrize("of", [WIDE, Waveform(peak=100.0)])
-@pytest.mark.parametrize("samples", [760, 800])
-def test_absorbed_phases_have_the_same_signal(bench, of, samples) -> None:
-    maco = Maco(of=of)
-    origin = bench.origin(maco, bench.sounds(2, samples), [1, 2])
-    parameters = bench.changed(maco, origin)
-    signal = maco.signal(origin, parameters)
-    absorbed = maco.absorb(origin, parameters, signal)
-    torch.testing.assert_close(maco.signal(origin, absorbed), signal)
 
 
 def test_absorbed_phases_follow_a_constraint_and_keep_the_magnitudes(bench) -> None:

@@ -54,13 +54,6 @@ def test_a_unit_is_a_hundredth_of_the_rms(bench) -> None:
 # A gain on its spectrum
 
 
-def test_an_equal_gain_is_a_level(bench) -> None:
-    gain = StftGain()
-    origin = bench.origin(gain, bench.sounds(2, 777), [1, 2])
-    louder = gain.waveform(bench.recognizer, origin, torch.full_like(origin.signal, math.log(2)))
-    torch.testing.assert_close(louder, 2 * origin.sound)
-
-
 def test_a_sound_can_keep_the_peak_of_its_original(bench) -> None:
     gain, sounds = StftGain(keep_peak=True), bench.sounds(2, 777)
     origin = bench.origin(gain, sounds, [1, 2])

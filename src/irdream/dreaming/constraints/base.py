@@ -87,12 +87,7 @@ class Constraints:
     ) -> Tensor:
         """Return the signal of this kind that obeys.
 
-        Args:
-            kind: of the signal.
-            signal: of some items.
-            start: of the same items.
-            prepared: what `prepare` returned, of the same items.
-            step: None: those with a period do not act; else those act that are due after it.
+        `step`: None: those with a period do not act; else those act that are due after it.
         """
         original = start.signal if kind == "spectrogram" else start.sound
         for (constraint, its_kind), own in zip(self.held, prepared, strict=True):
@@ -109,13 +104,7 @@ class Constraints:
         prepared: Sequence[dict[str, Any]],
         step: int,
     ) -> Tensor | None:
-        """Return the signal from which the next step is taken; None where nothing holds it.
-
-        Args:
-            kind, start, prepared: as for `project`.
-            signal: as it was evaluated.
-            step: of the octave, from 1.
-        """
+        """Return the signal after a step of the octave, from 1; None where nothing holds it."""
         due = [constraint for constraint, _ in self.held if _is_due(constraint, step)]
         if any(constraint.every for constraint in due):
             return self.project(kind, signal, start, prepared, step=step)

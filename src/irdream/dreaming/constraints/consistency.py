@@ -18,15 +18,9 @@ from irdream.recognizer import Recognizer
 class Consistency(Constraint):
     """The signal becomes that of the sound it makes: the original's STFT times its gain, inverted.
 
-    A gain on bins becomes the gain that the sound has once its frames have overlapped; a log-mel
-    is made a gain on bins as `sonification` does it, and becomes the log-mel of the sound. A
-    waveform stays as it is.
-
-    Args:
-        every: so many steps; 0: never.
-
-    Raises:
-        InputError: from `prepare`, when only log-mels are known.
+    It acts every so many steps, 0: never. A log-mel is made a gain on bins as `sonification` does
+    it, and becomes the log-mel of the sound; a waveform stays as it is. `prepare` refuses log-mels
+    alone.
     """
 
     acts_on: tuple[Kind, ...] = ("spectrogram", "sound")

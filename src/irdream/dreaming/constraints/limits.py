@@ -23,11 +23,7 @@ LEAST_ENERGY = 1e-12  # sum of squares that counts as silence: below 24 bit
 
 @checked
 class MaxChange(Constraint):
-    """No bin of a spectrogram changes by more than this: the ball of the maximum norm.
-
-    Args:
-        db: up and down, in dB.
-    """
+    """No bin of a spectrogram changes by more than so many dB: the ball of the maximum norm."""
 
     acts_on: tuple[Kind, ...] = ("spectrogram",)
 
@@ -186,9 +182,8 @@ class LoudnessLock(Constraint):
 def limited(signal: Tensor, least: Tensor | float, most: Tensor | float) -> Tensor:
     """Return the signal between two limits; what lies outside goes a few roundings inside.
 
-    A plain clamp leaves a value at its limit. Kept there as a difference to the original and
-    added up again, it can come out one rounding beyond the limit, where a clamp has no
-    gradient: the ascent could never move it again.
+    Kept at its limit as a difference to the original and added up again, a value could come out
+    beyond it, where a clamp has no gradient: the ascent could never move it again.
     """
     room = 64 * torch.finfo(signal.dtype).eps
     inside = (signal >= least) & (signal <= most)

@@ -1,17 +1,11 @@
 """The change stays below what the original masks, so that by the model it cannot be heard.
 
 See `irdream.audio.masking`. On a spectrogram the magnitude of the change is that of the original
-times |e^c - 1|, c being what was added in natural log, and each bin is limited on its own:
-
-- a gain on bins is held to the bins' threshold, for the spectrum that is inverted. The inverse
-  transform averages overlapping frames, so the sound's own spectrum is near that, not equal.
-- a mel band is held to the sum of its bins' thresholds (as magnitudes), weighed as the front end
-  weighs the bins. If no bin's change is above its threshold, no band's is; the reverse need not
-  hold, since a band may hide a change in one of its bins, and knows no phase.
-
-On a sound the spectrum of the change is cut to the threshold and inverted, some times in turn,
-which is a projection onto two convex sets, the spectra below the threshold and those that a
-sound has; what is then left above is removed by scaling the change of that item.
+times abs(e^c - 1), c being what was added in natural log. A gain on bins is held to the bins'
+threshold; a mel band to the sum of its bins' thresholds (as magnitudes), weighed as the front end
+does: a band may hide a change in one of its bins. On a sound the spectrum of the change is cut to
+the threshold and inverted, some times in turn, a projection onto two convex sets; what is then left
+above is removed by scaling the change of that item.
 """
 
 from __future__ import annotations

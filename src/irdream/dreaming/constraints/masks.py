@@ -128,11 +128,7 @@ class FrequencyBand(Mask):
 
 @checked
 class OnlyLoud(Mask):
-    """Changes are allowed in bins that are nearly as loud as the original's loudest bin.
-
-    Args:
-        below_peak_db: how far below it a bin may lie.
-    """
+    """Changes are allowed in bins at most `below_peak_db` below the original's loudest bin."""
 
     def __init__(self, *, below_peak_db: Amount) -> None:
         self.below_peak_db = below_peak_db
@@ -197,11 +193,7 @@ def row_frequencies_hz(recognizer: Recognizer, start: Start) -> Tensor:
 
 
 def mel_basis(recognizer: Recognizer) -> Tensor:
-    """Return the front end's weights, (n_mels, bins).
-
-    Raises:
-        InputError: when the front end has none.
-    """
+    """Return the front end's weights, (n_mels, bins); refuse one that has none."""
     basis = getattr(recognizer.analysis, "mel_basis", None)
     if basis is None:
         raise InputError(

@@ -86,10 +86,8 @@ class Objective(ABC):
     ) -> dict[str, Tensor]:
         """Compute once a run what does not change, for `output.prepared`.
 
-        Args:
-            recognizer: as it was given.
-            read_layers: reads activations of log-mels, without gradients.
-            originals: of all items.
+        `read_layers` reads activations of log-mels, without gradients; `originals` are of all
+        items.
 
         Returns:
             Tensors with an axis of items; keys begin with the objective's own `repr`.
@@ -208,11 +206,7 @@ class Custom(Objective):
 
 
 def as_objective(objective: Objective | Callable[[ForwardOutput, Tensor], Tensor]) -> Objective:
-    """Return an objective as it is, and a function as one.
-
-    Raises:
-        InputError: for what cannot be called.
-    """
+    """Return an objective as it is, and a function as one; refuse what cannot be called."""
     if isinstance(objective, Objective):
         return objective
     if not callable(objective):

@@ -30,14 +30,7 @@ LEAST_COSINE = 0.1  # in a power; so that a score keeps a gradient where it poin
 
 
 class OnLayer(Objective):
-    """An objective on one layer.
-
-    Args:
-        layer: the module's name.
-
-    Raises:
-        InputError: when it is no name; whether the model has it is checked by the probe.
-    """
+    """An objective on one layer, given by its module's name, which the probe looks up."""
 
     def __init__(self, layer: str) -> None:
         if not isinstance(layer, str):
@@ -67,11 +60,7 @@ class Layer(OnLayer):
 
 
 class Channel(OnLayer):
-    """The mean activation of one channel, over its positions and the windows.
-
-    Args:
-        layer: the module's name.
-        channel: from 0.
+    """The mean activation of one channel, from 0, over its positions and the windows.
 
     Raises:
         InputError: when called, if the layer has no such channel.
@@ -131,9 +120,9 @@ class Neuron(Channel):
 class Direction(OnLayer):
     """The inner product of the activations with a vector, averaged over positions and windows.
 
-    A channel is the direction of one coordinate; others show what channels mean together. With
-    a power the product at each position is multiplied by max(cosine, 0.1) ** cosine_power, so
-    that activations which point elsewhere count for less, however large they are.
+    With a power the product at each position is multiplied by max(cosine, 0.1) ** cosine_power, so
+    that activations which point elsewhere count for less, however large they are (as
+    `objectives.direction` of the library lucid, issue 116).
 
     Args:
         layer: the module's name.
@@ -141,10 +130,7 @@ class Direction(OnLayer):
         cosine_power: 0: the inner product alone.
 
     Raises:
-        InputError: when the direction is none; when called, if the layer has another number of
-            channels.
-
-    Source of the power: `objectives.direction` of the library lucid, and its issue 116.
+        InputError: when the direction is none; when called, if it has not the layer's channels.
     """
 
     def __init__(

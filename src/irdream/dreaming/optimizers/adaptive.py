@@ -61,11 +61,7 @@ class MarginStep(Optimizer):
         self.least_gain = least_gain
 
     def goal(self, objective: Objective, confidence: float | None) -> float:
-        """Return the score a little beyond the confidence.
-
-        Raises:
-            InputError: where the objective does not tell it.
-        """
+        """Return the score a little beyond the confidence; refuse an objective that has none."""
         goal = None
         if confidence is not None:
             odds = confidence / (1.0 - confidence) * math.exp(self.overshoot)

@@ -50,12 +50,7 @@ class Optimizer(ABC):
     def goal(self, objective: Objective, confidence: float | None) -> float | None:
         """Return the score that is aimed at, where one is; called once, before the first step.
 
-        Args:
-            objective: that is maximized.
-            confidence: at which items stop; None: they do not, or nothing reads the output.
-
-        Raises:
-            InputError: when the optimizer cannot work with them.
+        `confidence` is None where items do not stop, or nothing reads the output.
         """
         return None
 
@@ -71,13 +66,7 @@ class Optimizer(ABC):
     def step(
         self, parameters: Tensor, gradient: Tensor, context: StepContext, state: State
     ) -> Tensor:
-        """Return the next parameters, and change `state`.
-
-        Args:
-            parameters, gradient: (items, ...); the gradient is that of the objective.
-            context: of the same items.
-            state: of the same items.
-        """
+        """Return the next parameters (items, ...), and change `state`; the gradient points up."""
 
 
 class FromFunction(Optimizer):
@@ -99,10 +88,8 @@ class FromFunction(Optimizer):
 class TorchOptimizer(Optimizer):
     """Any optimizer of torch.optim that needs no closure, with one tensor an item.
 
-    Its learning rate is the step size in the parameters' own unit, whatever it was made with.
-
-    Args:
-        factory: parameters -> torch.optim.Optimizer; a class, or a functools.partial of one.
+    `factory` makes one of parameters; its learning rate is the step size in the parameters' own
+    unit.
     """
 
     def __init__(self, factory: Callable[..., torch.optim.Optimizer]) -> None:
@@ -148,11 +135,7 @@ class TorchOptimizer(Optimizer):
 
 
 def as_optimizer(optimizer: Any) -> Optimizer:
-    """Return an optimizer from one, from a torch.optim class or partial, or from a function.
-
-    Raises:
-        InputError: for what is none of these.
-    """
+    """Return an optimizer from one, from a torch.optim class or partial, or from a function."""
     if isinstance(optimizer, Optimizer):
         return optimizer
     made = optimizer.func if isinstance(optimizer, functools.partial) else optimizer
