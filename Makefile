@@ -58,7 +58,7 @@ lock: requirements.lock ## bring requirements.lock up to date with pyproject.tom
 	rm -rf build/lock
 	"$(PYTHON)" -m venv build/lock
 	build/lock/bin/python -m pip install --constraint requirements.lock \
-		--editable ".[dev,joblib]" "setuptools>=77"
+		--editable ".[cli,dev,joblib]" "setuptools>=77"
 	{ sed -n '/^#/p' requirements.lock; \
 		build/lock/bin/python -m pip freeze --all --exclude pip --exclude-editable \
 		| sed 's/+cpu$$//'; } > build/requirements.lock

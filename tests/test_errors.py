@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from irdream.errors import InputError, nearest, told
+from irdream.errors import InputError, nearest, need, told
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,11 @@ def test_as_many_as_were_asked_for() -> None:
 )
 def test_an_error_of_others_is_told_in_one_line(error: Exception, said: str) -> None:
     assert told(error) == said
+
+
+def test_what_is_not_installed_is_named_with_its_remedy() -> None:
+    need("json")
+    with pytest.raises(
+        InputError, match=r"^no_such is not installed; expected it: pip install 'ird"
+    ):
+        need("no_such")

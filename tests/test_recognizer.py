@@ -261,3 +261,37 @@ class Mean(torch.nn.Module):
 
     def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
         return log_mel.mean(dim=2)
+
+
+def test_layers_are_listed_with_their_types_and_shapes() -> None:
+    made = Recognizer(frontend=HanLogMel(**SMALL), model=Network(), instruments=["a", "b"])
+    made.train()
+    before = {name: value.clone() for name, value in made.state_dict().items()}
+    table = made.layers()
+    assert dict(zip(table.index, table["type"], strict=True)) == {
+        "body": "Sequential", "body.0": "Conv2d", "body.1": "BatchNorm2d", "gru": "GRU",
+        "unused": "ReLU", "head": "Linear",
+    }  # fmt: skip
+    assert table["output"].tolist() == ["6 x 10 x 23", "6 x 10 x 23", "6 x 10 x 23", "", "", "2"]
+    assert made.training
+    assert not made.model.body[0]._forward_hooks
+    assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
+    made.model.head = nn.Linear(7, 2)  # that does not fit
+    assert made.layers()["output"].tolist()[:2] == ["6 x 10 x 23", "6 x 10 x 23"]
+    assert made.layers()["output"]["head"] == ""
+
+
+class Network(nn.Module):
+    """(batch, 12, 25) -> (batch, 2), with a layer that gives a tuple and one that is not used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6))
+        self.gru, self.unused, self.head = nn.GRU(60, 4), nn.ReLU(), nn.Linear(4, 2)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        found, _ = self.gru(self.body(log_mel[:, None]).flatten(1, 2).mT)
+        return self.head(found[:, -1])
+
+
+SMALL: Settings = {"sample_rate_hz": 1000, "n_fft": 128, "hop_samples": 40, "n_mels": 12}

@@ -9,6 +9,8 @@ irdream and keeps its traceback.
 from __future__ import annotations
 
 import difflib
+import importlib.util
+import sys
 from collections.abc import Iterable
 
 _LONGEST = 300  # characters of what others say
@@ -16,6 +18,10 @@ _LONGEST = 300  # characters of what others say
 
 class InputError(ValueError):
     """Input that a person can mend; the message is one line."""
+
+
+class NotInstalledError(InputError, ImportError):
+    """A package that an extra of irdream brings is not there."""
 
 
 def nearest(word: str, known: Iterable[str], *, count: int = 3) -> str:
@@ -29,3 +35,11 @@ def told(error: BaseException) -> str:
     text = " ".join(str(error).split())[:_LONGEST]
     kind = "" if text and isinstance(error, ValueError) else type(error).__name__
     return ": ".join(part for part in (kind, text) if part)
+
+
+def need(package: str) -> None:
+    """Raise a NotInstalledError where a package of the extra `cli` is not there."""
+    if package not in sys.modules and importlib.util.find_spec(package) is None:
+        raise NotInstalledError(
+            f"{package} is not installed; expected it: pip install 'irdream[cli]'"
+        )

@@ -8,11 +8,12 @@ one's own needs no more than `forward(log_mel) -> logits` to be trained, dreamed
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,9 @@ from irdream.audio.masking import bins_hz
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel, Waveform
 from irdream.instruments import CODES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _BATCH_WINDOWS = 128
 Output = Literal["softmax", "sigmoid", "probabilities"]
@@ -204,6 +208,43 @@ class Recognizer(nn.Module):
         self.train(was_training)
         found = dict(zip(self.instruments, probabilities, strict=True))
         return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+    @torch.no_grad()
+    def layers(self) -> pd.DataFrame:
+        """Return the network's layers in a table: name, type, and shape of the output.
+
+        A name is what `Layer` and other objectives take. The shape is that of the output for one
+        window of silence, without the axis of the batch; "" where a layer gives no tensor or is not
+        reached, and for a network whose input is not known.
+        """
+        import pandas as pd
+
+        model = getattr(self.model, "_orig_mod", self.model)  # of a compiled one
+        named = {name: module for name, module in model.named_modules() if name}
+        shapes = dict.fromkeys(named, "")
+
+        def keep(name: str, output: Any) -> None:
+            if isinstance(output, Tensor):
+                shapes[name] = " x ".join(map(str, output.shape[1:]))
+
+        hooks = [
+            module.register_forward_hook(lambda *given, name=name: keep(name, given[-1]))
+            for name, module in named.items()
+        ]
+        modes = [(module, module.training) for module in self.modules()]
+        kinds = (b.dtype for b in self.frontend.buffers() if b.is_floating_point())
+        samples = math.ceil(self.window_seconds * self.sample_rate_hz)
+        silence = torch.zeros(1, samples, dtype=next(kinds, None), device=self.device)
+        try:
+            with contextlib.suppress(Exception):  # of a front end or a network of the user's
+                self.logits(self.windows(self.eval().log_mel(silence))[:, 0])
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for module, training in modes:
+                module.training = training
+        types = [type(module).__name__ for module in named.values()]
+        return pd.DataFrame({"type": types, "output": shapes.values()}, index=list(named))
 
     @cached_property
     def analysis(self) -> Any:

@@ -83,15 +83,17 @@ def test_logits_are_the_recognizers_own(tiny) -> None:
     assert activations == {}
 
 
-def test_a_layer_that_is_not_there_is_refused_with_all_that_are(tiny) -> None:
+def test_a_layer_that_is_not_there_is_refused_with_the_nearest_that_are(tiny) -> None:
     expected = (
-        r"unknown layer 'feature.2' of TinyNet; expected one of features, features.0, features.1, "
-        r"features.2, .*, classifier; did you mean 'features.2'"
+        r"unknown layer 'feature.2' of TinyNet; expected one of these, .*:\n"
+        r" +type +output\nfeatures.2 +LeakyReLU +6 x 7 x 8\n"
     )
     with pytest.raises(InputError, match=expected), probing(tiny(), layers=["feature.2"]):
         pass
-    with pytest.raises(InputError, match=r"unknown layer '' of TinyNet"):
-        check_layers(tiny().model, [""])
+    recognizer = tiny()
+    recognizer.model = nn.Sequential(*[nn.Identity() for _ in range(25)])
+    with pytest.raises(InputError, match=r"(?s)unknown layer '' of Seq.*\n\.\.\. and 5 more$"):
+        check_layers(recognizer, [""])
 
 
 class Counted(nn.Module):

@@ -7,6 +7,7 @@ weights, modes and `requires_grad` as before.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import functools
 import itertools
 import math
@@ -21,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from irdream.dreaming.network import simplified, unwrapped
 from irdream.dreaming.random_streams import item_keys, normal
 from irdream.ensemble import Ensemble
-from irdream.errors import InputError, nearest
+from irdream.errors import InputError
 from irdream.recognizer import Recognizer, window_starts
 
 SLICE_WINDOWS = {"cpu": 12, "cuda": 512}  # in one forward pass, by device; elsewhere:
@@ -29,6 +30,7 @@ SLICE_WINDOWS_ELSEWHERE = 128
 CHECKPOINTED = {"cpu": 128}  # windows, by device; elsewhere:
 CHECKPOINTED_ELSEWHERE = 1024
 AGREEMENT = 1e-4  # of the largest output, and of the norm of the gradient; rounding is 1e-6
+LISTED = 20  # layers in a message
 _COMPARED = 3  # windows, at most
 # What the model's own code may raise with modules that were replaced or a layout that changed.
 _MISFITS = (AttributeError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
@@ -261,7 +263,7 @@ def probing(
             yield EnsembleProbe(recognizer, [stack.enter_context(one) for one in one_by_one])
         return
     model = unwrapped(recognizer.model)
-    check_layers(model, layers)
+    check_layers(recognizer, layers)
     with frozen(recognizer), contextlib.ExitStack() as stack:
         copies = [simplified(model, untouched=layers) for _ in range(2)]
         networks = [copied for copied in copies if copied is not model]
@@ -301,14 +303,18 @@ def frozen(recognizer: nn.Module) -> Iterator[None]:
                 weight.requires_grad_(requires_grad)
 
 
-def check_layers(model: nn.Module, layers: Sequence[str]) -> None:
-    """Raise an InputError with all names when the model has no such layer."""
+def check_layers(recognizer: Recognizer, layers: Sequence[str]) -> None:
+    """Raise an InputError with the nearest layers when the network has no such layer."""
+    model = unwrapped(recognizer.model)
     names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     for layer in layers:
         if layer not in names:
+            table = recognizer.layers()
+            near = difflib.get_close_matches(layer, table.index, n=LISTED, cutoff=0.0)
+            more = f"\n... and {len(table) - LISTED} more" if len(table) > LISTED else ""
             raise InputError(
-                f"unknown layer {layer!r} of {type(model).__name__}; expected one of "
-                f"{', '.join(names)}{nearest(layer, names)}"
+                f"unknown layer {layer!r} of {type(model).__name__}; expected one of these, with "
+                f"the shapes of their outputs for a window:\n{table.loc[near].to_string()}{more}"
             )
 
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from irdream.arguments import Count, Positive, checked
-from irdream.errors import InputError
+from irdream.errors import InputError, need
 from irdream.models.inputs import check_size
 
 FOLDS = 3  # of recordings, for the sigmoid
@@ -120,6 +120,7 @@ class MfccSvm(nn.Module):
         Raises:
             InputError: when statistics are not finite, or there are not as many of each.
         """
+        need("sklearn")
         from sklearn.preprocessing import StandardScaler
 
         if not len(statistics) == len(labels) == len(recordings) or not len(labels):

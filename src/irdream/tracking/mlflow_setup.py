@@ -19,7 +19,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from irdream.errors import InputError
+from irdream.errors import InputError, need
 from irdream.files import temporary_path
 
 DATABASE, ARTIFACTS = "mlflow.db", "artifacts"
@@ -63,6 +63,7 @@ def import_mlflow(*, local: bool) -> None:
     `local`: import what an SQLite store needs too, whose import warns of SQLAlchemy's future
     changes.
     """
+    need("mlflow")
     for name, value in _SWITCHES.items():
         os.environ.setdefault(name, value)
     with warnings.catch_warnings():
@@ -116,8 +117,10 @@ def create_store(root: Path | str) -> None:
 
     Raises:
         InputError: when the folder cannot be written, its name is none that SQLite takes, its file
-            is no tracking store, or another process holds the lock for more than two minutes.
+            is no tracking store, or another process holds the lock for more than two minutes; when
+            MLflow is not installed.
     """
+    need("mlflow")
     database = Path(root).expanduser().resolve() / DATABASE
     lock = database.with_name(f"{DATABASE}.lock")
     try:
