@@ -189,6 +189,7 @@ def test_a_notebook_shows_pictures_and_plays_sounds() -> None:
     assert repr(dreams).splitlines()[0] in html
     figure = dreams.show(5)
     assert figure.get_suptitle() == repr(dreams).splitlines()[5]
+    assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
 
 
 def test_neither_hydra_nor_mlflow_is_imported(file: Path, tmp_path: Path) -> None:

@@ -71,7 +71,15 @@ def test_every_cell_of_the_notebook_runs_and_every_dream_is_heard(
     sound = results["a sound, SNR at least 12 dB"]
     assert names["snr_db"](names["cello"][None], sound.waveform)[0] > 12 - 1e-3
     assert names["excited"].objective_curve[-1, 0] > 1.5 * names["excited"].objective_curve[0, 0]
-    assert "log_probability - 0.3 * total_variation" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "log_probability - 0.3 * total_variation" in printed
+    assert "5 of 5 new drums are named rightly" in printed
+    assert names["beat"].sound().shape == (1, 8000)
+    assert names["beat"]._repr_html_().count("<audio") == 3
+    assert names["saved"]["prediction_wav"].tolist() == ["snare"]
+    assert names["again"].predict(names["kick"]) == pytest.approx(
+        names["ear"].predict(names["kick"])
+    )
 
 
 def test_the_notebook_is_small_and_stores_what_it_gave(notebook) -> None:

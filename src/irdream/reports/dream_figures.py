@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import ArrayLike, NDArray
 
-from irdream.reports.figures import GRAY, add_color_bar, caption, draw_bars
+from irdream.reports.figures import GRAY, NotebookFigure, add_color_bar, caption, draw_bars
 
 Array = NDArray[np.floating]
 
@@ -155,7 +155,7 @@ def spectrograms_figure(
         range_db=RANGE_DB, mel_frequencies_hz=mel_frequencies_hz, hop_seconds=hop_seconds or 1.0,
         ticks_hz=TICKS_HZ,
     )  # fmt: skip
-    figure = Figure(figsize=(11.0, 5.0))
+    figure = NotebookFigure(figsize=(11.0, 5.0))
     axes = figure.subplot_mosaic(  # a fixed layout is drawn in half the time
         [list(_PANELS), ["outputs"] * 3], height_ratios=(3.0, 1.3),
         gridspec_kw={

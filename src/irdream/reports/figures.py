@@ -7,6 +7,7 @@ and in print (magma; red and blue for a signed difference; Okabe and Ito's palet
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,15 @@ Array = NDArray[np.floating]
 BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#7F7F7F"
 DPI = 125
 MOST_CLASSES = 24  # in a figure over time
+
+
+class NotebookFigure(Figure):
+    """A figure that a notebook draws without pyplot, too."""
+
+    def _repr_png_(self) -> bytes:
+        drawn = io.BytesIO()
+        self.savefig(drawn, format="png")
+        return drawn.getvalue()
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
