@@ -7,13 +7,18 @@ note without any noise, where librosa's own float32 and float64 differ by 4e-4, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import librosa
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from irdream.errors import InputError
-from irdream.frontends import HanLogMel
+from irdream.frontends import ConstantQ, HanLogMel, LogMel, Spectral
+from irdream.recognizer import Recognizer
 
 FLOOR = 1e-5
 
@@ -140,3 +145,146 @@ def test_settings_that_make_no_sense(name: str) -> None:
         InputError, match=rf"{name}=0; expected a (whole number, at least 1|number above 0)"
     ):
         HanLogMel(**{name: 0})  # type: ignore[arg-type]
+
+
+# Log-mels of other kinds ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100])
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"n_fft": 512, "hop_samples": 256, "n_mels": 96},
+        {"n_fft": 1024, "hop_samples": 160, "n_mels": 64, "window_samples": 400,
+         "window": "hamming", "f_min_hz": 60.0, "f_max_hz": 7800.0, "filters": "htk"},
+    ],
+    ids=["slaney", "htk"],
+)  # fmt: skip
+def test_log_mels_are_librosas(rate_hz: int, power: int, other: dict[str, Any]) -> None:
+    if rate_hz == 44_100 and other.get("filters") is None:
+        other = other | {"n_fft": 2048}
+    given = {"sample_rate_hz": rate_hz, "power": power, "floor": 1e-7, **other}
+    waveform = noise()
+    ours = LogMel(**given)(torch.from_numpy(waveform)[None])[0].numpy()
+    is_htk = other.get("filters") == "htk"
+    mel = librosa.feature.melspectrogram(
+        y=waveform, sr=rate_hz, n_fft=given["n_fft"], hop_length=given["hop_samples"],
+        win_length=other.get("window_samples"), window=other.get("window", "hann"),
+        pad_mode="reflect", power=power, n_mels=given["n_mels"], fmin=other.get("f_min_hz", 0),
+        fmax=other.get("f_max_hz"), htk=is_htk, norm=None if is_htk else "slaney",
+    )  # fmt: skip
+    frames = len(waveform) // given["hop_samples"]
+    np.testing.assert_allclose(ours, np.log(mel)[:, :frames] / power, rtol=0, atol=1e-4)
+
+
+def test_mfccs_are_librosas() -> None:
+    waveform = noise()
+    frontend = LogMel(power=2, scale="db", coefficients=20)
+    ours = frontend.for_network(frontend(torch.from_numpy(waveform)[None]))[0].numpy()
+    theirs = librosa.feature.mfcc(
+        y=waveform, sr=22_050, n_fft=1024, hop_length=512, pad_mode="reflect", n_mfcc=20
+    )
+    np.testing.assert_allclose(ours, theirs[:, :-1], rtol=0, atol=2e-3)  # of 10 to 300
+
+
+def test_gammatone_bands_are_nnaudios() -> None:
+    from nnAudio.features import Gammatonegram
+
+    waveform = torch.from_numpy(noise())[None]
+    ours = LogMel(filters="gammatone", power=2, n_mels=64, f_min_hz=50.0, floor=1e-7)
+    theirs = Gammatonegram(n_fft=1024, n_bins=64, fmin=50.0, verbose=False)(waveform)
+    torch.testing.assert_close(ours(waveform), theirs[..., :-1].log() / 2, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 22_050])
+def test_the_constant_q_transform_is_librosas(rate_hz: int) -> None:
+    waveform, bins = noise(), 72
+    frontend = ConstantQ(sample_rate_hz=rate_hz, n_bins=bins)
+    ours = frontend(torch.from_numpy(waveform)[None])[0].exp().numpy()
+    theirs = np.abs(librosa.cqt(
+        waveform, sr=rate_hz, fmin=32.703, n_bins=bins, pad_mode="constant"
+    ))  # fmt: skip
+    lengths = np.ceil(rate_hz / (2 ** (1 / 12) - 1) / frontend.centers_hz.numpy())
+    expected = 2 * theirs[:, :-1] / np.sqrt(lengths)[:, None]
+    # librosa halves the rate octave by octave, which loses a little at the top of each
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=0.04 * expected.max())
+
+
+FRONTENDS: dict[str, Callable[[], Spectral]] = {
+    "mel of power": lambda: LogMel(power=2),
+    "mel of 16 kHz": lambda: LogMel(sample_rate_hz=16_000, n_fft=1024, hop_samples=160, n_mels=64),
+    "gammatone": lambda: LogMel(filters="gammatone", n_mels=48, f_min_hz=80.0),
+    "constant-Q": ConstantQ,
+}
+
+
+@pytest.mark.parametrize("name", FRONTENDS)
+def test_a_sine_is_loudest_at_its_frequency_on_the_axis(name: str) -> None:
+    frontend: Any = FRONTENDS[name]()
+    time = torch.arange(frontend.sample_rate_hz) / frontend.sample_rate_hz
+    for hz in (440.0, 2000.0):
+        log_mel = frontend(torch.sin(2 * np.pi * hz * time)[None])
+        loudest = frontend.centers_hz[log_mel[0, :, log_mel.shape[2] // 2].argmax()]
+        assert abs(loudest / hz - 1) < 0.05
+
+
+@pytest.mark.parametrize("name", FRONTENDS)
+@pytest.mark.parametrize("scale", ["natural", "db", "magnitude", "power"])
+def test_silence_has_a_finite_gradient_in_any_scale(name: str, scale: Any) -> None:
+    frontend = FRONTENDS[name]()
+    frontend.scale = scale
+    waveform = torch.zeros(1, 22_050, requires_grad=True)
+    given = frontend.for_network(frontend(waveform))
+    (gradient,) = torch.autograd.grad(given.sum(), waveform)
+    assert gradient.isfinite().all()
+    assert given.isfinite().all()
+
+
+def test_a_sine_of_full_scale_has_0_db_in_the_constant_q_transform() -> None:
+    frontend = ConstantQ(scale="db")
+    time = torch.arange(22_050) / 22_050
+    given = frontend.for_network(frontend(torch.sin(2 * np.pi * 523.25 * time)[None]))
+    assert given[0, :, 20].max().item() == pytest.approx(0.0, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, [0.0, -1.0]),
+        ({"scale": "db"}, [0.0, -8.685890]),
+        ({"scale": "magnitude"}, [1.0, 0.367879]),
+        ({"scale": "power"}, [1.0, 0.135335]),
+        ({"coefficients": 1}, [-0.707107]),
+    ],
+)
+def test_what_the_network_gets(settings: dict[str, Any], expected: list[float]) -> None:
+    class Kept(nn.Module):
+        def forward(self, given: torch.Tensor) -> torch.Tensor:
+            self.given = given
+            return given.mean(dim=2)[:, :1].expand(-1, 2)
+
+    frontend = LogMel(sample_rate_hz=1000, n_fft=64, hop_samples=32, n_mels=2, **settings)
+    model = Kept()
+    recognizer = Recognizer(frontend=frontend, model=model, instruments=["a", "b"])
+    recognizer.logits(torch.tensor([[[0.0], [-1.0]]]))
+    torch.testing.assert_close(model.given[0, :, 0], torch.tensor(expected), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: LogMel(f_max_hz=12_000.0), "f_max_hz=12000; expected the first below the second"),
+        (lambda: LogMel(f_min_hz=500.0, f_max_hz=400.0), "f_min_hz=500, f_max_hz=400; expected"),
+        (lambda: LogMel(window_samples=1025), "window_samples=1025; expected at most n_fft=1024"),
+        (lambda: LogMel(n_mels=500), r"\d+ of n_mels=500 bands have no bin at n_fft=1024; expect"),
+        (lambda: LogMel(n_mels=12, coefficients=13), "coefficients=13; expected at most the 12"),
+        (lambda: LogMel(power=3), "power=3; expected"),
+        (lambda: LogMel(scale="bel"), "scale=bel; expected natural or db"),  # type: ignore[arg-type]
+        (lambda: ConstantQ(n_bins=120), "n_bins=120: the highest is at 31608 Hz; expected"),
+        (lambda: ConstantQ()(torch.zeros(1, 511)), "511 samples is too short; expected at least"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make()

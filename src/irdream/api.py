@@ -137,7 +137,7 @@ def dream(
         groups: equal numbers for items whose objective depends on each other, side by side.
         seed: of all random numbers; item i has a stream of its own.
         frontend: of a network on log-mels: (batch, samples) -> (batch, n_mels, frames), with
-            `sample_rate_hz` and `hop_samples`, such as `irdream.frontends.HanLogMel()`.
+            `sample_rate_hz` and `hop_samples`, such as `irdream.frontends.LogMel()`.
         labels: of the classes; None: their numbers, or those of the recognizer.
         output: how logits become probabilities, "softmax" or "sigmoid"; "probabilities": the
             network gives these itself; None: as `model.output` says, or "softmax".
@@ -323,7 +323,10 @@ def _usual(
 ) -> tuple[dict[str, Any], str | None]:
     """Return the settings by default, and a doubt of the unit of the network's input."""
     parametrization, doubt = _parametrization(recognizer, signal, model)
-    has_stft = isinstance(recognizer, Ensemble) or hasattr(recognizer.frontend, "n_fft")
+    has_stft = isinstance(recognizer, Ensemble) or isinstance(
+        recognizer.frontend, frontends.Spectral
+    )
+    has_stft = has_stft or hasattr(recognizer.frontend, "n_fft")
     if signal.ndim == 2 and has_stft and doubt is None:
         return sound_settings(), None
     return {"parametrization": parametrization}, doubt

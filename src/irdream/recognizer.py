@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from irdream.audio import load_audio
 from irdream.audio.masking import bins_hz
 from irdream.errors import InputError
-from irdream.frontends import HanLogMel, Waveform
+from irdream.frontends import LogMel, Waveform
 from irdream.instruments import CODES
 
 if TYPE_CHECKING:
@@ -106,6 +106,11 @@ class Recognizer(nn.Module):
         """Return the log-mel (batch, n_mels, frames) of a waveform (batch, samples)."""
         return self.frontend(waveform)
 
+    def network_input(self, windows: Tensor) -> Tensor:
+        """Return windows (batch, n_mels, window_frames) in the unit that the network wants."""
+        in_unit = getattr(self.frontend, "for_network", None)
+        return windows if in_unit is None else in_unit(windows)
+
     def logits(self, windows: Tensor, network: nn.Module | None = None) -> Tensor:
         """Return (batch, instruments) for windows (batch, n_mels, window_frames).
 
@@ -120,7 +125,8 @@ class Recognizer(nn.Module):
         """
         network = self.model if network is None else network  # which may be empty, and so false
         dtypes = (w.dtype for w in network.parameters() if w.is_floating_point())
-        given = windows.to(next(dtypes, windows.dtype), copy=True)  # it may overwrite its input
+        given = self.network_input(windows)
+        given = given.to(next(dtypes, given.dtype), copy=True)  # it may overwrite its input
         given = given.unsqueeze(1) if self.channel_axis else given
         output = network(given)
         classes = len(self.instruments) or None
@@ -248,21 +254,44 @@ class Recognizer(nn.Module):
 
     @cached_property
     def analysis(self) -> Any:
-        """What gives log-mels for figures and measures: the front end, where it gives any.
+        """What gives log-spectrograms for figures and measures: the front end, where it gives any.
 
-        For a network on waveforms it is `HanLogMel`, windows of some 46 ms, where their sample
-        rate is known.
+        For a network on waveforms it is `stft_grid`.
         """
-        if not isinstance(self.frontend, Waveform) or self.sample_rate_hz == 1:
+        return self.stft_grid if isinstance(self.frontend, Waveform) else self.frontend
+
+    @cached_property
+    def stft_grid(self) -> Any:
+        """What gains on a short-time spectrum, and its masking threshold, are defined on.
+
+        It is the front end where this has an `n_fft` and its windows overlap, or where no sample
+        rate is known; otherwise a log-mel with Hann windows of some 46 ms, which overlap by half.
+        """
+        n_fft = getattr(self.frontend, "n_fft", 0)
+        overlaps = getattr(self.frontend, "window_samples", n_fft) > self.hop_samples
+        if overlaps or self.sample_rate_hz == 1:
             return self.frontend
         n_fft = max(256, 2 ** round(math.log2(self.sample_rate_hz / 21.5)))
         rate_hz = self.sample_rate_hz
-        mel = HanLogMel(sample_rate_hz=rate_hz, n_fft=n_fft, hop_samples=n_fft // 2)
+        mel = LogMel(sample_rate_hz=rate_hz, n_fft=n_fft, hop_samples=n_fft // 2)
         return mel.to(self.device)
 
-    def mel_centers_hz(self) -> Tensor:
-        """Return the center of gravity of each mel band in Hz, (n_mels,), on the CPU."""
-        basis = cast(Tensor, self.analysis.mel_basis).cpu()
+    @property
+    def is_invertible(self) -> bool:
+        """Say whether a sonification can make sound of what the front end gives."""
+        return self.stft_grid is self.frontend and hasattr(self.frontend, "mel_basis")
+
+    def centers_hz(self) -> Tensor | None:
+        """Return the center of each band of `analysis` in Hz, (bands,), on the CPU.
+
+        They are what it says, or centers of gravity; None for bands of a front end of one's own
+        that has neither `centers_hz` nor `mel_basis`.
+        """
+        if (centers := getattr(self.analysis, "centers_hz", None)) is not None:
+            return cast(Tensor, centers).cpu()
+        if (basis := getattr(self.analysis, "mel_basis", None)) is None:
+            return None
+        basis = cast(Tensor, basis).cpu()
         return basis @ bins_hz(basis.shape[1], self.sample_rate_hz, basis) / basis.sum(dim=1)
 
 

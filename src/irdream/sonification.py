@@ -13,7 +13,14 @@ import torch
 from torch import Tensor
 
 from irdream.arguments import Natural
-from irdream.audio.stft import as_many_frames, inverse_stft, stft, whole_hops, with_mel_gain
+from irdream.audio.stft import (
+    as_many_frames,
+    inverse_stft,
+    stft,
+    taper_of,
+    whole_hops,
+    with_mel_gain,
+)
 
 __all__ = ["GriffinLim", "MelInversion", "StftGain", "invert_mel"]
 
@@ -97,7 +104,7 @@ class GriffinLim:
         hops = whole_hops(samples, frontend)
         sound = griffinlim(
             _magnitudes(dream, frontend, self.mel_iterations, 1 + hops),
-            window=torch.hann_window(frontend.n_fft, device=dream.device),
+            window=taper_of(frontend, dream),
             n_fft=frontend.n_fft,
             hop_length=frontend.hop_samples,
             win_length=frontend.n_fft,

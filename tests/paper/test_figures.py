@@ -24,7 +24,7 @@ from irdream.reports.figures import save_figure
 HOP_SECONDS = 512 / 22_050
 RECOGNIZER: Any = SimpleNamespace(
     instruments=CODES, hop_samples=512, sample_rate_hz=22_050,
-    mel_centers_hz=lambda: torch.logspace(1.8, 4.03, 32),
+    centers_hz=lambda: torch.logspace(1.8, 4.03, 32),
 )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ OUTPUTS = {
 
 
 def draw(original, dream, **settings):
-    given = {"hop_seconds": HOP_SECONDS, "mel_frequencies_hz": MEL_HZ, **OUTPUTS, **settings}
+    given = {"hop_seconds": HOP_SECONDS, "frequencies_hz": MEL_HZ, **OUTPUTS, **settings}
     return spectrograms_figure(original, dream, **given)
 
 
@@ -144,7 +144,7 @@ def test_nothing_overlaps_or_is_cut_off(seconds, change_db):
     change = np.random.default_rng(1).normal(0, change_db, original.shape)
     figure = draw(
         original, original + change,
-        hop_seconds=seconds / 43, mel_frequencies_hz=np.geomspace(60, 21_000, 128),
+        hop_seconds=seconds / 43, frequencies_hz=np.geomspace(60, 21_000, 128),
         title="a name of some length toward electric guitar: 0.00 → 0.96, as WAV 0.41",
     )  # fmt: skip
     written = texts(figure)

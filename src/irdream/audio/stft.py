@@ -1,4 +1,4 @@
-"""The short-time Fourier transform that belongs to a front end, its inverse, and mel to bins.
+"""The short-time Fourier transform that belongs to a front end, its inverse; mel to bins; cepstra.
 
 The sound is continued with zeros to a whole number of hops. Otherwise its last samples would
 lie under the foot of one taper alone, and the inverse, which divides by the tapers, would blow
@@ -8,6 +8,7 @@ the front end gives are not touched by that.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ def stft(waveform: Tensor, frontend: Any) -> Tensor:
         F.pad(waveform, (0, whole - samples)),
         frontend.n_fft,
         frontend.hop_samples,
-        window=_taper(waveform, frontend),
+        window=taper_of(frontend, waveform),
         center=True,
         return_complex=True,
     )
@@ -40,7 +41,7 @@ def inverse_stft(spectrum: Tensor, frontend: Any, *, samples: int) -> Tensor:
     It is torch.istft, less a check of the tapers that lets the host wait for the device.
     """
     n_fft, hop_samples, frames = frontend.n_fft, frontend.hop_samples, spectrum.shape[-1]
-    taper = _taper(spectrum.real, frontend)
+    taper = taper_of(frontend, spectrum.real)
     pieces = torch.fft.irfft(spectrum.mT, n=n_fft) * taper  # (items, frames, n_fft)
     total = n_fft + hop_samples * (frames - 1)
     sound, weight = (
@@ -83,5 +84,17 @@ def band_shares(mel_basis: Tensor) -> Tensor:
     return shares / shares.sum(dim=1, keepdim=True)
 
 
-def _taper(like: Tensor, frontend: Any) -> Tensor:
+def dct_basis(bands: int, coefficients: int) -> Tensor:
+    """Return the first rows of the orthonormal DCT-II, (coefficients, bands), in float64."""
+    places = torch.arange(bands, dtype=torch.float64) + 0.5
+    orders = torch.arange(coefficients, dtype=torch.float64)[:, None]
+    basis = math.sqrt(2 / bands) * torch.cos(math.pi / bands * orders * places)
+    basis[0] /= math.sqrt(2)
+    return basis
+
+
+def taper_of(frontend: Any, like: Tensor) -> Tensor:
+    """Return the front end's taper, (n_fft,); Hann's where it has none."""
+    if isinstance(taper := getattr(frontend, "taper", None), Tensor):
+        return taper.to(like)
     return torch.hann_window(frontend.n_fft, device=like.device, dtype=like.dtype)

@@ -75,7 +75,7 @@ def recognizer_around(
     if not isinstance(frontend, nn.Module):
         raise InputError(
             f"frontend is a {type(frontend).__name__}; expected a torch.nn.Module, such as "
-            "irdream.frontends.HanLogMel()"
+            "irdream.frontends.LogMel()"
         )
     frontend = copy.deepcopy(frontend).to(signal)
     recognizer = Recognizer(frontend=frontend, model=model, instruments=labels or (), output=output)

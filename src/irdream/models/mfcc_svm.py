@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from irdream.arguments import Count, Positive, checked
+from irdream.audio.stft import dct_basis
 from irdream.errors import InputError, need
 from irdream.models.inputs import check_size
 
@@ -203,12 +204,7 @@ def mfcc(log_mel: Tensor, coefficients: int) -> Tensor:
 
     They are the first coefficients of an orthonormal DCT-II over the mel bands.
     """
-    n_mels = log_mel.shape[1]
-    places = torch.arange(n_mels, dtype=torch.float64) + 0.5
-    orders = torch.arange(coefficients, dtype=torch.float64)[:, None]
-    basis = math.sqrt(2 / n_mels) * torch.cos(math.pi / n_mels * orders * places)
-    basis[0] /= math.sqrt(2)
-    return basis.to(log_mel) @ log_mel
+    return dct_basis(log_mel.shape[1], coefficients).to(log_mel) @ log_mel
 
 
 def folds_of(present: np.ndarray, recordings: Sequence[str], seed: int) -> np.ndarray | None:

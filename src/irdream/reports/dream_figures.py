@@ -56,7 +56,7 @@ class SpectrogramScales:
         differences: Sequence[Array],
         *,
         range_db: float,
-        mel_frequencies_hz: ArrayLike | None,
+        frequencies_hz: ArrayLike | None,
         hop_seconds: float,
         ticks_hz: Sequence[int] = (300, 1000, 3000, 8000),
     ) -> SpectrogramScales:
@@ -67,7 +67,7 @@ class SpectrogramScales:
             dreams: likewise.
             differences: in dB.
             range_db: what is shown below the loudest point of originals and dreams.
-            mel_frequencies_hz: centers of the mel bands, (n_mels,), ascending.
+            frequencies_hz: centers of the bands, (n_mels,), ascending; None: unknown.
             hop_seconds: time between frames.
             ticks_hz: of the frequencies, few where there are many small panels.
         """
@@ -77,7 +77,7 @@ class SpectrogramScales:
         changes = np.abs(np.concatenate([one.ravel() for one in differences]))
         return cls(
             hop_seconds=hop_seconds,
-            mel_hz=None if mel_frequencies_hz is None else np.asarray(mel_frequencies_hz, float),
+            mel_hz=None if frequencies_hz is None else np.asarray(frequencies_hz, float),
             peak_db=peak,
             low_db=high - range_db,
             high_db=high,
@@ -124,7 +124,7 @@ def spectrograms_figure(
     dream_db: ArrayLike,
     *,
     hop_seconds: float | None,
-    mel_frequencies_hz: ArrayLike | None,
+    frequencies_hz: ArrayLike | None,
     instruments: Sequence[str],
     probabilities_before: ArrayLike,
     probabilities_after: ArrayLike,
@@ -139,7 +139,7 @@ def spectrograms_figure(
         original_db: log-mel spectrogram in dB (20 log10 of the magnitude), (n_mels, frames).
         dream_db: the same of the dream.
         hop_seconds: time between frames; None: unknown.
-        mel_frequencies_hz: centers of the bands, (n_mels,), ascending; None: unknown.
+        frequencies_hz: centers of the bands, (n_mels,), ascending; None: unknown.
         instruments: codes, the axis of the probabilities.
         probabilities_before: of the original, (instruments,), 0..1.
         probabilities_after: of the dream as a spectrogram.
@@ -152,7 +152,7 @@ def spectrograms_figure(
     difference = dream - original
     scales = SpectrogramScales.of(
         [original], [original, dream], [difference],
-        range_db=RANGE_DB, mel_frequencies_hz=mel_frequencies_hz, hop_seconds=hop_seconds or 1.0,
+        range_db=RANGE_DB, frequencies_hz=frequencies_hz, hop_seconds=hop_seconds or 1.0,
         ticks_hz=TICKS_HZ,
     )  # fmt: skip
     figure = NotebookFigure(figsize=(11.0, 5.0))
@@ -175,7 +175,7 @@ def spectrograms_figure(
         axes[name].set_xlabel("time (s)" if hop_seconds else "frame", fontsize=9)
         axes[name].tick_params(labelleft=name == "original", labelbottom=True)
         axes[name].set_title(head, fontsize=10)
-    unit = "band" if mel_frequencies_hz is None else "frequency (Hz)"
+    unit = "band" if frequencies_hz is None else "frequency (Hz)"
     axes["original"].set_ylabel(unit, fontsize=9)
     add_color_bar(levels, [axes["original"], axes["dream"]], "dB re loudest of original")
     add_color_bar(change, axes["change"], "difference (dB)")

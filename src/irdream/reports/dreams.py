@@ -228,7 +228,7 @@ def figure_of(
         one.original.numpy() * DB_PER_NATURAL,
         one.dream.numpy() * DB_PER_NATURAL,
         hop_seconds=hop_seconds if is_known else None,
-        mel_frequencies_hz=recognizer.mel_centers_hz().numpy() if is_known else None,
+        frequencies_hz=recognizer.centers_hz() if is_known else None,
         title=title,
         instruments=recognizer.instruments,
         probabilities_before=one.before.probabilities[0].numpy(),

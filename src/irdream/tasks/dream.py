@@ -107,6 +107,12 @@ def dream(
         raise InputError(
             "dream.budget_db and constraint=rmse_budget are both given; expected one of them"
         )
+    is_sound = "sound" in ascent.parametrization.kinds
+    if not is_sound and not recognizer.is_invertible:
+        raise InputError(
+            f"no sound can be made of what {type(recognizer.frontend).__name__} gives; expected "
+            "parametrization=fourier_stft_gain, stft_gain or waveform, which dream the sound"
+        )
     targets = parse_targets(target, recognizer.instruments) if has_target else [""]
     planned = _Plan(
         ascent, targets, step_sizes, budgets_db, variations, seed, recognizer.instruments

@@ -312,11 +312,12 @@ def _features(recognizer: Recognizer) -> Callable[[Tensor], Tensor]:
     """
     model, frontend = cast(Transfer, recognizer.model).eval(), recognizer.frontend
     embedding, count, width = model.embedding, model.features, recognizer.window_frames
+    in_unit = getattr(frontend, "for_network", lambda windows: windows)
 
     def features(waveform: Tensor) -> Tensor:
         windows = cut_windows(frontend(waveform), width)
         batches = windows.flatten(0, 1).split(EMBEDDED_AT_ONCE)
-        found = torch.cat([embed(embedding, batch, count) for batch in batches])
+        found = torch.cat([embed(embedding, in_unit(batch), count) for batch in batches])
         return found.unflatten(0, windows.shape[:2]).mT
 
     return features
@@ -377,7 +378,8 @@ def on_waveforms(
 
 def context_frames(recognizer: Recognizer) -> int:
     """Return how many frames a window needs on each side: for the transform, and for speed."""
-    n_fft = int(getattr(recognizer.frontend, "n_fft", 2 * recognizer.hop_samples))
-    transform = math.ceil(n_fft / 2 / recognizer.hop_samples)
+    half = getattr(recognizer.frontend, "n_fft", 2 * recognizer.hop_samples) / 2
+    samples = getattr(recognizer.frontend, "context_samples", half)
+    transform = math.ceil(samples / recognizer.hop_samples)
     spare = (SPARE - 1) * (recognizer.window_frames + 2 * transform) / 2
     return transform + math.ceil(spare)

@@ -50,7 +50,12 @@ class FitAtOnce(Fit):
         rows = self.training.drawn(generator)[: model.max_windows].numpy()
         excerpts = self.training.excerpts[rows]
         labels = self.training.labels[torch.from_numpy(excerpts)]
-        statistics = torch.cat([model.statistics(some).cpu() for some in self._windows(rows)])
+        statistics = torch.cat(
+            [
+                model.statistics(self.recognizer.network_input(some)).cpu()
+                for some in self._windows(rows)
+            ]
+        )
         model.fit(statistics, labels, [self.recordings[i] for i in excerpts], self.seed)
         forward_pass = ForwardPass(self.recognizer, self.loss)
         with torch.no_grad():

@@ -12,6 +12,7 @@ from torch import nn
 from irdream.audio.stft import stft
 from irdream.dreaming.parametrizations import StftGain, Waveform
 from irdream.errors import InputError
+from irdream.frontends import ConstantQ
 from irdream.recognizer import Recognizer
 
 
@@ -109,3 +110,13 @@ def test_a_front_end_that_is_no_stft_is_refused(bench) -> None:
     raw = Recognizer(frontend=Given(), model=nn.Identity())
     with pytest.raises(InputError, match=r"StftGain with Given; expected a front end with n_fft"):
         StftGain().start(raw, bench.originals(bench.sounds(1, 500)))
+
+
+def test_a_front_end_that_is_no_stft_gets_a_gain_on_one(bench) -> None:
+    frontend = ConstantQ(sample_rate_hz=2000, n_bins=24)
+    recognizer = Recognizer(frontend=frontend, model=nn.Identity())
+    gain, sounds = StftGain(), bench.sounds(1, 4000)
+    origin = gain.start(recognizer, bench.originals(sounds, sounds))
+    doubled = torch.full_like(origin.signal, math.log(2.0))
+    sound = gain.waveform(recognizer, origin, doubled)
+    torch.testing.assert_close(sound, 2 * sounds.to(sound), atol=1e-5, rtol=0)

@@ -32,7 +32,7 @@ class Consistency(Constraint):
         """Return the original's spectrum, and what relates its bins to mel bands."""
         if kind == "sound" or not self.every:
             return {}
-        waveform, frontend = start.waveform_for(self), recognizer.analysis
+        waveform, frontend = start.waveform_for(self), recognizer.stft_grid
         prepared = {"recognizer": recognizer, "stft": stft(waveform, frontend), "sound": waveform}
         if start.spectrum is None:
             prepared["log_mel"] = start.log_mel
@@ -43,7 +43,7 @@ class Consistency(Constraint):
         if not prepared:
             return signal
         recognizer, spectrum = prepared["recognizer"], prepared["stft"]
-        frontend, gain = recognizer.analysis, signal
+        frontend, gain = recognizer.stft_grid, signal
         if "log_mel" in prepared:
             gain = band_shares(cast(Tensor, frontend.mel_basis)) @ (signal - prepared["log_mel"])
             gain = as_many_frames(gain, spectrum.shape[-1])

@@ -52,7 +52,7 @@ class MaskingProjection(Constraint):
 
     def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
         """Return the largest magnitude of a change in each bin, or the limits of a spectrogram."""
-        frontend: Any = recognizer.analysis
+        frontend: Any = recognizer.stft_grid
         threshold = masking_threshold(
             start.waveform_for(self),
             n_fft=frontend.n_fft,

@@ -187,17 +187,21 @@ class Percussive(Harmonic):
 
 def row_frequencies_hz(recognizer: Recognizer, start: Start) -> Tensor:
     """Return the frequency of each row, (rows,): a bin's, or a mel band's center of gravity."""
+    if start.spectrum is not None:
+        return bins_hz(start.spectrum.shape[1], recognizer.sample_rate_hz, start.signal)
+    if isinstance(centers_hz := getattr(recognizer.frontend, "centers_hz", None), Tensor):
+        return centers_hz.to(start.signal)
     basis = mel_basis(recognizer)
     hz = bins_hz(basis.shape[1], recognizer.sample_rate_hz, basis)
-    return hz if start.spectrum is not None else torch.mv(basis, hz) / basis.sum(dim=1)
+    return torch.mv(basis, hz) / basis.sum(dim=1)
 
 
 def mel_basis(recognizer: Recognizer) -> Tensor:
     """Return the front end's weights, (n_mels, bins); refuse one that has none."""
-    basis = getattr(recognizer.analysis, "mel_basis", None)
+    basis = getattr(recognizer.frontend, "mel_basis", None)
     if basis is None:
         raise InputError(
-            f"{type(recognizer.analysis).__name__} has no mel_basis, which this constraint needs; "
-            "expected a front end such as HanLogMel()"
+            f"{type(recognizer.frontend).__name__} has no mel_basis, which this constraint needs; "
+            "expected a front end such as LogMel()"
         )
     return cast(Tensor, basis)

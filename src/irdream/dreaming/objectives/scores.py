@@ -176,7 +176,7 @@ class MaskingPenalty(Objective):
         self, recognizer: Any, read_layers: ReadLayers, originals: Originals
     ) -> dict[str, Tensor]:
         """Return the powers from which a change is audible, of bins and of mel bands."""
-        frontend = self._frontend = recognizer.analysis
+        frontend = self._frontend = recognizer.stft_grid
         bins = masking_threshold(
             originals.waveform_for(self),
             n_fft=frontend.n_fft,

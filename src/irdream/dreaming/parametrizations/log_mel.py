@@ -73,7 +73,7 @@ class LogMel(Additive[_Start]):
         if not held and is_other_unit(lowest, highest):
             raise InputError(
                 f"log-mels from {lowest:.4g} to {highest:.4g}; expected the natural log of "
-                "magnitudes, as the front end HanLogMel gives it of sounds within full scale "
+                "magnitudes, as the front end LogMel gives it of sounds within full scale "
                 f"({_FULL[0]:.4g} to {_FULL[1]:.4g}): convert them (dB / 8.686, or the log of "
                 "magnitudes), or give parametrization.range_db=null, which is their own range"
             )

@@ -12,7 +12,6 @@ from irdream.audio.stft import inverse_stft, stft
 from irdream.dreaming.batch import Originals, Start
 from irdream.dreaming.parametrizations.base import Additive, resize
 from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
-from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
 QUIETEST_RMS = 1e-3  # of full scale; so that digital silence can be changed
@@ -73,10 +72,9 @@ class StftGain(Additive[_GainStart]):
     """The signal is a gain on each bin and frame (items, bins, frames), natural log; 0 undreamed.
 
     How it becomes sound: the original's STFT times exp(gain), with the original's phase, through
-    the inverse STFT, which is that of the front end or, for a network on waveforms, of its
-    `analysis`. The network gets the log-mel of that sound in every step, so nothing is left
-    to a sonification. What the original lacks cannot be made louder than its noise floor,
-    and digital silence stays silent.
+    the inverse STFT. The network gets what its front end makes of that sound in every step, so
+    nothing is left to a sonification; the STFT is the front end's, or `Recognizer.stft_grid`. What
+    the original lacks cannot be made louder than its noise floor, and digital silence stays silent.
 
     Args:
         max_gain_db: the largest gain, up or down; with more than 20 dB single bins near silence
@@ -96,17 +94,16 @@ class StftGain(Additive[_GainStart]):
         """Return no gain, and the original's spectrum.
 
         Raises:
-            InputError: for a front end that is no STFT.
+            InputError: for a front end that is no STFT, and whose sample rate is not known.
         """
-        frontend = recognizer.analysis
-        if not hasattr(frontend, "n_fft"):
+        if not hasattr(recognizer.stft_grid, "n_fft"):
             raise InputError(
-                f"parametrization StftGain with {type(frontend).__name__}; expected a "
-                "front end with n_fft and hop_samples, such as HanLogMel: choose "
+                f"parametrization StftGain with {type(recognizer.frontend).__name__}; expected a "
+                "front end with n_fft and hop_samples, such as LogMel: choose "
                 "parametrization=waveform or log_mel"
             )
         waveform = originals.waveform_for(self)
-        spectrum = stft(waveform, frontend)
+        spectrum = stft(waveform, recognizer.stft_grid)
         magnitude = spectrum.abs()
         none = torch.zeros_like(magnitude)
         peak = waveform.abs().amax(dim=1, keepdim=True)
@@ -126,7 +123,7 @@ class StftGain(Additive[_GainStart]):
     def waveform(self, recognizer: Recognizer, start: _GainStart, signal: Tensor) -> Tensor:
         """Return the sound of the original's spectrum times the gain."""
         samples = start.waveform_for(self).shape[-1]
-        sound = inverse_stft(start.stft * signal.exp(), recognizer.analysis, samples=samples)
+        sound = inverse_stft(start.stft * signal.exp(), recognizer.stft_grid, samples=samples)
         if not self.keep_peak:
             return sound
         peak = sound.abs().amax(dim=1, keepdim=True)
