@@ -12,6 +12,7 @@ from irdream.audio.stft import inverse_stft, stft
 from irdream.dreaming.batch import Originals, Start
 from irdream.dreaming.parametrizations.base import Additive, resize
 from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
+from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
 QUIETEST_RMS = 1e-3  # of full scale; so that digital silence can be changed
