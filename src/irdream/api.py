@@ -323,10 +323,10 @@ def _usual(
 ) -> tuple[dict[str, Any], str | None]:
     """Return the settings by default, and a doubt of the unit of the network's input."""
     parametrization, doubt = _parametrization(recognizer, signal, model)
-    has_stft = isinstance(recognizer, Ensemble) or isinstance(
+    is_ours = isinstance(recognizer, Ensemble) or isinstance(
         recognizer.frontend, frontends.Spectral
     )
-    has_stft = has_stft or hasattr(recognizer.frontend, "n_fft")
+    has_stft = is_ours or hasattr(recognizer.frontend, "n_fft")
     if signal.ndim == 2 and has_stft and doubt is None:
         return sound_settings(), None
     return {"parametrization": parametrization}, doubt

@@ -108,11 +108,10 @@ def test_equal_files_and_numbered_excerpts_are_one_recording(tmp_path: Path) -> 
     assert recordings[0] == recordings[1] != recordings[2] == recordings[3]
 
 
-def test_too_short_files_are_refused_when_decoded(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.wav", np.zeros(100), RATE_HZ)
+def test_files_may_be_shorter_than_a_second(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.ones(100), RATE_HZ)
     excerpts = Folder(root=tmp_path).part("test", sample_rate_hz=RATE_HZ)
-    with pytest.raises(InputError, match=r"is too short: 0\.013 s, at least 1 s"):
-        excerpts[0]
+    assert excerpts[0].waveform.shape == (100,)
 
 
 def test_without_a_root_or_sounds(tmp_path: Path) -> None:

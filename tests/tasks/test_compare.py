@@ -76,3 +76,13 @@ def test_a_measure_that_is_not_defined_is_said_to_be_so(run, capsys):
 def test_what_cannot_be_compared(run, settings, message):
     with pytest.raises(InputError, match=message):
         run("broken cel", **settings)
+
+
+def test_different_labels_are_refused_before_anything_is_scored(tmp_path):
+    drums = loudness_recognizer()
+    drums.instruments = ("kick", "snare")
+    with pytest.raises(InputError, match=r"the first predicts cel .*, the second kick, snare; sco"):
+        compare(
+            recognizer=loudness_recognizer(), other=drums, dataset=ToyData(("broken cel",)),
+            tracker=NullTracker(), output_dir=tmp_path,
+        )  # fmt: skip

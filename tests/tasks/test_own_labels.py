@@ -266,3 +266,52 @@ def test_a_network_that_cannot_be_built_again_is_not_saved(
 def test_networks_on_waveforms_are_not_trained_here(my_package: ModuleType, run: Run) -> None:
     with pytest.raises(InputError, match="task=train and a network on waveforms; expected a front"):
         run(recognizer=on_waveforms(my_package))
+
+
+FRONTENDS: dict[str, dict[str, Any]] = {
+    "ConstantQ": {"n_bins": 36, "hop_samples": 40},
+    "LogMel": {
+        "n_fft": 128, "hop_samples": 40, "n_mels": 24, "power": 2, "scale": "db", "coefficients": 9,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FRONTENDS)
+def test_other_front_ends_are_trained_saved_scored_and_dreamed_with(
+    name: str, run: Run, train_drums: Run, drums: Path, tmp_path: Path
+) -> None:
+    frontend = {"_target_": f"irdream.frontends.{name}", "sample_rate_hz": RATE_HZ}
+    model = {"_target_": "irdream.models.Light", "width": 2}
+    new = partial(checkpoint.new, frontend=frontend | FRONTENDS[name], model=model, device="cpu")
+    run(recognizer=new, dataset=Folder(root=drums), epochs=1)
+    trained = load_recognizer(tmp_path / "run" / "checkpoint")
+    assert trained.spec["frontend"] == frontend | FRONTENDS[name]
+    table = dreamed(trained, drums, tmp_path / "gain", "kick", parametrizations.StftGain())
+    gains = table["target_probability_wav"] - table["target_probability_before"]
+    assert (gains.to_numpy() >= 0).all()
+    if name == "ConstantQ":
+        with pytest.raises(InputError, match=r"no sound can be made of what ConstantQ gives; exp"):
+            dreamed(trained, drums, tmp_path / "mel", "kick")
+    else:
+        assert len(dreamed(trained, drums, tmp_path / "mel", "kick")) == 4
+
+
+def test_hits_of_a_third_of_a_second_in_windows_of_a_quarter(
+    run: Run, drums: Path, tiny_frontend: dict[str, Any], tmp_path: Path
+) -> None:
+    hits = tmp_path / "hits"
+    for path in drums.glob("*/*.wav"):
+        (hits / path.parent.name).mkdir(parents=True, exist_ok=True)
+        soundfile.write(hits / path.parent.name / path.name, soundfile.read(path)[0][:300], RATE_HZ)
+    model = {"_target_": "irdream.models.Light", "width": 2}
+    settings: dict[str, Any] = {"frontend": tiny_frontend, "model": model, "device": "cpu"}
+    new = partial(checkpoint.new, window_seconds=0.25, **settings)
+    run(recognizer=new, dataset=Folder(root=hits), epochs=1)
+    trained = load_recognizer(tmp_path / "run" / "checkpoint")
+    scored = evaluate(
+        recognizer=trained, dataset=Folder(root=hits), tracker=NullTracker(), output_dir=tmp_path
+    )
+    assert scored["eval/micro_f1"] >= 0
+    assert len(dreamed(trained, hits, tmp_path / "short", "kick")) == 4
+    with pytest.raises(InputError, match=r"none of 18 training .*0.300 s, at least 0.480 s expec"):
+        run(recognizer=partial(new, window_seconds=0.5), dataset=Folder(root=hits), epochs=1)

@@ -282,7 +282,7 @@ def test_what_is_shorter_than_a_window_is_left_out(run: Run, tiny_frontend, capl
         run(recognizer=made, epochs=1)
     finally:
         short.unlink()
-    assert re.search(r"short.wav' is too short: 1200 samples, at least 1480 expected", caplog.text)
+    assert re.search(r"short.wav' is too short: 1.200 s, at least 1.480 s expected", caplog.text)
 
 
 def test_a_registered_checkpoint_is_loaded_by_its_names(run, tmp_path, capsys, monkeypatch) -> None:

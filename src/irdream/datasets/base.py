@@ -24,7 +24,6 @@ from irdream.audio import load_audio
 
 PartName = Literal["training", "test"]
 
-MIN_SECONDS = 1.0  # what the network sees at once
 _REASONS = 20  # that are listed
 _FOLDERS = 12  # that are named
 
@@ -83,8 +82,8 @@ class Excerpts(Sequence[Excerpt]):
 
 
 def audio_loader(sample_rate_hz: int) -> Callable[[Path], Tensor]:
-    """Return what reads the files of a data set, each at least a window long."""
-    return partial(load_audio, sample_rate_hz=sample_rate_hz, min_seconds=MIN_SECONDS)
+    """Return what reads the files of a data set; who uses them says how long they must be."""
+    return partial(load_audio, sample_rate_hz=sample_rate_hz)
 
 
 class DataSet(Protocol):

@@ -8,32 +8,27 @@ Music Archive, which openmic-2018-metadata.csv names. Clips are Ogg Vorbis.
     partitions/split01_train.csv, _test     14915 and 5085 sample keys, one a line, no header
 
 A label says that an instrument sounds somewhere in the clip, not that it is predominant. Most
-instruments of a clip were never asked about and have no row; they count as absent. Nine of the
-twenty instruments are among the eleven; guitar is acoustic or electric, and no label unless it is
-mapped to one of them. Clips without a label are left out.
+instruments of a clip were never asked about and have no row; they count as absent. Clips without a
+label are left out. There are twenty labels; the nine that are among IRMAS' eleven have their codes.
+Guitar, which is acoustic or electric, is one of IRMAS' only where it is mapped to it.
 
 The CSV is read and not openmic-2018.npz, which holds 200 MB of features beside the labels, and
 sample keys that numpy may have pickled.
 
-A table of predominant instruments may take the place of these labels. OpenPIR (Cochran, Lee and
-Kim; CC BY 4.0) has one for 1228 of the clips. Of its columns
-
-    one holds sample keys, or paths that end in them
-    one is called predominant, labels, instrument ...   several labels in a cell, or in several rows
-    or many are called flute, pia, acoustic_guitar ...  with 0 and 1
+A table of predominant instruments may take the place of these labels, with the columns sample_key
+and label (several: separated by `;`, or in several rows). OpenPIR (Cochran, Lee and Kim; CC BY 4.0)
+has labels for 1228 of the clips.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import logging
-import re
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Gt, Le
@@ -44,27 +39,16 @@ from irdream.datasets.base import ExcerptFile, Excerpts, PartName, audio_loader
 from irdream.datasets.download import Archive, Downloadable
 from irdream.errors import InputError
 from irdream.files import ExistingPath, read_text
-from irdream.instruments import CODES, parse
+from irdream.instruments import find
 
 OFFICIAL: dict[PartName, int] = {"training": 14_915, "test": 5_085}
 LABELS_CSV = "openmic-2018-aggregated-labels.csv"
-SPLITS: dict[PartName, tuple[str, str]] = {  # the second name is that of its own description
-    "training": ("split01_train.csv", "train01.txt"),
-    "test": ("split01_test.csv", "test01.txt"),
-}
-_OURS = "cello clarinet flute organ piano saxophone trumpet violin voice"
-CODE_OF = {name: name[:3] for name in _OURS.split()}
-OTHERS = (  # guitar: acoustic or electric, nobody was asked
-    *("accordion", "banjo", "bass", "cymbals", "drums", "guitar", "mallet_percussion"),
-    *("mandolin", "synthesizer", "trombone", "ukulele"),
+SPLITS: dict[PartName, str] = {"training": "split01_train.csv", "test": "split01_test.csv"}
+INSTRUMENTS = (
+    *("accordion", "banjo", "bass", "cello", "clarinet", "cymbals", "drums", "flute", "guitar"),
+    *("mallet_percussion", "mandolin", "organ", "piano", "saxophone", "synthesizer", "trombone"),
+    *("trumpet", "ukulele", "violin", "voice"),
 )
-_LABELS = (  # of a table of predominant instruments, the likeliest first
-    *("predominant_instruments", "predominant_instrument", "predominant_labels"),
-    *("predominant_label", "predominant", "irmas_labels", "irmas_label"),
-    *("labels", "label", "instruments", "instrument"),
-)
-_YES, _NO = ("1", "1.0", "true", "yes"), ("", "0", "0.0", "false", "no")
-_KEY = re.compile(r"\d+_\d+")
 WEAK = "weak labels: what nobody was asked about counts as absent"
 Labels = dict[str, tuple[str, ...]]  # of each sample key
 
@@ -77,7 +61,7 @@ class OpenMic(Downloadable):
 
     Args:
         root: the folder of the tree, or one at most two levels above it.
-        guitar: what OpenMIC's guitar is called, "gac" or "gel"; None: it is no label.
+        guitar: what OpenMIC's guitar is called, "gac" or "gel"; None: guitar.
         relevance: from which an instrument that was asked about is a label.
         predominant: a table of predominant instruments; then its clips and labels alone.
         download: let `prepare()` fetch what is missing.
@@ -99,7 +83,10 @@ class OpenMic(Downloadable):
     ) -> None:
         self.root = None if root is None else Path(root).expanduser()
         self.predominant = None if predominant is None else Path(predominant).expanduser()
-        self.codes = CODE_OF | ({} if guitar is None else {"guitar": guitar})
+        self.codes = {one: find(one) or one for one in INSTRUMENTS} | (
+            {} if guitar is None else {"guitar": guitar}
+        )
+        self.classes = tuple(self.codes.values()) if predominant is None else ()  # IRMAS' eleven
         self.relevance, self.download = relevance, download
         self.name = name
         self.labels = WEAK if self.predominant is None else f"labels of {self.predominant.name}"
@@ -131,10 +118,8 @@ class OpenMic(Downloadable):
         """Say in one line what was found."""
         training, test = self._files.values()
         labels = Counter(code for file in (*training, *test) for code in file.labels)
-        counts = ", ".join(f"{code} {labels[code]}" for code in CODES if labels[code])
+        counts = ", ".join(f"{code} {labels[code]}" for code in sorted(labels))
         kept = f"{len(training)} and {len(test)} with a label: {counts or 'none'}"
-        left_out = sum(not codes and key in self._paths for key, codes in self._labels.items())
-        kept += f"; {left_out} left out, whose instruments are no labels" * bool(left_out)
         return f"found {self._found()} below {self._tree}; {kept}; {self.labels}"
 
     def _found(self) -> str:
@@ -218,10 +203,9 @@ def read_splits(tree: Path) -> dict[PartName, list[str]]:
     """
     folder = tree / "partitions"
     splits: dict[PartName, list[str]] = {}
-    for part, names in SPLITS.items():
-        path = next((folder / name for name in names if (folder / name).is_file()), None)
-        if path is None:
-            raise InputError(f"no {names[0]} in {str(folder)!r}; unpack the archive again")
+    for part, name in SPLITS.items():
+        if not (path := folder / name).is_file():
+            raise InputError(f"no {name} in {str(folder)!r}; unpack the archive again")
         cells = [line.split(",")[0].strip(' \t"') for line in read_text(path).splitlines()]
         splits[part] = list(dict.fromkeys(cell for cell in cells if cell not in ("", "sample_key")))
         if not splits[part]:
@@ -233,109 +217,62 @@ def read_splits(tree: Path) -> dict[PartName, list[str]]:
 
 
 def read_labels(path: Path, codes: Mapping[str, str], *, relevance: float) -> Labels:
-    """Read the labels of each sample key, the surest first; none where no label is ours.
+    """Read the labels of each sample key, the surest first.
 
     Where a clip and an instrument have two rows, the last one counts.
 
     Args:
         path: the table of aggregated labels.
-        codes: which of OpenMIC's instruments are labels, and what they are called here.
+        codes: what OpenMIC's instruments are called here.
         relevance: from which an instrument is a label, in 0..1.
 
     Raises:
         InputError: when a column is missing, or a relevance is no number.
     """
-    columns, rows = _read_table(path)
-    if missing := [c for c in ("sample_key", "instrument", "relevance") if c not in columns]:
-        found = ", ".join(columns) or "nothing"
-        raise InputError(f"{str(path)!r} has no {missing[0]}; found {found}; unpack it again")
     clips: dict[str, dict[str, float]] = {}
-    for row in rows:
-        clip = clips.setdefault(row["sample_key"].strip(), {})
+    for row in _read_table(path, ("sample_key", "instrument", "relevance")):
+        clip, name = clips.setdefault(row["sample_key"].strip(), {}), row["instrument"].strip()
         try:
-            clip[row["instrument"].strip()] = float(row["relevance"])
+            clip[codes.get(name, name)] = float(row["relevance"])
         except ValueError:
             wrong = f"relevance {row['relevance']!r} of {row['sample_key']} is no number"
             raise InputError(f"{str(path)!r}: {wrong}; unpack it again") from None
-    labels: Labels = {}
-    for key, clip in clips.items():
-        sure = {codes[name]: x for name, x in clip.items() if name in codes and x >= relevance}
-        labels[key] = tuple(sorted(sure, key=lambda code: (-sure[code], CODES.index(code))))
-    return labels
+    return {
+        key: tuple(sorted((c for c in clip if clip[c] >= relevance), key=lambda c: (-clip[c], c)))
+        for key, clip in clips.items()
+    }
 
 
 def read_predominant(path: Path, codes: Mapping[str, str]) -> Labels:
-    """Read the labels of each sample key; none where no instrument of ours is predominant.
+    """Read the labels of each sample key, with the columns sample_key and label.
 
     Args:
         path: the table.
-        codes: what OpenMIC's instruments are called here; those it lacks are no labels.
+        codes: what OpenMIC's instruments are called here.
 
     Raises:
-        InputError: when its columns or a cell cannot be understood.
+        InputError: when a column is missing.
     """
-    columns, rows = _read_table(path)
-    key = next((c for c in columns if any(_KEY.fullmatch(_stem(row[c])) for row in rows)), None)
-    by_name = {_normal(column): column for column in columns}
-    label = next((by_name[name] for name in _LABELS if name in by_name), None)
-    wide: dict[str, str] = {}  # the instrument of each column that is called like one
-    for column in columns:
-        with contextlib.suppress(InputError):
-            wide |= {column: code} if (code := _code(column, codes)) else {}
-    if key is None or not (label or wide):
-        raise InputError(
-            f"{str(path)!r} has the columns {', '.join(columns) or 'none'}; expected sample keys "
-            "such as 000046_3840, and either a column predominant or one for each instrument, "
-            "such as flute; rename them"
-        )
     labels: Labels = {}
-    for row in rows:
-        clip = _stem(row[key])
-        try:
-            found = _named(row[label], codes) if label else _marked(row, wide)
-        except InputError as error:
-            raise InputError(f"{str(path)!r}, {clip}: {error}") from None
-        labels[clip] = tuple(dict.fromkeys((*labels.get(clip, ()), *found)))
+    for row in _read_table(path, ("sample_key", "label")):
+        words = [word.strip() for word in row["label"].split(";") if word.strip()]
+        found = [codes.get(word) or find(word) or word for word in words]
+        key = row["sample_key"].strip()
+        labels[key] = tuple(dict.fromkeys((*labels.get(key, ()), *found)))
     return labels
 
 
-def _read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Return columns and rows; cells stand between commas, semicolons or tabs, or are empty."""
-    text = read_text(path)
-    header = text.partition("\n")[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, restkey="", restval="")
+def _read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """Return rows that have these columns, empty where a cell is missing."""
+    reader = csv.DictReader(io.StringIO(read_text(path)), restkey="", restval="")
     try:
         reader.fieldnames = [column.strip() for column in reader.fieldnames or ()]
-        return list(reader.fieldnames), list(reader)
+        rows = list(reader)
     except csv.Error as error:
         raise InputError(f"{str(path)!r} line {reader.line_num + 1}: {error}; mend it") from None
-
-
-def _stem(cell: str) -> str:
-    return PureWindowsPath(cell.strip()).stem  # which splits at both slashes
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[\s-]+", "_", name.strip().lower())
-
-
-def _code(word: str, codes: Mapping[str, str]) -> str | None:
-    """Return an instrument's code; None for one that is OpenMIC's alone."""
-    name = _normal(word)
-    return codes.get(name) if name in OTHERS else codes.get(name) or parse(word)
-
-
-def _named(cell: str, codes: Mapping[str, str]) -> list[str]:
-    """Read `flute;voice`, `flute, voice` and `['flute', 'voice']`."""
-    words = [word.strip(" []()'\"") for word in re.split(r"[;,|/]", cell)]
-    known = [word for word in words if word.lower() not in ("", "nan", "none")]
-    return [code for word in known if (code := _code(word, codes))]
-
-
-def _marked(row: Mapping[str, str], wide: Mapping[str, str]) -> list[str]:
-    """Return the codes whose columns have a 1."""
-    cells = {column: row[column].strip().lower() for column in wide}
-    if odd := [column for column, cell in cells.items() if cell not in (*_YES, *_NO)]:
-        raise InputError(f"{odd[0]} is {row[odd[0]]!r}; expected 0 or 1")
-    return [code for column, code in wide.items() if cells[column] in _YES]
+    if missing := [column for column in columns if column not in reader.fieldnames]:
+        found = ", ".join(reader.fieldnames) or "nothing"
+        raise InputError(
+            f"{str(path)!r} has no {missing[0]}; found {found}, expected {', '.join(columns)}"
+        )
+    return rows

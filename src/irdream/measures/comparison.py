@@ -17,6 +17,7 @@ from annotated_types import Ge
 from scipy.stats import binomtest
 
 from irdream.errors import InputError
+from irdream.instruments import in_words
 from irdream.measures.bootstrap import bootstrap, numbered
 from irdream.measures.recognition import TALLIED, Array, Report, tallied, tallies
 
@@ -25,6 +26,15 @@ Permutations = Annotated[int, Ge(20)]  # with fewer no p is below 0.05
 MCNEMAR = "McNemar, exact"
 _SWAPS = 500  # at a time
 _EQUAL = 1e-12  # differences that rounding makes of equal ones
+
+
+def check_same_labels(first: Sequence[str], second: Sequence[str]) -> None:
+    """Refuse to compare scores of different labels, with an InputError."""
+    if list(first) != list(second):
+        raise InputError(
+            f"the first predicts {in_words(first)}, the second {in_words(second)}; scores can be "
+            "compared where these are the same in the same order"
+        )
 
 
 def compare_reports(
@@ -38,11 +48,7 @@ def compare_reports(
     Raises:
         InputError: other instruments; no excerpt in common.
     """
-    if first.instruments != second.instruments:
-        raise InputError(
-            f"instruments {' '.join(first.instruments)} and {' '.join(second.instruments)} cannot "
-            "be compared; expected the same in the same order"
-        )
+    check_same_labels(first.instruments, second.instruments)
     places = {name: i for i, name in enumerate(second.names)}
     ours = [i for i in np.flatnonzero(first.labelled) if first.names[i] in places]
     theirs = [places[first.names[i]] for i in ours]

@@ -27,7 +27,13 @@ from irdream.datasets.base import (
 from irdream.datasets.identity import log_files, tag_doubts
 from irdream.datasets.labels import Labelled
 from irdream.measures.bootstrap import Interval
-from irdream.measures.comparison import MCNEMAR, PERMUTATIONS, Permutations, compare_reports
+from irdream.measures.comparison import (
+    MCNEMAR,
+    PERMUTATIONS,
+    Permutations,
+    check_same_labels,
+    compare_reports,
+)
 from irdream.measures.recognition import Report
 from irdream.measures.scoring import Scoring
 from irdream.measures.table import METRICS
@@ -72,9 +78,10 @@ def compare(
         `..._p`, and so for macro_f1, top1 and lrap; `compare/top1_mcnemar_p`.
 
     Raises:
-        InputError: as `evaluate`.
+        InputError: as `evaluate`; checkpoints with different labels.
     """
     stopwatch = stopwatch or Stopwatch()
+    check_same_labels(recognizer.instruments, other.instruments)
     dataset = Labelled(dataset, recognizer.instruments, recognizer.sample_rate_hz)
     for one in (other, recognizer):
         files = scoring.files(one, dataset)

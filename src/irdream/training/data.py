@@ -172,9 +172,12 @@ def _readable(excerpts: Excerpts, recognizer: Recognizer) -> Excerpts:
             try:
                 samples = len(future.result().waveform)
                 if samples < least:
+                    seconds = (one / recognizer.sample_rate_hz for one in (samples, least))
                     raise InputError(
-                        f"{as_text(excerpts.files[i].path)!r} is too short: {samples} samples, at "
-                        f"least {least} expected; take a longer recording or shorter windows"
+                        "{!r} is too short: {:.3f} s, at least {:.3f} s expected, the length of "
+                        "a window; take a longer recording or shorter windows".format(
+                            as_text(excerpts.files[i].path), *seconds
+                        )
                     )
                 good.append(i)
             except InputError as error:
