@@ -100,8 +100,9 @@ def dream(
     """Change sounds or log-mels until a network predicts what is asked for.
 
     Sounds are dreamed as `task=dream` does it (see `sound_settings`), where the front end is one
-    of irdream's or has an `n_fft`. Otherwise the network's input is dreamed, at most 100 steps of 0.25 dB, or of 0.25 % of
-    the RMS of a waveform, until the probability is 0.9. What is None or "default" below is that.
+    of irdream's or has an `n_fft`. Otherwise the network's input is dreamed, at most 100 steps of
+    0.25 dB, or of 0.25 % of the RMS of a waveform, until the probability is 0.9. What is None or
+    "default" below is that.
 
     Args:
         model: "robust", "shipped", "second", a checkpoint's folder, a `Recognizer`, or any
