@@ -217,9 +217,9 @@ class ConstantQ(Spectral):
 
     It has samples // hop_samples frames, centered; the sound is continued with zeros. A sine of
     amplitude 1 has magnitude 1, 0 dB, in its bin. It is nnAudio's CQT1992v2, a convolution with
-    kernels as long as the lowest bin needs (1 s at 22,050 Hz with the defaults: ten times the work
-    of the log-mel); its own magnitude has no gradient at digital silence, and is not used. It has
-    no inverse here: a dream of it is a waveform or a gain on a short-time spectrum.
+    kernels as long as the lowest bin needs, which takes some three times as long as the log-mel;
+    its own magnitude has no gradient at digital silence, and is not used. It has no inverse here:
+    a dream of it is a waveform or a gain on a short-time spectrum.
 
     Source: J. Brown, "Calculation of a constant Q spectral transform", JASA 89(1), 1991.
 
