@@ -225,8 +225,8 @@ def test_a_sine_is_loudest_at_its_frequency_on_the_axis(name: str) -> None:
     time = torch.arange(frontend.sample_rate_hz) / frontend.sample_rate_hz
     for hz in (440.0, 2000.0):
         log_mel = frontend(torch.sin(2 * np.pi * hz * time)[None])
-        loudest = frontend.centers_hz[log_mel[0, :, log_mel.shape[2] // 2].argmax()]
-        assert abs(loudest / hz - 1) < 0.05
+        nearest = (frontend.centers_hz - hz).abs().argsort()[:2]
+        assert log_mel[0, :, log_mel.shape[2] // 2].argmax() in nearest
 
 
 @pytest.mark.parametrize("name", FRONTENDS)

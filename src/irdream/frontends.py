@@ -114,8 +114,8 @@ class LogMel(Spectral):
     al. This is the one place where 44 becomes 43.
 
     The defaults are theirs: Hann window of 1024 samples, hop 512, 128 Slaney mel bands of the
-    magnitude (with HTK's formula two bands would be empty at this window length). The paper does
-    not state its log floor: 1e-5 is -100 dB.
+    magnitude. The paper states neither the formula of its mel scale nor its log floor: 1e-5 is
+    -100 dB.
 
     nnAudio's own magnitude is the root of re^2 + im^2, whose gradient at digital silence is NaN;
     so its complex spectrogram is taken and a power far below `floor` is added under the root.
