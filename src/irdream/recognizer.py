@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from irdream.audio import load_audio
 from irdream.audio.masking import bins_hz
 from irdream.errors import InputError
+from irdream.files import as_text
 from irdream.frontends import LogMel, Waveform
 from irdream.instruments import CODES
 
@@ -151,6 +152,16 @@ class Recognizer(nn.Module):
         """
         windows = self.windows(log_mel, hop_frames)
         return self.logits(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
+
+    def check_length(self, waveform: Tensor, name: str | Path) -> None:
+        """Check a sound (samples,) against the window; raise InputError when it is shorter."""
+        samples = (waveform.shape[-1], self.window_frames * self.hop_samples)
+        if samples[0] < samples[1]:
+            seconds, least = (one / self.sample_rate_hz for one in samples)
+            raise InputError(
+                f"{as_text(name)!r} is too short: {seconds:.3f} s, at least {least:.3f} s "
+                "expected, the length of a window; take a longer recording or shorter windows"
+            )
 
     def windows(self, log_mel: Tensor, hop_frames: int | None = None) -> Tensor:
         """Cut (batch, windows, n_mels, window_frames) from (batch, n_mels, frames)."""

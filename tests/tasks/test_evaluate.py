@@ -137,7 +137,7 @@ def test_bad_files_are_skipped_and_listed(run, caplog):
     assert metrics["eval/top1"] == 1.0
     assert "skipped 2 excerpts" in caplog.text
     assert "[x]0: 'broken cel.wav' is cut off" in caplog.text
-    assert "[x]2: 25 frames are too short" in caplog.text
+    assert "[x]2: '[x]2' is too short: 0.500 s, at least 1.000 s expected" in caplog.text
 
 
 def test_unlabelled_excerpts_are_predicted_but_not_scored(run, tmp_path):

@@ -175,6 +175,7 @@ class Scoring:
             for file, excerpt in zip(excerpts.files, shown, strict=True):
                 try:
                     waveform = excerpt.result().waveform
+                    recognizer.check_length(waveform, file.name)
                     log_mel = recognizer.log_mel(waveform[None].to(recognizer.device))
                     cut = recognizer.windows(log_mel)[0]
                 except InputError as error:

@@ -36,7 +36,6 @@ from irdream.datasets.base import (
 from irdream.datasets.cache import LogMels, log_mels
 from irdream.datasets.splits import Split, split_excerpts
 from irdream.errors import InputError
-from irdream.files import as_text
 from irdream.models.transfer import Transfer, embed
 from irdream.recognizer import Recognizer, cut_windows
 from irdream.training.augmentation import Augmentation, Draw, WaveformAugmentation
@@ -166,19 +165,10 @@ def _labelled(files: Sequence[ExcerptFile], dataset: DataSet) -> list[int]:
 def _readable(excerpts: Excerpts, recognizer: Recognizer) -> Excerpts:
     """Return the excerpts that can be read and are as long as a window; list the others."""
     good, bad = [], []
-    least = recognizer.window_frames * recognizer.hop_samples
     with decoding(excerpts) as decoded:
         for i, future in enumerate(decoded):
             try:
-                samples = len(future.result().waveform)
-                if samples < least:
-                    seconds = (one / recognizer.sample_rate_hz for one in (samples, least))
-                    raise InputError(
-                        "{!r} is too short: {:.3f} s, at least {:.3f} s expected, the length of "
-                        "a window; take a longer recording or shorter windows".format(
-                            as_text(excerpts.files[i].path), *seconds
-                        )
-                    )
+                recognizer.check_length(future.result().waveform, excerpts.files[i].path)
                 good.append(i)
             except InputError as error:
                 bad.append(str(error))
