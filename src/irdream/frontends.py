@@ -148,7 +148,7 @@ class LogMel(Spectral):
 
     mel_basis: Tensor  # (n_mels, n_fft // 2 + 1)
     taper: Tensor  # (n_fft,)
-    stft: nn.Module
+    stft: Any
 
     def __init__(
         self,

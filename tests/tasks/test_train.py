@@ -333,7 +333,7 @@ def test_bad_files_are_skipped_and_listed(run, tmp_path, sounds, caplog) -> None
     bad = tmp_path / "sounds" / "pia"
     bad.mkdir()
     (bad / "no sound.wav").write_bytes(b"RIFF")
-    soundfile.write(bad / "short.wav", np.zeros(100), RATE_HZ)
+    soundfile.write(bad / "short.wav", np.ones(100), RATE_HZ)
     dataset = Folder(root=tmp_path / "sounds", name="some")
     with caplog.at_level(logging.WARNING):
         run(dataset=dataset, epochs=1)
