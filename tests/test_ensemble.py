@@ -14,7 +14,7 @@ from irdream.dreaming.probe import probing
 from irdream.dreaming.transforms import Transform
 from irdream.ensemble import Ensemble
 from irdream.errors import InputError
-from irdream.frontends import HanLogMel, LogMel
+from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
 
 
@@ -94,7 +94,7 @@ def test_other_settings_of_a_front_end_are_another_one() -> None:
     assert isinstance(Ensemble([made(1), made(2)]).frontend, HanLogMel)
     differing = Ensemble([made(1), made(2, hop=40)])
     torch.testing.assert_close(differing.log_mel(sounds()), sounds())
-    assert isinstance(differing.analysis, LogMel)
+    assert differing.analysis.n_fft == 256
 
 
 def test_too_few_labels_in_common_are_refused() -> None:
