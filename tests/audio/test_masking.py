@@ -132,13 +132,6 @@ def test_float32_agrees_with_float64() -> None:
     assert difference_db.abs().max() < 0.02
 
 
-def test_a_louder_original_hides_as_much_more() -> None:
-    waveform = torch.randn(1, 6000, generator=torch.Generator().manual_seed(2)).double()
-    threshold = masking_threshold(waveform, **SETTINGS)
-    louder = masking_threshold(2.0 * waveform, **SETTINGS)
-    torch.testing.assert_close(louder, 4.0 * threshold)
-
-
 def test_the_violation_of_no_change_and_of_ten_times_the_change() -> None:
     generator = torch.Generator().manual_seed(3)
     waveform, noise = torch.randn(2, 2, 6000, generator=generator, dtype=torch.float64)
@@ -208,12 +201,6 @@ def test_bark_and_threshold_in_quiet_are_those_of_the_standard() -> None:
     torch.testing.assert_close(quiet_threshold_db(hz), expected_db, atol=0.01, rtol=0.0)
     lowest = quiet_threshold_db(torch.tensor([0.0, 20.0]))  # finite at 0 Hz: as at 20 Hz
     assert lowest.tolist() == pytest.approx([83.2193] * 2, abs=2e-3)
-
-
-def test_the_edges_of_the_critical_bands_are_whole_bark() -> None:
-    found = bark(torch.tensor(ZWICKER_HZ, dtype=torch.float64))
-    expected = torch.arange(1.0, 25.0, dtype=torch.float64)
-    torch.testing.assert_close(found, expected, atol=0.2, rtol=0.0)  # Zwicker and Terhardt's claim
 
 
 # Another implementation of the model: adversarial-robustness-toolbox 1.20.1 on numpy 2.4.6,

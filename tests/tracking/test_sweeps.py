@@ -23,6 +23,12 @@ from irdream.tracking.sweeps import (
     open_sweep,
     read_job,
 )
+from irdream.tracking.tracker import PARENT_TAG, SWEEP_TAG
+
+
+def below(parent: str, sweep: str) -> dict[str, str]:
+    """Return what a job is tagged with."""
+    return {PARENT_TAG: parent, SWEEP_TAG: sweep}
 
 
 @pytest.fixture
@@ -35,8 +41,8 @@ def living() -> Iterator[str]:
 
 def test_a_sweep_ends_with_its_jobs(root: Path, store: Store) -> None:
     parent, _ = open_sweep(store, "irdream", "steps")
-    MlflowTracker(root=root, parent_run_id=parent, sweep="steps").close()
-    dead = MlflowTracker(root=root, parent_run_id=parent, sweep="steps")
+    MlflowTracker(root=root, tags=below(parent, "steps")).close()
+    dead = MlflowTracker(root=root, tags=below(parent, "steps"))
     stranger = MlflowTracker(root=root)
     close_sweep(store, parent, "FAILED")
     runs = store.client.search_runs([store.experiment("irdream")])
@@ -50,7 +56,7 @@ def test_a_sweep_ends_with_its_jobs(root: Path, store: Store) -> None:
 
 def test_a_sweep_that_is_typed_again_goes_on_below_its_first_parent(root: Path, store) -> None:
     first, name = open_sweep(store, "irdream", "monday", signature="abc")
-    died = MlflowTracker(root=root, parent_run_id=first, sweep=name)
+    died = MlflowTracker(root=root, tags=below(first, name))
     again, name_again = open_sweep(store, "irdream", "tuesday", signature="abc")
     other, other_name = open_sweep(store, "irdream", "tuesday", signature="def")
 
@@ -70,7 +76,7 @@ def test_each_sweep_has_a_name_of_its_own(store: Store) -> None:
 def test_what_another_living_process_runs_is_left_to_it(root: Path, store, living: str) -> None:
     parent, name = open_sweep(store, "irdream", "monday", signature="abc")
     tags = {"irdream.pid": living, "irdream.signature": "s"}
-    job = MlflowTracker(root=root, parent_run_id=parent, sweep=name, tags=tags)
+    job = MlflowTracker(root=root, tags={**below(parent, name), **tags})
     found = find_job(store, "irdream", "s")
     assert found is not None
     assert (found.status, found.process) == ("running", f"process {living}")
@@ -89,7 +95,7 @@ def test_what_another_living_process_runs_is_left_to_it(root: Path, store, livin
 def test_workers_of_an_own_sweep_end_with_it(root: Path, store: Store, living: str) -> None:
     parent, name = open_sweep(store, "irdream", "monday")
     tags = {"irdream.pid": living, "irdream.sweep_process": processes.mark()}
-    job = MlflowTracker(root=root, parent_run_id=parent, sweep=name, tags=tags)
+    job = MlflowTracker(root=root, tags={**below(parent, name), **tags})
     assert close_sweep(store, parent, "KILLED")
     assert store.client.get_run(job.run_id).info.status == "KILLED"
     assert read_job(store, job.run_id).status == "failed"
@@ -144,7 +150,7 @@ def test_the_page_that_compares_finds_the_jobs_in_order(root: Path, store: Store
     name = "dream.steps & more #1"
     parent, _ = open_sweep(store, "irdream", name)
     for distance in (3.0, 1.0, 2.0):
-        with MlflowTracker(root=root, parent_run_id=parent, sweep=name) as tracker:
+        with MlflowTracker(root=root, tags=below(parent, name)) as tracker:
             tracker.log_metrics({"dream/rmse_db": distance})
     asked = {}
     for metric in ("dream/rmse_db", None):

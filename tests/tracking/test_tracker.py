@@ -194,17 +194,6 @@ def test_a_store_that_fails_hides_no_error_and_leaves_no_run_open(
     assert sorted(run.info.status for run in runs) == ["FAILED", "FAILED", "FINISHED"]
 
 
-def test_children_name_their_parent_and_sweep(root: Path) -> None:
-    with (
-        MlflowTracker(root=root) as parent,
-        MlflowTracker(root=root, parent_run_id=parent.run_id, sweep="steps") as child,
-    ):
-        pass
-    tags = stored(root, child).data.tags
-    assert (tags["mlflow.parentRunId"], tags["irdream.sweep"]) == (parent.run_id, "steps")
-    assert "mlflow.parentRunId" not in stored(root, parent).data.tags
-
-
 def test_nothing_is_written_beside_the_store_and_others_may_log(
     root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

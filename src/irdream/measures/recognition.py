@@ -41,16 +41,14 @@ def rates(hits: ArrayLike, labels: ArrayLike, predictions: ArrayLike) -> dict[st
     }
 
 
-def choose_threshold(
-    scores: Array, truth: Flags, *, thresholds: Array = THRESHOLDS
-) -> tuple[float, float]:
+def choose_threshold(scores: Array, truth: Flags) -> tuple[float, float]:
     """Return the threshold with the highest micro F1 and that F1; of equals the middle one."""
-    predicted = [scores >= threshold for threshold in thresholds]
+    predicted = [scores >= threshold for threshold in THRESHOLDS]
     hits = [(truth & one).sum() for one in predicted]
     f1 = rates(hits, truth.sum(), [one.sum() for one in predicted])["f1"]
     best = np.flatnonzero(f1 == f1.max())
     chosen = best[len(best) // 2]
-    return float(thresholds[chosen]), float(f1[chosen])
+    return float(THRESHOLDS[chosen]), float(f1[chosen])
 
 
 def instrument_scores(truth: Flags, predicted: Flags) -> dict[str, Array]:

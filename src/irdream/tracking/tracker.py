@@ -110,8 +110,6 @@ class MlflowTracker(Tracker):
         tags: more tags; they win over those of `run_tags`.
         flush_seconds: how long metrics may wait to be written.
         uri: the address of a tracking server, used in place of `root`.
-        parent_run_id: the run that this one stands below, see `irdream.tracking.sweeps`.
-        sweep: the sweep's name.
         system_seconds: between MLflow's samples of the machine (`system/...`); None: none.
 
     Raises:
@@ -129,8 +127,6 @@ class MlflowTracker(Tracker):
         tags: Mapping[str, str] | None = None,
         flush_seconds: float = 3.0,
         uri: str | None = None,
-        parent_run_id: str | None = None,
-        sweep: str | None = None,
         system_seconds: float | None = None,
     ) -> None:
         if system_seconds is not None and not system_seconds > 0:
@@ -145,8 +141,7 @@ class MlflowTracker(Tracker):
         self._monitor: Any = None
         self._store = open_store(root=root, uri=uri)
         self.experiment_id = self._store.experiment(experiment)
-        family = {PARENT_TAG: parent_run_id, SWEEP_TAG: sweep}
-        every_tag = run_tags() | dict(tags or {}) | {k: v for k, v in family.items() if v}
+        every_tag = run_tags() | dict(tags or {})
         name = run_name and _cut(run_name, _NAME_CHARACTERS)
         self.run_id = self._store.start_run(self.experiment_id, name, _tags(every_tag))
         self._is_open = True
