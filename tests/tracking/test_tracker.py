@@ -84,6 +84,27 @@ def test_metrics_wait_for_a_full_batch(root: Path, batches: list[int]) -> None:
     assert len(history(root, tracker, "train/loss")) == 1001
 
 
+def test_metrics_wait_a_few_seconds_at_most(
+    root: Path, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with MlflowTracker(root=root, flush_seconds=3.0) as tracker:
+        for now[0] in (101.0, 102.0, 103.5, 104.0, 106.0, 107.0):
+            tracker.log_metrics({"train/loss": 0.1}, step=int(now[0]))
+        assert batches == [3, 3]
+
+
+def test_more_parameters_and_tags_than_a_batch_takes(root: Path) -> None:
+    many = {f"p{number}": str(number) for number in range(250)}
+    with MlflowTracker(root=root, tags=many) as tracker:
+        tracker.log_params(many)
+        tracker.set_tags({f"t{number}": "x" for number in range(250)})
+    data = stored(root, tracker).data
+    assert data.params == many
+    assert len(data.tags) >= 500
+
+
 def test_what_a_failure_interrupts_is_written_once_by_the_next_flush(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,7 +89,7 @@ class Downloadable:
         return self.root
 
     def to_prepare(self) -> str:
-        """Say what `prepare` would do, nothing where it was not asked; refuse to without a root."""
+        """Say what `prepare` would do, if it was asked for; raise InputError without a root."""
         if not self.download:
             return ""
         if self.root is None:

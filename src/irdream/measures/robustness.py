@@ -70,7 +70,11 @@ def robustness(
 def check_robustness(
     recognizer: Recognizer, files: Sequence[ExcerptFile], epsilons_db: Sequence[Amount]
 ) -> None:
-    """Refuse before excerpts are read: none with one label, no gradient, an epsilon below 0."""
+    """Refuse what cannot be measured, before excerpts are read.
+
+    Raises:
+        InputError: no excerpt has one label, the network has no gradient, an epsilon below 0.
+    """
     if len(epsilons_db) and all(len(file.labels) != 1 for file in files):
         raise InputError(_NONE)
     if any(epsilons_db) and not _has_gradient(recognizer):

@@ -185,7 +185,7 @@ def audible_claim(ways: pd.DataFrame) -> Claim:
 
 
 def sound_claim(ways: pd.DataFrame, in_loop: list[str]) -> Claim:
-    """Ours: sonified afterwards dreams do not survive, dreamed as sound (`in_loop`) they do."""
+    """Ours: dreams sonified afterwards do not survive, those dreamed as sound (`in_loop`) do."""
     parts, after, inside = [], [], []
     for row in records(rows_of(ways, kind="dream")):
         share = Interval(*(row[f"survival{end}"] for end in ("", "_low", "_high")))
