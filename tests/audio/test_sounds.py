@@ -15,7 +15,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from irdream.audio import audio_files, load_audio, resample, write_wav
+from irdream.audio import audio_files, load_audio, load_channels, resample, write_wav
 from irdream.errors import InputError
 
 RATE_HZ = 22_050
@@ -406,13 +406,23 @@ def test_what_was_read_is_written_unchanged(tmp_path: Path) -> None:
     torch.testing.assert_close(again, loaded, atol=1 / 32767, rtol=0)
 
 
+def test_channels_are_written_and_read_as_they_are(tmp_path: Path) -> None:
+    waveform = torch.from_numpy(stereo().T)
+    write_wav(tmp_path / "a.wav", waveform, sample_rate_hz=48_000)
+    channels, rate_hz = load_channels(tmp_path / "a.wav")
+    assert (rate_hz, channels.shape, channels.dtype) == (48_000, waveform.shape, torch.float32)
+    torch.testing.assert_close(channels.double(), waveform, atol=1 / 32767, rtol=1e-4)
+    with pytest.raises(InputError, match="does not exist"):
+        load_channels(tmp_path / "b.wav")
+
+
 @pytest.mark.parametrize(
     ("waveform", "match"),
     [
         (torch.tensor([0.0, -1.001]), r"peak is 1\.001, above full scale 1; scale it down"),
         (torch.tensor([0.0, torch.nan]), "has NaN or infinite values"),
         (torch.tensor([0.0, torch.inf]), "has NaN or infinite values"),
-        (torch.zeros(2, 100), r"shape \(2, 100\), not \(samples,\)"),
+        (torch.zeros(1, 2, 9), r"shape \(1, 2, 9\), not \(samples,\) or \(channels, samples\)"),
     ],
     ids=["loud", "nan", "inf", "batch"],
 )

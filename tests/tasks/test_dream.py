@@ -19,6 +19,7 @@ import torch
 
 from irdream.audio import load_audio
 from irdream.datasets.base import Excerpt
+from irdream.datasets.starts import FileStart
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.constraints import MaxChange
 from irdream.dreaming.objectives import Diversity, Layer, LogProbability
@@ -154,7 +155,36 @@ def test_the_table_tells_what_is_in_the_files(recognizer, tmp_path, parametrizat
     assert row.target_probability > row.target_probability_before
     assert row.rmse_db > 0.1
     assert row.max_abs_db > row.rmse_db
+    assert 0.5 < row.onset_correlation <= 1
+    assert row.warble_db > 0
     assert len(original) == len(dreamed) == 2 * RATE
+
+
+@pytest.mark.parametrize("parametrization", [LogMel(), StftGain(), Waveform()])
+def test_a_file_is_dreamed_in_its_channels_at_its_rate(
+    recognizer, tmp_path, parametrization
+) -> None:
+    time = np.arange(2 * 44_100) / 44_100
+    both = [0.4 * np.sin(2 * np.pi * hz * time) for hz in (440, 660)]
+    soundfile.write(tmp_path / "a.wav", np.stack(both, axis=1), 44_100)
+    loop = ascent(parametrization=parametrization, step_size=3.0)
+    start = FileStart(path=str(tmp_path / "a.wav"), seconds=1.5)
+    _, table, _ = run(recognizer, tmp_path, target="sax", ascent=loop, start=start)
+
+    sounds = [
+        soundfile.read(tmp_path / "sounds" / f"{table.iloc[0].file}-{kind}.wav")
+        for kind in ("original", "dream", "difference")
+    ]
+    assert [(sound.shape, rate_hz) for sound, rate_hz in sounds] == [((66_150, 2), 44_100)] * 3
+    original, dream, difference = (sound for sound, _ in sounds)
+    assert np.abs(dream - original).max() > 0.01
+    scale = np.vdot(difference, dream - original) / np.vdot(difference, difference)
+    np.testing.assert_allclose(dream - original, scale * difference, atol=1e-3)
+    assert not np.allclose(original[:, 0], original[:, 1], atol=0.1)
+    if not isinstance(parametrization, LogMel):
+        assert table.iloc[0].target_probability_wav == pytest.approx(
+            table.iloc[0].target_probability, abs=0.02
+        )
 
 
 def test_a_dreamed_waveform_is_heard_from_its_wav_as_it_was_dreamed(recognizer, tmp_path) -> None:

@@ -16,10 +16,10 @@ import logging
 import math
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 import soundfile
@@ -48,6 +48,7 @@ _UNREADABLE: dict[type[OSError], tuple[str, str]] = {
     PermissionError: ("cannot be read: no permission", "change its permissions"),
 }
 
+Decoded = TypeVar("Decoded")
 logger = logging.getLogger(__name__)
 
 
@@ -72,12 +73,7 @@ def load_audio(
             silent, or its channels cancel each other out.
     """
     path = Path(path).expanduser()
-    try:
-        with path.open("rb") as file, _opened(path, file) as sound:
-            mono, channels_peak, rate_hz = _decode(path, sound)
-    except OSError as error:
-        other = (f"cannot be read: {error.strerror}", "check the disk")
-        raise bad(path, *_UNREADABLE.get(type(error), other)) from None
+    mono, channels_peak, rate_hz = _read(path, _decode)
     seconds = len(mono) / rate_hz
     if not seconds:
         raise bad(path, "is empty (0 frames)", "replace it")
@@ -96,6 +92,30 @@ def load_audio(
     # Scaled before resampling too, so that huge floats cannot overflow in the filter.
     waveform = _scale_to_peak(torch.from_numpy(mono))
     return _scale_to_peak(resample(waveform, from_hz=rate_hz, to_hz=sample_rate_hz))
+
+
+def load_channels(path: str | Path) -> tuple[Tensor, int]:
+    """Read a sound file as (channels, samples), float32, and its sample rate, as they are.
+
+    For a file that `load_audio` has read: nothing is checked but that it can be read.
+    """
+    path = Path(path).expanduser()
+
+    def decode(path: Path, sound: soundfile.SoundFile) -> tuple[np.ndarray, int]:
+        return np.concatenate(list(_blocks(path, sound))).T, sound.samplerate
+
+    channels, rate_hz = _read(path, decode)
+    return torch.from_numpy(np.ascontiguousarray(channels)), rate_hz
+
+
+def _read(path: Path, decode: Callable[[Path, soundfile.SoundFile], Decoded]) -> Decoded:
+    """Open a sound file and return what a function makes of it; errors of the system in a line."""
+    try:
+        with path.open("rb") as file, _opened(path, file) as sound:
+            return decode(path, sound)
+    except OSError as error:
+        other = (f"cannot be read: {error.strerror}", "check the disk")
+        raise bad(path, *_UNREADABLE.get(type(error), other)) from None
 
 
 def resample(waveform: Tensor, *, from_hz: int, to_hz: int) -> Tensor:
@@ -121,25 +141,25 @@ def resample(waveform: Tensor, *, from_hz: int, to_hz: int) -> Tensor:
 
 
 def write_wav(path: str | Path, waveform: Tensor, *, sample_rate_hz: int) -> None:
-    """Write (samples,) as a mono 16-bit PCM WAV, whole or not at all.
+    """Write (samples,), or (channels, samples), as a 16-bit PCM WAV, whole or not at all.
 
     Full scale is 1: a value x becomes round(32767 x).
 
     Raises:
-        InputError: when the waveform is not (samples,), not finite, or exceeds full scale.
+        InputError: when the waveform has another shape, is not finite, or exceeds full scale.
         OSError: from the system (full disk, no permission); nothing is left behind.
     """
     peak = float(waveform.abs().max()) if waveform.numel() else 0.0
     problem = ""
-    if waveform.ndim != 1:
-        problem = f"shape {tuple(waveform.shape)}, not (samples,)"
+    if waveform.ndim not in (1, 2):
+        problem = f"shape {tuple(waveform.shape)}, not (samples,) or (channels, samples)"
     elif not math.isfinite(peak):
         problem = "the waveform has NaN or infinite values"
     elif peak > 1:
         problem = f"the waveform's peak is {peak:.4g}, above full scale 1; scale it down first"
     if problem:
         raise InputError(f"cannot write {str(path)!r}: {problem}")
-    pcm = (waveform.detach().cpu().double() * 32767).round().to(torch.int16).numpy()
+    pcm = (waveform.detach().cpu().double() * 32767).round().to(torch.int16).numpy().T
     # Encoded in memory: libsndfile reports a full disk as no OSError.
     encoded = io.BytesIO()
     soundfile.write(encoded, pcm, sample_rate_hz, format="WAV", subtype="PCM_16")

@@ -49,12 +49,16 @@ class ExcerptFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Excerpt:
-    """One decoded excerpt: waveform (samples,), mono float32, peak 1 (Han et al. 2016)."""
+    """One decoded excerpt: waveform (samples,), mono float32, peak 1 (Han et al. 2016).
+
+    Where it is the beginning of a file that can be read again with all channels, `path` says which.
+    """
 
     waveform: Tensor
     labels: tuple[str, ...]
     name: str
     recording: str = ""
+    path: Path | None = None
 
 
 class Excerpts(Sequence[Excerpt]):

@@ -159,7 +159,7 @@ class FileStart(_Sounds):
     def _sources(self, sample_rate_hz: int, min_seconds: float) -> list[Source]:
         def read(path: Path, name: str) -> Excerpt:
             waveform = _decoded(path, known_content(path), sample_rate_hz, min_seconds)
-            return Excerpt(waveform=waveform, labels=(), name=name)
+            return Excerpt(waveform=waveform, labels=(), name=name, path=path)
 
         named = zip(self._paths, unique_names(self._paths), strict=True)
         return [(name, (), partial(read, path, name)) for path, name in named]

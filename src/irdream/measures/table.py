@@ -83,6 +83,9 @@ MEASURES = (  # of dreams
     Measure("rmse_db", "RMSE", "lower", "dB", in_table=True, in_gallery=True),
     Measure("max_abs_db", "max", "lower", "dB", digits=1),
     Measure("snr_db", "SNR", "higher", "dB", digits=1, in_table=True, in_gallery=True),
+    Measure("onset_correlation", "onsets kept", "higher"),
+    Measure("pitch_error_cents", "pitch error", "lower", "cents", digits=0),
+    Measure("warble_db", "warble", "lower", "dB/s", digits=0),
 )  # fmt: skip
 SCORES = (  # of recognizers, as metrics of the tasks evaluate and compare
     Measure("micro_f1", "micro F1", "higher", digits=3),

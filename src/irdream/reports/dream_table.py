@@ -17,9 +17,11 @@ from rich.table import Table
 from torch import Tensor
 
 from irdream import instruments
+from irdream.audio import load_audio
 from irdream.datasets.base import counted, tell_skipped
 from irdream.dreaming.record import Answer
 from irdream.measures import dreams as measures
+from irdream.measures import kept
 from irdream.measures.sounds import snr_db
 from irdream.measures.table import BAR, MEASURES, UNCHANGED_DB, Measure, setting_words
 from irdream.recognizer import Recognizer
@@ -82,6 +84,7 @@ def write_dream(
         on_wav = predict_file(path, one.item.target, recognizer)
         judged = judgement(path, one.item.target, judge)
         row = measure(one, on_wav, sound, recognizer.instruments, judged)
+        row |= kept_in(path, recognizer)
     if not is_drawn:
         return row
     from irdream.reports.figures import save_figure  # 0.6 s, for matplotlib
@@ -92,6 +95,24 @@ def write_dream(
         figure = figure_of(one, recognizer, title=title, bar=bar, on_wav=on_wav)
         save_figure(figure, folder / "spectrograms" / f"{one.name}.png")
     return row
+
+
+def kept_in(path: Path, recognizer: Recognizer) -> dict[str, float]:
+    """Return what a dream's WAV keeps of its original's, which lies beside it."""
+    undreamed = path.with_name(f"{path.name.removesuffix('-dream.wav')}-original.wav")
+    rate_hz, grid = recognizer.sample_rate_hz, recognizer.analysis
+    sounds = [
+        load_audio(each, sample_rate_hz=rate_hz, allow_silence=True)[None]
+        for each in (undreamed, path)
+    ]
+    with torch.no_grad():
+        log_mels = [grid(sound.to(recognizer.device)).cpu() for sound in sounds]
+    values = {
+        "onset_correlation": kept.onset_correlation(*log_mels),
+        "pitch_error_cents": kept.pitch_error_cents(*sounds, sample_rate_hz=rate_hz),
+        "warble_db": kept.warble_db(*log_mels, frames_a_second=rate_hz / grid.hop_samples),
+    }
+    return {name: float(value[0]) for name, value in values.items()}
 
 
 def measure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from irdream.audio import load_audio, write_wav
 from irdream.datasets.base import Excerpt
+from irdream.dreaming.full_band import full_band
 from irdream.dreaming.network_checks import Given
+from irdream.dreaming.parametrizations import Parametrization
 from irdream.dreaming.record import Answer, Dreams
 from irdream.dreaming.targets import Item
 from irdream.ensemble import members_of
@@ -42,6 +45,8 @@ class FinishedDream:
         steps: from the original to the dream.
         step_size: of each, in the parametrization's unit.
         curves: target probability and objective over steps, (steps + 1,) each.
+        full_band: makes of the dream's waveform original and dream (channels, samples) and their
+            sample rate, or None: see `irdream.dreaming.full_band`.
     """
 
     name: str
@@ -55,6 +60,7 @@ class FinishedDream:
     steps: int
     step_size: float
     curves: dict[str, np.ndarray]
+    full_band: Callable[[Tensor], tuple[Tensor, Tensor, int] | None] = lambda dream: None
 
 
 def one_by_one(
@@ -66,6 +72,7 @@ def one_by_one(
     excerpts: Sequence[Excerpt],
     original: Tensor,
     step_sizes: Sequence[float],
+    parametrization: Parametrization | None = None,
 ) -> Iterator[FinishedDream]:
     """Split what an ascent returned into single dreams on the CPU.
 
@@ -74,6 +81,7 @@ def one_by_one(
         recognizer: that dreamed them.
         names, items, excerpts, step_sizes: of each dream.
         original: log-mels (items, n_mels, frames), as of `recognizer.analysis`.
+        parametrization: of the dreams; None: they are not made with all channels of a file.
     """
     log_mels, before = dreams.log_mel, original.cpu()
     if dreams.waveform is not None and recognizer.analysis is not recognizer.frontend:
@@ -85,6 +93,10 @@ def one_by_one(
     }
     for i, (name, item, excerpt) in enumerate(zip(names, items, excerpts, strict=True)):
         steps = int(np.isfinite(curves["objective"][:, i]).sum())
+        more = {}
+        if excerpt.path is not None and parametrization and parametrization.from_original:
+            of_dream = (excerpt.path, recognizer, parametrization, excerpt.waveform)
+            more["full_band"] = functools.partial(full_band, *of_dream, dreams.signal[i].cpu())
         yield FinishedDream(
             name=name,
             item=item,
@@ -97,6 +109,7 @@ def one_by_one(
             steps=int(dreams.steps[i]),
             step_size=step_sizes[i],
             curves={name: curve[:steps, i] for name, curve in curves.items()},
+            **more,
         )
 
 
@@ -138,7 +151,7 @@ def _number(value: float) -> str:
 def write_sounds(
     one: FinishedDream, recognizer: Recognizer, sonify: Sonify, folder: Path
 ) -> tuple[Tensor, Path]:
-    """Write original, dream and difference as WAVs.
+    """Write original, dream and difference as WAVs, in all channels of the source at its rate.
 
     Original and dream share one scale, which is 1 unless one of them exceeds full scale; so does
     the difference, but where it alone would exceed full scale.
@@ -151,7 +164,8 @@ def write_sounds(
         arguments = {"dream": one.dream, "original": one.original, "waveform": original}
         batch = {name: x[None].to(recognizer.device) for name, x in arguments.items()}
         dreamed = sonify(**batch, frontend=recognizer.frontend)[0].cpu()
-    sounds = {"original": original, "dream": dreamed, "difference": dreamed - original}
+    wide = one.full_band(dreamed) or (original, dreamed, recognizer.sample_rate_hz)
+    sounds = {"original": wide[0], "dream": wide[1], "difference": wide[1] - wide[0]}
     peaks = {kind: float(sound.abs().max()) for kind, sound in sounds.items()}
     loudest = max(peaks["original"], peaks["dream"])
     scale = FULL_SCALE / loudest if loudest > 1 else 1.0
@@ -161,7 +175,7 @@ def write_sounds(
     folder.mkdir(parents=True, exist_ok=True)
     for kind, sound in sounds.items():
         path = folder / f"{one.name}-{kind}.wav"
-        write_wav(path, sound * scales[kind], sample_rate_hz=recognizer.sample_rate_hz)
+        write_wav(path, sound * scales[kind], sample_rate_hz=wide[2])
     return dreamed, folder / f"{one.name}-dream.wav"
 
 

@@ -294,6 +294,7 @@ def _dream_batch(
         excerpts=originals,
         original=recognizer.analysis(waveform),
         step_sizes=sizes,
+        parametrization=ascent.parametrization,
     )
     yield from (one for i, one in enumerate(finished) if i not in unfinished)
 
@@ -337,7 +338,7 @@ class _Written:
             one, self.recognizer, self.sonify, self.folder, judge=self.judge, varied=self.varied,
             is_drawn=is_drawn, stopwatch=self.stopwatch,
         )  # fmt: skip
-        self.dreamt.append(one)
+        self.dreamt.append(replace(one, full_band=lambda dream: None))  # which holds the signal
         self.rows.append(row)
 
     def in_order(self) -> tuple[pd.DataFrame, list[FinishedDream]]:

@@ -66,6 +66,22 @@ class Parametrization(ABC, Generic[S]):
         """Return the sound (items, samples) of a signal, differentiable; None: it is no sound."""
         return None
 
+    def beside(
+        self, recognizer: Recognizer, start: S, signal: Tensor, sound: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return what becomes of what the network was not given.
+
+        Args:
+            recognizer: that dreamed.
+            start: of one item.
+            signal: (1, ...).
+            sound: what its channels have beside their mean, (channels, samples).
+
+        Returns:
+            The same as it is in the dream, and the gain of what lies above the network's band.
+        """
+        return sound, sound.new_ones(())
+
     def log_mel(
         self, recognizer: Recognizer, start: S, signal: Tensor, waveform: Tensor | None
     ) -> Tensor:
@@ -151,6 +167,12 @@ class Wrapper(Parametrization[W]):
     def waveform(self, recognizer: Recognizer, start: W, signal: Tensor) -> Tensor | None:
         """Return the sound as `of` makes it."""
         return self.of.waveform(recognizer, start.of, signal)
+
+    def beside(
+        self, recognizer: Recognizer, start: W, signal: Tensor, sound: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return what `of` makes of it."""
+        return self.of.beside(recognizer, start.of, signal, sound)
 
 
 def resize(detail: Tensor, size: tuple[int, ...]) -> Tensor:

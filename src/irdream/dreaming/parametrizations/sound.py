@@ -125,10 +125,22 @@ class StftGain(Additive[_GainStart]):
         """Return the sound of the original's spectrum times the gain."""
         samples = start.waveform_for(self).shape[-1]
         sound = inverse_stft(start.stft * signal.exp(), recognizer.stft_grid, samples=samples)
+        return sound * self._level(start, sound)
+
+    def beside(
+        self, recognizer: Recognizer, start: _GainStart, signal: Tensor, sound: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the sound with the same gain, and the level that keeps the peak."""
+        gain, grid, samples = signal.exp(), recognizer.stft_grid, sound.shape[-1]
+        level = self._level(start, inverse_stft(start.stft * gain, grid, samples=samples))
+        return level * inverse_stft(stft(sound, grid) * gain, grid, samples=samples), level
+
+    def _level(self, start: _GainStart, sound: Tensor) -> Tensor:
+        """Return the factor that gives sounds the original's peak, (items, 1)."""
         if not self.keep_peak:
-            return sound
+            return sound.new_ones(())
         peak = sound.abs().amax(dim=1, keepdim=True)
-        return sound * (start.peak / peak.clamp(min=torch.finfo(peak.dtype).tiny))
+        return start.peak / peak.clamp(min=torch.finfo(peak.dtype).tiny)
 
     def absorb(self, start: _GainStart, parameters: Tensor, signal: Tensor) -> Tensor:
         """Return the gain, clipped to the largest."""

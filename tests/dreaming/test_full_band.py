@@ -1,0 +1,111 @@
+"""A dream at its source's rate and in its channels: as the network heard it, the rest as it was."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+import torch
+from torch import Tensor, nn
+
+from irdream.audio import load_audio, resample
+from irdream.dreaming.batch import Originals
+from irdream.dreaming.full_band import full_band
+from irdream.dreaming.parametrizations import Fourier, StftGain, Waveform
+from irdream.frontends import HanLogMel
+from irdream.recognizer import Recognizer
+
+RATE_HZ, WIDE_HZ = 8000, 20_000
+
+
+@pytest.fixture
+def recognizer() -> Recognizer:
+    frontend = HanLogMel(sample_rate_hz=RATE_HZ, n_fft=256, hop_samples=128, n_mels=24)
+    return Recognizer(frontend=frontend, model=nn.Identity())
+
+
+def written(path: Path, *, channels: int = 2, rate_hz: int = WIDE_HZ) -> Path:
+    """Write two seconds of a tone at 1000 Hz and one at 6000, and noise that differs."""
+    time = torch.arange(2 * rate_hz) / rate_hz
+    tones = sum(0.2 * torch.sin(2 * math.pi * hz * time) for hz in (1000, 6000))
+    noise = torch.randn(channels, len(time), generator=torch.Generator().manual_seed(0))
+    soundfile.write(path, (tones + 0.02 * noise).T.numpy(), rate_hz, subtype="FLOAT")
+    return path
+
+
+def dreamed(
+    recognizer: Recognizer, parametrization: Any, original: Tensor, change: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the signal and the sound of parameters that are a change times the unit."""
+    sound = original[None]
+    originals = Originals(
+        log_mel=recognizer.log_mel(sound), sound=sound, keys=torch.zeros(1).long()
+    )
+    start = parametrization.start(recognizer, originals)
+    parameters = parametrization.parameters(start) + change * parametrization.unit(start)
+    signal = parametrization.signal(start, parameters)
+    return signal[0], parametrization.waveform(recognizer, start, signal)[0]
+
+
+def level_at(sound: Tensor, hz: float, rate_hz: int) -> float:
+    """Return the magnitude of a tone in dB."""
+    time = torch.arange(len(sound)) / rate_hz
+    wave = torch.polar(torch.hann_window(len(sound)), -2 * math.pi * hz * time)
+    return 20 * math.log10(abs(complex((wave * sound).sum())))
+
+
+@pytest.mark.parametrize(
+    "parametrization",
+    [StftGain(), StftGain(keep_peak=True), Fourier(of=StftGain(keep_peak=True)), Waveform()],
+)
+def test_the_mean_of_the_channels_is_the_dream_that_the_network_heard(
+    parametrization, recognizer, tmp_path
+) -> None:
+    path = written(tmp_path / "a.wav")
+    original = load_audio(path, sample_rate_hz=RATE_HZ)[: RATE_HZ + 3]
+    signal, dream = dreamed(recognizer, parametrization, original, torch.tensor(5.0))
+    found = full_band(path, recognizer, parametrization, original, signal, dream)
+    assert found is not None
+    for sound, expected in zip(found[:2], (original, dream), strict=True):
+        assert sound.shape == (2, round((RATE_HZ + 3) * WIDE_HZ / RATE_HZ))
+        mean = resample(sound.mean(dim=0), from_hz=WIDE_HZ, to_hz=RATE_HZ)[: len(expected)]
+        log_mels = [recognizer.log_mel(x[None])[0, :-2, 2:-2] for x in (mean, expected)]
+        assert (log_mels[0] - log_mels[1]).abs().max() < 0.02  # 0.2 dB, but in the highest tenth
+    assert found[2] == WIDE_HZ
+
+
+@pytest.mark.parametrize("keep_peak", [False, True])
+def test_each_channel_gets_the_gain_and_what_lies_above_the_level(
+    keep_peak, recognizer, tmp_path
+) -> None:
+    path = written(tmp_path / "a.wav")
+    original = load_audio(path, sample_rate_hz=RATE_HZ)
+    signal = torch.zeros(129, 126)
+    signal[16:64] = math.log(2.0)  # around 1000 Hz: bins of 31.25 Hz
+    gain = StftGain(keep_peak=keep_peak)
+    start = gain.start(recognizer, Originals(log_mel=original, sound=original[None], keys=signal))
+    dream = gain.waveform(recognizer, start, signal[None])[0]
+    level = 20 * math.log10(float(dream.abs().max())) if not keep_peak else 0.0
+    found = full_band(path, recognizer, gain, original, signal, dream)
+    assert found is not None
+    for before, after in zip(*found[:2], strict=True):
+        low, high = (
+            level_at(after, hz, WIDE_HZ) - level_at(before, hz, WIDE_HZ) for hz in (1000, 6000)
+        )
+        assert low - high == pytest.approx(6.02, abs=0.05)
+        if not keep_peak:
+            assert high == pytest.approx(0.0, abs=0.01)
+            assert level > 5
+
+
+def test_a_mono_file_of_the_networks_rate_has_no_more_than_the_network_hears(
+    recognizer, tmp_path
+) -> None:
+    for channels, rate_hz, expected in ((1, 8000, None), (1, 4000, None), (2, 4000, 8000)):
+        path = written(tmp_path / "a.wav", channels=channels, rate_hz=rate_hz)
+        original = load_audio(path, sample_rate_hz=RATE_HZ)
+        found = full_band(path, recognizer, Waveform(), original, original, original)
+        assert (found and found[2]) == expected
