@@ -73,7 +73,7 @@ def test_the_mean_of_the_channels_is_the_dream_that_the_network_heard(
         assert sound.shape == (2, round((RATE_HZ + 3) * WIDE_HZ / RATE_HZ))
         mean = resample(sound.mean(dim=0), from_hz=WIDE_HZ, to_hz=RATE_HZ)[: len(expected)]
         log_mels = [recognizer.log_mel(x[None])[0, :-2, 2:-2] for x in (mean, expected)]
-        assert (log_mels[0] - log_mels[1]).abs().max() < 0.02  # 0.2 dB, but in the highest tenth
+        assert (log_mels[0] - log_mels[1]).abs().max() < 0.03  # 0.26 dB, but in the highest tenth
     assert found[2] == WIDE_HZ
 
 

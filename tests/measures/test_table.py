@@ -25,4 +25,4 @@ def test_metrics_that_order_and_are_searched_are_known_with_their_direction() ->
 
 def test_units_stand_in_headings() -> None:
     headings = [each.heading for each in MEASURES if each.name.endswith("_db")]
-    assert headings == ["RMSE dB", "max dB", "SNR dB"]
+    assert headings == ["RMSE dB", "max dB", "SNR dB", "warble dB/s"]
