@@ -29,6 +29,7 @@ class Measure:
         is_share: whether it says yes or no of a dream, so that it has no median.
         in_table: whether it stands in the table that a run of dreams prints.
         in_gallery: whether a sweep's gallery shows it.
+        is_partial: whether many dreams have no value, which is not told then.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Measure:
     is_share: bool = False
     in_table: bool = False
     in_gallery: bool = False
+    is_partial: bool = False
 
     @property
     def heading(self) -> str:
@@ -83,8 +85,8 @@ MEASURES = (  # of dreams
     Measure("rmse_db", "RMSE", "lower", "dB", in_table=True, in_gallery=True),
     Measure("max_abs_db", "max", "lower", "dB", digits=1),
     Measure("snr_db", "SNR", "higher", "dB", digits=1, in_table=True, in_gallery=True),
-    Measure("onset_correlation", "onsets kept", "higher"),
-    Measure("pitch_error_cents", "pitch error", "lower", "cents", digits=0),
+    Measure("onset_correlation", "onsets kept", "higher", is_partial=True),
+    Measure("pitch_error_cents", "pitch error", "lower", "cents", digits=0, is_partial=True),
     Measure("warble_db", "warble", "lower", "dB/s", digits=0),
 )  # fmt: skip
 SCORES = (  # of recognizers, as metrics of the tasks evaluate and compare

@@ -320,7 +320,9 @@ def _left_out(table: pd.DataFrame, metrics: Mapping[str, float]) -> list[str]:
             f"{unchanged} of {count} dreams changed nothing; the SNR is of the {count - unchanged} "
             "that changed"
         )
-    for each in (each for each in measures_of(table) if each.in_table):
+    for each in measures_of(table):
+        if each.is_partial:
+            continue
         if undefined := int(metrics.get(f"dream/{each.name}_undefined", 0)):
             lines.append(f"{each.heading} is not defined for {undefined} of {count} dreams")
     return lines
