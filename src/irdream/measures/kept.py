@@ -39,8 +39,8 @@ def pitch_error_cents(original: Tensor, dream: Tensor, *, sample_rate_hz: float)
     """Return the median difference of pitch over the frames in which both are voiced, (items,).
 
     In cents, without sign; the pitch is that of `irdream.audio.pitch`. NaN where fewer than a fifth
-    of the frames are voiced in both, as of several notes at once, or where the sounds are shorter
-    than its frame.
+    of the frames are voiced in both, or where the sounds are shorter than its frame. Of several
+    notes at once it says little, since the pitch that is found leaps between them.
 
     Args:
         original: waveforms (items, samples).
