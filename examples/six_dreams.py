@@ -42,7 +42,6 @@ from irdream.measures.sounds import snr_db
 from irdream.recognizer import Recognizer
 from irdream.reports.dreams import predict_file
 from irdream.reports.figures import BLUE, GRAY, ORANGE, save_figure
-from irdream.sonification import StftGain as Sonification
 
 ROOT = Path(__file__).parents[1]
 TARGET = "flu"
@@ -155,14 +154,7 @@ def dream_one(recognizer: Recognizer, waveform: Tensor, name: str) -> Dreamed:
     """Dream a waveform (samples,) in one of the ways."""
     original = recognizer.log_mel(waveform[None])
     dreams = dream(recognizer, waveform, TARGET, **PAPER | WAYS[name].settings)
-    sound = dreams.waveform
-    if sound is None:
-        sound = Sonification()(
-            dream=dreams.log_mel,
-            original=original,
-            waveform=waveform[None],
-            frontend=recognizer.frontend,
-        )
+    sound = dreams.sound()
     place = recognizer.instruments.index(TARGET)
     return Dreamed(
         name=name,

@@ -77,9 +77,8 @@ def test_every_cell_of_the_notebook_runs_and_every_dream_is_heard(
     assert names["beat"].sound().shape == (1, 8000)
     assert names["beat"]._repr_html_().count("<audio") == 3
     assert names["saved"]["prediction_wav"].tolist() == ["snare"]
-    assert names["again"].predict(names["kick"]) == pytest.approx(
-        names["ear"].predict(names["kick"])
-    )
+    loaded = names["again"].predict(names["kick"])
+    assert loaded == pytest.approx(names["ear"].predict(names["kick"]), abs=1e-6)  # rounding
 
 
 def test_the_notebook_is_small_and_stores_what_it_gave(notebook) -> None:
