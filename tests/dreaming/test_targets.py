@@ -27,6 +27,10 @@ def test_targets_are_codes_names_lists_or_special(target, expected) -> None:
     assert parse_targets(target) == expected
 
 
+def test_a_label_may_have_a_comma() -> None:
+    assert parse_targets("Violin, fiddle", ["Flute", "Violin, fiddle"]) == ["Violin, fiddle"]
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [

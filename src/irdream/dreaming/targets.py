@@ -40,7 +40,9 @@ def parse_targets(
     Accepts a label, an instrument's name, several of them as a list or with commas; any word where
     `labels` is None. Raises InputError for an unknown or an empty target.
     """
-    words = target.split(",") if isinstance(target, str) else [str(word) for word in target]
+    if isinstance(target, str):
+        target = [target] if target in (labels or ()) else target.split(",")
+    words = [str(word) for word in target]
     words = [word.strip() for word in words if word.strip()]
     if not words:
         raise InputError("target is empty; expected an instrument, all, correct or incorrect")
