@@ -38,6 +38,8 @@ from irdream.tasks.evaluate import evaluate
 from irdream.tasks.paper import paper
 from irdream.tasks.predict import predict
 from irdream.tracking import NullTracker
+from irdream.training.augmentation import WaveformAugmentation
+from irdream.training.robust import Robust
 
 RATE_HZ = 1000
 PITCHES_HZ = {"hi hat": 330.0, "kick": 60.0, "snare": 150.0}
@@ -263,9 +265,39 @@ def test_a_network_that_cannot_be_built_again_is_not_saved(
     assert load_recognizer(tmp_path / "mine", trust=["my_package"]).spec["model"]["classes"] == 3
 
 
-def test_networks_on_waveforms_are_not_trained_here(my_package: ModuleType, run: Run) -> None:
-    with pytest.raises(InputError, match="task=train and a network on waveforms; expected a front"):
-        run(recognizer=on_waveforms(my_package))
+@pytest.mark.parametrize(
+    "augmentation",
+    [None, WaveformAugmentation(sample_rate_hz=RATE_HZ, room_seconds=(0.05, 0.1))],
+    ids=["as they are", "changed"],
+)
+def test_a_network_on_waveforms_is_trained(
+    my_package: ModuleType, drums: Path, run: Run, tmp_path: Path, augmentation: Any
+) -> None:
+    made = on_waveforms(my_package)
+    settings = {
+        "lr": 0.05,
+        "epochs": 8,
+        "dataset": Folder(root=drums),
+        "augmentation": augmentation,
+    }
+    run(recognizer=made, **settings)
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    assert history["val/loss"].min() < history["val/loss"].iloc[0]
+    loaded = load_recognizer(tmp_path / "run" / "checkpoint", trust=["my_package"])
+    assert isinstance(loaded.frontend, Waveform)
+    assert set(loaded.thresholds) == {"s1", "s2", "max"}
+
+
+def test_what_changes_log_mels_is_refused_for_waveforms(my_package: ModuleType, run: Run) -> None:
+    made = on_waveforms(my_package)
+    with pytest.raises(
+        InputError, match="augmentation=spectrogram and a network on waveforms; exp"
+    ):
+        run(recognizer=made)
+    with pytest.raises(
+        InputError, match=r"train\.robust and a network on waveforms; expected null"
+    ):
+        run(recognizer=made, augmentation=None, robust=Robust("fgsm", epsilon_db=1.0))
 
 
 FRONTENDS: dict[str, dict[str, Any]] = {

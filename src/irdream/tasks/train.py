@@ -40,7 +40,11 @@ from irdream.stopwatch import Stopwatch
 from irdream.tasks.evaluate import evaluate
 from irdream.tracking import Tracker
 from irdream.tracking.checkpoints import check_names
-from irdream.training.augmentation import Augmentation, WaveformAugmentation
+from irdream.training.augmentation import (
+    Augmentation,
+    SpectrogramAugmentation,
+    WaveformAugmentation,
+)
 from irdream.training.averaging import Averaging
 from irdream.training.data import (
     TrainingData,
@@ -123,11 +127,14 @@ def train(
         `evaluate` returns, too.
 
     Raises:
-        InputError: a network on waveforms; no training part, or no test part that was asked for;
-            unreadable files only, labels that are unknown, nothing to resume or a run with other
-            settings, no way to register, or whatever the optimizer or the scheduler refuses.
+        InputError: no training part, or no test part that was asked for; what changes log-mels, for
+            a network on waveforms; unreadable files only, labels that are unknown, nothing to
+            resume or a run with other settings, no way to register, or whatever the optimizer or
+            the scheduler refuses.
     """
     stopwatch, recognizer = stopwatch or Stopwatch(), _untrained(recognizer, dataset)
+    if isinstance(recognizer.frontend, Waveform):
+        _check_on_waveforms(augmentation, robust)
     dataset = Labelled(dataset, recognizer.instruments, recognizer.sample_rate_hz)
     _check_registry(register, alias, None if info else tracker)
     if test:
@@ -254,12 +261,20 @@ def _untrained(recognizer: Recognizer | Callable[..., Recognizer], dataset: Data
     """Return the recognizer, built for the labels of the data set where it is not yet."""
     if not isinstance(recognizer, Recognizer):
         recognizer = recognizer(labels=labels_of(dataset))
-    if isinstance(recognizer.frontend, Waveform):
-        raise InputError(
-            "task=train and a network on waveforms; expected a front end that gives log-mels; "
-            "train such a network in PyTorch and keep it by irdream.save()"
-        )
     return recognizer
+
+
+def _check_on_waveforms(augmentation: Augmentation | None, robust: Robust | None) -> None:
+    """Refuse for a network on waveforms what changes log-mels."""
+    if isinstance(augmentation, SpectrogramAugmentation):
+        raise InputError(
+            "augmentation=spectrogram and a network on waveforms; expected augmentation=waveform "
+            "or augmentation=none"
+        )
+    if robust is not None:
+        raise InputError(
+            "train.robust and a network on waveforms; expected null, as it changes log-mels"
+        )
 
 
 def _card(name: str, data: TrainingData, progress: Progress) -> dict[str, Any]:

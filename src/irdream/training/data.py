@@ -36,6 +36,7 @@ from irdream.datasets.base import (
 from irdream.datasets.cache import LogMels, log_mels
 from irdream.datasets.splits import Split, split_excerpts
 from irdream.errors import InputError
+from irdream.frontends import Waveform
 from irdream.models.transfer import Transfer, embed
 from irdream.recognizer import Recognizer, cut_windows
 from irdream.training.augmentation import Augmentation, Draw, WaveformAugmentation
@@ -51,14 +52,14 @@ class TrainingData:
     """The windows of both parts, and the excerpts they are cut from.
 
     Args:
-        log_mels: of the excerpts; or the features of their windows.
+        log_mels: of the excerpts; or the features of their windows, or their waveforms.
         labels: (excerpts, instruments), 1 for what is labelled.
         validation_excerpts: their places among the excerpts.
         augment: what makes views of training windows; None: as they are.
     """
 
     excerpts: Excerpts
-    log_mels: LogMels | Embedded
+    log_mels: LogMels | Embedded | Waveforms
     labels: Tensor
     training: WindowBatches
     validation: WindowBatches
@@ -69,9 +70,11 @@ class TrainingData:
 
     def windows(self, excerpt: int, recognizer: Recognizer) -> Tensor:
         """Return what the network gets of an excerpt, with windows that overlap by half."""
-        if isinstance(self.log_mels, Embedded):
-            return self.log_mels.packed[excerpt].T
-        return recognizer.windows(self.log_mels[excerpt][None].to(recognizer.device))[0]
+        found = self.log_mels
+        if isinstance(found, Embedded):
+            return found.packed[excerpt].T
+        whole = found.packed[excerpt] if isinstance(found, Waveforms) else found[excerpt][None]
+        return recognizer.windows(whole.to(recognizer.device))[0]
 
 
 def training_data(
@@ -93,7 +96,9 @@ def training_data(
         embedded: compute a frozen embedding once, see `is_embedded`.
     """
     analyze = partial(log_mels, device=recognizer.device, cache_dir=cache_dir)
+    on_samples = isinstance(recognizer.frontend, Waveform)
     analysis = _features(recognizer) if embedded else recognizer.frontend
+    analysis = partial(_hops, hop=1) if on_samples else analysis
     least = 1 if embedded else recognizer.window_frames
     found = None
     with contextlib.suppress(InputError):
@@ -101,7 +106,7 @@ def training_data(
     if found is None or found.frames.min() < least:
         excerpts = _readable(excerpts, recognizer)
         found = analyze(excerpts, analysis)
-    packed = Embedded(found) if embedded else found
+    packed = Embedded(found) if embedded else Waveforms(found, 0) if on_samples else found
     cut_from, augment = packed, augmentation
     if isinstance(augmentation, WaveformAugmentation):
         cut_from, augment = on_waveforms(augmentation, excerpts, recognizer, cache_dir)
@@ -351,11 +356,7 @@ def on_waveforms(
     cache_dir: str | Path | None,
 ) -> tuple[Waveforms, Augmentation]:
     """Return what windows are cut from, and what changes them and makes log-mels of them."""
-    hop, context = recognizer.hop_samples, context_frames(recognizer)
-
-    def hops(waveform: Tensor) -> Tensor:
-        count = waveform.shape[-1] // hop
-        return waveform[..., : count * hop].unflatten(-1, (count, hop)).transpose(-1, -2)
+    context = context_frames(recognizer)
 
     @torch.no_grad()
     def augment(
@@ -363,10 +364,19 @@ def on_waveforms(
     ) -> tuple[Tensor, Tensor]:
         changed, labels = augmentation(waveform, labels, generator)
         inner = slice(context, context + recognizer.window_frames)
-        windows = recognizer.log_mel(changed)[:, :, inner].contiguous()
+        windows = recognizer.log_mel(changed)[..., inner].contiguous()
+        if windows.ndim == 2:  # waveforms, which get no masks
+            return windows, labels
         return augmentation.masked(windows, Draw(windows, generator)), labels
 
+    hops = partial(_hops, hop=recognizer.hop_samples)
     return Waveforms(log_mels(excerpts, hops, cache_dir=cache_dir), context), augment
+
+
+def _hops(waveform: Tensor, *, hop: int) -> Tensor:
+    """Return (batch, hop, frames) of (batch, samples), as a front end would."""
+    count = waveform.shape[-1] // hop
+    return waveform[..., : count * hop].unflatten(-1, (count, hop)).transpose(-1, -2)
 
 
 def context_frames(recognizer: Recognizer) -> int:
