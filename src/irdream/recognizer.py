@@ -108,9 +108,12 @@ class Recognizer(nn.Module):
         return self.frontend(waveform)
 
     def network_input(self, windows: Tensor) -> Tensor:
-        """Return windows (batch, n_mels, window_frames) in the unit that the network wants."""
+        """Return windows (batch, n_mels, window_frames) in the unit that the network wants.
+
+        Features (batch, features) of a frozen embedding, and waveforms, are left as they are.
+        """
         in_unit = getattr(self.frontend, "for_network", None)
-        return windows if in_unit is None else in_unit(windows)
+        return windows if in_unit is None or windows.ndim == 2 else in_unit(windows)
 
     def logits(self, windows: Tensor, network: nn.Module | None = None) -> Tensor:
         """Return (batch, instruments) for windows (batch, n_mels, window_frames).

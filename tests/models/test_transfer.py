@@ -85,6 +85,14 @@ def test_features_that_were_computed_before() -> None:
     assert torch.equal(model(embed(model.embedding, log_mel, 5)), model(log_mel))
 
 
+def test_a_recognizer_leaves_features_in_their_unit() -> None:
+    frontend = {"_target_": "irdream.frontends.LogMel", "n_mels": 20, "scale": "db"}
+    spec = {"frontend": frontend | {"coefficients": 8}, "model": TRANSFER}
+    recognizer, features = new_recognizer(**spec).eval(), torch.randn(2, 256)
+    head = recognizer.model.get_submodule("head")
+    torch.testing.assert_close(recognizer.logits(features), head(features))
+
+
 @pytest.mark.parametrize(
     ("embedding", "message"),
     [
