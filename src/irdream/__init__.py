@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from irdream.api import dream
+    from irdream.attributions import attribute
     from irdream.checkpoint_folder import load_recognizer as load
     from irdream.checkpoint_folder import save_recognizer as save
     from irdream.recognizer import Recognizer
 
-__all__ = ["Recognizer", "__version__", "dream", "load", "save"]
+__all__ = ["Recognizer", "__version__", "attribute", "dream", "load", "save"]
 __version__ = "0.1.0"
 _FROM = {
     "Recognizer": "recognizer.Recognizer",
+    "attribute": "attributions.attribute",
     "dream": "api.dream",
     "load": "checkpoint_folder.load_recognizer",
     "save": "checkpoint_folder.save_recognizer",

@@ -32,7 +32,16 @@ def test_keys_stand_in_the_yaml_with_a_comment_each_and_a_type_that_allows_their
         for key in (value if isinstance(value, dict) else [""])
     }
     assert list(all_keys()) == list(defaults)
-    assert sections() == ("dream", "train", "predict", "evaluate", "compare", "paper", "sweep")
+    assert sections() == (
+        "dream",
+        "attribute",
+        "train",
+        "predict",
+        "evaluate",
+        "compare",
+        "paper",
+        "sweep",
+    )
     assert [name for name, line in lines().items() if not line.words] == []
     untyped = [name for name, key in all_keys().items() if key.hint is None]
     wrong = [name for name, key in all_keys().items() if not key.allows(defaults[name])]
@@ -50,7 +59,7 @@ def test_keys_stand_in_the_yaml_with_a_comment_each_and_a_type_that_allows_their
         ),  # a name that its module gives to the words
         ("threads", "a whole number, at least 1, or null"),  # what main.py reads itself
         ("sweep.force", "true or false"),  # what is passed to nothing
-        ("target", "text, or a list of texts"),
+        ("target", "text, or a list of texts, or null"),
     ],
 )
 def test_a_key_is_what_its_argument_is(name, expected) -> None:

@@ -65,6 +65,21 @@ def with_mel_gain(waveform: Tensor, gain: Tensor, frontend: Any) -> Tensor:
     return inverse_stft(spectrum * gain.exp(), frontend, samples=waveform.shape[-1])
 
 
+def with_mel_mask(waveform: Tensor, mask: Tensor, frontend: Any) -> Tensor:
+    """Return what a mask lets through of a sound (items, samples), with its phase.
+
+    The sounds of a mask and of 1 - mask add up to the sound.
+
+    Args:
+        waveform: (items, samples).
+        mask: (items, n_mels, frames), 0 to 1; each bin gets the mean of its bands'.
+        frontend: with `n_fft`, `hop_samples` and `mel_basis`.
+    """
+    spectrum = stft(waveform, frontend)
+    mask = as_many_frames(band_shares(frontend.mel_basis) @ mask, spectrum.shape[-1])
+    return inverse_stft(spectrum * mask, frontend, samples=waveform.shape[-1])
+
+
 def as_many_frames(values: Tensor, frames: int) -> Tensor:
     """Cut the last frames of (items, rows, frames) away, or repeat the last one."""
     missing = max(0, frames - values.shape[-1])

@@ -89,6 +89,20 @@ MEASURES = (  # of dreams
     Measure("pitch_error_cents", "pitch error", "lower", "cents", digits=0, is_partial=True),
     Measure("warble_db", "warble", "lower", "dB/s", digits=0),
 )  # fmt: skip
+ATTRIBUTION = (  # of relevance maps, see irdream.measures.attribution
+    Measure("probability", "p", needs="target"),
+    Measure("probability_relevant", "p relevant", "higher", needs="target", in_table=True),
+    Measure("probability_rest", "p rest", "lower", needs="target", in_table=True),
+    Measure("increase", "increase", "higher", is_share=True, in_table=True),
+    Measure("drop", "drop", "lower", in_table=True),
+    Measure("gain", "gain", "higher", in_table=True),
+    Measure("faithfulness", "faithfulness", "higher", in_table=True),
+    Measure("insertion", "insertion", "higher", in_table=True),
+    Measure("deletion", "deletion", "lower", in_table=True),
+    Measure("sparsity", "sparsity", "higher", in_table=True),
+    Measure("energy_share", "energy", in_table=True),
+    Measure("judge_agrees", "judge", "higher", needs="judge", is_share=True, in_table=True),
+)
 SCORES = (  # of recognizers, as metrics of the tasks evaluate and compare
     Measure("micro_f1", "micro F1", "higher", digits=3),
     Measure("macro_f1", "macro F1", "higher", digits=3),
@@ -104,17 +118,24 @@ TRAINING = (
 )
 METRICS: dict[str, Measure] = {  # by the name of their metric
     f"{task}/{each.name}": each
-    for task, measures in (("dream", MEASURES), ("eval", SCORES), ("val", TRAINING))
+    for task, measures in (
+        ("dream", MEASURES),
+        ("attribute", ATTRIBUTION),
+        ("eval", SCORES),
+        ("val", TRAINING),
+    )
     for each in measures
 } | {UNCHANGED: Measure("unchanged", "unchanged", "lower", digits=0)}
 SEARCHED = {  # by default, for each task
     "dream": "dream/wav_at_0.9",
+    "attribute": "attribute/faithfulness",
     "evaluate": "eval/micro_f1",
     "train": "val/loss",
 }
 HEADLINES = (  # metrics of a sweep's jobs; the first one there is orders the comparison
     "dream/wav_at_0.9", "dream/wav_on_top", "dream/judge_on_top", "dream/at_0.9", "dream/on_top",
-    "dream/objective", "dream/rmse_db", "dream/snr_db", UNCHANGED, "eval/micro_f1", "eval/macro_f1",
+    "dream/objective", "dream/rmse_db", "dream/snr_db", UNCHANGED, "attribute/faithfulness",
+    "attribute/insertion", "attribute/deletion", "eval/micro_f1", "eval/macro_f1",
     "eval/top1", "eval/robust_accuracy_1dB", "val/loss", "val/top1",
 )  # fmt: skip
 

@@ -1,0 +1,200 @@
+"""Methods that send something else than the gradient back through a network.
+
+What a network calls is exchanged while it runs (`torch.overrides.TorchFunctionMode`), so that
+layers and plain functions are treated alike. Max-pooling needs no rule: its gradient goes to the
+place of the maximum, which is deconvolution's unpooling by switches, and LRP's winner takes all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from irdream.arguments import Amount, Positive, checked
+from irdream.attribution.base import Baseline, baseline_of, mean_gradient
+from irdream.dreaming.network import simplified, unwrapped
+from irdream.dreaming.probe import frozen
+from irdream.ensemble import Ensemble
+from irdream.errors import InputError
+from irdream.recognizer import Recognizer
+
+Rules = Mapping[Callable[..., Any], Callable[..., Any]]
+
+
+class _Exchanged(TorchFunctionMode):
+    """Calls a rule in place of each function that has one; counts the calls."""
+
+    def __init__(self, rules: Rules) -> None:
+        super().__init__()
+        self.rules, self.calls = rules, 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        rule = self.rules.get(func)
+        self.calls += rule is not None
+        return (rule or func)(*args, **(kwargs or {}))
+
+
+# Deconvolution and guided back-propagation ----------------------------------------------------
+
+
+class _Rectified(torch.autograd.Function):
+    """LeakyReLU whose gradient is rectified like a signal, and by the input too if guided."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: float, guided: bool) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(x)
+        ctx.slope, ctx.guided = slope, guided
+        return F.leaky_relu(x, slope)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        sent = torch.where(gradient > 0, gradient, ctx.slope * gradient)
+        return (torch.where(x > 0, sent, ctx.slope * sent) if ctx.guided else sent), None, None
+
+
+def _rectifiers(guided: bool) -> Rules:
+    def relu(x: Tensor, inplace: bool = False) -> Tensor:
+        return _Rectified.apply(x, 0.0, guided)  # type: ignore[return-value]
+
+    def leaky(x: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+        return _Rectified.apply(x, negative_slope, guided)  # type: ignore[return-value]
+
+    return {**dict.fromkeys((F.relu, torch.relu, Tensor.relu), relu), F.leaky_relu: leaky}
+
+
+@checked
+class _RectifiedGradient:
+    """What the two below share."""
+
+    guided: bool
+
+    def __init__(self, *, baseline: Baseline = "silence") -> None:
+        self.baseline: Baseline = baseline
+
+    def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
+        """Return relevance (items, n_mels, frames).
+
+        Raises:
+            InputError: when the network calls neither ReLU nor LeakyReLU.
+        """
+        base = baseline_of(recognizer, log_mel, self.baseline)
+        mode = _Exchanged(_rectifiers(self.guided))
+
+        def logits(given: Tensor) -> Tensor:
+            with mode:
+                return recognizer.window_logits(given)
+
+        gradient = mean_gradient(recognizer, log_mel, targets, logits=logits)
+        if not mode.calls:
+            raise InputError(
+                f"{type(self).__name__} of {type(recognizer.model).__name__}, which calls neither "
+                "ReLU nor LeakyReLU: it would be the plain gradient; choose "
+                "attribution=gradient_x_input"
+            )
+        return gradient * (log_mel - base)
+
+
+class Deconvolution(_RectifiedGradient):
+    """The activation is applied to what comes back, in place of its derivative, x (input - base).
+
+    Zeiler and Fergus 2014, section 2.1, for ReLU; for LeakyReLU of slope a, what comes back is
+    multiplied by a where it is negative, so that a = 1, a linear layer, gives the gradient.
+
+    Args:
+        baseline: see `baseline_of`.
+    """
+
+    guided = False
+
+
+class GuidedBackprop(_RectifiedGradient):
+    """Deconvolution's rule and the activation's derivative, both, x (input - baseline).
+
+    Springenberg et al. 2015, section 3.4, for ReLU; for LeakyReLU as `Deconvolution`.
+
+    Args:
+        baseline: see `baseline_of`.
+    """
+
+    guided = True
+
+
+# Layer-wise relevance propagation -------------------------------------------------------------
+
+
+@checked
+class LRP:
+    """Layer-wise relevance propagation (Bach et al. 2015), as gradient x input of changed layers.
+
+    Convolutions by the gamma rule for inputs of both signs, dense layers by the epsilon rule
+    (Montavon et al. 2019, "Layer-Wise Relevance Propagation: An Overview"; Andeol et al. 2021 for
+    negative values). Batch norm is folded into the convolution before it where it follows one in a
+    chain; elsewhere it passes relevance on, value by value. ReLU, LeakyReLU, and max- and
+    mean-pooling need no rule. The relevance sums to the logit, less what the biases and epsilon
+    take. A product of activations, as attention has it, is not treated.
+
+    Args:
+        gamma: how much positive contributions are preferred; 0: not.
+        epsilon: added to the magnitude of what is divided by.
+    """
+
+    def __init__(self, *, gamma: Amount = 0.25, epsilon: Positive = 1e-6) -> None:
+        self.gamma, self.epsilon = gamma, epsilon
+
+    def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
+        """Return relevance (items, n_mels, frames); InputError for several networks."""
+        if isinstance(recognizer, Ensemble):
+            raise InputError("LRP of several networks; expected a single one: checkpoint=robust")
+        with frozen(recognizer):
+            network = simplified(unwrapped(recognizer.model))
+        mode = _Exchanged(self._rules())
+
+        def logits(given: Tensor) -> Tensor:
+            windows = recognizer.windows(given)
+            with mode:
+                found = recognizer.logits(windows.flatten(0, 1), network)
+            return found.unflatten(0, windows.shape[:2])
+
+        return mean_gradient(recognizer, log_mel, targets, logits=logits) * log_mel
+
+    def _rules(self) -> Rules:
+        convolutions = (torch.conv1d, torch.conv2d, torch.conv3d)
+        rules: dict[Any, Any] = {one: self._convolution(one) for one in convolutions}
+        return {**rules, F.linear: self._linear, F.batch_norm: self._norm}
+
+    def _convolution(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def rule(
+            x: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **named: Any
+        ) -> Tensor:
+            y = function(x, weight, bias, *args, **named)
+            if self.gamma == 0:
+                return self._like(y, y)
+            more, less = (self.gamma * w for w in (weight.clamp(min=0), weight.clamp(max=0)))
+            louder, lower, z = x.clamp(min=0), x.clamp(max=0), []
+            for agrees, differs, sign in ((more, less, 1), (less, more, -1)):  # for y > 0 and < 0
+                own = None if bias is None else bias + self.gamma * sign * (sign * bias).relu()
+                z.append(
+                    function(louder, weight + agrees, own, *args, **named)
+                    + function(lower, weight + differs, None, *args, **named)
+                )
+            return self._like(torch.where(y > 0, z[0], z[1]), y)
+
+        return rule
+
+    def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        y = F.linear(x, weight, bias)
+        return self._like(y, y)
+
+    def _norm(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self._like(x, F.batch_norm(x, *args, **kwargs))
+
+    def _like(self, z: Tensor, y: Tensor) -> Tensor:
+        """Return y, but for epsilon, with the gradient of z times y / z."""
+        sign = torch.where(z < 0, -1.0, 1.0).to(z)
+        return z * (y / (z + self.epsilon * sign)).detach()

@@ -1,0 +1,123 @@
+"""What methods share: the value that is explained, its gradient, and what counts as absent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from irdream.dreaming.network_checks import Given
+from irdream.dreaming.probe import frozen, probing
+from irdream.errors import InputError
+from irdream.recognizer import Recognizer, window_starts
+
+Baseline = Literal["silence", "mean"]
+Logits = Callable[[Tensor], Tensor]  # (items, n_mels, frames) -> (items, windows, classes)
+
+
+class Attribution(Protocol):
+    """What `attribution=...` must be."""
+
+    def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
+        """Return the relevance (items, n_mels, frames) of log-mels for targets (items,)."""
+        ...
+
+
+def target_logits(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean over windows of the targets' logits, (items,).
+
+    Args:
+        logits: (items, windows, classes).
+        targets: (items,).
+    """
+    return logits.mean(dim=1).gather(1, targets[:, None])[:, 0]
+
+
+@torch.no_grad()
+def baseline_of(recognizer: Recognizer, log_mel: Tensor, kind: Baseline) -> Tensor:
+    """Return what stands for a sound that is not there, (1 or items, n_mels, 1).
+
+    Args:
+        recognizer: its front end decides.
+        log_mel: (items, n_mels, frames).
+        kind: "silence": the front end's log-mel of digital silence; of log-mels that are given
+            without one, each item's lowest value. "mean": each band's mean over time.
+
+    Raises:
+        InputError: when the front end gives no number for silence.
+    """
+    if kind == "mean":
+        return log_mel.mean(dim=-1, keepdim=True)
+    if isinstance(recognizer.frontend, Given):
+        return log_mel.amin(dim=(1, 2), keepdim=True)
+    samples = round(max(1.0, recognizer.window_seconds) * recognizer.sample_rate_hz)
+    silence = recognizer.log_mel(log_mel.new_zeros(1, samples))
+    middle = silence[..., silence.shape[-1] // 2, None]
+    if not bool(middle.isfinite().all()):
+        raise InputError(
+            f"front end {type(recognizer.frontend).__name__} gives no number for silence; expected "
+            "a floor under its logarithm, or attribution.baseline=mean"
+        )
+    return middle
+
+
+def mean_gradient(
+    recognizer: Recognizer,
+    log_mel: Tensor,
+    targets: Tensor,
+    *,
+    point: Callable[[Tensor, Tensor], Tensor] | None = None,
+    count: int = 1,
+    logits: Logits | None = None,
+) -> Tensor:
+    """Return the mean over points of the gradient of the target's logit, as the log-mels.
+
+    All points of all items are one batch, that the probe cuts into slices.
+
+    Args:
+        recognizer: left as it was.
+        log_mel: (items, n_mels, frames).
+        targets: (items,).
+        point: gives log-mels (n, n_mels, frames) for the places of items and the numbers of
+            points, (n,) each; None: the log-mels themselves.
+        count: of points for each item.
+        logits: computes them in the probe's place.
+    """
+    numbers = torch.arange(len(log_mel) * count, device=log_mel.device)
+    total = torch.zeros_like(log_mel)
+    with probing(recognizer) as probe, torch.enable_grad():
+        for part in probe.slices(log_mel[:1].expand(len(numbers), -1, -1)):
+            items, points = numbers[part] // count, numbers[part] % count
+            x = log_mel[items] if point is None else point(items, points)
+            x = x.detach().requires_grad_()
+            found = logits(x) if logits else probe(x)[0]
+            value = target_logits(found, targets[items]).sum()
+            total.index_add_(0, items, torch.autograd.grad(value, x)[0])
+    return total / count
+
+
+def over_windows(
+    recognizer: Recognizer,
+    log_mel: Tensor,
+    explain: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Explain window by window, and put the relevance together, (items, n_mels, frames).
+
+    Args:
+        recognizer: is frozen meanwhile.
+        log_mel: (items, n_mels, frames).
+        explain: windows (n, n_mels, window_frames) and the places of their items (n,) ->
+            relevance of these windows.
+    """
+    windows = recognizer.windows(log_mel)  # (items, windows, n_mels, window_frames)
+    count, width = windows.shape[1], windows.shape[-1]
+    items = torch.arange(len(log_mel), device=log_mel.device).repeat_interleave(count)
+    with frozen(recognizer):
+        found = explain(windows.flatten(0, 1), items).unflatten(0, windows.shape[:2])
+    total = torch.zeros_like(log_mel)
+    starts = window_starts(log_mel.shape[-1], width, max(1, recognizer.window_frames // 2))
+    for i, first in enumerate(starts):
+        total[..., first : first + width] += found[:, i]
+    return total / count

@@ -1,0 +1,62 @@
+"""Does a map change when the network forgets what it learned? (Adebayo et al. 2018, section 3)
+
+The cascade: layer by layer from the output down, the values of each weight tensor are shuffled,
+which keeps their scale, and the map of the changed network is compared with the first one.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from irdream.attribution.base import Attribution
+from irdream.recognizer import Recognizer
+
+PASSED_BELOW = 0.2
+
+
+def cascade(
+    attribution: Attribution,
+    recognizer: Recognizer,
+    log_mel: Tensor,
+    targets: Tensor,
+    *,
+    seed: int = 0,
+) -> dict[str, list[float]]:
+    """Return Spearman's correlation with the first map for each layer from the top, and item.
+
+    The maps are compared with their signs. In a map that is multiplied by the input, magnitudes
+    stay alike whatever the network does; signs do not.
+
+    Args:
+        attribution: the method.
+        recognizer: is copied.
+        log_mel: (items, n_mels, frames).
+        targets: (items,).
+        seed: of the shuffling.
+    """
+    original = attribution(recognizer, log_mel, targets)
+    changed, found = copy.deepcopy(recognizer), {}
+    generator = torch.Generator().manual_seed(seed)
+    layers = [(name, m) for name, m in changed.model.named_modules() if [*m.parameters(False)]]
+    for name, layer in reversed(layers):
+        for weight in layer.parameters(recurse=False):
+            order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+            weight.data = weight.data.flatten()[order].view_as(weight)
+        maps = attribution(changed, log_mel, targets)
+        pairs = zip(original.flatten(1).cpu(), maps.flatten(1).cpu(), strict=True)
+        found[name] = [float(spearmanr(one, other).statistic) for one, other in pairs]
+    return found
+
+
+def passes(correlations: dict[str, list[float]]) -> bool:
+    """Say whether a method passes: the map of a network without a memory is another one.
+
+    The rule: with all layers shuffled, the median over the excerpts of the magnitude of the rank
+    correlation is below 0.2.
+    """
+    last = torch.tensor([*correlations.values()][-1]).abs()
+    return bool(last.median() < PASSED_BELOW)

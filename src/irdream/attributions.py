@@ -1,0 +1,119 @@
+"""What a network listened to, from Python in a few lines.
+
+from irdream import attribute
+from irdream.attribution import LRP
+
+found = attribute("shipped", "my.wav")                    # for what it predicts
+found = attribute(my_network, log_mels, target=3, method=LRP())
+found.relevance, found.mask(), found.sound()
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from irdream.api import Model, Start, _class, _like_weights, _network, _paired, _recognizer, _signal
+from irdream.attribution import Attribution, IntegratedGradients
+from irdream.audio.stft import with_mel_mask
+from irdream.dreaming.network_checks import check_answers
+from irdream.dreaming.probe import frozen
+from irdream.errors import InputError
+from irdream.measures.attribution import top_share
+from irdream.recognizer import Recognizer
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class AttributionResult:
+    """What was relevant in each item.
+
+    Attributes:
+        relevance: (items, n_mels, frames); positive speaks for the target.
+        log_mel: what the network got, the same shape.
+        targets: indices of the classes, (items,).
+        probabilities: what the recognizer says, (items, classes).
+        waveform: (items, samples); None where log-mels were given.
+        recognizer: that was asked.
+    """
+
+    relevance: Tensor
+    log_mel: Tensor
+    targets: Tensor
+    probabilities: Tensor
+    waveform: Tensor | None
+    recognizer: Recognizer
+
+    def mask(self, share: float = 0.2) -> Tensor:
+        """Return 1 in the most relevant bins, this share of all, and 0 elsewhere."""
+        return top_share(self.relevance, share)
+
+    def sound(self, share: float = 0.2) -> tuple[Tensor, Tensor]:
+        """Return what the mask lets through and the rest, (items, samples) each.
+
+        Raises:
+            InputError: when there is no sound, or the front end is no short-time spectrum.
+        """
+        frontend = self.recognizer.frontend
+        if self.waveform is None or not hasattr(frontend, "mel_basis"):
+            raise InputError(
+                "there is no sound to be masked; expected waveforms or a sound file, and a front "
+                "end with n_fft and mel_basis such as HanLogMel()"
+            )
+        relevant = with_mel_mask(self.waveform, self.mask(share), frontend)
+        return relevant, self.waveform - relevant
+
+
+@torch.inference_mode(False)
+def attribute(
+    model: Model,
+    start: Start,
+    target: Any = None,
+    *,
+    method: Attribution | None = None,
+    **about: Any,
+) -> AttributionResult:
+    """Say what a network listened to.
+
+    Args:
+        model: as `irdream.dream` takes it, on log-mels.
+        start: likewise: waveforms, log-mels, or the path of a sound file.
+        target: a class or one for each item; None: what is predicted.
+        method: of `irdream.attribution`; None: `IntegratedGradients()`.
+        about: a network that is no recognizer: `frontend`, `labels`, `output`, `window_frames`, see
+            `irdream.dream`.
+
+    Raises:
+        InputError: bad start or target; a network without gradients, or on waveforms.
+    """
+    network = _network(model)
+    given = {"frontend": None, "labels": None, "output": None, "window_frames": None, **about}
+    rate_hz = getattr(network if isinstance(network, Recognizer) else given["frontend"],
+                      "sample_rate_hz", 22_050)  # fmt: skip
+    signal = _like_weights(_signal(start, rate_hz), network)
+    recognizer = _recognizer(network, signal, rate_hz=rate_hz, **given)
+    check_answers(recognizer, signal)
+    with frozen(recognizer), torch.no_grad():
+        log_mel = signal if signal.ndim == 3 else recognizer.log_mel(signal)
+        if log_mel.ndim != 3:
+            raise InputError(
+                f"{type(recognizer.model).__name__} listens to waveforms; expected a network on "
+                "log-mels: give its frontend, or log-mels (items, n_mels, frames)"
+            )
+        logits = recognizer.window_logits(log_mel)
+    probabilities = recognizer.probabilities(logits).mean(dim=1)
+    if target is None:
+        targets = probabilities.argmax(dim=1)
+    else:
+        several = list(target) if isinstance(target, list | tuple | Tensor) else [target]
+        classes = [_class(one, list(recognizer.instruments)) for one in several]
+        log_mel, targets = _paired(log_mel, torch.tensor(classes, device=log_mel.device))
+        probabilities = probabilities.expand(len(targets), -1)
+        signal = signal.expand(len(targets), *signal.shape[1:])
+    relevance = (method or IntegratedGradients())(recognizer, log_mel, targets)
+    return AttributionResult(
+        relevance=relevance, log_mel=log_mel, targets=targets, probabilities=probabilities,
+        waveform=signal if signal.ndim == 2 else None, recognizer=recognizer,
+    )  # fmt: skip

@@ -1,0 +1,107 @@
+"""How well a relevance map says what a recognizer listened to.
+
+p is the probability of the target: p(x) of the excerpt, p(m) of what the mask lets through, p(1-m)
+of the rest, both as the WAV files that were written. Each is one number an excerpt, and averaged.
+
+    average increase       1 if p(m) > p(x), else 0                              higher is better
+    average drop           max(0, p(x) - p(m)) / p(x)                            lower
+    average gain           max(0, p(m) - p(x)) / (1 - p(x))                      higher
+    faithfulness           p(x) - p(1-m)                                         higher
+    sparsity               Gini index of |relevance|: 0 even, 1 a single bin     higher
+    insertion, deletion    area under p over the share of bins that is shown or hidden, the most
+                           relevant first                                        higher, lower
+
+Sources: F. Paissan, M. Ravanelli, C. Subakan, "Listenable Maps for Audio Classifiers", ICML 2024
+(the first five, in percent there); N. Hurley and S. Rickard, IEEE Trans. Inf. Theory 55(10), 2009
+(Gini index); V. Petsiuk, A. Das, K. Saenko, "RISE", BMVC 2018 (insertion and deletion).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+LEVELS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)  # shares of the bins, in the two curves
+_LEAST = 1e-10  # of what is divided by
+
+
+def top_share(relevance: Tensor, share: float | Tensor) -> Tensor:
+    """Return a mask, 1 in the most relevant bins: this share of all, if so many are above 0.
+
+    Args:
+        relevance: (items, n_mels, frames).
+        share: of the bins, 0 to 1; or one for each item, (items, 1, 1).
+    """
+    count = torch.as_tensor(share * relevance[0].numel()).round()
+    return ((_ranks(relevance) < count) & (relevance > 0)).to(relevance)
+
+
+def wav_measures(whole: float, masked: float, rest: float) -> dict[str, float]:
+    """Return increase, drop, gain and faithfulness of one excerpt.
+
+    Args:
+        whole, masked, rest: p(x), p(m) and p(1-m).
+    """
+    return {
+        "increase": float(masked > whole),
+        "drop": max(0.0, whole - masked) / max(whole, _LEAST),
+        "gain": max(0.0, masked - whole) / max(1.0 - whole, _LEAST),
+        "faithfulness": whole - rest,
+    }
+
+
+def gini(relevance: Tensor) -> Tensor:
+    """Return the Gini index of the absolute relevance of each item, (items,); NaN of zeros."""
+    values = relevance.flatten(1).abs().double().sort(dim=1).values
+    count = values.shape[1]
+    places = torch.arange(1, count + 1, device=values.device, dtype=values.dtype)
+    weights = (count - places + 0.5) / count
+    index = 1 - 2 * (values * weights).sum(dim=1) / values.sum(dim=1)
+    return index.to(relevance.dtype)
+
+
+@torch.no_grad()
+def curves(
+    probability: Callable[[Tensor], Tensor], log_mel: Tensor, relevance: Tensor, baseline: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the insertion and the deletion curve at `LEVELS`, (items, levels) each.
+
+    Args:
+        probability: log-mels (items, n_mels, frames) -> of the targets, (items,).
+        log_mel: (items, n_mels, frames).
+        relevance: the same shape.
+        baseline: what stands in hidden bins, such as silence; broadcast.
+    """
+    ranks = _ranks(relevance)
+    whole, nothing = probability(log_mel), probability(baseline.expand_as(log_mel))
+    insertion, deletion = [nothing], [whole]
+    for level in LEVELS[1:-1]:
+        is_first = ranks < round(level * relevance[0].numel())
+        insertion.append(probability(torch.where(is_first, log_mel, baseline)))
+        deletion.append(probability(torch.where(is_first, baseline, log_mel)))
+    return torch.stack([*insertion, whole], dim=1), torch.stack([*deletion, nothing], dim=1)
+
+
+def area(curve: Tensor) -> Tensor:
+    """Return the area under a curve at `LEVELS`, by trapezia, (items,)."""
+    return torch.trapezoid(curve, curve.new_tensor(LEVELS), dim=1)
+
+
+def random_map(relevance: Tensor, *, seed: int = 0) -> Tensor:
+    """Return independent uniform numbers, the same for all items, as a control."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(relevance.shape[1:], generator=generator).to(relevance).expand_as(relevance)
+
+
+def edge_map(log_mel: Tensor) -> Tensor:
+    """Return how steep a log-mel is, as a control: the norm of its central differences."""
+    bands, frames = torch.gradient(log_mel, dim=(1, 2))
+    return torch.hypot(bands, frames)
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Return the place of each bin, 0 for the largest; of equal ones the first comes first."""
+    order = values.flatten(1).argsort(dim=1, descending=True, stable=True)
+    return order.argsort(dim=1).view_as(values)

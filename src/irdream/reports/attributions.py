@@ -1,0 +1,147 @@
+"""Figures and the printed table of what a recognizer listened to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from irdream import instruments
+from irdream.measures.attribution import LEVELS
+from irdream.measures.bootstrap import mean_interval
+from irdream.measures.table import ATTRIBUTION
+from irdream.reports.dream_figures import RANGE_DB, TICKS_HZ, SpectrogramScales
+from irdream.reports.figures import BLUE, GRAY, ORANGE, add_color_bar, caption, plain
+
+Array = NDArray[np.floating]
+ROWS_SHOWN = 24
+INTERVALS = ("drop", "faithfulness", "insertion", "deletion", "judge_agrees")
+HOW_TO_READ = (
+    "p relevant, p rest: probability of the target in the WAV of what the mask lets through, and "
+    "of the rest; insertion, deletion: area under it, the most relevant bins first; energy: share "
+    "that the mask lets through; judge: a second network names the target in it"
+)
+
+
+def attribution_figure(
+    original_db: Array,
+    relevance: Array,
+    masked_db: Array,
+    mask: NDArray[np.bool_],
+    *,
+    hop_seconds: float,
+    mel_frequencies_hz: Array,
+    title: str = "",
+) -> Figure:
+    """Draw an excerpt with a line around the mask, the relevance, and what the mask lets through.
+
+    Args:
+        original_db: log-mel in dB, (n_mels, frames).
+        relevance: the same shape; drawn in units of the 99th percentile of its magnitude.
+        masked_db: log-mel of the sound that the mask lets through.
+        mask: which bins it keeps.
+        hop_seconds: time between frames.
+        mel_frequencies_hz: centers of the bands, (n_mels,), ascending.
+        title: of the whole figure.
+    """
+    relevance = relevance / (float(np.quantile(np.abs(relevance), 0.99)) or 1.0)
+    scales = SpectrogramScales.of(
+        [original_db], [original_db], [relevance], range_db=RANGE_DB,
+        mel_frequencies_hz=mel_frequencies_hz, hop_seconds=hop_seconds, ticks_hz=TICKS_HZ,
+    )  # fmt: skip
+    figure = Figure(figsize=(12.0, 3.6), layout="constrained")
+    axes = figure.subplots(1, 3)
+    scales.log_mel(axes[0], original_db)
+    scales.outline(axes[0], mask, "white")
+    signed = scales.difference(axes[1], relevance)
+    levels = scales.log_mel(axes[2], masked_db)
+    heads = ("original; white: the mask", "relevance", "what the mask lets through")
+    for ax, head in zip(axes, heads, strict=True):
+        ax.set_title(head, fontsize=10)
+        ax.set_xlabel("time (s)", fontsize=9)
+        ax.tick_params(labelleft=ax is axes[0], labelbottom=True)
+    axes[0].set_ylabel("frequency (Hz)", fontsize=9)
+    add_color_bar(signed, axes[1], "against, for the target")
+    add_color_bar(levels, axes[2], "dB re loudest of original")
+    figure.suptitle(caption(title), fontsize=11, parse_math=False)
+    return figure
+
+
+def curves_figure(curves: pd.DataFrame) -> Figure:
+    """Draw mean insertion and deletion curves of each map.
+
+    Args:
+        curves: columns map, share, insertion, deletion.
+    """
+    figure = Figure(figsize=(8.0, 3.2), layout="constrained")
+    for ax, name in zip(figure.subplots(1, 2, sharey=True), ("insertion", "deletion"), strict=True):
+        for color, one in zip((ORANGE, GRAY, BLUE), curves["map"].unique(), strict=False):
+            of_map = curves[curves["map"] == one].groupby("share")[name].mean()
+            ax.plot(LEVELS, of_map, color=color, label=one)
+        done = "shown" if name == "insertion" else "hidden"
+        ax.set(ylim=(-0.02, 1.02), title=name)
+        ax.set_xlabel(f"share of bins {done}, the most relevant first", fontsize=9)
+        plain(ax)
+        ax.legend(fontsize=8, frameon=False)
+    figure.axes[0].set_ylabel("target probability", fontsize=9)
+    return figure
+
+
+def summary(table: pd.DataFrame, method: str) -> dict[str, float]:
+    """Return `attribute/<measure>`, the mean over the maps of the method, and of each control.
+
+    Args:
+        table: a row a map.
+        method: whose name is left out of the metrics' names.
+    """
+    metrics = {"attribute/count": float((table["map"] == method).sum())}
+    for one, rows in table.groupby("map", sort=False):
+        for each in ATTRIBUTION:
+            values = rows[each.name].to_numpy(dtype=float)
+            if np.isfinite(values).any():
+                name = each.name if one == method else f"{one}/{each.name}"
+                metrics[f"attribute/{name}"] = float(np.nanmean(values))
+    return metrics
+
+
+def print_attributions(table: pd.DataFrame, method: str) -> None:
+    """Print the measures of each map of a method, and their means beside those of the controls."""
+    columns = [one for one in ATTRIBUTION if one.in_table and table[one.name].notna().any()]
+    names = [one.name for one in columns]
+    console = Console()
+    console = console if console.is_terminal else Console(width=160)
+    shown = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    shown.add_column("excerpt")
+    for heading in ("target", "p", *(one.heading for one in columns)):
+        shown.add_column(heading, justify="right")
+
+    def add(name: str, target: str, values: Sequence[float]) -> None:
+        cells = ["-" if np.isnan(x) else f"{x:.2f}" for x in values]
+        shown.add_row(escape(name), target, *cells)
+
+    of_method = table[table["map"] == method]
+    for row in of_method.head(ROWS_SHOWN).to_dict("records"):
+        values = [float(row[name]) for name in ("probability", *names)]
+        add(str(row["name"]), instruments.name(row["target"]), values)
+    shown.add_section()
+    for one in table["map"].unique():
+        means = table.loc[table["map"] == one, ["probability", *names]].astype(float).mean()
+        add(f"mean, {one}", "", means.tolist())
+    console.print(shown)
+    console.print(HOW_TO_READ, soft_wrap=True)
+    for one, rows in table.groupby("map", sort=False):
+        means = [
+            f"{name} {mean_interval(rows[name].astype(float), rows['name']).text()}"
+            for name in INTERVALS
+            if name in names
+        ]
+        console.print(f"{one}, mean with 95 % interval: {', '.join(means)}", soft_wrap=True)
+    if len(of_method) > ROWS_SHOWN:
+        console.print(f"{len(of_method) - ROWS_SHOWN} more in attributions.csv")

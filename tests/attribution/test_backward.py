@@ -1,0 +1,235 @@
+"""Deconvolution, guided back-propagation, LRP and Grad-CAM, each computed once more by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from irdream.attribution import (
+    LRP,
+    AscendedMask,
+    Deconvolution,
+    GradCAM,
+    GradientXInput,
+    GuidedBackprop,
+    baseline_of,
+    target_logits,
+)
+from irdream.ensemble import Ensemble
+from irdream.errors import InputError
+from tests.attribution.conftest import Deep, Linear
+
+
+class TwoLayers(nn.Module):
+    """log-mel (batch, 9, 10) -> 7 rectified units -> logits (batch, 3)."""
+
+    def __init__(self, slope: float, functional: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.first, self.second = nn.Linear(90, 7), nn.Linear(7, 3)
+        self.slope, self.functional = slope, functional
+        self.rectifier = nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU()
+
+    def forward(self, log_mel):
+        hidden = self.first(log_mel.flatten(1) + 3)
+        return self.second(F.relu(hidden) if self.functional else self.rectifier(hidden))
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.3])
+@pytest.mark.parametrize(("method", "guided"), [(Deconvolution(), False), (GuidedBackprop(), True)])
+def test_what_is_sent_back_is_rectified(method, guided, slope, around, log_mel, targets) -> None:
+    recognizer, log_mel = around(TwoLayers(slope)), log_mel[..., :10]
+    first, second = recognizer.model.first, recognizer.model.second
+    expected = []
+    for x, target in zip(log_mel, targets.tolist(), strict=True):
+        sent = second.weight[target]
+        sent = torch.where(sent > 0, sent, slope * sent)
+        hidden = first.weight @ (x.flatten() + 3) + first.bias
+        sent = torch.where(hidden > 0, sent, slope * sent) if guided else sent
+        expected.append((sent @ first.weight).view(9, 10))
+    base = baseline_of(recognizer, log_mel, "silence")
+    wanted = torch.stack(expected).detach() * (log_mel - base)
+    torch.testing.assert_close(method(recognizer, log_mel, targets), wanted)
+
+
+@pytest.mark.parametrize("method", [Deconvolution(), GuidedBackprop()])
+def test_functions_are_rectified_like_modules(method, around, log_mel, targets) -> None:
+    maps = [
+        method(around(TwoLayers(0.0, functional)), log_mel, targets) for functional in (False, True)
+    ]
+    torch.testing.assert_close(maps[0], maps[1])
+    plain = GradientXInput()(around(TwoLayers(0.0)), log_mel, targets)
+    assert not torch.allclose(maps[0], plain)
+
+
+@pytest.mark.parametrize("method", [Deconvolution(), GuidedBackprop()])
+def test_where_leaky_relu_is_linear_it_is_the_gradient(method, around, log_mel, targets) -> None:
+    recognizer = around(Deep(slope=1.0))
+    recognizer.model.classifier[1] = nn.LeakyReLU(1.0)
+    found = method(recognizer, log_mel, targets)
+    torch.testing.assert_close(found, GradientXInput()(recognizer, log_mel, targets))
+
+
+@pytest.mark.parametrize("method", [Deconvolution(), GuidedBackprop()])
+def test_a_network_without_rectifiers_is_refused(method, around, log_mel, targets) -> None:
+    with pytest.raises(InputError, match="of Linear, which calls neither ReLU nor LeakyReLU"):
+        method(around(Linear()), log_mel, targets)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.25, 10.0])
+def test_lrp_sums_to_the_logit_without_biases(gamma, around, log_mel, targets) -> None:
+    torch.manual_seed(0)
+    recognizer = around(Deep(bias=False))
+    logit = target_logits(recognizer.window_logits(log_mel), targets)
+    total = LRP(gamma=gamma, epsilon=1e-12)(recognizer, log_mel, targets).sum(dim=(1, 2))
+    torch.testing.assert_close(total, logit.detach(), rtol=1e-6, atol=1e-9)
+
+
+def test_lrp_without_gamma_and_biases_is_gradient_times_input(around, log_mel, targets) -> None:
+    torch.manual_seed(0)
+    recognizer = around(Deep(bias=False))
+    x = log_mel.clone().requires_grad_()
+    value = target_logits(recognizer.window_logits(x), targets).sum()
+    expected = torch.autograd.grad(value, x)[0] * log_mel
+    found = LRP(gamma=0.0, epsilon=1e-12)(recognizer, log_mel, targets)
+    torch.testing.assert_close(found, expected)
+
+
+class OneConvolution(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(6)
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 4, (3, 4), bias=True), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(196, 3)
+        )
+
+    def forward(self, log_mel):
+        return self.layers(log_mel[:, None])
+
+
+def test_lrp_by_its_formulas(around, log_mel, targets) -> None:
+    gamma, epsilon = 0.5, 1e-3
+    recognizer = around(OneConvolution())
+    convolution, _, _, dense = recognizer.model.layers
+    basis = torch.eye(90, dtype=torch.float64).view(90, 1, 9, 10)
+    with torch.no_grad():
+        matrix = F.conv2d(basis, convolution.weight).flatten(1)  # (inputs, units)
+        bias = convolution.bias[:, None].expand(4, 49).flatten()
+        expected = []
+        for excerpt, target in zip(log_mel[..., :10], targets.tolist(), strict=True):
+            x = excerpt.flatten()
+            y = x @ matrix + bias
+            hidden = torch.where(y > 0, y, 0.2 * y)
+            total = hidden @ dense.weight[target] + dense.bias[target]
+            relevance = hidden * dense.weight[target] / (total + epsilon * total.sign()) * total
+            found = torch.zeros(90, dtype=torch.float64)
+            for unit in range(196):
+                parts = x * matrix[:, unit]
+                agrees = parts > 0 if y[unit] > 0 else parts < 0
+                parts = parts * (1 + gamma * agrees)
+                own = bias[unit] * (1 + gamma * (bias[unit] * y[unit] > 0))
+                z = parts.sum() + own
+                # As a gradient: of z, times y / z, of the layers above.
+                upper = relevance[unit] / y[unit]
+                found += parts * upper * y[unit] / (z + epsilon * z.sign())
+            expected.append(found.view(9, 10))
+    method = LRP(gamma=gamma, epsilon=epsilon)
+    found = method(recognizer, log_mel[..., :10], targets)
+    torch.testing.assert_close(found, torch.stack(expected))
+
+
+def test_batch_norm_passes_relevance_on(around, log_mel, targets) -> None:
+    class Normed(Linear):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = nn.Linear(90, 3, bias=False)
+            self.norm = nn.BatchNorm1d(9)
+            nn.init.uniform_(self.norm.running_mean, -4, -2)  # type: ignore[arg-type]
+
+        def forward(self, log_mel):
+            return super().forward(self.norm(log_mel))
+
+    recognizer, log_mel = around(Normed()), log_mel[..., :10]
+    with torch.no_grad():
+        weights = recognizer.model.dense.weight.view(3, 9, 10)
+        expected = recognizer.model.norm(log_mel) * weights[targets]
+    found = LRP(epsilon=1e-12)(recognizer, log_mel, targets)
+    torch.testing.assert_close(found, expected)
+
+
+class Mapped(nn.Module):
+    def __init__(self, kind: type[nn.Module] = nn.Conv2d) -> None:
+        super().__init__()
+        torch.manual_seed(7)
+        self.body = kind(1 if kind is nn.Conv2d else 9, 5, 3)
+        self.rectifier, self.dense = nn.LeakyReLU(0.1, inplace=True), nn.Linear(5, 3)
+
+    def forward(self, log_mel):
+        given = log_mel[:, None] if isinstance(self.body, nn.Conv2d) else log_mel
+        return self.dense(self.rectifier(self.body(given)).flatten(2).mean(dim=2))
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.Conv1d])
+def test_grad_cam_of_a_mean_over_places(kind, around, log_mel, targets) -> None:
+    recognizer, log_mel = around(Mapped(kind)), log_mel[..., :10]
+    model = recognizer.model
+    with torch.no_grad():
+        activations = model.rectifier(
+            model.body(log_mel[:, None] if kind is nn.Conv2d else log_mel)
+        )
+        weights = model.dense.weight[targets] / activations[0, 0].numel()
+        maps = torch.einsum("nc,nc...->n...", weights, activations).relu()
+        maps = maps if kind is nn.Conv2d else maps[:, None]
+        expected = F.interpolate(maps[:, None], size=(9, 10), mode="bilinear")[:, 0]
+    found = GradCAM(layer="rectifier")(recognizer, log_mel, targets)
+    torch.testing.assert_close(found, expected)
+    assert not model.rectifier._forward_hooks
+
+
+def test_grad_cam_takes_the_last_convolution(around, log_mel, targets) -> None:
+    recognizer = around(Deep())
+    found = GradCAM()(recognizer, log_mel, targets)
+    torch.testing.assert_close(found, GradCAM(layer="features.4")(recognizer, log_mel, targets))
+
+
+@pytest.mark.parametrize(
+    ("method", "network", "message"),
+    [
+        (
+            GradCAM(layer="classifier.0"),
+            Deep,
+            r"'classifier.0' gave \(12, 12\); expected \(windows",
+        ),
+        (GradCAM(layer="nix"), Deep, "unknown layer 'nix' of Deep"),
+        (GradCAM(), Linear, "Linear has no convolution; give attribution.layer"),
+    ],
+)
+def test_what_grad_cam_refuses(method, network, message, around, log_mel, targets) -> None:
+    with pytest.raises(InputError, match=message):
+        method(around(network()), log_mel, targets)
+
+
+@pytest.mark.parametrize("method", [LRP(), GradCAM()])
+def test_several_networks_are_refused(method, around, log_mel, targets) -> None:
+    several = Ensemble([around(Deep()), around(Linear())])
+    with pytest.raises(InputError, match="of several networks; expected a single one"):
+        method(several, log_mel, targets)
+
+
+class Third(nn.Module):
+    """Class 0 is what is loud in the lowest third of the bands; the others do not matter."""
+
+    def forward(self, log_mel):
+        loud = log_mel[:, :3].mean(dim=(1, 2)) + 6
+        return torch.stack([3 * loud, 0 * loud, 0 * loud], dim=1)
+
+
+def test_an_ascended_mask_keeps_what_matters_and_nothing_else(around, log_mel) -> None:
+    recognizer, targets = around(Third()), torch.zeros(3, dtype=torch.long)
+    method = AscendedMask(steps=40, sparsity=2.0, bands=3, frames=5)
+    mask = method(recognizer, log_mel, targets)
+    assert 0 <= float(mask.min()) < float(mask.max()) <= 1
+    assert float(mask[:, :2].mean()) > 0.8
+    assert float(mask[:, 6:].mean()) < 0.1

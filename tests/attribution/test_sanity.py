@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from irdream.attribution import GradientXInput
+from irdream.attribution.sanity import cascade, passes
+from tests.attribution.conftest import Deep
+
+
+class Loudness:
+    """A map that does not look at the network."""
+
+    def __call__(self, recognizer, log_mel, targets):
+        return log_mel.clone()
+
+
+def test_a_map_that_ignores_the_network_fails(around, log_mel, targets) -> None:
+    recognizer = around(Deep())
+    before = {name: x.clone() for name, x in recognizer.model.state_dict().items()}
+    found = cascade(Loudness(), recognizer, log_mel, targets)
+    assert [*found][:2] == ["classifier.2", "classifier.0"]  # from the top
+    np.testing.assert_allclose([*found.values()], np.ones((5, 3)))
+    assert not passes(found)
+    assert all(torch.equal(x, before[name]) for name, x in recognizer.model.state_dict().items())
+
+
+def test_a_gradient_changes_with_the_weights(around, log_mel, targets) -> None:
+    torch.manual_seed(0)
+    recognizer = around(Deep())
+    found = cascade(GradientXInput(), recognizer, log_mel, targets, seed=1)
+    assert all(abs(value) < 1 for values in found.values() for value in values)
+    again = cascade(GradientXInput(), recognizer, log_mel, targets, seed=1)
+    assert found == again
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"), [([0.1, -0.15, 0.9], True), ([0.3, 0.1, -0.4], False)]
+)
+def test_the_rule_is_on_the_last_layer(last, expected) -> None:
+    assert passes({"top": [1.0, 1.0, 1.0], "bottom": last}) is expected

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+from irdream.attribution import GradientXInput
+from irdream.checkpoint_folder import new_recognizer
+from irdream.datasets.starts import FileStart
+from irdream.errors import InputError
+from irdream.frontends import Waveform
+from irdream.measures.table import ATTRIBUTION
+from irdream.recognizer import Recognizer
+from irdream.tasks.attribute import attribute
+from irdream.tracking import NullTracker
+
+
+@pytest.fixture
+def run(tmp_path, sounds, tiny_frontend, my_package):
+    torch.manual_seed(0)
+    model = {"_target_": "my_package.MyNet"}
+    recognizer = new_recognizer(frontend=tiny_frontend, model=model, trust=["my_package"])
+
+    def run(**settings):
+        defaults = {
+            "recognizer": recognizer.eval(),
+            "start": FileStart(path=sounds / "flu"),
+            "attribution": GradientXInput(),
+            "tracker": NullTracker(),
+        }
+        return attribute(output_dir=tmp_path, **{**defaults, **settings})
+
+    return run
+
+
+def test_a_run_writes_a_row_for_each_map(run, tmp_path: Path, capsys) -> None:
+    metrics = run(share=0.3, figures=2, sanity=2, judge=None)
+    table = pd.read_csv(tmp_path / "attributions.csv")
+    assert table["map"].value_counts().to_dict() == {"GradientXInput": 6, "random": 6, "edges": 6}
+    own = table[table["map"] == "GradientXInput"]
+    assert (own["prediction"] == own["target"]).all()
+    assert own["file"].tolist() == [f"flu{i}-to-{own['target'].iloc[0]}" for i in range(6)]
+    assert own["area"].max() <= 0.31
+    for control in ("random", "edges"):  # of equal area
+        areas = table.loc[table["map"] == control, "area"]
+        np.testing.assert_allclose(areas, own["area"], atol=0.01)
+    drop = (own["probability"] - own["probability_relevant"]).clip(lower=0) / own["probability"]
+    np.testing.assert_allclose(own["drop"], drop, atol=1e-4)
+    for each in ATTRIBUTION:
+        if each.needs != "judge":
+            mean = own[each.name].mean()
+            assert metrics[f"attribute/{each.name}"] == pytest.approx(mean, abs=1e-5)
+            assert f"attribute/edges/{each.name}" in metrics
+    curves = pd.read_csv(tmp_path / "curves.csv")
+    one = curves[(curves["file"] == own["file"].iloc[0]) & (curves["map"] == "GradientXInput")]
+    area = np.trapezoid(one["insertion"], one["share"])
+    assert own["insertion"].iloc[0] == pytest.approx(area, abs=1e-4)
+    assert sorted(path.name for path in (tmp_path / "spectrograms").iterdir()) == [
+        f"{name}.png" for name in own["file"][:2]
+    ]
+    assert Image.open(tmp_path / "curves.png").size > (500, 200)
+    said = capsys.readouterr().out
+    assert "sanity check on 2 excerpts: GradientXInput " in said
+    assert "mean, random" in said
+
+
+def test_relevant_and_rest_add_up_to_the_original(run, tmp_path: Path) -> None:
+    run(curves=False, target="violin")
+    table = pd.read_csv(tmp_path / "attributions.csv")
+    assert set(table["target"]) == {"vio"}
+    assert table["insertion"].isna().all()
+    assert len(list((tmp_path / "sounds").iterdir())) == 18
+    original, relevant, rest = (
+        soundfile.read(tmp_path / "sounds" / f"flu0-to-vio-{part}.wav")[0]
+        for part in ("original", "relevant", "rest")
+    )
+    np.testing.assert_allclose(relevant + rest, original, atol=2 / 32768)
+    assert 0 < np.square(relevant).sum() < np.square(original).sum()
+
+
+def test_a_judge_is_asked_about_the_relevant_part(run, tmp_path: Path, tiny_frontend) -> None:
+    model = {"_target_": "irdream.models.Light", "width": 2}
+    judge = new_recognizer(frontend=tiny_frontend, model=model).eval()
+    metrics = run(judge=judge, curves=False)
+    table = pd.read_csv(tmp_path / "attributions.csv")
+    assert set(table["judge_agrees"]) <= {0.0, 1.0}
+    assert 0 <= metrics["attribute/judge_agrees"] <= 1
+
+
+def test_what_is_refused(run, sounds, tmp_path) -> None:
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1000, 11))
+    on_waveforms = Recognizer(frontend=Waveform(sample_rate_hz=1000), model=model)
+    with pytest.raises(InputError, match="front end Waveform gives no spectrogram to explain"):
+        run(recognizer=on_waveforms)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(1600), 1000)
+    with pytest.raises(InputError, match=r"nothing to explain: .*silent"):
+        run(start=FileStart(path=tmp_path / "silent.wav"))
+    with pytest.raises(InputError, match=r"share=0; expected a number above 0"):
+        run(share=0)
+    with pytest.raises(InputError, match="needs a label and 'flu0' has none"):
+        run(target="correct")

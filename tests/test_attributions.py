@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from irdream import attribute
+from irdream.attribution import GradientXInput, Occlusion
+from irdream.audio import write_wav
+from irdream.errors import InputError
+from irdream.frontends import HanLogMel
+
+FRONTEND = {"sample_rate_hz": 2000, "n_fft": 64, "hop_samples": 40, "n_mels": 9}
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.dense = nn.Linear(9, 4)
+
+    def forward(self, log_mel):
+        return self.dense(log_mel.mean(dim=2))
+
+
+def test_log_mels_of_a_network_of_ones_own() -> None:
+    network, log_mels = Net(), torch.randn(3, 9, 20)
+    found = attribute(network, log_mels, method=GradientXInput())
+    assert torch.equal(found.targets, network(log_mels).argmax(dim=1))
+    lowest = log_mels.amin(dim=(1, 2), keepdim=True)  # stands for silence
+    expected = network.dense.weight[found.targets][:, :, None] / 20 * (log_mels - lowest)
+    torch.testing.assert_close(found.relevance, expected.detach())
+    assert found.mask(0.1).sum(dim=(1, 2)).tolist() == [18] * 3
+    with pytest.raises(InputError, match="there is no sound to be masked; expected waveforms"):
+        found.sound()
+
+
+def test_a_sound_file_for_several_targets(tmp_path) -> None:
+    time = torch.arange(4000) / 2000
+    write_wav(tmp_path / "a.wav", 0.5 * torch.sin(2 * torch.pi * 300 * time), sample_rate_hz=2000)
+    found = attribute(
+        Net(), str(tmp_path / "a.wav"), ["x", "z"], method=Occlusion(bands=3, frames=5),
+        frontend=HanLogMel(**FRONTEND), labels=["w", "x", "y", "z"], window_frames=25,
+    )  # fmt: skip
+    assert found.targets.tolist() == [1, 3]
+    assert found.relevance.shape == found.log_mel.shape == (2, 9, 100)
+    assert found.probabilities.shape == (2, 4)
+    relevant, rest = found.sound(share=0.3)
+    torch.testing.assert_close(relevant + rest, found.waveform)
+
+
+def test_a_network_on_waveforms_is_refused() -> None:
+    with pytest.raises(InputError, match="Sequential listens to waveforms; expected a network on"):
+        attribute(nn.Sequential(nn.Linear(50, 3)), torch.randn(1, 50))
