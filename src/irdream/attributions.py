@@ -56,13 +56,12 @@ class AttributionResult:
         Raises:
             InputError: when there is no sound, or the front end is no short-time spectrum.
         """
-        frontend = self.recognizer.frontend
-        if self.waveform is None or not hasattr(frontend, "mel_basis"):
+        if self.waveform is None or not self.recognizer.is_invertible:
             raise InputError(
                 "there is no sound to be masked; expected waveforms or a sound file, and a front "
                 "end with n_fft and mel_basis such as HanLogMel()"
             )
-        relevant = with_mel_mask(self.waveform, self.mask(share), frontend)
+        relevant = with_mel_mask(self.waveform, self.mask(share), self.recognizer.frontend)
         return relevant, self.waveform - relevant
 
 

@@ -71,7 +71,7 @@ def answer(*overrides: str) -> str:
         ("~objective", "objective is missing; do not take it away"),
         ("+dream.steps=5", "+dream.steps adds a key that is there; leave out the +"),
         # groups
-        ("task=drem", "unknown task 'drem'; expected one of compare, doctor, dream, "),
+        ("task=drem", "unknown task 'drem'; expected one of attribute, compare, "),
         ("objective=logitt", ", log_probability, logit, margin, masked, neuron, probability, smoo"),
         ("objective=logitt", "sparse; did you mean 'logit'"),
         ("hydra/sweeper=optun", "unknown hydra/sweeper 'optun'; expected one of basic, optuna; di"),

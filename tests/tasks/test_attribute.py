@@ -11,6 +11,7 @@ from PIL import Image
 
 from irdream.attribution import GradientXInput
 from irdream.checkpoint_folder import new_recognizer
+from irdream.datasets.base import Excerpt
 from irdream.datasets.starts import FileStart
 from irdream.errors import InputError
 from irdream.frontends import Waveform
@@ -63,7 +64,8 @@ def test_a_run_writes_a_row_for_each_map(run, tmp_path: Path, capsys) -> None:
     assert sorted(path.name for path in (tmp_path / "spectrograms").iterdir()) == [
         f"{name}.png" for name in own["file"][:2]
     ]
-    assert Image.open(tmp_path / "curves.png").size > (500, 200)
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.size > (500, 200)
     said = capsys.readouterr().out
     assert "sanity check on 2 excerpts: GradientXInput " in said
     assert "mean, random" in said
@@ -92,6 +94,13 @@ def test_a_judge_is_asked_about_the_relevant_part(run, tmp_path: Path, tiny_fron
     assert 0 <= metrics["attribute/judge_agrees"] <= 1
 
 
+class Kazoo:
+    name = "kazoo"
+
+    def excerpts(self, *, sample_rate_hz, min_seconds):
+        return [Excerpt(waveform=torch.rand(1500), labels=("kazoo",), name="a")], []
+
+
 def test_what_is_refused(run, sounds, tmp_path) -> None:
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1000, 11))
     on_waveforms = Recognizer(frontend=Waveform(sample_rate_hz=1000), model=model)
@@ -104,3 +113,7 @@ def test_what_is_refused(run, sounds, tmp_path) -> None:
         run(share=0)
     with pytest.raises(InputError, match="needs a label and 'flu0' has none"):
         run(target="correct")
+    with pytest.raises(
+        InputError, match="target=correct and no excerpt has such a label; expected"
+    ):
+        run(start=Kazoo(), target="correct")

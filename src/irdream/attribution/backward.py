@@ -195,6 +195,7 @@ class LRP:
         return self._like(x, F.batch_norm(x, *args, **kwargs))
 
     def _like(self, z: Tensor, y: Tensor) -> Tensor:
-        """Return y, but for epsilon, with the gradient of z times y / z."""
+        """Return y, with the gradient of z times y / z."""
         sign = torch.where(z < 0, -1.0, 1.0).to(z)
-        return z * (y / (z + self.epsilon * sign)).detach()
+        scaled = z * (y / (z + self.epsilon * sign)).detach()
+        return scaled + (y - scaled).detach()

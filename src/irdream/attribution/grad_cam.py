@@ -47,7 +47,7 @@ class GradCAM:
             )
         model = unwrapped(recognizer.model)
         layer = self.layer or _last_convolution(model)
-        check_layers(model, [layer])
+        check_layers(recognizer, [layer])
         kept: list[Tensor] = []
 
         def keep(module: nn.Module, given: object, output: Tensor) -> Tensor:

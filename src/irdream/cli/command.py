@@ -131,6 +131,8 @@ def check(config: DictConfig) -> None:
     given = values["checkpoint"]
     ours = {given} if isinstance(given, str) else {*given}
     known_labels = ours <= {*CHECKPOINTS}  # of others they are known when they are loaded
+    wanted = keys.hint(str(OmegaConf.select(config, "task._target_")), "target")
+    arguments.check({"target": (values["target"], wanted)})  # null is for some tasks
     if values["target"] is not None:
         parse_targets(values["target"], CODES if known_labels else None)
     _check_targets(plain, (*TRUSTED, *(f"{package}." for package in values["trust"])))

@@ -34,35 +34,32 @@ def attribution_figure(
     original_db: Array,
     relevance: Array,
     masked_db: Array,
-    mask: NDArray[np.bool_],
     *,
     hop_seconds: float,
-    mel_frequencies_hz: Array,
+    centers_hz: Array,
     title: str = "",
 ) -> Figure:
-    """Draw an excerpt with a line around the mask, the relevance, and what the mask lets through.
+    """Draw an excerpt, the relevance, and what the mask lets through.
 
     Args:
         original_db: log-mel in dB, (n_mels, frames).
         relevance: the same shape; drawn in units of the 99th percentile of its magnitude.
         masked_db: log-mel of the sound that the mask lets through.
-        mask: which bins it keeps.
         hop_seconds: time between frames.
-        mel_frequencies_hz: centers of the bands, (n_mels,), ascending.
+        centers_hz: centers of the bands, (n_mels,), ascending.
         title: of the whole figure.
     """
     relevance = relevance / (float(np.quantile(np.abs(relevance), 0.99)) or 1.0)
     scales = SpectrogramScales.of(
         [original_db], [original_db], [relevance], range_db=RANGE_DB,
-        mel_frequencies_hz=mel_frequencies_hz, hop_seconds=hop_seconds, ticks_hz=TICKS_HZ,
+        frequencies_hz=centers_hz, hop_seconds=hop_seconds, ticks_hz=TICKS_HZ,
     )  # fmt: skip
     figure = Figure(figsize=(12.0, 3.6), layout="constrained")
     axes = figure.subplots(1, 3)
     scales.log_mel(axes[0], original_db)
-    scales.outline(axes[0], mask, "white")
     signed = scales.difference(axes[1], relevance)
     levels = scales.log_mel(axes[2], masked_db)
-    heads = ("original; white: the mask", "relevance", "what the mask lets through")
+    heads = ("original", "relevance", "what the mask lets through")
     for ax, head in zip(axes, heads, strict=True):
         ax.set_title(head, fontsize=10)
         ax.set_xlabel("time (s)", fontsize=9)

@@ -89,7 +89,7 @@ def attribute(
         InputError: a front end that gives no spectrogram, a bad target, nothing to explain.
     """
     stopwatch = stopwatch or Stopwatch()
-    if not all(hasattr(recognizer.frontend, name) for name in ("n_fft", "mel_basis")):
+    if not recognizer.is_invertible:
         raise InputError(
             f"front end {type(recognizer.frontend).__name__} gives no spectrogram to explain; "
             "expected one with n_fft and mel_basis, such as HanLogMel"
@@ -235,7 +235,7 @@ class _Written:
                 if kind == self.method and items[i] in self.items[: self.figures]:
                     with self.stopwatch("figures"):
                         heard = self.recognizer.log_mel(sounds[i : i + 1].to(log_mel.device))[0]
-                        self._draw(row, log_mel[i], found[i], heard, mask[i])
+                        self._draw(row, log_mel[i], found[i], heard)
             self.rows += rows
         save_table(pd.DataFrame(self.rows), self.folder / "attributions.csv")
 
@@ -295,9 +295,7 @@ class _Written:
             self.points.append(pd.DataFrame({**about, **points}))
         return {curve: measures.area(values) for curve, values in found.items()}
 
-    def _draw(
-        self, row: dict[str, Any], log_mel: Tensor, relevance: Tensor, heard: Tensor, mask: Tensor
-    ) -> None:
+    def _draw(self, row: dict[str, Any], log_mel: Tensor, relevance: Tensor, heard: Tensor) -> None:
         from irdream.reports.attributions import attribution_figure
 
         (self.folder / "spectrograms").mkdir(parents=True, exist_ok=True)
@@ -305,9 +303,8 @@ class _Written:
             log_mel.cpu().numpy() * DB_PER_NATURAL,
             relevance.cpu().numpy(),
             heard.cpu().numpy() * DB_PER_NATURAL,
-            mask.cpu().numpy() > 0,
             hop_seconds=self.recognizer.hop_samples / self.recognizer.sample_rate_hz,
-            mel_frequencies_hz=self.recognizer.mel_centers_hz().numpy(),
+            centers_hz=self.recognizer.centers_hz().numpy(),
             title=f"{row['name']}, {instruments.name(row['target'])} by {self.method}: "
             f"{row['probability']:.2f}, relevant part {row['probability_relevant']:.2f}, "
             f"rest {row['probability_rest']:.2f}",
