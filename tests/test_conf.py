@@ -118,7 +118,7 @@ def test_help_fits_a_terminal_of_80_by_40() -> None:
     lines = shown.stdout.splitlines()
     assert sum(max(1, math.ceil(len(line) / 80)) for line in lines) <= 40
     for words in (
-        "task=dream target=flute", "info=true", "-m task=dream", "task: compare, ",
+        "task=dream target=flute", "info=true", "-m task=dream", "task: attribute, ",
         "parametrization: fourier, ", "constraint: band_range, ",
     ):  # fmt: skip
         assert words in shown.stdout
