@@ -2,6 +2,7 @@
 
 from irdream.dreaming.parametrizations.base import Additive, Parametrization
 from irdream.dreaming.parametrizations.fourier import Fourier
+from irdream.dreaming.parametrizations.harmonic import Harmonic
 from irdream.dreaming.parametrizations.log_mel import LogMel
 from irdream.dreaming.parametrizations.low_resolution import LowResolution
 from irdream.dreaming.parametrizations.maco import Maco
@@ -10,6 +11,7 @@ from irdream.dreaming.parametrizations.sound import StftGain, Waveform
 __all__ = [
     "Additive",
     "Fourier",
+    "Harmonic",
     "LogMel",
     "LowResolution",
     "Maco",
