@@ -104,6 +104,7 @@ def test_spectrograms_of_nobody_knows_what_have_a_picture_and_no_sound(tmp_path:
 
 def test_files_are_those_of_the_command_line(file: Path, tmp_path: Path) -> None:
     recognizer, judge = made().eval(), made(seed=1).eval()
+    write_wav(file, tones(2, 20_000), sample_rate_hz=4 * RATE)  # in two channels
     table = dream(recognizer, file, "kick", judge=judge, **PAPER).save(tmp_path / "python")
 
     kept = {name: value for name, value in PAPER.items() if name != "progress"}
@@ -116,6 +117,7 @@ def test_files_are_those_of_the_command_line(file: Path, tmp_path: Path) -> None
     assert typed == sorted(
         path.relative_to(tmp_path / "python") for path in (tmp_path / "python").rglob("*")
     )
+    assert soundfile.info(tmp_path / "python" / "sounds" / "my-to-kick-dream.wav").channels == 2
     for name in ("dreams.csv", "curves.csv", "sounds/my-to-kick-dream.wav"):
         assert (tmp_path / "python" / name).read_bytes() == (tmp_path / "typed" / name).read_bytes()
     assert 0 < table["judge_probability"].tolist()[0] < 1

@@ -169,7 +169,8 @@ def dream(
     )  # fmt: skip
     several: Any = [target] if np.ndim(target) == 0 else target  # type: ignore[arg-type]
     classes = [_class(one, list(recognizer.instruments)) for one in several]
-    names = [Path(start).stem] if isinstance(start, str | Path) else _numbered(len(signal))
+    file = Path(start).expanduser() if isinstance(start, str | Path) else None
+    names = [file.stem] if file else _numbered(len(signal))
     signal, targets = _paired(signal, torch.tensor(classes, dtype=torch.long).to(signal.device))
     usual, doubt = _usual(recognizer, signal, model)
     chosen = {"objective": LogProbability(), "optimizer": NormalizedAscent(), **usual, **settings}
@@ -199,7 +200,7 @@ def dream(
     _warn([doubt_of_dreams(objective, dreams, targets)])
     return DreamResult(
         **vars(dreams), recognizer=recognizer, ascent=ascent, start=signal, targets=targets,
-        names=names, step_sizes=step_sizes, judge=judge and another(judge, recognizer),
+        names=names, file=file, step_sizes=step_sizes, judge=judge and another(judge, recognizer),
     )  # fmt: skip
 
 

@@ -52,6 +52,7 @@ class DreamResult(Dreams):
         start: the originals, (items, samples) or log-mels (items, n_mels, frames).
         targets: indices of the classes, (items,).
         names: of the originals: one for all, or one for each item.
+        file: that the start was read from; `save` writes its rate and all of its channels.
         step_sizes: of each item; None: the ascent's.
         judge: a recognizer that had no part in the dreams; None: there is none.
     """
@@ -61,6 +62,7 @@ class DreamResult(Dreams):
     start: Tensor
     targets: Tensor
     names: Sequence[str]
+    file: Path | None = None
     step_sizes: Sequence[float] | None = None
     judge: Recognizer | None = None
 
@@ -206,7 +208,8 @@ class DreamResult(Dreams):
             same = sum(replace(other, variation=0) == item for other in items)
             items.append(replace(item, variation=same))
             sound = torch.empty(0) if originals is None else originals[i]
-            excerpts.append(Excerpt(waveform=sound, labels=(), name=self.names[place]))
+            name = self.names[place]
+            excerpts.append(Excerpt(waveform=sound, labels=(), name=name, path=self.file))
         finished = one_by_one(
             self,
             self.recognizer,
@@ -215,6 +218,7 @@ class DreamResult(Dreams):
             excerpts=excerpts,
             original=self.start if self.start.ndim == 3 else self.recognizer.analysis(self.start),
             step_sizes=self.step_sizes or [self.ascent.step_size] * len(items),
+            parametrization=self.ascent.parametrization,
         )
         sounds = [None] * len(items) if dreams is None else list(dreams)
         return [replace(one, waveform=x) for one, x in zip(finished, sounds, strict=True)]
