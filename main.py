@@ -5,6 +5,7 @@ built and called. Nothing heavy is imported before the configuration is known to
 that --help and a typo are answered at once.
 """
 
+import inspect
 import os
 import signal
 import sys
@@ -105,6 +106,8 @@ def perform(config: DictConfig, job: Job, of_sweep: sweep.Sweep | None) -> dict[
         with stopwatch("start-up"):
             task = instantiate(config.task, _convert_="all")
             only = {"info": command.check_info(task)} if config.info else {}
+            if "command" in inspect.signature(task.func).parameters:
+                only["command"] = list(job.overrides)
         told = output.watching(pruning.reporting(tracker))  # a search may stop it by what it logs
         try:
             metrics = task(tracker=told, output_dir=job.folder, stopwatch=stopwatch, **only)
@@ -117,6 +120,8 @@ def perform(config: DictConfig, job: Job, of_sweep: sweep.Sweep | None) -> dict[
     job.phases = stopwatch.seconds
     if not config.info:
         print(f"time: {stopwatch.summary()}\nfiles: {job.folder}")
+        if "index.html" in output.kept:
+            print(f"listen: {job.folder / 'index.html'}")
     return metrics
 
 

@@ -127,6 +127,7 @@ class Ascent:
         log_mel: Tensor | None = None,
         step_sizes: Tensor | None = None,
         groups: Tensor | None = None,
+        watched: Sequence[int] = (),
         on_octave: Callable[[Octave], None] = lambda octave: None,
     ) -> Dreams:
         """Dream all items.
@@ -142,6 +143,7 @@ class Ascent:
             step_sizes: of each item, (items,), in `step_unit`; None: `step_size` for all.
             groups: (items,), equal for items whose objective depends on each other, side by
                 side; None: each its own.
+            watched: items whose iterates on the way are kept, see `Dreams.iterates`.
             on_octave: called after each octave.
 
         Raises:
@@ -156,6 +158,7 @@ class Ascent:
         with self._opened(recognizer) as run:
             originals = Originals(log_mel=log_mel, keys=keys, sound=waveform)
             batch = run.batch(originals, targets, step_sizes, groups)
+            run.watched = torch.tensor(list(watched), dtype=torch.long, device=targets.device)
             return run.ascend(batch, on_step, on_octave)
 
     def check(self, recognizer: Recognizer) -> None:
@@ -185,6 +188,10 @@ class _Run:
         self.constraints = Constraints(ascent.constraints, self.parametrization.kinds)
         self.confidence = ascent.confidence if objective.reads_output else None
         self.goal = self.optimizer.goal(objective, self.confidence)
+        self.watched = torch.zeros(0, dtype=torch.long)
+        self.iterates: dict[int, Tensor] = {}  # signals of the watched items, by step
+        first = max(1, ascent.steps * ascent.octaves // 12)
+        self.milestones = [first * 2**k for k in range(4)]  # of 60 steps: 5, 10, 20, 40
 
     def ascend(
         self,
@@ -203,6 +210,8 @@ class _Run:
             for step in range(1, ascent.steps + 1):
                 seen = self._evaluated(batch, best.step + 1)
                 best.update(batch, seen)
+                if len(self.watched) and best.step in self.milestones:
+                    self.iterates[best.step] = best.of_all().signal[self.watched]
                 if on_step(best) is True:
                     return self._result(all_items, best)
                 rows = best.leave(batch, seen, last_octave=octave == 0)
@@ -389,9 +398,19 @@ class _Run:
             probability_curve=probability,
             objective_curve=objective,
             item_steps=best.item_steps,
+            iterates=self._iterates(batch),
         )
 
 
 def _of_network(batch: Batch, network: int) -> Tensor:
     """Return keys of the random views that one of several networks gets."""
     return substream(batch.keys, network) if network else batch.keys
+
+    def _iterates(self, batch: Batch) -> dict[int, dict[int, Tensor]]:
+        """Return what was kept of the watched items on the way, as sounds where there are any."""
+        watched: dict[int, dict[int, Tensor]] = {int(i): {} for i in self.watched}
+        for step, signal in self.iterates.items():
+            sound, log_mel = self._input_of(signal, rows_of(batch, self.watched))
+            for i, one in zip(watched, log_mel if sound is None else sound, strict=True):
+                watched[i][step] = one
+        return watched

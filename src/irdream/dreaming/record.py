@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -77,6 +78,8 @@ class Dreams:
             (steps + 1, items); NaN after an item's stop, and where the network was left early.
         objective_curve: the objective likewise.
         item_steps: steps taken, summed over the items: what the run cost.
+        iterates: of each watched item its best iterates after some steps, by the steps: waveforms
+            (samples,), or log-mels (n_mels, frames) where dreams are no sound.
     """
 
     signal: Tensor
@@ -90,6 +93,7 @@ class Dreams:
     probability_curve: Tensor
     objective_curve: Tensor
     item_steps: int
+    iterates: Mapping[int, Mapping[int, Tensor]] = field(default_factory=dict)
 
 
 def first_step(curve: Tensor, level: float) -> Tensor:

@@ -10,8 +10,10 @@ ASSP-24, 1976 (log-spectral distance), ASSP-22, 1974 (flatness); Boersma, IFA Pr
 from __future__ import annotations
 
 import math
+import warnings
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,6 +24,7 @@ from irdream.errors import InputError
 
 SEGMENT_LIMITS_DB = (-10.0, 35.0)  # of one frame, Hansen and Pellom 1998
 VOICED_HZ, VOICED_HOP_SECONDS = (75.0, 600.0), 0.01  # where voiced frames are looked for
+LOUDNESS_BLOCK_SECONDS, LOUDNESS_LEAST_HZ = 0.4, 8000
 
 
 def snr_db(original: Tensor, dream: Tensor) -> Tensor:
@@ -54,6 +57,24 @@ def segmental_snr_db(
     ratio = torch.where(noise > 0, signal / noise, math.inf)
     held_db = (10.0 * ratio.log10()).clamp(*SEGMENT_LIMITS_DB)
     return held_db.mean(dim=1).to(original.dtype)
+
+
+def loudness_lufs(waveform: Tensor, *, sample_rate_hz: int) -> Tensor:
+    """Return the integrated loudness of waveforms (items, samples), in LUFS, (items,).
+
+    ITU-R BS.1770-4, by the package pyloudnorm. Minus infinity for what is silent or below its gate.
+    It has no value (NaN) for less than a block of 0.4 s, nor at rates that do not hold its filter.
+    """
+    from pyloudnorm import Meter
+
+    items, samples = waveform.shape
+    if samples < LOUDNESS_BLOCK_SECONDS * sample_rate_hz or sample_rate_hz < LOUDNESS_LEAST_HZ:
+        return waveform.new_full((items,), math.nan)
+    with np.errstate(divide="ignore"), warnings.catch_warnings():  # of silence
+        warnings.simplefilter("ignore", RuntimeWarning)
+        meter = Meter(sample_rate_hz, block_size=LOUDNESS_BLOCK_SECONDS)
+        values = [meter.integrated_loudness(one) for one in waveform.double().cpu().numpy()]
+    return waveform.new_tensor(values)
 
 
 def db_x(original: Tensor, dream: Tensor) -> Tensor:

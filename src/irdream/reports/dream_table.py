@@ -29,8 +29,11 @@ from irdream.reports.dreams import (
     FinishedDream,
     Sonify,
     figure_of,
+    judged_columns,
     judgement,
     predict_file,
+    probability_rows,
+    write_iterates,
     write_sounds,
 )
 from irdream.stopwatch import Stopwatch
@@ -62,18 +65,21 @@ def write_dream(
     varied: Sequence[str] = (),
     is_drawn: bool = True,
     stopwatch: Stopwatch | None = None,
-) -> dict[str, object]:
-    """Write a dream's sounds and picture, ask about its WAV, and return its row of the table.
+) -> tuple[dict[str, object], list[dict[str, object]]]:
+    """Write a dream's sounds and picture, ask about its WAV, and return what the tables hold of it.
 
     Args:
         one: the dream.
         recognizer: that dreamed it.
         sonify: makes sound of it where it is a spectrogram.
-        folder: gets `sounds/` and `spectrograms/`.
+        folder: gets `sounds/`, `spectrograms/`, and `steps/` where its iterates were kept.
         judge: see `judgement`.
         varied: the settings that are lists in this run.
         is_drawn: whether there is a picture.
         stopwatch: counts where the time goes.
+
+    Returns:
+        Its row of dreams.csv, and its rows of probabilities.csv.
 
     Raises:
         OSError: from the system (full disk, no permission).
@@ -83,10 +89,16 @@ def write_dream(
         sound, path = write_sounds(one, recognizer, sonify, folder / "sounds")
         on_wav = predict_file(path, one.item.target, recognizer)
         judged = judgement(path, one.item.target, judge)
-        row = measure(one, on_wav, sound, recognizer.instruments, judged)
+        columns = judged_columns(judged, one.item.target, judge)
+        row = measure(one, on_wav, sound, recognizer.instruments, columns)
         row |= kept_in(path, recognizer)
+        both = one.before, on_wav
+        rows = probability_rows(one.name, "recognizer", recognizer.instruments, both)
+        if judge is not None and judged is not None:
+            rows += probability_rows(one.name, "judge", judge.instruments, judged)
+        write_iterates(one, recognizer, sonify, folder / "steps")
     if not is_drawn:
-        return row
+        return row, rows
     from irdream.reports.figures import save_figure  # 0.6 s, for matplotlib
 
     with stopwatch("figures"):
@@ -94,7 +106,7 @@ def write_dream(
         bar, title = BAR if one.item.target else None, title_of(row, varied)
         figure = figure_of(one, recognizer, title=title, bar=bar, on_wav=on_wav)
         save_figure(figure, folder / "spectrograms" / f"{one.name}.png")
-    return row
+    return row, rows
 
 
 def kept_in(path: Path, recognizer: Recognizer) -> dict[str, float]:
@@ -129,7 +141,7 @@ def measure(
         on_wav: the answer on its WAV.
         dreamed: its waveform (samples,).
         instruments: the codes on the axis of the answers.
-        judged: its `judgement`.
+        judged: its `judged_columns`.
     """
     original, dream, objective = one.original[None], one.dream[None], one.curves["objective"]
     rmse_db = float(measures.rmse_db(original, dream)[0])
@@ -254,7 +266,7 @@ def print_dreams(
         lines.append(f"{len(table) - ROWS_SHOWN} more dreams in dreams.csv")
     if omitted:
         lines.append(f"{omitted} dreams without a figure (dream.figures)")
-    for line in [*lines, *_left_out(table, metrics), _result(table)]:
+    for line in [*lines, *_left_out(table, metrics), result(table)]:
         console.print(escape(line), soft_wrap=True)
     tell_skipped(bad)
 
@@ -328,7 +340,7 @@ def _left_out(table: pd.DataFrame, metrics: Mapping[str, float]) -> list[str]:
     return lines
 
 
-def _result(table: pd.DataFrame) -> str:
+def result(table: pd.DataFrame) -> str:
     """Say in one line what came of the dreams."""
     count = len(table)
     if not has_target(table):

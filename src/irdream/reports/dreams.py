@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,7 @@ class FinishedDream:
         curves: target probability and objective over steps, (steps + 1,) each.
         full_band: makes of the dream's waveform original and dream (channels, samples) and their
             sample rate, or None: see `irdream.dreaming.full_band`.
+        iterates: what lay between, by the steps taken: waveforms, or log-mels.
     """
 
     name: str
@@ -61,6 +62,13 @@ class FinishedDream:
     step_size: float
     curves: dict[str, np.ndarray]
     full_band: Callable[[Tensor], tuple[Tensor, Tensor, int] | None] = lambda dream: None
+    iterates: Mapping[int, Tensor] = field(default_factory=dict)
+
+    def sound(self, dream: Tensor, recognizer: Recognizer, sonify: Sonify) -> Tensor:
+        """Return the waveform (samples,) of a log-mel."""
+        arguments = {"dream": dream, "original": self.original, "waveform": self.excerpt.waveform}
+        batch = {name: x[None].to(recognizer.device) for name, x in arguments.items()}
+        return sonify(**batch, frontend=recognizer.frontend)[0].cpu()
 
 
 def one_by_one(
@@ -110,6 +118,11 @@ def one_by_one(
             step_size=step_sizes[i],
             curves={name: curve[:steps, i] for name, curve in curves.items()},
             **more,
+            iterates={
+                after: iterate.cpu()
+                for after, iterate in dreams.iterates.get(i, {}).items()
+                if after < int(dreams.steps[i])
+            },
         )
 
 
@@ -161,9 +174,7 @@ def write_sounds(
     """
     original, dreamed = one.excerpt.waveform, one.waveform
     if dreamed is None:
-        arguments = {"dream": one.dream, "original": one.original, "waveform": original}
-        batch = {name: x[None].to(recognizer.device) for name, x in arguments.items()}
-        dreamed = sonify(**batch, frontend=recognizer.frontend)[0].cpu()
+        dreamed = one.sound(one.dream, recognizer, sonify)
     wide = one.full_band(dreamed) or (original, dreamed, recognizer.sample_rate_hz)
     sounds = {"original": wide[0], "dream": wide[1], "difference": wide[1] - wide[0]}
     peaks = {kind: float(sound.abs().max()) for kind, sound in sounds.items()}
@@ -177,6 +188,19 @@ def write_sounds(
         path = folder / f"{one.name}-{kind}.wav"
         write_wav(path, sound * scales[kind], sample_rate_hz=wide[2])
     return dreamed, folder / f"{one.name}-dream.wav"
+
+
+def write_iterates(
+    one: FinishedDream, recognizer: Recognizer, sonify: Sonify, folder: Path
+) -> None:
+    """Write what lay between original and dream as `folder/STEPS/NAME.wav`, within full scale."""
+    for steps, iterate in one.iterates.items():
+        sound = iterate if one.waveform is not None else one.sound(iterate, recognizer, sonify)
+        (folder / str(steps)).mkdir(parents=True, exist_ok=True)
+        _, sound, rate_hz = one.full_band(sound) or (None, sound, recognizer.sample_rate_hz)
+        sound = sound * (FULL_SCALE / max(FULL_SCALE, float(sound.abs().max())))
+        path = folder / str(steps) / f"{one.name}.wav"
+        write_wav(path, sound, sample_rate_hz=rate_hz)
 
 
 def index_of(target: str, recognizer: Recognizer) -> int:
@@ -193,8 +217,8 @@ def another(judge: Recognizer, recognizer: Recognizer) -> Recognizer | None:
     return None
 
 
-def judgement(path: Path, target: str, judge: Recognizer | None) -> dict[str, float | bool]:
-    """Return what a network that had no part in a dream predicts of it, and undreamed.
+def judgement(path: Path, target: str, judge: Recognizer | None) -> tuple[Answer, Answer] | None:
+    """Return what a network that had no part in a dream predicts of the original and the dream.
 
     Args:
         path: the dream's WAV; the original's lies beside it.
@@ -202,18 +226,38 @@ def judgement(path: Path, target: str, judge: Recognizer | None) -> dict[str, fl
         judge: None: there is none.
 
     Returns:
-        Values of the table's columns; none where the judge does not know the target.
+        None where there is no judge, or where it does not know the target.
     """
     if judge is None or target not in judge.instruments:
+        return None
+    undreamed = path.with_name(f"{path.name.removesuffix('-dream.wav')}-original.wav")
+    return predict_file(undreamed, target, judge), predict_file(path, target, judge)
+
+
+def judged_columns(
+    judged: tuple[Answer, Answer] | None, target: str, judge: Recognizer | None
+) -> dict[str, float | bool]:
+    """Return the values of the table's columns that are about a `judgement`; none without one."""
+    if judged is None or judge is None:
         return {}
     index = torch.tensor([judge.instruments.index(target)])
-    undreamed = path.with_name(f"{path.name.removesuffix('-dream.wav')}-original.wav")
-    of_dream, of_original = (predict_file(each, target, judge) for each in (path, undreamed))
+    of_original, of_dream = judged
     return {
         "judge_probability": float(of_dream.of_target(index)[0]),
         "judge_on_top": bool(of_dream.on_top(index)[0]),
         "undreamed_judge_on_top": bool(of_original.on_top(index)[0]),
     }
+
+
+def probability_rows(
+    file: str, network: str, labels: Sequence[str], answers: tuple[Answer, Answer]
+) -> list[dict[str, object]]:
+    """Return rows of probabilities.csv: what a network predicts of an original and its dream."""
+    both = (answer.probabilities[0].tolist() for answer in answers)
+    return [
+        {"file": file, "network": network, "label": label, "original": before, "dream": after}
+        for label, before, after in zip(labels, *both, strict=True)
+    ]
 
 
 @torch.no_grad()

@@ -1,9 +1,11 @@
 """Dream excerpts, files or noise toward instruments, turn the dreams into sound, measure them.
 
-Files in `output_dir`: dreams.csv (a row a dream), curves.csv (probability and objective over
-steps), curves.png, `spectrograms/NAME.png`, `sounds/NAME-original.wav`, `-dream.wav` and
-`-difference.wav`. The three sounds of a dream share one scale. The dream's WAV is read again, and
-what is predicted of it stands beside what is predicted of the spectrogram.
+Files in `output_dir`: index.html (a page to hear and see them), dreams.csv (a row a dream),
+probabilities.csv (what both networks predict, before and after), curves.csv (probability and
+objective over steps), curves.png, `spectrograms/NAME.png`, `sounds/NAME-original.wav`, `-dream.wav`
+and `-difference.wav`, `steps/STEPS/NAME.wav` (the first dreams on the way). The three sounds of a
+dream share one scale. The dream's WAV is read again, and what is predicted of it stands beside what
+is predicted of the spectrogram.
 
 What writes tables and figures is imported where it is used: the first step waits for none of it.
 """
@@ -67,6 +69,7 @@ def dream(
     figures: Natural = 4,
     seed: int = 0,
     info: bool = False,
+    command: Sequence[str] = (),
     stopwatch: Stopwatch | None = None,
 ) -> dict[str, float]:
     """Dream every excerpt of `start` toward every target, with every step size and budget.
@@ -86,9 +89,10 @@ def dream(
         step_size: one, or several that are items of one batch; None: the ascent's own.
         budget_db: RMSE that the change may have, one or several likewise; None: any.
         variations: of each dream, that differ in their random numbers; one group each.
-        figures: at most so many spectrogram figures.
+        figures: so many dreams, at most, get a figure of spectrograms, and are heard on the way.
         seed: of random targets and jitter.
         info: only say what would be dreamed.
+        command: the words that were typed, for the page.
         stopwatch: counts where the time goes.
 
     Returns:
@@ -155,18 +159,22 @@ def dream(
     with stopping() as signals, keeping(written.kept), dream_bar(len(items), steps=most) as bar:
         for batch in _batches(recognizer, excerpts, items):
             with stopwatch("dreaming"):
-                dreamt = list(_dream_batch(recognizer, ascent, excerpts, batch, seed, bar, signals))
+                watched = [i for i, item in enumerate(batch) if item in items[:figures]]
+                of_batch = (ascent, excerpts, batch, watched, seed, bar, signals)
+                dreamt = list(_dream_batch(recognizer, *of_batch))
             written.add(bar.writing(dreamt), signals)
             if signals:
                 break
     if not written.rows:
         raise Interrupted(written.kept(), number=signals[0])
+    from irdream.reports.dream_page import write_run_page
     from irdream.reports.dream_table import print_dreams, summary, write_tables
 
     table, dreamt = written.in_order()
     metrics = summary(table)
     with stopwatch("figures"):
         write_tables(table, dreamt, output_dir)
+        write_run_page(table, output_dir, command=command, labels=recognizer.instruments)
     with stopwatch("tracking"):
         _track(tracker, dreamt, metrics, output_dir)
     print_dreams(table, metrics, bad, varied=planned.varied, omitted=max(0, len(table) - figures))
@@ -251,6 +259,7 @@ def _dream_batch(
     ascent: Ascent,
     excerpts: Sequence[Excerpt],
     items: Sequence[Item],
+    watched: Sequence[int],
     seed: int,
     bar: DreamBar,
     signals: Sequence[int],
@@ -285,6 +294,7 @@ def _dream_batch(
         on_step,
         step_sizes=torch.tensor(sizes, device=device),
         groups=torch.tensor([first_variations.index(one) for one in first_variations]).to(device),
+        watched=watched,
     )
     finished = one_by_one(
         dreams,
@@ -316,11 +326,13 @@ class _Written:
     stopwatch: Stopwatch
     dreamt: list[FinishedDream] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
+    probabilities: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, batch: Iterator[FinishedDream], signals: Sequence[int]) -> None:
         """Write dreams, without figures once a signal came; what is written has its row."""
         import pandas as pd
 
+        from irdream.reports.dream_page import PROBABILITIES
         from irdream.reports.tables import save_table
 
         drawn = self.items[: self.figures]
@@ -330,16 +342,18 @@ class _Written:
         finally:
             if self.rows:
                 save_table(pd.DataFrame(self.rows), self.folder / "dreams.csv")
+                save_table(pd.DataFrame(self.probabilities), self.folder / PROBABILITIES)
 
     def _add(self, one: FinishedDream, *, is_drawn: bool) -> None:
         from irdream.reports.dream_table import write_dream
 
-        row = write_dream(
+        row, probabilities = write_dream(
             one, self.recognizer, self.sonify, self.folder, judge=self.judge, varied=self.varied,
             is_drawn=is_drawn, stopwatch=self.stopwatch,
         )  # fmt: skip
         self.dreamt.append(replace(one, full_band=lambda dream: None))  # which holds the signal
         self.rows.append(row)
+        self.probabilities += probabilities
 
     def in_order(self) -> tuple[pd.DataFrame, list[FinishedDream]]:
         """Return rows and dreams as the items stand."""
@@ -370,7 +384,7 @@ def _track(
         for step, value in enumerate(np.mean(held, axis=0)):
             if np.isfinite(value):  # not where the network was left before its output
                 tracker.log_metrics({f"dream/curve/{name}": float(value)}, step=step)
-    for name in ("dreams.csv", "curves.csv", "curves.png"):
+    for name in ("index.html", "dreams.csv", "probabilities.csv", "curves.csv", "curves.png"):
         tracker.log_file(output_dir / name)
     for folder in filter(Path.is_dir, (output_dir / "spectrograms", output_dir / "sounds")):
         tracker.log_file(folder)

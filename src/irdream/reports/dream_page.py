@@ -1,0 +1,350 @@
+"""Dreams as one HTML file: what happened, and a player to hear and see each dream.
+
+A run's page and a sweep's gallery are made here. Sounds are FLAC, each once, as text that the page
+reads when it plays or draws it, so that a page of 40 MB opens in a second. Spectrograms are drawn
+in the browser, of the very sounds that it plays; the difference is played as dream minus original.
+
+All sounds of a dream are played at one loudness, -23 LUFS (EBU R 128) by ITU-R BS.1770, or lower
+where a peak would exceed -1 dB of full scale: of two sounds the louder one seems the better one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import soundfile
+import torch
+from markupsafe import Markup
+
+from irdream import instruments
+from irdream.datasets.base import counted
+from irdream.errors import InputError
+from irdream.measures.sounds import loudness_lufs
+from irdream.measures.table import MEASURES, Measure
+from irdream.reports import pages
+from irdream.reports.dream_table import HOW_TO_READ, has_target, result
+
+MAX_DREAMS = 500
+MAX_CHARACTERS = 40_000_000  # of all sounds
+LOUDNESS_LUFS, PEAK_DB = -23.0, -1.0  # at which sounds are played, and that none exceeds
+MOST_BARS = 8  # instruments of a network
+PROBABILITIES = "probabilities.csv"  # of a run: file, network, label, original, dream
+NETWORKS = {
+    "recognizer": "The recogniser, which dreamed it",
+    "judge": "The judge, which had no part in it",
+}
+NO_LUFS = "since ITU-R BS.1770 has no value for less than 0.4 s, or below 8 kHz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageDream:
+    """One dream of a page.
+
+    Attributes:
+        folder: of its run: `sounds/`, `steps/` and probabilities.csv are read where they are there.
+        row: of the run's dreams.csv.
+        place: what a sweep's page knows more of it.
+    """
+
+    folder: Path
+    row: Mapping[str, Any]
+    place: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Sounds:
+    """Sounds as texts, each once, until they are too long together.
+
+    Attributes:
+        texts: what is kept, in the order of its numbers.
+        omitted: SHA-256 of files that did not fit.
+        unread: how many are missing or damaged.
+    """
+
+    def __init__(self) -> None:
+        self.texts: list[pages.Recording] = []
+        self.omitted: set[bytes] = set()
+        self.unread = 0
+        self._characters = 0
+        self._numbers: dict[bytes, int] = {}
+
+    def add(self, path: Path) -> int | None:
+        """Return the number of a file; None when it is not kept."""
+        try:
+            digest = hashlib.sha256(path.read_bytes()).digest()
+            if digest in self._numbers:
+                return self._numbers[digest]
+            sound = None if self.omitted else pages.load_sound(path)  # a tail is left out
+        except (OSError, InputError):
+            self.unread += 1
+            return None
+        if sound is None or self._characters + len(sound.uri) > MAX_CHARACTERS:
+            self.omitted.add(digest)
+            return None
+        self._characters += len(sound.uri)
+        self.texts.append(sound)
+        return self._numbers.setdefault(digest, len(self.texts) - 1)
+
+
+def write_page(
+    path: Path,
+    dreams: Sequence[PageDream],
+    *,
+    title: str,
+    measures: Sequence[Measure],
+    lead: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    commands: Sequence[tuple[str, str]] = (),
+    legend: str = "",
+    shared: Sequence[str] = (),
+    sweep: Mapping[str, Any] | None = None,
+    others: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Write dreams as one HTML file that needs no other.
+
+    Where the file would be too large, sounds are left out from the end; the page says so.
+
+    Args:
+        path: of the HTML file.
+        dreams: at least one.
+        title: of the page.
+        measures: that are shown of each dream, columns of its row.
+        lead: sentences below the title.
+        notes: smaller ones.
+        commands: what each is for, and what to type.
+        legend: what the measures mean.
+        shared: words that all jobs of a sweep have in common.
+        sweep: `axes` and `swept` of a sweep's page; None: a run's.
+        others: entries of jobs without dreams.
+
+    Raises:
+        OSError: from the system (no such folder, no permission, full disk).
+    """
+    sounds, tables = Sounds(), {folder: _table(folder) for folder in {d.folder for d in dreams}}
+    voices = [_main_voices(dream, sounds) for dream in dreams]
+    for dream, found in zip(dreams, voices, strict=True):  # these are left out first
+        found += _steps(dream, sounds) if len(found) > 1 else []
+    entries = [
+        {
+            **dream.place,
+            "title": _title(dream.row),
+            "values": [_number(dream.row.get(each.name)) for each in measures],
+            "isOwn": dream.row["target"] in str(dream.row.get("labels")).split(),
+            "networks": _networks(dream.row, tables[dream.folder]),
+            **_levelled(found, sounds),
+        }
+        for dream, found in zip(dreams, voices, strict=True)
+    ]
+    judged = [each for each in measures if each.needs == "judge" and not each.is_share]
+    given = {
+        "isSweep": sweep is not None, "axes": [], "swept": 0, **(sweep or {}),
+        "measures": [each.heading for each in measures],
+        "order": (judged or list(measures))[0].heading if measures else "",
+        "entries": [*entries, *others],
+    }  # fmt: skip
+    text = pages.render_html(
+        "dream_page.html.j2",
+        scripts=["spectrogram.js", "player.js", "dream_page.js"],
+        title=title,
+        lead=lead,
+        notes=[*notes, *_notes(sounds)],
+        commands=commands,
+        legend=legend,
+        shared=shared,
+        given=given,
+        texts=[Markup(sound.uri) for sound in sounds.texts],
+    )
+    pages.write_text(text, path)
+
+
+def known_measures(table: pd.DataFrame, *, shares: bool = True) -> list[Measure]:
+    """Return the measures of which a page can tell something, with or without yes and no."""
+    needless = "no target" if has_target(table) else "target"
+    return [
+        each
+        for each in MEASURES
+        if each.in_gallery and each.needs != needless and (shares or not each.is_share)
+        if each.name in table and table[each.name].notna().to_numpy().any()
+    ]
+
+
+def write_run_page(
+    table: pd.DataFrame, folder: Path, *, command: Sequence[str], labels: Sequence[str]
+) -> None:
+    """Write index.html into a run's folder: its dreams, those first that the judge agrees with.
+
+    Args:
+        table: of the dreams.
+        folder: of the run.
+        command: the words that were typed; none: nothing is said of how to repeat it.
+        labels: that the recognizer knows.
+    """
+    measures = known_measures(table, shares=False)
+    by = next((m.name for m in measures if m.needs == "judge"), "target_probability_wav")
+    ordered = table.sort_values(by, ascending=False, kind="stable") if has_target(table) else table
+    rows = ordered.head(MAX_DREAMS).to_dict("records")
+    targets = table["target"].dropna().unique()
+    toward = instruments.name(targets[0]) if len(targets) == 1 else f"{len(targets)} instruments"
+    lost = len(table) - len(rows)
+    write_page(
+        folder / "index.html",
+        [PageDream(folder=folder, row=row) for row in rows],
+        title=counted(len(table), "dream") + (f" toward {toward}" if len(targets) else ""),
+        measures=measures,
+        lead=[f"{result(table)}."],
+        notes=[f"Left out: {lost} of {len(table)} dreams, the last of this order."] if lost else [],
+        commands=_commands(command, targets, labels) if command else [],
+        legend=HOW_TO_READ[has_target(table)],
+    )
+
+
+def _commands(
+    words: Sequence[str], targets: Sequence[str], labels: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Return what to type to repeat a run, and to have it quieter, stronger or otherwise."""
+
+    def line(**changed: str) -> str:
+        kept = [word for word in words if word.lstrip("+").partition("=")[0] not in changed]
+        return shlex.join(["python", "main.py", *kept, *(f"{k}={v}" for k, v in changed.items())])
+
+    found = [("The same again", line())]
+    if len(targets):
+        found.append(("Quieter", line(**{"dream.strength": "quiet"})))
+        found.append(("Stronger", line(**{"dream.strength": "strong"})))
+        other = [label for label in labels if label not in targets][-2:]
+        found += [(f"Toward {instruments.name(x)}", line(target=x)) for x in other[:1]]
+    return found
+
+
+class _Voice(NamedTuple):
+    """One of a dream's sounds: its name, its number among the sounds, its steps, its samples."""
+
+    name: str
+    file: int | None  # None: the difference
+    steps: int | None
+    samples: np.ndarray
+
+
+def _main_voices(dream: PageDream, sounds: Sounds) -> list[_Voice]:
+    """Return original, dream and difference; without the original, the dream alone."""
+    taken = dream.row.get("steps")
+    steps = {"dream": None if taken is None or pd.isna(taken) else int(taken), "original": 0}
+    found = {}
+    for name in steps:
+        path = dream.folder / "sounds" / f"{dream.row['file']}-{name}.wav"
+        if (number := sounds.add(path)) is not None:
+            found[name] = _Voice(name, number, steps[name], soundfile.read(path)[0])
+    if "dream" not in found or "original" not in found:
+        return [found["dream"]] if "dream" in found else []
+    before, after = found["original"], found["dream"]
+    if before.samples.shape != after.samples.shape:
+        return [before, after]
+    return [before, after, _Voice("difference", None, None, after.samples - before.samples)]
+
+
+def _steps(dream: PageDream, sounds: Sounds) -> list[_Voice]:
+    """Return what lies between original and dream, where it was kept."""
+    paths = (dream.folder / "steps").glob(f"*/{dream.row['file']}.wav")
+    found = sorted((int(path.parent.name), path) for path in paths if path.parent.name.isdigit())
+    added = [(steps, sounds.add(path), path) for steps, path in found]
+    return [
+        _Voice(f"after {steps}", number, steps, soundfile.read(path)[0])
+        for steps, number, path in added
+        if number is not None
+    ]
+
+
+def _levelled(voices: Sequence[_Voice], sounds: Sounds) -> dict[str, Any]:
+    """Return the voices of a dream with the gains at which they are equally loud."""
+    if not voices:
+        return {"voices": [], "rate": 0, "trouble": "Its sound is not on this page."}
+    rate_hz = sounds.texts[voices[0].file or 0].sample_rate_hz
+    levels, is_lufs = _levels([voice.samples for voice in voices], rate_hz)
+    peaks = [20 * math.log10(max(float(np.abs(v.samples).max()), 1e-9)) for v in voices]
+    room = [level - peak + PEAK_DB for level, peak in zip(levels, peaks, strict=True)]
+    at = min([LOUDNESS_LUFS, *filter(math.isfinite, room)])
+    unit, by = ("LUFS", "ITU-R BS.1770-4") if is_lufs else ("dB", f"RMS, {NO_LUFS}")
+    return {
+        "voices": [
+            {
+                "name": voice.name, "file": voice.file, "steps": voice.steps,
+                "level": _number(level) if math.isfinite(level) else None,
+                "peak": peak, "gain": at - level if math.isfinite(level) else 0.0,
+            }
+            for voice, level, peak in zip(voices, levels, peaks, strict=True)
+        ],
+        "rate": rate_hz,
+        "unit": unit,
+        "levelNote": f"Levels are those of the files. All are played at {at:.1f} {unit} ({by}), "
+        "so that the louder one does not seem the better one.",
+    }  # fmt: skip
+
+
+def _levels(sounds: Sequence[np.ndarray], rate_hz: int) -> tuple[list[float], bool]:
+    """Return the loudness of each sound, and whether it is in LUFS; else it is the RMS in dB."""
+    waveforms = [torch.from_numpy(x if x.ndim == 1 else x.mean(axis=1)) for x in sounds]
+    levels = [float(loudness_lufs(one[None], sample_rate_hz=rate_hz)[0]) for one in waveforms]
+    if not any(map(math.isnan, levels)):
+        return levels, True
+    return [float(10 * one.square().mean().log10()) for one in waveforms], False
+
+
+def _table(folder: Path) -> pd.DataFrame | None:
+    """Return what both networks predict of a run's dreams; None where that was not kept."""
+    kinds: Any = {"file": str, "network": str, "label": str}
+    try:
+        return pd.read_csv(folder / PROBABILITIES, dtype=kinds, keep_default_na=False)
+    except (OSError, ValueError):  # pandas' errors are ValueErrors
+        return None
+
+
+def _networks(row: Mapping[str, Any], table: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Return for each network its most probable instruments, before and after; the target first."""
+    if table is None:
+        return []
+    found = []
+    for name, title in NETWORKS.items():
+        rows = table[(table["file"] == row["file"]) & (table["network"] == name)]
+        values = rows[["label", "original", "dream"]].to_numpy().tolist()
+        values.sort(key=lambda each: (each[0] != row["target"], -max(each[1:])))
+        shown = [[instruments.name(x), x == row["target"], *p] for x, *p in values[:MOST_BARS]]
+        found += [{"name": title, "rows": shown, "more": len(values) - len(shown)}] if shown else []
+    return found
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    """Return the excerpt's name and its target; without one, the dream's prediction."""
+    name = str(row["name"])
+    if isinstance(labels := row.get("labels"), str) and labels:
+        name += f" ({', '.join(map(instruments.name, labels.split()))})"
+    if isinstance(target := row["target"], str):
+        return f"{name} → {instruments.name(target)}"
+    prediction = str(row.get("prediction_wav", "?"))
+    return f"{name} (predicted: {instruments.name(prediction)})"
+
+
+def _number(value: Any) -> bool | float | str | None:
+    """Return what JSON can hold: a flag, a finite number, a word for infinity, or nothing."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if not isinstance(value, int | float) or math.isnan(value):
+        return None
+    return float(value) if math.isfinite(value) else "∞" if value > 0 else "−∞"
+
+
+def _notes(sounds: Sounds) -> list[str]:
+    """Return a line on what the page lacks."""
+    notes = []
+    if omitted := len(sounds.omitted):
+        counts = f"sounds ({omitted} of {omitted + len(sounds.texts)})"
+        notes.append(f"Left out, to keep this page below {MAX_CHARACTERS / 1e6:g} MB: {counts}.")
+    if sounds.unread:
+        notes.append(f"Missing or damaged: sounds ({sounds.unread}).")
+    return notes
