@@ -6,7 +6,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-cluster lint ui lock clean
+.PHONY: help demo test test-slow test-cluster lint ui app lock clean
 
 # The versions in requirements.lock exist for these Pythons.
 SUPPORTED = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -23,7 +23,7 @@ help: ## list the targets
 
 demo: .venv/.stamp ## set up, then dream the embedded excerpts toward a flute
 	@$(VENV_PYTHON) main.py task=dream target=flute
-	@echo "Sounds and pictures: sounds/ and spectrograms/ in the folder above."
+	@echo "Open the page above in a browser to hear and see the dreams."
 	@echo "Tracking store: mlruns/mlflow.db and mlruns/artifacts; browse it with: make ui"
 
 test: .venv/.stamp ## set up, then run the tests
@@ -51,6 +51,9 @@ ui: .venv/.stamp ## MLflow UI of all runs on http://127.0.0.1:5000 (PORT=...)
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true PYTHONWARNINGS=ignore \
 		$(VENV_PYTHON) -m mlflow ui --host 127.0.0.1 --port $(PORT) --workers 1 \
 		--backend-store-uri sqlite:///mlruns/mlflow.db --default-artifact-root mlruns/artifacts
+
+app: .venv/.stamp ## dream your own sounds in a browser, on http://127.0.0.1:7860
+	@$(VENV_PYTHON) -m irdream.app
 
 # Keeps the versions that the lock file names, adds what pyproject.toml newly asks for and
 # drops what nothing needs any more. To upgrade a package, delete its line first.

@@ -137,7 +137,9 @@ def test_a_file_is_dreamed_written_measured_and_tracked(tmp_path) -> None:
     assert "bad.wav" in done.stderr
 
     (folder,) = tmp_path.glob("outputs/*/*-dream")
-    assert f"files: {folder}" in done.stdout.replace("\n", "")
+    assert done.stdout.splitlines()[-2:] == [f"files: {folder}", f"listen: {folder / 'index.html'}"]
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert "python main.py task=dream &#39;target=[flute,cello]&#39; start=file" in page
     rows = list(csv.DictReader((folder / "dreams.csv").read_text().splitlines()))
     assert [row["target"] for row in rows] == ["flu", "cel"]
     assert {row["name"] for row in rows} == {"my t\\xf6ne ♭"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import rich.progress
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 Item = TypeVar("Item")
+Told = Callable[[float], object]
 
 
 def _progress(*columns: rich.progress.ProgressColumn, shown: bool = True) -> Progress:
@@ -43,10 +44,11 @@ class DreamBar:
         bar: what is drawn.
         total: items of all batches.
         steps: of an item, at most.
+        told: is given the share that is done, 0 to 1.
     """
 
-    def __init__(self, bar: Progress, total: int, steps: int) -> None:
-        self.bar, self.done, self.steps = bar, 0, steps
+    def __init__(self, bar: Progress, total: int, steps: int, told: Told) -> None:
+        self.bar, self.done, self.steps, self.total, self.told = bar, 0, steps, total, told
         self.task = bar.add_task("dreaming", total=total)
 
     def show(self, step: int, items: int, finished: int) -> None:
@@ -54,6 +56,7 @@ class DreamBar:
         taken = min(1.0, step / self.steps)  # of the steps that the others may need
         completed = self.done + finished + (items - finished) * taken
         self.bar.update(self.task, completed=completed, description=f"dreaming, step {step}")
+        self.told(completed / self.total)
 
     def writing(self, batch: Sequence[Item]) -> Iterator[Item]:
         """Count a batch as dreamed, and yield its items while they are written."""
@@ -65,7 +68,9 @@ class DreamBar:
 
 
 @contextlib.contextmanager
-def dream_bar(total: int, *, steps: int, shown: bool = True) -> Iterator[DreamBar]:
+def dream_bar(
+    total: int, *, steps: int, shown: bool = True, told: Told = lambda share: None
+) -> Iterator[DreamBar]:
     """Show how far `total` dreams of so many steps are."""
     with _progress(shown=shown) as bar:
-        yield DreamBar(bar, total, steps)
+        yield DreamBar(bar, total, steps, told)

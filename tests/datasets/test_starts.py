@@ -290,3 +290,37 @@ def test_a_start_has_the_name_of_its_sounds(tmp_path) -> None:
     dataset = Folder(root=tmp_path, name="notes")
     starts = [ExcerptStart(dataset=dataset), FileStart(path=tmp_path / "my.wav"), NoiseStart()]
     assert [start.name for start in starts] == ["notes", "my.wav", "white noise"]
+
+
+def test_a_part_of_a_long_file_is_taken(tmp_path: Path) -> None:
+    ramp = np.linspace(-1, 1, 5 * RATE_HZ)
+    soundfile.write(tmp_path / "long.wav", ramp, RATE_HZ, subtype="FLOAT")
+    start = FileStart(path=tmp_path / "long.wav", offset=1.5, seconds=2.0)
+    ((excerpt,), bad) = start.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+    assert bad == []
+    expected = torch.from_numpy(ramp[12_000:28_000]).float()
+    torch.testing.assert_close(excerpt.waveform, expected, atol=1e-6, rtol=0)
+
+
+def test_a_part_beyond_the_end_is_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.linspace(-1, 1, 5 * RATE_HZ), RATE_HZ)
+    last = FileStart(path=tmp_path / "a.wav", offset=4.0, seconds=3.0)
+    ((excerpt,), _) = last.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+    assert len(excerpt.waveform) == RATE_HZ
+    beyond = FileStart(path=tmp_path / "a.wav", offset=4.5)
+    message = (
+        "nothing to dream on: start.offset=4.5 in 'a', which ends at 5.000 s; expected at most "
+        "4.000, so that a window of 1 s is left"
+    )
+    with pytest.raises(InputError, match=re.escape(message)):
+        beyond.listed(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+
+
+def test_a_part_that_is_silent_says_where_it_is(tmp_path: Path) -> None:
+    ramp = np.linspace(-1, 1, 5 * RATE_HZ)
+    ramp[2 * RATE_HZ : 4 * RATE_HZ] = 0
+    soundfile.write(tmp_path / "a.wav", ramp, RATE_HZ)
+    start = FileStart(path=tmp_path / "a.wav", offset=2.0, seconds=1.5)
+    _, bad = start.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+    silent = "'a' is silent in its first 1.5 s after 2 s; take more of it by start.seconds"
+    assert bad == [silent]

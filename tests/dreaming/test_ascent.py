@@ -509,6 +509,22 @@ def test_on_step_sees_every_step_and_may_end_the_run(recognizer, waveform, ascen
 # What is refused ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("parametrization", [LogMel(), StftGain()], ids=["log_mel", "sound"])
+def test_watched_items_are_kept_on_the_way(recognizer, waveform, ascent, parametrization) -> None:
+    """What is kept after some steps is the dream of so many steps."""
+    loop = ascent(parametrization=parametrization, steps=24, keep="last")
+    dreams = loop.run(recognizer, waveform, TARGETS, SEEDS, watched=[3, 1])
+    assert {i: list(kept) for i, kept in dreams.iterates.items()} == {
+        3: [2, 4, 8, 16], 1: [2, 4, 8, 16],
+    }  # fmt: skip
+    short = ascent(parametrization=parametrization, steps=8, keep="last")
+    eight = short.run(recognizer, waveform, TARGETS, SEEDS)
+    expected = eight.log_mel if eight.waveform is None else eight.waveform
+    torch.testing.assert_close(dreams.iterates[3][8], expected[3], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(dreams.iterates[1][8], expected[1], atol=1e-5, rtol=1e-4)
+    assert loop.run(recognizer, waveform, TARGETS, SEEDS).iterates == {}
+
+
 def infinite(heard: ForwardOutput, targets: Tensor) -> Tensor:
     return LogProbability()(heard, targets) / 0.0
 

@@ -14,6 +14,7 @@ from irdream.errors import InputError
 from irdream.measures.sounds import (
     db_x,
     log_spectral_distance_db,
+    loudness_lufs,
     segmental_snr_db,
     snr_db,
     spectral_flatness,
@@ -269,3 +270,18 @@ def test_each_item_is_measured_alone_and_the_dtype_kept(name: str) -> None:
 def test_a_sound_that_is_too_short_is_refused(measure, message: str) -> None:
     with pytest.raises(InputError, match=f"300 samples {message}"):
         measure(torch.zeros(1, 300))
+
+
+@pytest.mark.parametrize("rate_hz", [22_050, 48_000])
+def test_loudness_of_a_full_scale_sine_is_that_of_the_recommendation(rate_hz: int) -> None:
+    """ITU-R BS.1770-4: a sine of 997 Hz at full scale in one channel has -3.01 LKFS."""
+    time = torch.arange(2 * rate_hz, dtype=torch.float64) / rate_hz
+    sine = torch.sin(2 * math.pi * 997 * time)
+    loudness = loudness_lufs(torch.stack([sine, 0.1 * sine, 0 * sine]), sample_rate_hz=rate_hz)
+    assert loudness[:2].tolist() == pytest.approx([-3.01, -23.01], abs=0.07)
+    assert loudness[2] == -math.inf
+
+
+@pytest.mark.parametrize(("samples", "rate_hz"), [(8000, 22_050), (4000, 4000)])
+def test_loudness_has_no_value_for_less_than_a_block_or_a_low_rate(samples, rate_hz) -> None:
+    assert loudness_lufs(noise(2, samples), sample_rate_hz=rate_hz).isnan().all()

@@ -99,12 +99,15 @@ class Browser:
         return answer["result"].get("value")
 
     def open(self, path: Path, *, width: int = 1280, height: int = 900) -> None:
+        self.visit(path.as_uri(), width=width, height=height)
+
+    def visit(self, address: str, *, width: int = 1280, height: int = 900) -> None:
         self.send(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=False,
         )  # fmt: skip
         self.events.clear()
-        self.send("Page.navigate", url=path.as_uri())
+        self.send("Page.navigate", url=address)
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self.receive())
 

@@ -229,9 +229,10 @@ def test_curves_start_at_the_original_and_reach_the_dream(recognizer, tmp_path) 
 def test_the_tracker_gets_measures_and_files(recognizer, tmp_path) -> None:
     metrics, _, tracker = run(recognizer, tmp_path, target="flu", figures=1)
 
-    assert {"dreams.csv", "curves.csv", "curves.png", "spectrograms", "sounds"} <= set(
-        tracker.files
-    )
+    assert tracker.files == [
+        "index.html", "dreams.csv", "probabilities.csv", "curves.csv", "curves.png", "spectrograms",
+        "sounds",
+    ]  # fmt: skip
     stable = [
         "on_top", "at_0.9", "wav_on_top", "wav_at_0.9", "target_probability",
         "target_probability_wav", "rmse_db", "steps", "unchanged",
@@ -543,6 +544,29 @@ def test_a_judge_predicts_the_wav_and_the_undreamed_sound(recognizer, my_package
     assert table["judge_on_top"].mean() == metrics["dream/judge_on_top"]
     assert table["undreamed_judge_on_top"].mean() == metrics["dream/undreamed_judge_on_top"]
     assert tracker.metrics["dream/judge_on_top"] == [metrics["dream/judge_on_top"]]
+
+
+def test_what_both_networks_predict_and_what_lies_between_is_kept(
+    recognizer, my_package, tmp_path
+) -> None:
+    loop = ascent(step_size=3.0, parametrization=StftGain(), steps=24, confidence=None, keep="last")
+    given = {"judge": another(my_package), "figures": 1, "target": "sax", "command": ["a=b"]}
+    _, table, _ = run(recognizer, tmp_path, ascent=loop, **given)
+    kept = pd.read_csv(tmp_path / "probabilities.csv")
+    assert len(kept) == 3 * 2 * len(CODES)
+    sax = kept[kept["label"] == "sax"].pivot(index="file", columns="network")
+    for row in table.to_dict("records"):
+        told = sax.loc[row["file"]]
+        assert told["dream", "judge"] == pytest.approx(row["judge_probability"], abs=1e-5)
+        assert told["dream", "recognizer"] == pytest.approx(row["target_probability_wav"], abs=1e-5)
+        before = told["original", "recognizer"]
+        assert before == pytest.approx(row["target_probability_before"], abs=1e-5)
+    steps = sorted((path.parent.name, path.stem) for path in (tmp_path / "steps").rglob("*.wav"))
+    name = table["file"][0]
+    assert steps == sorted((steps, name) for steps in ("2", "4", "8", "16"))
+    page = (tmp_path / "index.html").read_text()
+    assert "<h1>3 dreams toward saxophone</h1>" in page
+    assert "<code>python main.py a=b</code>" in page
 
 
 def test_a_judge_says_nothing_of_a_target_that_it_does_not_know(

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from irdream.arguments import Count, Natural, checked
+from irdream.arguments import Amount, Count, Natural, checked
 from irdream.audio import MIN_PEAK, audio_files, load_audio
 from irdream.datasets.base import DataSet, Excerpt, ExcerptFile, Excerpts, PartName, listed
 from irdream.datasets.identity import known_content, unique_names
@@ -53,6 +53,7 @@ class _Sounds:
     """What the starts below share: an excerpt is as much of a sound as was asked for."""
 
     seconds: float | None
+    offset: float = 0.0
 
     def _sources(self, sample_rate_hz: int, min_seconds: float) -> list[Source]:
         raise NotImplementedError
@@ -64,7 +65,7 @@ class _Sounds:
         bad: list[str] = []
         for _, _, read in self._sources(sample_rate_hz, min_seconds):
             try:
-                good.append(_cut(read(), self.seconds, sample_rate_hz, min_seconds))
+                good.append(_cut(read(), self.offset, self.seconds, sample_rate_hz, min_seconds))
             except InputError as error:
                 bad.append(str(error))
         return good, bad
@@ -133,18 +134,21 @@ class FileStart(_Sounds):
 
     Args:
         path: the file or the folder.
-        seconds: how much of each, from its beginning; None: all.
+        offset: where in each file the excerpt begins, in seconds.
+        seconds: how much of each from there; None: all.
     """
 
     has_original = True
 
-    def __init__(self, *, path: ExistingPath | None, seconds: float | None = None) -> None:
+    def __init__(
+        self, *, path: ExistingPath | None, offset: Amount = 0.0, seconds: float | None = None
+    ) -> None:
         if path is None:
             raise InputError(
                 "start.path is not set; expected a sound file or a folder of them, "
                 "such as start.path=my.wav"
             )
-        self.path, self.seconds = Path(path).expanduser(), seconds
+        self.path, self.offset, self.seconds = Path(path).expanduser(), offset, seconds
         self.name = as_text(self.path.name)
 
     def listed(self, *, sample_rate_hz: int, min_seconds: float) -> Listed:
@@ -236,18 +240,27 @@ def _decoded(path: Path, content: str | None, sample_rate_hz: int, min_seconds: 
 
 
 def _cut(
-    excerpt: Excerpt, seconds: float | None, sample_rate_hz: int, min_seconds: float
+    excerpt: Excerpt,
+    offset: float,
+    seconds: float | None,
+    sample_rate_hz: int,
+    min_seconds: float,
 ) -> Excerpt:
-    if len(excerpt.waveform) < min_seconds * sample_rate_hz:
-        length = len(excerpt.waveform) / sample_rate_hz
+    name, length = excerpt.name, len(excerpt.waveform) / sample_rate_hz
+    if length < min_seconds:
         raise InputError(
-            f"{excerpt.name!r} is too short: {length:.3f} s, at least {min_seconds:g} s expected"
+            f"{name!r} is too short: {length:.3f} s, at least {min_seconds:g} s expected"
         )
-    waveform = excerpt.waveform
+    if offset and offset + min_seconds > length:
+        raise InputError(
+            f"start.offset={offset:g} in {name!r}, which ends at {length:.3f} s; expected at most "
+            f"{length - min_seconds:.3f}, so that a window of {min_seconds:g} s is left"
+        )
+    waveform = excerpt.waveform[round(offset * sample_rate_hz) :]
     if seconds is not None:
         waveform = waveform[: round(seconds * sample_rate_hz)]
     if waveform.abs().max() < MIN_PEAK:
-        length = len(waveform) / sample_rate_hz
+        where = f"{len(waveform) / sample_rate_hz:g} s" + (f" after {offset:g} s" if offset else "")
         more = "; take more of it by start.seconds" if len(waveform) < len(excerpt.waveform) else ""
-        raise InputError(f"{excerpt.name!r} is silent in its first {length:g} s{more}")
+        raise InputError(f"{name!r} is silent in its first {where}{more}")
     return replace(excerpt, waveform=waveform)

@@ -12,7 +12,7 @@ What writes tables and figures is imported where it is used: the first step wait
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +70,7 @@ def dream(
     seed: int = 0,
     info: bool = False,
     command: Sequence[str] = (),
+    progress: Callable[[float], object] = lambda share: None,
     stopwatch: Stopwatch | None = None,
 ) -> dict[str, float]:
     """Dream every excerpt of `start` toward every target, with every step size and budget.
@@ -93,6 +94,7 @@ def dream(
         seed: of random targets and jitter.
         info: only say what would be dreamed.
         command: the words that were typed, for the page.
+        progress: is given the share of the dreaming that is done, 0 to 1.
         stopwatch: counts where the time goes.
 
     Returns:
@@ -156,7 +158,8 @@ def dream(
         recognizer, judge, sonification, items, planned.varied, figures, output_dir, stopwatch
     )
     most = ascent.steps * ascent.octaves
-    with stopping() as signals, keeping(written.kept), dream_bar(len(items), steps=most) as bar:
+    shown = dream_bar(len(items), steps=most, told=progress)
+    with stopping() as signals, keeping(written.kept), shown as bar:
         for batch in _batches(recognizer, excerpts, items):
             with stopwatch("dreaming"):
                 watched = [i for i, item in enumerate(batch) if item in items[:figures]]
