@@ -68,7 +68,7 @@ def dreamed(app: App, sound: bytes, **given: str) -> list[dict]:
 def test_a_sound_that_is_sent_comes_back_as_the_page_of_its_dream(app: App, sound: Path) -> None:
     *steps, last = dreamed(app, sound.read_bytes(), offset="0.5", seconds="1.5", strength="strong")
     shares = [told["share"] for told in steps]
-    assert len(shares) == 25  # twice 12 steps, and before the first
+    assert len(shares) == 25  # before each of twice 12 steps, and at the end
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, 1)
     status, page = asked(app, "GET", last["page"])
@@ -90,7 +90,7 @@ def test_a_sound_that_is_sent_comes_back_as_the_page_of_its_dream(app: App, soun
         (None, {"target": "zither"}, "unknown instrument 'zither'; expected one of cel (cello)"),
         (None, {"offset": "9"}, "start.offset=9 in 'my_sound', which ends at 3.000 s"),
         (None, {"seconds": "long"}, "seconds='long'; expected a number of seconds"),
-        (None, {"strength": "huge"}, "strength='huge'"),
+        (None, {"strength": "huge"}, "strength=huge; expected quiet or clear or strong"),
     ],
 )
 def test_what_cannot_be_dreamed_is_answered_in_one_line(app, sound, body, given, message) -> None:

@@ -29,7 +29,7 @@ from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.objectives import LogProbability
 from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.strength import with_strength
-from irdream.errors import InputError
+from irdream.errors import InputError, told
 from irdream.files import distinct_names
 from irdream.recognizer import Recognizer
 from irdream.reports.pages import render_html
@@ -146,6 +146,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._tell(error=str(error).removeprefix("nothing to dream on: "))
         except ConnectionError:
             pass  # the browser has left, and with it the dream
+        except Exception as error:
+            self._tell(error=f"a defect: {told(error)}; the terminal says more")
+            raise
 
     def _is_local(self) -> bool:
         """Refuse other pages of the browser: their origin, or a name that leads to this host."""

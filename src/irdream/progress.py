@@ -64,6 +64,7 @@ class DreamBar:
         for i, item in enumerate(batch, start=1):
             text = f"writing {i} of {len(batch)}"
             self.bar.update(self.task, completed=self.done, description=text)
+            self.told(self.done / self.total)
             yield item
 
 

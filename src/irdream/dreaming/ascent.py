@@ -32,15 +32,7 @@ from annotated_types import Ge, Len
 from torch import Tensor
 
 from irdream.arguments import Amount, Count, Positive, Share, checked
-from irdream.dreaming.batch import (
-    Batch,
-    Evaluation,
-    Originals,
-    joined,
-    numbered,
-    per_item,
-    rows_of,
-)
+from irdream.dreaming.batch import Batch, Evaluation, Originals, joined, numbered, per_item, rows_of
 from irdream.dreaming.best import Best
 from irdream.dreaming.constraints import Constraint, Constraints
 from irdream.dreaming.objectives import ForwardOutput, Objective, as_objective, of_target
@@ -158,8 +150,7 @@ class Ascent:
         with self._opened(recognizer) as run:
             originals = Originals(log_mel=log_mel, keys=keys, sound=waveform)
             batch = run.batch(originals, targets, step_sizes, groups)
-            run.watched = torch.tensor(list(watched), dtype=torch.long, device=targets.device)
-            return run.ascend(batch, on_step, on_octave)
+            return run.ascend(batch, on_step, on_octave, torch.tensor(list(watched)).to(targets))
 
     def check(self, recognizer: Recognizer) -> None:
         """Raise the InputError of `run` where that can be known before there is an excerpt."""
@@ -188,30 +179,26 @@ class _Run:
         self.constraints = Constraints(ascent.constraints, self.parametrization.kinds)
         self.confidence = ascent.confidence if objective.reads_output else None
         self.goal = self.optimizer.goal(objective, self.confidence)
-        self.watched = torch.zeros(0, dtype=torch.long)
-        self.iterates: dict[int, Tensor] = {}  # signals of the watched items, by step
-        first = max(1, ascent.steps * ascent.octaves // 12)
-        self.milestones = [first * 2**k for k in range(4)]  # of 60 steps: 5, 10, 20, 40
 
     def ascend(
         self,
         batch: Batch,
         on_step: Callable[[Best], object],
         on_octave: Callable[[Octave], None],
+        watched: Tensor,
     ) -> Dreams:
         """Take all steps, and return the best iterates."""
         ascent, optimizer, all_items = self.ascent, self.optimizer, batch
         best = Best(
             self.objective, refines=optimizer.refines, patience=ascent.patience, keep=ascent.keep
         )
+        best.watch(watched, ascent.steps * ascent.octaves)
         for octave in reversed(range(ascent.octaves)):  # the coarsest first; 0 is full size
             batch = self._regridded(batch, octave)
             state = optimizer.start(batch.parameters)
             for step in range(1, ascent.steps + 1):
                 seen = self._evaluated(batch, best.step + 1)
                 best.update(batch, seen)
-                if len(self.watched) and best.step in self.milestones:
-                    self.iterates[best.step] = best.of_all().signal[self.watched]
                 if on_step(best) is True:
                     return self._result(all_items, best)
                 rows = best.leave(batch, seen, last_octave=octave == 0)
@@ -398,19 +385,10 @@ class _Run:
             probability_curve=probability,
             objective_curve=objective,
             item_steps=best.item_steps,
-            iterates=self._iterates(batch),
+            iterates=best.iterates(lambda x, rows: self._input_of(x, rows_of(batch, rows))),
         )
 
 
 def _of_network(batch: Batch, network: int) -> Tensor:
     """Return keys of the random views that one of several networks gets."""
     return substream(batch.keys, network) if network else batch.keys
-
-    def _iterates(self, batch: Batch) -> dict[int, dict[int, Tensor]]:
-        """Return what was kept of the watched items on the way, as sounds where there are any."""
-        watched: dict[int, dict[int, Tensor]] = {int(i): {} for i in self.watched}
-        for step, signal in self.iterates.items():
-            sound, log_mel = self._input_of(signal, rows_of(batch, self.watched))
-            for i, one in zip(watched, log_mel if sound is None else sound, strict=True):
-                watched[i][step] = one
-        return watched

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -63,6 +64,27 @@ class Best:
         self.count = 0  # items of the run
         self.item_steps = 0
         self.deferred = DeferredRead()
+        self.watch(torch.zeros(0, dtype=torch.long), 0)
+
+    def watch(self, items: Tensor, steps: int) -> None:
+        """Keep what these items are after 1/12, 1/6, 1/3 and 2/3 of so many steps."""
+        self.watched, first = items, max(1, steps // 12)
+        self.on_the_way = dict.fromkeys([first * 2**k for k in range(4)], torch.zeros(0))
+
+    def iterates(
+        self, input_of: Callable[[Tensor, Tensor], tuple[Tensor | None, Tensor]]
+    ) -> dict[int, dict[int, Tensor]]:
+        """Return what was kept of the watched items on the way, by item and step.
+
+        Args:
+            input_of: gives sound and log-mel of signals and their items.
+        """
+        found: dict[int, dict[int, Tensor]] = {int(i): {} for i in self.watched}
+        for step, signal in self.on_the_way.items():
+            sound, log_mel = input_of(signal, self.watched) if len(signal) else (None, signal)
+            for i, one in zip(found, log_mel if sound is None else sound, strict=False):
+                found[i][step] = one
+        return found
 
     @property
     def step(self) -> int:
@@ -108,6 +130,8 @@ class Best:
             waited=waited,
             alive=now.alive if self.refines else now.alive & ~seen.reached,
         )
+        if len(self.watched) and self.step in self.on_the_way:
+            self.on_the_way[self.step] = self.of_all().signal[self.watched]
 
     def leave(self, batch: Batch, seen: Evaluation, *, last_octave: bool) -> Tensor | None:
         """Put finished items away, as soon as the host knows how many there are.
