@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
                     f"{size} bytes; expected at most {MOST_BYTES}: use a shorter sound"
                 )
             run = self.server.dream(self.rfile.read(size), given, lambda x: self._tell(share=x))
-            self._tell(page=f"/{quote(run)}/")
+            self._tell(page=f"/{quote(run)}/", folder=str(self.server.folder / run))
         except InputError as error:
             self._tell(error=str(error).removeprefix("nothing to dream on: "))
         except ConnectionError:

@@ -8,12 +8,12 @@
     at("state").classList.toggle("bad", isBad);
   }
 
-  function take({ share, page, error }) {
+  function take({ share, page, folder, error }) {
     if (share !== undefined) at("progress").value = share;
     if (share !== undefined) say(share < 1 ? `Dreaming: ${Math.round(100 * share)} %` : "Writing the page");
     if (error !== undefined) say(error, true);
     if (page === undefined) return;
-    say(`Done. The page and its sounds stay in outputs/app${page}`);
+    say(`Done. The page and its sounds stay in ${folder}`);
     at("page").src = page;
     at("page").hidden = false;
   }
