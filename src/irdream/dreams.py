@@ -80,8 +80,9 @@ class DreamResult(Dreams):
     def save(self, folder: str | Path, *, figures: int | None = None) -> pd.DataFrame:
         """Write what `task=dream` writes, and return the table.
 
-        `dreams.csv`, `curves.csv`, `curves.png`, `spectrograms/*.png`, and in `sounds/` the WAVs
-        of originals, dreams and differences; what is predicted of the WAVs is in the table.
+        `index.html`, a page to hear and see them; `dreams.csv`, `probabilities.csv`, `curves.csv`,
+        `curves.png`, `spectrograms/*.png`, and in `sounds/` the WAVs of originals, dreams and
+        differences; what is predicted of the WAVs is in the table.
 
         Args:
             folder: made where there is none.
@@ -93,19 +94,25 @@ class DreamResult(Dreams):
         """
         import pandas as pd
 
+        from irdream.reports.dream_page import PROBABILITIES, write_run_page
         from irdream.reports.dream_table import write_dream, write_tables
+        from irdream.reports.tables import save_table
 
         folder, dreamt = Path(folder).expanduser(), self._finished(*self._sounds)
         with self._asked() as (recognizer, judge):
-            rows = [
+            written = [
                 write_dream(
                     one, recognizer, GriffinLim(), folder, judge=judge,
                     is_drawn=figures is None or i < figures,
                 )
                 for i, one in enumerate(dreamt)
             ]  # fmt: skip
-        table = pd.DataFrame(rows)
+        table = pd.DataFrame([row for row, _ in written])
         write_tables(table, dreamt, folder)
+        save_table(
+            pd.DataFrame([row for _, rows in written for row in rows]), folder / PROBABILITIES
+        )
+        write_run_page(table, folder, labels=self.recognizer.instruments)
         return table
 
     def show(self, item: int = 0) -> Figure:

@@ -176,15 +176,15 @@ def known_measures(table: pd.DataFrame, *, shares: bool = True) -> list[Measure]
 
 
 def write_run_page(
-    table: pd.DataFrame, folder: Path, *, command: Sequence[str], labels: Sequence[str]
+    table: pd.DataFrame, folder: Path, *, labels: Sequence[str], command: Sequence[str] = ()
 ) -> None:
     """Write index.html into a run's folder: its dreams, those first that the judge agrees with.
 
     Args:
         table: of the dreams.
         folder: of the run.
-        command: the words that were typed; none: nothing is said of how to repeat it.
         labels: that the recognizer knows.
+        command: the words that were typed; none: nothing is said of how to repeat it.
     """
     measures = known_measures(table, shares=False)
     by = next((m.name for m in measures if m.needs == "judge"), "target_probability_wav")

@@ -195,7 +195,7 @@ def write_iterates(
 ) -> None:
     """Write what lay between original and dream as `folder/STEPS/NAME.wav`, within full scale."""
     for steps, iterate in one.iterates.items():
-        sound = iterate if one.waveform is not None else one.sound(iterate, recognizer, sonify)
+        sound = iterate if iterate.ndim == 1 else one.sound(iterate, recognizer, sonify)
         (folder / str(steps)).mkdir(parents=True, exist_ok=True)
         _, sound, rate_hz = one.full_band(sound) or (None, sound, recognizer.sample_rate_hz)
         sound = sound * (FULL_SCALE / max(FULL_SCALE, float(sound.abs().max())))
