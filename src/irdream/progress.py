@@ -47,7 +47,9 @@ class DreamBar:
         told: is given the share that is done, 0 to 1.
     """
 
-    def __init__(self, bar: Progress, total: int, steps: int, told: Told) -> None:
+    def __init__(
+        self, bar: Progress, total: int, steps: int, told: Told = lambda share: None
+    ) -> None:
         self.bar, self.done, self.steps, self.total, self.told = bar, 0, steps, total, told
         self.task = bar.add_task("dreaming", total=total)
 
