@@ -289,11 +289,13 @@ def _levelled(voices: Sequence[_Voice], sounds: Sounds) -> dict[str, Any]:
 
 def _levels(sounds: Sequence[np.ndarray], rate_hz: int) -> tuple[list[float], bool]:
     """Return the loudness of each sound, and whether it is in LUFS; else it is the RMS in dB."""
-    waveforms = [torch.from_numpy(x if x.ndim == 1 else x.mean(axis=1)) for x in sounds]
-    levels = [float(loudness_lufs(one[None], sample_rate_hz=rate_hz)[0]) for one in waveforms]
-    if not any(map(math.isnan, levels)):
-        return levels, True
-    return [float(10 * one.square().mean().log10()) for one in waveforms], False
+    waveforms = [torch.from_numpy(np.atleast_2d(x.T)) for x in sounds]  # (channels, samples)
+    levels = [loudness_lufs(one, sample_rate_hz=rate_hz) for one in waveforms]
+    is_lufs = not any(bool(one.isnan().any()) for one in levels)
+    if not is_lufs:
+        levels = [10 * one.square().mean(dim=1).log10() for one in waveforms]
+    powers = [(10 ** (one / 10)).mean() for one in levels]  # channels add up, here to their mean
+    return [float(10 * power.log10()) for power in powers], is_lufs
 
 
 def _table(folder: Path) -> pd.DataFrame | None:
