@@ -59,7 +59,7 @@ def test_the_name_of_a_file_is_what_was_typed(name, tmp_path) -> None:
      and name not in ("null", "choice(a)", "range(1,3)", "glob(*)")],
 )  # fmt: skip
 @pytest.mark.parametrize(
-    "key", ["store", "checkpoint", "dataset.root", "train.resume", "tracker.run_name"]
+    "key", ["store", "paper.publish", "dataset.root", "train.resume", "tracker.run_name"]
 )
 def test_text_without_a_file_is_what_was_typed(name, key) -> None:
     assert read(f"{key}={name}") == name
