@@ -110,7 +110,7 @@ def measure(browser: Browser, number: int) -> list[float]:
         "[...document.querySelectorAll('#list .card')].map((card) => "
         f"card.querySelectorAll('dd')[{number}]?.textContent ?? 'nan')"
     )
-    return [float(text) if text != "–" else np.nan for text in found]
+    return [float(text.replace("∞", "inf").replace("–", "nan")) for text in found]
 
 
 def test_the_grid_is_filled_and_nothing_is_requested(browser: Browser, page: Path):
@@ -172,7 +172,8 @@ def test_the_list_is_sorted_by_buttons_and_keys(browser: Browser, page: Path):
     np.testing.assert_array_equal(measure(browser, 3), [*largest[9::-1], np.nan])
     assert texts(browser, "#state") == ["Sorted by RMSE dB, from the smallest."]
     browser.press("5")
-    np.testing.assert_array_equal(measure(browser, 4), [3.0, 3.0] + [np.nan] * 9)
+    expected = [np.inf] * 8 + [3.0, 3.0, np.nan]
+    np.testing.assert_array_equal(measure(browser, 4), expected)
     browser.press("g")
     assert len(cells(browser)) == 2
     assert browser.run("document.getElementById('orders').hidden")

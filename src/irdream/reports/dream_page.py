@@ -37,6 +37,7 @@ MAX_CHARACTERS = 40_000_000  # of all sounds
 LOUDNESS_LUFS, PEAK_DB = -23.0, -1.0  # at which sounds are played, and that none exceeds
 MOST_BARS = 8  # instruments of a network
 PROBABILITIES = "probabilities.csv"  # of a run: file, network, label, original, dream
+COLUMNS = ("label", "original", "dream")
 NETWORKS = {
     "recognizer": "The recogniser, which dreamed it",
     "judge": "The judge, which had no part in it",
@@ -190,7 +191,7 @@ def write_run_page(
     by = next((m.name for m in measures if m.needs == "judge"), "target_probability_wav")
     ordered = table.sort_values(by, ascending=False, kind="stable") if has_target(table) else table
     rows = ordered.head(MAX_DREAMS).to_dict("records")
-    targets = table["target"].dropna().unique()
+    targets = list(dict.fromkeys(table["target"].dropna().tolist()))
     toward = instruments.name(targets[0]) if len(targets) == 1 else f"{len(targets)} instruments"
     lost = len(table) - len(rows)
     write_page(
@@ -314,7 +315,7 @@ def _networks(row: Mapping[str, Any], table: pd.DataFrame | None) -> list[dict[s
     found = []
     for name, title in NETWORKS.items():
         rows = table[(table["file"] == row["file"]) & (table["network"] == name)]
-        values = rows[["label", "original", "dream"]].to_numpy().tolist()
+        values = [list(each) for each in zip(*(rows[c].tolist() for c in COLUMNS), strict=True)]
         values.sort(key=lambda each: (each[0] != row["target"], -max(each[1:])))
         shown = [[instruments.name(x), x == row["target"], *p] for x, *p in values[:MOST_BARS]]
         found += [{"name": title, "rows": shown, "more": len(values) - len(shown)}] if shown else []
