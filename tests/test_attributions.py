@@ -10,8 +10,6 @@ from irdream.audio import write_wav
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 
-FRONTEND = {"sample_rate_hz": 2000, "n_fft": 64, "hop_samples": 40, "n_mels": 9}
-
 
 class Net(nn.Module):
     def __init__(self) -> None:
@@ -38,9 +36,10 @@ def test_log_mels_of_a_network_of_ones_own() -> None:
 def test_a_sound_file_for_several_targets(tmp_path) -> None:
     time = torch.arange(4000) / 2000
     write_wav(tmp_path / "a.wav", 0.5 * torch.sin(2 * torch.pi * 300 * time), sample_rate_hz=2000)
+    frontend = HanLogMel(sample_rate_hz=2000, n_fft=64, hop_samples=40, n_mels=9)
     found = attribute(
         Net(), str(tmp_path / "a.wav"), ["x", "z"], method=Occlusion(bands=3, frames=5),
-        frontend=HanLogMel(**FRONTEND), labels=["w", "x", "y", "z"], window_frames=25,
+        frontend=frontend, labels=["w", "x", "y", "z"], window_frames=25,
     )  # fmt: skip
     assert found.targets.tolist() == [1, 3]
     assert found.relevance.shape == found.log_mel.shape == (2, 9, 100)

@@ -35,6 +35,14 @@ def test_a_gradient_changes_with_the_weights(around, log_mel, targets) -> None:
     assert found == again
 
 
+def test_an_empty_map_is_like_no_other(around, log_mel, targets) -> None:
+    def empty(recognizer, log_mel, targets):
+        return torch.zeros_like(log_mel)
+
+    found = cascade(empty, around(Deep()), log_mel, targets)
+    assert [*found.values()] == [[0.0] * 3] * 5
+
+
 @pytest.mark.parametrize(
     ("last", "expected"), [([0.1, -0.15, 0.9], True), ([0.3, 0.1, -0.4], False)]
 )

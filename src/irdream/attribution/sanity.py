@@ -29,7 +29,7 @@ def cascade(
     """Return Spearman's correlation with the first map for each layer from the top, and item.
 
     The maps are compared with their signs. In a map that is multiplied by the input, magnitudes
-    stay alike whatever the network does; signs do not.
+    stay alike whatever the network does; signs do not. A map without contrast is like no other: 0.
 
     Args:
         attribution: the method.
@@ -48,8 +48,15 @@ def cascade(
             weight.data = weight.data.flatten()[order].view_as(weight)
         maps = attribution(changed, log_mel, targets)
         pairs = zip(original.flatten(1).cpu(), maps.flatten(1).cpu(), strict=True)
-        found[name] = [float(spearmanr(one, other).statistic) for one, other in pairs]
+        found[name] = [_alike(one, other) for one, other in pairs]
     return found
+
+
+def _alike(one: Tensor, other: Tensor) -> float:
+    """Return the rank correlation of two maps; 0 where one of them has but one value."""
+    if bool(one.min() == one.max()) or bool(other.min() == other.max()):
+        return 0.0
+    return float(spearmanr(one, other)[0])  # type: ignore[arg-type]
 
 
 def passes(correlations: dict[str, list[float]]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -19,6 +19,7 @@ from irdream.measures.bootstrap import mean_interval
 from irdream.measures.table import ATTRIBUTION
 from irdream.reports.dream_figures import RANGE_DB, TICKS_HZ, SpectrogramScales
 from irdream.reports.figures import BLUE, GRAY, ORANGE, add_color_bar, caption, plain
+from irdream.reports.tables import records, rows_of
 
 Array = NDArray[np.floating]
 ROWS_SHOWN = 24
@@ -36,7 +37,7 @@ def attribution_figure(
     masked_db: Array,
     *,
     hop_seconds: float,
-    centers_hz: Array,
+    centers_hz: ArrayLike | None,
     title: str = "",
 ) -> Figure:
     """Draw an excerpt, the relevance, and what the mask lets through.
@@ -98,10 +99,10 @@ def summary(table: pd.DataFrame, method: str) -> dict[str, float]:
         table: a row a map.
         method: whose name is left out of the metrics' names.
     """
-    metrics = {"attribute/count": float((table["map"] == method).sum())}
+    metrics = {"attribute/count": float(len(rows_of(table, map=method)))}
     for one, rows in table.groupby("map", sort=False):
         for each in ATTRIBUTION:
-            values = rows[each.name].to_numpy(dtype=float)
+            values = _values(rows, each.name)
             if np.isfinite(values).any():
                 name = each.name if one == method else f"{one}/{each.name}"
                 metrics[f"attribute/{name}"] = float(np.nanmean(values))
@@ -110,7 +111,9 @@ def summary(table: pd.DataFrame, method: str) -> dict[str, float]:
 
 def print_attributions(table: pd.DataFrame, method: str) -> None:
     """Print the measures of each map of a method, and their means beside those of the controls."""
-    columns = [one for one in ATTRIBUTION if one.in_table and table[one.name].notna().any()]
+    columns = [
+        one for one in ATTRIBUTION if one.in_table and not np.isnan(_values(table, one.name)).all()
+    ]
     names = [one.name for one in columns]
     console = Console()
     console = console if console.is_terminal else Console(width=160)
@@ -123,22 +126,28 @@ def print_attributions(table: pd.DataFrame, method: str) -> None:
         cells = ["-" if np.isnan(x) else f"{x:.2f}" for x in values]
         shown.add_row(escape(name), target, *cells)
 
-    of_method = table[table["map"] == method]
-    for row in of_method.head(ROWS_SHOWN).to_dict("records"):
+    of_method = rows_of(table, map=method)
+    for row in records(of_method)[:ROWS_SHOWN]:
         values = [float(row[name]) for name in ("probability", *names)]
         add(str(row["name"]), instruments.name(row["target"]), values)
     shown.add_section()
     for one in table["map"].unique():
-        means = table.loc[table["map"] == one, ["probability", *names]].astype(float).mean()
-        add(f"mean, {one}", "", means.tolist())
+        rows = rows_of(table, map=one)
+        means = [float(np.nanmean(_values(rows, name))) for name in ("probability", *names)]
+        add(f"mean, {one}", "", means)
     console.print(shown)
     console.print(HOW_TO_READ, soft_wrap=True)
-    for one, rows in table.groupby("map", sort=False):
+    for one, rows in table.groupby("map", sort=False) if len(of_method) > 1 else ():
         means = [
-            f"{name} {mean_interval(rows[name].astype(float), rows['name']).text()}"
+            f"{name} {mean_interval(_values(rows, name), rows['name']).text()}"
             for name in INTERVALS
             if name in names
         ]
         console.print(f"{one}, mean with 95 % interval: {', '.join(means)}", soft_wrap=True)
     if len(of_method) > ROWS_SHOWN:
         console.print(f"{len(of_method) - ROWS_SHOWN} more in attributions.csv")
+
+
+def _values(table: pd.DataFrame, name: str) -> Array:
+    """Return a column of numbers, NaN where there is none."""
+    return table[name].to_numpy(dtype=float)

@@ -304,7 +304,7 @@ class _Written:
             relevance.cpu().numpy(),
             heard.cpu().numpy() * DB_PER_NATURAL,
             hop_seconds=self.recognizer.hop_samples / self.recognizer.sample_rate_hz,
-            centers_hz=self.recognizer.centers_hz().numpy(),
+            centers_hz=self.recognizer.centers_hz(),
             title=f"{row['name']}, {instruments.name(row['target'])} by {self.method}: "
             f"{row['probability']:.2f}, relevant part {row['probability_relevant']:.2f}, "
             f"rest {row['probability_rest']:.2f}",
