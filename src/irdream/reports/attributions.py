@@ -137,7 +137,7 @@ def print_attributions(table: pd.DataFrame, method: str) -> None:
         add(f"mean, {one}", "", means)
     console.print(shown)
     console.print(HOW_TO_READ, soft_wrap=True)
-    for one, rows in table.groupby("map", sort=False) if len(of_method) > 1 else ():
+    for one, rows in table.groupby("map", sort=False) if len(set(of_method["name"])) > 1 else ():
         means = [
             f"{name} {mean_interval(_values(rows, name), rows['name']).text()}"
             for name in INTERVALS
