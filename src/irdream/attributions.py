@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from irdream.api import Model, Start, _class, _like_weights, _network, _paired, _recognizer, _signal
-from irdream.attribution import Attribution, IntegratedGradients
+from irdream.attribution import Attribution, SmoothGrad
 from irdream.audio.stft import with_mel_mask
 from irdream.dreaming.network_checks import check_answers
 from irdream.dreaming.probe import frozen
@@ -80,7 +80,7 @@ def attribute(
         model: as `irdream.dream` takes it, on log-mels.
         start: likewise: waveforms, log-mels, or the path of a sound file.
         target: a class or one for each item; None: what is predicted.
-        method: of `irdream.attribution`; None: `IntegratedGradients()`.
+        method: of `irdream.attribution`; None: `SmoothGrad()`.
         about: a network that is no recognizer: `frontend`, `labels`, `output`, `window_frames`, see
             `irdream.dream`.
 
@@ -111,7 +111,7 @@ def attribute(
         log_mel, targets = _paired(log_mel, torch.tensor(classes, device=log_mel.device))
         probabilities = probabilities.expand(len(targets), -1)
         signal = signal.expand(len(targets), *signal.shape[1:])
-    relevance = (method or IntegratedGradients())(recognizer, log_mel, targets)
+    relevance = (method or SmoothGrad())(recognizer, log_mel, targets)
     return AttributionResult(
         relevance=relevance, log_mel=log_mel, targets=targets, probabilities=probabilities,
         waveform=signal if signal.ndim == 2 else None, recognizer=recognizer,
