@@ -35,7 +35,7 @@ def load(
     """Return a recognizer in eval mode, on its device; of several checkpoints an `Ensemble`.
 
     Args:
-        path: a checkpoint's folder, one that comes along (`shipped`, `second`, `robust`),
+        path: a checkpoint's folder, one that comes along (`shipped`, `second`, `robust`, `musicnn`),
             `runs:/ID/checkpoint` or `models:/NAME@ALIAS`; or several of them.
         device: see `runtime.choose_device`.
         trust: packages that the checkpoint may name.
@@ -64,7 +64,7 @@ def _content(folder: str) -> str:
     return content_of(where) if where.is_dir() else ""  # one that comes along, or nothing
 
 
-@lru_cache(maxsize=3)  # a judge, and two recognizers that a sweep compares
+@lru_cache(maxsize=4)  # a judge, and the recognizers that a sweep compares or that dream together
 def _loaded(folder: str, device: torch.device, trust: tuple[str, ...], content: str) -> Recognizer:
     return load_recognizer(folder, device=device, trust=trust)
 

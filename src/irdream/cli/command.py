@@ -43,7 +43,7 @@ _SYSTEM = {  # errors of the system that a person can mend, and how
     errno.EISDIR: "choose another name",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
-CHECKPOINTS = ("shipped", "second", "robust")  # that come with irdream
+CHECKPOINTS = ("shipped", "second", "robust", "musicnn")  # that come with irdream
 TRUSTED = ("irdream.", "torch.optim.", "torch.nn.", "functools.partial")
 _FLAGS = (
     "--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run",
