@@ -105,7 +105,7 @@ def perform(config: DictConfig, job: Job, of_sweep: sweep.Sweep | None) -> dict[
             tracker.log_text(OmegaConf.to_yaml(config), "config/config.yaml")
         with stopwatch("start-up"):
             task = instantiate(config.task, _convert_="all")
-            only = {"info": command.check_info(task)} if config.info else {}
+            only: dict[str, Any] = {"info": command.check_info(task)} if config.info else {}
             if "command" in inspect.signature(task.func).parameters:
                 only["command"] = list(job.overrides)
         told = output.watching(pruning.reporting(tracker))  # a search may stop it by what it logs

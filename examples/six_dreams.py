@@ -251,7 +251,9 @@ def _spectrogram(
     image = ax.imshow(
         values_db, extent=extent, origin="lower", aspect="auto", interpolation="nearest", **colors
     )
-    places = np.interp(TICKS_HZ, recognizer.centers_hz().numpy(), np.arange(n_mels))
+    centers_hz = recognizer.centers_hz()
+    assert centers_hz is not None  # of a checkpoint that comes along
+    places = np.interp(TICKS_HZ, centers_hz.numpy(), np.arange(n_mels))
     ax.set_yticks(places, [str(hz) for hz in TICKS_HZ])
     ax.xaxis.set_major_locator(MultipleLocator(0.5 if seconds < 2 else 1.0))
     ax.tick_params(labelsize=8)

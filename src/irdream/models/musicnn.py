@@ -55,14 +55,14 @@ class _Maps(nn.Sequential):
         """Return the maps; where a gradient is taken, those of one tall pattern in another way.
 
         Each height is then an item of a convolution over time whose channels are the bands of
-        the pattern: the same numbers, and a gradient in a quarter of the time.
+        the pattern: the same numbers, and a gradient in a third of the time.
         """
         pad, conv, *rest = self
+        assert isinstance(conv, nn.Conv2d)
         if not (torch.is_grad_enabled() and conv.in_channels == 1 and conv.kernel_size[0] > 1):
             return super().forward(input)
-        strips = (
-            pad(input).squeeze(1).unfold(1, conv.kernel_size[0], 1)
-        )  # (batch, height, frames, bands)
+        strips = pad(input).squeeze(1).unfold(1, conv.kernel_size[0], 1)
+        # (batch, height, frames, bands)
         maps = F.conv1d(strips.mT.flatten(0, 1), conv.weight.squeeze(1), conv.bias)
         maps = maps.unflatten(0, strips.shape[:2]).transpose(1, 2)
         return nn.Sequential(*rest)(maps)

@@ -45,7 +45,7 @@ def _mel_axes(recognizer: Recognizer) -> dict[str, Any]:
     """Return the seconds of a frame and the bands' Hz."""
     return {
         "hop_seconds": recognizer.hop_samples / recognizer.sample_rate_hz,
-        "frequencies_hz": recognizer.centers_hz().numpy(),
+        "frequencies_hz": recognizer.centers_hz(),
     }
 
 
