@@ -365,6 +365,11 @@ def test_unlabelled_files_are_left_out_and_told(run, tmp_path, sounds, caplog) -
     assert caplog.text.count(told) == 1
 
 
+def test_few_steps_an_epoch_are_told(run, sounds, caplog) -> None:
+    run(dataset=Folder(root=sounds), epochs=1, batch_size=128)
+    assert re.search(r"(\d+) windows in batches of 128 are 1 step an epoch; a batch_", caplog.text)
+
+
 def test_instruments_without_an_excerpt_are_told(run, sounds, tmp_path, caplog) -> None:
     root = tmp_path / "sounds"
     for code, takes in (("cel", 6), ("flu", 6), ("voi", 1)):

@@ -42,6 +42,7 @@ from irdream.recognizer import Recognizer, cut_windows
 from irdream.training.augmentation import Augmentation, Draw, WaveformAugmentation
 
 EMBEDDED_AT_ONCE = 2  # windows; more are no faster on a processor, and take gigabytes
+FEW_STEPS = 8  # in an epoch
 SPARE = 1.07  # a semitone faster takes 1.06 of the samples
 
 logger = logging.getLogger(__name__)
@@ -127,11 +128,18 @@ def training_data(
         batch_size=batch_size,
         balanced=balanced,
     )
+    in_training = cut(log_mels=cut_from, excerpts=training)
+    windows, steps = len(in_training), math.ceil(len(in_training) / batch_size)
+    if steps < FEW_STEPS and windows > FEW_STEPS:
+        logger.warning(
+            "%d windows in batches of %d are %s an epoch; a batch_size of %d learns more from them",
+            windows, batch_size, counted(steps, "step"), max(2, windows // FEW_STEPS),
+        )  # fmt: skip
     return TrainingData(
         excerpts=excerpts,
         log_mels=packed,
         labels=labels,
-        training=cut(log_mels=cut_from, excerpts=training),
+        training=in_training,
         validation=cut(log_mels=packed, excerpts=validation),
         training_files=[excerpts.files[i] for i in training],
         validation_files=[excerpts.files[i] for i in validation],
