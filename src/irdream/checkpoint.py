@@ -35,7 +35,7 @@ def load(
     """Return a recognizer in eval mode, on its device; of several checkpoints an `Ensemble`.
 
     Args:
-        path: a checkpoint's folder, one that comes along (`shipped`, `second`, `robust`, `musicnn`),
+        path: a checkpoint's folder, one that comes along (see `checkpoint_folder.NAMES`),
             `runs:/ID/checkpoint` or `models:/NAME@ALIAS`; or several of them.
         device: see `runtime.choose_device`.
         trust: packages that the checkpoint may name.
