@@ -121,11 +121,11 @@ def test_the_jobs_of_a_sweep_share_it_while_its_files_are_the_same(folder: Path)
     assert again.card == {"data": {"name": "another"}}
 
 
-def test_no_more_than_three_are_kept(folder: Path) -> None:
+def test_no_more_than_four_are_kept(folder: Path) -> None:
     checkpoint._loaded.cache_clear()
-    first, _, _, _, again = (
+    first, _, _, _, _, again = (
         checkpoint.load(path=str(folder), device="cpu", trust=[*TRUST, *more])
-        for more in ([], ["a"], ["b"], ["c"], [])
+        for more in ([], ["a"], ["b"], ["c"], ["d"], [])
     )
     assert again is not first
 

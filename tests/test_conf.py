@@ -83,7 +83,8 @@ def test_every_task_can_be_built_from_the_defaults(task, tmp_path) -> None:
 @pytest.mark.parametrize(("group", "experiment"), choices("experiment"))
 def test_every_experiment_can_be_built(group, experiment, tmp_path) -> None:
     sign = "" if group == "experiment" else "+"  # of a folder below it one is added
-    root = "dataset.datasets.notes.root" if experiment == "shipped_robust" else "dataset.root"
+    of_notes = experiment in ("shipped_robust", "musicnn")
+    root = "dataset.datasets.notes.root" if of_notes else "dataset.root"
     config = compose("config", [f"{sign}{group}={experiment}", f"{root}={tmp_path}"])
     command.check(config)
     assert callable(instantiate(config.task, _convert_="all"))

@@ -249,9 +249,10 @@ def test_what_would_run_is_said_and_nothing_is_run(tmp_path, flag) -> None:
     told = irdream("-m", *words, "dream.octaves=1,2", flag, cwd=tmp_path)
     assert told.returncode == 0, told.stderr
     said = [line for line in told.stdout.splitlines() if not line.startswith("[")]
+    by = "2 networks (geometric mean of probabilities), on cpu"
     assert said == [
-        "dream: 1 excerpt toward sax, 2 steps x 1 octave, on cpu",
-        "dream: 1 excerpt toward sax, 2 steps x 2 octaves, on cpu",
+        f"dream: 1 excerpt toward sax, 2 steps x 1 octave, {by}",
+        f"dream: 1 excerpt toward sax, 2 steps x 2 octaves, {by}",
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["tone.wav"]
 

@@ -29,12 +29,7 @@ from irdream.recognizer import Recognizer
 
 FORMAT = 1
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
-NAMES = (
-    "shipped",
-    "second",
-    "robust",
-    "musicnn",
-)  # of those that come with irdream, each with a CARD.md
+NAMES = ("shipped", "second", "robust", "musicnn")  # that come along, each with a CARD.md
 TRUSTED = ("irdream.frontends", "irdream.models", "torch.nn")
 _KEYS: dict[str, Any] = {
     "format": int,

@@ -28,6 +28,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield tmp_path
 
 
+TWO = r"2 networks \(geometric mean of probabilities\), on cpu"
+
+
 def say(words: str, folder: Path) -> dict[str, float]:
     task = instantiate(compose("config", [*words.split(), "device=cpu"]).task, _convert_="all")
     return task(tracker=NullTracker(), output_dir=folder, info=True)
@@ -36,7 +39,7 @@ def say(words: str, folder: Path) -> dict[str, float]:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("task=dream", "dream: 11 excerpts toward flu, 60 steps x 1 octave, on cpu"),
+        ("task=dream", f"dream: 11 excerpts toward flu, 60 steps x 1 octave, {TWO}"),
         (
             "experiment=paper_dream",
             "dream: 11 excerpts toward flu, at most 100 steps x 1 octave, on cpu",
@@ -45,15 +48,15 @@ def say(words: str, folder: Path) -> dict[str, float]:
             "task=dream target=[sax,flute] dream.step_size=[0.1,0.2] dream.variations=3 "
             "dream.steps=100 dream.octaves=2 dream.count=1",
             "dream: 1 excerpt toward sax, flu, 2 step sizes, 3 variations: 12 dreams, "
-            "100 steps x 2 octaves, on cpu",
+            f"100 steps x 2 octaves, {TWO}",
         ),
         (
             "task=dream target=incorrect dream.count=4 dream.confidence=0.9 dream.steps=100",
-            "dream: 4 excerpts toward incorrect, at most 100 steps x 1 octave, on cpu",
+            f"dream: 4 excerpts toward incorrect, at most 100 steps x 1 octave, {TWO}",
         ),
         (
             "task=dream start=noise target=all dream.steps=1",
-            "dream: 11 excerpts toward all: 121 dreams, 1 step x 1 octave, on cpu",
+            f"dream: 11 excerpts toward all: 121 dreams, 1 step x 1 octave, {TWO}",
         ),
         (
             "task=train train.test=true train.register=mine",
@@ -94,7 +97,8 @@ def test_one_line_is_said_and_nothing_is_made(words, line, here, capsys) -> None
         ("task=dream start=file start.path=no.wav", r"no such file or folder: 'no\.wav'"),
         ("task=dream start=file start.path=a.wav target=correct", "'a' has none"),
         ("task=dream dream.budget_db=1 constraint=rmse_budget", "are both given"),
-        ("task=dream objective=layer objective.layer=nix", "unknown layer 'nix'"),
+        ("task=dream objective=layer objective.layer=nix", "'nix' of several networks; expected a s"),
+        ("task=dream checkpoint=robust objective=layer objective.layer=nix", "unknown layer 'nix'"),
         ("task=dream optimizer=least_change dream.confidence=null", "needs to know how far"),
         ("task=train train.register=a/b", "a/b"),
         ("task=train train.resume=nowhere", "nothing to resume in train.resume='nowhere'"),

@@ -125,8 +125,9 @@ class Harmonic(Additive[_Start]):
     def _rows(self, recognizer: Recognizer, sound: Tensor) -> Tensor:
         """Return harmonics and bands of a sound (samples,), (rows, samples)."""
         rate_hz = recognizer.sample_rate_hz
-        pitch = self._pitch(sound, rate_hz)
-        harmonics, pure = harmonics_of(sound, pitch, self.harmonics, rate_hz)
+        alone = sound.cpu()  # phases need float64, which not every device has
+        found = harmonics_of(alone, self._pitch(alone, rate_hz), self.harmonics, rate_hz)
+        harmonics, pure = (one.to(sound) for one in found)
         rest = sound - harmonics.sum(dim=0)
         window = torch.hann_window(rate_hz // 20, device=sound.device, dtype=sound.dtype)
         level = _smooth(sound.square()[None], window / window.sum())[0].clamp(min=0.0).sqrt()
@@ -144,7 +145,7 @@ class Harmonic(Additive[_Start]):
     @staticmethod
     def _pitch(sound: Tensor, rate_hz: int) -> Tensor:
         """Return the pitch at each sample in Hz, interpolated where unvoiced."""
-        found = pitch_hz(sound[None], sample_rate_hz=rate_hz)[0].cpu().double().numpy()
+        found = pitch_hz(sound[None], sample_rate_hz=rate_hz)[0].double().numpy()
         voiced = np.isfinite(found)
         if voiced.mean() < LEAST_VOICED:
             raise InputError(
