@@ -221,7 +221,8 @@ def refused(path: Path | str, message: str, **settings: Any) -> None:
 
 
 def test_no_checkpoint(tmp_path: Path) -> None:
-    expected = r"\(recognizer.json is missing\); expected .*'shipped', 'second', 'robust', 'musicnn', runs:/"
+    names = "'shipped', 'second', 'robust', 'musicnn'"
+    expected = rf"\(recognizer.json is missing\); expected .*{names}, runs:/"
     refused(tmp_path / "nothing", expected)
     refused("~/there/is/no/such/folder", r"no checkpoint at '/.*/there/is/no/such/folder'")
     file = tmp_path / "model.pt"

@@ -97,7 +97,7 @@ def test_one_line_is_said_and_nothing_is_made(words, line, here, capsys) -> None
         ("task=dream start=file start.path=no.wav", r"no such file or folder: 'no\.wav'"),
         ("task=dream start=file start.path=a.wav target=correct", "'a' has none"),
         ("task=dream dream.budget_db=1 constraint=rmse_budget", "are both given"),
-        ("task=dream objective=layer objective.layer=nix", "'nix' of several networks; expected a s"),
+        ("task=dream objective=layer objective.layer=nix", "'nix' of several networks"),
         ("task=dream checkpoint=robust objective=layer objective.layer=nix", "unknown layer 'nix'"),
         ("task=dream optimizer=least_change dream.confidence=null", "needs to know how far"),
         ("task=train train.register=a/b", "a/b"),
