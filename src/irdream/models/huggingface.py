@@ -9,6 +9,7 @@ zero mean and unit variance for wav2vec 2.0 (Baevski et al. 2020) and what is bu
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -140,9 +141,8 @@ def read(path: str | Path) -> HuggingFace:
 
 def _transformers() -> Any:
     try:
-        import transformers
+        return importlib.import_module("transformers")
     except ImportError as error:
         raise InputError(
             f"transformers cannot be imported ({told(error)}); run `pip install irdream[hf]`"
         ) from error
-    return transformers
