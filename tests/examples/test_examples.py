@@ -187,7 +187,7 @@ def test_the_pages_keys_and_choices_are_those_of_the_configuration(page) -> None
     config = compose("config", ["task=dream"])
     keys = set(re.findall(r"`dream\.(\w+)`", page))
     assert {"confidence", "patience", "steps"} <= keys <= set(config.dream)
-    layer = "objective=layer objective.layer=features.9"
+    layer = "checkpoint=robust objective=layer objective.layer=features.9"
     assert f"`{layer}`" in page
     command.check(compose("config", ["task=dream", *layer.split()]))
 
