@@ -43,13 +43,18 @@ def excerpts(*labels: str) -> list[Excerpt]:
 
 def test_own_and_another_stand_side_by_side() -> None:
     some = excerpts("cel", "flu+pia", "voi+cel+sax") * 7
-    items = own_and_other(some, seed=3)
+    items = own_and_other(some, CODES, seed=3)
 
     assert [item.excerpt for item in items] == [i for i in range(len(some)) for _ in range(2)]
     assert [item.target for item in items[::2]] == [one.labels[0] for one in some]
     for item in items[1::2]:
         assert item.target not in some[item.excerpt].labels
-    assert items == own_and_other(some, seed=3)
+    assert items == own_and_other(some, CODES, seed=3)
+
+
+def test_own_and_another_of_other_labels() -> None:
+    items = own_and_other(excerpts("kick", "snare"), ["kick", "snare"], seed=3)
+    assert [item.target for item in items] == ["kick", "snare", "snare", "kick"]
 
 
 def test_no_more_of_an_instrument_than_asked_for() -> None:

@@ -168,9 +168,10 @@ def test_the_labels_of_mixtures(drums: Path) -> None:
     assert labels_of(Mixture(datasets={"a": own, "b": fonts})) == (*sorted([*CODES, *PITCHES_HZ]),)
 
 
-def test_the_paper_needs_the_eleven(trained: Recognizer, drums: Path, tmp_path: Path) -> None:
-    study: Any = SimpleNamespace(recognizer=trained, second=None)
-    with pytest.raises(InputError, match="task=paper and a checkpoint for hi hat, kick, snare; ex"):
+def test_the_papers_second_has_the_same_labels(trained: Recognizer, drums, tmp_path) -> None:
+    other = SimpleNamespace(instruments=("kick", "snare"))
+    study: Any = SimpleNamespace(recognizer=trained, second=other)
+    with pytest.raises(InputError, match=r"paper\.second is a checkpoint for kick, snare; ex"):
         paper(study=study, dataset=Folder(root=drums), tracker=NullTracker(), output_dir=tmp_path)
 
 

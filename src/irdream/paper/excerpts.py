@@ -90,7 +90,7 @@ def dream_excerpts(
     until_confident = {}
     for name in study.ascents:
         with stopwatch(f"dreams of {name}"):
-            items = own_and_other(excerpts, study.seed)
+            items = own_and_other(excerpts, study.recognizer.instruments, study.seed)
             until_confident[name] = study.run(
                 f"until confident, {name}", name, excerpts, items, keep=keep
             )
@@ -132,11 +132,11 @@ def at_most(excerpts: Sequence[Excerpt], count: int) -> list[Excerpt]:
     return chosen
 
 
-def own_and_other(excerpts: Sequence[Excerpt], seed: int) -> list[Item]:
-    """Return an item toward the own and one toward a random other instrument, side by side."""
+def own_and_other(excerpts: Sequence[Excerpt], known: Sequence[str], seed: int) -> list[Item]:
+    """Return an item toward the own and one toward a random other of `known`, side by side."""
     names, labels = [e.name for e in excerpts], [e.labels for e in excerpts]
-    own, other = (plan([way], names, labels, seed=seed) for way in ("correct", "incorrect"))
-    return [item for pair in zip(own, other, strict=True) for item in pair]
+    plans = [plan([w], names, labels, seed=seed, known=known) for w in ("correct", "incorrect")]
+    return [item for pair in zip(*plans, strict=True) for item in pair]
 
 
 def first_of_each(excerpts: Sequence[Excerpt], instruments: Sequence[str], count: int) -> list[int]:

@@ -20,7 +20,7 @@ from irdream.arguments import Count, Positive, checked
 from irdream.datasets.base import DataSet, announce, counted, part_words
 from irdream.datasets.labels import Labelled
 from irdream.errors import InputError
-from irdream.instruments import CODES, in_words
+from irdream.instruments import in_words
 from irdream.measures.scoring import listed_part
 from irdream.paper.excerpts import dream_excerpts
 from irdream.paper.noise import dream_noise
@@ -79,12 +79,11 @@ def paper(
             than the recognizer's window.
     """
     stopwatch, recognizer = stopwatch or Stopwatch(), study.recognizer
-    for one in filter(None, (recognizer, study.second)):
-        if one.instruments != CODES:
-            raise InputError(
-                f"task=paper and a checkpoint for {in_words(one.instruments)}; expected one for "
-                "the eleven instruments of IRMAS, such as checkpoint=shipped"
-            )
+    if study.second is not None and study.second.instruments != recognizer.instruments:
+        raise InputError(
+            f"paper.second is a checkpoint for {in_words(study.second.instruments)}; expected one "
+            "for the labels of checkpoint, or paper.second=null"
+        )
     dataset = Labelled(dataset, recognizer.instruments, recognizer.sample_rate_hz)
     chosen = list(dict.fromkeys([parts] if isinstance(parts, str) else parts))
     if seconds < recognizer.window_seconds:
