@@ -587,9 +587,12 @@ def test_a_layer_is_not_judged(recognizer, my_package, tmp_path) -> None:
     assert not [name for name in metrics if "judge" in name]
 
 
-def test_the_network_that_dreams_is_no_judge(recognizer, tmp_path, capsys) -> None:
-    metrics, _, _ = run(recognizer, tmp_path, target="sax", judge=recognizer)
-    assert "judge: none, since it is a network that dreams" in capsys.readouterr().out
+@pytest.mark.parametrize("why", ["it is a network that dreams", "it knows none of the labels"])
+def test_who_is_no_judge(recognizer, my_package, tmp_path, capsys, why) -> None:
+    stranger = another(my_package, tuple(f"drum {i}" for i in range(len(CODES))))
+    judge = recognizer if "dreams" in why else stranger
+    metrics, _, _ = run(recognizer, tmp_path, target="sax", judge=judge)
+    assert f"judge: none, since {why}" in capsys.readouterr().out
     assert not [name for name in metrics if "judge" in name]
 
 

@@ -209,11 +209,15 @@ def index_of(target: str, recognizer: Recognizer) -> int:
 
 
 def another(judge: Recognizer, recognizer: Recognizer) -> Recognizer | None:
-    """Return the judge; None, which is printed, where it is a network that dreams."""
+    """Return the judge; None, which is printed, where it dreams itself, or has other labels."""
     pairs = itertools.product(members_of(judge), members_of(recognizer))
-    if not any(same_weights(*pair) for pair in pairs):
+    if any(same_weights(*pair) for pair in pairs):
+        why = "it is a network that dreams"
+    elif set(judge.instruments).isdisjoint(recognizer.instruments):
+        why = "it knows none of the labels"
+    else:
         return judge
-    print("judge: none, since it is a network that dreams; another can be chosen", flush=True)
+    print(f"judge: none, since {why}; another can be chosen", flush=True)
     return None
 
 
