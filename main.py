@@ -129,7 +129,7 @@ def open_tracker(config: Any) -> Any:
     """Return a tracker; MLflow's, which takes 2 s, is opened beside the first steps."""
     if config["_target_"] != MLFLOW or "mlflow" in sys.modules:
         return instantiate(config)
-    from irdream.tracking.background import BackgroundTracker
+    from irdream.tracking.tracker import BackgroundTracker
 
     return BackgroundTracker(lambda: instantiate(config))
 

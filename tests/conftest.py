@@ -7,6 +7,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.browser import browser  # noqa: F401
+
 MY_PACKAGE = '''
 import torch
 from torch import nn
@@ -77,11 +79,7 @@ def my_package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]
 @pytest.fixture
 def tiny_frontend() -> dict[str, object]:
     """How to build a front end for 1000 Hz: 12 mels, 25 frames a second."""
-    target = "irdream.frontends.HanLogMel"
     return {
-        "_target_": target,
-        "sample_rate_hz": 1000,
-        "n_fft": 128,
-        "hop_samples": 40,
-        "n_mels": 12,
-    }
+        "_target_": "irdream.frontends.HanLogMel",
+        "sample_rate_hz": 1000, "n_fft": 128, "hop_samples": 40, "n_mels": 12,
+    }  # fmt: skip

@@ -19,7 +19,7 @@ import torch
 from irdream.app import App
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
-from tests.reports.test_pages_in_browser import CHROMIUM, Browser
+from tests.browser import CHROMIUM, Browser
 
 RATE_HZ = 8000
 
@@ -118,30 +118,27 @@ def test_it_listens_here_alone_and_answers_no_other_page(app: App, tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None or os.name == "nt", reason="needs Chromium")
-def test_a_person_drops_a_sound_and_sees_its_dream(app: App, sound: Path, tmp_path: Path) -> None:
-    browser = Browser(tmp_path / "profile")
-    try:
-        browser.visit(app.address, width=400)
-        assert browser.overflow() == 0
+def test_a_person_drops_a_sound_and_sees_its_dream(
+    app: App, sound: Path, tmp_path: Path, browser: Browser
+) -> None:
+    browser.visit(app.address, width=400)
+    assert browser.overflow() == 0
 
-        def send(path: Path) -> str:
-            node = browser.send("DOM.getDocument")["root"]["nodeId"]
-            field = browser.send("DOM.querySelector", nodeId=node, selector="#sound")["nodeId"]
-            browser.send("DOM.setFileInputFiles", files=[str(path)], nodeId=field)
-            browser.run("document.getElementById('target').value = 'sax'")
-            browser.run("document.getElementById('go').click()")
-            wait = "(look = () => document.getElementById('go').disabled ? setTimeout(look, 50)"
-            browser.run(f"new Promise((done, _, look) => {wait} : done())())")
-            return browser.run("document.getElementById('state').textContent")
+    def send(path: Path) -> str:
+        node = browser.send("DOM.getDocument")["root"]["nodeId"]
+        field = browser.send("DOM.querySelector", nodeId=node, selector="#sound")["nodeId"]
+        browser.send("DOM.setFileInputFiles", files=[str(path)], nodeId=field)
+        browser.run("document.getElementById('target').value = 'sax'")
+        browser.run("document.getElementById('go').click()")
+        browser.wait("!document.getElementById('go').disabled")
+        return browser.run("document.getElementById('state').textContent")
 
-        (tmp_path / "bad.wav").write_text("no sound")
-        assert "is not readable as sound" in send(tmp_path / "bad.wav")
-        assert browser.run("document.getElementById('page').hidden")
-        assert send(sound).startswith("Done.")
-        assert not browser.run("document.getElementById('page').hidden")
-        assert browser.run("document.getElementById('page').src").startswith(app.address)
-        assert browser.overflow() == 0
-        assert browser.complaints() == []
-        assert browser.requested() <= {"http", "data", "blob"}
-    finally:
-        browser.close()
+    (tmp_path / "bad.wav").write_text("no sound")
+    assert "is not readable as sound" in send(tmp_path / "bad.wav")
+    assert browser.run("document.getElementById('page').hidden")
+    assert send(sound).startswith("Done.")
+    assert not browser.run("document.getElementById('page').hidden")
+    assert browser.run("document.getElementById('page').src").startswith(app.address)
+    assert browser.overflow() == 0
+    assert browser.complaints() == []
+    assert browser.requested() <= {"http", "data", "blob"}

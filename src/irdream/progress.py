@@ -40,11 +40,7 @@ def byte_bar() -> Progress:
 class DreamBar:
     """Shows steps and finished items of one batch after the other.
 
-    Args:
-        bar: what is drawn.
-        total: items of all batches.
-        steps: of an item, at most.
-        told: is given the share that is done, 0 to 1.
+    `total` items have `steps` each, at most; `told` is given the share that is done, 0 to 1.
     """
 
     def __init__(

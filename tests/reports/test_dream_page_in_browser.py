@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from tests.browser import IN_CHROMIUM, Browser
 from tests.reports.test_dream_page import RATE_HZ, page_of, write_run
-from tests.reports.test_pages_in_browser import CHROMIUM, Browser
 from tests.sweeps.test_gallery import given_in
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None or os.name == "nt", reason="needs Chromium"),
-]
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    browser = Browser(tmp_path / "profile")
-    yield browser
-    browser.close()
+pytestmark = IN_CHROMIUM
 
 
 @pytest.fixture
@@ -33,15 +21,9 @@ def page(tmp_path: Path) -> Path:
     return tmp_path / "run" / "index.html"
 
 
-def wait(browser: Browser, condition: str) -> None:
-    """Wait until a condition holds, 10 s at most."""
-    look = f"(look = (n) => {condition} ? done(1) : n ? setTimeout(look, 20, n - 1) : done(0))"
-    assert browser.run(f"new Promise((done, _, look) => {look}(500))"), condition
-
-
 def opened(browser: Browser, page: Path, **size: int) -> None:
     browser.open(page, **size)
-    wait(browser, "document.getElementById('player').dataset.drawn")
+    browser.wait("document.getElementById('player').dataset.drawn")
 
 
 RECORD = """(() => { // what is let through, by name, from the gains that are set
@@ -65,15 +47,15 @@ def test_keys_play_and_switch_without_losing_the_position(browser: Browser, page
     assert voice(browser) == "dream"
     browser.run(RECORD)
     browser.press(" ")
-    wait(browser, "player.position() > 0.3")
+    browser.wait("player.position() > 0.3")
     for key, name in (("x", "original"), ("x", "dream"), ("d", "difference"), ("a", "original")):
         before = browser.run("player.position()")
         browser.press(key)
         assert voice(browser) == name
         assert 0 <= browser.run("player.position()") - before < 0.5
     # Buses of six voices: that of the original is open, the others are closed or closing.
-    wait(
-        browser, "gains.filter(([, node]) => node.gain.value > 0.99 && node.gain.value <= 1).length"
+    browser.wait(
+        "gains.filter(([, node]) => node.gain.value > 0.99 && node.gain.value <= 1).length"
     )
     factors = browser.run(
         "gains.filter(([gain]) => gain !== 0 && gain !== 1).map(([gain]) => gain)"
@@ -120,21 +102,10 @@ def test_spectrograms_have_the_tone_where_the_axis_says(browser: Browser, page: 
     ticks = (
         "[...document.querySelector('.panel').querySelectorAll('.tick')].map((t) => t.textContent)"
     )
-    assert browser.run(ticks) == [
-        "0 s",
-        "0.2",
-        "0.4",
-        "0.6",
-        "0.8",
-        "1",
-        "100 Hz",
-        "300",
-        "1000",
-        "3000",
-        "8000",
-    ]
+    expected = ["0 s", "0.2", "0.4", "0.6", "0.8", "1", "100 Hz", "300", "1000", "3000", "8000"]
+    assert browser.run(ticks) == expected
     browser.press("x")
-    wait(browser, "player.position() > 0.2")
+    browser.wait("player.position() > 0.2")
     cursor = "parseFloat(getComputedStyle(document.querySelector('.cursor')).left)"
     assert browser.run(cursor) > 20
 
@@ -147,16 +118,10 @@ def test_the_strip_goes_from_the_original_to_the_dream(browser: Browser, page: P
     ]  # fmt: skip
     browser.run(f"{strip}[1].click()")
     assert voice(browser) == "after 5"
-    wait(browser, "player.position() > 0.05")
-    browser.send("Input.dispatchKeyEvent", type="rawKeyDown", key="ArrowRight")
+    browser.wait("player.position() > 0.05")
+    browser.press("ArrowRight")
     assert voice(browser) == "after 10"
-    assert browser.run(f"{strip}.map((b) => b.ariaPressed)") == [
-        "false",
-        "false",
-        "true",
-        "false",
-        "false",
-    ]
+    assert browser.run(f"{strip}.findIndex((b) => b.ariaPressed === 'true')") == 2
     browser.press("n")  # a dream without such steps
     assert browser.run("document.getElementById('way').hidden")
     assert voice(browser) == "dream"
@@ -172,6 +137,6 @@ def test_the_page_fits_and_every_control_has_a_name(
     names = "(e) => e.textContent || e.ariaLabel || e.labels?.[0]?.textContent"
     assert all(browser.run(f"{controls}.map({names})"))
     browser.run("document.querySelectorAll('.enlarge')[1].click()")
-    wait(browser, "document.getElementById('player-title').textContent.startsWith('three')")
+    browser.wait("document.getElementById('player-title').textContent.startsWith('three')")
     assert browser.overflow() == 0
     assert browser.complaints() == []

@@ -13,9 +13,8 @@ import pandas as pd
 import pytest
 import soundfile
 
-from irdream.sweeps.gallery import write_gallery
 from irdream.sweeps.job import STATUSES, record
-from irdream.sweeps.overview import read_sweep
+from irdream.sweeps.overview import read_sweep, write_gallery
 
 
 def write_sound(path: Path, *, seed: int = 0, frames: int = 300) -> None:
@@ -189,7 +188,7 @@ def test_the_notes_say_what_is_there_and_what_is_missing(tmp_path: Path):
 
 def test_of_too_many_dreams_each_job_keeps_its_first(tmp_path: Path, monkeypatch):
     write_sweep(tmp_path)
-    monkeypatch.setattr("irdream.sweeps.gallery.MAX_DREAMS", 9)
+    monkeypatch.setattr("irdream.sweeps.overview.MAX_DREAMS", 9)
     page = gallery(tmp_path)
     given = given_in(page)
     assert [(e["number"], e["title"]) for e in given["entries"][:5]] == [
@@ -198,7 +197,7 @@ def test_of_too_many_dreams_each_job_keeps_its_first(tmp_path: Path, monkeypatch
     assert len(given["entries"]) == 6
     assert [axis["name"] for axis in given["axes"]] == ["dream.step_size", "dream.octaves"]
     assert notes_in(page)[1] == ("Left out: 5 of 10 dreams; each job&#39;s first ones are shown.")
-    monkeypatch.setattr("irdream.sweeps.gallery.MAX_DREAMS", 3)
+    monkeypatch.setattr("irdream.sweeps.overview.MAX_DREAMS", 3)
     few = given_in(gallery(tmp_path))["entries"]
     assert [entry.get("text") for entry in few] == [
         None, None, None, "left out", "left out", "failed: no octave <b>fits</b>",

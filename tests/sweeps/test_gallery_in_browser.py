@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from irdream.sweeps.gallery import write_gallery
-from irdream.sweeps.overview import read_sweep
-from tests.reports.test_pages_in_browser import CHROMIUM, Browser
+from irdream.sweeps.overview import read_sweep, write_gallery
+from tests.browser import IN_CHROMIUM, Browser
 from tests.sweeps.test_gallery import write_job, write_sound, write_sweep
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None or os.name == "nt", reason="needs Chromium"),
-]
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    browser = Browser(tmp_path / "profile")
-    yield browser
-    browser.close()
+pytestmark = IN_CHROMIUM
 
 
 @pytest.fixture
@@ -67,20 +54,6 @@ PLAY_ALL = """(async () => {
 
 def click(browser: Browser, element: str) -> None:
     browser.run(f"document.{element}.click()")
-
-
-def press(browser: Browser, key: str) -> None:
-    """Press a key that writes nothing."""
-    for kind in ("rawKeyDown", "keyUp"):
-        browser.send("Input.dispatchKeyEvent", type=kind, key=key)
-
-
-def wait(browser: Browser, condition: str) -> None:
-    """Wait until a condition holds, 10 s at most."""
-    look = (
-        f"(look = (n) => {condition} ? done(true) : n ? setTimeout(look, 20, n - 1) : done(false))"
-    )
-    assert browser.run(f"new Promise((done, _, look) => {look}(500))"), condition
 
 
 def choose(browser: Browser, control: str, value: int) -> None:
@@ -135,7 +108,7 @@ def test_sounds_play_one_at_a_time(browser: Browser, page: Path):
     assert not browser.run("player.state.isPlaying")
     assert texts(browser, ".plays [aria-pressed=true]") == []
     click(browser, last)
-    press(browser, "Escape")
+    browser.press("Escape")
     assert not browser.run("player.state.isPlaying")
 
 
@@ -186,7 +159,7 @@ def test_a_dream_is_opened_and_the_next_one_follows(browser: Browser, page: Path
     browser.open(page)
     click(browser, "querySelector('.enlarge')")
     drawn = "document.getElementById('player').dataset.drawn"
-    wait(browser, drawn)
+    browser.wait(drawn)
     is_open = "document.getElementById('large').open"
     assert browser.run(is_open)
     assert texts(browser, "#player-title") == ["cel-1 → flute"]
@@ -197,9 +170,9 @@ def test_a_dream_is_opened_and_the_next_one_follows(browser: Browser, page: Path
     browser.press("p")
     assert texts(browser, "#player-settings")[0].endswith("octaves 10, job 2")
     click(browser, "querySelector('#voices button')")
-    wait(browser, "player.position() > 0.05")
+    browser.wait("player.position() > 0.05")
     click(browser, "getElementById('close')")
-    wait(browser, "!player.state.isPlaying")  # the event that silences it comes in a later task
+    browser.wait("!player.state.isPlaying")  # the event that silences it comes in a later task
     assert not browser.run(is_open)
 
 
@@ -259,5 +232,5 @@ def test_a_page_of_176_jobs_opens_at_once(browser: Browser, tmp_path: Path):
     loaded = "document.querySelectorAll('.card canvas[data-drawn]').length"
     click(browser, "getElementById('list-view')")
     assert len(measure(browser, 3)) == 176
-    wait(browser, loaded)
+    browser.wait(loaded)
     assert 0 < browser.run(loaded) < 100  # those in sight, and a little more

@@ -9,7 +9,7 @@ import pytest
 
 from irdream.errors import InputError
 from irdream.tracking import NullTracker
-from irdream.tracking.background import BackgroundTracker
+from irdream.tracking.tracker import BackgroundTracker
 
 
 class Noted(NullTracker):

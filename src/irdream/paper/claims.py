@@ -33,10 +33,9 @@ def _verdict(whole: bool, part: bool) -> Verdict:
 
 def recognition_claim(report: Report, found: Mapping[str, Interval]) -> Claim:
     """C1: the network beside the state of the art; only the IRMAS test set can tell."""
-    top1 = found["top1"]
-    single = "no excerpt has a single label"
-    if not np.isnan(top1.estimate):
-        single = f"top-1 on single-label excerpts {top1.text()}"
+    single = f"top-1 on single-label excerpts {found['top1'].text()}"
+    if np.isnan(found["top1"].estimate):
+        single = "no excerpt has a single label"
     verdict: Verdict = "not tested"
     why = "The published scores are on the recorded IRMAS test set; this is other data."
     if report.is_irmas_test:

@@ -8,7 +8,6 @@ are changes of one size compared, and an excerpt that is recognized from the sta
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,9 +34,8 @@ class ExcerptFindings:
         data: what was dreamed on, in words.
         report, second: scores on the test part, of the recognizer and of the second one.
         excerpts: those that were dreamed; some of them are those of the grid.
-        until_confident: by the name of the ascent.
+        until_confident: by the name of the ascent; `table` has all of it, with a column `ascent`.
         grid: all targets, in so many `steps`.
-        table: the rows of all dreams until confident, with a column `ascent`.
         pairs: see `wrong_pairs`.
     """
 
@@ -46,9 +44,9 @@ class ExcerptFindings:
     second: Report | None
     excerpts: list[Excerpt]
     until_confident: dict[str, Found]
+    table: pd.DataFrame
     grid: Found
     steps: int
-    table: pd.DataFrame
     pairs: pd.DataFrame
 
 
@@ -87,10 +85,9 @@ def dream_excerpts(
         is_own = item.target in excerpts[item.excerpt].labels
         return item.excerpt in sounding and not is_own and kind != "random"
 
-    until_confident = {}
+    items, until_confident = own_and_other(excerpts, instruments, study.seed), {}
     for name in study.ascents:
         with stopwatch(f"dreams of {name}"):
-            items = own_and_other(excerpts, study.recognizer.instruments, study.seed)
             until_confident[name] = study.run(
                 f"until confident, {name}", name, excerpts, items, keep=keep
             )
@@ -109,27 +106,22 @@ def dream_excerpts(
         second=second,
         excerpts=excerpts,
         until_confident=until_confident,
+        table=pd.concat(tables, ignore_index=True),
         grid=grid,
         steps=steps,
-        table=pd.concat(tables, ignore_index=True),
         pairs=wrong_pairs(grid, excerpts),
     )
 
 
 def at_most(excerpts: Sequence[Excerpt], count: int) -> list[Excerpt]:
     """Return the first excerpts of each first label; raise InputError where one has no label."""
-    found: Counter[str] = Counter()
-    chosen = []
-    for excerpt in excerpts:
-        if not excerpt.labels:
-            raise InputError(
-                f"excerpt {excerpt.name!r} has no label, and dreams are to go toward it and toward "
-                "others; label it, or take it out of the data set"
-            )
-        found[excerpt.labels[0]] += 1
-        if found[excerpt.labels[0]] <= count:
-            chosen.append(excerpt)
-    return chosen
+    if bare := next((one.name for one in excerpts if not one.labels), ""):
+        raise InputError(
+            f"excerpt {bare!r} has no label, and dreams are to go toward it and toward "
+            "others; label it, or take it out of the data set"
+        )
+    firsts = [one.labels[0] for one in excerpts]
+    return [one for i, one in enumerate(excerpts) if firsts[:i].count(firsts[i]) < count]
 
 
 def own_and_other(excerpts: Sequence[Excerpt], known: Sequence[str], seed: int) -> list[Item]:

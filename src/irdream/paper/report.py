@@ -25,7 +25,7 @@ from irdream.paper.tables import (
 )
 from irdream.recognizer import Recognizer
 from irdream.reports.figures import save_figure
-from irdream.reports.pages import Comparison, Picture, Section, Sound, Table
+from irdream.reports.pages import Claim, Comparison, Picture, Section, Sound, Table
 from irdream.reports.recognition import instrument_table, summary_table, write_report
 from irdream.reports.tables import mean_of, records, rows_of, save_table
 
@@ -50,14 +50,47 @@ def report_excerpts(found: ExcerptFindings, recognizer: Recognizer, folder: Path
     )
     ways = summary_of(rows_of(found.table, toward="other"), ["way", "kind"])
     before_after = before_after_table(pd.concat(sets, ignore_index=True))
-    for name, table in (
-        ("dreams", found.table), ("all_targets", found.grid.table), ("pairs", found.pairs),
-        ("ways", ways), ("before_after", before_after), ("distances", mse),
-    ):  # fmt: skip
+    tables = {
+        "dreams": found.table, "all_targets": found.grid.table, "pairs": found.pairs, "ways": ways,
+        "before_after": before_after, "distances": mse,
+    }  # fmt: skip
+    for name, table in tables.items():
         save_table(table, folder / f"{name}.csv")
+    pairs = _listening_pairs(found, folder / "sounds")
+    write_abx(pairs, folder / "abx.html", trials=ABX_TRIALS, note=found.data)
+    return Chapter(
+        claims=_excerpt_claims(found, dreams, grid, ways),
+        sections=[
+            _recognition(found, folder),
+            _success(before_after, has_second=found.second is not None),
+            _correct_against_wrong(mse, rho),
+            _figure_2(found, recognizer, folder),
+            _sounds(found, ways, folder),
+        ],
+        metrics=_excerpt_metrics(found, dreams, ways),
+        data=found.data,
+    )
+
+
+def _excerpt_claims(
+    found: ExcerptFindings, dreams: pd.DataFrame, grid: pd.DataFrame, ways: pd.DataFrame
+) -> list[Claim]:
     in_loop = [name for name in found.until_confident if name != "log_mel"]
     shown = [found.excerpts[i].name for i in examples(found.excerpts)]
-    correct_against_wrong = Section(
+    return [
+        claims.recognition_claim(found.report, found.report.intervals),
+        claims.success_claim(dreams, "own"),
+        claims.success_claim(dreams, "other"),
+        claims.size_claim(dreams, grid, found.steps),
+        claims.pairs_claim(found.pairs),
+        claims.example_claim(rows_of(grid, excerpt=shown)),
+        claims.audible_claim(ways),
+        *([claims.sound_claim(ways, in_loop)] if in_loop else []),
+    ]
+
+
+def _correct_against_wrong(mse: pd.DataFrame, rho: pd.DataFrame) -> Section:
+    return Section(
         title="Correct against wrong",
         paragraphs=[
             "The mean squared difference between a dream toward the excerpt's own label and one "
@@ -68,29 +101,6 @@ def report_excerpts(found: ExcerptFindings, recognizer: Recognizer, folder: Path
             Table(title="MSE between correct and wrong (dB²)", frame=mse, digits=1),
             Table(title="Rho", frame=rho),
         ],
-    )
-    pairs = _listening_pairs(found, folder / "sounds")
-    write_abx(pairs, folder / "abx.html", trials=ABX_TRIALS, note=found.data)
-    return Chapter(
-        claims=[
-            claims.recognition_claim(found.report, found.report.intervals),
-            claims.success_claim(dreams, "own"),
-            claims.success_claim(dreams, "other"),
-            claims.size_claim(dreams, grid, found.steps),
-            claims.pairs_claim(found.pairs),
-            claims.example_claim(rows_of(grid, excerpt=shown)),
-            claims.audible_claim(ways),
-            *([claims.sound_claim(ways, in_loop)] if in_loop else []),
-        ],
-        sections=[
-            _recognition(found, folder),
-            _success(before_after, has_second=found.second is not None),
-            correct_against_wrong,
-            _figure_2(found, recognizer, folder),
-            _sounds(found, ways, folder),
-        ],
-        metrics=_excerpt_metrics(found, dreams, ways),
-        data=found.data,
     )
 
 
@@ -158,16 +168,17 @@ def _success(table: pd.DataFrame, *, has_second: bool) -> Section:
 
 def _figure_2(found: ExcerptFindings, recognizer: Recognizer, folder: Path) -> Section:
     shown = [found.excerpts[i] for i in examples(found.excerpts)]
-    figure_2 = _picture(
-        folder / "figure_2.png",
-        "The paper's Figure 2: excerpts dreamed toward every instrument",
-        "Below each panel the recogniser's outputs, and dream minus original.",
-        figures.targets_figure(found, recognizer),
-    )
     return Section(
         title=f"Examples: {' and '.join(instruments.name(one.labels[0]) for one in shown)}",
         paragraphs=["Excerpts toward every instrument, all panels on one scale of dB."],
-        pictures=[figure_2],
+        pictures=[
+            _picture(
+                folder / "figure_2.png",
+                "The paper's Figure 2: excerpts dreamed toward every instrument",
+                "Below each panel the recogniser's outputs, and dream minus original.",
+                figures.targets_figure(found, recognizer),
+            )
+        ],
         comparisons=[
             _toward_all(
                 f"{one.name} toward every instrument",
@@ -182,12 +193,7 @@ def _figure_2(found: ExcerptFindings, recognizer: Recognizer, folder: Path) -> S
 
 def _sounds(found: ExcerptFindings, ways: pd.DataFrame, folder: Path) -> Section:
     named = ways.assign(way=[WAY_NAMES.get(way, way) for way in ways["way"]])
-    dots = _picture(
-        folder / "ways.png",
-        "Ways from a dream to sound",
-        "Dots with 95% intervals by bootstrap over recordings.",
-        figures.ways_figure(named),
-    )
+    title, caption = "Ways from a dream to sound", "Dots with 95% intervals by bootstrap."
     return Section(
         title="From a dream to sound",
         paragraphs=[
@@ -202,34 +208,32 @@ def _sounds(found: ExcerptFindings, ways: pd.DataFrame, folder: Path) -> Section
             "excerpts/ways.csv has their intervals.",
         ],
         tables=page_tables(named, ["way", "kind"], WAY_TABLES),
-        pictures=[dots],
+        pictures=[_picture(folder / "ways.png", title, caption, figures.ways_figure(named))],
         comparisons=list(_every_way(found, folder / "sounds")),
     )
 
 
 def _every_way(found: ExcerptFindings, folder: Path) -> Iterator[Comparison]:
     """Return of one excerpt an instrument the sounds of its dream toward another, in every way."""
+    caption = (
+        "Each sound is the WAV that was written and read, scaled down where it exceeds full scale; "
+        "the original has the scale of the gain."
+    )
+    heads = {"dream": "", "undreamed": "undreamed: "}
     labels = sorted({excerpt.labels[0] for excerpt in found.excerpts})
     for excerpt in [found.excerpts[i] for i in first_of_each(found.excerpts, labels, 1)][:COMPARED]:
         rows = records(rows_of(found.table, excerpt=excerpt.name, toward="other"))
         original = folder / f"{rows[0]['file']}-gain-original.wav"
         sounds = [Sound(label="original", path=original, note=f"p {rows[0]['before']:.2f}")]
-        for row in rows:
-            way = WAY_NAMES.get(row["way"]) or row["way"]
-            if row["kind"] == "undreamed" and row["way"] == "fast_griffin_lim":
-                sounds.append(_sound(row, f"undreamed: {way}", folder))
-            elif row["kind"] == "dream":
-                sounds.append(_sound(row, way, folder))
+        sounds += [
+            _sound(row, heads[row["kind"]] + (WAY_NAMES.get(row["way"]) or row["way"]), folder)
+            for row in rows
+            if row["kind"] == "dream"
+            or (row["kind"], row["way"]) == ("undreamed", "fast_griffin_lim")
+        ]
         own = ", ".join(map(instruments.name, excerpt.labels))
-        yield Comparison(
-            title=f"{excerpt.name} ({own}) toward {instruments.name(rows[0]['target'])}",
-            picture=None,
-            sounds=sounds,
-            caption=(
-                "Each sound is the WAV that was written and read, scaled down where it exceeds "
-                "full scale; the original has the scale of the gain."
-            ),
-        )
+        title = f"{excerpt.name} ({own}) toward {instruments.name(rows[0]['target'])}"
+        yield Comparison(title=title, sounds=sounds, caption=caption)
 
 
 def _listening_pairs(found: ExcerptFindings, folder: Path) -> dict[str, tuple[Path, Path]]:
@@ -266,18 +270,30 @@ def report_noise(found: NoiseFindings, recognizer: Recognizer, folder: Path) -> 
     """Write all files of the second experiment and return what it has to say."""
     for dreams in found.found.values():
         dreams.copy_sounds(folder / "sounds")
-    save_table(found.table, folder / "noises.csv")
-    save_table(found.distances, folder / "noise_distances.csv")
-    save_table(found.patterns, folder / "patterns.csv")
+    tables = {"noises": found.table, "noise_distances": found.distances, "patterns": found.patterns}
+    for name, table in tables.items():
+        save_table(table, folder / f"{name}.csv")
+    of_log_mel, metrics = rows_of(found.patterns, dreamed="log_mel"), {}
+    for row in records(of_log_mel):
+        place = "spectrogram" if row["compared"] == "in place" else "bands"
+        for value in ("within", "p"):
+            metrics[f"paper/{row['noise']}/{place}_{value}"] = row[value]
+    dreams = f"{found.count} noises of each color, {found.steps} steps"
+    return Chapter(
+        claims=[
+            claims.pattern_claim(of_log_mel, dreams),
+            claims.alike_claim(rows_of(found.distances, ascent="log_mel")),
+        ],
+        sections=[_noise(found, recognizer, folder), _alike(found, folder / "sounds")],
+        metrics=metrics,
+        data="white and pink noise",
+    )
+
+
+def _noise(found: NoiseFindings, recognizer: Recognizer, folder: Path) -> Section:
     count, by = found.count, ["color", "ascent", "kind"]
     measures = [name for shown in NOISE_TABLES.values() for name in shown]
     means = summary_of(found.table, by, medians=(), means=measures)
-    of_log_mel = rows_of(found.patterns, dreamed="log_mel")
-    metrics = {}
-    for row in records(of_log_mel):
-        place = "spectrogram" if row["compared"] == "in place" else "bands"
-        metrics[f"paper/{row['noise']}/{place}_within"] = row["within"]
-        metrics[f"paper/{row['noise']}/{place}_p"] = row["p"]
     patterns = (
         "Mean correlation of residuals (dream minus noise) of different noises, toward one target "
         "and toward different ones; p by permutation of the targets within each noise; Cohen's d; "
@@ -287,10 +303,8 @@ def report_noise(found: NoiseFindings, recognizer: Recognizer, folder: Path) -> 
         "Means over the noises and targets. Sound: a gain on the noise's spectrum, after (log_mel) "
         "or in the loop (stft_gain). "
     )
-    columns = {"profile_db": "band means dB", "rmse_db": "by frame dB"}
-    medians = found.distances.groupby(["color", "ascent", "pair"], sort=False).median()
-    distances = medians.filter(list(columns)).rename(columns=columns).reset_index()
-    noise = Section(
+    title = "Is there a pattern for each instrument?"
+    return Section(
         title="Noise",
         paragraphs=[
             f"{count} white and {count} pink noises of one window, each dreamed toward every "
@@ -301,12 +315,7 @@ def report_noise(found: NoiseFindings, recognizer: Recognizer, folder: Path) -> 
             "at 5%, over the frames' mean, since the network can find its pattern at any time.",
         ],
         tables=[
-            Table(
-                title="Is there a pattern for each instrument?",
-                frame=found.patterns,
-                digits=3,
-                caption=patterns,
-            ),
+            Table(title=title, frame=found.patterns, digits=3, caption=patterns),
             *page_tables(means, by, NOISE_TABLES, sound),
         ],
         pictures=[
@@ -320,7 +329,13 @@ def report_noise(found: NoiseFindings, recognizer: Recognizer, folder: Path) -> 
             for color in found.bands
         ],
     )
-    alike = Section(
+
+
+def _alike(found: NoiseFindings, folder: Path) -> Section:
+    columns = {"profile_db": "band means dB", "rmse_db": "by frame dB"}
+    medians = found.distances.groupby(["color", "ascent", "pair"], sort=False).median()
+    distances = medians.filter(list(columns)).rename(columns=columns).reset_index()
+    return Section(
         title="Do the dreamed noises sound alike?",
         paragraphs=[
             "Median distances between the WAVs: frame by frame, and between the mean levels of "
@@ -331,20 +346,11 @@ def report_noise(found: NoiseFindings, recognizer: Recognizer, folder: Path) -> 
             _toward_all(
                 f"{color} noise, dreamed as {ascent}",
                 rows_of(dreams.table, excerpt=f"{color}-0", kind="dream"),
-                folder / "sounds",
+                folder,
                 "One noise toward every instrument.",
             )
             for (color, ascent), dreams in found.found.items()
         ],
-    )
-    return Chapter(
-        claims=[
-            claims.pattern_claim(of_log_mel, f"{count} noises of each color, {found.steps} steps"),
-            claims.alike_claim(rows_of(found.distances, ascent="log_mel")),
-        ],
-        sections=[noise, alike],
-        metrics=metrics,
-        data="white and pink noise",
     )
 
 
@@ -364,7 +370,7 @@ def _baseline(found: NoiseFindings) -> str:
 
 
 def _one_row_each(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a dream: what is measured on the spectrogram is the same for every way."""
+    """Return one row a dream: the measures of the spectrogram are the same for every way."""
     return rows_of(table, kind="dream", way=table["way"].iloc[0])
 
 
@@ -374,7 +380,7 @@ def _toward_all(title: str, rows: pd.DataFrame, folder: Path, caption: str) -> C
     original = folder / f"{dreams[0]['file']}-{dreams[0]['way']}-original.wav"
     sounds = [Sound(label="original", path=original)]
     sounds += [_sound(row, instruments.name(row["target"]), folder) for row in dreams]
-    return Comparison(title=title, picture=None, sounds=sounds, caption=caption)
+    return Comparison(title=title, sounds=sounds, caption=caption)
 
 
 def _sound(row: Mapping[str, Any], label: str, folder: Path) -> Sound:

@@ -24,8 +24,7 @@ MEANS = ("masking_violation", "transfer_on_top", "transfer_wav_on_top", "wav_on_
 OF_CHANGE = frozenset({"realized_correlation", "snr_db", "segmental_snr_db", "db_x"})
 
 
-def share_known(values: pd.Series) -> float:
-    """Return the share of values that are not NaN."""
+def _share_known(values: pd.Series) -> float:
     return float(values.notna().mean())
 
 
@@ -39,9 +38,9 @@ BEFORE_AFTER = {  # heading: column and aggregation
     "least p": ("target_probability", "min"),
     "steps": ("steps", "median"),
     "unchanged": ("unchanged", "sum"),
-    "flipped": ("steps_to_flip", share_known),
+    "flipped": ("steps_to_flip", _share_known),
     "to flip": ("steps_to_flip", "median"),
-    "reached 0.9": ("steps_to_0.9", share_known),
+    "reached 0.9": ("steps_to_0.9", _share_known),
     "to 0.9": ("steps_to_0.9", "median"),
     "RMSE dB": ("rmse_db", "mean"),
     "MSE dB²": ("mse_db2", "mean"),

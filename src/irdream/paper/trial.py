@@ -7,6 +7,7 @@ WAV, read back and analyzed anew.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.parametrizations import Parametrization, StftGain
 from irdream.dreaming.parametrizations.sound import QUIETEST_RMS
 from irdream.dreaming.random_streams import item_keys, normal, substream
-from irdream.dreaming.record import Answer, first_step
+from irdream.dreaming.record import Answer, Dreams, first_step
 from irdream.dreaming.targets import Item, item_seed
 from irdream.measures import dreams as measures
 from irdream.measures import sounds
@@ -86,21 +87,10 @@ class Trial:
         batch = _Batch(
             items=items, names=names, waveform=waveform, original=original, targets=targets
         )
-        pairs = list(zip(chosen, items, strict=True))
+        pairs = zip(chosen, items, strict=True)
         seeds = [item_seed(self.seed, one.name, item.target) for one, item in pairs]
         dreams = self.ascent.run(recognizer, waveform, targets, seeds)
-        about = {
-            "excerpt": [one.name for one in chosen],
-            "recording": [one.recording or one.name for one in chosen],
-            "labels": [" ".join(one.labels) for one in chosen],
-            "target": [item.target for item in items],
-            "toward": [
-                "own" if one.labels[:1] == (item.target,) else "other" for one, item in pairs
-            ],
-            "before": dreams.before.of_target(targets).tolist(),
-            "before_on_top": dreams.before.on_top(targets).tolist(),
-            "file": names,
-        }
+        about = _about(batch, chosen, dreams)
         size_db, what = measures.rmse_db(original, dreams.log_mel), self.ascent.parametrization
         versions = {
             "dream": (dreams.log_mel, dreams.waveform),
@@ -111,28 +101,28 @@ class Trial:
             kind: self._spectrogram_measures(batch, log_mel)
             for kind, (log_mel, _) in versions.items()
         }
-        steps = {
+        on_spectrogram["dream"] |= {
             "steps": dreams.steps,
             "steps_to_flip": dreams.flip_steps,
             "steps_to_0.9": first_step(dreams.probability_curve, BAR),
         }
         tables, of_wavs = [], {}
-        for way, sonify in self.ways.items():
-            for kind, (log_mel, sound) in versions.items():
-                if sound is None:
-                    assert sonify is not None
-                    sound = self._sonified(batch, log_mel, sonify, shared=kind == "undreamed")
-                kept = [folder if keep(item, kind) else None for item in items]
-                written, log_mel_read = self._written(batch, sound, way, kind, kept)
-                log_mel_written = recognizer.log_mel(written)
-                found = on_spectrogram[kind] | self._sound_measures(
-                    batch, log_mel, written, log_mel_written, log_mel_read
-                )
-                if kind == "dream":
-                    of_wavs[f"wav-{way}"] = log_mel_written
-                    found |= steps
-                columns = {name: value.cpu().tolist() for name, value in found.items()}
-                tables.append(pd.DataFrame({**about, "way": way, "kind": kind, **columns}))
+        for (way, sonify), (kind, version) in itertools.product(
+            self.ways.items(), versions.items()
+        ):
+            log_mel, sound = version
+            if sound is None:
+                assert sonify is not None
+                sound = self._sonified(batch, log_mel, sonify, shared=kind == "undreamed")
+            kept = [folder if keep(item, kind) else None for item in items]
+            written, log_mel_read = self._written(batch, sound, way, kind, kept)
+            log_mel_written = recognizer.log_mel(written)
+            measured = batch, log_mel, written, log_mel_written, log_mel_read
+            found = on_spectrogram[kind] | self._sound_measures(*measured)
+            if kind == "dream":
+                of_wavs[f"wav-{way}"] = log_mel_written
+            columns = {name: value.cpu().tolist() for name, value in found.items()}
+            tables.append(pd.DataFrame({**about, "way": way, "kind": kind, **columns}))
         arrays = {
             "original": original,
             "dream": dreams.log_mel,
@@ -223,6 +213,21 @@ class Trial:
             "voiced_share": sounds.voiced_share(y, sample_rate_hz=rate_hz),
             **_predictions(self.second, read, batch.targets, "transfer_wav_"),
         }
+
+
+def _about(batch: _Batch, excerpts: Sequence[Excerpt], dreams: Dreams) -> dict[str, list[Any]]:
+    """Return the columns that say which dream a row is of."""
+    pairs, targets = list(zip(excerpts, batch.items, strict=True)), batch.targets
+    return {
+        "excerpt": [one.name for one in excerpts],
+        "recording": [one.recording or one.name for one in excerpts],
+        "labels": [" ".join(one.labels) for one in excerpts],
+        "target": [item.target for item in batch.items],
+        "toward": ["own" if one.labels[:1] == (item.target,) else "other" for one, item in pairs],
+        "before": dreams.before.of_target(targets).tolist(),
+        "before_on_top": dreams.before.on_top(targets).tolist(),
+        "file": list(batch.names),
+    }
 
 
 def _predictions(

@@ -32,12 +32,9 @@ class SpectrogramScales:
     """Draws log-mels and their differences, all on the scales of one figure.
 
     Attributes:
-        hop_seconds: time between frames.
         mel_hz: centers of the bands, (n_mels,); None: unknown.
         peak_db: the loudest point of the originals, which counts as 0 dB.
-        low_db, high_db: the scale of the log-mels.
-        limit_db: end of the scale of the differences.
-        ticks_hz: of the frequencies.
+        low_db, high_db: the scale of the log-mels; that of the differences ends at `limit_db`.
     """
 
     hop_seconds: float
@@ -60,16 +57,13 @@ class SpectrogramScales:
         hop_seconds: float,
         ticks_hz: Sequence[int] = (300, 1000, 3000, 8000),
     ) -> SpectrogramScales:
-        """Choose scales for these: a few bright points must not wash out the rest.
+        """Choose scales for log-mels in dB (n_mels, frames); few bright points do not decide.
 
         Args:
-            originals: log-mels in dB, (n_mels, frames); the loudest point of all is 0 dB.
-            dreams: likewise.
-            differences: in dB.
             range_db: what is shown below the loudest point of originals and dreams.
             frequencies_hz: centers of the bands, (n_mels,), ascending; None: unknown.
             hop_seconds: time between frames.
-            ticks_hz: of the frequencies, few where there are many small panels.
+            ticks_hz: few where there are many small panels.
         """
         peak = max(float(one.max()) for one in originals)
         loud = float(np.quantile(np.concatenate([one.ravel() for one in dreams]), _HIGHEST))
@@ -136,17 +130,14 @@ def spectrograms_figure(
     """Draw a dream; it takes 0.3 s, written as PNG.
 
     Args:
-        original_db: log-mel spectrogram in dB (20 log10 of the magnitude), (n_mels, frames).
-        dream_db: the same of the dream.
+        original_db, dream_db: log-mels in dB (20 log10 of the magnitude), (n_mels, frames).
         hop_seconds: time between frames; None: unknown.
         frequencies_hz: centers of the bands, (n_mels,), ascending; None: unknown.
         instruments: codes, the axis of the probabilities.
-        probabilities_before: of the original, (instruments,), 0..1.
-        probabilities_after: of the dream as a spectrogram.
-        probabilities_wav: of the dream as written to a sound file; drawn as diamonds.
-        target: code of the target, drawn in another color.
+        probabilities_before, probabilities_after, probabilities_wav: of the original, the dream
+            as a spectrogram, and as a sound file, drawn as diamonds: (instruments,), 0 to 1.
+        target: code, drawn in another color.
         confidence: probability that counts as success; drawn as a line.
-        title: of the whole figure.
     """
     original, dream = np.asarray(original_db, float), np.asarray(dream_db, float)
     difference = dream - original

@@ -108,25 +108,17 @@ def write_page(
     sweep: Mapping[str, Any] | None = None,
     others: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write dreams as one HTML file that needs no other.
+    """Write dreams, at least one, as one HTML file that needs no other.
 
     Where the file would be too large, sounds are left out from the end; the page says so.
 
     Args:
-        path: of the HTML file.
-        dreams: at least one.
-        title: of the page.
-        measures: that are shown of each dream, columns of its row.
-        lead: sentences below the title.
-        notes: smaller ones.
+        measures: that are shown of each dream, columns of its row; `legend` says what they mean.
+        lead, notes: sentences below the title, and smaller ones.
         commands: what each is for, and what to type.
-        legend: what the measures mean.
         shared: words that all jobs of a sweep have in common.
         sweep: `axes` and `swept` of a sweep's page; None: a run's.
         others: entries of jobs without dreams.
-
-    Raises:
-        OSError: from the system (no such folder, no permission, full disk).
     """
     sounds, tables = Sounds(), {folder: _table(folder) for folder in {d.folder for d in dreams}}
     voices = [_main_voices(dream, sounds) for dream in dreams]
@@ -182,8 +174,6 @@ def write_run_page(
     """Write index.html into a run's folder: its dreams, those first that the judge agrees with.
 
     Args:
-        table: of the dreams.
-        folder: of the run.
         labels: that the recognizer knows.
         command: the words that were typed; none: nothing is said of how to repeat it.
     """

@@ -69,20 +69,14 @@ def write_dream(
     """Write a dream's sounds and picture, ask about its WAV, and return what the tables hold of it.
 
     Args:
-        one: the dream.
-        recognizer: that dreamed it.
         sonify: makes sound of it where it is a spectrogram.
         folder: gets `sounds/`, `spectrograms/`, and `steps/` where its iterates were kept.
         judge: see `judgement`.
         varied: the settings that are lists in this run.
         is_drawn: whether there is a picture.
-        stopwatch: counts where the time goes.
 
     Returns:
         Its row of dreams.csv, and its rows of probabilities.csv.
-
-    Raises:
-        OSError: from the system (full disk, no permission).
     """
     stopwatch = stopwatch or Stopwatch()
     with stopwatch("sound"):
@@ -137,7 +131,6 @@ def measure(
     """Return a dream's row of the table; what is about a target is None where there is none.
 
     Args:
-        one: the dream.
         on_wav: the answer on its WAV.
         dreamed: its waveform (samples,).
         instruments: the codes on the axis of the answers.
@@ -220,12 +213,7 @@ def summary(table: pd.DataFrame) -> dict[str, float]:
 
 
 def title_of(row: Mapping[str, Any], varied: Sequence[str]) -> str:
-    """Return the title of a dream's figure: which one it is, and what came of it.
-
-    Args:
-        row: of the table.
-        varied: the settings that are lists in this run.
-    """
+    """Return the title of a dream's figure: which one it is, and what came of it."""
     which = [str(row["name"]), *setting_words(row, varied)]
     if row["target"] is None:
         return (
@@ -251,8 +239,7 @@ def print_dreams(
     """Print the first dreams, the medians, how many succeeded, and what could not be read.
 
     Args:
-        table: of all dreams.
-        metrics: its `summary`.
+        metrics: `summary` of the table.
         bad: a line for each file that could not be read.
         varied: the settings that are lists in this run.
         omitted: dreams without a figure.
@@ -272,16 +259,7 @@ def print_dreams(
 
 
 def write_tables(table: pd.DataFrame, dreamt: Sequence[FinishedDream], output_dir: Path) -> None:
-    """Write dreams.csv, curves.csv and curves.png.
-
-    Args:
-        table: a row for each dream.
-        dreamt: the dreams, in the same order.
-        output_dir: where they are written.
-
-    Raises:
-        OSError: from the system (full disk, no permission).
-    """
+    """Write dreams.csv, curves.csv and curves.png; a row of the table for each of the dreams."""
     from irdream.reports.figures import curve_figure, save_figure
     from irdream.reports.tables import save_table
 

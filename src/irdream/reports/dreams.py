@@ -38,12 +38,10 @@ class FinishedDream:
 
     Attributes:
         name: for its files.
-        item, excerpt: where it came from and went to.
         original, dream: log-mels (n_mels, frames).
         waveform: (samples,) where the dream is sound, else None.
         before, after: what the recognizer says, for one item.
-        steps: from the original to the dream.
-        step_size: of each, in the parametrization's unit.
+        step_size: in the parametrization's unit.
         curves: target probability and objective over steps, (steps + 1,) each.
         full_band: makes of the dream's waveform original and dream (channels, samples) and their
             sample rate, or None: see `irdream.dreaming.full_band`.
@@ -85,9 +83,6 @@ def one_by_one(
     """Split what an ascent returned into single dreams on the CPU.
 
     Args:
-        dreams: of these items.
-        recognizer: that dreamed them.
-        names, items, excerpts, step_sizes: of each dream.
         original: log-mels (items, n_mels, frames), as of `recognizer.analysis`.
         parametrization: of the dreams; None: they are not made with all channels of a file.
     """
@@ -131,29 +126,19 @@ def file_names(
 ) -> list[str]:
     """Return a name for the files of each item's dream, unlike that of any other item.
 
-    Args:
-        excerpts: all that items may be of.
-        items: some or all.
-        instruments: all that items may go toward.
+    `excerpts` and `instruments` are all that items may be of, or go toward.
     """
     of_excerpt = distinct_names([excerpt.name for excerpt in excerpts])
     of_target = dict(zip(instruments, distinct_names(instruments), strict=True))
-    names = []
-    several = any(item.variation for item in items)
+    several, names = any(item.variation for item in items), []
     for item in items:
         parts = [of_excerpt[item.excerpt]]
         parts += [f"to-{of_target[item.target]}"] if item.target else []
-        names.append("-".join([*parts, *_settings(item, several)]))
+        parts += [f"step-{_number(item.step_size)}"] if item.step_size is not None else []
+        parts += [f"budget-{_number(item.budget_db)}"] if item.budget_db is not None else []
+        parts += [f"variation-{item.variation}"] if several else []
+        names.append("-".join(parts))
     return names
-
-
-def _settings(item: Item, has_variations: bool) -> list[str]:
-    """Return what tells the dreams of one excerpt and target apart."""
-    parts = []
-    parts += [f"step-{_number(item.step_size)}"] if item.step_size is not None else []
-    parts += [f"budget-{_number(item.budget_db)}"] if item.budget_db is not None else []
-    parts += [f"variation-{item.variation}"] if has_variations else []
-    return parts
 
 
 def _number(value: float) -> str:
@@ -224,13 +209,8 @@ def another(judge: Recognizer, recognizer: Recognizer) -> Recognizer | None:
 def judgement(path: Path, target: str, judge: Recognizer | None) -> tuple[Answer, Answer] | None:
     """Return what a network that had no part in a dream predicts of the original and the dream.
 
-    Args:
-        path: the dream's WAV; the original's lies beside it.
-        target: of the dream.
-        judge: None: there is none.
-
-    Returns:
-        None where there is no judge, or where it does not know the target.
+    `path` is the dream's WAV, with the original's beside it. None where there is no judge, or
+    where it does not know the target.
     """
     if judge is None or target not in judge.instruments:
         return None

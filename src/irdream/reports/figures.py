@@ -81,16 +81,9 @@ def draw_bars(
     shift: float = 0.0,
     width: float = 0.75,
 ) -> None:
-    """Draw probabilities as bars, with that of the target in orange.
+    """Draw probabilities (instruments,) as bars, the target's in orange, the confidence as a line.
 
-    Args:
-        ax: where they stand.
-        values: (instruments,).
-        instruments: codes, one a bar.
-        target: code of the target.
-        confidence: drawn as a line.
-        shift: of the bars to the right, 1 is from one to the next.
-        width: of a bar.
+    `shift` is to the right; 1 is from one bar to the next.
     """
     places = np.arange(len(instruments))
     colors = [ORANGE if code == target else BLUE for code in instruments]
@@ -110,14 +103,7 @@ def draw_bars(
 def over_time_figure(
     probabilities: Array, labels: Sequence[str], seconds: float, *, title: str = ""
 ) -> Figure:
-    """Draw the probabilities of the most probable classes over time.
-
-    Args:
-        probabilities: (windows, classes).
-        labels: of the classes.
-        seconds: length of the sound.
-        title: of the figure.
-    """
+    """Draw the probabilities (windows, classes) of the most probable classes over time."""
     highest = np.argsort(-probabilities.max(axis=0), kind="stable")[:MOST_CLASSES]
     drawn = np.sort(highest)
     figure = Figure(figsize=(9.0, 1.6 + 0.25 * len(drawn)), layout="constrained")
@@ -158,7 +144,6 @@ def curve_figure(
         label: what the value is.
         limits: of the vertical axis; None: as the values ask for.
         bar: a value that is drawn as a line.
-        title: of the figure.
     """
     curves = [np.asarray(curve, float) for curve in curves]
     steps = max((len(curve) for curve in curves), default=1)

@@ -16,10 +16,11 @@ import hashlib
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 from urllib.parse import quote
 
 import jinja2
@@ -40,15 +41,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A sentence of the paper and what became of it.
-
-    Attributes:
-        code: a short name that is the only one of its kind on a page, such as "C1".
-        says: what the paper says.
-        measured: what was measured, with its interval.
-        verdict: one of `VERDICTS`.
-        why: why so, and what it proves.
-    """
+    """A sentence of the paper and what became of it; no two claims of a page have one code."""
 
     code: str
     says: str
@@ -59,10 +52,9 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Table:
-    """Rows with a title.
+    """Rows with a title, and a caption in sentences.
 
     Attributes:
-        title, caption: above the rows, the one short and the other in sentences.
         frame: its columns in their order, without its index; names are shown as they are.
         digits: decimals of floats in columns that `formats` does not name.
         formats: column to a format specification of Python, such as ".3f" or ".0%".
@@ -124,10 +116,9 @@ class Sound:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Sounds that are to be played one after the other, and a PNG of their spectrograms."""
+    """Sounds that are to be played one after the other."""
 
     title: str
-    picture: Path | None
     sounds: Sequence[Sound]
     caption: str
 
@@ -145,15 +136,7 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A page, from its title to where its numbers come from.
-
-    Attributes:
-        title: of the whole page.
-        lead: paragraphs below it.
-        claims: rows of the first table.
-        sections: the parts that follow.
-        provenance: what to write down to get the same again, such as version, seed and date.
-    """
+    """A page: title, paragraphs, the table of claims, sections, and where its numbers come from."""
 
     title: str
     lead: Sequence[str]
@@ -164,12 +147,11 @@ class Page:
     @property
     def tally(self) -> dict[Verdict, int]:
         """Count the claims of each verdict that occurs, in the order of `VERDICTS`."""
-        found = [claim.verdict for claim in self.claims]
-        return {verdict: found.count(verdict) for verdict in VERDICTS if verdict in found}
+        found = Counter(claim.verdict for claim in self.claims)
+        return {verdict: found[verdict] for verdict in VERDICTS if verdict in found}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Image:
+class Image(NamedTuple):
     """A PNG for a page: its data URI and its size in pixels."""
 
     uri: str
@@ -177,8 +159,7 @@ class Image:
     height: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recording:
+class Recording(NamedTuple):
     """A sound for a page: lossless FLAC in a data URI, its frames and their rate."""
 
     uri: str
@@ -196,7 +177,6 @@ def write_html(page: Page, path: str | Path) -> None:
 
     Raises:
         InputError: when a picture is no PNG, or a sound no WAV of 16 or 24 bit.
-        OSError: from the system (no such folder, no permission, full disk).
     """
     write_text(render_html("page.html.j2", scripts=["page.js"], page=page), path)
 
@@ -209,19 +189,13 @@ def write_markdown(page: Page, path: str | Path) -> None:
 
     Raises:
         InputError: when a picture or a sound is missing.
-        OSError: from the system (no such folder, no permission, full disk).
     """
     template = _environment().get_template("page.md.j2")
     write_text(template.render(page=page, link=_linker(Path(path))), path)
 
 
 def render_html(template: str, *, scripts: Sequence[str], **values: Any) -> str:
-    """Fill an HTML template of this package.
-
-    Args:
-        template: its file name.
-        scripts: file names of the scripts that it runs; the policy allows these alone.
-        values: what the template names; it also gets `scripts` and `policy`.
+    """Fill an HTML template of this package with `values`; only these `scripts` of it may run.
 
     Raises:
         InputError: when a picture is no PNG, or a sound no WAV of 16 or 24 bit.
@@ -238,28 +212,20 @@ def render_html(template: str, *, scripts: Sequence[str], **values: Any) -> str:
 
 
 def write_text(text: str, path: str | Path) -> None:
-    """Write text as UTF-8, whole or not at all; what UTF-8 cannot hold becomes "?".
-
-    Raises:
-        OSError: from the system (no such folder, no permission, full disk).
-    """
+    """Write text as UTF-8, whole or not at all; what UTF-8 cannot hold becomes "?"."""
     with replacing(path) as file:
         file.write(text.encode("utf-8", errors="replace"))
 
 
 def load_picture(path: str | Path) -> Image:
-    """Read a PNG for a page.
-
-    Raises:
-        InputError: when it is missing or no PNG.
-    """
+    """Read a PNG for a page; raise InputError when it is missing or none."""
     try:
         content = Path(path).read_bytes()
         with PIL.Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             width, height = image.size
     except OSError as error:
         raise InputError(f"picture={str(path)!r}; expected a PNG file ({error})") from None
-    return Image(uri=_data_uri("image/png", content), width=width, height=height)
+    return Image(_data_uri("image/png", content), width, height)
 
 
 def load_sound(path: str | Path) -> Recording:
@@ -279,8 +245,7 @@ def load_sound(path: str | Path) -> Recording:
         raise InputError(f"sound={str(path)!r}; expected 16 or 24 bit ({reason})") from None
     if not len(samples):
         raise InputError(f"sound={str(path)!r}; expected a sound; it is empty")
-    uri = _data_uri("audio/flac", flac.getvalue())
-    return Recording(uri=uri, frames=len(samples), sample_rate_hz=rate_hz)
+    return Recording(_data_uri("audio/flac", flac.getvalue()), len(samples), rate_hz)
 
 
 def escape_markdown(text: object) -> str:

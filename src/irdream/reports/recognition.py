@@ -48,10 +48,7 @@ def write_report(
 ) -> list[Path]:
     """Write the tables and the two figures of a report into a folder; return their paths.
 
-    Args:
-        report: what was scored.
-        output_dir: made where it is missing.
-        robustness: of changed windows; None or without a row: not measured.
+    `robustness` is of changed windows; None or without a row: not measured.
     """
     scores = [
         instrument_table(report, by, source).assign(
@@ -87,10 +84,6 @@ def instrument_table(report: Report, aggregation: str = "", source: str = "") ->
 
     Columns: instrument, name, precision, recall, f1, average_precision (empty without labels),
     labels, predictions.
-
-    Args:
-        report: what was scored.
-        aggregation, source: one of `report.settings`.
     """
     by, source = aggregation or report.aggregation, source or report.chosen_on
     predicted = report.scored(by) >= report.settings[by, source]
@@ -139,7 +132,7 @@ def summary_table(report: Report) -> pd.DataFrame:
 
 
 def _row(report: Report, setting: tuple[str, str], group: str, chosen: Flags) -> dict[str, object]:
-    """Return our scores of some excerpts, each with a label, by one of `report.settings`."""
+    """Return our scores of some excerpts, each with a label."""
     (by, source), threshold = setting, report.settings[setting]
     notes = [UPPER_BOUND] if source == ORACLE else []
     is_other = report.has_irmas_labels and not report.is_irmas_test
@@ -169,7 +162,7 @@ def _groups(report: Report) -> dict[str, Flags]:
 
 
 def left_out(report: Report) -> list[str]:
-    """Say which instruments the macro averages and mAP leave out; nothing where they have all."""
+    """Say which instruments the macro averages and mAP leave out."""
     absent = np.flatnonzero(~report.scored_truth.any(axis=0))
     codes = " ".join(report.instruments[i] for i in absent)
     return [f"macro averages and mAP without {codes}: no excerpt has this label"] if codes else []

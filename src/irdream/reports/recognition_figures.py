@@ -96,12 +96,7 @@ def _finish(
 
 
 def confusion_figure(report: Report, robustness: pd.DataFrame | None = None) -> Figure:
-    """Draw confusions, how far scores are probabilities, and what changed windows do.
-
-    Args:
-        report: what was scored.
-        robustness: of `irdream.measures.robustness`; None: not drawn.
-    """
+    """Draw confusions, how far scores are probabilities, and what changed windows do."""
     size = 0.4 * len(_shown(report))
     widths = [size + 2.4, 4.2] + [4.2] * (robustness is not None)
     figure = Figure(figsize=(sum(widths), max(size, 3.2) + 1.2), layout="constrained")

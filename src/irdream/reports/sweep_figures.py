@@ -48,11 +48,7 @@ def heat_map_figure(
     failed, with their count where there is more than one job; a cell without a job is blank.
 
     Args:
-        table: a row a job: status, and the columns named below.
-        rows: key on the rows.
-        columns: key on the columns.
-        metric: what is drawn; jobs without it do not count.
-        title: of the figure.
+        table: a row a job: status, and the columns of the keys `rows` and `columns` and the metric.
 
     Raises:
         InputError: when the table lacks a column.
@@ -128,11 +124,10 @@ def sweep_curve_figure(
     at the bottom marks a value at which a job failed.
 
     Args:
-        table: a row a job: status, and the columns named below.
+        table: a row a job: status, and the columns of the keys and the metric.
         key: on the horizontal axis; all its values are numbers.
         metric: on the vertical axis; jobs without it do not count.
         by: another key, a line for each of its values; None: one line.
-        title: of the figure.
 
     Raises:
         InputError: when the table lacks a column, or a value of `key` is no number.

@@ -39,7 +39,6 @@ class OutputFolder:
     touched, nor those of a training: its checkpoint may be in use.
 
     Args:
-        path: of the folder.
         key: that it was set with, for messages.
         kind: "run"; or "sweep", whose jobs' folders may be the same one or below it.
     """
@@ -140,9 +139,8 @@ class Job:
 
     Attributes:
         sweep: what marks the process that holds its sweep; empty for a single run.
-        status: running, finished, skipped (it had finished before), running elsewhere (in another
-            process, which it is left to), pruned (a search stopped it), failed or killed.
-        phases: seconds by name.
+        status: running, or one of `STATUSES`: skipped (it had finished before), running elsewhere
+            (in another process, which it is left to), pruned (a search stopped it), ...
         found_in: the folder of the files of a job that was skipped.
         output: its folder, while it writes there.
         is_first_in_folder: whether no other run has left its job.json there; that is not

@@ -53,10 +53,8 @@ class Sweep:
         name: the tag of its runs.
         folder: below it stand the jobs' folders.
         parent: the parent run; None without a store.
-        experiment: the name of MLflow's experiment.
         words: what was typed.
         root, server: of the store.
-        info: whether jobs only say what they would do.
         process: what marks the process that holds it.
         is_search: whether it needs the metrics of every job.
     """

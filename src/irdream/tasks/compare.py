@@ -64,10 +64,9 @@ def compare(
     info: bool = False,
     stopwatch: Stopwatch | None = None,
 ) -> dict[str, float]:
-    """Score two recognizers on a part of `dataset` and test the differences of their scores.
+    """Score two recognizers, in eval mode, on a part of `dataset` and test the differences.
 
     Args:
-        recognizer, other: in eval mode.
         names: of the two, for the table; several for an ensemble.
         scoring: which part, and by which aggregation and threshold.
         permutations: of the paired test.
@@ -123,13 +122,9 @@ def _metrics(table: pd.DataFrame, reports: Sequence[Report]) -> dict[str, float]
     """Return the scores, their differences, and how many excerpts each was trained on, if known."""
     metrics = {"excerpts": float(table["excerpts"].iloc[0])}
     ends = {
-        "": "first_score",
-        "_other": "second_score",
-        "_difference": "difference",
-        "_low": "low",
-        "_high": "high",
-        "_p": "p_value",
-    }
+        "": "first_score", "_other": "second_score", "_difference": "difference", "_low": "low",
+        "_high": "high", "_p": "p_value",
+    }  # fmt: skip
     for row in records(table):
         if row["test"] == MCNEMAR:
             metrics["top1_mcnemar_p"] = row["p_value"]

@@ -39,11 +39,8 @@ def doctor(
         `doctor/closed`, `doctor/alive`, `doctor/elsewhere`: how many runs there were.
     """
     root = Path(store).expanduser()
-    print(
-        f"doctor: looks in {server or root.absolute()} for runs that are marked RUNNING, and "
-        "closes the dead",
-        flush=True,
-    )
+    where = server or root.absolute()
+    print(f"doctor: looks in {where} for runs that are marked RUNNING, and closes the dead")
     if info:
         return {}
     opened = open_store(root=root, uri=server)
@@ -60,8 +57,5 @@ def doctor(
         host, pid = mark["host"] or "unknown", mark["pid"] or "?"
         table.add_row(shown, run.info.run_id[:8], host, pid, FOUND[state])
     Console().print(table if states else "no run is marked RUNNING")
-    return {
-        "doctor/closed": float(states.count("dead")),
-        "doctor/alive": float(states.count("alive")),
-        "doctor/elsewhere": float(states.count("elsewhere")),
-    }
+    names = {"closed": "dead", "alive": "alive", "elsewhere": "elsewhere"}
+    return {f"doctor/{name}": float(states.count(state)) for name, state in names.items()}

@@ -77,12 +77,8 @@ def dream(
 
     Args:
         recognizer: what is to predict the target; left as it was.
-        start: gives the excerpts.
         target: an instrument, several, `all`, `correct` or `incorrect`; not used where the
             objective has none.
-        ascent: how to dream.
-        tracker: gets metrics and files.
-        output_dir: where the files are written.
         judge: predicts the WAVs, and the undreamed ones; None, or the recognizer again: none.
         sonification: makes sound of a dreamed spectrogram; None: a gain on the original's
             spectrum, or Griffin-Lim where the start is noise or not what is changed. Not used
@@ -95,7 +91,6 @@ def dream(
         info: only say what would be dreamed.
         command: the words that were typed, for the page.
         progress: is given the share of the dreaming that is done, 0 to 1.
-        stopwatch: counts where the time goes.
 
     Returns:
         `dream/<measure>` and `dream/<measure>_median`, see `summary`.
@@ -105,24 +100,13 @@ def dream(
         Interrupted: by a signal, after the dreams that are finished were written.
     """
     stopwatch = stopwatch or Stopwatch()
-    has_target = as_objective(ascent.objective).reads_output
     step_sizes, budgets_db = several(step_size), several(budget_db)
     if len(step_sizes) == 1 and step_sizes[0] is not None:  # then files are not named by it
         ascent, step_sizes = replace(ascent, step_size=step_sizes[0]), [None]
-    if budget_db is not None and any(isinstance(one, RmseBudget) for one in ascent.constraints):
-        raise InputError(
-            "dream.budget_db and constraint=rmse_budget are both given; expected one of them"
-        )
-    is_sound = "sound" in ascent.parametrization.kinds
-    if not is_sound and not recognizer.is_invertible:
-        raise InputError(
-            f"no sound can be made of what {type(recognizer.frontend).__name__} gives; expected "
-            "parametrization=fourier_stft_gain, stft_gain or waveform, which dream the sound"
-        )
-    targets = parse_targets(target, recognizer.instruments) if has_target else [""]
-    planned = _Plan(
-        ascent, targets, step_sizes, budgets_db, variations, seed, recognizer.instruments
-    )
+    _check(recognizer, ascent, budget_db)
+    has_target, labels = as_objective(ascent.objective).reads_output, recognizer.instruments
+    targets = parse_targets(target, labels) if has_target else [""]
+    planned = _Plan(ascent, targets, step_sizes, budgets_db, variations, seed, labels)
     if info:
         ascent.check(recognizer)
     print(planned.line(start, recognizer), flush=True)
@@ -130,35 +114,19 @@ def dream(
     if info:
         return {}
     with stopwatch("reading audio"):
-        excerpts, bad = start.excerpts(
-            sample_rate_hz=recognizer.sample_rate_hz, min_seconds=recognizer.window_seconds
-        )
-        if not excerpts:
-            tell_skipped(bad[1:])
-            raise InputError(f"nothing to dream on: {[*bad, 'no excerpts'][0]}")
-        items = planned.items([(excerpt.name, excerpt.labels) for excerpt in excerpts])
-        with_items = {item.excerpt for item in items}
-        bad += [
-            f"{excerpt.name!r}: no label is left to dream toward"
-            for i, excerpt in enumerate(excerpts)
-            if i not in with_items
-        ]
+        excerpts, items, bad = _read(start, recognizer, planned)
     with stopwatch("tracking"):
         tracker.log_data(
-            getattr(start, "name", "start"),
-            fingerprint_of_sounds(excerpts),
-            context="start",
-            source=str(getattr(start, "path", "")),
-            excerpts=len(excerpts),
-        )
+            getattr(start, "name", "start"), fingerprint_of_sounds(excerpts), context="start",
+            source=str(getattr(start, "path", "")), excerpts=len(excerpts),
+        )  # fmt: skip
     if sonification is None:
         changed = start.has_original and ascent.parametrization.from_original
         sonification = StftGain() if changed else GriffinLim()
     written = _Written(
         recognizer, judge, sonification, items, planned.varied, figures, output_dir, stopwatch
     )
-    most = ascent.steps * ascent.octaves
-    shown = dream_bar(len(items), steps=most, told=progress)
+    shown = dream_bar(len(items), steps=ascent.steps * ascent.octaves, told=progress)
     with stopping() as signals, keeping(written.kept), shown as bar:
         for batch in _batches(recognizer, excerpts, items):
             with stopwatch("dreaming"):
@@ -170,19 +138,57 @@ def dream(
                 break
     if not written.rows:
         raise Interrupted(written.kept(), number=signals[0])
+    metrics = _tell(written, tracker, bad, command)
+    if signals:
+        raise Interrupted(written.kept(), number=signals[0])
+    return metrics
+
+
+def _check(recognizer: Recognizer, ascent: Ascent, budget_db: object) -> None:
+    """Raise InputError where the budget is given twice, or no sound can be made."""
+    if budget_db is not None and any(isinstance(one, RmseBudget) for one in ascent.constraints):
+        raise InputError(
+            "dream.budget_db and constraint=rmse_budget are both given; expected one of them"
+        )
+    if "sound" not in ascent.parametrization.kinds and not recognizer.is_invertible:
+        raise InputError(
+            f"no sound can be made of what {type(recognizer.frontend).__name__} gives; expected "
+            "parametrization=fourier_stft_gain, stft_gain or waveform, which dream the sound"
+        )
+
+
+def _read(
+    start: Start, recognizer: Recognizer, planned: _Plan
+) -> tuple[list[Excerpt], list[Item], list[str]]:
+    """Return the excerpts, the dreams of them, and a line for each that is left out."""
+    excerpts, bad = start.excerpts(
+        sample_rate_hz=recognizer.sample_rate_hz, min_seconds=recognizer.window_seconds
+    )
+    if not excerpts:
+        tell_skipped(bad[1:])
+        raise InputError(f"nothing to dream on: {[*bad, 'no excerpts'][0]}")
+    items = planned.items([(excerpt.name, excerpt.labels) for excerpt in excerpts])
+    bare = sorted({*range(len(excerpts))} - {item.excerpt for item in items})
+    bad += [f"{excerpts[i].name!r}: no label is left to dream toward" for i in bare]
+    return excerpts, items, bad
+
+
+def _tell(
+    written: _Written, tracker: Tracker, bad: Sequence[str], command: Sequence[str]
+) -> dict[str, float]:
+    """Write, log and print what came of the dreams, and return the metrics."""
     from irdream.reports.dream_page import write_run_page
     from irdream.reports.dream_table import print_dreams, summary, write_tables
 
     table, dreamt = written.in_order()
-    metrics = summary(table)
-    with stopwatch("figures"):
-        write_tables(table, dreamt, output_dir)
-        write_run_page(table, output_dir, command=command, labels=recognizer.instruments)
-    with stopwatch("tracking"):
-        _track(tracker, dreamt, metrics, output_dir)
-    print_dreams(table, metrics, bad, varied=planned.varied, omitted=max(0, len(table) - figures))
-    if signals:
-        raise Interrupted(written.kept(), number=signals[0])
+    metrics, omitted = summary(table), max(0, len(table) - written.figures)
+    with written.stopwatch("figures"):
+        write_tables(table, dreamt, written.folder)
+        labels = written.recognizer.instruments
+        write_run_page(table, written.folder, command=command, labels=labels)
+    with written.stopwatch("tracking"):
+        _track(tracker, dreamt, metrics, written.folder)
+    print_dreams(table, metrics, bad, varied=written.varied, omitted=omitted)
     return metrics
 
 
@@ -282,33 +288,25 @@ def _dream_batch(
     device = recognizer.device
     originals = [excerpts[item.excerpt] for item in items]
     waveform = torch.stack([original.waveform for original in originals]).to(device)
+    targets = torch.tensor([index_of(item.target, recognizer) for item in items], device=device)
+    seeds = [
+        item_seed(seed, excerpt.name, item.target, item.variation)
+        for item, excerpt in zip(items, originals, strict=True)
+    ]
     sizes = [item.step_size or ascent.step_size for item in items]
     if budgets := [item.budget_db for item in items if item.budget_db is not None]:
         ascent = replace(ascent, constraint=[*ascent.constraints, RmseBudget(db=budgets)])
     first_variations = [replace(item, variation=0) for item in items]
+    groups = torch.tensor([first_variations.index(one) for one in first_variations]).to(device)
     dreams = ascent.run(
-        recognizer,
-        waveform,
-        torch.tensor([index_of(item.target, recognizer) for item in items], device=device),
-        [
-            item_seed(seed, excerpt.name, item.target, item.variation)
-            for item, excerpt in zip(items, originals, strict=True)
-        ],
-        on_step,
-        step_sizes=torch.tensor(sizes, device=device),
-        groups=torch.tensor([first_variations.index(one) for one in first_variations]).to(device),
-        watched=watched,
-    )
+        recognizer, waveform, targets, seeds, on_step,
+        step_sizes=torch.tensor(sizes, device=device), groups=groups, watched=watched,
+    )  # fmt: skip
     finished = one_by_one(
-        dreams,
-        recognizer,
-        names=file_names(excerpts, items, recognizer.instruments),
-        items=items,
-        excerpts=originals,
-        original=recognizer.analysis(waveform),
-        step_sizes=sizes,
+        dreams, recognizer, names=file_names(excerpts, items, recognizer.instruments), items=items,
+        excerpts=originals, original=recognizer.analysis(waveform), step_sizes=sizes,
         parametrization=ascent.parametrization,
-    )
+    )  # fmt: skip
     yield from (one for i, one in enumerate(finished) if i not in unfinished)
 
 
@@ -336,27 +334,24 @@ class _Written:
         import pandas as pd
 
         from irdream.reports.dream_page import PROBABILITIES
+        from irdream.reports.dream_table import write_dream
         from irdream.reports.tables import save_table
 
         drawn = self.items[: self.figures]
         try:
             for one in batch:
-                self._add(one, is_drawn=not signals and one.item in drawn)
+                row, probabilities = write_dream(
+                    one, self.recognizer, self.sonify, self.folder, judge=self.judge,
+                    varied=self.varied, is_drawn=not signals and one.item in drawn,
+                    stopwatch=self.stopwatch,
+                )  # fmt: skip
+                self.dreamt.append(replace(one, full_band=lambda dream: None))  # holds the signal
+                self.rows.append(row)
+                self.probabilities += probabilities
         finally:
             if self.rows:
                 save_table(pd.DataFrame(self.rows), self.folder / "dreams.csv")
                 save_table(pd.DataFrame(self.probabilities), self.folder / PROBABILITIES)
-
-    def _add(self, one: FinishedDream, *, is_drawn: bool) -> None:
-        from irdream.reports.dream_table import write_dream
-
-        row, probabilities = write_dream(
-            one, self.recognizer, self.sonify, self.folder, judge=self.judge, varied=self.varied,
-            is_drawn=is_drawn, stopwatch=self.stopwatch,
-        )  # fmt: skip
-        self.dreamt.append(replace(one, full_band=lambda dream: None))  # which holds the signal
-        self.rows.append(row)
-        self.probabilities += probabilities
 
     def in_order(self) -> tuple[pd.DataFrame, list[FinishedDream]]:
         """Return rows and dreams as the items stand."""
@@ -368,10 +363,9 @@ class _Written:
 
     def kept(self) -> str:
         """Say what is kept where not all were dreamed."""
-        done = "no dream was finished"
-        if self.rows:
-            counts = f"{len(self.rows)} of {len(self.items)} dreams"
-            done = f"{counts} are finished and kept in {self.folder}"
+        counts = f"{len(self.rows)} of {len(self.items)} dreams"
+        kept = f"{counts} are finished and kept in {self.folder}"
+        done = kept if self.rows else "no dream was finished"
         return f"{done}; type the same line again to dream all"
 
 

@@ -27,7 +27,7 @@ from irdream.paper.noise import dream_noise
 from irdream.paper.pages import page_of, write_published
 from irdream.paper.report import report_excerpts, report_noise
 from irdream.paper.study import Study
-from irdream.reports.pages import write_html, write_markdown
+from irdream.reports.pages import Claim, write_html, write_markdown
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import Tracker
 
@@ -55,21 +55,14 @@ def paper(
     """Run the experiments, or resume them, and write the report.
 
     Args:
-        study: how to dream, and what with.
-        dataset: of the excerpts.
-        tracker: gets metrics, tables, figures, sounds and pages.
-        output_dir: where the files are written.
         parts: "excerpts", "noise" or both.
         per_instrument: excerpts of each instrument, dreamed toward own and other until confident.
-        grid_per_instrument: excerpts of each that are dreamed toward all instruments.
-        steps: of these dreams.
+        grid_per_instrument: excerpts of each that are dreamed toward all instruments, in `steps`.
         seconds: of each excerpt.
-        noises: of each color.
-        noise_steps: of each dream of noise.
+        noises: of each color, dreamed in `noise_steps`.
         permutations: of the targets, in the tests for a pattern.
         publish: a folder that gets the report without sounds, its tables and figures; None: none.
         info: only say what would be dreamed.
-        stopwatch: counts where the time goes.
 
     Returns:
         `paper/...`: the numbers behind the claims; `paper/claims_<verdict>`: how many there are.
@@ -79,16 +72,9 @@ def paper(
             than the recognizer's window.
     """
     stopwatch, recognizer = stopwatch or Stopwatch(), study.recognizer
-    if study.second is not None and study.second.instruments != recognizer.instruments:
-        raise InputError(
-            f"paper.second is a checkpoint for {in_words(study.second.instruments)}; expected one "
-            "for the labels of checkpoint, or paper.second=null"
-        )
+    _check(study, seconds)
     dataset = Labelled(dataset, recognizer.instruments, recognizer.sample_rate_hz)
     chosen = list(dict.fromkeys([parts] if isinstance(parts, str) else parts))
-    if seconds < recognizer.window_seconds:
-        least = f"{recognizer.window_seconds:g}, the length of the recognizer's window"
-        raise InputError(f"paper.seconds={seconds:g}; expected at least {least}")
     plans = []
     if "excerpts" in chosen:
         files = listed_part(dataset, "test", recognizer)
@@ -133,10 +119,27 @@ def paper(
         tracker.log_metrics(metrics)
         for name in ("report.html", "report.md", *chosen):
             tracker.log_file(output_dir / name)
+    _print(page.claims, output_dir / "report.html")
+    return metrics
+
+
+def _check(study: Study, seconds: float) -> None:
+    """Raise InputError for a second recognizer of other labels, or too short excerpts."""
+    recognizer, second = study.recognizer, study.second
+    if second is not None and second.instruments != recognizer.instruments:
+        raise InputError(
+            f"paper.second is a checkpoint for {in_words(second.instruments)}; expected one "
+            "for the labels of checkpoint, or paper.second=null"
+        )
+    if seconds < recognizer.window_seconds:
+        least = f"{recognizer.window_seconds:g}, the length of the recognizer's window"
+        raise InputError(f"paper.seconds={seconds:g}; expected at least {least}")
+
+
+def _print(claims: Sequence[Claim], report: Path) -> None:
     table = Table("", "the paper says", "verdict", "measured")
-    for claim in page.claims:
+    for claim in claims:
         table.add_row(claim.code, Text(claim.says), claim.verdict, Text(claim.measured))
     console = Console()
     console.print(table)
-    console.print(f"report: {output_dir / 'report.html'}", soft_wrap=True)
-    return metrics
+    console.print(f"report: {report}", soft_wrap=True)

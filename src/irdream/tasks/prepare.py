@@ -59,10 +59,12 @@ def prepare(
     with replacing(table) as file:
         file.write("".join(f"{line}\n" for line in lines).encode())
     tracker.log_file(table)
-    metrics: dict[str, float] = {}
-    for part, files in parts.items():
-        metrics[f"prepare/{part}_excerpts"] = len(files)
-        metrics[f"prepare/{part}_recordings"] = len({file.recording for file in files})
+    counts = {"excerpts": len, "recordings": lambda files: len({one.recording for one in files})}
+    metrics = {
+        f"prepare/{part}_{what}": float(count(files))
+        for part, files in parts.items()
+        for what, count in counts.items()
+    }
     tracker.log_metrics(metrics)
     return metrics
 

@@ -132,140 +132,116 @@ def train(
             resume or a run with other settings, no way to register, or whatever the optimizer or
             the scheduler refuses.
     """
-    stopwatch, recognizer = stopwatch or Stopwatch(), _untrained(recognizer, dataset)
-    if isinstance(recognizer.frontend, Waveform):
-        _check_on_waveforms(augmentation, robust)
+    stopwatch, loss = stopwatch or Stopwatch(), loss or Loss()
+    if not isinstance(recognizer, Recognizer):
+        recognizer = recognizer(labels=labels_of(dataset))
+    _check_on_waveforms(recognizer, augmentation, robust)
     dataset = Labelled(dataset, recognizer.instruments, recognizer.sample_rate_hz)
     _check_registry(register, alias, None if info else tracker)
     if test:
         _check_test(dataset, recognizer, test_robust_db)
+    steps: dict[str, Any] = {
+        "epochs": epochs, "patience": patience, "random_start": random_start,
+        "mixed_precision": mixed_precision, "loss": loss, "averaging": averaging,
+        "clip_norm": clip_norm, "robust": robust, "seed": seed,
+    }  # fmt: skip
+    division: dict[str, Any] = {
+        "split": split, "validation_share": validation_share, "batch_size": batch_size,
+        "balanced": balanced,
+    }  # fmt: skip
     if fitted := is_fitted(recognizer):
-        asked = {
-            "augmentation=waveform": isinstance(augmentation, WaveformAugmentation),
-            "train.label_smoothing": loss is not None and loss.label_smoothing > 0,
-            "train.robust": robust,
-            "train.weight_averaging": averaging,
-            "train.clip_norm": clip_norm,
-            "train.resume": resume,
-        }
-        check_fitted(recognizer, asked)
+        _check_fitted(recognizer, augmentation, resume, steps)
         augmentation = None  # masks are there unless they are switched off
-    folder, loss = folder_of_state(resume, output_dir), loss or Loss()
+    folder = folder_of_state(resume, output_dir)
     loss.check(recognizer)
     made = None if fitted else _made(optimizer, recognizer)
     plan = None if fitted else planned(_made(optimizer, recognizer), scheduler, epochs)
-    division: dict[str, Any] = {
-        "split": split,
-        "validation_share": validation_share,
-        "batch_size": batch_size,
-        "balanced": balanced,
-    }
-    steps: dict[str, Any] = {
-        "epochs": epochs,
-        "patience": patience,
-        "random_start": random_start,
-        "mixed_precision": mixed_precision,
-        "loss": loss,
-        "averaging": averaging,
-        "clip_norm": clip_norm,
-        "robust": robust,
-        "seed": seed,
-    }
-    settings = settings_of(
-        recognizer,
-        optimizer=optimizer,
-        scheduler=scheduler,
-        augmentation=augmentation,
-        **division,
-        **steps,
-    )
-    resumed = None if folder is None else Resumed.read(folder, recognizer.device, trust)
-    if resumed is not None:
+    choices = {"optimizer": optimizer, "scheduler": scheduler, "augmentation": augmentation}
+    settings = settings_of(recognizer, **choices, **division, **steps)
+    resumed = Resumed.read(folder, recognizer.device, trust) if folder else None
+    if resumed:
         resumed.check(settings)
+    embedded = is_embedded(recognizer, augmentation, robust)
+    how = "fitted at once" if fitted else _how(epochs, batch_size, resume if resumed else None)
+    how += ", its frozen embedding computed once" * embedded
+    how += ", then scored on the test part" * test
     what = training_words(dataset, recognizer, split, validation_share, seed)
-    how = f"at most {counted(epochs, 'epoch')} in batches of {batch_size} windows"
-    how = "fitted at once" if fitted else how if folder is None else f"{how}, resuming {resume}"
-    if embedded := is_embedded(recognizer, augmentation, robust):
-        how += ", its frozen embedding computed once"
-    tested = ", then scored on the test part" if test else ""
-    print(f"train: {what}, {how}{tested}, {recognizer.where}", flush=True)
+    print(f"train: {what}, {how}, {recognizer.where}", flush=True)
     if info:
         return {}
     with stopwatch("finding excerpts"):
         excerpts = labelled_part(dataset, recognizer)
         settings |= {"dataset": described(excerpts.files)}
-    if resumed is not None:
+    if resumed:
         resumed.check(settings)
     with stopwatch("reading audio"):
         data = training_data(
-            excerpts,
-            recognizer,
-            augmentation,
-            embedded=embedded,
-            cache_dir=cache_dir,
-            seed=seed,
+            excerpts, recognizer, augmentation, embedded=embedded, cache_dir=cache_dir, seed=seed,
             **division,
-        )
+        )  # fmt: skip
         log_files(tracker, dataset.name, data.excerpts.files, context="training")
         settings |= {"the validation part": described(data.validation_files)}
-    kind: Callable[..., Fit] = Fit
-    if fitted:
-        kind = partial(FitAtOnce, recordings=[file.recording for file in data.excerpts.files])
-        steps |= {"epochs": 1, "patience": 1, "random_start": False, "mixed_precision": False}
-    fit = kind(
-        recognizer=recognizer,
-        optimizer=made,
-        plan=plan,
-        training=data.training,
-        validation=data.validation,
-        augment=data.augment,
-        folder=output_dir / FOLDER,
-        settings=settings,
-        state=resumed and resumed.state,
-        **steps,
-    )
-    if resumed is not None:
+    fit = _fit(recognizer, data, steps, made, plan, output_dir / FOLDER, settings, resumed)
+    if resumed:
         resumed.take_up(settings, fit.folder, tracker)
     with stopwatch("training"), keeping(lambda: _kept(fit.folder)):
         progress = fit.run(lambda epoch, metrics: _report(tracker, epoch, metrics))
     best = load_recognizer(fit.folder / "best", device=recognizer.device, trust=list(trust))
     _calibrate(best, data)
-    best.card = {
-        **_card(dataset.name, data, progress),
+    best.card = _card(dataset.name, data, progress) | {
         "split": {"by": split, "validation_share": validation_share},
         "seed": seed,
         "device": str(recognizer.device),
         "hours": round(stopwatch.seconds["training"] / 3600, 2),
     }
-    if resumed is not None:
+    if resumed:
         changed = resumed.changed(settings)
         best.card["resumed"] = {"after_epoch": resumed.progress.epoch, "changed": changed}
     _keep(best, progress, output_dir, tracker)
     if register is not None:
         print(f"registered: checkpoint={tracker.register(register, alias=alias)}")
     metrics = {**progress.best, "train/epochs": float(progress.epoch)}
-    if not test:
-        return metrics
-    return metrics | evaluate(
-        recognizer=best,
-        dataset=dataset,
-        tracker=tracker,
-        output_dir=output_dir / "test",
-        robust_db=test_robust_db,
-        seed=seed,
-        stopwatch=stopwatch,
-    )
+    if test:
+        metrics |= evaluate(
+            recognizer=best, dataset=dataset, tracker=tracker, output_dir=output_dir / "test",
+            robust_db=test_robust_db, seed=seed, stopwatch=stopwatch,
+        )  # fmt: skip
+    return metrics
 
 
-def _untrained(recognizer: Recognizer | Callable[..., Recognizer], dataset: DataSet) -> Recognizer:
-    """Return the recognizer, built for the labels of the data set where it is not yet."""
-    if not isinstance(recognizer, Recognizer):
-        recognizer = recognizer(labels=labels_of(dataset))
-    return recognizer
+def _how(epochs: int, batch_size: int, resume: object) -> str:
+    how = f"at most {counted(epochs, 'epoch')} in batches of {batch_size} windows"
+    return f"{how}, resuming {resume}" if resume else how
 
 
-def _check_on_waveforms(augmentation: Augmentation | None, robust: Robust | None) -> None:
+def _fit(
+    recognizer: Recognizer,
+    data: TrainingData,
+    steps: dict[str, Any],
+    optimizer: torch.optim.Optimizer | None,
+    plan: Any,
+    folder: Path,
+    settings: dict[str, Any],
+    resumed: Resumed | None,
+) -> Fit:
+    """Return what trains; of an optimizer, or without one all at once."""
+    kind: Callable[..., Fit] = Fit
+    if optimizer is None:
+        kind = partial(FitAtOnce, recordings=[file.recording for file in data.excerpts.files])
+        steps |= {"epochs": 1, "patience": 1, "random_start": False, "mixed_precision": False}
+    return kind(
+        recognizer=recognizer, optimizer=optimizer, plan=plan, training=data.training,
+        validation=data.validation, augment=data.augment, folder=folder, settings=settings,
+        state=resumed and resumed.state, **steps,
+    )  # fmt: skip
+
+
+def _check_on_waveforms(
+    recognizer: Recognizer, augmentation: Augmentation | None, robust: Robust | None
+) -> None:
     """Refuse for a network on waveforms what changes log-mels."""
+    if not isinstance(recognizer.frontend, Waveform):
+        return
     if isinstance(augmentation, SpectrogramAugmentation):
         raise InputError(
             "augmentation=spectrogram and a network on waveforms; expected augmentation=waveform "
@@ -275,6 +251,21 @@ def _check_on_waveforms(augmentation: Augmentation | None, robust: Robust | None
         raise InputError(
             "train.robust and a network on waveforms; expected null, as it changes log-mels"
         )
+
+
+def _check_fitted(
+    recognizer: Recognizer, augmentation: Augmentation | None, resume: object, steps: dict[str, Any]
+) -> None:
+    """Refuse what needs epochs, or a gradient, for what is fitted at once."""
+    asked = {
+        "augmentation=waveform": isinstance(augmentation, WaveformAugmentation),
+        "train.label_smoothing": steps["loss"].label_smoothing > 0,
+        "train.robust": steps["robust"],
+        "train.weight_averaging": steps["averaging"],
+        "train.clip_norm": steps["clip_norm"],
+        "train.resume": resume,
+    }
+    check_fitted(recognizer, asked)
 
 
 def _card(name: str, data: TrainingData, progress: Progress) -> dict[str, Any]:

@@ -29,9 +29,7 @@ _copies: dict[tuple[str, str], Path] = {}
 def fetch_checkpoint(uri: str, *, root: Path, uri_server: str | None = None) -> Path:
     """Return the local folder of `runs:/<run id>/<path>`, `models:/NAME@alias` or `models:/NAME/3`.
 
-    Args:
-        root: the folder of the local store.
-        uri_server: the address of a tracking server, asked in place of `root`.
+    `root` is the folder of the local store; `uri_server` a tracking server, asked in its place.
 
     Raises:
         InputError: when the address has another form, or nothing is there.

@@ -1,4 +1,4 @@
-"""What a task may ask of a tracker, the tracker that keeps nothing, and the one of MLflow."""
+"""What a task may ask of a tracker; one that keeps nothing, one of MLflow, one opened aside."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ import json
 import math
 import os
 import re
+import sys
+import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +32,8 @@ PARENT_TAG = "mlflow.parentRunId"
 SWEEP_TAG = "irdream.sweep"
 NAME_TAG = "mlflow.runName"
 
+_BEGINS_AFTER_SECONDS = 2.0  # when a first step has been made, since an import slows it down
+_TURN_SECONDS = 1e-4  # that an import may keep the interpreter from the steps beside it
 _POINTS_PER_BATCH, _PAIRS_PER_BATCH = 1000, 100
 _PARAM_CHARACTERS, _TAG_CHARACTERS, _DATA_NAME_CHARACTERS = 6000, 5000, 500
 _KEY_CHARACTERS = _NAME_CHARACTERS = 250  # SQLite would take longer names, PostgreSQL refuses them
@@ -36,9 +42,8 @@ _KEY_CHARACTERS = _NAME_CHARACTERS = 250  # SQLite would take longer names, Post
 class Tracker:
     """One run's notebook: parameters, metrics over steps, files, tags. This one keeps nothing.
 
-    Metrics may be held back and written later. Use it as a context manager, so that a run which
-    fails or is interrupted says so. `run_id` is the store's name for this run; None where nothing
-    is kept.
+    Metrics may be held back and written later. As a context manager, a run which fails or is
+    interrupted says so. `run_id` is the store's name for it; None where nothing is kept.
     """
 
     run_id: str | None = None
@@ -105,7 +110,6 @@ class MlflowTracker(Tracker):
 
     Args:
         root: the folder of the local store (`mlflow.db`, `artifacts/`).
-        experiment: MLflow's word for a group of runs.
         run_name: MLflow invents one when none is given.
         tags: more tags; they win over those of `run_tags`.
         flush_seconds: how long metrics may wait to be written.
@@ -255,6 +259,79 @@ class MlflowTracker(Tracker):
     def _close_at_exit(self) -> None:
         if os.getpid() == self._pid:
             self.close("KILLED")
+
+
+class BackgroundTracker:
+    """Opens a tracker, by `opened`, in a thread of its own; see `Tracker` for its methods.
+
+    What is asked before it is open is done once it is, in that order. Files are waited for, since
+    they may change, and so are `register`, `flush` and the end. Any method may raise what opening
+    it or an earlier call raised.
+    """
+
+    def __init__(self, opened: Callable[[], Tracker]) -> None:
+        self._opened = opened
+        self._tracker: Any = None
+        self._error: BaseException | None = None
+        self._calls: deque[Callable[[Any], object]] = deque()
+        self._lock = threading.Lock()
+        self._needed = threading.Event()
+        self._thread = threading.Thread(target=self._open, name="tracker", daemon=True)
+        self._thread.start()
+
+    def _open(self) -> None:
+        self._needed.wait(_BEGINS_AFTER_SECONDS)
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(_TURN_SECONDS)
+        try:
+            tracker = self._opened()
+            while True:
+                with self._lock:
+                    if not self._calls:
+                        self._tracker = tracker
+                        return
+                    call = self._calls.popleft()
+                call(tracker)
+        except BaseException as error:
+            self._error = error
+        finally:
+            sys.setswitchinterval(interval)
+
+    def _wait(self) -> None:
+        self._needed.set()
+        self._thread.join()
+
+    def _now(self) -> Any:
+        """Wait until it is open and has done all that it was asked."""
+        self._wait()
+        if self._error is not None:
+            raise self._error
+        return self._tracker
+
+    def _later(self, name: str, *given: Any, **named: Any) -> None:
+        with self._lock:
+            if self._tracker is None and self._error is None:
+                self._calls.append(lambda tracker: getattr(tracker, name)(*given, **named))
+                return
+        getattr(self._now(), name)(*given, **named)
+
+    @property
+    def run_id(self) -> str | None:
+        """The store's name for this run; None where it could not be opened."""
+        self._wait()
+        return None if self._tracker is None else self._tracker.run_id
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("log_params", "log_metrics", "log_text", "log_data", "set_tags"):
+            return partial(self._later, name)
+        return getattr(self._now(), name)
+
+    def __enter__(self) -> Tracker:
+        return self  # type: ignore[return-value]
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or self.run_id is not None:
+            self._now().__exit__(kind, error, trace)
 
 
 def _tags(tags: Mapping[str, str]) -> dict[str, str]:
