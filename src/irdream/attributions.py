@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from irdream.api import Model, Start, _class, _like_weights, _network, _paired, _recognizer, _signal
-from irdream.attribution import Attribution, SmoothGrad
+from irdream.attribution import Attribution, SmoothGrad, with_sound
 from irdream.audio.stft import with_mel_mask
 from irdream.dreaming.network_checks import check_answers
 from irdream.dreaming.probe import frozen
@@ -111,8 +111,9 @@ def attribute(
         log_mel, targets = _paired(log_mel, torch.tensor(classes, device=log_mel.device))
         probabilities = probabilities.expand(len(targets), -1)
         signal = signal.expand(len(targets), *signal.shape[1:])
-    relevance = (method or SmoothGrad())(recognizer, log_mel, targets)
+    waveform = signal if signal.ndim == 2 else None
+    relevance = with_sound(method or SmoothGrad(), waveform)(recognizer, log_mel, targets)
     return AttributionResult(
         relevance=relevance, log_mel=log_mel, targets=targets, probabilities=probabilities,
-        waveform=signal if signal.ndim == 2 else None, recognizer=recognizer,
+        waveform=waveform, recognizer=recognizer,
     )  # fmt: skip

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from irdream.arguments import Amount, Count, Positive, checked
-from irdream.attribution.base import baseline_of
-from irdream.dreaming.probe import Probe, probing
+from irdream.dreaming.ascent import Ascent
+from irdream.dreaming.objectives import Complement, LogProbability, MeanGain
+from irdream.dreaming.parametrizations import StftMask
 from irdream.recognizer import Recognizer
 
 
 @checked
 class AscendedMask:
-    """A gain m of 0 to 1 on the mel magnitudes that maximizes log p(m) + log(1 - p(1-m)) - s m.
+    """A gain m of 0 to 1 on the spectrum that maximizes log p(m) + log(1 - p(1-m)) - s mean(m).
 
-    p is the target's probability in a window, the mean over windows is taken; s is `sparsity` and m
-    the mean of the mask. What L-MAC (Paissan et al. 2024) trains a decoder for is here found for
-    each excerpt, by Adam from 1/2 everywhere. The mask is smooth, since it lives on a coarser grid
-    and is interpolated, and relevance is the mask itself.
+    p is the target's probability in a window of the sound that m lets through, the mean over
+    windows is taken; s is `sparsity`. What L-MAC (Paissan et al. 2024) trains a decoder for is here
+    found for each excerpt, as a dream: `parametrization=stft_mask`, `objective=mask`, Adam.
 
     Args:
         steps: of the ascent.
         step_size: Adam's, on the logit of the gain.
-        sparsity: what a bin costs.
-        bands: mel bands to a point of the grid.
-        frames: frames to a point of it.
+        sparsity: what a gain of 1 everywhere costs.
+        bins: of the spectrum to a point of the mask's grid.
+        frames: to a point of it.
     """
+
+    needs_sound = gives_mask = True
 
     def __init__(
         self,
@@ -35,44 +36,34 @@ class AscendedMask:
         steps: Count = 30,
         step_size: Positive = 0.3,
         sparsity: Amount = 4.0,
-        bands: Count = 4,
+        bins: Count = 4,
         frames: Count = 4,
     ) -> None:
-        self.steps, self.step_size, self.sparsity = steps, step_size, sparsity
-        self.bands, self.frames = bands, frames
+        self.ascent = Ascent(
+            parametrization=StftMask(bins=bins, frames=frames),
+            objective=LogProbability() + Complement() - sparsity * MeanGain(),
+            optimizer=torch.optim.Adam,
+            step_size=step_size,
+            steps=steps,
+            confidence=None,
+            keep="last",
+        )
 
-    def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
-        """Return the mask (items, n_mels, frames), 0 to 1."""
-        base = baseline_of(recognizer, log_mel, "silence").expand(len(log_mel), -1, -1)
-        with probing(recognizer) as probe, torch.enable_grad():
-            found = [
-                self._ascend(probe, log_mel[part], targets[part], base[part])
-                for part in probe.slices(log_mel)
-            ]
-        return torch.cat(found)
+    def __call__(
+        self,
+        recognizer: Recognizer,
+        log_mel: Tensor,
+        targets: Tensor,
+        *,
+        waveform: Tensor | None = None,
+    ) -> Tensor:
+        """Return the mean gain of the bins of each band, (items, n_mels, frames), 0 to 1.
 
-    def _ascend(self, probe: Probe, log_mel: Tensor, targets: Tensor, base: Tensor) -> Tensor:
-        size = log_mel.shape[1:]
-        grid = [
-            max(2, round(n / by)) for n, by in zip(size, (self.bands, self.frames), strict=True)
-        ]
-        logit = log_mel.new_zeros(len(log_mel), 1, *grid, requires_grad=True)
-        adam = torch.optim.Adam([logit], lr=self.step_size, maximize=True)
-
-        recognizer, loud, floor = probe.recognizer, log_mel.exp(), base.exp()
-
-        def mask() -> Tensor:
-            return F.interpolate(logit, size=size, mode="bilinear")[:, 0].sigmoid()
-
-        for _ in range(self.steps):
-            m = mask()
-            kept, rest = ((gain * loud + (1 - gain) * floor).log() for gain in (m, 1 - m))
-            kept, rest = (recognizer.log_probabilities(probe(x)[0]) for x in (kept, rest))
-            place = targets[:, None, None].expand(-1, kept.shape[1], 1)
-            lost = rest.scatter(2, place, -torch.inf).logsumexp(dim=2)  # log(1 - p)
-            score = (kept.gather(2, place)[..., 0] + lost).mean(dim=1)
-            score = score - self.sparsity * m.mean(dim=(1, 2))
-            adam.zero_grad()
-            score.sum().backward()
-            adam.step()
-        return mask().detach()
+        Raises:
+            InputError: where there is no waveform (items, samples).
+        """
+        seeds = [0] * len(targets)  # nothing is random
+        dreams = self.ascent.run(recognizer, waveform, targets, seeds, log_mel=log_mel)
+        basis = recognizer.frontend.mel_basis
+        gain = (basis / basis.sum(dim=1, keepdim=True)) @ dreams.signal.exp()
+        return gain[..., : log_mel.shape[-1]]

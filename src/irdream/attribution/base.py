@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, Protocol
 
 import torch
@@ -18,11 +19,21 @@ Logits = Callable[[Tensor], Tensor]  # (items, n_mels, frames) -> (items, window
 
 
 class Attribution(Protocol):
-    """What `attribution=...` must be."""
+    """What `attribution=...` must be.
+
+    It may have `needs_sound`, and then takes `waveform` as well, and `gives_mask`: its relevance is
+    what is heard, 0 to 1, and not the most relevant share of it.
+    """
 
     def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
         """Return the relevance (items, n_mels, frames) of log-mels for targets (items,)."""
         ...
+
+
+def with_sound(attribution: Attribution, waveform: Tensor | None) -> Attribution:
+    """Return a method that is given the sound as well, where it says `needs_sound`."""
+    needs_sound = getattr(attribution, "needs_sound", False)
+    return partial(attribution, waveform=waveform) if needs_sound else attribution
 
 
 def target_logits(logits: Tensor, targets: Tensor) -> Tensor:

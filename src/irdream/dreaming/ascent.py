@@ -238,6 +238,7 @@ class _Run:
                 activations=activations,
                 log_mel=log_mel,
                 start=start.log_mel,
+                signal=signal,
                 waveform=waveform,
                 start_waveform=start.sound,
                 prepared=batch.prepared,

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from irdream import instruments
 from irdream.arguments import Natural, checked
-from irdream.attribution import Attribution, baseline_of
+from irdream.attribution import Attribution, baseline_of, with_sound
 from irdream.attribution.sanity import cascade, passes
 from irdream.audio import write_wav
 from irdream.audio.stft import with_mel_mask
@@ -73,7 +73,7 @@ def attribute(
             predicts.
         judge: is asked about what the mask lets through; None, or the recognizer again: none.
         share: of the bins (mel band x frame) that the mask keeps, the most relevant ones; fewer
-            where fewer speak for the target.
+            where fewer speak for the target. Not used where the method gives a mask.
         curves: also measure insertion and deletion.
         sanity: excerpts on which the layers' weights are shuffled; 0: none.
         figures: at most so many spectrogram figures.
@@ -115,19 +115,21 @@ def attribute(
             f"target={toward} and no excerpt has such a label; expected an instrument that the "
             f"recognizer knows: {instruments.in_words(recognizer.instruments)}"
         )
+    kept = None if getattr(attribution, "gives_mask", False) else share
     written = _Written(
-        recognizer, judge, excerpts, items, method, share, curves, figures, seed, output_dir,
+        recognizer, judge, excerpts, items, method, kept, curves, figures, seed, output_dir,
         stopwatch,
     )  # fmt: skip
     lines: list[str] = []
     for batch in _batches(excerpts, items, recognizer.sample_rate_hz):
         waveform, log_mel, wanted = _given(recognizer, excerpts, batch)
         with stopwatch("attribution"):
-            relevance = attribution(recognizer, log_mel, wanted)
+            relevance = with_sound(attribution, waveform)(recognizer, log_mel, wanted)
         written.add(batch, waveform, log_mel, wanted, relevance)
         if sanity and not lines:
             with stopwatch("sanity check"):
-                lines = _sanity(attribution, recognizer, log_mel[:sanity], wanted[:sanity], seed)
+                first = (log_mel[:sanity], wanted[:sanity], waveform[:sanity])
+                lines = _sanity(attribution, recognizer, *first, seed)
     metrics = written.finish(tracker)
     for line in lines:
         print(line)
@@ -170,10 +172,16 @@ def _given(
 
 
 def _sanity(
-    attribution: Attribution, recognizer: Recognizer, log_mel: Tensor, targets: Tensor, seed: int
+    attribution: Attribution,
+    recognizer: Recognizer,
+    log_mel: Tensor,
+    targets: Tensor,
+    waveform: Tensor,
+    seed: int,
 ) -> list[str]:
     """Return the line that says whether a method passes, and one with the correlations."""
-    found = cascade(attribution, recognizer, log_mel, targets, seed=seed)
+    method = with_sound(attribution, waveform)
+    found = cascade(method, recognizer, log_mel, targets, seed=seed)
     medians = {name: float(torch.tensor(values).median()) for name, values in found.items()}
     said = "passes" if passes(found) else "fails"
     return [
@@ -192,7 +200,7 @@ class _Written:
     excerpts: Sequence[Excerpt]
     items: Sequence[Item]
     method: str
-    share: float
+    share: float | None  # that a mask keeps; None: the relevance is the mask
     with_curves: bool
     figures: int
     seed: int
@@ -212,7 +220,7 @@ class _Written:
     ) -> None:
         """Measure and write the maps of a batch, and the controls of equal area."""
         names = file_names(self.excerpts, items, self.recognizer.instruments)
-        kept = measures.top_share(relevance, self.share)
+        kept = relevance if self.share is None else measures.top_share(relevance, self.share)
         area = kept.mean(dim=(1, 2), keepdim=True)
         maps = {
             self.method: relevance,

@@ -15,10 +15,12 @@ from irdream.dreaming.objectives import (
     L1,
     L2,
     Blur,
+    Complement,
     ForwardOutput,
     Logit,
     LogProbability,
     Margin,
+    MeanGain,
     Probability,
     TotalVariation,
 )
@@ -57,6 +59,37 @@ def test_margin_of_a_certain_window_is_finite_and_has_a_gradient() -> None:
     torch.testing.assert_close(margin, torch.tensor([200.0 - math.log(2.0)]))
     (gradient,) = torch.autograd.grad(margin.sum(), logits)
     torch.testing.assert_close(gradient, torch.tensor([[[-0.5, 1.0, -0.5]]]))
+
+
+class Loudness:
+    """A network on waveforms: class 0 is as likely as the mean is high."""
+
+    def log_mel(self, waveform):
+        return waveform
+
+    def window_logits(self, waveform):
+        return torch.stack([waveform.mean(dim=1), torch.zeros(len(waveform))], dim=1)[:, None]
+
+    def log_probabilities(self, logits):
+        return logits.log_softmax(dim=-1)
+
+
+def test_the_complement_is_what_the_original_has_beside_the_dream() -> None:
+    objective = Complement()
+    assert not objective.prepare(Loudness(), None, None)  # type: ignore[arg-type]
+    start, dream = torch.tensor([[3.0, 3.0], [1.0, 1.0]]), torch.tensor([[1.0, 1.0], [1.0, 1.0]])
+    both = {"waveform": dream, "start_waveform": start}
+    output = ForwardOutput(logits=LOGITS, log_probabilities=LOGITS, **both)
+    expected = torch.tensor([-math.log(1 + math.exp(2.0)), math.log(0.5)])  # log(1 - p) of 2 and 0
+    torch.testing.assert_close(objective(output, torch.tensor([0, 0])), expected)
+    with pytest.raises(InputError, match="Complement of dreams that are no sound; expected a para"):
+        objective(OUTPUT, TARGETS)
+
+
+def test_the_mean_gain_of_an_item() -> None:
+    gain = torch.tensor([[[1.0, 0.5], [0.25, 0.25]], [[1.0, 1.0], [1.0, 1.0]]])
+    output = ForwardOutput(logits=LOGITS, log_probabilities=LOGITS, signal=gain.log())
+    torch.testing.assert_close(MeanGain()(output, TARGETS), torch.tensor([0.5, 1.0]))
 
 
 @pytest.mark.parametrize("objective", [LogProbability(), Probability(), Margin()], ids=repr)

@@ -18,6 +18,7 @@ from irdream.dreaming.parametrizations import (
     Maco,
     Parametrization,
     StftGain,
+    StftMask,
     Waveform,
 )
 from irdream.dreaming.random_streams import item_keys
@@ -40,6 +41,7 @@ MADE: dict[str, Callable[[], Parametrization]] = {
     "log_mel": LogMel,
     "waveform": Waveform,
     "stft_gain": StftGain,
+    "stft_mask": lambda: StftMask(bins=3, frames=5),
     "fourier": lambda: Fourier(of=LogMel()),
     "fourier_waveform": lambda: Fourier(of=Waveform(), decay=(1.0, 0.5)),
     "fourier_stft_gain": lambda: Fourier(of=StftGain(), decay=(0.5, 0.0)),
@@ -131,6 +133,6 @@ def each(names: Iterable[str]) -> Any:
 
 
 parametrization = each(MADE)
-additive = each(name for name in MADE if not name.startswith("maco"))  # it starts from the original
+additive = each(name for name in MADE if not name.startswith(("maco", "stft_mask")))
 on_log_mels = each(["log_mel", "fourier", "low_resolution", "low_resolution_shared", "maco_own"])
 on_sound = each(["waveform", "fourier_waveform", "low_resolution_waveform", "maco_waveform_own"])

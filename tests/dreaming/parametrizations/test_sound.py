@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from irdream.audio.stft import stft
-from irdream.dreaming.parametrizations import StftGain, Waveform
+from irdream.dreaming.parametrizations import StftGain, StftMask, Waveform
 from irdream.errors import InputError
 from irdream.frontends import ConstantQ
 from irdream.recognizer import Recognizer
@@ -85,6 +85,19 @@ def test_the_origin_has_the_magnitudes_and_the_phases(bench) -> None:
     assert torch.equal(origin.spectrum, expected.abs())
     assert origin.signal.shape == expected.shape
     assert not origin.signal.any()
+
+
+def test_a_mask_and_its_complement_add_up_to_the_sound(bench) -> None:
+    mask, sounds = StftMask(bins=4, frames=4), bench.sounds(2, 777)
+    origin = bench.origin(mask, sounds, [1, 2])
+    undreamed, parameters = mask.parameters(origin), bench.changed(mask, origin)
+    assert parameters.shape == (2, 8, 5)  # of 33 bins and 21 frames
+    half = mask.waveform(bench.recognizer, origin, mask.signal(origin, undreamed))
+    torch.testing.assert_close(half, sounds / 2)
+    kept, rest = (mask.signal(origin, sign * parameters) for sign in (1, -1))
+    assert 0 < float(kept.exp().min()) < 0.1 < 0.9 < float(kept.exp().max()) < 1
+    both = [mask.waveform(bench.recognizer, origin, signal) for signal in (kept, rest)]
+    torch.testing.assert_close(both[0] + both[1], sounds)
 
 
 def test_the_gain_is_limited(bench) -> None:

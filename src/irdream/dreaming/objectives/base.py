@@ -40,6 +40,7 @@ class ForwardOutput:
             (items, windows, *shape of the layer's output).
         log_mel: the dream, before the random views, (items, n_mels, frames).
         start: the original's log-mel, the same shape.
+        signal: of the parametrization, such as a gain, (items, ...).
         waveform: the dream as sound, (items, samples), where the parametrization makes sound.
         start_waveform: the original, (items, samples).
         prepared: what the objective's own `prepare` returned, of these items.
@@ -52,6 +53,7 @@ class ForwardOutput:
     activations: Mapping[str, Tensor] = field(default_factory=dict)
     log_mel: Tensor = field(default_factory=lambda: torch.empty(0))
     start: Tensor = field(default_factory=lambda: torch.empty(0))
+    signal: Tensor = field(default_factory=lambda: torch.empty(0))
     waveform: Tensor | None = None
     start_waveform: Tensor | None = None
     prepared: Mapping[str, Tensor] = field(default_factory=dict)

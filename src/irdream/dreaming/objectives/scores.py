@@ -21,6 +21,7 @@ from irdream.audio.stft import stft
 from irdream.dreaming.batch import Originals
 from irdream.dreaming.objectives.base import ForwardOutput, Objective, ReadLayers, of_target
 from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
+from irdream.errors import InputError
 
 LEAST_POWER = 1e-30  # so that nothing is divided by 0
 
@@ -81,15 +82,51 @@ class Margin(Objective):
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
         logs = output.log_probabilities
-        own = torch.zeros_like(logs[:, :1], dtype=torch.bool).scatter(
-            2, targets[:, None, None], True
-        )
-        others = logs.masked_fill(own, -torch.inf).logsumexp(dim=2)
-        return (of_target(logs, targets) - others).mean(dim=1)
+        return (of_target(logs, targets) - _of_others(logs, targets)).mean(dim=1)
 
     def goal(self, confidence: float) -> float:
         """Return log(c / (1 - c))."""
         return math.log(confidence / (1.0 - confidence))
+
+
+class Complement(Objective):
+    """log(1 - p) of the target in the original less the dream, averaged over the windows.
+
+    Beside `LogProbability` it asks for a part of the sound that has the answer and whose rest has
+    lost it (Paissan, Ravanelli and Subakan 2024, "Listenable Maps for Audio Classifiers").
+    """
+
+    reads_output = True
+    _recognizer: Any = None  # of the run
+
+    def prepare(
+        self, recognizer: Any, read_layers: ReadLayers, originals: Originals
+    ) -> dict[str, Tensor]:
+        """Keep the network, which gets what is left in each step."""
+        self._recognizer = recognizer
+        return {}
+
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
+        """Return (items,); InputError where the dream is no sound."""
+        if output.waveform is None or output.start_waveform is None:
+            raise InputError(
+                "objective Complement of dreams that are no sound; expected a parametrization that "
+                "makes sound: parametrization=stft_mask"
+            )
+        rest = self._recognizer.log_mel(output.start_waveform - output.waveform)
+        logs = self._recognizer.log_probabilities(self._recognizer.window_logits(rest))
+        return _of_others(logs, targets).mean(dim=1)
+
+
+class MeanGain(Objective):
+    """The mean of the gain, where the parametrization is one: of a mask, how much it lets through.
+
+    To be subtracted. A gain of 1 everywhere costs 1.
+    """
+
+    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
+        """Return (items,)."""
+        return _mean(output.signal.exp())
 
 
 class TotalVariation(Objective):
@@ -201,6 +238,12 @@ class MaskingPenalty(Objective):
         # From 1 up, that is from 0 dB: a logarithm of 0 never appears, nor in a gradient.
         ratio = (power / threshold).clamp(min=1.0)
         return 10.0 * ratio.log10().mean(dim=(1, 2))
+
+
+def _of_others(logs: Tensor, targets: Tensor) -> Tensor:
+    """Return log(1 - p) of the targets, (items, windows), of log p (items, windows, classes)."""
+    own = torch.zeros_like(logs[:, :1], dtype=torch.bool).scatter(2, targets[:, None, None], True)
+    return logs.masked_fill(own, -torch.inf).logsumexp(dim=2)
 
 
 def _from_blur(values: Tensor, axis: int) -> Tensor:

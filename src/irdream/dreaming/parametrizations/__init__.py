@@ -6,7 +6,7 @@ from irdream.dreaming.parametrizations.harmonic import Harmonic
 from irdream.dreaming.parametrizations.log_mel import LogMel
 from irdream.dreaming.parametrizations.low_resolution import LowResolution
 from irdream.dreaming.parametrizations.maco import Maco
-from irdream.dreaming.parametrizations.sound import StftGain, Waveform
+from irdream.dreaming.parametrizations.sound import StftGain, StftMask, Waveform
 
 __all__ = [
     "Additive",
@@ -17,5 +17,6 @@ __all__ = [
     "Maco",
     "Parametrization",
     "StftGain",
+    "StftMask",
     "Waveform",
 ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from irdream.arguments import Positive, checked
+from irdream.arguments import Count, Positive, checked
 from irdream.audio.stft import inverse_stft, stft
 from irdream.dreaming.batch import Originals, Start
 from irdream.dreaming.parametrizations.base import Additive, resize
@@ -145,3 +147,45 @@ class StftGain(Additive[_GainStart]):
     def absorb(self, start: _GainStart, parameters: Tensor, signal: Tensor) -> Tensor:
         """Return the gain, clipped to the largest."""
         return super().absorb(start, parameters, signal.clamp(-self._most, self._most))
+
+
+@checked
+class StftMask(StftGain):
+    """A gain of 0 to 1 on each bin and frame; the signal is its natural logarithm.
+
+    The parameters are logits, and 0 at first, a gain of 1/2. They lie on a coarser grid and are
+    interpolated, so that the mask is smooth.
+
+    Args:
+        bins: of the spectrum to a point of the grid.
+        frames: to a point of it.
+    """
+
+    step_unit = "of a logit"
+
+    def __init__(self, *, bins: Count = 4, frames: Count = 4) -> None:
+        super().__init__()
+        self.bins, self.frames = bins, frames
+
+    def parameters(self, start: _GainStart) -> Tensor:
+        """Return zeros on the grid."""
+        return self.regrid(start, start.signal.new_zeros(len(start.signal), 2, 2), (1.0, 1.0))
+
+    def unit(self, start: _GainStart) -> Tensor:
+        """Return 1, the same for all items."""
+        return start.signal.new_ones(len(start.signal), 1, 1)
+
+    def signal(self, start: _GainStart, parameters: Tensor) -> Tensor:
+        """Return the logarithm of the gain at full size."""
+        return F.logsigmoid(resize(parameters, tuple(start.signal.shape[1:])))
+
+    def regrid(self, start: _GainStart, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
+        """Interpolate the logits to a grid that is coarser than its own by these factors."""
+        cells = self.bins * coarser[0], self.frames * coarser[1]
+        shape = start.signal.shape[1:]
+        grid = [min(n, max(2, round(n / cell))) for n, cell in zip(shape, cells, strict=True)]
+        return resize(parameters, tuple(grid))
+
+    def absorb(self, start: _GainStart, parameters: Tensor, signal: Tensor) -> Tensor:
+        """Return the parameters as they are: logits of a gain that is held would be infinite."""
+        return parameters
