@@ -35,8 +35,8 @@ from benchmarks.report import count, heading, parser, seconds, write
 from benchmarks.stages import Stage, run_job, run_module
 from irdream import runtime
 from irdream.datasets.base import Excerpts
+from irdream.datasets.identity import split_excerpts
 from irdream.datasets.irmas import Irmas
-from irdream.datasets.splits import split_excerpts
 from irdream.recognizer import Recognizer, window_starts
 
 FEW = 64, 8  # excerpts to train and to test on; a batch is full with them

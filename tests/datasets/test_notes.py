@@ -11,10 +11,10 @@ import soundfile
 from irdream.datasets import notes as notes_module
 from irdream.datasets.base import ExcerptFile
 from irdream.datasets.composition import Note, Voice
+from irdream.datasets.identity import split_excerpts
 from irdream.datasets.mixture import Mixture
 from irdream.datasets.notes import Notes, RecordedNote, play
 from irdream.datasets.soundfont import SAMPLE_RATE_HZ, SoundFont
-from irdream.datasets.splits import split_excerpts
 from irdream.errors import InputError
 from irdream.instruments import CODES
 

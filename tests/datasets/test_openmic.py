@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from irdream.datasets.labels import Labelled
+from irdream.datasets.mixture import Labelled
 from irdream.datasets.openmic import (
     INSTRUMENTS,
     LABELS_CSV,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from irdream.datasets.base import ExcerptFile
-from irdream.datasets.splits import Split, split_excerpts
+from irdream.datasets.identity import Split, split_excerpts
 from irdream.errors import InputError
 
 

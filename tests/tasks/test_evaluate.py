@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from irdream.datasets.splits import split_excerpts
+from irdream.datasets.identity import split_excerpts
 from irdream.errors import InputError
 from irdream.instruments import CODES
 from irdream.measures.scoring import validation_of

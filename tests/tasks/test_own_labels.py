@@ -19,8 +19,7 @@ from irdream import checkpoint, save
 from irdream.audio import load_audio
 from irdream.checkpoint_folder import load_recognizer
 from irdream.datasets.folder import Folder
-from irdream.datasets.labels import labels_of
-from irdream.datasets.mixture import Mixture
+from irdream.datasets.mixture import Mixture, labels_of
 from irdream.datasets.soundfont import SoundFont
 from irdream.datasets.starts import ExcerptStart, FileStart
 from irdream.dreaming import parametrizations

@@ -17,8 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from irdream.audio.stft import stft, whole_hops
-from irdream.errors import InputError
+from irdream.audio.stft import Grid, spectrum
 
 LOUDEST_DB = 96.0  # of the reference power
 APART_BARK = 0.5  # between maskers, at least
@@ -190,22 +189,10 @@ class _Spread:
         return F.pad(together * audible, (1, 1))
 
 
-class _Grid(NamedTuple):
-    """The short-time transform, as a front end says it."""
-
-    n_fft: int
-    hop_samples: int
-
-
 def _power(waveform: Tensor, n_fft: int, hop_samples: int) -> Tensor:
     """Return |STFT|^2, (items, bins, 1 + whole hops)."""
-    grid, samples = _Grid(n_fft, hop_samples), waveform.shape[-1]
-    if whole_hops(samples, grid) * hop_samples <= n_fft // 2:
-        raise InputError(
-            f"a waveform of {samples} samples is too short; expected more than {n_fft // 2}"
-        )
-    spectrum = stft(waveform, grid)
-    return spectrum.real.square() + spectrum.imag.square()
+    bins = spectrum(waveform, Grid(n_fft, hop_samples))
+    return bins.real.square() + bins.imag.square()
 
 
 def _ratio(level_db: float) -> float:

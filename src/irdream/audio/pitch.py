@@ -39,19 +39,15 @@ def pitch_hz(
 ) -> Tensor:
     """Return the pitch of waveforms (items, samples) in Hz, (items, frames); NaN where unvoiced.
 
-    Args:
-        waveform: (items, samples).
-        sample_rate_hz: of the sounds.
-        range_hz: lowest and highest pitch.
-        hop_seconds: from frame to frame.
-
-    Raises:
-        InputError: when the sounds are shorter than a frame.
+    `range_hz` is the lowest and the highest pitch. Raises InputError when the sounds are shorter
+    than a frame.
     """
     found = []
     for one in waveform.double():  # the transforms of many at once would need gigabytes
         strength, demanded, first = _strengths(one, sample_rate_hz, range_hz, hop_seconds)
-        peaks = _peaks(strength)
+        middle = strength[:, 1:-1]
+        is_peak = (middle > strength[:, :-2]) & (middle >= strength[:, 2:])
+        peaks = middle.masked_fill(~is_peak, 0.0)
         best = peaks.amax(dim=1)
         place = (peaks >= NEAR_BEST * best[:, None]).to(torch.uint8).argmax(dim=1)
         around = place[:, None] + torch.arange(3, device=place.device)
@@ -60,25 +56,6 @@ def pitch_hz(
         lag = first + place + (0.5 * (left - right) / bend).clamp(-0.5, 0.5)
         found.append((_FINER * sample_rate_hz / lag).masked_fill(~(best > demanded), math.nan))
     return torch.stack(found).to(waveform.dtype)
-
-
-def is_voiced(
-    waveform: Tensor,
-    *,
-    sample_rate_hz: float,
-    range_hz: tuple[float, float],
-    hop_seconds: float,
-) -> list[Tensor]:
-    """Say for each frame of waveforms (items, samples) whether it is voiced, (frames,) each.
-
-    Raises:
-        InputError: when the sounds are shorter than a frame.
-    """
-    voiced = []
-    for one in waveform.double():
-        strength, demanded, _ = _strengths(one, sample_rate_hz, range_hz, hop_seconds)
-        voiced.append(_peaks(strength).amax(dim=1) > demanded)
-    return voiced
 
 
 def _strengths(
@@ -108,13 +85,6 @@ def _strengths(
     lags = slice(first - 1, math.floor(longest) + 2)
     strength = _autocorrelation(frames * taper)[:, lags] / _autocorrelation(taper[None])[:, lags]
     return strength, demanded, first
-
-
-def _peaks(strength: Tensor) -> Tensor:
-    """Return strengths (frames, lags - 2) where they are local maxima, 0 elsewhere."""
-    middle = strength[:, 1:-1]
-    is_peak = (middle > strength[:, :-2]) & (middle >= strength[:, 2:])
-    return middle.masked_fill(~is_peak, 0.0)
 
 
 def _autocorrelation(frames: Tensor) -> Tensor:

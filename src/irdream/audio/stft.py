@@ -9,11 +9,20 @@ the front end gives are not touched by that.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from irdream.errors import InputError
+
+
+class Grid(NamedTuple):
+    """A transform with Hann's taper, where there is no front end that says one; n_fft is even."""
+
+    n_fft: int
+    hop_samples: int
 
 
 def whole_hops(samples: int, frontend: Any) -> int:
@@ -33,6 +42,16 @@ def stft(waveform: Tensor, frontend: Any) -> Tensor:
         center=True,
         return_complex=True,
     )
+
+
+def spectrum(waveform: Tensor, grid: Grid) -> Tensor:
+    """Return `stft`; raise InputError when the sound is too short for one frame."""
+    samples, least = waveform.shape[-1], grid.n_fft // 2
+    if whole_hops(samples, grid) * grid.hop_samples <= least:
+        raise InputError(
+            f"a waveform of {samples} samples is too short; expected more than {least}"
+        )
+    return stft(waveform, grid)
 
 
 def inverse_stft(spectrum: Tensor, frontend: Any, *, samples: int) -> Tensor:
@@ -60,24 +79,21 @@ def with_mel_gain(waveform: Tensor, gain: Tensor, frontend: Any) -> Tensor:
         gain: (items, n_mels, frames), natural log; each bin gets the mean of its bands'.
         frontend: with `n_fft`, `hop_samples` and `mel_basis`.
     """
-    spectrum = stft(waveform, frontend)
-    gain = as_many_frames(band_shares(frontend.mel_basis) @ gain, spectrum.shape[-1])
-    return inverse_stft(spectrum * gain.exp(), frontend, samples=waveform.shape[-1])
+    return _times(waveform, gain, torch.exp, frontend)
 
 
 def with_mel_mask(waveform: Tensor, mask: Tensor, frontend: Any) -> Tensor:
-    """Return what a mask lets through of a sound (items, samples), with its phase.
+    """Return what a mask, 0 to 1, lets through of a sound; see `with_mel_gain`.
 
     The sounds of a mask and of 1 - mask add up to the sound.
-
-    Args:
-        waveform: (items, samples).
-        mask: (items, n_mels, frames), 0 to 1; each bin gets the mean of its bands'.
-        frontend: with `n_fft`, `hop_samples` and `mel_basis`.
     """
-    spectrum = stft(waveform, frontend)
-    mask = as_many_frames(band_shares(frontend.mel_basis) @ mask, spectrum.shape[-1])
-    return inverse_stft(spectrum * mask, frontend, samples=waveform.shape[-1])
+    return _times(waveform, mask, lambda shares: shares, frontend)
+
+
+def _times(waveform: Tensor, values: Tensor, factor: Any, frontend: Any) -> Tensor:
+    bins = stft(waveform, frontend)
+    values = as_many_frames(band_shares(frontend.mel_basis) @ values, bins.shape[-1])
+    return inverse_stft(bins * factor(values), frontend, samples=waveform.shape[-1])
 
 
 def as_many_frames(values: Tensor, frames: int) -> Tensor:

@@ -72,13 +72,9 @@ class Excerpts(Sequence[Excerpt]):
         return len(self.files)
 
     def __getitem__(self, i: int) -> Excerpt:  # type: ignore[override]
-        file = self.files[i]
-        return Excerpt(
-            waveform=self.load(file.path),
-            labels=file.labels,
-            name=file.name,
-            recording=file.recording,
-        )
+        file, waveform = self.files[i], self.load(self.files[i].path)
+        name, recording = file.name, file.recording
+        return Excerpt(waveform=waveform, labels=file.labels, name=name, recording=recording)
 
     def subset(self, indices: Sequence[int]) -> Excerpts:
         """Return the excerpts at `indices`, in that order."""
@@ -180,11 +176,10 @@ def part_words(
 
 def tell_skipped(reasons: Sequence[str]) -> None:
     """Warn of excerpts that are left out: how many, and why of the first ones."""
-    if not reasons:
-        return
     lines = list(dict.fromkeys(reasons))
     shown = lines[:_REASONS] + [f"and {len(lines) - _REASONS} more"] * (len(lines) > _REASONS)
-    logger.warning("skipped %d excerpts:\n  %s", len(reasons), "\n  ".join(shown))
+    if shown:
+        logger.warning("skipped %d excerpts:\n  %s", len(reasons), "\n  ".join(shown))
 
 
 def unlabelled_words(files: Sequence[ExcerptFile]) -> str:

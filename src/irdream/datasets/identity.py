@@ -1,4 +1,4 @@
-"""When sounds are the same: fingerprints of data sets, equal files, and what was trained on.
+"""When sounds are the same, which belong together, and how a training part is divided.
 
 Excerpts of one recording (names that differ in a last `__k` only) belong together, and so do
 recordings that share a file, byte for byte. A checkpoint's card has 8 characters of a hash of every
@@ -13,20 +13,23 @@ import contextlib
 import hashlib
 import itertools
 import os
+import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+from irdream.arguments import Share, checked
 from irdream.contents import content_of
 from irdream.datasets.base import Excerpt, ExcerptFile
+from irdream.errors import InputError
 from irdream.files import as_text
 from irdream.fingerprint import fingerprint_of
 from irdream.tracking import Tracker
 
 Key = TypeVar("Key", bound=Hashable)
-_PROBE_BYTES = 4096
+Split = Literal["recording", "source", "excerpt"]
 _CHARACTERS = 8  # of a file in a card
 
 
@@ -42,16 +45,16 @@ def fingerprint(files: Iterable[ExcerptFile]) -> str:
 
     Of each file its name, labels and content count; of one that cannot be read its name.
     """
-    return fingerprint_of(sorted([f.name, list(f.labels), known_content(f.path)] for f in files))[
-        :16
-    ]
+    return _digits([file.name, list(file.labels), known_content(file.path)] for file in files)
 
 
 def fingerprint_of_sounds(excerpts: Iterable[Excerpt]) -> str:
     """Return the same of decoded excerpts: names, labels and every sample; 1 ms for 2 MB."""
-    return fingerprint_of(
-        sorted([e.name, list(e.labels), fingerprint_of(e.waveform)] for e in excerpts)
-    )[:16]
+    return _digits([one.name, list(one.labels), fingerprint_of(one.waveform)] for one in excerpts)
+
+
+def _digits(rows: Iterable[list[Any]]) -> str:
+    return fingerprint_of(sorted(rows))[:16]
 
 
 def described(files: Sequence[ExcerptFile]) -> str:
@@ -94,7 +97,6 @@ def equal_files(files: Iterable[Path]) -> list[tuple[Path, ...]]:
 
 
 def _alike(files: list[Path], key: Callable[[Path], Key]) -> list[list[Path]]:
-    """Return the groups of two or more files with the same key."""
     groups: dict[Key, list[Path]] = defaultdict(list)
     for file in files:
         with contextlib.suppress(OSError):  # reading it as sound says what is wrong
@@ -105,7 +107,7 @@ def _alike(files: list[Path], key: Callable[[Path], Key]) -> list[list[Path]]:
 def _middle(path: Path) -> bytes:
     with path.open("rb") as file:
         file.seek(path.stat().st_size // 2)
-        return file.read(_PROBE_BYTES)
+        return file.read(4096)
 
 
 def md5_of(path: Path) -> str:
@@ -134,6 +136,80 @@ def recordings_of(paths: Sequence[Path], equal_groups: Iterable[Sequence[Path]])
         together = sorted({find(own[path]) for path in group})
         joined.update(dict.fromkeys(together, together[0]))
     return [find(own[path]) for path in paths]
+
+
+# Training and validation
+
+
+@checked
+def split_excerpts(
+    files: Sequence[ExcerptFile], by: Split, *, validation_share: Share, seed: int
+) -> tuple[list[int], list[int]]:
+    """Return the indices of the training and of the validation excerpts, each in order.
+
+    Args:
+        files: what is to be split; their order does not matter.
+        by: "recording" keeps the excerpts of a recording together and each label near its share;
+            "source" keeps the recordings of a player together; "excerpt" draws single ones, as Han
+            et al. (2016) did: the validation loss is then lower than that on unknown music.
+        validation_share: of the excerpts.
+        seed: which of the possible splits.
+
+    Raises:
+        InputError: an argument out of range; too few to split.
+    """
+    if by == "excerpt" and len(files) > 1:
+        count = min(max(1, round(validation_share * len(files))), len(files) - 1)
+        names = sorted(range(len(files)), key=lambda i: files[i].name)
+        chosen = set(random.Random(seed).sample(names, count))
+        return [i for i in range(len(files)) if i not in chosen], sorted(chosen)
+    groups = [(by == "source" and file.source) or file.recording for file in files]
+    drawn = _drawn_groups(files, groups, validation_share=validation_share, seed=seed)
+    divided: tuple[list[int], list[int]] = [], []
+    for i, group in enumerate(groups):
+        divided[group in drawn].append(i)
+    return divided
+
+
+def _drawn_groups(
+    files: Sequence[ExcerptFile], groups: Sequence[str], *, validation_share: float, seed: int
+) -> set[str]:
+    """Draw the recordings, or sources, of the validation part, at least one.
+
+    Always one of the label that is furthest below its share, until the part is as near to the
+    wanted size as it gets. The last recording of a label stays in the training part.
+    scikit-learn's StratifiedGroupKFold offers only the shares 1/k and takes one label each.
+    """
+    counts: dict[str, Counter[str]] = {group: Counter() for group in groups}
+    for file, group in zip(files, groups, strict=True):
+        counts[group].update(file.labels or ("",))
+    if len(counts) < 2:
+        raise InputError(
+            f"found {len(counts)} recordings; a split into training and validation "
+            "needs at least 2, add excerpts of other recordings"
+        )
+    recordings = random.Random(seed).sample(sorted(counts), len(counts))
+    missing: dict[str, float] = defaultdict(float)  # excerpts of each label to its share
+    queues: dict[str, list[str]] = defaultdict(list)
+    for recording in recordings:
+        for label, count in counts[recording].items():
+            missing[label] += validation_share * count
+            queues[label].append(recording)
+    in_training = {label: len(queue) for label, queue in queues.items()}
+
+    chosen: set[str] = set()
+    while waiting := [label for label in queues if queues[label]]:
+        recording = queues[max(waiting, key=missing.__getitem__)].pop()
+        own = counts[recording]
+        is_last = any(in_training[label] == 1 for label in own)
+        is_too_much = own.total() > 2 * sum(missing.values())  # farther from the share than without
+        if recording in chosen or is_last or is_too_much:
+            continue
+        chosen.add(recording)
+        for label, count in own.items():
+            missing[label] -= count
+            in_training[label] -= 1
+    return chosen or {recordings[0]}
 
 
 # What a checkpoint was trained on

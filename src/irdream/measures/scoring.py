@@ -24,8 +24,7 @@ from irdream.datasets.base import (
     multi_hot,
     unlabelled_words,
 )
-from irdream.datasets.identity import seen, seen_words, unknown_words
-from irdream.datasets.splits import Split, split_excerpts
+from irdream.datasets.identity import Split, seen, seen_words, split_excerpts, unknown_words
 from irdream.errors import InputError
 from irdream.measures.aggregation import (
     AGGREGATIONS,

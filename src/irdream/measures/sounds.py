@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from irdream.audio.pitch import is_voiced
-from irdream.audio.stft import stft, whole_hops
-from irdream.errors import InputError
+from irdream.audio.pitch import pitch_hz
+from irdream.audio.stft import Grid, spectrum
 
 SEGMENT_LIMITS_DB = (-10.0, 35.0)  # of one frame, Hansen and Pellom 1998
 VOICED_HZ, VOICED_HOP_SECONDS = (75.0, 600.0), 0.01  # where voiced frames are looked for
@@ -44,12 +42,6 @@ def segmental_snr_db(
 
     A frame in which nothing changed counts as 35 dB, also one of digital silence; a frame of
     digital silence in which something sounds now counts as -10 dB. Zeros fill the last frame.
-
-    Args:
-        original: (items, samples).
-        dream: the same shape.
-        frame_samples: length of a frame.
-        hop_samples: from frame to frame.
     """
     before = _frames(original.double(), frame_samples, hop_samples)
     change = _frames(dream.double(), frame_samples, hop_samples) - before
@@ -93,22 +85,11 @@ def log_spectral_distance_db(
 
     `floor` is added to both magnitudes. Without it a bin that is empty in one sound alone, as all
     are in digital silence, would make the distance infinite. 1e-5 is that of the log-mel front
-    end; a sine of amplitude 1 has n_fft / 4, and 16-bit rounding noise about 2e-4 for 1024.
-
-    Args:
-        original: (items, samples).
-        dream: the same shape.
-        n_fft: length of the Hann taper and of the transform, even.
-        hop_samples: from frame to frame.
-        floor: see above.
-
-    Raises:
-        InputError: when the sounds are too short for one frame.
+    end; a sine of amplitude 1 has n_fft / 4, and 16-bit rounding noise about 2e-4 for 1024. Raises
+    InputError when the sounds are too short for one frame.
     """
-    logs = [
-        torch.log10(_spectrum(waveform, n_fft, hop_samples).abs() + floor)
-        for waveform in (original, dream)
-    ]
+    grid = Grid(n_fft, hop_samples)
+    logs = [torch.log10(spectrum(x.double(), grid).abs() + floor) for x in (original, dream)]
     distance = (logs[0] - logs[1]).square().mean(dim=1).sqrt()  # (items, frames)
     return 20.0 * distance.mean(dim=1).to(original.dtype)
 
@@ -118,18 +99,11 @@ def spectral_flatness(waveform: Tensor, *, n_fft: int, hop_samples: int) -> Tens
 
     0 for a pure tone, 1 for a click; 0.56, which is exp(-Euler's constant), for white noise, as
     its spectrum is flat only on average. Frames of digital silence have no spectrum and are left
-    out; where there is no other, it is NaN.
-
-    Args:
-        waveform: (items, samples).
-        n_fft: length of the Hann taper and of the transform, even.
-        hop_samples: from frame to frame.
-
-    Raises:
-        InputError: when the sounds are too short for one frame.
+    out; where there is no other, it is NaN. Raises InputError when the sounds are too short for
+    one frame.
     """
-    spectrum = _spectrum(waveform, n_fft, hop_samples)
-    power = spectrum.real.square() + spectrum.imag.square()
+    bins = spectrum(waveform.double(), Grid(n_fft, hop_samples))
+    power = bins.real.square() + bins.imag.square()
     flatness = power.log().mean(dim=1).exp() / power.mean(dim=1)  # 0 / 0 in silence
     return flatness.nanmean(dim=1).to(waveform.dtype)
 
@@ -138,18 +112,16 @@ def voiced_share(waveform: Tensor, *, sample_rate_hz: float) -> Tensor:
     """Return the share of frames that are periodic with 75 to 600 Hz, 0 to 1; see `audio.pitch`.
 
     A frame each 10 ms. Without its costs of changes and octaves, Praat finds the same shares within
-    0.03 of tones, white noise, their mixtures, and recordings of instruments.
-
-    Args:
-        waveform: (items, samples).
-        sample_rate_hz: of the sounds.
-
-    Raises:
-        InputError: when the sounds are shorter than a frame.
+    0.03 of tones, white noise, their mixtures, and recordings of instruments. Raises InputError
+    when the sounds are shorter than a frame.
     """
-    settings = {"range_hz": VOICED_HZ, "hop_seconds": VOICED_HOP_SECONDS}
-    voiced = is_voiced(waveform, sample_rate_hz=sample_rate_hz, **settings)
-    return torch.stack([one.double().mean() for one in voiced]).to(waveform.dtype)
+    pitch = pitch_hz(
+        waveform,
+        sample_rate_hz=sample_rate_hz,
+        range_hz=VOICED_HZ,
+        hop_seconds=VOICED_HOP_SECONDS,
+    )
+    return pitch.isfinite().to(waveform.dtype).mean(dim=1)
 
 
 def _frames(waveform: Tensor, frame_samples: int, hop_samples: int) -> Tensor:
@@ -158,14 +130,3 @@ def _frames(waveform: Tensor, frame_samples: int, hop_samples: int) -> Tensor:
     whole = frame_samples + -(-beyond // hop_samples) * hop_samples
     padded = F.pad(waveform, (0, whole - waveform.shape[1]))
     return padded.unfold(1, frame_samples, hop_samples)
-
-
-def _spectrum(waveform: Tensor, n_fft: int, hop_samples: int) -> Tensor:
-    """Return the complex spectrum (items, bins, 1 + whole hops) in complex128."""
-    grid = SimpleNamespace(n_fft=n_fft, hop_samples=hop_samples)
-    samples = waveform.shape[1]
-    if whole_hops(samples, grid) * hop_samples <= n_fft // 2:
-        raise InputError(
-            f"a waveform of {samples} samples is too short; expected more than {n_fft // 2}"
-        )
-    return stft(waveform.double(), grid)

@@ -21,7 +21,6 @@ from irdream.audio import load_audio
 from irdream.datasets.base import counted, tell_skipped
 from irdream.dreaming.record import Answer
 from irdream.measures import dreams as measures
-from irdream.measures import kept
 from irdream.measures.sounds import snr_db
 from irdream.measures.table import BAR, MEASURES, UNCHANGED_DB, Measure, setting_words
 from irdream.recognizer import Recognizer
@@ -114,9 +113,9 @@ def kept_in(path: Path, recognizer: Recognizer) -> dict[str, float]:
     with torch.no_grad():
         log_mels = [grid(sound.to(recognizer.device)).cpu() for sound in sounds]
     values = {
-        "onset_correlation": kept.onset_correlation(*log_mels),
-        "pitch_error_cents": kept.pitch_error_cents(*sounds, sample_rate_hz=rate_hz),
-        "warble_db": kept.warble_db(*log_mels, frames_a_second=rate_hz / grid.hop_samples),
+        "onset_correlation": measures.onset_correlation(*log_mels),
+        "pitch_error_cents": measures.pitch_error_cents(*sounds, sample_rate_hz=rate_hz),
+        "warble_db": measures.warble_db(*log_mels, frames_a_second=rate_hz / grid.hop_samples),
     }
     return {name: float(value[0]) for name, value in values.items()}
 

@@ -25,7 +25,7 @@ from irdream.datasets.base import (
     warn_unlabelled,
 )
 from irdream.datasets.identity import log_files, tag_doubts
-from irdream.datasets.labels import Labelled
+from irdream.datasets.mixture import Labelled
 from irdream.measures.bootstrap import Interval
 from irdream.measures.comparison import (
     MCNEMAR,

@@ -22,7 +22,7 @@ from irdream.datasets.base import (
     warn_unlabelled,
 )
 from irdream.datasets.identity import log_files, tag_doubts
-from irdream.datasets.labels import Labelled
+from irdream.datasets.mixture import Labelled
 from irdream.measures.robustness import check_robustness, robustness
 from irdream.measures.scoring import Scoring
 from irdream.recognizer import Recognizer

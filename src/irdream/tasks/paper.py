@@ -18,7 +18,7 @@ from rich.text import Text
 
 from irdream.arguments import Count, Positive, checked
 from irdream.datasets.base import DataSet, announce, counted, part_words
-from irdream.datasets.labels import Labelled
+from irdream.datasets.mixture import Labelled
 from irdream.errors import InputError
 from irdream.instruments import in_words
 from irdream.measures.scoring import listed_part

@@ -22,9 +22,8 @@ from irdream import __version__
 from irdream.arguments import Amount, Count, Positive, Share, checked
 from irdream.checkpoint_folder import load_recognizer, save_recognizer
 from irdream.datasets.base import DataSet, counted, has_no_test
-from irdream.datasets.identity import described, log_files, packed
-from irdream.datasets.labels import Labelled, labels_of
-from irdream.datasets.splits import Split
+from irdream.datasets.identity import Split, described, log_files, packed
+from irdream.datasets.mixture import Labelled, labels_of
 from irdream.errors import InputError, told
 from irdream.files import ExistingPath
 from irdream.frontends import Waveform
@@ -106,7 +105,7 @@ def train(
         cache_dir: where log-mels are kept for the next run.
         epochs, patience, batch_size, random_start, mixed_precision: see `training.loop.Fit`.
         validation_share: of the excerpts.
-        split: by whole recordings, or by excerpts; see `datasets.splits`.
+        split: by whole recordings, or by excerpts; see `datasets.identity`.
         balanced: draw training windows so that the labels are equally frequent.
         loss, averaging, clip_norm, robust: see `training.loop.Fit`; None: the cross-entropy of
             the probabilities, and none of the others.

@@ -34,7 +34,7 @@ from irdream.datasets.base import (
     warn_unlabelled,
 )
 from irdream.datasets.cache import LogMels, log_mels
-from irdream.datasets.splits import Split, split_excerpts
+from irdream.datasets.identity import Split, split_excerpts
 from irdream.errors import InputError
 from irdream.frontends import Waveform
 from irdream.models.transfer import Transfer, embed
