@@ -134,11 +134,15 @@ class TestLogMels:
         again = log_mels(excerpts, CountingAnalysis(), cache_dir=tmp_path / "cache")
         assert torch.equal(again[1], expected)
 
-    def test_a_file_that_went_away(self, tmp_path: Path) -> None:
+    def test_a_file_that_went_away_or_none_at_all(self, tmp_path: Path) -> None:
         excerpts = make_excerpts(tmp_path / "data", [1.0], CountingLoader())
         (tmp_path / "data" / "0.wav").unlink()
-        with pytest.raises(InputError, match=r"cannot read '.*0\.wav': No such file"):
-            log_mels(excerpts, CountingAnalysis(), cache_dir=tmp_path / "cache")
+        for some, match in (
+            (excerpts, r"cannot read '.*0\.wav': No such file"),
+            (excerpts.subset([]), r"has no excerpts; check dataset\.root"),
+        ):
+            with pytest.raises(InputError, match=match):
+                log_mels(some, CountingAnalysis(), cache_dir=tmp_path / "cache")
 
     def test_a_bad_excerpt_leaves_nothing_half_written(self, tmp_path: Path) -> None:
         excerpts = make_excerpts(tmp_path / "data", [1.0, 1.0], CountingLoader())
@@ -189,11 +193,6 @@ class TestLogMels:
         before = mels[0].clone()
         mels[0].zero_()
         assert torch.equal(LogMels(mels.path)[0], before)
-
-    def test_no_excerpts(self, tmp_path: Path) -> None:
-        empty = Excerpts([], CountingLoader())
-        with pytest.raises(InputError, match=r"has no excerpts; check dataset\.root"):
-            log_mels(empty, CountingAnalysis(), cache_dir=tmp_path)
 
 
 class TestWindows:

@@ -226,12 +226,10 @@ class TestDownload:
             server.fetch(tmp_path)
         assert len(server.requests) == 2
 
-    def test_a_root_that_is_a_file(self, tmp_path: Path, server: Server) -> None:
+    def test_a_root_that_cannot_be_written_to(self, tmp_path: Path, server: Server) -> None:
         (tmp_path / "root").write_text("")
         with pytest.raises(InputError, match=r"cannot write below '.*root': File exists"):
             server.fetch(tmp_path / "root")
-
-    def test_two_downloads_into_one_root(self, tmp_path: Path, server: Server) -> None:
         held = FileLock(tmp_path / ".irdream-download.lock")
         with held, pytest.raises(InputError, match=r"another download is at work in .*; wait for"):
             server.fetch(tmp_path)
@@ -296,16 +294,16 @@ class TestUnpack:
             unpack(path, tmp_path / "folder")
         assert os.listdir(tmp_path) == ["a.zip"]
 
-    def test_a_damaged_tar_leaves_nothing(self, tmp_path: Path) -> None:
+    def test_a_damaged_tar_and_a_killed_attempt_leave_nothing(self, tmp_path: Path) -> None:
         path = self.tarred(tmp_path, {"a.wav": os.urandom(5_000), "b.wav": os.urandom(5_000)})
-        path.write_bytes(path.read_bytes()[:-4_000])
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-4_000])
         with pytest.raises(InputError, match=r"cannot unpack '.*a\.tgz': .*; fetch it again"):
             unpack(path, tmp_path / "folder")
         assert os.listdir(tmp_path) == ["a.tgz"]
-
-    def test_a_killed_attempt_is_cleared_away(self, tmp_path: Path) -> None:
         (tmp_path / ".unpack-folder").mkdir()
         (tmp_path / ".unpack-folder" / "old.wav").write_text("old")
-        unpack(self.zipped(tmp_path, {"a.wav": b"new"}), tmp_path / "folder")
-        assert os.listdir(tmp_path / "folder") == ["a.wav"]
-        assert sorted(os.listdir(tmp_path)) == ["a.zip", "folder"]
+        path.write_bytes(whole)
+        unpack(path, tmp_path / "folder")
+        assert sorted(os.listdir(tmp_path / "folder")) == ["a.wav", "b.wav"]
+        assert sorted(os.listdir(tmp_path)) == ["a.tgz", "folder"]

@@ -37,7 +37,7 @@ def irmas_like() -> list[ExcerptFile]:
     return files_of([((label,), 1 + r % 5) for label, count in counts for r in range(count)])
 
 
-@pytest.mark.parametrize("share", [0.1, 0.15, 0.5, 0.8])
+@pytest.mark.parametrize("share", [0.15, 0.8])
 def test_each_label_gets_its_share(share: float) -> None:
     files = irmas_like()
     _, validation = split(files, share, seed=3)
@@ -72,10 +72,6 @@ def test_a_label_with_one_recording_stays_in_training() -> None:
     for seed in range(20):
         training, _ = split(files, 0.5, seed)
         assert set(label_counts(files, training)) == {"cel", "flu", "cla", "voi"}
-
-
-def test_unlabelled_excerpts_are_split_too() -> None:
-    assert [len(some) for some in split(files_of([((), 1)] * 20), 0.2)] == [16, 4]
 
 
 @settings(deadline=None)

@@ -93,22 +93,17 @@ def test_evenly_does_not_depend_on_the_order_of_the_files(order: list[int]) -> N
 # Excerpts of a data set
 
 
-def test_excerpts_of_a_data_set_are_cut() -> None:
-    start = ExcerptStart(dataset=Data([("cel",), ("flu", "voi"), ("flu",)]), count=2, seconds=1.5)
+@pytest.mark.parametrize(("seconds", "samples"), [(None, 32_000), (9.0, 32_000), (1.5, 12_000)])
+def test_excerpts_of_a_data_set_are_cut(seconds: float | None, samples: int) -> None:
+    dataset = Data([("cel",), ("flu", "voi"), ("flu",)])
+    start = ExcerptStart(dataset=dataset, count=2, seconds=seconds)
     good, bad = start.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
     assert start.has_original
     assert not bad
     assert [excerpt.labels[0] for excerpt in good] == ["cel", "flu"]
     assert good[0].name == "0"
     for excerpt in good:
-        assert torch.equal(excerpt.waveform, torch.linspace(0, 1, 32_000)[:12_000])
-
-
-@pytest.mark.parametrize(("seconds", "samples"), [(None, 32_000), (9.0, 32_000), (1.0, 8_000)])
-def test_how_much_of_an_excerpt(seconds: float | None, samples: int) -> None:
-    start = ExcerptStart(dataset=Data([("cel",)]), seconds=seconds)
-    good, _ = start.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
-    assert [len(excerpt.waveform) for excerpt in good] == [samples]
+        assert torch.equal(excerpt.waveform, torch.linspace(0, 1, 32_000)[:samples])
 
 
 def test_bad_files_of_a_data_set_do_not_stop_the_others() -> None:
@@ -161,14 +156,14 @@ def test_what_is_silent_or_cancels_out_is_left_out_of_a_folder(tmp_path: Path) -
     assert [excerpt.name for excerpt in whole] == ["good", "late"]
 
 
-@pytest.mark.parametrize(("seconds", "samples"), [(None, 20_000), (1.0, 8_000), (9.0, 20_000)])
-def test_one_file_also_in_the_home_folder(seconds, samples, tmp_path, monkeypatch) -> None:
+def test_one_file_also_in_the_home_folder(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     write(tmp_path / "[my] sound.wav", ramp(2.5))
-    start = FileStart(path="~/[my] sound.wav", seconds=seconds)
-    (excerpt,), bad = start.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+    (excerpt,), bad = FileStart(path="~/[my] sound.wav").excerpts(
+        sample_rate_hz=RATE_HZ, min_seconds=1.0
+    )
     assert not bad
-    assert (excerpt.name, len(excerpt.waveform)) == ("[my] sound", samples)
+    assert (excerpt.name, len(excerpt.waveform)) == ("[my] sound", 20_000)
 
 
 def test_a_file_is_decoded_once_for_each_content_and_rate(tmp_path: Path, monkeypatch) -> None:

@@ -142,23 +142,6 @@ def test_what_sounds_in_the_last_second_alone_counts(recognizer: Recognizer) -> 
     assert whole[absent].max() < 0.05
 
 
-def test_silence_before_and_after_changes_nothing(recognizer: Recognizer) -> None:
-    """The body takes one frame at a time, and attention leaves silence out."""
-    one = log_mel(3, sax=(1, 3))
-    alone = unwindowed_scores(recognizer, one)
-    for silence in (1, 20):
-        around = torch.zeros(128, silence * WINDOW_FRAMES)
-        found = unwindowed_scores(recognizer, torch.cat([around, one, around], dim=1))
-        np.testing.assert_allclose(found, alone, atol=1e-3)
-    longer = torch.cat([one, torch.zeros(128, 20 * WINDOW_FRAMES)], dim=1)
-    assert by_windows(recognizer, longer).max() < 0.3 * by_windows(recognizer, one).max()
-
-
-def test_an_excerpt_of_one_window_is_that_window(recognizer: Recognizer) -> None:
-    one = log_mel(1, org=(0, 1))
-    np.testing.assert_allclose(unwindowed_scores(recognizer, one), by_windows(recognizer, one))
-
-
 def test_no_gradient_is_kept_and_any_length_is_taken() -> None:
     model = Han2016().eval()
     kept = []

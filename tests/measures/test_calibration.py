@@ -40,15 +40,6 @@ def test_bins_are_fifteen_of_equal_width_and_hold_their_upper_ends():
     assert np.isnan([found.scores[1], found.shares[1]]).all()
 
 
-def test_a_softmax_of_several_labels_has_a_least_ece_at_any_temperature():
-    truth = np.ones((4, 5), bool)
-    truth[:, 2:] = False  # two labels of five
-    windows = [softmax(row)[None] for row in np.random.default_rng(0).normal(size=(4, 5))]
-    for temperature in (0.1, 1.0, 10.0):
-        found = reliability(truth, temperature_scaled(windows, temperature, "softmax"))
-        assert found.ece >= (2 - 1) / 5 - 1e-9
-
-
 def test_the_curve_is_that_of_scikit_learn():
     random = np.random.default_rng(0)
     scores = random.random(500)

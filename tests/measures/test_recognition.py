@@ -26,8 +26,6 @@ from irdream.measures.recognition import (
     confusion,
     excerpt_lrap,
     instrument_scores,
-    tallied,
-    tallies,
     top1_accuracy,
 )
 
@@ -161,13 +159,6 @@ def direct(truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
         "lrap": float(label_ranking_average_precision_score(truth, scores)),
         "map": float(average_precision_score(truth[:, present], scores[:, present])),
     }
-
-
-def test_sums_of_tallies_give_what_the_rows_give(data):
-    truth, scores = data
-    expected = direct(truth, scores)
-    found = tallied(tallies(truth, scores >= 0.45, scores).sum(axis=0))
-    assert found == pytest.approx({name: expected[name] for name in TALLIED})
 
 
 @pytest.mark.parametrize("each", [1, 3])

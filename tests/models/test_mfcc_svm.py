@@ -102,21 +102,6 @@ def test_full_precision_under_autocast_and_the_same_fit_for_the_same_seed() -> N
         assert torch.equal(fitted()(sounds), expected)
 
 
-def test_several_instruments_at_once() -> None:
-    model = MfccSvm(coefficients=8)
-    sounds, _, recordings = music()
-    labels = torch.zeros(len(sounds), 11)
-    which = torch.tensor([int(name) % 3 for name in recordings])
-    labels[which == 0, 2] = 1.0
-    labels[which == 1, 5] = 1.0
-    labels[which == 2, 2] = labels[which == 2, 5] = 0.5  # shares of a mixture
-    model.fit(model.statistics(sounds), labels, recordings, seed=0)
-    with torch.no_grad():
-        predicted = model(sounds).sigmoid() > 0.5
-    assert (predicted[which == 2][:, [2, 5]].float().mean(0) > 0.9).all()
-    assert predicted[which == 0][:, 5].float().mean() < 0.1
-
-
 def test_a_checkpoint_comes_back_bit_for_bit_without_scikit_learn(
     tmp_path: Path, tiny_frontend: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

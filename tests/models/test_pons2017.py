@@ -44,30 +44,6 @@ def test_layers(n_mels: int, frames: int) -> None:
     assert shapes == 2 * first + deep
 
 
-def test_the_single_layer_pools_a_quarter_of_the_frames_at_a_time() -> None:
-    torch.manual_seed(0)
-    model = Pons2017Single().eval()
-    log_mel = torch.randn(1, 96, 128)
-    other = log_mel.clone()
-    other[..., 100:] += 1
-    with torch.no_grad():
-        cells, others = model.first(log_mel), model.first(other)
-    assert cells.shape == (1, 448, 1, 4)
-    changed = (cells != others).any(dim=1)[0, 0]
-    assert changed.tolist() == [False, False, False, True]
-
-
-def test_a_tall_filter_is_centered_on_its_band() -> None:
-    timbre = Pons2017Single().timbres[3]
-    log_mel = torch.zeros(1, 1, 128, 1)
-    log_mel[0, 0, 64] = 1
-    with torch.no_grad():
-        padded = nn.functional.pad(log_mel, timbre.padding)  # type: ignore[arg-type]
-        peaks = timbre.convolution(padded) - timbre.convolution(0 * padded)  # type: ignore[operator]
-    bands = peaks.abs().amax((0, 1, 3)).nonzero()[:, 0]
-    assert (bands[0].item(), bands[-1].item()) == (64 - 40, 64 + 39)
-
-
 def test_settings_of_the_authors() -> None:
     rates = [m.p for m in Pons2017Multi().modules() if isinstance(m, nn.Dropout)]
     assert rates == [0.25, 0.25, 0.5, 0.5]

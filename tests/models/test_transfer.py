@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from irdream.checkpoint_folder import load_recognizer, new_recognizer, save_recognizer
 from irdream.errors import InputError
-from irdream.models.transfer import Transfer, embed
+from irdream.models.transfer import Transfer
 from irdream.recognizer import Recognizer
 
 Settings = dict[str, Any]
@@ -60,13 +60,6 @@ def test_a_tuned_embedding_learns_too() -> None:
     assert not model.eval().embedding.training
 
 
-def test_gradients_go_through_a_frozen_embedding() -> None:
-    log_mel = torch.randn(2, 4, 4, requires_grad=True)
-    model = Transfer(embedding=Embedding(), features=5)
-    (gradient,) = torch.autograd.grad(model(log_mel)[:, 0].sum(), log_mel)
-    assert gradient.any()
-
-
 @pytest.mark.parametrize(("hidden", "layers"), [(0, 1), (7, 2)])
 def test_heads(hidden: int, layers: int) -> None:
     model = Transfer(embedding=Embedding(), features=5, hidden=hidden, dropout=0.3)
@@ -78,11 +71,6 @@ def test_maps_are_averaged() -> None:
     model = Transfer(embedding=nn.Identity(), features=4).eval()
     log_mel = torch.randn(2, 4, 6)
     torch.testing.assert_close(model(log_mel), model(log_mel.mean(2, keepdim=True)))
-
-
-def test_features_that_were_computed_before() -> None:
-    model, log_mel = Transfer(embedding=Embedding(), features=5).eval(), torch.randn(2, 4, 6)
-    assert torch.equal(model(embed(model.embedding, log_mel, 5)), model(log_mel))
 
 
 def test_a_recognizer_leaves_features_in_their_unit() -> None:
