@@ -19,7 +19,7 @@ import torch
 from irdream.app import App
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
-from tests.browser import CHROMIUM, Browser
+from tests.browser import CHROMIUM
 
 RATE_HZ = 8000
 
@@ -118,9 +118,7 @@ def test_it_listens_here_alone_and_answers_no_other_page(app: App, tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None or os.name == "nt", reason="needs Chromium")
-def test_a_person_drops_a_sound_and_sees_its_dream(
-    app: App, sound: Path, tmp_path: Path, browser: Browser
-) -> None:
+def test_a_person_drops_a_sound_and_sees_its_dream(app, sound, tmp_path, browser) -> None:
     browser.visit(app.address, width=400)
     assert browser.overflow() == 0
 

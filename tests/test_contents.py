@@ -156,9 +156,7 @@ def test_a_file_is_read_once_while_it_is_the_same(tree: Path, reads: list[str]) 
     assert sorted(reads)[:2] == ["a.wav", "a.wav"]
 
 
-def test_a_file_that_has_just_changed_is_read_again(
-    tree: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_has_just_changed_is_read_again(tree, reads, monkeypatch) -> None:
     monkeypatch.setattr(contents, "_SETTLED_NS", 10**12)
     for _ in range(2):
         content_of(tree / "flute" / "a.wav")
@@ -191,9 +189,7 @@ def test_little_is_not_worth_a_file(tree: Path, tmp_path: Path, reads: list[str]
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_memory_that_cannot_be_written_is_none(
-    tree: Path, tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_memory_that_cannot_be_written_is_none(tree, tmp_path, reads, monkeypatch) -> None:
     monkeypatch.setattr(contents, "_WORTH_KEEPING", 1)
     (tmp_path / "cache").write_text("a file where the folder should be")
     remember_in(tmp_path / "cache")
@@ -202,9 +198,7 @@ def test_a_memory_that_cannot_be_written_is_none(
     assert content_of(tree) == before
 
 
-def test_much_is_read_at_once_and_kept(
-    tree: Path, tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_much_is_read_at_once_and_kept(tree, tmp_path, reads, monkeypatch) -> None:
     before = content_of(tree)
     for name in ("_WORTH_SHOWING", "_WORTH_KEEPING"):
         monkeypatch.setattr(contents, name, 1)

@@ -336,9 +336,7 @@ def test_what_runs_and_what_is_there_by_now_are_two(package: Package) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(Package.FILES.keys() - {"other.py"}))
-def test_a_package_is_another_once_any_of_its_files_or_imports_has_changed(
-    package: Package, name: str
-) -> None:
+def test_a_package_is_another_once_any_of_its_files_or_imports_has_changed(package, name) -> None:
     sys.modules.pop("mine", None)
     before = code_of(["mine.net.Net"])
     assert code_of(["mine"]) == code_of(["mine.unused", "mine"]) == before
@@ -361,9 +359,7 @@ def test_libraries_and_what_is_nowhere_are_known_by_name() -> None:
     assert code_of(["torch", "json", "no_such_package"]) == code_of([])
 
 
-def test_an_installed_package_counts_with_its_files_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_installed_package_counts_with_its_files_alone(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("irdream.fingerprint._first_seen", {})
     site = tmp_path / "site-packages"
     (site / "installed_net").mkdir(parents=True)

@@ -26,9 +26,7 @@ def _threads() -> Iterator[None]:
     ("cuda", "mps", "chosen"),
     [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
 )
-def test_the_best_device_is_chosen(
-    cuda: bool, mps: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_best_device_is_chosen(cuda, mps, chosen, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert choose_device("auto") == torch.device(chosen)
@@ -54,9 +52,7 @@ def test_as_many_threads_as_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("slurm", "threads"), [(None, 3), ("2", 2), ("8", 3), ("", 3), ("0", 3), ("two", 3)]
 )
-def test_a_thread_for_each_core_that_may_be_used(
-    slurm: str | None, threads: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_thread_for_each_core_that_may_be_used(slurm, threads, monkeypatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 2, 5}, raising=False)
@@ -100,9 +96,7 @@ class Libc:
 
 
 @pytest.mark.parametrize(("answer", "kept"), [(1, True), (0, False)])
-def test_the_c_library_is_told_to_keep_memory(
-    answer: int, kept: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_c_library_is_told_to_keep_memory(answer, kept, monkeypatch) -> None:
     libc = Libc(answer)
     monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name: libc)
     assert keep_memory() is kept

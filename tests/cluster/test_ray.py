@@ -72,9 +72,7 @@ def runs(folder: Path) -> tuple[str, list[str]]:
     return parent.info.status, sorted(run.info.status for run in below)
 
 
-def test_a_job_that_fails_costs_itself_alone(
-    tmp_path: Path, environment: dict[str, str]
-) -> None:  # fmt: skip
+def test_a_job_that_fails_costs_itself_alone(tmp_path, environment) -> None:
     code, shown, errors = sweep(
         tmp_path, environment, "hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2",
         "start.seconds=1,0.5,1.1",
@@ -92,9 +90,7 @@ def test_a_job_that_fails_costs_itself_alone(
     assert runs(tmp_path) == ("FAILED", ["FAILED", "FINISHED", "FINISHED"])
 
 
-def test_a_cluster_is_joined_and_left_as_it_was(
-    tmp_path: Path, environment: dict[str, str], cluster: None
-) -> None:
+def test_a_cluster_is_joined_and_left_as_it_was(tmp_path, environment, cluster) -> None:
     code, shown, errors = sweep(
         tmp_path, environment, "hydra/launcher=ray_cluster", "dream.octaves=1,2"
     )

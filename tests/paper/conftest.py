@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,15 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from irdream.datasets.base import ExcerptFile, Excerpts
-from irdream.dreaming.ascent import Ascent
-from irdream.dreaming.objectives import LogProbability
-from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import LogMel, StftGain, Waveform
 from irdream.errors import InputError
-from irdream.frontends import HanLogMel
 from irdream.paper.study import Study
 from irdream.recognizer import Recognizer
 from irdream.sonification import GriffinLim
 from irdream.sonification import StftGain as Gain
 from irdream.tasks.paper import paper
-from irdream.tracking import NullTracker
+from tests.tiny import RATE_HZ, Notebook, tiny_ascent, tiny_recognizer
 
-RATE_HZ = 8000
 FIGURES = [
     "reports.recognition.scores_figure", "reports.recognition.confusion_figure",
     "paper.figures.targets_figure", "paper.figures.ways_figure", "paper.figures.noise_figure",
@@ -82,21 +77,6 @@ class Music:
         return 0.3 * torch.stack(partials).sum(dim=0) + 0.01 * noise
 
 
-class Notebook(NullTracker):
-    """Remembers what it was given."""
-
-    def __init__(self) -> None:
-        self.metrics: dict[str, float] = {}
-        self.files: list[str] = []
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        self.metrics |= metrics
-
-    def log_file(self, path: Path, folder: str = "") -> None:
-        assert path.exists()
-        self.files.append(path.name)
-
-
 @dataclass
 class Finished:
     """A study, where it wrote, what it returned and what its tracker got."""
@@ -108,11 +88,8 @@ class Finished:
 
 
 def make_recognizer(seed: int) -> Recognizer:
-    frontend = HanLogMel(sample_rate_hz=RATE_HZ, n_fft=256, hop_samples=200, n_mels=12)
     thresholds = {"s1": 0.2, "s2": 0.5}
-    return Recognizer(
-        frontend=frontend, model=Gullible(seed), thresholds=thresholds, window_seconds=0.5
-    ).eval()
+    return tiny_recognizer(Gullible(seed), thresholds=thresholds, window_seconds=0.5)
 
 
 def make_study(
@@ -120,13 +97,7 @@ def make_study(
 ) -> Study:
     """Return a study that dreams in these ways; other arguments are the study's."""
     kinds = {"log_mel": LogMel(), "stft_gain": StftGain(), "waveform": Waveform()}
-    ascents = {
-        name: Ascent(
-            parametrization=kinds[name], objective=LogProbability(),
-            optimizer=NormalizedAscent(), step_size=2.0, steps=40,
-        )
-        for name in dreamed
-    }  # fmt: skip
+    ascents = {name: tiny_ascent(kinds[name], step_size=2.0, steps=40) for name in dreamed}
     settings = {
         "recognizer": make_recognizer(0),
         "second": make_recognizer(1),

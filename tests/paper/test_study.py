@@ -8,6 +8,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,22 +20,19 @@ import torch
 from torch import Tensor
 
 from irdream.datasets.base import Excerpt
-from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.constraints import BandRange
-from irdream.dreaming.objectives import Logit, LogProbability
-from irdream.dreaming.optimizers import NormalizedAscent
+from irdream.dreaming.objectives import Logit
 from irdream.dreaming.parametrizations import LogMel, Maco, StftGain, Waveform
 from irdream.dreaming.targets import Item
 from irdream.errors import InputError
-from irdream.frontends import HanLogMel
 from irdream.interrupts import Interrupted
 from irdream.paper import study as module
 from irdream.paper.study import Found, Study, kept
 from irdream.recognizer import Recognizer
 from irdream.sonification import GriffinLim
 from irdream.sonification import StftGain as Gain
+from tests.tiny import my_net, tiny_ascent
 
-RATE_HZ = 8000
 BATCH = 3
 
 
@@ -61,10 +59,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def recognizer(my_package: ModuleType) -> Recognizer:
-    torch.manual_seed(0)
-    frontend = HanLogMel(sample_rate_hz=RATE_HZ, n_fft=256, hop_samples=200, n_mels=12)
-    model = my_package.MyNet()
-    return Recognizer(frontend=frontend, model=model, window_seconds=0.5).eval()
+    return my_net(my_package, window_seconds=0.5)
 
 
 @pytest.fixture
@@ -83,12 +78,7 @@ def study(recognizer: Recognizer, way: Sonification, tmp_path: Path) -> Study:
     )
 
 
-def ascent(parametrization: Any = None, **changes: Any) -> Ascent:
-    settings = {
-        "parametrization": parametrization or LogMel(), "objective": LogProbability(),
-        "optimizer": NormalizedAscent(), "steps": 2, "step_size": 1.0, "confidence": 0.9,
-    }  # fmt: skip
-    return Ascent(**settings | changes)
+ascent = partial(tiny_ascent, steps=2, confidence=0.9)
 
 
 def excerpts() -> list[Excerpt]:

@@ -18,17 +18,14 @@ from torch import Tensor
 from irdream.audio.masking import masking_violation
 from irdream.datasets.base import Excerpt
 from irdream.dreaming.ascent import Ascent
-from irdream.dreaming.objectives import LogProbability
-from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import Fourier, LogMel, LowResolution, StftGain, Waveform
 from irdream.dreaming.targets import Item, item_seed
-from irdream.frontends import HanLogMel
 from irdream.measures import sounds
 from irdream.paper.trial import KINDS, Keep, Trial, random_change
 from irdream.recognizer import Recognizer
 from irdream.sonification import StftGain as Gain
+from tests.tiny import RATE_HZ, my_net, tiny_ascent
 
-RATE_HZ = 8000
 DB = 20.0 / math.log(10.0)
 BAR = 0.3  # in the place of 0.9, which dreams of this network hardly reach
 SETTINGS: Any = {"n_fft": 256, "hop_samples": 200}
@@ -42,12 +39,10 @@ of_sounds = pytest.mark.parametrize(
 
 
 def make_recognizer(my_package: ModuleType, seed: int) -> Recognizer:
-    torch.manual_seed(seed)
-    frontend = HanLogMel(sample_rate_hz=RATE_HZ, n_mels=12, **SETTINGS)
-    model = my_package.MyNet()
+    made = my_net(my_package, seed, window_seconds=0.5)
     with torch.no_grad():  # untrained, it would give every instrument 1 in 11
-        model.layers[8].weight *= 30.0
-    return Recognizer(frontend=frontend, model=model, window_seconds=0.5).eval()
+        made.model.layers[8].weight *= 30.0  # type: ignore[index]
+    return made
 
 
 @pytest.fixture
@@ -81,15 +76,8 @@ ITEMS = [Item(1, "gel"), Item(0, "vio"), Item(0, "gel")]  # the last is there fr
 
 
 def ascent(parametrization: Any = None, **changes: Any) -> Ascent:
-    settings: dict[str, Any] = {
-        "parametrization": parametrization or LogMel(),
-        "objective": LogProbability(),
-        "optimizer": NormalizedAscent(),
-        "step_size": 0.5 if isinstance(parametrization, Waveform) else 1.0,
-        "steps": 4,
-        "confidence": None,
-    }
-    return Ascent(**{**settings, **changes})
+    size = 0.5 if isinstance(parametrization, Waveform) else 1.0
+    return tiny_ascent(parametrization, step_size=size, confidence=None, **changes)
 
 
 def flat(**given: Tensor) -> Tensor:
@@ -279,7 +267,7 @@ def assert_judged(row: Row, x: Tensor, y: Tensor) -> None:
 
 @pytest.mark.parametrize("changed", [LogMel(), StftGain()], ids=["log_mel", "stft_gain"])
 def test_steps_are_those_of_each_dream_and_of_no_control(recognizer, changed) -> None:
-    made = trial(recognizer, changed, ascent=ascent(changed, steps=9, confidence=BAR))
+    made = trial(recognizer, changed, ascent=replace(ascent(changed, steps=9), confidence=BAR))
     rows, _ = run(made, excerpts())
 
     names = ("steps", "steps_to_flip", "steps_to_0.9")

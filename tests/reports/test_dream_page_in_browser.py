@@ -128,9 +128,7 @@ def test_the_strip_goes_from_the_original_to_the_dream(browser: Browser, page: P
 
 
 @pytest.mark.parametrize("width", [1280, 400])
-def test_the_page_fits_and_every_control_has_a_name(
-    browser: Browser, page: Path, width: int
-) -> None:
+def test_the_page_fits_and_every_control_has_a_name(browser, page, width) -> None:
     opened(browser, page, width=width)
     assert browser.overflow() == 0
     controls = "[...document.querySelectorAll('button, input, select')]"

@@ -158,9 +158,7 @@ def test_a_session_runs_to_its_result(browser: Browser, tmp_path: Path, sounds: 
     assert browser.complaints() == []
 
 
-def test_the_page_looks_the_same_whatever_was_drawn(
-    browser: Browser, tmp_path: Path, sounds: list[Path]
-):
+def test_the_page_looks_the_same_whatever_was_drawn(browser, tmp_path, sounds) -> None:
     path = tmp_path / "abx.html"
     write_abx({"one": (sounds[0], sounds[1])}, path, trials=3)
     seen = set()

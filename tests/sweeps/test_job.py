@@ -11,20 +11,12 @@ import pytest
 
 from irdream.errors import InputError
 from irdream.sweeps.job import FILE, Job, OutputFolder
-from irdream.tracking import NullTracker
-
-
-class Tracker(NullTracker):
-    def __init__(self) -> None:
-        self.kept: list[str] = []
-
-    def log_file(self, path: Path, folder: str = "") -> None:
-        self.kept.append((Path(folder) / path.name).as_posix())
+from tests.tiny import Notebook
 
 
 def run(folder: Path, *files: str) -> list[str]:
     """Write files, keep them as tasks do, and return what was kept."""
-    output, tracker = OutputFolder(folder, key="hydra.run.dir"), Tracker()
+    output, tracker = OutputFolder(folder, key="hydra.run.dir"), Notebook()
     output.claim()
     for name in files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +24,7 @@ def run(folder: Path, *files: str) -> list[str]:
     for top in dict.fromkeys(name.split("/")[0] for name in files):
         output.watching(tracker).log_file(folder / top)
     output.release()
-    return tracker.kept
+    return tracker.files
 
 
 def files_in(folder: Path) -> set[str]:
@@ -102,7 +94,7 @@ def test_what_a_run_told_is_overwritten_once_another_has_files(tmp_path: Path) -
         output = job.claim()
         for name in files:
             (tmp_path / name).write_text(name)
-            output.watching(Tracker()).log_file(tmp_path / name)
+            output.watching(Notebook()).log_file(tmp_path / name)
         job.release()
         return json.loads((tmp_path / FILE).read_text())["run_id"]
 

@@ -134,9 +134,7 @@ def test_a_job_is_another_once_what_it_reads_has_changed(place: Place, change) -
     assert job_signature.signature(place.config()) != before
 
 
-def test_a_job_is_another_once_irdreams_code_has_changed(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_is_another_once_irdreams_code_has_changed(place, monkeypatch) -> None:
     before = job_signature.signature(place.config())
     seen = []
     monkeypatch.setattr(job_signature, "code_of", lambda names: seen.extend(names) or "other code")
@@ -191,9 +189,7 @@ def test_a_pipe_is_never_the_same_and_an_address_that_leads_nowhere_is_the_tasks
         ([], "start.wav"),  # that stands in a yaml
     ],
 )
-def test_a_sweep_is_another_once_a_file_that_was_typed_has_changed(
-    place: Place, words: list[str], name: str
-) -> None:
+def test_a_sweep_is_another_once_a_file_that_was_typed_has_changed(place, words, name) -> None:
     for file in ("a.wav", "b.wav", "[cel] c.wav"):
         (place.root / file).write_text(file)
     typed = place.config(hydra={"overrides": {"task": words}})

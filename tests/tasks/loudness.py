@@ -13,7 +13,6 @@ from irdream.errors import InputError
 from irdream.instruments import CODES
 from irdream.measures.scoring import Scoring
 from irdream.recognizer import Recognizer
-from irdream.tracking import NullTracker
 
 RATE_HZ = 1000
 LEVELS = (torch.arange(11.0) + 1) / 12
@@ -46,19 +45,6 @@ def loudness_recognizer(*, is_confused: bool = False) -> Recognizer:
         model=LoudnessModel(is_confused=is_confused),
         thresholds={"s1": 0.2, "s2": 0.5},
     ).eval()
-
-
-class Rows(NullTracker):
-    """Keeps metrics and names of files."""
-
-    def __init__(self) -> None:
-        self.metrics, self.files = {}, []
-
-    def log_metrics(self, metrics, step=0):
-        self.metrics |= metrics
-
-    def log_file(self, path, folder=""):
-        self.files.append((path.name, folder))
 
 
 class ToyData:

@@ -7,7 +7,8 @@ import pytest
 from irdream.errors import InputError
 from irdream.tasks.compare import HOW_TO_READ, compare
 from irdream.tracking import NullTracker
-from tests.tasks.loudness import Rows, ToyData, loudness_recognizer, scored_by
+from tests.tasks.loudness import ToyData, loudness_recognizer, scored_by
+from tests.tiny import Notebook
 
 
 @pytest.fixture
@@ -23,11 +24,11 @@ def run(tmp_path):
 
 
 def test_scores_differences_and_p_values(run, tmp_path, capsys):
-    tracker = Rows()
+    tracker = Notebook()
     test = [code for code in ("cel", "flu", "pia", "sax") for _ in range(6)]
     metrics = run(*test, tracker=tracker, names=("A", "B"))
     assert tracker.metrics == metrics
-    assert tracker.files == [("comparison.csv", "comparison")]
+    assert tracker.files == ["comparison/comparison.csv"]
     assert (metrics["compare/micro_f1"], metrics["compare/micro_f1_other"]) == (1, 0.5)
     assert metrics["compare/top1_difference"] == 0.5
     assert 0 < metrics["compare/top1_low"] < 0.5 < metrics["compare/top1_high"] < 1

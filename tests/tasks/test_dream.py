@@ -6,7 +6,7 @@ import contextlib
 import math
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -20,10 +20,8 @@ import torch
 from irdream.audio import load_audio
 from irdream.datasets.base import Excerpt
 from irdream.datasets.starts import FileStart
-from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.constraints import MaxChange
 from irdream.dreaming.objectives import Diversity, Layer, LogProbability
-from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import LogMel, Maco, StftGain, Waveform
 from irdream.dreaming.transforms import Jitter
 from irdream.errors import InputError
@@ -35,9 +33,7 @@ from irdream.reports import dream_table, figures
 from irdream.reports.dreams import predict_file
 from irdream.tasks import dream as task
 from irdream.tasks.dream import dream
-from irdream.tracking import NullTracker
-
-RATE = 8000
+from tests.tiny import RATE_HZ, Notebook, my_net, tiny_ascent
 
 
 class Start:
@@ -53,55 +49,30 @@ class Start:
         low = 0.5 * self.level * torch.sin(2 * torch.pi * 300 * time)
         return [
             Excerpt(waveform=low, labels=("cel",), name="a/low: 1"),
-            Excerpt(waveform=low[: RATE + 333], labels=("flu", "pia"), name="short"),
-            Excerpt(waveform=torch.zeros(2 * RATE), labels=("voi",), name="silence"),
+            Excerpt(waveform=low[: RATE_HZ + 333], labels=("flu", "pia"), name="short"),
+            Excerpt(waveform=torch.zeros(2 * RATE_HZ), labels=("voi",), name="silence"),
         ], self.bad
-
-
-class Tracker(NullTracker):
-    """Remembers what it was given."""
-
-    def __init__(self) -> None:
-        self.metrics: dict[str, list[float]] = {}
-        self.files: list[str] = []
-
-    def log_metrics(self, metrics, step: int = 0) -> None:
-        for name, value in metrics.items():
-            self.metrics.setdefault(name, []).append(value)
-
-    def log_file(self, path, folder: str = "") -> None:
-        assert path.exists()
-        self.files.append(path.name)
 
 
 @pytest.fixture
 def recognizer(my_package) -> Recognizer:
-    from irdream.frontends import HanLogMel
-
-    torch.manual_seed(0)
-    frontend = HanLogMel(sample_rate_hz=RATE, n_fft=256, hop_samples=200, n_mels=12)
-    return Recognizer(frontend=frontend, model=my_package.MyNet()).eval()
+    return my_net(my_package)
 
 
-def ascent(**changes) -> Ascent:
-    settings = {
-        "parametrization": LogMel(),
-        "objective": LogProbability(),
-        "optimizer": NormalizedAscent(),
-        "steps": 4,
-        "step_size": 1.0,
-    }
-    return Ascent(**{**settings, **changes})
+@pytest.fixture
+def run(recognizer, tmp_path) -> Callable[..., tuple[dict, pd.DataFrame, Notebook]]:
+    """Return metrics, table and tracker of a run, by default in `tmp_path` and without figures."""
 
+    def run(folder: Path = tmp_path, **changes):
+        tracker = Notebook()
+        settings = {"start": Start(), "target": "all", "ascent": tiny_ascent(), "figures": 0}
+        settings |= changes
+        drawn = mock.patch.object(figures, "save_figure", lambda figure, path: path.touch())
+        with contextlib.nullcontext() if settings["figures"] else drawn:  # drawing takes longest
+            metrics = dream(recognizer=recognizer, tracker=tracker, output_dir=folder, **settings)
+        return metrics, pd.read_csv(folder / "dreams.csv"), tracker
 
-def run(recognizer: Recognizer, tmp_path, **changes) -> tuple[dict, pd.DataFrame, Tracker]:
-    tracker = Tracker()
-    settings = {"start": Start(), "target": "all", "ascent": ascent(), "figures": 0}
-    settings |= changes
-    drawn = mock.patch.object(figures, "save_figure", lambda figure, path: path.touch())
-    with contextlib.nullcontext() if settings["figures"] else drawn:  # drawing takes longest
-        metrics = dream(recognizer=recognizer, tracker=tracker, output_dir=tmp_path, **settings)
-    return metrics, pd.read_csv(tmp_path / "dreams.csv"), tracker
+    return run
 
 
 @contextlib.contextmanager
@@ -115,8 +86,8 @@ def titles_drawn() -> Iterator[list[str]]:
         yield titles
 
 
-def test_every_excerpt_meets_every_target_in_order(recognizer, tmp_path) -> None:
-    metrics, table, _ = run(recognizer, tmp_path, figures=2)
+def test_every_excerpt_meets_every_target_in_order(run, recognizer, tmp_path) -> None:
+    metrics, table, _ = run(figures=2)
 
     assert metrics["dream/count"] == 33
     assert table["name"].tolist() == ["a/low: 1"] * 11 + ["short"] * 11 + ["silence"] * 11
@@ -125,10 +96,10 @@ def test_every_excerpt_meets_every_target_in_order(recognizer, tmp_path) -> None
     assert len(list((tmp_path / "sounds").glob("*.wav"))) == 99
 
 
-def test_targets_follow_the_labels(recognizer, tmp_path) -> None:
-    _, table, _ = run(recognizer, tmp_path, target="correct")
+def test_targets_follow_the_labels(run) -> None:
+    _, table, _ = run(target="correct")
     assert table["target"].tolist() == ["cel", "flu", "voi"]
-    _, table, _ = run(recognizer, tmp_path, target="incorrect", seed=3)
+    _, table, _ = run(target="incorrect", seed=3)
     wrong = zip(table["target"], table["labels"], strict=True)
     assert not any(target in labels for target, labels in wrong)
 
@@ -138,13 +109,13 @@ def test_targets_follow_the_labels(recognizer, tmp_path) -> None:
     [LogMel(), Waveform(), StftGain()],
     ids=["log_mel", "waveform", "stft_gain"],
 )
-def test_the_table_tells_what_is_in_the_files(recognizer, tmp_path, parametrization) -> None:
-    loop = ascent(parametrization=parametrization, step_size=3.0)
-    _, table, _ = run(recognizer, tmp_path, target="sax", ascent=loop)
+def test_the_table_tells_what_is_in_the_files(run, recognizer, tmp_path, parametrization) -> None:
+    loop = tiny_ascent(parametrization, step_size=3.0)
+    _, table, _ = run(target="sax", ascent=loop)
 
     row = table.iloc[0]
     original, dreamed = (
-        load_audio(tmp_path / "sounds" / f"{row.file}-{kind}.wav", sample_rate_hz=RATE)
+        load_audio(tmp_path / "sounds" / f"{row.file}-{kind}.wav", sample_rate_hz=RATE_HZ)
         for kind in ("original", "dream")
     )
     with torch.no_grad():
@@ -157,19 +128,17 @@ def test_the_table_tells_what_is_in_the_files(recognizer, tmp_path, parametrizat
     assert row.max_abs_db > row.rmse_db
     assert -1 <= row.onset_correlation <= 1
     assert row.warble_db > 0
-    assert len(original) == len(dreamed) == 2 * RATE
+    assert len(original) == len(dreamed) == 2 * RATE_HZ
 
 
 @pytest.mark.parametrize("parametrization", [LogMel(), StftGain(), Waveform()])
-def test_a_file_is_dreamed_in_its_channels_at_its_rate(
-    recognizer, tmp_path, parametrization
-) -> None:
+def test_a_file_is_dreamed_in_its_channels_at_its_rate(run, tmp_path, parametrization) -> None:
     time = np.arange(2 * 44_100) / 44_100
     both = [0.4 * np.sin(2 * np.pi * hz * time) for hz in (440, 660)]
     soundfile.write(tmp_path / "a.wav", np.stack(both, axis=1), 44_100)
-    loop = ascent(parametrization=parametrization, step_size=3.0)
+    loop = tiny_ascent(parametrization, step_size=3.0)
     start = FileStart(path=str(tmp_path / "a.wav"), seconds=1.5)
-    _, table, _ = run(recognizer, tmp_path, target="sax", ascent=loop, start=start)
+    _, table, _ = run(target="sax", ascent=loop, start=start)
 
     sounds = [
         soundfile.read(tmp_path / "sounds" / f"{table.iloc[0].file}-{kind}.wav")
@@ -187,22 +156,22 @@ def test_a_file_is_dreamed_in_its_channels_at_its_rate(
         )
 
 
-def test_a_dreamed_waveform_is_heard_from_its_wav_as_it_was_dreamed(recognizer, tmp_path) -> None:
-    loop = ascent(parametrization=Waveform(peak=1.0), step_size=1.0)
-    _, table, _ = run(recognizer, tmp_path, target="sax", ascent=loop)
+def test_a_dreamed_waveform_is_heard_from_its_wav_as_it_was_dreamed(run) -> None:
+    loop = tiny_ascent(Waveform(peak=1.0), step_size=1.0)
+    _, table, _ = run(target="sax", ascent=loop)
 
     tones = table.iloc[:2]  # silence cannot be scaled back from 16 bits
     np.testing.assert_allclose(tones.target_probability_wav, tones.target_probability, atol=0.02)
 
 
-def test_a_loud_gain_is_predicted_from_its_wav_as_it_was_dreamed(recognizer, tmp_path) -> None:
+def test_a_loud_gain_is_predicted_from_its_wav_as_it_was_dreamed(run, tmp_path) -> None:
     """A file is read with its peak at 1."""
-    loop = ascent(
+    loop = tiny_ascent(
         parametrization=StftGain(keep_peak=True), step_size=3.0, confidence=None, keep="last"
     )
     start = Start()
     start.level = 2.0
-    _, table, _ = run(recognizer, tmp_path, target=["sax", "flu"], ascent=loop, start=start)
+    _, table, _ = run(target=["sax", "flu"], ascent=loop, start=start)
 
     tones = table[table["name"] != "silence"]
     np.testing.assert_allclose(tones.target_probability_wav, tones.target_probability, atol=0.005)
@@ -214,20 +183,20 @@ def test_a_loud_gain_is_predicted_from_its_wav_as_it_was_dreamed(recognizer, tmp
         np.testing.assert_allclose(peaks, 1.0, atol=1e-3)
 
 
-def test_curves_start_at_the_original_and_reach_the_dream(recognizer, tmp_path) -> None:
-    _, table, tracker = run(recognizer, tmp_path, target="tru")
+def test_curves_start_at_the_original_and_reach_the_dream(run, tmp_path) -> None:
+    _, table, tracker = run(target="tru")
 
     curves = pd.read_csv(tmp_path / "curves.csv")
     for _, row in table.iterrows():
         curve = curves[curves.file == row.file].target_probability.to_numpy()
         assert curve[0] == pytest.approx(row.target_probability_before, abs=1e-5)
         assert curve.max() == pytest.approx(row.target_probability, abs=1e-5)
-    assert len(tracker.metrics["dream/curve/target_probability"]) == 5
-    assert len(tracker.metrics["dream/curve/objective"]) == 5
+    assert len(tracker.over_steps("dream/curve/target_probability")) == 5
+    assert len(tracker.over_steps("dream/curve/objective")) == 5
 
 
-def test_the_tracker_gets_measures_and_files(recognizer, tmp_path) -> None:
-    metrics, _, tracker = run(recognizer, tmp_path, target="flu", figures=1)
+def test_the_tracker_gets_measures_and_files(run) -> None:
+    metrics, _, tracker = run(target="flu", figures=1)
 
     assert tracker.files == [
         "index.html", "dreams.csv", "probabilities.csv", "curves.csv", "curves.png", "spectrograms",
@@ -238,7 +207,7 @@ def test_the_tracker_gets_measures_and_files(recognizer, tmp_path) -> None:
         "target_probability_wav", "rmse_db", "steps", "unchanged",
     ]  # fmt: skip
     for name in stable:
-        assert tracker.metrics[f"dream/{name}"] == [metrics[f"dream/{name}"]]
+        assert tracker.metrics[f"dream/{name}"] == metrics[f"dream/{name}"]
 
 
 class Noise(Start):
@@ -250,23 +219,23 @@ class Noise(Start):
     [
         ({}, []),
         ({"start": Noise()}, ["lim"]),
-        ({"ascent": ascent(parametrization=Maco(of=LogMel()), step_size=0.05)}, ["lim"]),
+        ({"ascent": tiny_ascent(Maco(of=LogMel()), step_size=0.05)}, ["lim"]),
     ],
     ids=["excerpts", "noise", "phases"],
 )
 def test_what_is_no_change_of_an_original_is_made_sound_from_its_spectrogram_alone(
-    recognizer, tmp_path, monkeypatch, changes, used
+    run, monkeypatch, changes, used
 ) -> None:
     made = []
     monkeypatch.setattr(task, "GriffinLim", lambda: made.append("lim") or task.StftGain())
-    run(recognizer, tmp_path, target="flu", **changes)
+    run(target="flu", **changes)
     assert made == used
 
 
-def test_several_step_sizes_are_items_of_one_batch(recognizer, tmp_path) -> None:
+def test_several_step_sizes_are_items_of_one_batch(run, tmp_path) -> None:
     sizes = [0.25, 1.0, 2]
-    loop = ascent(steps=1, confidence=None)
-    _, table, _ = run(recognizer, tmp_path, target=["sax", "flu"], ascent=loop, step_size=sizes)
+    loop = tiny_ascent(steps=1, confidence=None)
+    _, table, _ = run(target=["sax", "flu"], ascent=loop, step_size=sizes)
 
     assert table["name"].tolist() == ["a/low: 1"] * 6 + ["short"] * 6 + ["silence"] * 6
     assert table["target"].tolist() == (["sax"] * 3 + ["flu"] * 3) * 3
@@ -292,15 +261,14 @@ class Named(Start):
         return [replace(short, name=name) for name in self.names], []
 
 
-def test_dreams_whose_names_agree_have_their_own_files(recognizer, tmp_path, monkeypatch) -> None:
+def test_dreams_whose_names_agree_have_their_own_files(run, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(dream_table, "figure_of", lambda *_, **__: None)
     monkeypatch.setattr(
         figures, "save_figure", lambda _, path: path.touch(exist_ok=path.stem == "curves")
     )
     names = ["x" * 100 + "1", "x" * 100 + "2", "take #1", "take 1", "Take_1", "é", "e\u0301"]
-    sizes, loop = [0.12345678, 0.12345679], ascent(steps=1)
-    _, table, _ = run(
-        recognizer, tmp_path, target="sax", ascent=loop, start=Named(*names), step_size=sizes,
+    sizes, loop = [0.12345678, 0.12345679], tiny_ascent(steps=1)
+    _, table, _ = run(target="sax", ascent=loop, start=Named(*names), step_size=sizes,
         figures=99,
     )  # fmt: skip
     assert len(table) == 7 * 2
@@ -316,9 +284,9 @@ def test_dreams_whose_names_agree_have_their_own_files(recognizer, tmp_path, mon
 
 
 @pytest.mark.parametrize("constraint", [None, MaxChange(db=9.0), [MaxChange(db=9.0)]])
-def test_several_budgets_are_kept_each_by_its_own_item(recognizer, tmp_path, constraint) -> None:
-    loop = ascent(steps=6, confidence=None, constraint=constraint)
-    _, table, _ = run(recognizer, tmp_path, target="sax", ascent=loop, budget_db=[0.5, 1.5, 100])
+def test_several_budgets_are_kept_each_by_its_own_item(run, constraint) -> None:
+    loop = tiny_ascent(steps=6, confidence=None, constraint=constraint)
+    _, table, _ = run(target="sax", ascent=loop, budget_db=[0.5, 1.5, 100])
 
     assert table["budget_db"].tolist() == [0.5, 1.5, 100.0] * 3
     assert table["file"].is_unique
@@ -329,11 +297,9 @@ def test_several_budgets_are_kept_each_by_its_own_item(recognizer, tmp_path, con
     assert loop.constraint is constraint  # of the caller: as it was
 
 
-def test_variations_differ_in_their_random_numbers_alone(recognizer, tmp_path) -> None:
-    loop = ascent(start_noise=1.0, confidence=None)
-    _, table, _ = run(
-        recognizer, tmp_path, target=["sax", "flu"], ascent=loop, variations=3, figures=4
-    )
+def test_variations_differ_in_their_random_numbers_alone(run, tmp_path) -> None:
+    loop = tiny_ascent(start_noise=1.0, confidence=None)
+    _, table, _ = run(target=["sax", "flu"], ascent=loop, variations=3, figures=4)
 
     assert table["variation"].tolist() == [0, 1, 2] * 6
     assert table["file"].iloc[:3].tolist() == [
@@ -344,11 +310,11 @@ def test_variations_differ_in_their_random_numbers_alone(recognizer, tmp_path) -
     assert len(list((tmp_path / "spectrograms").glob("*.png"))) == 4
     for _, group in table.groupby(["name", "target"]):
         assert group.rmse_db.nunique() == 3
-    _, first, _ = run(recognizer, tmp_path, target="sax", ascent=loop)
+    _, first, _ = run(target="sax", ascent=loop)
     np.testing.assert_allclose(first.rmse_db, table.rmse_db.iloc[[0, 6, 12]], rtol=1e-4)
 
 
-def test_variations_of_one_dream_are_one_group(recognizer, tmp_path, monkeypatch) -> None:
+def test_variations_of_one_dream_are_one_group(run, monkeypatch) -> None:
     seen: set[tuple] = set()
 
     class Watched(Diversity):
@@ -360,22 +326,22 @@ def test_variations_of_one_dream_are_one_group(recognizer, tmp_path, monkeypatch
             return super().__call__(heard, targets)
 
     monkeypatch.setattr(task, "BATCH_SECONDS", 8.0)  # 4 dreams at most, of 2 s each
-    loop = ascent(
+    loop = tiny_ascent(
         objective=LogProbability() + 0.1 * Watched("layers.2"), steps=1, confidence=None,
         start_noise=1.0,
     )  # fmt: skip
-    run(
-        recognizer, tmp_path, target=["sax", "flu"], ascent=loop, variations=3, step_size=[1, 2],
+    run(target=["sax", "flu"], ascent=loop, variations=3, step_size=[1, 2],
     )  # fmt: skip
     assert seen == {(0, 1, 2), (3, 4, 5)}
 
 
 @pytest.mark.parametrize(("seconds", "most"), [(0.1, 1), (4.0, 3)])
-def test_blocks_of_memory_do_not_change_the_table(
-    recognizer, tmp_path, monkeypatch, seconds, most
-) -> None:
-    loop, target = ascent(transform=Jitter(frames=3), confidence=0.12), ["flu", "sax", "tru", "cel"]
-    _, whole, _ = run(recognizer, tmp_path, ascent=loop, target=target)
+def test_blocks_of_memory_do_not_change_the_table(run, monkeypatch, seconds, most) -> None:
+    loop, target = (
+        tiny_ascent(transform=Jitter(frames=3), confidence=0.12),
+        ["flu", "sax", "tru", "cel"],
+    )
+    _, whole, _ = run(ascent=loop, target=target)
     batches = []
     dream_batch = task._dream_batch
     monkeypatch.setattr(
@@ -384,16 +350,16 @@ def test_blocks_of_memory_do_not_change_the_table(
         or dream_batch(r, a, excerpts, items, *more),
     )  # fmt: skip
     monkeypatch.setattr(task, "BATCH_SECONDS", seconds)
-    _, parted, _ = run(recognizer, tmp_path, ascent=loop, target=target)
+    _, parted, _ = run(ascent=loop, target=target)
 
     assert sum(batches) == 12
     assert max(batches) == most
     pd.testing.assert_frame_equal(whole, parted, atol=1e-3, rtol=1e-3)
 
 
-def test_a_layer_can_be_dreamed_without_an_output(recognizer, tmp_path) -> None:
-    loop = ascent(objective=Layer("layers.0"))
-    metrics, table, tracker = run(recognizer, tmp_path, target="sax", ascent=loop, figures=1)
+def test_a_layer_can_be_dreamed_without_an_output(run, tmp_path) -> None:
+    loop = tiny_ascent(objective=Layer("layers.0"))
+    metrics, table, tracker = run(target="sax", ascent=loop, figures=1)
 
     curves = pd.read_csv(tmp_path / "curves.csv")
     assert np.isnan(curves["target_probability"].to_numpy()).all()
@@ -404,7 +370,7 @@ def test_a_layer_can_be_dreamed_without_an_output(recognizer, tmp_path) -> None:
         assert own.index(max(own)) == row["steps"]
     assert metrics["dream/count"] == 3
     assert "dream/curve/target_probability" not in tracker.metrics
-    assert len(tracker.metrics["dream/curve/objective"]) == 5
+    assert len(tracker.over_steps("dream/curve/objective")) == 5
     for name in ("dreams.csv", "curves.csv", "curves.png"):
         assert (tmp_path / name).stat().st_size > 0
     assert len(list((tmp_path / "sounds").glob("*.wav"))) == 9
@@ -423,33 +389,31 @@ def test_a_layer_can_be_dreamed_without_an_output(recognizer, tmp_path) -> None:
         ({"target": "zither"}, r"unknown instrument 'zither'"),
     ],
 )
-def test_values_that_are_none_are_refused(recognizer, tmp_path, changes, message) -> None:
+def test_values_that_are_none_are_refused(run, changes, message) -> None:
     with pytest.raises(InputError, match=message):
-        run(recognizer, tmp_path, **changes)
+        run(**changes)
 
 
-def test_what_cannot_be_read_is_listed(recognizer, tmp_path, caplog) -> None:
-    run(recognizer, tmp_path, target="flu", start=Start(bad=("'x.wav' is empty",)))
+def test_what_cannot_be_read_is_listed(run, caplog) -> None:
+    run(target="flu", start=Start(bad=("'x.wav' is empty",)))
     assert "skipped 1 excerpts" in caplog.text
     assert "'x.wav' is empty" in caplog.text
 
 
-def test_nothing_to_dream_on_is_an_error(recognizer, tmp_path, caplog) -> None:
+def test_nothing_to_dream_on_is_an_error(run, caplog) -> None:
     class Nothing(Start):
         def excerpts(self, **_):
             return [], ["'x.wav' is empty (0 frames); replace it", "'y.wav' is silent"]
 
     with pytest.raises(InputError, match=r"nothing to dream on: 'x.wav' is empty \(0 frames\)"):
-        run(recognizer, tmp_path, start=Nothing())
+        run(start=Nothing())
     assert caplog.messages == ["skipped 1 excerpts:\n  'y.wav' is silent"]
 
 
 @pytest.mark.parametrize("confidence", [None, 0.2, 0.99])
-def test_the_bars_of_success_do_not_depend_on_where_a_dream_stops(
-    recognizer, tmp_path, confidence
-) -> None:
-    loop = ascent(confidence=confidence, step_size=4.0, steps=8)
-    metrics, table, _ = run(recognizer, tmp_path, target="sax", ascent=loop)
+def test_the_bars_of_success_do_not_depend_on_where_a_dream_stops(run, confidence) -> None:
+    loop = tiny_ascent(confidence=confidence, step_size=4.0, steps=8)
+    metrics, table, _ = run(target="sax", ascent=loop)
     for where, end in (("", ""), ("wav_", "_wav")):
         p, on_top = table[f"target_probability{end}"], table[f"prediction{end}"] == "sax"
         assert table[f"{where}on_top"].tolist() == on_top.tolist()
@@ -458,12 +422,10 @@ def test_the_bars_of_success_do_not_depend_on_where_a_dream_stops(
             assert metrics[f"dream/{where}{bar}"] == table[f"{where}{bar}"].mean()
 
 
-def test_a_dream_that_changes_nothing_is_counted_and_has_no_snr(
-    recognizer, tmp_path, capsys
-) -> None:
+def test_a_dream_that_changes_nothing_is_counted_and_has_no_snr(run, capsys) -> None:
     """What has the confidence from the start is left as it is; a sound is then copied."""
-    loop = ascent(confidence=1e-6, parametrization=Waveform())
-    metrics, table, _ = run(recognizer, tmp_path, ascent=loop, start=Named("x"))
+    loop = tiny_ascent(confidence=1e-6, parametrization=Waveform())
+    metrics, table, _ = run(ascent=loop, start=Named("x"))
     rows = table.to_dict("records")
     (first,) = [row for row in rows if row["target"] == row["prediction_before"]]
     assert (first["unchanged"], first["snr_db"]) == (True, np.inf)
@@ -475,10 +437,10 @@ def test_a_dream_that_changes_nothing_is_counted_and_has_no_snr(
     assert f"{count} of 11 dreams changed nothing; the SNR is of the {11 - count} tha" in printed
 
 
-def test_of_an_objective_without_a_target_none_is_told(recognizer, tmp_path, capsys) -> None:
-    loop = ascent(objective=Layer("layers.0"))
+def test_of_an_objective_without_a_target_none_is_told(run, tmp_path, capsys) -> None:
+    loop = tiny_ascent(objective=Layer("layers.0"))
     with titles_drawn() as titles:
-        metrics, table, _ = run(recognizer, tmp_path, target=["sax", "flu"], ascent=loop, figures=9)
+        metrics, table, _ = run(target=["sax", "flu"], ascent=loop, figures=9)
     assert table["file"].tolist() == ["a_low_1", "short", "silence"]  # one each, not one a target
     assert np.isnan(table["target"].to_numpy(float)).all()
     assert not [name for name in metrics if "target" in name or "on_top" in name or "0.9" in name]
@@ -499,11 +461,10 @@ def test_of_an_objective_without_a_target_none_is_told(recognizer, tmp_path, cap
     assert "heard" not in printed
 
 
-def test_of_lists_in_one_batch_each_dream_says_which_it_is(recognizer, tmp_path, capsys) -> None:
-    loop = ascent(steps=1)
+def test_of_lists_in_one_batch_each_dream_says_which_it_is(run, capsys) -> None:
+    loop = tiny_ascent(steps=1)
     with titles_drawn() as titles:
-        _, table, _ = run(
-            recognizer, tmp_path, target=["sax", "flu"], ascent=loop, start=Named("x"),
+        _, table, _ = run(target=["sax", "flu"], ascent=loop, start=Named("x"),
             step_size=[0.5, 1], budget_db=[1, 2], variations=2, figures=99,
         )  # fmt: skip
     assert titles[0].startswith("x toward saxophone, step size 0.5, budget 1 dB, variation 0: ")
@@ -518,19 +479,15 @@ def test_of_lists_in_one_batch_each_dream_says_which_it_is(recognizer, tmp_path,
 # The judge --------------------------------------------------------------------------------------
 
 
-def another(my_package, instruments: tuple[str, ...] = CODES, rate_hz: int = RATE) -> Recognizer:
+def another(my_package, instruments: tuple[str, ...] = CODES, rate_hz: int = RATE_HZ) -> Recognizer:
     """Return a network of other weights, for another sample rate if wanted."""
-    from irdream.frontends import HanLogMel
-
-    torch.manual_seed(1)
-    frontend = HanLogMel(sample_rate_hz=rate_hz, n_fft=256, hop_samples=200, n_mels=12)
-    return Recognizer(frontend=frontend, model=my_package.MyNet(), instruments=instruments).eval()
+    return my_net(my_package, 1, rate_hz=rate_hz, instruments=instruments)
 
 
-def test_a_judge_predicts_the_wav_and_the_undreamed_sound(recognizer, my_package, tmp_path) -> None:
+def test_a_judge_predicts_the_wav_and_the_undreamed_sound(run, my_package, tmp_path) -> None:
     judge = another(my_package, rate_hz=6000)
     metrics, table, tracker = run(
-        recognizer, tmp_path, target=["sax", "flu"], judge=judge, ascent=ascent(step_size=3.0)
+        target=["sax", "flu"], judge=judge, ascent=tiny_ascent(step_size=3.0)
     )
     for row in table.to_dict("records"):
         of_dream, of_original = (
@@ -543,15 +500,17 @@ def test_a_judge_predicts_the_wav_and_the_undreamed_sound(recognizer, my_package
         assert row["undreamed_judge_on_top"] == of_original.on_top(index).item()
     assert table["judge_on_top"].mean() == metrics["dream/judge_on_top"]
     assert table["undreamed_judge_on_top"].mean() == metrics["dream/undreamed_judge_on_top"]
-    assert tracker.metrics["dream/judge_on_top"] == [metrics["dream/judge_on_top"]]
+    assert tracker.metrics["dream/judge_on_top"] == metrics["dream/judge_on_top"]
 
 
 def test_what_both_networks_predict_and_what_lies_between_is_kept(
-    recognizer, my_package, tmp_path
+    run, recognizer, my_package, tmp_path
 ) -> None:
-    loop = ascent(step_size=3.0, parametrization=StftGain(), steps=24, confidence=None, keep="last")
+    loop = tiny_ascent(
+        step_size=3.0, parametrization=StftGain(), steps=24, confidence=None, keep="last"
+    )
     given = {"judge": another(my_package), "figures": 1, "target": "sax", "command": ["a=b"]}
-    _, table, _ = run(recognizer, tmp_path, ascent=loop, **given)
+    _, table, _ = run(ascent=loop, **given)
     kept = pd.read_csv(tmp_path / "probabilities.csv")
     assert len(kept) == 3 * 2 * len(CODES)
     sax = kept[kept["label"] == "sax"].pivot(index="file", columns="network")
@@ -569,29 +528,25 @@ def test_what_both_networks_predict_and_what_lies_between_is_kept(
     assert "<code>python main.py a=b</code>" in page
 
 
-def test_a_judge_says_nothing_of_a_target_that_it_does_not_know(
-    recognizer, my_package, tmp_path
-) -> None:
+def test_a_judge_says_nothing_of_a_target_that_it_does_not_know(run, my_package) -> None:
     labels = tuple("zither" if code == "sax" else code for code in CODES)
-    metrics, table, _ = run(
-        recognizer, tmp_path, target=["sax", "flu"], judge=another(my_package, labels)
-    )
+    metrics, table, _ = run(target=["sax", "flu"], judge=another(my_package, labels))
     assert table["judge_on_top"].isna().tolist() == [True, False] * 3
     assert metrics["dream/judge_on_top_undefined"] == 3
 
 
-def test_a_layer_is_not_judged(recognizer, my_package, tmp_path) -> None:
-    loop = ascent(objective=Layer("layers.0"))
-    metrics, table, _ = run(recognizer, tmp_path, ascent=loop, judge=another(my_package))
+def test_a_layer_is_not_judged(run, my_package) -> None:
+    loop = tiny_ascent(objective=Layer("layers.0"))
+    metrics, table, _ = run(ascent=loop, judge=another(my_package))
     assert table["judge_on_top"].isna().tolist() == [True] * 3
     assert not [name for name in metrics if "judge" in name]
 
 
 @pytest.mark.parametrize("why", ["it is a network that dreams", "it knows none of the labels"])
-def test_who_is_no_judge(recognizer, my_package, tmp_path, capsys, why) -> None:
+def test_who_is_no_judge(run, recognizer, my_package, capsys, why) -> None:
     stranger = another(my_package, tuple(f"drum {i}" for i in range(len(CODES))))
     judge = recognizer if "dreams" in why else stranger
-    metrics, _, _ = run(recognizer, tmp_path, target="sax", judge=judge)
+    metrics, _, _ = run(target="sax", judge=judge)
     assert f"judge: none, since {why}" in capsys.readouterr().out
     assert not [name for name in metrics if "judge" in name]
 
@@ -599,13 +554,13 @@ def test_who_is_no_judge(recognizer, my_package, tmp_path, capsys, why) -> None:
 # Interrupted ------------------------------------------------------------------------------------
 
 
-def interrupted(recognizer: Recognizer, tmp_path: Path, **changes) -> tuple[Interrupted, list[str]]:
+def interrupted(run, tmp_path: Path, **changes) -> tuple[Interrupted, list[str]]:
     """Dream until a signal comes; return what is said, and the names of the dreams in the table.
 
     Each has its three sounds, and there are no others.
     """
     with pytest.raises(Interrupted) as caught:
-        run(recognizer, tmp_path, **{"target": ["cel", "sax"], **changes})
+        run(tmp_path, **{"target": ["cel", "sax"], **changes})
     table = tmp_path / "dreams.csv"
     names = pd.read_csv(table)["file"].tolist() if table.exists() else []
     sounds = [path.name for path in (tmp_path / "sounds").glob("*")]
@@ -616,7 +571,7 @@ def interrupted(recognizer: Recognizer, tmp_path: Path, **changes) -> tuple[Inte
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_dreams_that_are_finished_are_written_when_a_signal_comes(
-    recognizer, tmp_path, monkeypatch, capsys, number
+    run, tmp_path, monkeypatch, capsys, number
 ) -> None:
     monkeypatch.setattr(task, "BATCH_SECONDS", 4.0)  # two items of 2 s
     before = signal.signal(number, interrupt)
@@ -628,7 +583,7 @@ def test_dreams_that_are_finished_are_written_when_a_signal_comes(
             signal.raise_signal(number)
 
     monkeypatch.setattr(DreamBar, "show", show)
-    error, names = interrupted(recognizer, tmp_path, ascent=ascent(confidence=None))
+    error, names = interrupted(run, tmp_path, ascent=tiny_ascent(confidence=None))
     signal.signal(number, before)
     assert shown == [0, 1, 2, 3, 0, 1]
     assert names == ["a_low_1-to-cel", "a_low_1-to-sax"]
@@ -640,10 +595,10 @@ def test_dreams_that_are_finished_are_written_when_a_signal_comes(
 
 
 def test_of_a_batch_that_is_interrupted_the_items_at_their_goal_are_kept(
-    recognizer, tmp_path, monkeypatch
+    run, tmp_path, monkeypatch
 ) -> None:
-    loop = ascent(confidence=0.01)  # an excerpt has it where it is predicted from the start
-    _, whole, _ = run(recognizer, tmp_path / "whole", ascent=loop)
+    loop = tiny_ascent(confidence=0.01)  # an excerpt has it where it is predicted from the start
+    _, whole, _ = run(folder=tmp_path / "whole", ascent=loop)
     early = whole[(whole["name"] != "short") & (whole["steps"] == 0)]
     assert early["name"].tolist() == ["a/low: 1", "silence"]
 
@@ -652,21 +607,21 @@ def test_of_a_batch_that_is_interrupted_the_items_at_their_goal_are_kept(
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(DreamBar, "show", show)
-    error, names = interrupted(recognizer, tmp_path / "own", target="all", ascent=loop)
+    error, names = interrupted(run, tmp_path / "own", target="all", ascent=loop)
     assert names == early["file"].tolist()
     assert str(error).startswith("2 of 33 dreams are finished")
 
 
-def test_where_no_dream_is_finished_nothing_is_written(recognizer, tmp_path, monkeypatch) -> None:
+def test_where_no_dream_is_finished_nothing_is_written(run, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(DreamBar, "show", lambda *_, **__: signal.raise_signal(signal.SIGINT))
-    error, names = interrupted(recognizer, tmp_path, ascent=ascent(confidence=None))
+    error, names = interrupted(run, tmp_path, ascent=tiny_ascent(confidence=None))
     assert names == []
     assert str(error) == "no dream was finished; type the same line again to dream all"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_second_signal_leaves_a_row_for_each_dream_that_was_written(
-    recognizer, tmp_path, monkeypatch
+    run, tmp_path, monkeypatch
 ) -> None:
     heard: list[Path] = []
 
@@ -682,6 +637,6 @@ def test_a_second_signal_leaves_a_row_for_each_dream_that_was_written(
         return answer
 
     monkeypatch.setattr(dream_table, "predict_file", twice)
-    error, names = interrupted(recognizer, tmp_path)
+    error, names = interrupted(run, tmp_path)
     assert len(names) == 2
     assert str(error).startswith("2 of 6 dreams are finished")

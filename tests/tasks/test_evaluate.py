@@ -14,7 +14,8 @@ from irdream.measures.scoring import validation_of
 from irdream.reports.recognition import HOW_TO_READ
 from irdream.tasks.evaluate import evaluate
 from irdream.tracking import NullTracker
-from tests.tasks.loudness import RATE_HZ, Rows, ToyData, loudness_recognizer, scored_by
+from tests.tasks.loudness import RATE_HZ, ToyData, loudness_recognizer, scored_by
+from tests.tiny import Notebook
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_mistakes_are_counted(run, tmp_path):
 
 
 def test_files_and_metrics_reach_the_tracker(recognizer, tmp_path):
-    tracker = Rows()
+    tracker = Notebook()
     metrics = evaluate(
         recognizer=recognizer, dataset=ToyData(test=["cel", "flu+pia"]), tracker=tracker,
         output_dir=tmp_path / "run",
@@ -69,7 +70,7 @@ def test_files_and_metrics_reach_the_tracker(recognizer, tmp_path):
     assert tracker.metrics == metrics
     names = [f"{name}.csv" for name in ("scores", "summary", "predictions", "confusion")]
     names += ["calibration.csv", "scores.png", "confusion.png"]
-    assert tracker.files == [(name, "evaluation") for name in names]
+    assert tracker.files == [f"evaluation/{name}" for name in names]
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(names)
     assert all(path.stat().st_size > 20 for path in (tmp_path / "run").iterdir())
     predictions = pd.read_csv(tmp_path / "run" / "predictions.csv")
@@ -245,14 +246,14 @@ def test_the_lines_below_the_table_are_few(run, capsys):
 def test_how_far_it_stays_right(run, recognizer, capsys):
     recognizer.model.slope = nn.Parameter(torch.ones(()))
     dataset = ToyData(test=["cel", "flu", "pia as voi", "cel+flu"])
-    tracker = Rows()
+    tracker = Notebook()
     settings = {"robust_db": [0.01, 400.0], "robust_steps": 3, "robust_windows": 3}
     metrics = run(dataset, tracker=tracker, **settings)
     assert metrics["eval/robust_windows"] == 3
     found = [metrics[f"eval/robust_accuracy_{size}dB"] for size in ("0", "0.01", "400")]
     assert found == pytest.approx([2 / 3, 2 / 3, 0])
     assert tracker.metrics == metrics
-    assert "robustness.csv" in {name for name, _ in tracker.files}
+    assert "evaluation/robustness.csv" in tracker.files
     assert "top-1 of 3 windows of 3 recordings: 0.667 (" in capsys.readouterr().out
     plain = run(dataset)
     assert plain == {name: x for name, x in metrics.items() if "robust" not in name}

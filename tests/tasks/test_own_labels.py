@@ -113,9 +113,7 @@ def test_the_folders_are_the_classes_of_training_scores_and_dreams(
     assert len(dreamed(trained, drums, tmp_path / "all", "all")) == 12
 
 
-def test_files_whose_label_it_lacks_are_told_and_left_out(
-    trained: Recognizer, drums: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_files_whose_label_it_lacks_are_told_and_left_out(trained, drums, tmp_path, caplog) -> None:
     root = tmp_path / "more"
     shutil.copytree(drums, root)
     (root / "kick").rename(root / "Kick")
@@ -142,9 +140,7 @@ def test_a_target_it_does_not_know_is_refused(trained: Recognizer, drums: Path, 
         dreamed(trained, drums, tmp_path, "snar")
 
 
-def test_a_training_of_other_labels_is_not_resumed(
-    train_drums: Run, drums: Path, tmp_path: Path
-) -> None:
+def test_a_training_of_other_labels_is_not_resumed(train_drums, drums, tmp_path) -> None:
     train_drums()
     shutil.copytree(drums, tmp_path / "two")
     shutil.rmtree(tmp_path / "two" / "kick")
@@ -247,9 +243,7 @@ def test_a_network_on_waveforms_is_saved_loaded_scored_and_dreamed(
         dreamed(loaded, drums, tmp_path / "other", "kick")
 
 
-def test_a_network_that_cannot_be_built_again_is_not_saved(
-    my_package: ModuleType, tmp_path: Path
-) -> None:
+def test_a_network_that_cannot_be_built_again_is_not_saved(my_package, tmp_path) -> None:
     for made, message in (
         (
             on_waveforms(my_package, classes=4),
@@ -270,9 +264,7 @@ def test_a_network_that_cannot_be_built_again_is_not_saved(
     [None, WaveformAugmentation(sample_rate_hz=RATE_HZ, room_seconds=(0.05, 0.1))],
     ids=["as they are", "changed"],
 )
-def test_a_network_on_waveforms_is_trained(
-    my_package: ModuleType, drums: Path, run: Run, tmp_path: Path, augmentation: Any
-) -> None:
+def test_a_network_on_waveforms_is_trained(my_package, drums, run, tmp_path, augmentation) -> None:
     made = on_waveforms(my_package)
     settings = {
         "lr": 0.05,

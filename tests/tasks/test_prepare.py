@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -8,18 +7,7 @@ import pytest
 from irdream.datasets.base import ExcerptFile, Excerpts, PartName
 from irdream.tasks.prepare import prepare
 from irdream.tracking import NullTracker
-
-
-class Tracker(NullTracker):
-    def __init__(self) -> None:
-        self.metrics: dict[str, float] = {}
-        self.files: list[str] = []
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        self.metrics |= metrics
-
-    def log_file(self, path: Path, folder: str = "") -> None:
-        self.files.append(path.read_text())
+from tests.tiny import Notebook
 
 
 class Plain:
@@ -55,7 +43,7 @@ class Rendered(Plain):
 
 
 def test_counts_without_decoding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tracker = Tracker()
+    tracker = Notebook()
     metrics = prepare(dataset=Plain(), tracker=tracker, output_dir=tmp_path)
     assert metrics == {
         "prepare/training_excerpts": 2,
@@ -71,11 +59,11 @@ def test_counts_without_decoding(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_the_table_counts_each_label(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    tracker = Tracker()
+    tracker = Notebook()
     prepare(dataset=Plain(), tracker=tracker, output_dir=tmp_path)
     table = "part,label,excerpts\ntraining,cel,2\ntest,,1\ntest,flu,2\ntest,voi,1\n"
     assert (tmp_path / "excerpts.csv").read_text() == table
-    assert tracker.files == [table]
+    assert tracker.files == ["excerpts.csv"]
     assert "without use in the test part: 1 of 3 files have no label: 1 in " in caplog.text
     assert "in the training part" not in caplog.text
 

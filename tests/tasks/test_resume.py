@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,27 +19,12 @@ from irdream.checkpoint_folder import load_recognizer, new_recognizer
 from irdream.datasets.folder import Folder
 from irdream.errors import InputError
 from irdream.interrupts import Interrupted
-from irdream.tracking import NullTracker
 from irdream.training.augmentation import SpectrogramAugmentation
 from irdream.training.losses import Loss
 from irdream.training.robust import Robust
+from tests.tiny import Notebook
 
 Run = Callable[..., dict[str, float]]
-
-
-class Notebook(NullTracker):
-    def __init__(self, *, last: int = 99) -> None:
-        self.metrics: dict[int, Mapping[str, float]] = {}
-        self.tags: dict[str, str] = {}
-        self.last = last
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        self.metrics[step] = metrics
-        if step == self.last:
-            raise KeyboardInterrupt
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        self.tags |= tags
 
 
 def cosine(epochs: int) -> partial[CosineAnnealingLR]:
@@ -73,7 +58,7 @@ def test_a_killed_run_is_resumed_from_its_folder(run: Run, tmp_path: Path) -> No
     )
     assert resumed == expected
     assert content(tmp_path / "killed") == before
-    assert list(tracker.metrics) == [1, 2, 3, 4]  # also those that were not trained again
+    assert list(tracker.steps) == [1, 2, 3, 4]  # also those that were not trained again
     whole, second = content(tmp_path / "whole"), content(tmp_path / "second")
     assert whole.keys() == second.keys()
     for name in (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,10 @@ from irdream.tasks.compare import compare
 from irdream.tasks.evaluate import evaluate
 from irdream.tracking import NullTracker
 from tests.tasks.loudness import scored_by
+from tests.tiny import Notebook
 
 RATE_HZ = 1000
 OLD_CARD = {"data": {"name": "notes"}, "split": {"by": "recording", "validation_share": 0.34}}
-
-
-class Tags(NullTracker):
-    def __init__(self) -> None:
-        self.tags: dict[str, str] = {}
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        self.tags |= tags
 
 
 @pytest.fixture
@@ -75,7 +68,7 @@ def test_every_place_that_tells_a_score_tells_what_was_trained_on(
     trained: Recognizer, sounds: Path, score: Callable[..., dict[str, float]], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    tracker = Tags()
+    tracker = Notebook()
     metrics = score(trained, sounds, part="training", tracker=tracker)
     assert (metrics["eval/trained_on"], metrics["eval/validated_on"]) == (12, 6)
     told = (
@@ -107,7 +100,7 @@ def test_what_was_not_trained_on_is_not_marked(trained, sounds, score, tmp_path,
         note = root.parent / "test" / code / "note.wav"
         note.parent.mkdir(parents=True)
         edit(sounds / code / f"{code}0.wav", note)
-    tracker = Tags()
+    tracker = Notebook()
     metrics = score(trained, root.parent, tracker=tracker)
     assert (metrics["eval/trained_on"], metrics["eval/validated_on"]) == (0, 0)
     assert "eval/no_test_part" not in metrics
@@ -183,7 +176,7 @@ def test_p_values_of_what_was_trained_on_are_not_to_be_trusted(
     settings = scored_by(given)
     capsys.readouterr()
 
-    tracker = Tags()
+    tracker = Notebook()
     metrics = compare(
         recognizer=trained, other=other, dataset=Folder(root=sounds, name="notes"),
         tracker=tracker, output_dir=tmp_path / "compared", **settings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,32 +27,16 @@ from irdream.models import Han2016Body
 from irdream.models.transfer import embed
 from irdream.recognizer import Recognizer
 from irdream.stopwatch import Stopwatch
-from irdream.tracking import MlflowTracker, NullTracker
+from irdream.tracking import MlflowTracker
 from irdream.training.augmentation import SpectrogramAugmentation, WaveformAugmentation
 from irdream.training.averaging import Averaging
 from irdream.training.loop import Fit
 from irdream.training.losses import Loss
 from irdream.training.robust import Robust
+from tests.tiny import Notebook
 
 RATE_HZ = 1000
 Run = Callable[..., dict[str, float]]
-
-
-class Notebook(NullTracker):
-    def __init__(self) -> None:
-        self.metrics: list[tuple[int, dict[str, float]]] = []
-        self.files: list[tuple[str, str]] = []
-        self.data: list[tuple[Any, ...]] = []
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        self.metrics.append((step, dict(metrics)))
-
-    def log_file(self, path: Path, folder: str = "") -> None:
-        assert path.exists()
-        self.files.append((path.name, folder))
-
-    def log_data(self, name: str, digest: str, **about: Any) -> None:
-        self.data.append((name, digest, about))
 
 
 class Labelled:
@@ -89,10 +73,10 @@ def test_from_sounds_to_a_checkpoint(run, sounds, tmp_path, capsys) -> None:
     history = pd.read_csv(tmp_path / "run" / "history.csv").to_dict("list")
     assert history["epoch"] == [1, 2, 3, 4, 5, 6]
     assert min(history["val/loss"]) == pytest.approx(metrics["val/loss"], abs=1e-6)
-    assert [step for step, _ in tracker.metrics] == [1, 2, 3, 4, 5, 6]
-    logged = [values["train/loss"] for _, values in tracker.metrics]
+    assert list(tracker.steps) == [1, 2, 3, 4, 5, 6]
+    logged = tracker.over_steps("train/loss")
     assert history["train/loss"] == pytest.approx(logged, abs=1e-6)
-    assert tracker.files == [("checkpoint", ""), ("history.csv", "training")]
+    assert tracker.files == ["checkpoint", "training/history.csv"]
 
     [(name, digest, about)] = tracker.data
     assert name == "notes"
@@ -322,7 +306,7 @@ def test_a_checkpoint_that_the_store_refuses_is_not_lost(run: Run, tmp_path: Pat
     tracker = Refusing()
     with pytest.raises(InputError, match="tracking store is full"):
         run(tracker=tracker, epochs=1, register="notes")
-    assert tracker.files == [("checkpoint", ""), ("history.csv", "training")]
+    assert tracker.files == ["checkpoint", "training/history.csv"]
     assert load_recognizer(tmp_path / "run" / "checkpoint", trust=["my_package"]).thresholds
 
 

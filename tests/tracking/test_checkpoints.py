@@ -54,9 +54,7 @@ def test_a_newer_checkpoint_takes_over_the_alias(root: Path, run_id: str, checkp
     assert contents(fetch_checkpoint("models:/net/1", root=root)) != contents(checkpoint)
 
 
-def test_a_moved_store_still_has_its_checkpoints(
-    root: Path, run_id: str, tmp_path: Path, checkpoint: Path
-) -> None:
+def test_a_moved_store_still_has_its_checkpoints(root, run_id, tmp_path, checkpoint) -> None:
     uri = registered(root, run_id)
     there = Path(shutil.move(root, tmp_path / "moved"))
     found = fetch_checkpoint(uri, root=there)
@@ -134,9 +132,7 @@ def test_a_run_registers_its_own_checkpoint(root: Path, checkpoint: Path) -> Non
     assert of_alias("net", "champion").run_id == tracker.run_id
 
 
-def test_two_processes_may_set_one_alias_at_once(
-    root: Path, run_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_processes_may_set_one_alias_at_once(root, run_id, monkeypatch) -> None:
     store = open_store(root=root)
     set_alias, failures = store.client.set_registered_model_alias, ["UNIQUE constraint failed"]
 
@@ -150,9 +146,7 @@ def test_two_processes_may_set_one_alias_at_once(
     assert store.client.get_model_version_by_alias("net", "champion").version == 1
 
 
-def test_an_answer_that_is_lost_makes_no_second_version(
-    root: Path, run_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_that_is_lost_makes_no_second_version(root, run_id, monkeypatch) -> None:
     store = open_store(root=root)
     create, failures = store.client.create_model_version, ["database is locked"]
 

@@ -80,9 +80,7 @@ def test_a_kill_while_the_store_was_made_leaves_nothing_in_the_way(tmp_path: Pat
     assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", "mlflow.db.lock"}
 
 
-def test_a_full_disk_leaves_nothing_half_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_nothing_half_made(tmp_path, monkeypatch) -> None:
     def full(uri: str, artifacts: str) -> None:
         Path(uri.removeprefix("sqlite:///")).write_bytes(b"half a database")
         raise sqlite3.OperationalError("database or disk is full")
@@ -115,9 +113,7 @@ def test_a_lock_that_stays_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("name", ["why?", "50%", "a%20b", "my räume #1, a+b & x=1"])
-def test_a_path_that_an_address_cannot_carry_as_it_is_works(
-    name: str, new_store: Path, tmp_path: Path
-) -> None:
+def test_a_path_that_an_address_cannot_carry_as_it_is_works(name, new_store, tmp_path) -> None:
     root = shutil.copytree(new_store, tmp_path / name)
     with MlflowTracker(root=root) as tracker:
         tracker.log_text("1", "tables/table.csv")
@@ -136,9 +132,7 @@ def test_an_older_sqlalchemy_cannot_open_every_path(tmp_path: Path, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_store_in_the_home_folder_is_found(
-    new_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_in_the_home_folder_is_found(new_store, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     shutil.copytree(new_store, tmp_path / "store")

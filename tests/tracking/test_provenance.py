@@ -64,12 +64,7 @@ def test_the_commit_is_that_of_the_checkout(checkout: Path, file, change, expect
     assert git_tags(checkout / file) == ({} if expected is None else commit | expected)
 
 
-def test_no_git_is_no_error(
-    checkout: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path_factory: pytest.TempPathFactory,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_no_git_is_no_error(checkout, monkeypatch, tmp_path_factory, capfd) -> None:
     outside = tmp_path_factory.mktemp("outside") / "code.py"
     outside.write_text("")
     assert git_tags(outside) == {}
@@ -78,9 +73,7 @@ def test_no_git_is_no_error(
     assert capfd.readouterr() == ("", "")
 
 
-def test_tags_say_which_code_machine_and_process_and_git_is_asked_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_tags_say_which_code_machine_and_process_and_git_is_asked_once(monkeypatch) -> None:
     monkeypatch.setattr(sys, "orig_argv", ["python", "main.py", "start.path=my song.wav"])
     tags = run_tags()
     assert tags["irdream.version"] == __version__
@@ -95,9 +88,7 @@ def test_tags_say_which_code_machine_and_process_and_git_is_asked_once(
     assert run_tags() == tags
 
 
-def test_packages_are_those_that_python_finds(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_packages_are_those_that_python_finds(monkeypatch, tmp_path) -> None:
     (tmp_path / "my_net-1.0rc1+cpu.dist-info").mkdir()
     (tmp_path / "my_net").mkdir()
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path), str(tmp_path / "nowhere")])
@@ -108,9 +99,7 @@ def test_packages_are_those_that_python_finds(
     assert lines == sorted(set(lines), key=str.lower)
 
 
-def test_what_a_machine_does_not_tell_is_left_out(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_what_a_machine_does_not_tell_is_left_out(monkeypatch, tmp_path) -> None:
     def no_such_user() -> str:
         raise KeyError("uid not found: 1234")
 

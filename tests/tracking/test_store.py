@@ -75,9 +75,7 @@ def test_a_lock_of_another_process_is_waited_for(store: Store, root: Path) -> No
         ("('Connection broken: IncompleteRead')", "broken: IncompleteRead'\\); check that the"),
     ],
 )
-def test_what_a_person_can_mend_is_said_in_one_line(
-    store: Store, monkeypatch: pytest.MonkeyPatch, message: str, said: str
-) -> None:
+def test_what_a_person_can_mend_is_said_in_one_line(store, monkeypatch, message, said) -> None:
     monkeypatch.setattr(store_module, "PATIENCE_SECONDS", -1.0)
     with pytest.raises(InputError, match=said) as caught:
         store.patiently(failing(f"{message}\n[SQL: INSERT ...]", times=1000))
@@ -89,9 +87,7 @@ def test_an_experiment_is_made_once(store: Store, root: Path) -> None:
     assert open_store(root=root).experiment("piano") == store.experiment("piano")
 
 
-def test_a_process_that_was_faster_is_no_error(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_was_faster_is_no_error(store, monkeypatch) -> None:
     create = store.client.create_experiment
 
     def slower(name: str, artifact_location: str | None = None) -> str:
@@ -103,9 +99,7 @@ def test_a_process_that_was_faster_is_no_error(
     assert store.client.get_experiment(found).name == "irdream"
 
 
-def test_the_command_that_is_given_restores_a_deleted_experiment(
-    new_store: Path, tmp_path: Path
-) -> None:
+def test_the_command_that_is_given_restores_a_deleted_experiment(new_store, tmp_path) -> None:
     from click.testing import CliRunner
     from mlflow.experiments import commands
 
@@ -122,9 +116,7 @@ def test_the_command_that_is_given_restores_a_deleted_experiment(
     assert store.experiment("piano")
 
 
-def test_a_file_that_cannot_be_copied_is_said(
-    store: Store, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_cannot_be_copied_is_said(store, root, monkeypatch) -> None:
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -150,9 +142,7 @@ def test_it_is_known_when_a_server_is_away(message: str, is_so: bool) -> None:
 
 
 @pytest.mark.parametrize("name", ["50%25.wav", "a#1.wav", "why?.wav"])
-def test_a_name_that_a_server_would_change_is_refused(
-    store: Store, tmp_path: Path, name: str
-) -> None:
+def test_a_name_that_a_server_would_change_is_refused(store, tmp_path, name) -> None:
     server = Store(store.client, where="http://x", artifacts=None)
     (tmp_path / name).touch()
     with pytest.raises(InputError, match=r"cannot keep .* takes no '[%#?]' in a name; rename it"):
@@ -172,9 +162,7 @@ def losing_the_first_answer(call: Callable[..., Any]) -> Callable[..., Any]:
     return losing
 
 
-def test_a_run_whose_answer_was_lost_is_found_and_not_made_twice(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_whose_answer_was_lost_is_found_and_not_made_twice(store, monkeypatch) -> None:
     monkeypatch.setattr(
         store.client, "create_run", losing_the_first_answer(store.client.create_run)
     )
@@ -267,9 +255,7 @@ def ailing(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_server_that_is_away_for_a_while_is_waited_for(
-    ailing: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_server_that_is_away_for_a_while_is_waited_for(ailing, tmp_path, caplog) -> None:
     store = open_store(root=tmp_path, uri=ailing)
     Ailing.ills = [503, 0, 502, 500, 504]
     with caplog.at_level(logging.WARNING):
@@ -279,9 +265,7 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(
     assert said == [f"the tracking store {ailing} does not answer; waiting for it, 120 s at most"]
 
 
-def test_the_patience_is_for_all_calls_together(
-    ailing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_patience_is_for_all_calls_together(ailing, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(store_module, "PATIENCE_SECONDS", 0.5)
     store = open_store(root=tmp_path, uri=ailing)
     Ailing.ills = [503] * 1000
@@ -299,9 +283,7 @@ def test_the_patience_is_for_all_calls_together(
     assert store.experiment("irdream") == "7"
 
 
-def test_a_server_that_answered_before_is_waited_for_at_opening(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_answered_before_is_waited_for_at_opening(tmp_path, monkeypatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -132,9 +132,7 @@ def test_a_job_that_finished_is_found_by_its_signature(root: Path, store: Store,
     assert (tags["mlflow.parentRunId"], tags["irdream.sweep"]) == (parent, "later")
 
 
-def test_a_jobs_files_are_in_its_folder_while_that_is_its_own(
-    root: Path, store: Store, tmp_path: Path
-) -> None:
+def test_a_jobs_files_are_in_its_folder_while_that_is_its_own(root, store, tmp_path) -> None:
     tracker = MlflowTracker(root=root, tags={"irdream.folder": str(tmp_path)})
     tracker.close()
     kept = Path(read_job(store, tracker.run_id).folder)
@@ -166,9 +164,7 @@ def test_the_page_that_compares_finds_the_jobs_in_order(root: Path, store: Store
     assert [run.data.metrics["dream/rmse_db"] for run in runs] == [3.0, 2.0, 1.0]
 
 
-def test_how_a_page_is_opened_depends_on_where_the_runs_are(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_how_a_page_is_opened_depends_on_where_the_runs_are(store, tmp_path, monkeypatch) -> None:
     parent, _ = open_sweep(store, "irdream", "a")
 
     def opened(folder: Path, root: str, uri: str | None = None) -> str:

@@ -84,9 +84,7 @@ def test_metrics_wait_for_a_full_batch(root: Path, batches: list[int]) -> None:
     assert len(history(root, tracker, "train/loss")) == 1001
 
 
-def test_metrics_wait_a_few_seconds_at_most(
-    root: Path, batches: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_metrics_wait_a_few_seconds_at_most(root, batches, monkeypatch) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     with MlflowTracker(root=root, flush_seconds=3.0) as tracker:
@@ -105,9 +103,7 @@ def test_more_parameters_and_tags_than_a_batch_takes(root: Path) -> None:
     assert len(data.tags) >= 500
 
 
-def test_what_a_failure_interrupts_is_written_once_by_the_next_flush(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_failure_interrupts_is_written_once_by_the_next_flush(root, monkeypatch) -> None:
     tracker = MlflowTracker(root=root, flush_seconds=1000.0)
     tracker.log_metrics({"dream/at_0.9": 1.0}, step=1)
     log = Store.log
@@ -155,9 +151,7 @@ def test_a_name_that_mlflow_refuses_is_changed(root: Path, name: str, kept: str)
     assert data.tags[kept] == "value"
 
 
-def test_long_texts_are_cut_and_long_names_stay_apart(
-    root: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_long_texts_are_cut_and_long_names_stay_apart(root, capfd) -> None:
     with MlflowTracker(root=root) as tracker:
         tracker.log_params({"long": "y" * 7000, "k" * 300 + "1": "a", "k" * 300 + "2": "b"})
         tracker.set_tags({"long": "y" * 9000})
@@ -177,9 +171,7 @@ def test_long_texts_are_cut_and_long_names_stay_apart(
         (SystemExit(143), "KILLED", "SystemExit: 143"),
     ],
 )
-def test_a_run_that_breaks_off_says_so(
-    root: Path, error: BaseException, status: str, note: str
-) -> None:
+def test_a_run_that_breaks_off_says_so(root, error, status, note) -> None:
     tracker = MlflowTracker(root=root)
     tracker.log_metrics({"dream/at_0.9": 1.0})
     with pytest.raises(type(error)), tracker:
@@ -193,9 +185,7 @@ def test_a_run_that_breaks_off_says_so(
     assert stored(root, tracker).info.status == status
 
 
-def test_a_store_that_fails_hides_no_error_and_leaves_no_run_open(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_fails_hides_no_error_and_leaves_no_run_open(root, monkeypatch) -> None:
     def full(*arguments: Any, **what: Any) -> None:
         raise InputError("disk is full")
 
@@ -247,9 +237,7 @@ def test_the_data_of_a_run_is_an_input_of_it(root: Path) -> None:
     assert len(inputs["0123456789abcdef"].dataset.name) == 500
 
 
-def test_two_processes_may_log_the_same_data_at_once(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_processes_may_log_the_same_data_at_once(root, monkeypatch) -> None:
     with MlflowTracker(root=root) as tracker:
         log, failures = tracker._store.client.log_inputs, ["UNIQUE constraint failed: datasets"]
 
@@ -267,9 +255,7 @@ def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate()]
 
 
-def test_the_machine_is_sampled_while_a_run_is_open(
-    root: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_machine_is_sampled_while_a_run_is_open(root, capfd) -> None:
     with MlflowTracker(root=root, system_seconds=0.05) as tracker:
         assert "SystemMetricsMonitor" in threads()
         while not history(root, tracker, "system/system_memory_usage_percentage"):
@@ -310,9 +296,7 @@ time.sleep(60)
 """
 
 
-def test_a_process_that_ends_without_closing_closes_as_killed(
-    root: Path, child_environment: dict[str, str]
-) -> None:
+def test_a_process_that_ends_without_closing_closes_as_killed(root, child_environment) -> None:
     command = [sys.executable, "-c", INTERRUPTED, str(root)]
     with subprocess.Popen(
         command, env=child_environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -351,9 +335,7 @@ def test_flat_names_every_setting_once(config: dict[str, object], expected: dict
     assert list(flat({"z": 1, "a": {"y": 2}})) == ["z", "a.y"]
 
 
-def test_the_null_tracker_does_all_of_it_without_importing_mlflow(
-    child_environment: dict[str, str],
-) -> None:
+def test_the_null_tracker_does_all_of_it_without_importing_mlflow(child_environment) -> None:
     script = """
 import sys
 from pathlib import Path

@@ -28,10 +28,7 @@ from irdream.reports.dreams import (
     FinishedDream,
     Sonify,
     figure_of,
-    judged_columns,
-    judgement,
     predict_file,
-    probability_rows,
     write_iterates,
     write_sounds,
 )
@@ -70,25 +67,35 @@ def write_dream(
     Args:
         sonify: makes sound of it where it is a spectrogram.
         folder: gets `sounds/`, `spectrograms/`, and `steps/` where its iterates were kept.
-        judge: see `judgement`.
+        judge: a network that had no part in it, asked where it knows the target.
         varied: the settings that are lists in this run.
         is_drawn: whether there is a picture.
 
     Returns:
         Its row of dreams.csv, and its rows of probabilities.csv.
     """
-    stopwatch = stopwatch or Stopwatch()
+    stopwatch, target = stopwatch or Stopwatch(), one.item.target
     with stopwatch("sound"):
         sound, path = write_sounds(one, recognizer, sonify, folder / "sounds")
-        on_wav = predict_file(path, one.item.target, recognizer)
-        judged = judgement(path, one.item.target, judge)
-        columns = judged_columns(judged, one.item.target, judge)
-        row = measure(one, on_wav, sound, recognizer.instruments, columns)
-        row |= kept_in(path, recognizer)
-        both = one.before, on_wav
-        rows = probability_rows(one.name, "recognizer", recognizer.instruments, both)
-        if judge is not None and judged is not None:
-            rows += probability_rows(one.name, "judge", judge.instruments, judged)
+        undreamed = path.with_name(f"{one.name}-original.wav")
+        on_wav = predict_file(path, target, recognizer)
+        row = measure(one, on_wav, sound, recognizer.instruments)
+        row |= kept_in(undreamed, path, recognizer)
+        answers = {"recognizer": (recognizer.instruments, one.before, on_wav)}
+        if judge is not None and target in judge.instruments:
+            of_original, of_dream = (predict_file(x, target, judge) for x in (undreamed, path))
+            answers["judge"] = judge.instruments, of_original, of_dream
+            index = torch.tensor([judge.instruments.index(target)])
+            row["judge_probability"] = float(of_dream.of_target(index)[0])
+            row["judge_on_top"] = bool(of_dream.on_top(index)[0])
+            row["undreamed_judge_on_top"] = bool(of_original.on_top(index)[0])
+        rows: list[dict[str, object]] = [
+            {"file": one.name, "network": name, "label": label, "original": before, "dream": after}
+            for name, (labels, *both) in answers.items()
+            for label, before, after in zip(
+                labels, *(answer.probabilities[0].tolist() for answer in both), strict=True
+            )
+        ]
         write_iterates(one, recognizer, sonify, folder / "steps")
     if not is_drawn:
         return row, rows
@@ -102,9 +109,8 @@ def write_dream(
     return row, rows
 
 
-def kept_in(path: Path, recognizer: Recognizer) -> dict[str, float]:
-    """Return what a dream's WAV keeps of its original's, which lies beside it."""
-    undreamed = path.with_name(f"{path.name.removesuffix('-dream.wav')}-original.wav")
+def kept_in(undreamed: Path, path: Path, recognizer: Recognizer) -> dict[str, float]:
+    """Return what a dream's WAV keeps of its original's."""
     rate_hz, grid = recognizer.sample_rate_hz, recognizer.analysis
     sounds = [
         load_audio(each, sample_rate_hz=rate_hz, allow_silence=True)[None]
@@ -125,15 +131,13 @@ def measure(
     on_wav: Answer,
     dreamed: Tensor,
     instruments: tuple[str, ...],
-    judged: Mapping[str, float | bool],
 ) -> dict[str, object]:
-    """Return a dream's row of the table; what is about a target is None where there is none.
+    """Return a dream's row of the table; what is about a target or a judge is None without one.
 
     Args:
         on_wav: the answer on its WAV.
         dreamed: its waveform (samples,).
         instruments: the codes on the axis of the answers.
-        judged: its `judged_columns`.
     """
     original, dream, objective = one.original[None], one.dream[None], one.curves["objective"]
     rmse_db = float(measures.rmse_db(original, dream)[0])
@@ -157,7 +161,6 @@ def measure(
             "target_probability_wav": float(on_wav.of_target(target)[0]),
             "target_score": float(one.after.scores[0, target[0]]),
             "window_share": float((one.after.windows >= BAR).float().mean()),
-            **judged,
         }
     return {
         "name": one.excerpt.name,

@@ -206,44 +206,6 @@ def another(judge: Recognizer, recognizer: Recognizer) -> Recognizer | None:
     return None
 
 
-def judgement(path: Path, target: str, judge: Recognizer | None) -> tuple[Answer, Answer] | None:
-    """Return what a network that had no part in a dream predicts of the original and the dream.
-
-    `path` is the dream's WAV, with the original's beside it. None where there is no judge, or
-    where it does not know the target.
-    """
-    if judge is None or target not in judge.instruments:
-        return None
-    undreamed = path.with_name(f"{path.name.removesuffix('-dream.wav')}-original.wav")
-    return predict_file(undreamed, target, judge), predict_file(path, target, judge)
-
-
-def judged_columns(
-    judged: tuple[Answer, Answer] | None, target: str, judge: Recognizer | None
-) -> dict[str, float | bool]:
-    """Return the values of the table's columns that are about a `judgement`; none without one."""
-    if judged is None or judge is None:
-        return {}
-    index = torch.tensor([judge.instruments.index(target)])
-    of_original, of_dream = judged
-    return {
-        "judge_probability": float(of_dream.of_target(index)[0]),
-        "judge_on_top": bool(of_dream.on_top(index)[0]),
-        "undreamed_judge_on_top": bool(of_original.on_top(index)[0]),
-    }
-
-
-def probability_rows(
-    file: str, network: str, labels: Sequence[str], answers: tuple[Answer, Answer]
-) -> list[dict[str, object]]:
-    """Return rows of probabilities.csv: what a network predicts of an original and its dream."""
-    both = (answer.probabilities[0].tolist() for answer in answers)
-    return [
-        {"file": file, "network": network, "label": label, "original": before, "dream": after}
-        for label, before, after in zip(labels, *both, strict=True)
-    ]
-
-
 @torch.no_grad()
 def predict_file(path: Path, target: str, recognizer: Recognizer) -> Answer:
     """Read a sound file as the recognizer would and return its answer, on the CPU."""

@@ -1,0 +1,70 @@
+"""What many tests are made of: a small network, a short ascent, a tracker that remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from irdream.dreaming.ascent import Ascent
+from irdream.dreaming.objectives import LogProbability
+from irdream.dreaming.optimizers import NormalizedAscent
+from irdream.dreaming.parametrizations import LogMel
+from irdream.frontends import HanLogMel
+from irdream.recognizer import Recognizer
+from irdream.tracking import NullTracker
+
+RATE_HZ = 8000
+
+
+def tiny_recognizer(model: Any, *, rate_hz: int = RATE_HZ, **changes: Any) -> Recognizer:
+    """Return a recognizer in eval mode, of twelve mel bands and 40 frames a second at 8000 Hz."""
+    frontend = HanLogMel(sample_rate_hz=rate_hz, n_fft=256, hop_samples=200, n_mels=12)
+    return Recognizer(frontend=frontend, model=model, **changes).eval()
+
+
+def my_net(package: Any, seed: int = 0, **changes: Any) -> Recognizer:
+    """Return one of `my_package.MyNet`, with random weights of this seed."""
+    torch.manual_seed(seed)
+    return tiny_recognizer(package.MyNet(), **changes)
+
+
+def tiny_ascent(parametrization: Any = None, **changes: Any) -> Ascent:
+    settings = {
+        "parametrization": parametrization or LogMel(), "objective": LogProbability(),
+        "optimizer": NormalizedAscent(), "steps": 4, "step_size": 1.0,
+    }  # fmt: skip
+    return Ascent(**settings | changes)
+
+
+class Notebook(NullTracker):
+    """Remembers what it was given; interrupts the run at the step `last`."""
+
+    def __init__(self, *, last: int | None = None) -> None:
+        self.last = last
+        self.metrics: dict[str, float] = {}  # the last value of each
+        self.steps: dict[int, dict[str, float]] = {}
+        self.files: list[str] = []
+        self.tags: dict[str, str] = {}
+        self.data: list[tuple[Any, ...]] = []
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        self.metrics |= metrics
+        self.steps[step] = {**self.steps.get(step, {}), **metrics}
+        if step == self.last:
+            raise KeyboardInterrupt
+
+    def log_file(self, path: Path, folder: str = "") -> None:
+        assert path.exists()
+        self.files.append((Path(folder) / path.name).as_posix())
+
+    def log_data(self, name: str, digest: str, **about: Any) -> None:
+        self.data.append((name, digest, about))
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        self.tags |= tags
+
+    def over_steps(self, name: str) -> list[float]:
+        return [metrics[name] for metrics in self.steps.values() if name in metrics]
