@@ -134,7 +134,7 @@ def test_a_silent_sound_has_no_gain(tmp_path: Path) -> None:
 def test_both_networks_are_shown_with_the_target_first(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("irdream.reports.dream_page.MOST_BARS", 3)
     recognizer, judge = given_in(page_of(tmp_path, write_run(tmp_path)))["entries"][0]["networks"]
-    assert recognizer["name"] == "The recogniser, which dreamed it"
+    assert recognizer["name"] == "What dreamed it, one network or several as one"
     assert judge["name"] == "The judge, which had no part in it"
     rows = [(label, is_target) for label, is_target, *_ in judge["rows"]]
     assert rows == [("flute", True), ("snare", False), ("violin", False)]

@@ -142,3 +142,11 @@ def test_titles_say_which_dream_it_is() -> None:
     )
     row["target"] = None
     assert title_of(row, []) == "x: objective 1 → 1; predicted flute, as WAV saxophone"
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_the_legend_speaks_of_a_judge_where_there_is_one(judged, capsys) -> None:
+    columns = {"judge_on_top": True, "judge_probability": 0.5} if judged else {}
+    lines = printed(table(1, **columns), capsys)
+    (legend,) = (line for line in lines if line.startswith("p: probability of the target"))
+    assert ("by a network that had no part (judge)" in legend) == judged

@@ -30,7 +30,7 @@ from irdream.errors import InputError
 from irdream.measures.sounds import loudness_lufs
 from irdream.measures.table import MEASURES, Measure
 from irdream.reports import pages
-from irdream.reports.dream_table import HOW_TO_READ, has_target, result
+from irdream.reports.dream_table import has_target, how_to_read, result
 
 MAX_DREAMS = 500
 MAX_CHARACTERS = 40_000_000  # of all sounds
@@ -39,7 +39,7 @@ MOST_BARS = 8  # instruments of a network
 PROBABILITIES = "probabilities.csv"  # of a run: file, network, label, original, dream
 COLUMNS = ("label", "original", "dream")
 NETWORKS = {
-    "recognizer": "The recogniser, which dreamed it",
+    "recognizer": "What dreamed it, one network or several as one",
     "judge": "The judge, which had no part in it",
 }
 NO_LUFS = "since ITU-R BS.1770 has no value for less than 0.4 s, or below 8 kHz"
@@ -192,7 +192,7 @@ def write_run_page(
         lead=[f"{result(table)}."],
         notes=[f"Left out: {lost} of {len(table)} dreams, the last of this order."] if lost else [],
         commands=_commands(command, targets, labels) if command else [],
-        legend=HOW_TO_READ[has_target(table)],
+        legend=how_to_read(table),
     )
 
 

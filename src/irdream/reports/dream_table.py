@@ -37,18 +37,6 @@ from irdream.stopwatch import Stopwatch
 ROWS_SHOWN = 24  # of the table that is printed
 WIDTH = 160  # of that table at most, in characters, where it is not printed to a terminal
 HEADINGS = {"step_size": "step", "budget_db": "budget dB", "variation": "variation"}
-HOW_TO_READ = {  # with a target, and without
-    True: (
-        "p: probability of the target, before, in the dream, in the WAV that was written, and of "
-        "the WAV by a network that had no part (judge); "
-        "RMSE: change of the spectrogram; SNR: the original over the change in the sound, higher "
-        "is quieter"
-    ),
-    False: (
-        "before, objective: what is maximized, at the start and in the dream; RMSE: change of the "
-        "spectrogram; SNR: the original over the change in the sound, higher is quieter"
-    ),
-}
 
 
 def write_dream(
@@ -178,11 +166,30 @@ def measure(
     }
 
 
+def how_to_read(table: pd.DataFrame) -> str:
+    """Say what the headings of a table mean, as far as they are there."""
+    judge = ", and of the WAV by a network that had no part (judge)"
+    toward = (
+        "p: probability of the target, before, in the dream, in the WAV that was written"
+        + judge * is_judged(table)
+    )
+    otherwise = "before, objective: what is maximized, at the start and in the dream"
+    return (
+        f"{toward if has_target(table) else otherwise}; RMSE: change of the spectrogram; SNR: the "
+        "original over the change in the sound, higher is quieter"
+    )
+
+
 def measures_of(table: pd.DataFrame) -> list[Measure]:
     """Return the measures that say something of these dreams, by a target, a judge or neither."""
     has = {"": True, "target": has_target(table), "no target": not has_target(table)}
-    has["judge"] = bool(table["judge_on_top"].notna().to_numpy().any())
+    has["judge"] = is_judged(table)
     return [each for each in MEASURES if has[each.needs]]
+
+
+def is_judged(table: pd.DataFrame) -> bool:
+    """Say whether a judge was asked."""
+    return bool(table["judge_on_top"].notna().to_numpy().any())
 
 
 def has_target(table: pd.DataFrame) -> bool:
@@ -250,7 +257,7 @@ def print_dreams(
     if not console.is_terminal:  # a file has no width
         console = Console(width=WIDTH)
     console.print(_shown(table, metrics, varied))
-    lines = [HOW_TO_READ[has_target(table)]]
+    lines = [how_to_read(table)]
     if len(table) > ROWS_SHOWN:
         lines.append(f"{len(table) - ROWS_SHOWN} more dreams in dreams.csv")
     if omitted:
