@@ -141,9 +141,9 @@ def test_it_plays_in_a_sandboxed_frame(browser: Browser, page: Path) -> None:
     attached = browser.send("Target.attachToTarget", targetId=inner, flatten=True)
     browser.session = attached["sessionId"]
     assert browser.run("self.origin") == "null"
-    wait(browser, "document.getElementById('player').dataset.drawn")
+    browser.wait("document.getElementById('player').dataset.drawn")
     browser.run("player.choose('original')")
-    wait(browser, "player.position() > 0.2")
+    browser.wait("player.position() > 0.2")
     assert browser.run("document.getElementById('play').textContent").endswith("Pause")
     assert browser.run("document.getElementById('trouble').textContent") == ""
 
