@@ -24,12 +24,13 @@ from irdream.errors import InputError
     ],
 )
 def test_steps_gain_and_stop(ascent, strength, steps, most_db, confidence) -> None:
-    inner = StftGain(max_gain_db=12.0, keep_peak=True)
+    inner = StftGain(max_gain_db=12.0, keep_peak=True, floor_db=30.0)
     given = ascent(parametrization=Fourier(of=inner), steps=60)
     made: Any = with_strength(given, strength)
     assert (made.steps, made.confidence) == (steps, confidence)
     assert made.parametrization.of.max_gain_db == most_db
     assert made.parametrization.of.keep_peak
+    assert made.parametrization.of.floor_db == 30.0
     assert inner.max_gain_db == 12.0  # of the caller: as it was
     assert given.steps == 60
 

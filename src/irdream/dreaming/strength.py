@@ -41,7 +41,11 @@ def _with_gain(parametrization: Parametrization, factor: float) -> Parametrizati
     """Return a copy whose gain may be larger, where it has a gain."""
     if isinstance(parametrization, StftGain):
         most_db = parametrization.max_gain_db * factor
-        return StftGain(max_gain_db=most_db, keep_peak=parametrization.keep_peak)
+        return StftGain(
+            max_gain_db=most_db,
+            keep_peak=parametrization.keep_peak,
+            floor_db=parametrization.floor_db,
+        )
     if not hasattr(parametrization, "of"):
         return parametrization
     wrapper = copy.copy(parametrization)

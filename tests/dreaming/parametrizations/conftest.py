@@ -45,6 +45,7 @@ MADE: dict[str, Callable[[], Parametrization]] = {
     "fourier": lambda: Fourier(of=LogMel()),
     "fourier_waveform": lambda: Fourier(of=Waveform(), decay=(1.0, 0.5)),
     "fourier_stft_gain": lambda: Fourier(of=StftGain(), decay=(0.5, 0.0)),
+    "harmonic_and_gain": lambda: Fourier(of=StftGain(floor_db=20.0)),
     "low_resolution": lambda: LowResolution(of=LogMel()),
     "low_resolution_shared": lambda: LowResolution(of=LogMel(), levels=3, ratio=1.5, shared=True),
     "low_resolution_waveform": lambda: LowResolution(of=Waveform(), levels=2),

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from irdream.dreaming.batch import Originals
-from irdream.dreaming.parametrizations import Harmonic
-from irdream.dreaming.parametrizations.harmonic import harmonics_of
+from irdream.dreaming.parametrizations import Harmonic, StftGain
+from irdream.dreaming.parametrizations.harmonic import excitation, harmonics_of, pitch_at_samples
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
+from irdream.measures.sounds import spectral_flatness
 from irdream.recognizer import Recognizer
 
 RATE_HZ = 22_050
@@ -55,7 +56,7 @@ def test_harmonics_alone_are_near_a_tone_with_vibrato() -> None:
 
 def test_they_are_near_it_by_the_pitch_that_is_found(recognizer) -> None:
     sound, _ = vibrato()
-    found, _ = harmonics_of(sound, Harmonic._pitch(sound, RATE_HZ), 10, RATE_HZ)
+    found, _ = harmonics_of(sound, pitch_at_samples(sound, RATE_HZ), 10, RATE_HZ)
     assert snr_db(sound, found.sum(dim=0)) > 20
 
 
@@ -109,3 +110,41 @@ def test_noise_is_refused(recognizer) -> None:
         InputError, match=r"on a sound with \d+% of its frames voiced; expected 50%"
     ):
         started(recognizer, 0.1 * noise)
+
+
+# The gain that raises them, too
+
+
+def gained(recognizer: Recognizer, sound: Tensor, gain_db: float, floor_db: float | None) -> Tensor:
+    """Return a sound with a gain on the bins around 880 Hz."""
+    made = StftGain(max_gain_db=24.0, floor_db=floor_db)
+    keys = torch.zeros(1, dtype=torch.long)
+    log_mel = recognizer.log_mel(sound[None])
+    start = made.start(recognizer, Originals(log_mel=log_mel, sound=sound[None], keys=keys))
+    signal = made.parameters(start)
+    signal[:, 36:46] = gain_db * math.log(10) / 20  # 775 to 990 Hz
+    return made.waveform(recognizer, start, signal)[0]
+
+
+def test_a_gain_raises_an_overtone_that_is_not_there(recognizer) -> None:
+    sound, pitch = vibrato(orders=(1, 3))
+
+    def second_db(of: Tensor) -> float:
+        found = harmonics_of(of, pitch, 2, RATE_HZ)[0].square().mean(dim=1)
+        return 10 * math.log10(float(found[1] / found[0]))
+
+    alone, raised = (second_db(gained(recognizer, sound, 24.0, floor)) for floor in (None, 10.0))
+    assert alone < -30 < -10 < raised
+    torch.testing.assert_close(gained(recognizer, sound, 0.0, 10.0), sound, atol=1e-6, rtol=0)
+
+
+def test_what_is_raised_is_as_loud_as_said_and_noise_where_there_is_no_pitch() -> None:
+    sound, _ = vibrato()
+    noise = 0.1 * torch.randn(RATE_HZ, generator=torch.Generator().manual_seed(0))
+    for of, is_tone in ((sound, True), (noise, False)):
+        added = excitation(of, RATE_HZ, 20.0)
+        inner = slice(2000, -2000)
+        ratio = of[inner].square().mean() / added[inner].square().mean()
+        assert 10 * math.log10(float(ratio)) == pytest.approx(20.0, abs=1.0)
+        flat = float(spectral_flatness(added[None], n_fft=2048, hop_samples=512))
+        assert flat == pytest.approx(0.56, abs=0.02) if not is_tone else flat < 0.45

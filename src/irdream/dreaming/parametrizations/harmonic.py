@@ -16,8 +16,10 @@ Hz.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,13 +128,10 @@ class Harmonic(Additive[_Start]):
         """Return harmonics and bands of a sound (samples,), (rows, samples)."""
         rate_hz = recognizer.sample_rate_hz
         alone = sound.cpu()  # phases need float64, which not every device has
-        found = harmonics_of(alone, self._pitch(alone, rate_hz), self.harmonics, rate_hz)
+        found = harmonics_of(alone, pitch_at_samples(alone, rate_hz), self.harmonics, rate_hz)
         harmonics, pure = (one.to(sound) for one in found)
         rest = sound - harmonics.sum(dim=0)
-        window = torch.hann_window(rate_hz // 20, device=sound.device, dtype=sound.dtype)
-        level = _smooth(sound.square()[None], window / window.sum())[0].clamp(min=0.0).sqrt()
-        floor = level * 10.0 ** (-self.floor_db / 20.0)
-        noise = torch.randn(len(sound), generator=torch.Generator().manual_seed(0)).to(sound)
+        floor, noise = _floor(sound, rate_hz, self.floor_db), _noise(sound)
         spectra = stft(torch.stack([rest, noise]), recognizer.stft_grid)
         bands = []
         for edge in _edges(spectra.shape[1], self.bands):
@@ -141,25 +140,6 @@ class Harmonic(Additive[_Start]):
             own, other = inverse_stft(band, recognizer.stft_grid, samples=len(sound))
             bands.append(own + floor * other / other.square().mean().sqrt().clamp(min=_TINY))
         return torch.cat([harmonics + floor * pure, torch.stack(bands)])
-
-    @staticmethod
-    def _pitch(sound: Tensor, rate_hz: int) -> Tensor:
-        """Return the pitch at each sample in Hz, interpolated where unvoiced."""
-        found = pitch_hz(sound[None], sample_rate_hz=rate_hz)[0].double().numpy()
-        voiced = np.isfinite(found)
-        if voiced.mean() < LEAST_VOICED:
-            raise InputError(
-                f"parametrization Harmonic on a sound with {voiced.mean():.0%} of its frames "
-                f"voiced; expected {LEAST_VOICED:.0%} or more, as of one note at a time: choose "
-                "parametrization=fourier_stft_gain"
-            )
-        middle = (np.arange(len(found)) * HOP_SECONDS + PERIODS / PITCH_HZ[0] / 2)[voiced]
-        octaves = np.log2(found[voiced])
-        padded = np.pad(octaves, 2, mode="edge")  # a median of five takes single leaps away
-        octaves = np.median(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=1)
-        return torch.from_numpy(
-            2.0 ** np.interp(np.arange(len(sound)) / rate_hz, middle, octaves)
-        ).to(sound)
 
 
 def harmonics_of(
@@ -170,17 +150,68 @@ def harmonics_of(
     Each is shifted to 0 Hz along the pitch (samples,), in Hz, smoothed by a Hann taper of two of
     the longest periods, whose zeros are the neighboring harmonics, and shifted back.
     """
-    phase = (2.0 * math.pi / sample_rate_hz * pitch.double()).cumsum(0)
     length = round(2.0 * sample_rate_hz / float(pitch.amin()))
     taper = torch.hann_window(length, dtype=torch.float64, device=sound.device)
     found, pure = [], []
-    for order in range(1, count + 1):
-        turn = torch.polar(torch.ones_like(phase), order * phase)
+    for turn in _turns(pitch, count, sample_rate_hz):
         amplitude = 2.0 * _smooth((sound * turn.conj())[None], taper / taper.sum())[0]
-        inside = order * pitch < 0.45 * sample_rate_hz
-        found.append((amplitude * turn).real * inside)
-        pure.append(turn.real * inside)
+        found.append((amplitude * turn).real)
+        pure.append(turn.real)
     return torch.stack(found).to(sound), torch.stack(pure).to(sound)
+
+
+def _turns(pitch: Tensor, count: int, sample_rate_hz: int) -> Iterator[Tensor]:
+    """Yield exp(i k phase) of the harmonics, 0 above the network's band, (samples,)."""
+    phase = (2.0 * math.pi / sample_rate_hz * pitch.double()).cumsum(0)
+    for order in range(1, count + 1):
+        inside = order * pitch < 0.45 * sample_rate_hz
+        yield torch.polar(inside.double(), order * phase)
+
+
+def pitch_at_samples(sound: Tensor, rate_hz: int) -> Tensor:
+    """Return the pitch at each sample in Hz, interpolated where unvoiced."""
+    found = pitch_hz(sound[None], sample_rate_hz=rate_hz)[0].double().numpy()
+    voiced = np.isfinite(found)
+    if voiced.mean() < LEAST_VOICED:
+        raise InputError(
+            f"parametrization Harmonic on a sound with {voiced.mean():.0%} of its frames "
+            f"voiced; expected {LEAST_VOICED:.0%} or more, as of one note at a time: choose "
+            "parametrization=fourier_stft_gain"
+        )
+    middle = (np.arange(len(found)) * HOP_SECONDS + PERIODS / PITCH_HZ[0] / 2)[voiced]
+    octaves = np.log2(found[voiced])
+    padded = np.pad(octaves, 2, mode="edge")  # a median of five takes single leaps away
+    octaves = np.median(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=1)
+    return torch.from_numpy(2.0 ** np.interp(np.arange(len(sound)) / rate_hz, middle, octaves)).to(
+        sound
+    )
+
+
+def excitation(sound: Tensor, sample_rate_hz: int, floor_db: float) -> Tensor:
+    """Return equal harmonics of the pitch and white noise, of one RMS, `floor_db` below a sound.
+
+    Noise alone, where the sound has no pitch. Both are (samples,).
+    """
+    parts = [_noise(sound)]
+    with contextlib.suppress(InputError):
+        alone = sound.cpu()
+        pitch = pitch_at_samples(alone, sample_rate_hz)
+        count = int(0.45 * sample_rate_hz / float(pitch.amin()))
+        parts.append(sum(turn.real for turn in _turns(pitch, count, sample_rate_hz)).to(sound))
+    both = sum(part / part.square().mean().sqrt() for part in parts) / len(parts) ** 0.5
+    return both * _floor(sound, sample_rate_hz, floor_db)
+
+
+def _floor(sound: Tensor, sample_rate_hz: int, floor_db: float) -> Tensor:
+    """Return the RMS over 50 ms, so many dB lower, (samples,)."""
+    taper = torch.hann_window(sample_rate_hz // 20, device=sound.device, dtype=sound.dtype)
+    power = _smooth(sound.square()[None], taper / taper.sum())[0].clamp(min=0.0)
+    return power.sqrt() * 10.0 ** (-floor_db / 20.0)
+
+
+def _noise(like: Tensor) -> Tensor:
+    """Return white noise, always the same, of RMS 1."""
+    return torch.randn(len(like), generator=torch.Generator().manual_seed(0)).to(like)
 
 
 def _smooth(values: Tensor, taper: Tensor) -> Tensor:

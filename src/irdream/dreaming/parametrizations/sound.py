@@ -13,6 +13,7 @@ from irdream.arguments import Count, Positive, checked
 from irdream.audio.stft import inverse_stft, stft
 from irdream.dreaming.batch import Originals, Start
 from irdream.dreaming.parametrizations.base import Additive, resize
+from irdream.dreaming.parametrizations.harmonic import excitation
 from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
@@ -68,6 +69,7 @@ class Waveform(Additive[_WaveformStart]):
 class _GainStart(Start):
     stft: Tensor  # of the original, complex, (items, bins, frames)
     peak: Tensor  # the largest magnitude of the original, (items, 1)
+    floor: Tensor | None  # of the excitation, complex, (items, bins, frames)
 
 
 @checked
@@ -84,13 +86,22 @@ class StftGain(Additive[_GainStart]):
             run away, and can be heard.
         keep_peak: the sound as a whole gets the original's peak, before the network gets it, so
             that nothing is lost in a file. Otherwise it may exceed full scale.
+        floor_db: the gain also raises harmonics of the pitch and noise, so far below the RMS of 50
+            ms (see `harmonic.excitation`), which are not there without it: so overtones and breath
+            can come where there are none. None: only what there is.
     """
 
     step_unit = "dB"
     kinds = ("spectrogram", "sound")  # the gain can be held, and the sound that it makes
 
-    def __init__(self, *, max_gain_db: Positive = 12.0, keep_peak: bool = False) -> None:
-        self.max_gain_db, self.keep_peak = max_gain_db, keep_peak
+    def __init__(
+        self,
+        *,
+        max_gain_db: Positive = 12.0,
+        keep_peak: bool = False,
+        floor_db: Positive | None = None,
+    ) -> None:
+        self.max_gain_db, self.keep_peak, self.floor_db = max_gain_db, keep_peak, floor_db
         self._most = max_gain_db * NATURAL_PER_DB
 
     def start(self, recognizer: Recognizer, originals: Originals) -> _GainStart:
@@ -109,10 +120,15 @@ class StftGain(Additive[_GainStart]):
         spectrum = stft(waveform, recognizer.stft_grid)
         magnitude = spectrum.abs()
         none = torch.zeros_like(magnitude)
-        peak = waveform.abs().amax(dim=1, keepdim=True)
+        peak, floor = waveform.abs().amax(dim=1, keepdim=True), None
+        if self.floor_db is not None:
+            rate_hz = recognizer.sample_rate_hz
+            added = [excitation(sound, rate_hz, self.floor_db) for sound in waveform]
+            floor = stft(torch.stack(added), recognizer.stft_grid)
         return _GainStart(
-            **vars(originals), signal=none, spectrum=magnitude, stft=spectrum, peak=peak
-        )
+            **vars(originals), signal=none, spectrum=magnitude, stft=spectrum, peak=peak,
+            floor=floor,
+        )  # fmt: skip
 
     def unit(self, start: _GainStart) -> Tensor:
         """Return 1 dB in natural units, the same for all items."""
@@ -125,17 +141,24 @@ class StftGain(Additive[_GainStart]):
 
     def waveform(self, recognizer: Recognizer, start: _GainStart, signal: Tensor) -> Tensor:
         """Return the sound of the original's spectrum times the gain."""
-        samples = start.waveform_for(self).shape[-1]
-        sound = inverse_stft(start.stft * signal.exp(), recognizer.stft_grid, samples=samples)
+        sound = self._changed(recognizer, start, signal)
         return sound * self._level(start, sound)
+
+    def _changed(self, recognizer: Recognizer, start: _GainStart, signal: Tensor) -> Tensor:
+        """Return the sound at its own level."""
+        spectrum = start.stft * signal.exp()
+        if start.floor is not None:
+            spectrum = spectrum + start.floor * signal.expm1()
+        samples = start.waveform_for(self).shape[-1]
+        return inverse_stft(spectrum, recognizer.stft_grid, samples=samples)
 
     def beside(
         self, recognizer: Recognizer, start: _GainStart, signal: Tensor, sound: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the sound with the same gain, and the level that keeps the peak."""
-        gain, grid, samples = signal.exp(), recognizer.stft_grid, sound.shape[-1]
-        level = self._level(start, inverse_stft(start.stft * gain, grid, samples=samples))
-        return level * inverse_stft(stft(sound, grid) * gain, grid, samples=samples), level
+        level = self._level(start, self._changed(recognizer, start, signal))
+        grid, samples = recognizer.stft_grid, sound.shape[-1]
+        return level * inverse_stft(stft(sound, grid) * signal.exp(), grid, samples=samples), level
 
     def _level(self, start: _GainStart, sound: Tensor) -> Tensor:
         """Return the factor that gives sounds the original's peak, (items, 1)."""
