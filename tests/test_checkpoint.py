@@ -78,6 +78,47 @@ def test_an_embedding_of_ones_own_is_tried_as_well(tiny_frontend: dict[str, Any]
         checkpoint.new(frontend=tiny_frontend, model=model, device="cpu")
 
 
+def _light(frontend: dict[str, Any], **others: Any) -> Any:
+    model = {"_target_": "irdream.models.Light", "width": 2}
+    return checkpoint.new(frontend=frontend, model=model, device="cpu", **others)
+
+
+def test_a_checkpoint_is_trained_further(tiny_frontend: dict[str, Any], tmp_path: Path) -> None:
+    base = _light(tiny_frontend, window_seconds=0.5)
+    base.temperature = 0.4
+    save_recognizer(base, tmp_path / "base")
+    made = _light({}, fine_tune=str(tmp_path / "base"))
+    assert (made.window_seconds, made.temperature, made.spec) == (0.5, 1.0, base.spec)
+    assert made.training and all(p.requires_grad for p in made.model.parameters())
+    theirs = base.model.state_dict()
+    assert all(torch.equal(theirs[key], value) for key, value in made.model.state_dict().items())
+
+
+def test_outputs_go_with_their_labels_and_others_start_anew(
+    tiny_frontend: dict[str, Any], tmp_path: Path
+) -> None:
+    base = _light(tiny_frontend, labels=["snare", "hat", "ride"])
+    save_recognizer(base, tmp_path / "base")
+    made = _light({}, fine_tune=str(tmp_path / "base"), labels=["Hat", "kick", "snare", "bell"])
+    assert made.instruments == ("Hat", "kick", "snare", "bell")
+    *body, weight, bias = base.model.state_dict().values()
+    *own_body, own_weight, own_bias = made.model.state_dict().values()
+    assert all(map(torch.equal, body, own_body))
+    assert torch.equal(own_weight[[0, 2]], weight[[1, 0]])
+    assert torch.equal(own_bias[[0, 2]], bias[[1, 0]])
+    assert not any(torch.equal(row, old) for row in own_weight[[1, 3]] for old in weight)
+
+
+def test_what_is_fitted_at_once_is_not_trained_further(tmp_path: Path) -> None:
+    spec = {"frontend": {"_target_": "irdream.frontends.HanLogMel"}}
+    save_recognizer(
+        checkpoint.new(**spec, model={"_target_": "irdream.models.MfccSvm"}, device="cpu"),
+        tmp_path / "svm",
+    )
+    with pytest.raises(InputError, match="svm is a MfccSvm, which is fitted at once; expected a"):
+        _light({}, fine_tune=str(tmp_path / "svm"))
+
+
 def test_a_folder(folder: Path) -> None:
     loaded = checkpoint.load(path=str(folder), device="cpu", trust=TRUST)
     assert loaded.card == {"data": {"name": "rendered"}}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from irdream.arguments import Positive
 from irdream.checkpoint_folder import load_recognizer, new_recognizer
 from irdream.contents import content_of
 from irdream.ensemble import as_one
-from irdream.instruments import CODES
+from irdream.errors import InputError
+from irdream.instruments import CODES, find
 from irdream.recognizer import Recognizer
 from irdream.tracking import fetch_checkpoint
 
@@ -89,26 +90,71 @@ def new(
     model: Mapping[str, Any],
     labels: Sequence[str] = CODES,
     window_seconds: Positive = 1.0,
+    fine_tune: str | None = None,
     device: str = "auto",
     trust: Sequence[str] = (),
+    store: str | Path = "mlruns",
+    server: str | None = None,
 ) -> Recognizer:
     """Return an untrained recognizer on its device; see `new_recognizer`.
 
     Parts of one's own are tried on a second of silence.
 
+    Args:
+        fine_tune: a checkpoint to train further (see `load`): its network, front end and window
+            in place of those given. Outputs for labels that it lacks start anew.
+
     Raises:
-        InputError: when they fail, or do not fit each other.
+        InputError: when they fail, or do not fit each other; when `fine_tune` cannot be loaded, or
+            is not trained in steps.
     """
-    recognizer = new_recognizer(
-        frontend=frontend,
+    if fine_tune is not None:
+        base = load_recognizer(_folder(fine_tune, store, server), trust=trust)
+        recognizer = _further(base, labels, fine_tune, runtime.choose_device(device), trust)
+    else:
+        recognizer = new_recognizer(
+            frontend=frontend,
+            model=model,
+            labels=labels,
+            window_seconds=window_seconds,
+            device=runtime.choose_device(device),
+            trust=trust,
+        )
+    if not all(map(_is_ours, recognizer.spec.values())) and not hasattr(recognizer.model, "fit"):
+        _try(recognizer)
+    return recognizer
+
+
+def _further(
+    base: Recognizer, labels: Sequence[str], name: str, device: torch.device, trust: Sequence[str]
+) -> Recognizer:
+    """Return a recognizer of `labels` with the weights of another, without its calibration."""
+    if hasattr(base.model, "fit"):
+        raise InputError(
+            f"train.fine_tune={name} is a {type(base.model).__name__}, which is fitted at once; "
+            "expected a network"
+        )
+    model = {key: value for key, value in base.spec["model"].items() if key != "instruments"}
+    build = partial(
+        new_recognizer,
+        frontend=base.spec["frontend"],
         model=model,
-        labels=labels,
-        window_seconds=window_seconds,
-        device=runtime.choose_device(device),
+        window_seconds=base.window_seconds,
         trust=trust,
     )
-    if not (_is_ours(frontend) and _is_ours(model)) and not hasattr(recognizer.model, "fit"):
-        _try(recognizer)
+    recognizer = build(labels=labels, device=device)
+    recognizer.channel_axis = base.channel_axis
+    known = [find(label, base.instruments) for label in labels]
+    theirs, own = base.model.state_dict(), recognizer.model.state_dict()
+    if known != list(base.instruments):
+        longer = build(labels=(*base.instruments, *labels, "")).model.state_dict()
+        rows = {i: base.instruments.index(label) for i, label in enumerate(known) if label}
+        for key in [key for key in theirs if longer[key].shape != theirs[key].shape]:
+            outputs = own[key].cpu().clone()
+            outputs[[*rows]] = theirs[key][[*rows.values()]]
+            theirs[key] = outputs
+    recognizer.model.load_state_dict(theirs)
+    recognizer.not_kept = {"fine_tune": name}
     return recognizer
 
 

@@ -162,6 +162,8 @@ def train(
         resumed.check(settings)
     embedded = is_embedded(recognizer, augmentation, robust)
     how = "fitted at once" if fitted else _how(epochs, batch_size, resume if resumed else None)
+    if fine_tuned := recognizer.not_kept.get("fine_tune"):
+        how += f", starting from {fine_tuned}"
     how += ", its frozen embedding computed once" * embedded
     how += ", then scored on the test part" * test
     what = training_words(dataset, recognizer, split, validation_share, seed)

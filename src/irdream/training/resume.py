@@ -105,9 +105,9 @@ def _is_equal(then: str | None, now: str) -> bool:
 
 
 def _by_content(value: Any) -> Any:
-    """Return what a file holds instead of where it is; other values as they are."""
-    if isinstance(value, str | Path) and Path(value).expanduser().is_file():
-        return f"a file with the hash {content_of(value)[:12]}"
+    """Return what a file or a folder holds instead of where it is; other values as they are."""
+    if isinstance(value, str | Path) and (path := Path(value).expanduser()).exists():
+        return f"a {'file' if path.is_file() else 'folder'} with the hash {content_of(path)[:12]}"
     return value
 
 
