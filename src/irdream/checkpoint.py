@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from irdream import runtime
-from irdream.arguments import Positive
+from irdream.arguments import Pitches, Positive
 from irdream.checkpoint_folder import load_recognizer, new_recognizer
 from irdream.contents import content_of
 from irdream.ensemble import as_one
@@ -32,6 +32,7 @@ def load(
     trust: Sequence[str] = (),
     store: str | Path = "mlruns",
     server: str | None = None,
+    transpose: Pitches = (0,),
 ) -> Recognizer:
     """Return a recognizer in eval mode, on its device; of several checkpoints an `Ensemble`.
 
@@ -42,6 +43,7 @@ def load(
         trust: packages that the checkpoint may name.
         store: the folder of the local tracking store.
         server: the address of a tracking server, asked instead of `store`.
+        transpose: the pitches at which a sound is heard, see `as_one`.
 
     Raises:
         InputError: see `load_recognizer`, `fetch_checkpoint` and `Ensemble`.
@@ -49,7 +51,8 @@ def load(
     paths = [path] if isinstance(path, str) else path
     folders = [_folder(one, store, server) for one in paths]
     where = runtime.choose_device(device)
-    return as_one([_loaded(one, where, tuple(trust), _content(one)) for one in folders])
+    loaded = [_loaded(one, where, tuple(trust), _content(one)) for one in folders]
+    return as_one(loaded, transpose)
 
 
 def _folder(path: str, store: str | Path, server: str | None) -> str:

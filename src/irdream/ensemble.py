@@ -1,11 +1,12 @@
 """Several recognizers as one, which gives the geometric mean of their probabilities.
 
 A dream toward an instrument must then be heard by each of them. Each hears in its own way: by its
-front end, at its sample rate, in its windows.
+front end, at its sample rate, in its windows; one may hear a sound several times, transposed.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
@@ -43,6 +44,7 @@ class Ensemble(Recognizer):
         first, *others = (one.frontend for one in members)
         rate_hz = max(one.sample_rate_hz for one in members)
         is_shared = all(_are_alike(first, other) for other in others)
+        is_shared &= all(one.sample_rate_hz == rate_hz for one in members)
         super().__init__(
             frontend=first if is_shared else Waveform(sample_rate_hz=rate_hz),
             model=nn.ModuleList(members),
@@ -64,7 +66,11 @@ class Ensemble(Recognizer):
     @property
     def where(self) -> str:
         """Return in words what its probabilities are, and where it computes."""
-        return f"{len(self.model)} networks (geometric mean of probabilities), {super().where}"
+        networks = len({one.model for one in self.members})
+        pitches = len(self.model) // networks
+        words = f"{networks} networks" if networks > 1 else "a network"
+        words += f" at {pitches} pitches" if pitches > 1 else ""
+        return f"{words} (geometric mean of probabilities), {super().where}"
 
     def log_mel_for(self, member: int, log_mel: Tensor) -> Tensor:
         """Return what a member gets of `log_mel`, which may be a waveform, differentiable."""
@@ -99,20 +105,52 @@ class Ensemble(Recognizer):
         windows = max(logs.shape[1] for logs in found)
         return torch.stack([_spread(logs, windows) for logs in found]).mean(dim=0)
 
+    def window_probabilities(self, waveform: Tensor) -> Tensor:
+        """Return (batch, windows, instruments) for waveforms (batch, samples), cut by each member.
+
+        Raises:
+            InputError: when they are shorter than a window.
+        """
+        found = []
+        for one, places in zip(self.members, self.places, strict=True):
+            sound = resample(waveform, from_hz=self.sample_rate_hz, to_hz=one.sample_rate_hz)
+            shares = one.window_probabilities(sound).index_select(-1, places)
+            found.append(shares.clamp(min=torch.finfo(shares.dtype).tiny).log())
+        windows = max(logs.shape[1] for logs in found)
+        return torch.stack([_spread(logs, windows) for logs in found]).mean(dim=0).softmax(dim=-1)
+
     def logits(self, windows: Tensor, network: nn.Module | None = None) -> Tensor:
         """Return (batch, instruments) for windows (batch, n_mels, frames) or (batch, samples)."""
         return self.window_logits(windows).mean(dim=1)
 
 
-def as_one(recognizers: Sequence[Recognizer]) -> Recognizer:
+def as_one(recognizers: Sequence[Recognizer], transpose: Sequence[float] = (0,)) -> Recognizer:
     """Return a single recognizer as it is, and several as an `Ensemble`.
+
+    Args:
+        transpose: the pitches, in semitones, at which each of them hears a sound, as `transposed`.
 
     Raises:
         InputError: when there is none, or they have too few labels in common.
     """
     if not recognizers:
         raise InputError("no network is given; expected one or more")
-    return recognizers[0] if len(recognizers) == 1 else Ensemble(recognizers)
+    members = [transposed(one, by) for one in recognizers for by in transpose]
+    return members[0] if len(members) == 1 else Ensemble(members)
+
+
+def transposed(recognizer: Recognizer, semitones: float) -> Recognizer:
+    """Return a recognizer that hears sounds higher by `semitones`, played faster by as much.
+
+    It takes sounds at another sample rate, rounded to 100 Hz, for those of the network's own. The
+    weights are shared.
+    """
+    if not semitones:
+        return recognizer
+    other, ratio = copy.copy(recognizer), 2 ** (semitones / 12)
+    other.sample_rate_hz = max(100, round(recognizer.sample_rate_hz / ratio / 100) * 100)
+    other.window_seconds = recognizer.window_seconds * ratio
+    return other
 
 
 def members_of(recognizer: Recognizer) -> list[Recognizer]:

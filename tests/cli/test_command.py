@@ -72,7 +72,7 @@ def answer(*overrides: str) -> str:
         ("+dream.steps=5", "+dream.steps adds a key that is there; leave out the +"),
         # groups
         ("task=drem", "unknown task 'drem'; expected one of attribute, compare, "),
-        ("objective=logitt", ", log_probability, logit, margin, masked, neuron, probability, smoo"),
+        ("objective=logitt", ", logit, margin, mask, masked, neuron, probability, smooth, sparse"),
         ("objective=logitt", "sparse; did you mean 'logit'"),
         ("hydra/sweeper=optun", "unknown hydra/sweeper 'optun'; expected one of basic, optuna; di"),
         ("+objectiv=layer", "unknown key 'objectiv'; did you mean 'objective'"),
