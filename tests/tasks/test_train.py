@@ -110,6 +110,19 @@ def test_the_checkpoint_is_whole(run: Run, tmp_path: Path, sounds: Path) -> None
     assert right >= 15  # of 18
 
 
+def test_a_checkpoint_is_trained_further(run, tmp_path, capsys) -> None:
+    before = run()
+    first = tmp_path / "run" / "checkpoint"
+    untrained = checkpoint.new(
+        frontend={}, model={}, fine_tune=str(first), device="cpu", trust=["my_package"]
+    )
+    after = run("further", recognizer=untrained, epochs=1, lr=1e-4)
+    assert f"1 epoch in batches of 4 windows, starting from {first}" in capsys.readouterr().out
+    assert after["val/loss"] < before["val/loss"] + 0.05  # an untrained one begins at 2.4
+    card = load_recognizer(tmp_path / "further" / "checkpoint", trust=["my_package"]).card
+    assert card["fine_tuned_from"] == str(first)
+
+
 def test_the_best_epoch_is_kept_and_reported(run, tmp_path, monkeypatch) -> None:
     losses = iter([2.0, 1.0, 3.0])
     monkeypatch.setattr(Fit, "_validate", lambda _: {"val/loss": next(losses), "val/top1": 0.5})
