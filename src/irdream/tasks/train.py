@@ -195,6 +195,8 @@ def train(
         "device": str(recognizer.device),
         "hours": round(stopwatch.seconds["training"] / 3600, 2),
     }
+    if fine_tuned:
+        best.card["fine_tuned_from"] = fine_tuned
     if resumed:
         changed = resumed.changed(settings)
         best.card["resumed"] = {"after_epoch": resumed.progress.epoch, "changed": changed}
