@@ -22,12 +22,11 @@ from irdream.api import sound_settings
 from irdream.audio import load_audio, write_wav
 from irdream.cli.keys import CONF
 from irdream.dreaming.ascent import Ascent, Octave
-from irdream.dreaming.constraints import Consistency, FrequencyBand, SnrFloor
+from irdream.dreaming.constraints import FrequencyBand
 from irdream.dreaming.network_checks import Given
 from irdream.dreaming.objectives import Diversity, Layer, LogProbability, Margin
 from irdream.dreaming.optimizers import MarginStep, NormalizedAscent
 from irdream.dreaming.parametrizations import Fourier, LogMel, Waveform
-from irdream.dreaming.record import Answer
 from irdream.dreaming.transforms import Jitter
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
@@ -174,9 +173,6 @@ def test_a_single_waveform_is_one_item(on_sound) -> None:
 def test_a_recognizer_on_sounds_and_on_log_mels(recognizer, waveform) -> None:
     on_sounds = dream(recognizer, waveform, "flute", step_size=1.0, **SPECTROGRAM, **QUICK)
     assert rises(on_sounds)
-    assert (
-        on_sounds.after.of_target(torch.full((5,), 2)) == on_sounds.after.probabilities[:, 2]
-    ).all()
     on_log_mels = dream(recognizer, recognizer.log_mel(waveform), ["flu"], step_size=1.0, **QUICK)
     assert torch.equal(on_sounds.signal, on_log_mels.signal)
 
@@ -230,9 +226,8 @@ def test_a_sound_file_is_read_at_the_rate_of_what_hears_it(
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, torch.float64, torch.float16])
 def test_a_start_of_another_type_is_heard_in_the_networks(on_log_mels, kind) -> None:
-    start = (
-        log_mels().to(kind) if isinstance(kind, torch.dtype) else log_mels().numpy().astype(kind)
-    )
+    is_torch = isinstance(kind, torch.dtype)
+    start: Any = log_mels().to(kind) if is_torch else log_mels().numpy().astype(kind)
     dreams = dream(on_log_mels, start, 1, **QUICK)
     expected = dream(on_log_mels, torch.as_tensor(start).float(), 1, **QUICK)
 
@@ -263,21 +258,16 @@ def test_a_single_start_is_dreamed_toward_several_targets(on_log_mels) -> None:
         torch.testing.assert_close(alone.signal[0], together.signal[target], atol=1e-5, rtol=0)
 
 
+NUMBERS = [3, "3", np.int64(3), torch.tensor(3), torch.tensor([3, 3]), np.array([3, 3]), (3,)]
+
+
 @pytest.mark.parametrize(
     ("target", "labels"),
     [
-        (3, None),
-        ("3", None),
-        (np.int64(3), None),
-        (torch.tensor(3), None),
-        (torch.tensor([3, 3]), None),
-        (np.array([3, 3]), None),
-        ((3,), None),
-        ("kazoo", ["a", "b", "c", "kazoo", "e"]),
-        (3, ["a", "b", "c", "kazoo", "e"]),
-        ([3, "kazoo"], ["a", "b", "c", "kazoo", "e"]),
-        (3, ["9", "3", "7", "1", "0"]),  # a number is a number, also where labels are numbers
-        ("1", ["9", "3", "7", "1", "0"]),
+        *((number, None) for number in NUMBERS),
+        *((target, ["a", "b", "c", "kazoo", "e"]) for target in (3, "kazoo", [3, "kazoo"])),
+        # a number is a number, also where labels are numbers
+        *((target, ["9", "3", "7", "1", "0"]) for target in (3, "1")),
     ],
 )
 def test_a_target_is_a_number_or_a_label(on_log_mels, target, labels) -> None:
@@ -367,10 +357,9 @@ def test_groups_can_be_asked_to_differ(on_log_mels) -> None:
 def test_seeds_are_those_of_the_items(on_log_mels) -> None:
     settings = {"transform": Jitter(frames=5), "start_noise": 1.0, **QUICK}
     first = dream(on_log_mels, log_mels(), 3, **settings)
-    assert torch.equal(first.signal, dream(on_log_mels, log_mels(), 3, seed=0, **settings).signal)
-    assert not torch.allclose(
-        first.signal, dream(on_log_mels, log_mels(), 3, seed=1, **settings).signal
-    )
+    same, other = (dream(on_log_mels, log_mels(), 3, seed=s, **settings).signal for s in (0, 1))
+    assert torch.equal(first.signal, same)
+    assert not torch.allclose(first.signal, other)
     fewer = dream(on_log_mels, log_mels()[:2], 3, **settings)
     torch.testing.assert_close(fewer.signal, first.signal[:2], atol=1e-4, rtol=0)
 
@@ -382,12 +371,6 @@ def test_octaves_are_told_once_each(on_log_mels, capsys) -> None:
     assert [octave.index for octave in told] == [2, 1, 0]
     assert all(octave.signal.shape == (3, 12, 20) for octave in told)
     assert capsys.readouterr() == ("", "")  # no bar where nobody watches
-
-
-def test_without_an_output_the_layer_is_dreamed(on_log_mels) -> None:
-    dreams = dream(on_log_mels, log_mels(), 0, objective=Layer("features.0"), **QUICK)
-    assert dreams.probability_curve.isnan().all()
-    assert (dreams.objective_curve[-1] > dreams.objective_curve[0]).all()
 
 
 def test_the_network_is_left_as_it_was(on_log_mels, frontend) -> None:
@@ -444,11 +427,6 @@ def test_a_target_that_is_none_is_refused(on_log_mels, target, message) -> None:
         dream(on_log_mels, log_mels(), target, labels=["ape", "bee", "cat", "dog", "eel"])
 
 
-def test_an_instrument_that_is_none_is_refused(recognizer, waveform) -> None:
-    with pytest.raises(InputError, match=r"unknown target 'flut'; .* cel \(cello\), .*mean 'flu"):
-        dream(recognizer, waveform, "flut")
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -460,13 +438,7 @@ def test_an_instrument_that_is_none_is_refused(recognizer, waveform) -> None:
         ({"labels": ["a", "b"]}, r"gave \(2, 5\) for windows \(2, 12, 20\); expected \(2, 2\): "),
         ({"output": "tanh"}, r"OnLogMels.output='tanh'; expected 'softmax' or 'sigmoid'"),
         ({"window_frames": 30}, r"20 frames are too short; expected at least one window of 30"),
-        ({"constraint": Consistency(every=2)}, r"Consistency needs the originals' waveforms"),
-        ({"parametrization": Waveform()}, r"Waveform needs the originals' waveforms, and only"),
-        ({"constraint": SnrFloor(db=9.0)}, r"SnrFloor holds sound, and this parametrization dre"),
-        (
-            {"constraint": FrequencyBand(low_hz=100.0, high_hz=200.0)},
-            r"Given has no mel_basis, which this constraint needs",
-        ),
+        ({"constraint": FrequencyBand(high_hz=200.0)}, r"Given has no mel_basis, which this const"),
         ({"optimizer": MarginStep}, r"optimizer=MarginStep is a class; expected MarginStep\("),
         ({"objective": Layer("head.0")}, r"unknown layer 'head.0' of OnLogMels; expected one of"),
     ],
@@ -476,15 +448,22 @@ def test_settings_that_do_not_fit_are_refused(on_log_mels, settings, message) ->
         dream(on_log_mels, log_mels(), 0, **settings)
 
 
-def test_a_network_that_gives_no_classes_is_refused() -> None:
-    expected = r"Identity gave \(2, 12, 20\) for windows \(2, 12, 20\); expected \(2, classes\): "
-    with pytest.raises(InputError, match=expected):
-        dream(nn.Identity(), log_mels(), 0)
-
-
-def test_a_checkpoint_that_is_none_is_refused() -> None:
-    with pytest.raises(InputError, match=r"no checkpoint at 'nowhere'"):
-        dream("nowhere", log_mels(), 0)
+@pytest.mark.parametrize(
+    ("model", "target", "message"),
+    [
+        (
+            nn.Identity(),
+            0,
+            r"Identity gave \(2, 12, 20\) for windows \(2, 12, 20\); expected \(2",
+        ),
+        ("nowhere", 0, r"no checkpoint at 'nowhere'"),
+        ("shipped", "flut", r"unknown target 'flut'; .* cel \(cello\), .*mean 'flu"),
+    ],
+)
+def test_a_model_or_an_instrument_that_is_none_is_refused(model, target, message) -> None:
+    start = tones(1, 9000) if model == "shipped" else log_mels()
+    with pytest.raises(InputError, match=message):
+        dream(model, start, target)
 
 
 # The package ------------------------------------------------------------------------------
@@ -504,12 +483,6 @@ def test_the_package_gives_what_it_names() -> None:
     assert irdream.dream is dream
     with pytest.raises(AttributeError, match=r"module 'irdream' has no attribute 'dreem'"):
         irdream.dreem  # noqa: B018
-
-
-def test_answers_of_a_dream_can_be_taken_apart(on_log_mels) -> None:
-    dreams = dream(on_log_mels, log_mels(), 0, **QUICK)
-    assert isinstance(dreams.after, Answer)
-    assert dreams.after.one(1).probabilities.shape == (1, 5)
 
 
 def test_a_network_on_waveforms_is_not_dreamed_as_a_spectrogram() -> None:

@@ -41,13 +41,7 @@ from irdream.dreaming.network_checks import (
 )
 from irdream.dreaming.objectives import ForwardOutput, LogProbability, Objective, as_objective
 from irdream.dreaming.optimizers import NormalizedAscent
-from irdream.dreaming.parametrizations import (
-    Fourier,
-    LogMel,
-    Parametrization,
-    StftGain,
-    Waveform,
-)
+from irdream.dreaming.parametrizations import Fourier, LogMel, Parametrization, StftGain, Waveform
 from irdream.dreaming.parametrizations.log_mel import is_other_unit
 from irdream.dreaming.transforms import Transform, robust_views
 from irdream.dreams import DreamResult

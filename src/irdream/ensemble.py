@@ -60,7 +60,6 @@ class Ensemble(Recognizer):
 
     @property
     def members(self) -> list[Recognizer]:
-        """Return the recognizers."""
         return list(self.model)  # type: ignore[arg-type]
 
     @property
@@ -71,14 +70,6 @@ class Ensemble(Recognizer):
         words = f"{networks} networks" if networks > 1 else "a network"
         words += f" at {pitches} pitches" if pitches > 1 else ""
         return f"{words} (geometric mean of probabilities), {super().where}"
-
-    def log_mel_for(self, member: int, log_mel: Tensor) -> Tensor:
-        """Return what a member gets of `log_mel`, which may be a waveform, differentiable."""
-        if not isinstance(self.frontend, Waveform):
-            return log_mel
-        one = self.members[member]
-        sound = resample(log_mel, from_hz=self.sample_rate_hz, to_hz=one.sample_rate_hz)
-        return one.log_mel(sound)
 
     def window_logits(
         self,
@@ -99,7 +90,10 @@ class Ensemble(Recognizer):
         """
         found = []
         for i, one in enumerate(self.members):
-            given = self.log_mel_for(i, log_mel)
+            given = log_mel
+            if isinstance(self.frontend, Waveform):
+                rates = {"from_hz": self.sample_rate_hz, "to_hz": one.sample_rate_hz}
+                given = one.log_mel(resample(log_mel, **rates))
             logits = ask(i, given) if ask else one.window_logits(given)
             found.append(one.log_probabilities(logits).index_select(-1, self.places[i]))
         windows = max(logs.shape[1] for logs in found)

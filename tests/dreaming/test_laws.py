@@ -100,15 +100,14 @@ CONSTRAINTS: Made = {
     "snr_floor": lambda: constraints.SnrFloor(db=30.0),
     "two": lambda: [constraints.MaxChange(db=4.0), constraints.RmseBudget(db=1.5)],
 }
+NormalizedAscent = optimizers.NormalizedAscent
 OPTIMIZERS: Made = {
     **{
-        f"{norm}_{momentum}": functools.partial(
-            optimizers.NormalizedAscent, norm=norm, momentum=momentum
-        )
+        f"{norm}_{momentum}": functools.partial(NormalizedAscent, norm=norm, momentum=momentum)
         for norm in ("rms", "mean_abs", "sign")
         for momentum in (0.0, 0.7)
     },
-    "none": lambda: optimizers.NormalizedAscent(norm="none"),
+    "none": lambda: NormalizedAscent(norm="none"),
     "margin_step": optimizers.MarginStep,
     "adam": lambda: torch.optim.Adam,
     "sgd": lambda: functools.partial(torch.optim.SGD, momentum=0.5),
@@ -139,9 +138,8 @@ every_choice = pytest.mark.parametrize(("group", "name"), CHOICES)
 
 def fits(constraint: Any, parametrization: Parametrization) -> bool:
     several = constraint if isinstance(constraint, list) else [constraint]
-    return constraint is None or all(
-        set(one.acts_on) & set(parametrization.kinds) for one in several
-    )
+    kinds = set(parametrization.kinds)
+    return constraint is None or all(kinds.intersection(one.acts_on) for one in several)
 
 
 @st.composite
@@ -310,75 +308,13 @@ def signal_of_all(heard: list, items: int) -> Tensor:
     return torch.cat(last)
 
 
-@pytest.mark.parametrize(
-    ("constraint", "parametrization", "change"),
-    [
-        (constraints.MaxChange(db=0.7), LogMel(), lambda d: d.abs().amax(dim=(1, 2)) <= 0.7 + 1e-9),
-        (
-            constraints.RmseBudget(db=0.7), LogMel(),
-            lambda d: d.square().mean(dim=(1, 2)).sqrt() <= 0.7 + 1e-9,
-        ),
-        (
-            constraints.TimeRange(start_seconds=0.1, end_seconds=0.3), LogMel(),
-            lambda d: (d[:, :, :5] == 0).all(dim=(1, 2)) & (d[:, :, 15:] == 0).all(dim=(1, 2)),
-        ),
-    ],
-    ids=["max_change", "rmse_budget", "time_range"],
-)  # fmt: skip
-def test_a_constraint_on_the_log_mel_in_numbers(
-    tiny, sounds, constraint, parametrization, change
-) -> None:
-    """What the objective hears, at each step, and the result; in dB."""
-    obeys = []
-
-    def watching(heard, targets) -> Tensor:
-        in_db = (heard.log_mel - heard.start).detach() * 20 / torch.log(torch.tensor(10.0))
-        obeys.append(bool(change(in_db).all()))
-        return LogProbability()(heard, targets)
-
-    loop = Ascent(
-        parametrization=parametrization, objective=watching, optimizer=torch.sign,
-        constraint=constraint, steps=5, step_size=1.0, confidence=None,
-    )  # fmt: skip
-    recognizer, waveform = tiny(), sounds(3, 1000)
-    dreams = loop.run(recognizer, waveform, TARGETS, SEEDS)
-
-    assert len(obeys) == 6
-    assert all(obeys)
-    moved = (dreams.log_mel - recognizer.log_mel(waveform)) * 20 / torch.log(torch.tensor(10.0))
-    assert change(moved).all()
-    assert (moved.abs().amax(dim=(1, 2)) > 0.1).all()
-
-
-def test_a_signal_to_noise_ratio_is_kept_at_every_step(tiny, sounds) -> None:
-    ratios = []
-
-    def watching(heard, targets) -> Tensor:
-        assert heard.waveform is not None
-        noise = (heard.waveform - heard.start_waveform).detach().square().sum(dim=1)
-        ratios.append(10 * (heard.start_waveform.square().sum(dim=1) / noise).log10())
-        return LogProbability()(heard, targets)
-
-    for parametrization in (Waveform(), StftGain()):
-        loop = Ascent(
-            parametrization=parametrization, objective=watching, step_size=5.0, confidence=None,
-            optimizer=optimizers.NormalizedAscent(), constraint=constraints.SnrFloor(db=25.0),
-            steps=5,
-        )  # fmt: skip
-        loop.run(tiny(), sounds(3, 1000), TARGETS, SEEDS)
-
-    least = torch.stack(ratios).amin(dim=1)
-    assert (least >= 25.0 - 1e-6).all()
-    assert least[5] < 25.1  # the floor was met
-
-
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_a_scale_transform_does_not_pad_the_width_by_the_heights_amount(tiny, sounds, name) -> None:
     """Shapes survive every view of inputs that are not square, of any length."""
     for samples in (480, 987, 2500):  # 12, 24 and 62 frames of 9 bands
         dreams = Ascent(
             parametrization=LogMel(), objective=LogProbability(), steps=1, octaves=2,
-            optimizer=optimizers.NormalizedAscent(), transform=TRANSFORMS[name](),
+            optimizer=NormalizedAscent(), transform=TRANSFORMS[name](),
         ).run(tiny(), sounds(1, samples), TARGETS[:1], SEEDS[:1])  # fmt: skip
         assert dreams.log_mel.shape == (1, 9, samples // 40)
         assert dreams.log_mel.isfinite().all()

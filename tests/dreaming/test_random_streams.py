@@ -59,23 +59,16 @@ def test_an_item_does_not_depend_on_the_batch(first, second, step, count) -> Non
     assert torch.equal(normal(keys[:1], step, count), normal(keys, step, count)[:1])
 
 
-def by_item() -> Tensor:
-    return uniform(item_keys(list(range(20_000))), 3, 1)
+SEVEN = item_keys([7])
+DRAWN = {
+    "item": lambda: uniform(item_keys(list(range(20_000))), 3, 1),
+    "step": lambda: torch.cat([uniform(SEVEN, step, 10) for step in range(2_000)]),
+    "place": lambda: uniform(SEVEN, 3, 20_000),
+    "stream": lambda: torch.cat([uniform(substream(SEVEN, i), 3, 10) for i in range(2_000)]),
+}
 
 
-def by_step() -> Tensor:
-    return torch.cat([uniform(item_keys([7]), step, 10) for step in range(2_000)])
-
-
-def by_place() -> Tensor:
-    return uniform(item_keys([7]), 3, 20_000)
-
-
-def by_stream() -> Tensor:
-    return torch.cat([uniform(substream(item_keys([7]), i), 3, 10) for i in range(2_000)])
-
-
-@pytest.mark.parametrize("drawn", [by_item, by_step, by_place, by_stream])
+@pytest.mark.parametrize("drawn", DRAWN.values(), ids=DRAWN)
 def test_numbers_are_uniform_along_every_axis(drawn) -> None:
     numbers = drawn().flatten()
     assert numbers.min() >= 0
@@ -92,19 +85,13 @@ def test_numbers_are_uniform_along_every_axis(drawn) -> None:
     assert numbers.unique().numel() == len(numbers)
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ((1, 0, 0), (2, 0, 0)),
-        ((1, 0, 0), (1, 1, 0)),
-        ((1, 0, 0), (1, 0, 1)),
-        ((0, 0, 0), (1, 0, 0)),
-        ((1, 2, 0), (2, 1, 0)),
-        ((2**62, 0, 0), (2**61, 0, 0)),
-        ((1, 0, 5), (1, 5, 0)),
-    ],
-    ids=str,
-)
+PAIRS = [
+    ((1, 0, 0), (2, 0, 0)), ((1, 0, 0), (1, 1, 0)), ((1, 0, 0), (1, 0, 1)), ((0, 0, 0), (1, 0, 0)),
+    ((1, 2, 0), (2, 1, 0)), ((2**62, 0, 0), (2**61, 0, 0)), ((1, 0, 5), (1, 5, 0)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS, ids=str)
 def test_items_steps_and_streams_are_independent(one, other) -> None:
     def drawn(seed: int, step: int, stream: int) -> Tensor:
         return uniform(substream(item_keys([seed]), stream), step, 20_000)

@@ -52,9 +52,8 @@ def test_every_excerpt_goes_toward_every_target() -> None:
 
 
 def test_correct_is_the_first_label() -> None:
-    assert [item.target for item in plan(["correct"], NAMES, LABELS, seed=0)] == [
-        "cel", "flu", "voi",
-    ]  # fmt: skip
+    items = plan(["correct"], NAMES, LABELS, seed=0)
+    assert [item.target for item in items] == ["cel", "flu", "voi"]
 
 
 def test_incorrect_is_none_of_the_labels_and_depends_on_the_name_alone() -> None:
@@ -68,14 +67,10 @@ def test_incorrect_is_none_of_the_labels_and_depends_on_the_name_alone() -> None
     assert items != plan(["incorrect"], names, labels, seed=2)
 
 
-def test_correct_needs_a_label() -> None:
-    with pytest.raises(InputError, match=r"target=correct needs a label and 'x' has none"):
-        plan(["correct"], ["x"], [()], seed=0)
-
-
-def test_incorrect_needs_a_label() -> None:
-    with pytest.raises(InputError, match=r"target=incorrect needs a label and 'y' has none; exp"):
-        plan(["incorrect"], ["x", "y"], [("flu",), ()], seed=0)
+@pytest.mark.parametrize("target", ["correct", "incorrect"])
+def test_what_depends_on_labels_needs_one(target) -> None:
+    with pytest.raises(InputError, match=rf"target={target} needs a label and 'y' has none; exp"):
+        plan([target], ["x", "y"], [("flu",), ()], seed=0)
     assert len(plan(["all"], ["y"], [()], seed=0)) == 11
 
 

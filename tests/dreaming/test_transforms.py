@@ -96,8 +96,7 @@ def test_other_steps_and_other_items_see_something_else(name) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["frequency_shift", "noise", "time_mask", "frequency_mask", "scale"],
+    "name", ["frequency_shift", "noise", "time_mask", "frequency_mask", "scale"]
 )
 def test_what_needs_bands_and_frames_refuses_raw_sound(name) -> None:
     with pytest.raises(InputError, match=r"transform \w+ got a shape of \(2, 100\); expected"):
@@ -134,10 +133,8 @@ def test_each_item_is_rolled_within_the_range_up_to_its_ends() -> None:
     view = Jitter(frames=3)(ramp.expand(600, 3, 20), KEYS, 0)
     shifts = [-int(item[0, 0]) for item in view]
     assert {shift % 20 for shift in shifts} == {0, 1, 2, 3, 17, 18, 19}
-    assert all(
-        torch.equal(item, ramp.roll(shift, dims=1))
-        for item, shift in zip(view, shifts, strict=True)
-    )
+    for item, shift in zip(view, shifts, strict=True):
+        assert torch.equal(item, ramp.roll(shift, dims=1))
 
 
 # Frequency shift

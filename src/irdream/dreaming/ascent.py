@@ -4,8 +4,7 @@ An item is an original and a target, with a step size and random numbers of its 
 changed are the parameters of a `Parametrization`; at octave k most of them live on a grid that is
 coarser by `octave_ratio ** k` along each axis, and from one octave to the next they are carried
 up. DeepDream (Mordvintsev et al. 2015) shrinks the picture itself; but a shrunk spectrogram is
-another sound at another pitch, and not every network takes its size, so here the network always
-gets full size.
+another sound at another pitch, so here the network always gets full size.
 
 Items do not see each other. Each stops when its target's probability, the mean over its windows,
 reaches `confidence`, or when nothing got better for `patience` steps; it then leaves the batch,
@@ -13,9 +12,7 @@ and its best iterate is kept, reached or not.
 
 Cost: one forward and one backward pass a step for all windows of the items that are left, in
 slices of `slice_windows`, which keep the activations in the CPU's cache; random views add a
-forward pass, since what is kept is judged without them. Only the gradient of the parameters is
-computed. Nothing in a step waits for a CUDA device: how many items are left is asked in one step
-and read in a later one.
+forward pass, since what is kept is judged without them. Nothing in a step waits for a CUDA device.
 """
 
 from __future__ import annotations
@@ -150,7 +147,8 @@ class Ascent:
         with self._opened(recognizer) as run:
             originals = Originals(log_mel=log_mel, keys=keys, sound=waveform)
             batch = run.batch(originals, targets, step_sizes, groups)
-            return run.ascend(batch, on_step, on_octave, torch.tensor(list(watched)).to(targets))
+            best = run.best(torch.tensor(list(watched)).to(targets))
+            return run.ascend(batch, best, on_step, on_octave)
 
     def check(self, recognizer: Recognizer) -> None:
         """Raise the InputError of `run` where that can be known before there is an excerpt."""
@@ -160,12 +158,8 @@ class Ascent:
     @contextlib.contextmanager
     def _opened(self, recognizer: Recognizer) -> Iterator[_Run]:
         objective = as_objective(self.objective)
-        with probing(
-            recognizer,
-            layers=objective.layers,
-            reads_output=objective.reads_output,
-            mixed_precision=self.mixed_precision,
-        ) as probe:
+        reads = {"layers": objective.layers, "reads_output": objective.reads_output}
+        with probing(recognizer, **reads, mixed_precision=self.mixed_precision) as probe:
             yield _Run(self, probe, objective)
 
 
@@ -183,16 +177,12 @@ class _Run:
     def ascend(
         self,
         batch: Batch,
+        best: Best,
         on_step: Callable[[Best], object],
         on_octave: Callable[[Octave], None],
-        watched: Tensor,
     ) -> Dreams:
         """Take all steps, and return the best iterates."""
         ascent, optimizer, all_items = self.ascent, self.optimizer, batch
-        best = Best(
-            self.objective, refines=optimizer.refines, patience=ascent.patience, keep=ascent.keep
-        )
-        best.watch(watched, ascent.steps * ascent.octaves)
         for octave in reversed(range(ascent.octaves)):  # the coarsest first; 0 is full size
             batch = self._regridded(batch, octave)
             state = optimizer.start(batch.parameters)
@@ -216,66 +206,49 @@ class _Run:
             best.update(batch, self._evaluated(batch, best.step + 1, gradient=False))
         return self._result(all_items, best)
 
+    def _evaluated(self, batch: Batch, step: int, gradient: bool = True) -> Evaluation:
+        """Evaluate a batch, a slice of items at a time."""
+        slices = self._slices(batch)
+        parts = [rows_of(batch, rows) for rows in slices] if len(slices) > 1 else [batch]
+        return joined([self.evaluate(part, step, gradient) for part in parts])
+
     def evaluate(self, batch: Batch, step: int, gradient: bool) -> Evaluation:
         """Return the score of the items, seen by a random view, and what the network says of them.
 
         parameters -> signal -> constraints -> log-mel -> view -> network -> objective -> gradient
         """
-        start, view = batch.start, self.ascent.transform
+        start, keys, view = batch.start, batch.keys, self.ascent.transform
         with torch.set_grad_enabled(gradient):
             parameters = batch.parameters.detach().requires_grad_(gradient)
             signal = self.parametrization.signal(start, parameters)
             kind = self.parametrization.acts_on
             signal = self.constraints.project(kind, signal, start, batch.held)
             waveform, log_mel = self._input_of(signal, batch)
-            logits, activations = self.probe(
-                log_mel,
-                view=view and (lambda own, network: view(own, _of_network(batch, network), step)),
-            )
+            views = view and (lambda x, n: view(x, substream(keys, n) if n else keys, step))
+            logits, activations = self.probe(log_mel, view=views)
+            logs = self.recognizer.log_probabilities(logits)
             output = ForwardOutput(
-                logits=logits,
-                log_probabilities=self.recognizer.log_probabilities(logits),
-                activations=activations,
-                log_mel=log_mel,
-                start=start.log_mel,
-                signal=signal,
-                waveform=waveform,
-                start_waveform=start.sound,
-                prepared=batch.prepared,
-                items=batch.items,
+                logits=logits, log_probabilities=logs, activations=activations,
+                log_mel=log_mel, start=start.log_mel, signal=signal, waveform=waveform,
+                start_waveform=start.sound, prepared=batch.prepared, items=batch.items,
                 groups=batch.groups,
-            )
+            )  # fmt: skip
             score = self.objective(output, batch.targets)
             slope = torch.autograd.grad(score.sum(), parameters)[0] if gradient else None
-        with torch.no_grad():
-            if view and self.objective.reads_output:  # what is kept is judged without the view
-                logits, _ = self.probe(log_mel)
-            probability, on_top = self._judged(logits, batch.targets, like=score)
+        score, logits, logs = score.detach(), logits.detach(), logs.detach()
+        probability = on_top = torch.full_like(score, torch.nan)
+        if self.objective.reads_output:
+            if view:  # what is kept is judged without it
+                with torch.no_grad():
+                    logits, _ = self.probe(log_mel)
+                    logs = self.recognizer.log_probabilities(logits)
+            probability = of_target(logs, batch.targets).exp().mean(dim=1)
+            on_top = (logs.exp().mean(dim=1).argmax(dim=1) == batch.targets).to(probability.dtype)
         return Evaluation(
-            signal=signal.detach(),
-            score=score.detach(),
-            probability=probability,
-            on_top=on_top,
+            signal=signal.detach(), score=score, probability=probability, on_top=on_top,
             reached=(on_top == 1) & (probability >= (self.confidence or math.inf)),
-            logits=logits.detach(),
-            gradient=slope,
-        )
-
-    def _evaluated(self, batch: Batch, step: int, *, gradient: bool = True) -> Evaluation:
-        """Evaluate a batch, a slice of items at a time."""
-        slices = self._slices(batch)
-        if len(slices) == 1:
-            return self.evaluate(batch, step, gradient)
-        return joined([self.evaluate(rows_of(batch, rows), step, gradient) for rows in slices])
-
-    def _judged(self, logits: Tensor, targets: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the target's probability, and 1 where it is on top; NaN without an output."""
-        if not self.objective.reads_output:
-            return torch.full_like(like, torch.nan), torch.full_like(like, torch.nan)
-        logs = self.recognizer.log_probabilities(logits)
-        probability = of_target(logs, targets).exp().mean(dim=1)
-        on_top = logs.exp().mean(dim=1).argmax(dim=1) == targets
-        return probability, on_top.to(probability.dtype)
+            logits=logits, gradient=slope,
+        )  # fmt: skip
 
     def _stepped(self, batch: Batch, seen: Evaluation, state: State, step: int) -> Batch:
         """Return the batch with the next parameters."""
@@ -285,12 +258,9 @@ class _Run:
         if signal is not None:
             parameters = self.parametrization.absorb(batch.start, parameters, signal)
         context = StepContext(
-            score=seen.score,
-            goal=self.goal,
-            reached=seen.reached,
-            undreamed=batch.undreamed,
+            score=seen.score, goal=self.goal, reached=seen.reached, undreamed=batch.undreamed,
             step=batch.step,
-        )
+        )  # fmt: skip
         parameters = self.optimizer.step(parameters, seen.gradient, context, state)
         return replace(batch, parameters=parameters)
 
@@ -317,11 +287,7 @@ class _Run:
 
     @torch.no_grad()
     def batch(
-        self,
-        originals: Originals,
-        targets: Tensor,
-        step_sizes: Tensor | None,
-        groups: Tensor | None,
+        self, originals: Originals, targets: Tensor, sizes: Tensor | None, groups: Tensor | None
     ) -> Batch:
         """Return all items, undreamed; arguments as of `Ascent.run`."""
         ascent, keys, parametrization = self.ascent, originals.keys, self.parametrization
@@ -334,27 +300,28 @@ class _Run:
             )
         start = parametrization.start(self.recognizer, originals)
         undreamed, unit = parametrization.parameters(start), parametrization.unit(start)
-        step = ascent.step_size * unit
-        if step_sizes is not None:
-            step = per_item(step_sizes.to(unit), unit) * unit
+        step = (ascent.step_size if sizes is None else per_item(sizes.to(unit), unit)) * unit
         parameters = undreamed
         if ascent.start_noise:
             noise = normal(substream(keys, _START), 0, *undreamed.shape[1:]).to(undreamed)
             parameters = undreamed + ascent.start_noise * step * noise
         items = torch.arange(len(keys), device=keys.device)
         return Batch(
-            items=items,
-            start=start,
+            items=items, start=start, parameters=parameters, undreamed=undreamed, unit=unit,
+            step=step, targets=targets, keys=substream(keys, _VIEWS),
+            groups=items if groups is None else numbered(groups),
             held=self.constraints.prepare(self.recognizer, start),
             prepared=self.objective.prepare(self.recognizer, self.probe.activations, originals),
-            parameters=parameters,
-            undreamed=undreamed,
-            unit=unit,
-            step=step,
-            targets=targets,
-            keys=substream(keys, _VIEWS),
-            groups=items if groups is None else numbered(groups),
-        )
+        )  # fmt: skip
+
+    def best(self, watched: Tensor) -> Best:
+        """Return what will keep the best iterates, and those of watched items on the way."""
+        ascent = self.ascent
+        first = max(1, ascent.steps * ascent.octaves // 12)
+        return Best(
+            self.objective, refines=self.optimizer.refines, patience=ascent.patience,
+            keep=ascent.keep, watched=watched, marks=[first * 2**k for k in range(4)],
+        )  # fmt: skip
 
     @torch.no_grad()
     def _result(self, batch: Batch, best: Best) -> Dreams:
@@ -362,34 +329,26 @@ class _Run:
         best.check_finite(batch)
         kept, reads_output = best.of_all(), self.objective.reads_output
         is_known = reads_output and best.began_undreamed and self.parametrization.from_original
-        sounds, log_mels, before, after = [], [], [], []
+        parts = []
         for rows in self._slices(batch):
             items = rows_of(batch, rows)
             sound, log_mel = self._input_of(kept.signal[rows], items)
-            sounds.append(sound)
-            log_mels.append(log_mel)
-            if not is_known:
-                before.append(self.probe(items.start.log_mel, output=True)[0])
-            if not reads_output:
-                after.append(self.probe(log_mel, output=True)[0])
+            before = None if is_known else self.probe(items.start.log_mel, output=True)[0]
+            after = None if reads_output else self.probe(log_mel, output=True)[0]
+            parts.append([sound, log_mel, before, after])
+        waveform, dreamed, before, after = joined(parts)
+        iterates: dict[int, dict[int, Tensor]] = {int(i): {} for i in best.watched}
+        for step, signal in best.on_the_way.items():
+            sound, log_mel = self._input_of(signal, rows_of(batch, best.watched))
+            for i, one in zip(iterates, log_mel if sound is None else sound, strict=True):
+                iterates[i][step] = one
         answer = functools.partial(Answer.of, self.recognizer, targets=batch.targets)
         probability, objective, on_top = best.curves()
         return Dreams(
-            signal=kept.signal,
-            log_mel=torch.cat(log_mels),
-            waveform=None if sounds[0] is None else torch.cat(sounds),
-            before=answer(torch.cat(before) if before else best.first_logits),
-            after=answer(torch.cat(after) if after else kept.logits),
-            steps=kept.steps,
-            flip_steps=first_step(on_top, 1.0),
-            reached=kept.reached,
-            probability_curve=probability,
-            objective_curve=objective,
-            item_steps=best.item_steps,
-            iterates=best.iterates(lambda x, rows: self._input_of(x, rows_of(batch, rows))),
-        )
-
-
-def _of_network(batch: Batch, network: int) -> Tensor:
-    """Return keys of the random views that one of several networks gets."""
-    return substream(batch.keys, network) if network else batch.keys
+            signal=kept.signal, log_mel=dreamed, waveform=waveform,
+            before=answer(best.first_logits if before is None else before),
+            after=answer(kept.logits if after is None else after),
+            steps=kept.steps, flip_steps=first_step(on_top, 1.0), reached=kept.reached,
+            probability_curve=probability, objective_curve=objective,
+            item_steps=best.item_steps, iterates=iterates,
+        )  # fmt: skip

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, is_dataclass
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,22 +12,17 @@ from torch import Tensor
 from irdream.errors import InputError
 
 Tree = TypeVar("Tree")
+Kind = Literal["spectrogram", "sound"]  # of a signal: see `parametrizations.base`
 LEAST_MAGNITUDE = 1e-12  # so that the logarithm of digital silence is finite
 
 
 @dataclass(frozen=True, kw_only=True)
 class Originals:
-    """What is dreamed on.
+    """What is dreamed on; of a network on sound `log_mel` are its waveforms, (items, samples)."""
 
-    Attributes:
-        log_mel: (items, n_mels, frames); of a network on sound its waveforms, (items, samples).
-        keys: of the items' random streams, (items,).
-        sound: (items, samples); None where only log-mels are known.
-    """
-
-    log_mel: Tensor
-    keys: Tensor
-    sound: Tensor | None = None
+    log_mel: Tensor  # (items, n_mels, frames)
+    keys: Tensor  # of the items' random streams, (items,)
+    sound: Tensor | None = None  # (items, samples); None where only log-mels are known
 
     def waveform_for(self, user: object) -> Tensor:
         """Return the sound; where only log-mels are known refuse, naming the class of the user."""
@@ -41,16 +36,10 @@ class Originals:
 
 @dataclass(frozen=True, kw_only=True)
 class Start(Originals):
-    """The undreamed signal; a parametrization adds what it needs in a class of its own.
+    """The undreamed signal; a parametrization adds what it needs in a class of its own."""
 
-    Attributes:
-        signal: a log-mel or a gain (items, bands or bins, frames), or a waveform (items, samples).
-        spectrum: magnitudes |STFT| of the original (items, bins, frames), where the signal is a
-            gain on them; else None.
-    """
-
-    signal: Tensor
-    spectrum: Tensor | None = None
+    signal: Tensor  # log-mel or gain (items, bands or bins, frames), or waveform (items, samples)
+    spectrum: Tensor | None = None  # |STFT| of the original where the signal is a gain on it
 
     @property
     def level(self) -> Tensor:
@@ -60,64 +49,36 @@ class Start(Originals):
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """The items that are left.
+    """The items that are left."""
 
-    Attributes:
-        items: their places in the run, (items,).
-        start: the undreamed signal, and the originals.
-        held: what each of the constraints prepared.
-        prepared: what the objective prepared.
-        parameters: of the present iterate, (items, ...).
-        undreamed: those of the undreamed signal.
-        unit: one unit of the step size in theirs, (items, 1, ...).
-        step: the step size in theirs.
-        targets: class indices, (items,).
-        keys: of the random views, (items,).
-        groups: from 0, (items,); items of one group stand side by side.
-    """
-
-    items: Tensor
+    items: Tensor  # their places in the run, (items,)
     start: Start
-    held: list[dict[str, Any]]
-    prepared: dict[str, Tensor]
-    parameters: Tensor
-    undreamed: Tensor
-    unit: Tensor
-    step: Tensor
-    targets: Tensor
-    keys: Tensor
-    groups: Tensor
+    held: list[dict[str, Any]]  # what each of the constraints prepared
+    prepared: dict[str, Tensor]  # what the objective prepared
+    parameters: Tensor  # of the present iterate, (items, ...)
+    undreamed: Tensor  # those of the undreamed signal
+    unit: Tensor  # one unit of the step size in theirs, (items, 1, ...)
+    step: Tensor  # the step size in theirs
+    targets: Tensor  # class indices, (items,)
+    keys: Tensor  # of the random views, (items,)
+    groups: Tensor  # from 0, (items,); items of one group stand side by side
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What the items of a batch gave in one step.
+    """What the items of a batch gave in one step; NaN or empty where nothing reads the output."""
 
-    Attributes:
-        signal: that obeys the constraints, (items, ...).
-        score: the objective, (items,).
-        probability: of the target, mean over the windows, (items,); NaN where nothing reads the
-            output.
-        on_top: 1 where the target is the most probable, 0 elsewhere, (items,); NaN likewise.
-        reached: whether the items have the confidence, (items,).
-        logits: (items, windows, instruments); empty where nothing reads the output.
-        gradient: of the score with respect to the parameters; None where none is wanted.
-    """
-
-    signal: Tensor
-    score: Tensor
-    probability: Tensor
-    on_top: Tensor
-    reached: Tensor
-    logits: Tensor
-    gradient: Tensor | None
+    signal: Tensor  # that obeys the constraints, (items, ...)
+    score: Tensor  # the objective, (items,)
+    probability: Tensor  # of the target, mean over the windows, (items,)
+    on_top: Tensor  # 1 where the target is the most probable, 0 elsewhere, (items,)
+    reached: Tensor  # whether the items have the confidence, (items,)
+    logits: Tensor  # (items, windows, instruments)
+    gradient: Tensor | None  # of the score with respect to the parameters
 
 
 def rows_of(tree: Tree, rows: slice | Tensor) -> Tree:
-    """Return some items of tensors, and of dataclasses, mappings and lists of them.
-
-    What is no tensor stays as it is.
-    """
+    """Return some items of tensors, and of dataclasses, mappings and lists of them."""
     return _mapped(lambda tensor: tensor[rows], tree)
 
 
@@ -145,7 +106,7 @@ def numbered(groups: Tensor) -> Tensor:
 
 
 def _mapped(function: Callable[..., Tensor], *trees: Any) -> Any:
-    """Apply a function to the tensors at each place of trees of one shape."""
+    """Apply a function to the tensors at each place of trees of one shape; the rest stays."""
     first = trees[0]
     if isinstance(first, Tensor):
         return function(*trees)
@@ -153,8 +114,6 @@ def _mapped(function: Callable[..., Tensor], *trees: Any) -> Any:
         return {name: _mapped(function, *(tree[name] for tree in trees)) for name in first}
     if isinstance(first, list):
         return [_mapped(function, *places) for places in zip(*trees, strict=True)]
-    if is_dataclass(first) and not isinstance(first, type):
-        names = [field.name for field in fields(first)]
-        parts = {n: _mapped(function, *(getattr(tree, n) for tree in trees)) for n in names}
-        return replace(first, **parts)
+    if is_dataclass(first):
+        return type(first)(**_mapped(function, *map(vars, trees)))
     return first

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -32,19 +32,14 @@ class Kept:
 
 
 class Best:
-    """Keeps the best iterate of each item, and knows who is finished.
+    """Keeps the best iterate of each item, and knows who is finished; settings are an `Ascent`'s.
 
     An iterate is better when the target is more probable (where nothing reads the output: when
     the objective is higher); where the optimizer refines, when it has the confidence and changes
     less; where the last is kept, when it is later. An item is finished when it has the
-    confidence, unless the optimizer refines, or when it waited for `patience` steps. Nothing here
+    confidence, unless the optimizer refines, or when it waited for `patience` steps. Items that
+    are `watched` are kept on the way too, after as many steps as the `marks` say. Nothing here
     makes the host wait for a CUDA device.
-
-    Args:
-        objective: that is maximized.
-        refines: as of the optimizer.
-        patience: steps without an iterate that is better by `PROGRESS`; None: any number.
-        keep: "best" or "last".
     """
 
     def __init__(
@@ -54,8 +49,12 @@ class Best:
         refines: bool = False,
         patience: int | None = None,
         keep: Literal["best", "last"] = "best",
+        watched: Tensor | Sequence[int] = (),
+        marks: Sequence[int] = (),
     ) -> None:
         self.objective, self.refines, self.patience, self.keep = objective, refines, patience, keep
+        self.watched, self.marks = watched, marks
+        self.on_the_way: dict[int, Tensor] = {}  # the signals of the watched items, by the steps
         self.now: Kept  # of those that are left, since the first update
         self.ended: list[Kept] = []
         self.history: list[tuple[Tensor, Tensor, Tensor]] = []  # items, alive, three values
@@ -64,27 +63,6 @@ class Best:
         self.count = 0  # items of the run
         self.item_steps = 0
         self.deferred = DeferredRead()
-        self.watch(torch.zeros(0, dtype=torch.long), 0)
-
-    def watch(self, items: Tensor, steps: int) -> None:
-        """Keep what these items are after 1/12, 1/6, 1/3 and 2/3 of so many steps."""
-        self.watched, first = items, max(1, steps // 12)
-        self.on_the_way = dict.fromkeys([first * 2**k for k in range(4)], torch.zeros(0))
-
-    def iterates(
-        self, input_of: Callable[[Tensor, Tensor], tuple[Tensor | None, Tensor]]
-    ) -> dict[int, dict[int, Tensor]]:
-        """Return what was kept of the watched items on the way, by item and step.
-
-        Args:
-            input_of: gives sound and log-mel of signals and their items.
-        """
-        found: dict[int, dict[int, Tensor]] = {int(i): {} for i in self.watched}
-        for step, signal in self.on_the_way.items():
-            sound, log_mel = input_of(signal, self.watched) if len(signal) else (None, signal)
-            for i, one in zip(found, log_mel if sound is None else sound, strict=False):
-                found[i][step] = one
-        return found
 
     @property
     def step(self) -> int:
@@ -118,7 +96,6 @@ class Best:
         ahead = merit > now.mark + PROGRESS * now.mark.abs()
         if self.refines:  # the wait for a quieter dream begins once there is one
             ahead = ahead | ~(now.reached | seen.reached)
-        waited = (now.waited + 1).masked_fill(ahead, 0) if self.step else now.waited
         self.now = replace(
             now,
             signal=torch.where(per_item(better, seen.signal), seen.signal, now.signal),
@@ -127,10 +104,10 @@ class Best:
             reached=now.reached | (seen.reached & now.alive),
             merit=torch.where(better, merit, now.merit),
             mark=torch.where(ahead, merit, now.mark),
-            waited=waited,
+            waited=(now.waited + 1).masked_fill(ahead, 0) if self.step else now.waited,
             alive=now.alive if self.refines else now.alive & ~seen.reached,
         )
-        if len(self.watched) and self.step in self.on_the_way:
+        if len(self.watched) and self.step in self.marks:
             self.on_the_way[self.step] = self.of_all().signal[self.watched]
 
     def leave(self, batch: Batch, seen: Evaluation, *, last_octave: bool) -> Tensor | None:
@@ -149,8 +126,7 @@ class Best:
             counts = torch.zeros(self.count, device=left.device)
             left = counts.index_add_(0, batch.groups, left.float())[batch.groups] > 0
         sums = seen.score.sum() + (0 if gradient is None else gradient.sum())
-        read = self.deferred.read(left.sum(), sums.isfinite())
-        count, finite = read or (len(left), True)
+        count, finite = self.deferred.read(left.sum(), sums.isfinite()) or (len(left), True)
         if not finite:
             self.check_finite(batch, is_broken=True)
         self.item_steps += count
@@ -167,10 +143,7 @@ class Best:
         return rows_of(kept, kept.items.argsort())
 
     def curves(self) -> Tensor:
-        """Return target probability, objective and `on_top` over the steps.
-
-        They are (3, steps + 1, items), and NaN after an item's end.
-        """
+        """Return probability, objective, `on_top`, (3, steps + 1, items), NaN after items' ends."""
         shape = (3, len(self.history), self.count)
         curves = torch.full(shape, torch.nan, device=self.now.items.device)
         for step, (places, alive, values) in enumerate(self.history):
@@ -215,17 +188,13 @@ class DeferredRead:
 
     def read(self, count: Tensor, fine: Tensor) -> tuple[int, bool] | None:
         """Return a count and a truth, those of an earlier step on CUDA; None: not known yet."""
-        both = torch.stack([count, fine.to(count.dtype)])
+        both, read = torch.stack([count, fine.to(count.dtype)]), None
         if not both.is_cuda:
-            known, truth = both.tolist()
-            return known, bool(truth)
-        read = None
-        if self.pending is not None and self.pending[1].query():
-            known, truth = self.pending[0].tolist()
-            read, self.pending = (known, bool(truth)), None
-        if self.pending is None:
-            sent = both.to("cpu", non_blocking=True)
-            event = torch.cuda.Event()
+            read = both.tolist()
+        elif self.pending is not None and self.pending[1].query():
+            read, self.pending = self.pending[0].tolist(), None
+        if both.is_cuda and self.pending is None:
+            sent, event = both.to("cpu", non_blocking=True), torch.cuda.Event()
             event.record()
             self.pending = sent, event
-        return read
+        return read and (read[0], bool(read[1]))

@@ -14,13 +14,27 @@ alone; so are subclasses, which may compute something else.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import difflib
+import sys
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import pairwise
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from irdream.dreaming.random_streams import item_keys, normal
+from irdream.errors import InputError
+from irdream.recognizer import Recognizer
+
+AGREEMENT = 1e-4  # of the largest output, and of the norm of the gradient; rounding is 1e-6
+LISTED = 20  # layers in a message
+_COMPARED = 3  # windows, at most
+# What the model's own code may raise with modules that were replaced or a layout that changed.
+_MISFITS = (AttributeError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -40,6 +54,45 @@ def unwrapped(model: nn.Module) -> nn.Module:
             model = model._orig_mod  # type: ignore[assignment]
         else:
             return model
+
+
+@contextlib.contextmanager
+def frozen(recognizer: nn.Module) -> Iterator[None]:
+    """Hold a recognizer in eval mode, without gradients in its weights and uncompiled.
+
+    What is compiled would be compiled anew for each number of items, and does not call hooks.
+    """
+    modes = [(module, module.training) for module in recognizer.modules()]
+    weights = [(weight, weight.requires_grad) for weight in recognizer.parameters()]
+    with contextlib.ExitStack() as stack:
+        eagerly = getattr(torch.compiler, "set_stance", None)  # since torch 2.6
+        if eagerly and "torch._dynamo" in sys.modules:  # whose import takes seconds
+            stack.enter_context(eagerly("force_eager"))
+        try:
+            recognizer.eval()
+            for weight, _ in weights:  # module.requires_grad_ is refused by a scripted one
+                weight.requires_grad_(False)
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+            for weight, requires_grad in weights:
+                weight.requires_grad_(requires_grad)
+
+
+def check_layers(recognizer: Recognizer, layers: Sequence[str]) -> None:
+    """Raise an InputError with the nearest layers when the network has no such layer."""
+    model = unwrapped(recognizer.model)
+    names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
+    for layer in layers:
+        if layer not in names:
+            table = recognizer.layers()
+            near = difflib.get_close_matches(layer, table.index, n=LISTED, cutoff=0.0)
+            more = f"\n... and {len(table) - LISTED} more" if len(table) > LISTED else ""
+            raise InputError(
+                f"unknown layer {layer!r} of {type(model).__name__}; expected one of these, with "
+                f"the shapes of their outputs for a window:\n{table.loc[near].to_string()}{more}"
+            )
 
 
 def simplified(model: nn.Module, *, untouched: Collection[str] = ()) -> nn.Module:
@@ -64,6 +117,84 @@ def simplified(model: nn.Module, *, untouched: Collection[str] = ()) -> nn.Modul
         if plain and "forward" not in vars(chain):
             _simplify(chain, kept)  # type: ignore[arg-type]
     return copied
+
+
+def simplified_copies(model: nn.Module, *, untouched: Collection[str] = ()) -> list[nn.Module]:
+    """Return what may compute a model's outputs, the fastest first; nothing where none can.
+
+    Convolutions of the first have the layout that is a third faster on a CPU.
+    """
+    copies = [simplified(model, untouched=untouched) for _ in range(2)]
+    if model in copies:
+        return []
+    for module in copies[0].modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return copies
+
+
+@torch.enable_grad()
+def agreeing(
+    model: nn.Module,
+    networks: Sequence[nn.Module],
+    answer: Callable[[Tensor, nn.Module], list[Tensor]],
+    window: Tensor,
+) -> nn.Module:
+    """Return the first of some networks that agrees with the model, or the model.
+
+    A model can take the modules of a chain one by one, overwrite what a chain gives, or need a
+    layout of its activations.
+
+    Args:
+        model: that was simplified.
+        networks: the best first.
+        answer: gives logits and activations of windows, by a network.
+        window: that they are asked about, with some noise, (1, ...).
+    """
+    noise = normal(item_keys([*range(_COMPARED)], window.device), 0, *window.shape[1:])
+    windows, cudnn = (window.detach() + 0.1 * noise.to(window)).split(1), torch.backends.cudnn
+    as_exact = {"deterministic": cudnn.deterministic, "allow_tf32": False}
+    for network in networks:
+        with (
+            contextlib.suppress(*_MISFITS),
+            cudnn.flags(cudnn.enabled, cudnn.benchmark, **as_exact),
+        ):
+            if _agrees(network, model, answer, windows):
+                return network
+    return model
+
+
+def _agrees(
+    network: nn.Module,
+    model: nn.Module,
+    answer: Callable[[Tensor, nn.Module], list[Tensor]],
+    windows: Sequence[Tensor],
+) -> bool:
+    """Say whether a network gives the model's values and, of a window at least, its gradient.
+
+    Where two values are nearly the largest, rounding can choose the other one and change the
+    gradient of a window; a gradient that is wrong is so in all windows.
+    """
+
+    def asked(window: Tensor, network: nn.Module) -> tuple[list[Tensor], Tensor]:
+        """Return what a network gives of a window, and the gradient of a mixture of it."""
+        window = window.detach().requires_grad_()
+        found = answer(window, network)
+        values = torch.cat([part.flatten() for part in found])
+        mixture = values @ torch.arange(len(values), device=values.device).cos().to(values)
+        return found, torch.autograd.grad(mixture, window)[0]
+
+    for window in windows:
+        (values, gradient), (expected, true) = asked(window, network), asked(window, model)
+        if not all(
+            one.shape == other.shape
+            and bool(((one - other).abs() <= AGREEMENT * other.abs().amax()).all())
+            for one, other in zip(values, expected, strict=True)
+        ):
+            return False
+        if bool((gradient - true).norm() <= AGREEMENT * true.norm()):
+            return True
+    return False
 
 
 def _simplify(chain: nn.Sequential, kept: set[int]) -> None:

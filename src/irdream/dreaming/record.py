@@ -45,9 +45,7 @@ class Answer:
 
     def one(self, i: int) -> Answer:
         """Return the answer on item `i` alone, on the CPU."""
-        parts = (self.probabilities, self.scores, self.windows)
-        probabilities, scores, windows = (part[i : i + 1].cpu() for part in parts)
-        return Answer(probabilities=probabilities, scores=scores, windows=windows)
+        return Answer(**{name: part[i : i + 1].cpu() for name, part in vars(self).items()})
 
     def of_target(self, targets: Tensor) -> Tensor:
         """Return the probability of each item's target, (items,)."""

@@ -39,13 +39,8 @@ def with_strength(
 
 def _with_gain(parametrization: Parametrization, factor: float) -> Parametrization:
     """Return a copy whose gain may be larger, where it has a gain."""
-    if isinstance(parametrization, StftGain):
-        most_db = parametrization.max_gain_db * factor
-        return StftGain(
-            max_gain_db=most_db,
-            keep_peak=parametrization.keep_peak,
-            floor_db=parametrization.floor_db,
-        )
+    if type(parametrization) is StftGain:  # a mask, which is one, has no largest gain
+        return replace(parametrization, max_gain_db=parametrization.max_gain_db * factor)
     if not hasattr(parametrization, "of"):
         return parametrization
     wrapper = copy.copy(parametrization)

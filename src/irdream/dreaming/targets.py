@@ -15,21 +15,13 @@ SPECIAL = ("all", "correct", "incorrect")
 
 @dataclass(frozen=True)
 class Item:
-    """One dream to be dreamed.
+    """One dream to be dreamed."""
 
-    Attributes:
-        excerpt: its place in a list.
-        target: the instrument's code; "" where the objective has no target.
-        step_size: in the parametrization's step unit; None: the ascent's.
-        budget_db: RMSE that the change may have; None: any.
-        variation: 0 for the first of several dreams that differ in their random numbers alone.
-    """
-
-    excerpt: int
-    target: str
-    step_size: float | None = None
-    budget_db: float | None = None
-    variation: int = 0
+    excerpt: int  # its place in a list
+    target: str  # the instrument's code; "" where the objective has no target
+    step_size: float | None = None  # in the parametrization's step unit; None: the ascent's
+    budget_db: float | None = None  # RMSE that the change may have; None: any
+    variation: int = 0  # of several dreams that differ in their random numbers alone, from 0
 
 
 def parse_targets(
@@ -37,8 +29,8 @@ def parse_targets(
 ) -> list[str]:
     """Return labels of a recognizer, or one of `all`, `correct`, `incorrect`, as it is.
 
-    Accepts a label, an instrument's name, several of them as a list or with commas; any word where
-    `labels` is None. Raises InputError for an unknown or an empty target.
+    A target is a label, an instrument's name, several of them as a list or with commas; any word
+    where `labels` is None. Raises InputError for an unknown or an empty target.
     """
     if isinstance(target, str):
         target = [target] if target in (labels or ()) else target.split(",")
@@ -81,12 +73,12 @@ def plan(
     Raises:
         InputError: when `correct` or `incorrect` meets an excerpt without a label.
     """
-    items = []
-    for i, name in enumerate(names):
-        toward = _resolve(targets, name, labels[i], seed, known)
-        for parts in itertools.product(toward, step_sizes, budgets_db, range(variations)):
-            items.append(Item(i, *parts))
-    return items
+    return [
+        Item(i, *parts)
+        for i, name in enumerate(names)
+        for toward in [_resolve(targets, name, labels[i], seed, known)]
+        for parts in itertools.product(toward, step_sizes, budgets_db, range(variations))
+    ]
 
 
 def item_seed(seed: int, name: str, target: str, variation: int = 0) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,17 +20,9 @@ from irdream.dreaming.random_streams import normal, substream, uniform
 from irdream.errors import InputError
 
 __all__ = [
-    "Chain",
-    "FrequencyMask",
-    "FrequencyShift",
-    "Gain",
-    "Jitter",
-    "Noise",
-    "Scale",
-    "TimeMask",
-    "Transform",
-    "with_jitter",
-]
+    "Chain", "FrequencyMask", "FrequencyShift", "Gain", "Jitter", "Noise", "Scale", "TimeMask",
+    "Transform", "with_jitter",
+]  # fmt: skip
 
 
 class Transform(ABC):
@@ -53,21 +46,19 @@ class Chain(Transform):
         self.transforms = tuple(transforms)
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
-        """Return the view through all of them."""
         for i, transform in enumerate(self.transforms):
             log_mel = transform(log_mel, substream(keys, i), step)
         return log_mel
 
 
 @checked
+@dataclass(kw_only=True)
 class Jitter(Transform):
     """Shift each item circularly by up to so many frames, all equally likely, as in DeepDream."""
 
-    def __init__(self, *, frames: Natural) -> None:
-        self.frames = frames
+    frames: Natural
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
-        """Return the shifted log-mels."""
         frames = log_mel.shape[-1]
         shifts = (uniform(keys, step, 1) * (2 * self.frames + 1)).long() - self.frames
         index = (torch.arange(frames, device=log_mel.device) - shifts) % frames
@@ -83,27 +74,26 @@ def with_jitter(transform: Transform | None, frames: int) -> Transform | None:
 
 
 @checked
+@dataclass(kw_only=True)
 class FrequencyShift(Transform):
     """Shift each item by some mel bands; nothing wraps, the outermost band is repeated.
 
-    Args:
-        bands: the largest shift, up or down; all are equally likely. A fraction interpolates
-            between two bands, which smooths.
-        whole: shift by whole bands only.
+    A fraction interpolates between two bands, which smooths.
 
     Raises:
         InputError: when `bands` is no whole number although `whole`.
     """
 
-    def __init__(self, *, bands: Amount, whole: bool = False) -> None:
-        if whole and bands != int(bands):
+    bands: Amount  # the largest shift, up or down; all are equally likely
+    whole: bool = False  # shift by whole bands only
+
+    def __post_init__(self) -> None:
+        if self.whole and self.bands != int(self.bands):
             raise InputError(
-                f"transform.bands={bands} with whole=true; expected a whole number, such as 1"
+                f"transform.bands={self.bands} with whole=true; expected a whole number, such as 1"
             )
-        self.bands, self.whole = bands, whole
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
-        """Return the shifted log-mels."""
         _need_spectrogram(self, log_mel)
         draws = uniform(keys, step, 1)
         if self.whole:
@@ -139,7 +129,6 @@ class Scale(Transform):
         self.mels, self.frames = tuple(map(float, mels)), tuple(map(float, frames))
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
-        """Return the scaled log-mels."""
         _need_spectrogram(self, log_mel)
         draws = uniform(keys, step, 2)
         for axis, (least, most) in ((1, self.mels), (2, self.frames)):
@@ -153,14 +142,13 @@ class Scale(Transform):
 
 
 @checked
+@dataclass(kw_only=True)
 class Gain(Transform):
     """Make each item louder or softer by up to so many dB; of raw sound (items, samples) too."""
 
-    def __init__(self, *, db: Amount) -> None:
-        self.db = db
+    db: Amount
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
-        """Return the log-mels at another level, or the sounds."""
         change = (2.0 * uniform(keys, step, 1) - 1.0) * (self.db * NATURAL_PER_DB)
         if log_mel.ndim == 2:
             return log_mel * change.exp().to(log_mel.dtype)
@@ -169,87 +157,53 @@ class Gain(Transform):
 
 
 @checked
+@dataclass(kw_only=True)
 class Noise(Transform):
     """Add Gaussian noise, of a standard deviation in dB, to the level of each bin and frame."""
 
-    def __init__(self, *, db: Amount) -> None:
-        self.db = db
+    db: Amount
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
-        """Return the log-mels with noise."""
         _need_spectrogram(self, log_mel)
         noise = normal(keys, step, *log_mel.shape[1:]).to(log_mel.dtype)
         return log_mel + noise * (self.db * NATURAL_PER_DB)
 
 
-class _Mask(Transform):
-    """Stretches along one axis that are set to their mean over it, with a gradient of its own.
+@checked
+@dataclass(kw_only=True)
+class TimeMask(Transform):
+    """Set some stretches of time to the mean of their band, so that a dream needs no one place.
 
     Source: SpecAugment (Park et al., Interspeech 2019), section 2.
     """
 
-    axis: int
-
-    def __init__(self, widest: int, count: int) -> None:
-        self.widest, self.count = widest, count
+    frames: Natural  # the largest width of a stretch; all whole numbers from 0 are equally likely
+    count: Natural = 1  # how many; they may overlap
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
-        """Return the masked log-mels."""
         _need_spectrogram(self, log_mel)
-        points = log_mel.shape[self.axis]
-        draws = uniform(keys, step, 2, self.count)
-        widths = (draws[:, 0] * (min(self.widest, points) + 1)).floor()
-        starts = (draws[:, 1] * (points - widths + 1)).floor()
-        places = torch.arange(points, device=keys.device)[:, None]
-        starts, ends = starts[:, None], (starts + widths)[:, None]
-        mask = ((places >= starts) & (places < ends)).any(dim=2)  # (items, points)
-        mean = log_mel.mean(dim=self.axis, keepdim=True)
-        return torch.where(mask.unsqueeze(3 - self.axis), mean, log_mel)
+        return _masked(log_mel, uniform(keys, step, 2, self.count), self.frames, axis=2)
 
 
 @checked
-class TimeMask(_Mask):
-    """Set some stretches of time to the mean of their band, so that a dream needs no one place.
+@dataclass(kw_only=True)
+class FrequencyMask(Transform):
+    """Set some ranges of at most so many mel bands to the mean of their frame, as `TimeMask`."""
 
-    Args:
-        frames: the largest width of a stretch; all whole numbers from 0 are equally likely.
-        count: how many; they may overlap.
-    """
+    bands: Natural
+    count: Natural = 1
 
-    axis = 2
-
-    def __init__(self, *, frames: Natural, count: Natural = 1) -> None:
-        super().__init__(frames, count)
-
-
-@checked
-class FrequencyMask(_Mask):
-    """Set some ranges of mel bands to the mean of their frame.
-
-    Args:
-        bands: the largest width of a range; all whole numbers from 0 are equally likely.
-        count: how many; they may overlap.
-    """
-
-    axis = 1
-
-    def __init__(self, *, bands: Natural, count: Natural = 1) -> None:
-        super().__init__(bands, count)
+    def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
+        _need_spectrogram(self, log_mel)
+        return _masked(log_mel, uniform(keys, step, 2, self.count), self.bands, axis=1)
 
 
 def robust_views() -> Chain:
     """Return many random views at once, under all of which a dream has to hold."""
-    return Chain(
-        [
-            Jitter(frames=8),
-            Scale(mels=(0.98, 1.02), frames=(0.9, 1.1)),
-            FrequencyShift(bands=1.0),
-            Gain(db=6.0),
-            Noise(db=2.0),
-            TimeMask(frames=8),
-            FrequencyMask(bands=12),
-        ]
-    )
+    scale = Scale(mels=(0.98, 1.02), frames=(0.9, 1.1))
+    levels = Gain(db=6.0), Noise(db=2.0)
+    masks = TimeMask(frames=8), FrequencyMask(bands=12)
+    return Chain([Jitter(frames=8), scale, FrequencyShift(bands=1.0), *levels, *masks])
 
 
 def _need_spectrogram(transform: Transform, log_mel: Tensor) -> None:
@@ -258,6 +212,17 @@ def _need_spectrogram(transform: Transform, log_mel: Tensor) -> None:
             f"transform {type(transform).__name__} got a shape of {tuple(log_mel.shape)}; expected "
             "(items, n_mels, frames): for a network on raw sound use transform=gain or none"
         )
+
+
+def _masked(log_mel: Tensor, draws: Tensor, widest: int, *, axis: int) -> Tensor:
+    """Set stretches along an axis, of `draws` (items, 2, count), to their mean over it."""
+    points = log_mel.shape[axis]
+    widths = (draws[:, 0] * (min(widest, points) + 1)).floor()
+    starts = (draws[:, 1] * (points - widths + 1)).floor()
+    places = torch.arange(points, device=draws.device)[:, None]
+    starts, ends = starts[:, None], (starts + widths)[:, None]
+    mask = ((places >= starts) & (places < ends)).any(dim=2)  # (items, points)
+    return torch.where(mask.unsqueeze(3 - axis), log_mel.mean(dim=axis, keepdim=True), log_mel)
 
 
 def _at(log_mel: Tensor, positions: Tensor, *, axis: int) -> Tensor:

@@ -167,10 +167,7 @@ def test_several_act_in_their_order_each_with_what_it_prepared(bench) -> None:
 def test_one_with_a_period_acts_after_its_steps_alone(bench) -> None:
     every, held = Consistency(every=3), bench.held(MaxChange(db=1.0), "gain")
     signal, start = held.changed(2), held.start
-    for constraints, otherwise in (
-        ([every], None),
-        ([every, held.constraint], signal),
-    ):
+    for constraints, otherwise in (([every], None), ([every, held.constraint], signal)):
         both = Constraints(constraints, ["spectrogram", "sound"])
         args = start, both.prepare(bench.recognizer, start)
         for step in range(1, 7):

@@ -19,19 +19,7 @@ from irdream.dreaming.constraints.masks import (
 )
 
 __all__ = [
-    "BandRange",
-    "Consistency",
-    "Constraint",
-    "Constraints",
-    "FrequencyBand",
-    "Harmonic",
-    "LoudnessLock",
-    "MaskingProjection",
-    "MaxChange",
-    "OnlyLoud",
-    "Percussive",
-    "RmseBudget",
-    "SnrFloor",
-    "TimeRange",
-    "with_consistency",
-]
+    "BandRange", "Consistency", "Constraint", "Constraints", "FrequencyBand", "Harmonic",
+    "LoudnessLock", "MaskingProjection", "MaxChange", "OnlyLoud", "Percussive", "RmseBudget",
+    "SnrFloor", "TimeRange", "with_consistency",
+]  # fmt: skip

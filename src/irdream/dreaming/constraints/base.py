@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from irdream.dreaming.batch import Start
+from irdream.dreaming.batch import Kind, Start
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
-Kind = Literal["spectrogram", "sound"]
+Prepared = Sequence[dict[str, Any]]  # by each of several constraints
 
 
 class Constraint(ABC):
@@ -73,22 +73,12 @@ class Constraints:
             self.held.append((constraint, fit[0]))
 
     def prepare(self, recognizer: Recognizer, start: Start) -> list[dict[str, Any]]:
-        """Return what each of them prepares."""
         return [constraint.prepare(recognizer, start, kind) for constraint, kind in self.held]
 
     def project(
-        self,
-        kind: Kind,
-        signal: Tensor,
-        start: Start,
-        prepared: Sequence[dict[str, Any]],
-        *,
-        step: int | None = None,
+        self, kind: Kind, signal: Tensor, start: Start, prepared: Prepared, step: int | None = None
     ) -> Tensor:
-        """Return the signal of this kind that obeys.
-
-        `step`: None: those with a period do not act; else those act that are due after it.
-        """
+        """Return the signal of this kind that obeys; those with a period act after their steps."""
         original = start.signal if kind == "spectrogram" else start.sound
         for (constraint, its_kind), own in zip(self.held, prepared, strict=True):
             if its_kind == kind and _is_due(constraint, step):
@@ -97,22 +87,15 @@ class Constraints:
 
     @torch.no_grad()
     def after_step(
-        self,
-        kind: Kind,
-        signal: Tensor,
-        start: Start,
-        prepared: Sequence[dict[str, Any]],
-        step: int,
+        self, kind: Kind, signal: Tensor, start: Start, prepared: Prepared, step: int
     ) -> Tensor | None:
         """Return the signal after a step of the octave, from 1; None where nothing holds it."""
         due = [constraint for constraint, _ in self.held if _is_due(constraint, step)]
         if any(constraint.every for constraint in due):
-            return self.project(kind, signal, start, prepared, step=step)
+            return self.project(kind, signal, start, prepared, step)
         return signal if due else None
 
 
 def _is_due(constraint: Constraint, step: int | None) -> bool:
-    """Say whether a constraint acts: always, or after this step."""
-    if constraint.every is None:
-        return True
-    return step is not None and constraint.every > 0 and step % constraint.every == 0
+    every = constraint.every
+    return every is None or (step is not None and every > 0 and step % every == 0)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from irdream.arguments import Natural, checked
 from irdream.audio.stft import as_many_frames, band_shares, inverse_stft, stft
-from irdream.dreaming.batch import Start, log_of
-from irdream.dreaming.constraints.base import Constraint, Kind
+from irdream.dreaming.batch import Kind, Start, log_of
+from irdream.dreaming.constraints.base import Constraint
 from irdream.recognizer import Recognizer
 
 
@@ -23,7 +23,7 @@ class Consistency(Constraint):
     alone.
     """
 
-    acts_on: tuple[Kind, ...] = ("spectrogram", "sound")
+    acts_on = ("spectrogram", "sound")
 
     def __init__(self, *, every: Natural) -> None:
         self.every = every
@@ -39,7 +39,6 @@ class Consistency(Constraint):
         return prepared
 
     def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
-        """Return the signal of the sound."""
         if not prepared:
             return signal
         recognizer, spectrum = prepared["recognizer"], prepared["stft"]

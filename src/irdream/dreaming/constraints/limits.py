@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import torch
 from torch import Tensor
 
 from irdream.arguments import Positive, Several, checked
-from irdream.dreaming.batch import Start
-from irdream.dreaming.constraints.base import Constraint, Kind
+from irdream.dreaming.batch import Kind, Start
+from irdream.dreaming.constraints.base import Constraint
 from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
 from irdream.errors import InputError
 from irdream.files import ExistingPath
@@ -22,17 +23,16 @@ LEAST_ENERGY = 1e-12  # sum of squares that counts as silence: below 24 bit
 
 
 @checked
+@dataclass(kw_only=True)
 class MaxChange(Constraint):
     """No bin of a spectrogram changes by more than so many dB: the ball of the maximum norm."""
 
-    acts_on: tuple[Kind, ...] = ("spectrogram",)
-
-    def __init__(self, *, db: Positive) -> None:
-        self.most = db * NATURAL_PER_DB
+    db: Positive
+    acts_on = ("spectrogram",)
 
     def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
-        """Return the nearest signal that obeys."""
-        return limited(signal, original - self.most, original + self.most)
+        most = self.db * NATURAL_PER_DB
+        return limited(signal, original - most, original + most)
 
 
 class BandRange(Constraint):
@@ -49,7 +49,7 @@ class BandRange(Constraint):
             are neither one nor as many numbers as rows.
     """
 
-    acts_on: tuple[Kind, ...] = ("spectrogram",)
+    acts_on = ("spectrogram",)
 
     def __init__(
         self,
@@ -83,66 +83,55 @@ class BandRange(Constraint):
                 f"constraint.{self.name} has {count} numbers; expected {rows}, one for each "
                 "band of the front end, or a single one"
             )
-        limits = {"least": self.least_db, "most": self.most_db}
-        columns = {
-            name: start.signal.new_tensor((db * NATURAL_PER_DB).tolist())[None, :, None]
-            for name, db in limits.items()
+        return {
+            name: start.signal.new_tensor((db * NATURAL_PER_DB).tolist())[None, :, None].repeat(
+                len(start.signal), 1, 1
+            )
+            for name, db in {"least": self.least_db, "most": self.most_db}.items()
         }
-        return {name: column.repeat(len(start.signal), 1, 1) for name, column in columns.items()}
 
     def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
-        """Return the nearest signal that obeys."""
         return limited(signal, prepared["least"], prepared["most"])
 
 
 @checked
+@dataclass(kw_only=True)
 class RmseBudget(Constraint):
     """The root mean square of a spectrogram's change stays within a budget.
 
     Where it is too large, all of the change is scaled down alike: a budget of squares is a ball.
 
-    Args:
-        db: the budget in dB; or one for each item of the run.
-
     Raises:
         InputError: from `prepare`, when there are neither one nor as many budgets as items.
     """
 
-    acts_on: tuple[Kind, ...] = ("spectrogram",)
-
-    def __init__(self, *, db: Several) -> None:
-        self.db = [db] if isinstance(db, int | float) else list(db)
+    db: Several  # the budget; or one for each item of the run
+    acts_on = ("spectrogram",)
 
     def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
         """Return the largest sums of squares, (items,)."""
-        items = len(start.signal)
-        if len(self.db) not in (1, items):
+        items, budget = len(start.signal), start.signal.new_tensor(self.db) * NATURAL_PER_DB
+        if budget.ndim and len(budget) not in (1, items):
             raise InputError(
-                f"constraint.db has {len(self.db)} budgets for {items} items; expected one, or "
+                f"constraint.db has {len(budget)} budgets for {items} items; expected one, or "
                 "one for each"
             )
-        budget = start.signal.new_tensor(self.db) * NATURAL_PER_DB
         return {"energy": (budget.square() * start.signal[0].numel()).expand(items)}
 
     def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
-        """Return the nearest signal that obeys."""
         return scaled_to(signal, original, prepared["energy"])
 
 
+@dataclass(kw_only=True)
 class SnrFloor(Constraint):
     """The signal-to-noise ratio of the sound, the change being the noise, stays above a floor.
 
     In digital silence any change has a ratio of minus infinity, so nothing changes there that
     could be written to a file of 24 bits.
-
-    Args:
-        db: the least ratio, 10 log10(sum x^2 / sum (dream - x)^2).
     """
 
-    acts_on: tuple[Kind, ...] = ("sound",)
-
-    def __init__(self, *, db: float) -> None:
-        self.db = db
+    db: float  # the least ratio, 10 log10(sum x^2 / sum (dream - x)^2)
+    acts_on = ("sound",)
 
     def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
         """Return the largest energy of a change, (items,)."""
@@ -150,7 +139,6 @@ class SnrFloor(Constraint):
         return {"energy": (energy * 10.0 ** (-self.db / 10.0)).clamp(min=LEAST_ENERGY)}
 
     def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
-        """Return the nearest signal that obeys."""
         return scaled_to(signal, original, prepared["energy"])
 
 
@@ -162,7 +150,7 @@ class LoudnessLock(Constraint):
     level: no ear's weighting, not LUFS.
     """
 
-    acts_on: tuple[Kind, ...] = ("spectrogram", "sound")
+    acts_on = ("spectrogram", "sound")
 
     def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
         """Return the energy, (items,), of a spectrogram in natural log; the level under a gain."""
@@ -172,7 +160,6 @@ class LoudnessLock(Constraint):
         return {"energy": _log_energy(start.level)} | under
 
     def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
-        """Return the signal at the original's level."""
         if signal.ndim == 2:
             return signal * (prepared["energy"] / _energy(signal)).sqrt()[:, None]
         now = _log_energy(signal + prepared["level"] if "level" in prepared else signal)

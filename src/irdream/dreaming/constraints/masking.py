@@ -10,6 +10,7 @@ above is removed by scaling the change of that item.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,8 +19,8 @@ from torch import Tensor
 from irdream.arguments import Natural, checked
 from irdream.audio.masking import masking_threshold
 from irdream.audio.stft import as_many_frames, inverse_stft, stft
-from irdream.dreaming.batch import LEAST_MAGNITUDE, Start
-from irdream.dreaming.constraints.base import Constraint, Kind
+from irdream.dreaming.batch import LEAST_MAGNITUDE, Kind, Start
+from irdream.dreaming.constraints.base import Constraint
 from irdream.dreaming.constraints.limits import limited
 from irdream.dreaming.constraints.masks import mel_basis
 from irdream.recognizer import Recognizer
@@ -29,26 +30,19 @@ MOST_CHANGE = 100.0  # natural log: e^-100 is silence, e^100 more than any sound
 
 
 @checked
+@dataclass(kw_only=True)
 class MaskingProjection(Constraint):
     """See the module.
 
     On a spectrogram it costs next to nothing; on a sound three rounds, with their gradient, take
     about 25 ms for 3 s on one core. Steps are small, so few rounds do; more of them keep more of a
     large change.
-
-    Args:
-        margin_db: how far below the threshold the change stays; negative: how far above.
-        rounds: of cutting and inverting, for a sound.
-        full_scale_db: the level in dB SPL at which a sine of amplitude 1 is played; None: the
-            loudest bin of each item is 96 dB.
     """
 
-    acts_on: tuple[Kind, ...] = ("spectrogram", "sound")
-
-    def __init__(
-        self, *, margin_db: float = 0.0, rounds: Natural = 3, full_scale_db: float | None = None
-    ) -> None:
-        self.margin_db, self.rounds, self.full_scale_db = margin_db, rounds, full_scale_db
+    margin_db: float = 0.0  # how far below the threshold the change stays; negative: above
+    rounds: Natural = 3  # of cutting and inverting, for a sound
+    full_scale_db: float | None = None  # dB SPL of a sine of amplitude 1; None: loudest bin is 96
+    acts_on = ("spectrogram", "sound")
 
     def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
         """Return the largest magnitude of a change in each bin, or the limits of a spectrogram."""
@@ -72,7 +66,6 @@ class MaskingProjection(Constraint):
         return {"down": start.signal + down, "up": start.signal + up}
 
     def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
-        """Return a signal whose change is masked; of a spectrogram the nearest."""
         if signal.ndim == 3:
             return limited(signal, prepared["down"], prepared["up"])
         most, frontend = prepared["most"], prepared["frontend"]

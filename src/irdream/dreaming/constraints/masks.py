@@ -7,6 +7,7 @@ excerpt, but for rounding). The edges are hard, so a sound may click where its t
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -14,8 +15,8 @@ from torch import Tensor
 
 from irdream.arguments import Amount, checked
 from irdream.audio.masking import bins_hz
-from irdream.dreaming.batch import Start
-from irdream.dreaming.constraints.base import Constraint, Kind
+from irdream.dreaming.batch import Kind, Start
+from irdream.dreaming.constraints.base import Constraint
 from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
@@ -24,19 +25,17 @@ from irdream.recognizer import Recognizer
 class Mask(Constraint):
     """Keeps the original wherever a mask, made once a run, is False."""
 
-    acts_on: tuple[Kind, ...] = ("spectrogram",)
+    acts_on = ("spectrogram",)
 
     @abstractmethod
     def mask(self, recognizer: Recognizer, start: Start, kind: Kind) -> Tensor:
         """Return where changes are allowed, bool, of a shape that broadcasts to the signal's."""
 
     def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
-        """Return the mask, with an axis of items."""
         mask = self.mask(recognizer, start, kind).to(start.signal.device)
         return {"mask": mask.expand(len(start.signal), *mask.shape[1:])}
 
     def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
-        """Return the original outside the mask."""
         return torch.where(prepared["mask"], signal, original)
 
 
@@ -51,7 +50,7 @@ class TimeRange(Mask):
         InputError: when the range is none; from `prepare`, when no frame or sample is in it.
     """
 
-    acts_on: tuple[Kind, ...] = ("spectrogram", "sound")
+    acts_on = ("spectrogram", "sound")
 
     def __init__(self, *, start_seconds: float = 0.0, end_seconds: float | None = None) -> None:
         self.start, self.end = start_seconds, torch.inf if end_seconds is None else end_seconds
@@ -91,7 +90,7 @@ class FrequencyBand(Mask):
             front end has no mel bands.
     """
 
-    acts_on: tuple[Kind, ...] = ("spectrogram", "sound")
+    acts_on = ("spectrogram", "sound")
 
     def __init__(self, *, low_hz: float = 0.0, high_hz: float | None = None) -> None:
         self.low_hz, self.high_hz = low_hz, torch.inf if high_hz is None else high_hz
@@ -119,7 +118,6 @@ class FrequencyBand(Mask):
         return inside[None, :, None] if kind == "spectrogram" else inside[None]
 
     def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
-        """Return the original outside the band."""
         if signal.ndim == 3:
             return super().__call__(signal, original, prepared)
         change = torch.fft.rfft(signal - original) * prepared["mask"]
@@ -127,11 +125,11 @@ class FrequencyBand(Mask):
 
 
 @checked
+@dataclass(kw_only=True)
 class OnlyLoud(Mask):
     """Changes are allowed in bins at most `below_peak_db` below the original's loudest bin."""
 
-    def __init__(self, *, below_peak_db: Amount) -> None:
-        self.below_peak_db = below_peak_db
+    below_peak_db: Amount
 
     def mask(self, recognizer: Recognizer, start: Start, kind: Kind) -> Tensor:
         """Return (items, rows, frames)."""

@@ -32,28 +32,9 @@ from irdream.dreaming.objectives.scores import (
 )
 
 __all__ = [
-    "L1",
-    "L2",
-    "Blur",
-    "Caricature",
-    "Channel",
-    "Complement",
-    "Custom",
-    "Direction",
-    "Diversity",
-    "ForwardOutput",
-    "Inversion",
-    "Layer",
-    "LogProbability",
-    "Logit",
-    "Margin",
-    "MaskingPenalty",
-    "MeanGain",
-    "Neuron",
-    "Objective",
-    "Probability",
-    "TotalVariation",
-    "WeightedSum",
+    "L1", "L2", "Blur", "Caricature", "Channel", "Complement", "Custom", "Direction", "Diversity",
+    "ForwardOutput", "Inversion", "Layer", "LogProbability", "Logit", "Margin", "MaskingPenalty",
+    "MeanGain", "Neuron", "Objective", "Probability", "TotalVariation", "WeightedSum",
     "as_objective",
     "of_target",
-]
+]  # fmt: skip

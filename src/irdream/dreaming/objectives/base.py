@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,11 +22,9 @@ from torch import Tensor
 from irdream.dreaming.batch import Originals
 from irdream.errors import InputError
 
-
-class ReadLayers(Protocol):
-    """Returns the activations of log-mels (items, n_mels, frames) by the names of layers."""
-
-    def __call__(self, log_mel: Tensor, layers: Sequence[str]) -> dict[str, Tensor]: ...
+Prepared = dict[str, Tensor]  # tensors with an axis of items, by names
+# Gives the activations of log-mels (items, n_mels, frames) by the names of layers:
+ReadLayers = Callable[[Tensor, Sequence[str]], dict[str, Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,16 +81,11 @@ class Objective(ABC):
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return (items,)."""
 
-    def prepare(
-        self, recognizer: Any, read_layers: ReadLayers, originals: Originals
-    ) -> dict[str, Tensor]:
+    def prepare(self, recognizer: Any, read_layers: ReadLayers, originals: Originals) -> Prepared:
         """Compute once a run what does not change, for `output.prepared`.
 
         `read_layers` reads activations of log-mels, without gradients; `originals` are of all
-        items.
-
-        Returns:
-            Tensors with an axis of items; keys begin with the objective's own `repr`.
+        items. Keys begin with the objective's own `repr`.
         """
         return {}
 
@@ -159,23 +152,18 @@ class WeightedSum(Objective):
         self.needs_whole_groups = any(o.needs_whole_groups for o in objectives)
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
         score: Any = 0.0
         for weight, objective in self.terms:
             score = score + weight * objective(output, targets)
         return score
 
-    def prepare(
-        self, recognizer: Any, read_layers: ReadLayers, originals: Originals
-    ) -> dict[str, Tensor]:
-        """Return what its terms prepare."""
-        prepared: dict[str, Tensor] = {}
+    def prepare(self, recognizer: Any, read_layers: ReadLayers, originals: Originals) -> Prepared:
+        prepared: Prepared = {}
         for _, objective in self.terms:
             prepared |= objective.prepare(recognizer, read_layers, originals)
         return prepared
 
     def goal(self, confidence: float) -> float | None:
-        """Return that of a single positive term, scaled."""
         weight, objective = self.terms[0]
         goal = objective.goal(confidence)
         return None if len(self.terms) > 1 or goal is None or weight <= 0 else weight * goal
@@ -200,7 +188,6 @@ class Custom(Objective):
         self.function = function
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
         return self.function(output, targets)
 
     def __repr__(self) -> str:

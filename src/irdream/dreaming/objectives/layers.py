@@ -22,7 +22,7 @@ from torch import Tensor
 from irdream.arguments import Amount, checked
 from irdream.audio import load_audio
 from irdream.dreaming.batch import Originals
-from irdream.dreaming.objectives.base import ForwardOutput, Objective, ReadLayers
+from irdream.dreaming.objectives.base import ForwardOutput, Objective, Prepared, ReadLayers
 from irdream.errors import InputError
 from irdream.files import ExistingPath
 
@@ -55,7 +55,6 @@ class Layer(OnLayer):
     """
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
         return output.activations[self.layer].square().flatten(1).mean(dim=1)
 
 
@@ -71,7 +70,6 @@ class Channel(OnLayer):
         self.channel = channel
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
         return self.of_channel(output).flatten(1).mean(dim=1)
 
     def of_channel(self, output: ForwardOutput) -> Tensor:
@@ -84,12 +82,8 @@ class Channel(OnLayer):
 class Neuron(Channel):
     """One unit: a channel at one position, in every window.
 
-    Args:
-        layer: the module's name.
-        channel: from 0.
-        mel: row of the layer's maps, from 0; None: the one in the middle, of an even number
-            the later of the two.
-        frame: column, likewise.
+    `mel` is a row of the layer's maps, from 0, and `frame` a column; None: the one in the middle,
+    of an even number the later of the two.
 
     Raises:
         InputError: when called, if the layer has no such channel or place.
@@ -102,7 +96,6 @@ class Neuron(Channel):
         self.mel, self.frame = mel, frame
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
         unit = self.of_channel(output)  # (items, windows, mels, frames), or fewer axes
         for name, place in (("frame", self.frame), ("mel", self.mel)):
             if unit.ndim > 2:
@@ -146,14 +139,11 @@ class Direction(OnLayer):
         named = isinstance(direction, str | Path)
         self.direction = str(direction) if named else self.vector.tolist()
 
-    def prepare(
-        self, recognizer: Any, read_layers: ReadLayers, originals: Originals
-    ) -> dict[str, Tensor]:
+    def prepare(self, recognizer: Any, read_layers: ReadLayers, originals: Originals) -> Prepared:
         """Return the direction where the log-mels are, (items, channels)."""
         return {repr(self): self.vector.to(originals.log_mel).expand(len(originals.log_mel), -1)}
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
         activations = self.activations(output)
         if activations.shape[2] != len(self.vector):
             raise InputError(
@@ -166,15 +156,22 @@ class Direction(OnLayer):
 
 
 class _LikeReference(OnLayer):
-    """A score against a reference's activations, which stay in memory for the whole run."""
+    """A score against a reference's activations, which stay in memory for the whole run.
+
+    Args:
+        layer: the module's name.
+        reference: path of a sound file, repeated or cut to the item's length; None: the item's
+            own original.
+
+    Raises:
+        InputError: in `prepare`, if the file cannot be used.
+    """
 
     def __init__(self, layer: str, reference: ExistingPath | None = None) -> None:
         super().__init__(layer)
         self.reference = None if reference is None else str(reference)
 
-    def prepare(
-        self, recognizer: Any, read_layers: ReadLayers, originals: Originals
-    ) -> dict[str, Tensor]:
+    def prepare(self, recognizer: Any, read_layers: ReadLayers, originals: Originals) -> Prepared:
         """Return the reference's activations, (items, windows, *shape of the layer's output)."""
         log_mel = originals.log_mel
         if self.reference is None:
@@ -191,21 +188,11 @@ class Inversion(_LikeReference):
     such a dream differs from its reference, the layer does not see it. Against its own original
     an item begins at its best and stays there, so that is for sums and for starts with noise.
 
-    Args:
-        layer: the module's name.
-        reference: path of a sound file, repeated or cut to the item's length; None: the item's
-            own original.
-
-    Raises:
-        InputError: in `prepare`, if the file cannot be used.
-
     Source: A. Mahendran, A. Vedaldi, "Understanding deep image representations by inverting
     them", CVPR 2015, section 2, the normalized Euclidean loss.
     """
 
-    def prepare(
-        self, recognizer: Any, read_layers: ReadLayers, originals: Originals
-    ) -> dict[str, Tensor]:
+    def prepare(self, recognizer: Any, read_layers: ReadLayers, originals: Originals) -> Prepared:
         """Return the reference's activations, and their mean square (items,)."""
         prepared = super().prepare(recognizer, read_layers, originals)
         square = prepared[repr(self)].square().flatten(1).mean(dim=1)
@@ -213,7 +200,6 @@ class Inversion(_LikeReference):
         return prepared | {f"{self!r} mean square": square}
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
         difference = output.activations[self.layer] - output.prepared[repr(self)]
         scale = output.prepared[f"{self!r} mean square"]
         return -difference.square().flatten(1).mean(dim=1) / scale
@@ -223,33 +209,20 @@ class Inversion(_LikeReference):
 class Caricature(_LikeReference):
     """The inner product of a layer's activations with a reference's: the same, exaggerated.
 
-    For each window the product over the whole layer, divided by the number of its positions
-    and multiplied by max(cosine, 0.1) ** cosine_power, which holds the dream to the reference.
-
-    Args:
-        layer: the module's name.
-        reference: path of a sound file, repeated or cut to the item's length; None: the item's
-            own original.
-        cosine_power: 0: the inner product alone.
-
-    Raises:
-        InputError: in `prepare`, if the file cannot be used.
+    For each window the product over the whole layer, divided by the number of its positions and
+    multiplied by max(cosine, 0.1) ** cosine_power, which holds the dream to the reference; 0: the
+    inner product alone.
 
     Source: the recipe `caricature` of the library lucid (C. Olah and others, 2018).
     """
 
     def __init__(
-        self,
-        layer: str,
-        reference: ExistingPath | None = None,
-        *,
-        cosine_power: Amount = 1.0,
+        self, layer: str, reference: ExistingPath | None = None, *, cosine_power: Amount = 1.0
     ) -> None:
         super().__init__(layer, reference)
         self.cosine_power = cosine_power
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
         activations = self.activations(output)
         values = activations.flatten(2)
         reference = output.prepared[repr(self)].reshape(values.shape)
@@ -269,7 +242,6 @@ class Diversity(OnLayer):
     needs_whole_groups = True
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
         activations = self.activations(output)
         channels = activations.transpose(1, 2).flatten(2)  # (items, channels, positions)
         grams = (channels @ channels.mT).flatten(1)

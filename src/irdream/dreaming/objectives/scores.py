@@ -10,6 +10,7 @@ neither size nor length changes a weight.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +20,13 @@ from irdream.arguments import Amount, checked
 from irdream.audio.masking import masking_threshold
 from irdream.audio.stft import stft
 from irdream.dreaming.batch import Originals
-from irdream.dreaming.objectives.base import ForwardOutput, Objective, ReadLayers, of_target
+from irdream.dreaming.objectives.base import (
+    ForwardOutput,
+    Objective,
+    Prepared,
+    ReadLayers,
+    of_target,
+)
 from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
 from irdream.errors import InputError
 
@@ -35,11 +42,9 @@ class LogProbability(Objective):
     reads_output = True
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
         return of_target(output.log_probabilities, targets).mean(dim=1)
 
     def goal(self, confidence: float) -> float:
-        """Return log c."""
         return math.log(confidence)
 
 
@@ -49,11 +54,9 @@ class Probability(Objective):
     reads_output = True
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
         return of_target(output.log_probabilities, targets).exp().mean(dim=1)
 
     def goal(self, confidence: float) -> float:
-        """Return c."""
         return confidence
 
 
@@ -66,7 +69,6 @@ class Logit(Objective):
     reads_output = True
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
         return of_target(output.logits, targets).mean(dim=1)
 
 
@@ -80,12 +82,10 @@ class Margin(Objective):
     reads_output = True
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
         logs = output.log_probabilities
         return (of_target(logs, targets) - _of_others(logs, targets)).mean(dim=1)
 
     def goal(self, confidence: float) -> float:
-        """Return log(c / (1 - c))."""
         return math.log(confidence / (1.0 - confidence))
 
 
@@ -137,7 +137,6 @@ class TotalVariation(Objective):
     """
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
         steps = [output.log_mel.diff(dim=axis) for axis in range(1, output.log_mel.ndim)]
         total = torch.stack([_mean(step.abs()) for step in steps]).sum(dim=0)
         return _unit(output) * total
@@ -147,7 +146,6 @@ class L1(Objective):
     """The mean absolute change from the start, in dB; it leaves most places as they were."""
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
         return _unit(output) * _mean((output.log_mel - output.start).abs())
 
 
@@ -158,11 +156,11 @@ class L2(Objective):
     """
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
         return _unit(output) ** 2 * _mean((output.log_mel - output.start).square())
 
 
 @checked
+@dataclass(kw_only=True, repr=False, eq=False)
 class Blur(Objective):
     """The mean squared difference to the blurred log-mel, along each axis on its own, in dB^2.
 
@@ -171,16 +169,14 @@ class Blur(Objective):
     it every few steps (Yosinski and others 2015, "Understanding neural networks through deep
     visualization").
 
-    Args:
-        mels: weight of the blur along the mel bands.
-        frames: weight of the blur along the frames, or along a waveform's samples.
+    `mels` weighs the blur along the mel bands, `frames` that along the frames or a waveform's
+    samples.
     """
 
-    def __init__(self, *, mels: Amount = 1.0, frames: Amount = 1.0) -> None:
-        self.mels, self.frames = mels, frames
+    mels: Amount = 1.0
+    frames: Amount = 1.0
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
         log_mel = output.log_mel
         along_frames = self.frames * _mean(_from_blur(log_mel, -1).square())
         if log_mel.ndim < 3:
@@ -189,6 +185,7 @@ class Blur(Objective):
         return _unit(output) ** 2 * (along_mels + along_frames)
 
 
+@dataclass(kw_only=True, repr=False, eq=False)
 class MaskingPenalty(Objective):
     """How far the change lies above the masking threshold, in dB, the mean over all bins.
 
@@ -198,20 +195,15 @@ class MaskingPenalty(Objective):
     Where the parametrization makes sound, the bins are those of its spectrum; otherwise mel
     bands, whose threshold is the sum of their bins' (as magnitudes), weighed as the front end
     weighs the bins.
-
-    Args:
-        margin_db: how far below the threshold the change should stay.
-        full_scale_db: the level in dB SPL at which a sine of amplitude 1 is played; None: the
-            loudest bin of each item is 96 dB.
     """
 
-    def __init__(self, *, margin_db: float = 0.0, full_scale_db: float | None = None) -> None:
-        self.margin_db, self.full_scale_db = margin_db, full_scale_db
+    margin_db: float = 0.0  # how far below the threshold the change should stay
+    full_scale_db: float | None = None  # dB SPL of a sine of amplitude 1; None: loudest bin is 96
+
+    def __post_init__(self) -> None:
         self._frontend: Any = None  # of the run; its transform is needed in each step
 
-    def prepare(
-        self, recognizer: Any, read_layers: ReadLayers, originals: Originals
-    ) -> dict[str, Tensor]:
+    def prepare(self, recognizer: Any, read_layers: ReadLayers, originals: Originals) -> Prepared:
         """Return the powers from which a change is audible, of bins and of mel bands."""
         frontend = self._frontend = recognizer.stft_grid
         bins = masking_threshold(
@@ -227,7 +219,6 @@ class MaskingPenalty(Objective):
         return {f"{self!r} bins": bins, f"{self!r} bands": bands}
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
         if output.waveform is None or output.start_waveform is None:
             power = (output.log_mel.exp() - output.start.exp()).square()
             threshold = output.prepared[f"{self!r} bands"]

@@ -3,24 +3,17 @@
 from irdream.dreaming.optimizers.adaptive import LeastChange, MarginStep
 from irdream.dreaming.optimizers.base import (
     FromFunction,
+    Norm,
+    NormalizedAscent,
     Optimizer,
     State,
     StepContext,
     TorchOptimizer,
     as_optimizer,
+    normalized,
 )
-from irdream.dreaming.optimizers.normalized import Norm, NormalizedAscent, normalized
 
 __all__ = [
-    "FromFunction",
-    "LeastChange",
-    "MarginStep",
-    "Norm",
-    "NormalizedAscent",
-    "Optimizer",
-    "State",
-    "StepContext",
-    "TorchOptimizer",
-    "as_optimizer",
-    "normalized",
-]
+    "FromFunction", "LeastChange", "MarginStep", "Norm", "NormalizedAscent", "Optimizer", "State",
+    "StepContext", "TorchOptimizer", "as_optimizer", "normalized",
+]  # fmt: skip

@@ -8,6 +8,7 @@ several windows `log_probability` pulls the lowest hardest, and gets there soone
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -17,8 +18,7 @@ from torch import Tensor
 from irdream.arguments import Amount, Positive, Share, checked
 from irdream.dreaming.batch import per_item
 from irdream.dreaming.objectives import Objective
-from irdream.dreaming.optimizers.base import Optimizer, State, StepContext
-from irdream.dreaming.optimizers.normalized import normalized
+from irdream.dreaming.optimizers.base import Optimizer, State, StepContext, normalized
 from irdream.errors import InputError
 
 ZeroToOne = Annotated[float, Ge(0), Le(1)]
@@ -28,6 +28,7 @@ _RAISE = 0.25  # of the promise that is added where the goal was passed without 
 
 
 @checked
+@dataclass(kw_only=True)
 class MarginStep(Optimizer):
     """The step at whose end the objective, were it straight, would be at its goal.
 
@@ -39,26 +40,12 @@ class MarginStep(Optimizer):
     - a share of the step is taken not from where the item is, but from the original to the
       nearest point that promises the goal (as in FAB; Croce and Hein 2020), which undoes what
       earlier steps changed in vain. That share decays, so that items arrive.
-
-    Args:
-        overshoot: log-odds beyond the confidence that are aimed at; too little, and items come
-            near the goal without passing it.
-        pull: the share of the first step that is taken from the original, 0 to 1.
-        decay: of that share, from step to step, 0 to 1.
-        least_gain: the least share of a promise that is believed to come, above 0 to 1; 1: all
-            is believed to come.
     """
 
-    def __init__(
-        self,
-        *,
-        overshoot: Amount = 0.1,
-        pull: ZeroToOne = 0.3,
-        decay: ZeroToOne = 0.9,
-        least_gain: AboveZeroToOne = 0.4,
-    ) -> None:
-        self.overshoot, self.pull, self.decay = overshoot, pull, decay
-        self.least_gain = least_gain
+    overshoot: Amount = 0.1  # log-odds beyond the confidence that are aimed at, to pass it
+    pull: ZeroToOne = 0.3  # the share of the first step that is taken from the original
+    decay: ZeroToOne = 0.9  # of that share, from step to step
+    least_gain: AboveZeroToOne = 0.4  # the least share of a promise that is believed to come
 
     def goal(self, objective: Objective, confidence: float | None) -> float:
         """Return the score a little beyond the confidence; refuse an objective that has none."""
@@ -75,14 +62,12 @@ class MarginStep(Optimizer):
         return goal
 
     def start(self, parameters: Tensor) -> State:
-        """Begin without a promise."""
         zeros = parameters.new_zeros(len(parameters))
         return {"promised": zeros, "before": zeros, "pull": zeros + self.pull, "raised": zeros}
 
     def step(
         self, parameters: Tensor, gradient: Tensor, context: StepContext, state: State
     ) -> Tensor:
-        """Step by what is missing."""
         assert context.goal is not None
         missing = context.goal + state["raised"] - context.score
         passed = (missing <= 0) & ~context.reached  # the mean of windows is there, the item is not
@@ -111,6 +96,7 @@ class MarginStep(Optimizer):
 
 
 @checked
+@dataclass(kw_only=True)
 class LeastChange(MarginStep):
     """The quietest dream that has the confidence: the root mean square of the change is least.
 
@@ -120,35 +106,16 @@ class LeastChange(MarginStep):
     little larger where it has not. Both, the steps and the shares, get smaller from step to step.
     Of the iterates that have the confidence the one with the least change is kept; an item stops
     after `dream.steps`, or with `dream.patience`.
-
-    Args:
-        shrink: the first share by which the norm is changed, above 0 and below 1.
-        shrink_decay: of that share, from step to step.
-        turn: the first step along the gradient, as a share of the norm.
-        turn_decay: of that share, from step to step.
-        overshoot, pull, decay, least_gain: as of `MarginStep`.
     """
 
     refines = True
 
-    def __init__(
-        self,
-        *,
-        shrink: Share = 0.1,
-        shrink_decay: AboveZeroToOne = 0.8,
-        turn: Positive = 0.3,
-        turn_decay: AboveZeroToOne = 0.9,
-        overshoot: Amount = 0.1,
-        pull: ZeroToOne = 0.3,
-        decay: ZeroToOne = 0.9,
-        least_gain: AboveZeroToOne = 0.4,
-    ) -> None:
-        super().__init__(overshoot=overshoot, pull=pull, decay=decay, least_gain=least_gain)
-        self.shrink, self.shrink_decay = shrink, shrink_decay
-        self.turn, self.turn_decay = turn, turn_decay
+    shrink: Share = 0.1  # the first share by which the norm is changed
+    shrink_decay: AboveZeroToOne = 0.8  # of that share, from step to step
+    turn: Positive = 0.3  # the first step along the gradient, as a share of the norm
+    turn_decay: AboveZeroToOne = 0.9  # of that share, from step to step
 
     def start(self, parameters: Tensor) -> State:
-        """Begin without a norm."""
         zeros = parameters.new_zeros(len(parameters))
         own = {"norm": zeros, "shrink": zeros + self.shrink, "turn": zeros + self.turn}
         return {**super().start(parameters), **own, "arrived": zeros > 0}

@@ -1,40 +1,37 @@
-"""How a gradient becomes a step: for each item on its own."""
+"""How a gradient becomes a step: for each item on its own, of known size or as another says."""
 
 from __future__ import annotations
 
 import functools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge, Lt
 from torch import Tensor
 
-from irdream.dreaming.batch import rows_of
+from irdream.arguments import checked
+from irdream.dreaming.batch import per_item, rows_of
 from irdream.dreaming.objectives import Objective
 from irdream.errors import InputError
 
 State = dict[str, Any]
+Norm = Literal["rms", "mean_abs", "sign", "none"]
+_LEAST = 1e-35  # of float32, and such that a step divided by it is finite
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepContext:
-    """What an optimizer may know of the items besides their gradients.
+    """What an optimizer may know of the items besides their gradients."""
 
-    Attributes:
-        score: the objective, (items,).
-        goal: what the optimizer's own `goal` returned.
-        reached: whether the items have the confidence now, (items,).
-        undreamed: the parameters of the undreamed signal.
-        step: the step size in the parameters' own unit, (items, 1, ...).
-    """
-
-    score: Tensor
-    goal: float | None
-    reached: Tensor
-    undreamed: Tensor
-    step: Tensor
+    score: Tensor  # the objective, (items,)
+    goal: float | None  # what the optimizer's own `goal` returned
+    reached: Tensor  # whether the items have the confidence now, (items,)
+    undreamed: Tensor  # the parameters of the undreamed signal
+    step: Tensor  # the step size in the parameters' own unit, (items, 1, ...)
 
 
 class Optimizer(ABC):
@@ -59,7 +56,6 @@ class Optimizer(ABC):
         return {}
 
     def pick(self, state: State, rows: Tensor) -> State:
-        """Return the state of some items."""
         return rows_of(state, rows)
 
     @abstractmethod
@@ -67,6 +63,61 @@ class Optimizer(ABC):
         self, parameters: Tensor, gradient: Tensor, context: StepContext, state: State
     ) -> Tensor:
         """Return the next parameters (items, ...), and change `state`; the gradient points up."""
+
+
+@checked
+@dataclass(kw_only=True)
+class NormalizedAscent(Optimizer):
+    """Each step has the step size, whatever the gradient's.
+
+    Args:
+        norm: "rms": the root mean square of the direction is one; "mean_abs": its mean
+            magnitude is one, as in DeepDream (Mordvintsev et al. 2015); "sign": the sign;
+            "none": the gradient as it is.
+        momentum: share of the earlier directions that is kept before the norm is taken again,
+            0 to below 1 (Dong et al. 2018).
+    """
+
+    norm: Norm = "rms"
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
+
+    def start(self, parameters: Tensor) -> State:
+        return {"velocity": torch.zeros_like(parameters)} if self.momentum else {}
+
+    def step(
+        self, parameters: Tensor, gradient: Tensor, context: StepContext, state: State
+    ) -> Tensor:
+        """Step by the step size; no step where the gradient is zero."""
+        if self.momentum:
+            state["velocity"] = self.momentum * state["velocity"] + normalized(gradient, self.norm)
+            gradient = state["velocity"]
+        if self.norm in ("sign", "none"):
+            return torch.addcmul(parameters, context.step, normalized(gradient, self.norm))
+        return torch.addcmul(parameters, context.step / size(gradient, self.norm), gradient)
+
+    def __repr__(self) -> str:
+        return f"normalized_ascent({self.norm}{f', {self.momentum:g}' if self.momentum else ''})"
+
+
+def normalized(gradient: Tensor, norm: Norm = "rms") -> Tensor:
+    """Return gradients (items, ...) of norm one; zero where the gradient is zero."""
+    if norm == "none":
+        return gradient
+    if norm == "sign":
+        return gradient.sign()
+    return gradient / size(gradient, norm)
+
+
+def size(gradient: Tensor, norm: Norm = "rms") -> Tensor:
+    """Return by what gradients (items, ...) are divided to have norm one, (items, 1, ...)."""
+    flat = gradient.flatten(1)
+    if norm == "mean_abs":
+        norms = torch.linalg.vector_norm(flat, ord=1, dim=1) / flat.shape[1]
+    else:  # of the largest value, since the squares of tiny gradients underflow
+        largest = torch.linalg.vector_norm(flat, ord=math.inf, dim=1).clamp(min=_LEAST)
+        shares = torch.linalg.vector_norm(flat / largest[:, None], dim=1)
+        norms = largest * shares / flat.shape[1] ** 0.5
+    return per_item(norms.clamp(min=_LEAST), gradient)
 
 
 class FromFunction(Optimizer):
@@ -78,7 +129,6 @@ class FromFunction(Optimizer):
     def step(
         self, parameters: Tensor, gradient: Tensor, context: StepContext, state: State
     ) -> Tensor:
-        """Step in the direction."""
         return parameters + context.step * self.function(gradient)
 
     def __repr__(self) -> str:
@@ -100,7 +150,6 @@ class TorchOptimizer(Optimizer):
         return {"items": [torch.nn.Parameter(item.clone()) for item in parameters]}
 
     def pick(self, state: State, rows: Tensor) -> State:
-        """Take the other items from the optimizer."""
         chosen = rows.tolist()
         if "optimizer" in state:
             groups = state["optimizer"].param_groups
@@ -110,7 +159,6 @@ class TorchOptimizer(Optimizer):
     def step(
         self, parameters: Tensor, gradient: Tensor, context: StepContext, state: State
     ) -> Tensor:
-        """Let the optimizer step up."""
         items = state["items"]
         for item, now, up in zip(items, parameters, gradient, strict=True):
             item.data.copy_(now)

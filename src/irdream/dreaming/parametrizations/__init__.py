@@ -9,14 +9,6 @@ from irdream.dreaming.parametrizations.maco import Maco
 from irdream.dreaming.parametrizations.sound import StftGain, StftMask, Waveform
 
 __all__ = [
-    "Additive",
-    "Fourier",
-    "Harmonic",
-    "LogMel",
-    "LowResolution",
-    "Maco",
-    "Parametrization",
-    "StftGain",
-    "StftMask",
-    "Waveform",
-]
+    "Additive", "Fourier", "Harmonic", "LogMel", "LowResolution", "Maco", "Parametrization",
+    "StftGain", "StftMask", "Waveform",
+]  # fmt: skip

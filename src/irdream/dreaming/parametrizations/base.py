@@ -13,16 +13,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from irdream.dreaming.batch import Originals, Start
+from irdream.dreaming.batch import Kind, Originals, Start
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
-Kind = Literal["spectrogram", "sound"]
 S = TypeVar("S", bound=Start)
 
 
@@ -43,7 +42,6 @@ class Parametrization(ABC, Generic[S]):
 
     @property
     def acts_on(self) -> Kind:
-        """Return the signal's own kind."""
         return self.kinds[0]
 
     @abstractmethod
@@ -113,15 +111,12 @@ class Additive(Parametrization[S]):
     """
 
     def parameters(self, start: S) -> Tensor:
-        """Return zeros."""
         return start.signal.new_zeros(start.signal.shape)
 
     def signal(self, start: S, parameters: Tensor) -> Tensor:
-        """Return the undreamed signal and the detail at full size."""
         return start.signal + resize(parameters, tuple(start.signal.shape[1:]))
 
     def regrid(self, start: S, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
-        """Interpolate the detail to another grid."""
         shape = start.signal.shape[1:]
         factors = tuple(coarser)[-len(shape) :]
         grid = [min(n, max(2, round(n / by))) for n, by in zip(shape, factors, strict=True)]
@@ -143,15 +138,10 @@ W = TypeVar("W", bound=Wrapped)
 
 
 class Wrapper(Parametrization[W]):
-    """Dreams the signal of another parametrization in other terms.
-
-    Start, range and sound are left to that.
-
-    Args:
-        of: whose signal is dreamed.
+    """Dreams the signal of another parametrization in other terms; range and sound are left to it.
 
     Raises:
-        InputError: when it is none of `classes`.
+        InputError: when `of` is none of `classes`.
     """
 
     classes: tuple[type[Additive], ...] = (Additive,)
@@ -165,13 +155,11 @@ class Wrapper(Parametrization[W]):
         self.step_unit, self.kinds = of.step_unit, of.kinds
 
     def waveform(self, recognizer: Recognizer, start: W, signal: Tensor) -> Tensor | None:
-        """Return the sound as `of` makes it."""
         return self.of.waveform(recognizer, start.of, signal)
 
     def beside(
         self, recognizer: Recognizer, start: W, signal: Tensor, sound: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return what `of` makes of it."""
         return self.of.beside(recognizer, start.of, signal, sound)
 
 

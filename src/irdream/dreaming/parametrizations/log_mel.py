@@ -90,7 +90,6 @@ class LogMel(Additive[_Start]):
         return start.signal.new_full((len(start.signal), 1, 1), NATURAL_PER_DB)
 
     def signal(self, start: _Start, parameters: Tensor) -> Tensor:
-        """Return the dream, clipped to the range."""
         signal = super().signal(start, parameters)
         if start.least is not None:
             return signal.clamp(start.least, start.most)

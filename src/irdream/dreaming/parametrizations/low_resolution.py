@@ -7,6 +7,7 @@ an excerpt have in common is found together, and only the finest grid is free in
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,15 +73,12 @@ class LowResolution(Wrapper[_Start]):
         return _Start(**vars(originals), signal=of.signal, spectrum=of.spectrum, of=of, gain=gain)
 
     def parameters(self, start: _Start) -> Tensor:
-        """Return zeros."""
         return self._zeros(start.signal)
 
     def unit(self, start: _Start) -> Tensor:
-        """Return the unit of `of`, less the gain."""
         return self.of.unit(start.of).flatten(1) / start.gain
 
     def signal(self, start: _Start, parameters: Tensor) -> Tensor:
-        """Return the signal of `of` with the detail."""
         return self.of.signal(start.of, self._detail(start.signal, parameters))
 
     def regrid(self, start: _Start, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
@@ -96,8 +94,7 @@ class LowResolution(Wrapper[_Start]):
     def absorb(self, start: _Start, parameters: Tensor, signal: Tensor) -> Tensor:
         """Share the difference to the constrained signal among the levels, the coarsest first.
 
-        So that a coarse level does not run away while the finest undoes it. At an octave what
-        only finer levels could hold is left out.
+        So a coarse level does not run away while the finest undoes it.
         """
         size = tuple(signal.shape[1:])
         rest = signal - start.signal - self._detail(signal, parameters)
@@ -115,20 +112,17 @@ class LowResolution(Wrapper[_Start]):
     def _detail(self, signal: Tensor, parameters: Tensor) -> Tensor:
         """Return the sum of the levels at the size of a signal."""
         size = tuple(signal.shape[1:])
-        first, *others = self._levels(signal, parameters)
-        detail = resize(first, size)
-        for level in others:
-            detail = detail + resize(level, size)
-        return detail
+        return functools.reduce(
+            torch.add, [resize(level, size) for level in self._levels(signal, parameters)]
+        )
 
     def _levels(self, signal: Tensor, parameters: Tensor) -> list[Tensor]:
         """Return the levels that are there, (items, *grid) each, the coarsest first."""
         levels: list[Tensor] = []
         while parameters.shape[1]:
             grid = self._grid(signal, self.levels - 1 - len(levels))
-            points = math.prod(grid)
-            levels.append(parameters[:, :points].unflatten(1, grid))
-            parameters = parameters[:, points:]
+            level, parameters = parameters.tensor_split([math.prod(grid)], dim=1)
+            levels.append(level.unflatten(1, grid))
         return levels
 
     def _grid(self, signal: Tensor, k: int) -> Grid:

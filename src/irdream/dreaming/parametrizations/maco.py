@@ -92,7 +92,6 @@ class Maco(Wrapper[_Start]):
         return 2.0 * math.pi * uniform(keys, 0, *magnitude.shape[1:]).to(magnitude.dtype)
 
     def unit(self, start: _Start) -> Tensor:
-        """Return one radian."""
         return start.signal.new_ones(len(start.signal), 1, 1)
 
     def signal(self, start: _Start, parameters: Tensor) -> Tensor:

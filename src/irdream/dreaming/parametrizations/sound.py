@@ -27,22 +27,18 @@ class _WaveformStart(Start):
 
 
 @checked
+@dataclass(kw_only=True)
 class Waveform(Additive[_WaveformStart]):
     """The signal is the waveform (items, samples); full scale is 1.
 
     A step is a percentage of the original's root mean square, so that quiet and loud excerpts
-    change alike: n steps in one direction leave an SNR of -20 log10(n * step_size / 100) dB.
-
-    Args:
-        peak: largest magnitude of a dream; that of its original where this is above 1, so that it
-            is dreamed as it is.
+    change alike: n steps in one direction leave an SNR of -20 log10(n * step_size / 100) dB. An
+    original beyond full scale has its own peak, so that it is dreamed as it is.
     """
 
     step_unit = "% of the original's RMS"
     kinds = ("sound",)
-
-    def __init__(self, *, peak: Positive = 1.0) -> None:
-        self.peak = peak
+    peak: Positive = 1.0  # largest magnitude of a dream
 
     def start(self, recognizer: Recognizer, originals: Originals) -> _WaveformStart:
         """Return the original, and the largest magnitude of its dream."""
@@ -52,16 +48,13 @@ class Waveform(Additive[_WaveformStart]):
         return _WaveformStart(**vars(originals), signal=waveform, peak=peak)
 
     def unit(self, start: _WaveformStart) -> Tensor:
-        """Return a hundredth of the original's RMS, (items, 1)."""
         rms = start.signal.square().mean(dim=1, keepdim=True).sqrt()
         return rms.clamp(min=QUIETEST_RMS) / 100.0
 
     def signal(self, start: _WaveformStart, parameters: Tensor) -> Tensor:
-        """Return the dream, clipped to the peak."""
         return super().signal(start, parameters).clamp(-start.peak, start.peak)
 
     def waveform(self, recognizer: Recognizer, start: _WaveformStart, signal: Tensor) -> Tensor:
-        """Return the signal."""
         return signal
 
 
@@ -73,6 +66,7 @@ class _GainStart(Start):
 
 
 @checked
+@dataclass(kw_only=True)
 class StftGain(Additive[_GainStart]):
     """The signal is a gain on each bin and frame (items, bins, frames), natural log; 0 undreamed.
 
@@ -80,36 +74,21 @@ class StftGain(Additive[_GainStart]):
     the inverse STFT. The network gets what its front end makes of that sound in every step, so
     nothing is left to a sonification; the STFT is the front end's, or `Recognizer.stft_grid`. What
     the original lacks cannot be made louder than its noise floor, and digital silence stays silent.
+    With a `max_gain_db` of more than 20 dB single bins near silence run away, and can be heard.
 
-    Args:
-        max_gain_db: the largest gain, up or down; with more than 20 dB single bins near silence
-            run away, and can be heard.
-        keep_peak: the sound as a whole gets the original's peak, before the network gets it, so
-            that nothing is lost in a file. Otherwise it may exceed full scale.
-        floor_db: the gain also raises harmonics of the pitch and noise, so far below the RMS of 50
-            ms (see `harmonic.excitation`), which are not there without it: so overtones and breath
-            can come where there are none. None: only what there is.
+    With a `floor_db` the gain also raises harmonics of the pitch and noise, so far below the RMS of
+    50 ms (see `harmonic.excitation`), which are not there without it: so overtones and breath can
+    come where there are none.
     """
 
     step_unit = "dB"
     kinds = ("spectrogram", "sound")  # the gain can be held, and the sound that it makes
-
-    def __init__(
-        self,
-        *,
-        max_gain_db: Positive = 12.0,
-        keep_peak: bool = False,
-        floor_db: Positive | None = None,
-    ) -> None:
-        self.max_gain_db, self.keep_peak, self.floor_db = max_gain_db, keep_peak, floor_db
-        self._most = max_gain_db * NATURAL_PER_DB
+    max_gain_db: Positive = 12.0  # up or down
+    keep_peak: bool = False  # of the original; otherwise it may exceed full scale
+    floor_db: Positive | None = None  # None: only what there is
 
     def start(self, recognizer: Recognizer, originals: Originals) -> _GainStart:
-        """Return no gain, and the original's spectrum.
-
-        Raises:
-            InputError: for a front end that is no STFT, and whose sample rate is not known.
-        """
+        """Return no gain; refuse a front end that is no STFT and has no known sample rate."""
         if not hasattr(recognizer.stft_grid, "n_fft"):
             raise InputError(
                 f"parametrization StftGain with {type(recognizer.frontend).__name__}; expected a "
@@ -135,12 +114,9 @@ class StftGain(Additive[_GainStart]):
         return start.signal.new_full((len(start.signal), 1, 1), NATURAL_PER_DB)
 
     def signal(self, start: _GainStart, parameters: Tensor) -> Tensor:
-        """Return the gain at full size, clipped to the largest."""
-        size = tuple(start.signal.shape[1:])
-        return resize(parameters, size).clamp(-self._most, self._most)
+        return self._limited(resize(parameters, tuple(start.signal.shape[1:])))
 
     def waveform(self, recognizer: Recognizer, start: _GainStart, signal: Tensor) -> Tensor:
-        """Return the sound of the original's spectrum times the gain."""
         sound = self._changed(recognizer, start, signal)
         return sound * self._level(start, sound)
 
@@ -168,8 +144,11 @@ class StftGain(Additive[_GainStart]):
         return start.peak / peak.clamp(min=torch.finfo(peak.dtype).tiny)
 
     def absorb(self, start: _GainStart, parameters: Tensor, signal: Tensor) -> Tensor:
-        """Return the gain, clipped to the largest."""
-        return super().absorb(start, parameters, signal.clamp(-self._most, self._most))
+        return super().absorb(start, parameters, self._limited(signal))
+
+    def _limited(self, gain: Tensor) -> Tensor:
+        most = self.max_gain_db * NATURAL_PER_DB
+        return gain.clamp(-most, most)
 
 
 @checked
