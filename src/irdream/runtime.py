@@ -10,6 +10,7 @@ import random
 import numpy as np
 import torch
 from joblib import cpu_count
+from torch import Tensor
 
 from irdream.arguments import Count, Natural, Seed, checked
 from irdream.errors import InputError
@@ -100,3 +101,26 @@ def keep_memory() -> bool:
         return all([libc.mallopt(name, value) for name, value in settings])
     except (OSError, AttributeError):
         return False
+
+
+class DeferredRead:
+    """Two facts from the device, asked in one step and read, together, in that or a later one.
+
+    On CUDA reading them at once would make the host wait for all that was asked before.
+    """
+
+    def __init__(self) -> None:
+        self.pending: tuple[Tensor, torch.cuda.Event] | None = None
+
+    def read(self, count: Tensor, fine: Tensor) -> tuple[int, bool] | None:
+        """Return a count and a truth, those of an earlier step on CUDA; None: not known yet."""
+        both, read = torch.stack([count, fine.to(count.dtype)]), None
+        if not both.is_cuda:
+            read = both.tolist()
+        elif self.pending is not None and self.pending[1].query():
+            read, self.pending = self.pending[0].tolist(), None
+        if both.is_cuda and self.pending is None:
+            sent, event = both.to("cpu", non_blocking=True), torch.cuda.Event()
+            event.record()
+            self.pending = sent, event
+        return read and (read[0], bool(read[1]))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,59 +31,18 @@ from irdream.dreaming.objectives import (
     Probability,
     TotalVariation,
 )
-from irdream.dreaming.parametrizations import (
-    Fourier,
-    LogMel,
-    LowResolution,
-    Maco,
-    Parametrization,
-    StftGain,
-    Waveform,
-)
+from irdream.dreaming.parametrizations import LogMel, Parametrization
 from irdream.dreaming.record import Dreams
+from tests.dreaming.parametrizations.conftest import MADE as PARAMETRIZATIONS
+from tests.dreaming.test_transforms import MADE as VIEWS
 
 TARGETS = torch.tensor([2, 7, 0])
 SEEDS = [11, 12, 2**62 + 13]
 
 
-class Noises:
-    """A reference of two noises, one longer and one shorter than what is dreamed."""
-
-    def excerpts(self, **_: Any) -> tuple[list[SimpleNamespace], list[str]]:
-        generator = torch.Generator().manual_seed(1)
-        noises = [0.1 * torch.randn(samples, generator=generator) for samples in (500, 3000)]
-        return [SimpleNamespace(waveform=noise) for noise in noises], []
-
-
 Made = dict[str, Callable[[], Any]]
-PARAMETRIZATIONS: Made = {
-    "log_mel": LogMel,
-    "waveform": Waveform,
-    "stft_gain": StftGain,
-    "fourier": lambda: Fourier(of=LogMel()),
-    "fourier_waveform": lambda: Fourier(of=Waveform(), decay=(1.0, 0.5)),
-    "fourier_stft_gain": lambda: Fourier(of=StftGain(), decay=(0.5, 0.0)),
-    "low_resolution": lambda: LowResolution(of=LogMel(), levels=3),
-    "low_resolution_shared": lambda: LowResolution(of=LogMel(), levels=2, shared=True),
-    "low_resolution_waveform": lambda: LowResolution(of=Waveform(), levels=2),
-    "low_resolution_stft_gain": lambda: LowResolution(of=StftGain(), levels=2),
-    "maco": lambda: Maco(of=LogMel()),
-    "maco_reference": lambda: Maco(of=LogMel(), reference=Noises()),
-    "maco_waveform": lambda: Maco(of=Waveform()),
-}
-STEP_SIZES = {"dB": 1.5, "% of the original's RMS": 4.0, "radians": 0.1}
-TRANSFORMS: Made = {
-    "none": lambda: None,
-    "jitter": lambda: transforms.Jitter(frames=4),
-    "frequency_shift": lambda: transforms.FrequencyShift(bands=1.5),
-    "frequency_shift_whole": lambda: transforms.FrequencyShift(bands=1, whole=True),
-    "gain": lambda: transforms.Gain(db=6.0),
-    "noise": lambda: transforms.Noise(db=2.0),
-    "time_mask": lambda: transforms.TimeMask(frames=6, count=2),
-    "frequency_mask": lambda: transforms.FrequencyMask(bands=3),
-    "scale": lambda: transforms.Scale(mels=(0.9, 1.1), frames=(0.8, 1.2)),
-    "chain": lambda: transforms.Chain([transforms.Jitter(frames=4), transforms.Noise(db=2.0)]),
-}
+STEP_SIZES = {"dB": 1.5, "% of the original's RMS": 4.0, "radians": 0.1, "of a logit": 1.0}
+TRANSFORMS: Made = {"none": lambda: None, **VIEWS}
 CONSTRAINTS: Made = {
     "none": lambda: None,
     "max_change": lambda: constraints.MaxChange(db=1.0),

@@ -174,10 +174,7 @@ def test_parameters_that_a_constraint_has_changed_are_taken_over() -> None:
         (torch.optim.LBFGS, "LBFGS cannot dream"),
         (torch.optim.SparseAdam, "SparseAdam cannot dream .*dense gradients"),
         (functools.partial(torch.optim.SGD, nesterov=True), "SGD cannot dream .Nesterov momentum"),
-        (
-            functools.partial(torch.optim.Adam, **{"beta": 0.9}),
-            "Adam cannot dream .*keyword argument 'be",
-        ),
+        (functools.partial(torch.optim.Adam, beta=0.9), "Adam cannot dream .*keyword argument 'be"),  # type: ignore
     ],
 )
 def test_what_cannot_step_is_refused(factory, reason, items) -> None:

@@ -282,7 +282,7 @@ def chained(function: Callable[[Any, Tensor], Tensor]) -> Net:
     """Return a network of a chain that can be simplified."""
     torch.manual_seed(0)
     convolution = nn.Conv2d(1, 11, 3)
-    chains = {
+    chains: dict[Any, list[nn.Module]] = {
         per_module: [convolution, nn.LeakyReLU(0.3), nn.MaxPool2d(2)],
         viewing: [nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU()],
         overwriting: [convolution, nn.ReLU(), nn.MaxPool2d(2)],
@@ -328,8 +328,8 @@ def test_convolutions_are_laid_out_for_speed_in_the_copy_alone(tiny) -> None:
     recognizer = tiny()
     with probing(recognizer) as probe:
         probe(log_mels())
-        weights = (net.features[5].weight for net in (probe.network, recognizer.model))
-        inside, weight = weights
+        nets: Any = probe.network, recognizer.model
+        inside, weight = (net.features[5].weight for net in nets)
         assert inside.is_contiguous(memory_format=torch.channels_last)
         assert weight.is_contiguous()
 

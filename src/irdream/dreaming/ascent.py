@@ -7,12 +7,11 @@ up. DeepDream (Mordvintsev et al. 2015) shrinks the picture itself; but a shrunk
 another sound at another pitch, so here the network always gets full size.
 
 Items do not see each other. Each stops when its target's probability, the mean over its windows,
-reaches `confidence`, or when nothing got better for `patience` steps; it then leaves the batch,
-and its best iterate is kept, reached or not.
+reaches `confidence`, or when nothing got better for `patience` steps, and leaves the batch.
 
-Cost: one forward and one backward pass a step for all windows of the items that are left, in
-slices of `slice_windows`, which keep the activations in the CPU's cache; random views add a
-forward pass, since what is kept is judged without them. Nothing in a step waits for a CUDA device.
+Cost: one forward and one backward pass a step for all windows of the items that are left, in slices
+that keep to the CPU's cache; random views add a forward pass, since what is kept is judged without
+them. Nothing in a step waits for a CUDA device.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Len
@@ -34,26 +33,16 @@ from irdream.dreaming.best import Best
 from irdream.dreaming.constraints import Constraint, Constraints
 from irdream.dreaming.objectives import ForwardOutput, Objective, as_objective, of_target
 from irdream.dreaming.optimizers import State, StepContext, as_optimizer
-from irdream.dreaming.parametrizations import Parametrization
+from irdream.dreaming.parametrizations import Parametrization, check_kinds
 from irdream.dreaming.probe import Probe, probing
 from irdream.dreaming.random_streams import item_keys, normal, substream
-from irdream.dreaming.record import Answer, Dreams, first_step
+from irdream.dreaming.record import Answer, Dreams, Octave, first_step
 from irdream.dreaming.transforms import Transform
-from irdream.ensemble import Ensemble
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
 Ratio = Annotated[Sequence[Annotated[float, Ge(1)]], Len(2, 2)]  # mel bands, frames
 _VIEWS, _START = 0, 1  # substreams of an item
-
-
-class Octave(NamedTuple):
-    """The state after an octave."""
-
-    index: int  # 0 is full size; the coarsest comes first
-    signal: Tensor  # the best iterates so far, (items, ...)
-    steps: Tensor  # from the originals to them, (items,)
-    reached: Tensor  # whether they have the confidence, (items,)
 
 
 @checked
@@ -101,7 +90,6 @@ class Ascent:
 
     @property
     def constraints(self) -> list[Constraint]:
-        """Return what the iterates obey."""
         given = self.constraint or ()
         return [given] if isinstance(given, Constraint) else list(given)
 
@@ -126,19 +114,16 @@ class Ascent:
             waveform: the originals, (items, samples); None where only log-mels are known.
             targets: instrument indices, (items,).
             seeds: of each item's random numbers.
-            on_step: called after each evaluation with what is kept so far; when it returns True,
-                no further step is made.
+            on_step: called after each evaluation with what is kept; True: no further step is made.
             log_mel: the originals, (items, n_mels, frames), where there is no waveform.
             step_sizes: of each item, (items,), in `step_unit`; None: `step_size` for all.
-            groups: (items,), equal for items whose objective depends on each other, side by
-                side; None: each its own.
+            groups: (items,), equal for items side by side that are scored together; None: alone.
             watched: items whose iterates on the way are kept, see `Dreams.iterates`.
             on_octave: called after each octave.
 
         Raises:
-            InputError: when the objective or its gradient is not finite, when the optimizer or
-                a constraint does not fit the objective or the parametrization, or for layers
-                that the network does not have.
+            InputError: when parts do not fit each other or the network, or what is maximized is
+                not finite.
         """
         log_mel = log_mel if waveform is None else recognizer.log_mel(waveform).detach()
         if log_mel is None:
@@ -147,7 +132,11 @@ class Ascent:
         with self._opened(recognizer) as run:
             originals = Originals(log_mel=log_mel, keys=keys, sound=waveform)
             batch = run.batch(originals, targets, step_sizes, groups)
-            best = run.best(torch.tensor(list(watched)).to(targets))
+            best = Best(
+                run.objective, refines=run.optimizer.refines, patience=self.patience,
+                keep=self.keep, watched=torch.tensor(list(watched)).to(targets),
+                steps=self.steps * self.octaves,
+            )  # fmt: skip
             return run.ascend(batch, best, on_step, on_octave)
 
     def check(self, recognizer: Recognizer) -> None:
@@ -291,13 +280,7 @@ class _Run:
     ) -> Batch:
         """Return all items, undreamed; arguments as of `Ascent.run`."""
         ascent, keys, parametrization = self.ascent, originals.keys, self.parametrization
-        if originals.log_mel.ndim == 2 and "sound" not in parametrization.kinds:
-            several = isinstance(self.recognizer, Ensemble)
-            why = "these networks have several kinds" if several else "this network takes waveforms"
-            raise InputError(
-                f"{type(parametrization).__name__} dreams spectrograms, and {why}; expected "
-                "StftGain() or Waveform(): parametrization=fourier_stft_gain or waveform"
-            )
+        check_kinds(parametrization, self.recognizer, originals)
         start = parametrization.start(self.recognizer, originals)
         undreamed, unit = parametrization.parameters(start), parametrization.unit(start)
         step = (ascent.step_size if sizes is None else per_item(sizes.to(unit), unit)) * unit
@@ -312,15 +295,6 @@ class _Run:
             groups=items if groups is None else numbered(groups),
             held=self.constraints.prepare(self.recognizer, start),
             prepared=self.objective.prepare(self.recognizer, self.probe.activations, originals),
-        )  # fmt: skip
-
-    def best(self, watched: Tensor) -> Best:
-        """Return what will keep the best iterates, and those of watched items on the way."""
-        ascent = self.ascent
-        first = max(1, ascent.steps * ascent.octaves // 12)
-        return Best(
-            self.objective, refines=self.optimizer.refines, patience=ascent.patience,
-            keep=ascent.keep, watched=watched, marks=[first * 2**k for k in range(4)],
         )  # fmt: skip
 
     @torch.no_grad()

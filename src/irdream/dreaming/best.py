@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from irdream.dreaming.batch import Batch, Evaluation, joined, per_item, rows_of
 from irdream.dreaming.objectives import Objective
 from irdream.errors import InputError
+from irdream.runtime import DeferredRead
 
 PROGRESS = 2e-3  # relative: what is less does not count for `patience`
 
@@ -38,8 +38,8 @@ class Best:
     the objective is higher); where the optimizer refines, when it has the confidence and changes
     less; where the last is kept, when it is later. An item is finished when it has the
     confidence, unless the optimizer refines, or when it waited for `patience` steps. Items that
-    are `watched` are kept on the way too, after as many steps as the `marks` say. Nothing here
-    makes the host wait for a CUDA device.
+    are `watched` are kept on the way too, after 1/12, 1/6, 1/3 and 2/3 of the `steps`. Nothing
+    here makes the host wait for a CUDA device.
     """
 
     def __init__(
@@ -49,11 +49,12 @@ class Best:
         refines: bool = False,
         patience: int | None = None,
         keep: Literal["best", "last"] = "best",
-        watched: Tensor | Sequence[int] = (),
-        marks: Sequence[int] = (),
+        watched: Tensor | None = None,
+        steps: int = 0,
     ) -> None:
         self.objective, self.refines, self.patience, self.keep = objective, refines, patience, keep
-        self.watched, self.marks = watched, marks
+        self.watched = torch.empty(0) if watched is None else watched
+        self.marks = [max(1, steps // 12) * 2**k for k in range(4)]
         self.on_the_way: dict[int, Tensor] = {}  # the signals of the watched items, by the steps
         self.now: Kept  # of those that are left, since the first update
         self.ended: list[Kept] = []
@@ -175,26 +176,3 @@ class Best:
         moved = ((batch.parameters - batch.undreamed) / batch.unit).flatten(1)
         change = moved.square().mean(dim=1).sqrt()
         return torch.where(seen.reached, 1.0 + 1.0 / (1.0 + change), merit)  # then the quieter
-
-
-class DeferredRead:
-    """Two facts from the device, asked in one step and read, together, in that or a later one.
-
-    On CUDA reading them at once would make the host wait for all that was asked before.
-    """
-
-    def __init__(self) -> None:
-        self.pending: tuple[Tensor, torch.cuda.Event] | None = None
-
-    def read(self, count: Tensor, fine: Tensor) -> tuple[int, bool] | None:
-        """Return a count and a truth, those of an earlier step on CUDA; None: not known yet."""
-        both, read = torch.stack([count, fine.to(count.dtype)]), None
-        if not both.is_cuda:
-            read = both.tolist()
-        elif self.pending is not None and self.pending[1].query():
-            read, self.pending = self.pending[0].tolist(), None
-        if both.is_cuda and self.pending is None:
-            sent, event = both.to("cpu", non_blocking=True), torch.cuda.Event()
-            event.record()
-            self.pending = sent, event
-        return read and (read[0], bool(read[1]))

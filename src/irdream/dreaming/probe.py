@@ -99,12 +99,9 @@ class Probe:
     def slices(
         self, log_mel: Tensor, windows: int | None = None, groups: Tensor | None = None
     ) -> list[slice]:
-        """Return slices of items of about so many windows, which keep to the CPU's cache.
+        """Return slices of log-mels (items, n_mels, frames) that keep to the CPU's cache.
 
-        Args:
-            log_mel: of all items, (items, n_mels, frames).
-            windows: in one forward pass; None: by the device.
-            groups: (items,); where they are given, a group stays in one slice.
+        They have about so many windows, None: by the device, and do not split `groups` (items,).
         """
         recognizer, device, count = self.recognizer, log_mel.device.type, len(log_mel)
         hop_frames = max(1, recognizer.window_frames // 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -92,6 +93,15 @@ class Dreams:
     objective_curve: Tensor
     item_steps: int
     iterates: Mapping[int, Mapping[int, Tensor]] = field(default_factory=dict)
+
+
+class Octave(NamedTuple):
+    """The state after an octave."""
+
+    index: int  # 0 is full size; the coarsest comes first
+    signal: Tensor  # the best iterates so far, (items, ...)
+    steps: Tensor  # from the originals to them, (items,)
+    reached: Tensor  # whether they have the confidence, (items,)
 
 
 def first_step(curve: Tensor, level: float) -> Tensor:

@@ -39,11 +39,11 @@ class Transform(ABC):
         """
 
 
+@dataclass
 class Chain(Transform):
     """One view after the other, each with random numbers of its own."""
 
-    def __init__(self, transforms: Sequence[Transform]) -> None:
-        self.transforms = tuple(transforms)
+    transforms: Sequence[Transform]
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
         for i, transform in enumerate(self.transforms):
@@ -104,29 +104,27 @@ class FrequencyShift(Transform):
         return _at(log_mel, bands - shifts, axis=1)
 
 
+@dataclass(kw_only=True)
 class Scale(Transform):
     """Scale each item about its center, each axis by a factor of its own.
 
     Above 1 it is stretched and its edges are lost; below 1 it is shrunk and its edges repeated.
 
-    Args:
-        mels: least and largest factor along the mel bands; all between are equally likely.
-        frames: the same in time.
-
     Raises:
-        InputError: when they are no two numbers above 0 in order.
+        InputError: when factors are no two numbers above 0 in order.
     """
 
-    def __init__(
-        self, *, mels: Sequence[float] = (1.0, 1.0), frames: Sequence[float] = (1.0, 1.0)
-    ) -> None:
-        for name, factors in (("mels", mels), ("frames", frames)):
+    mels: Sequence[float] = (1.0, 1.0)  # least and largest factor; all between are equally likely
+    frames: Sequence[float] = (1.0, 1.0)  # the same in time
+
+    def __post_init__(self) -> None:
+        for name, factors in (("mels", self.mels), ("frames", self.frames)):
             if not (len(factors) == 2 and 0 < factors[0] <= factors[1] < math.inf):
                 raise InputError(
                     f"transform.{name}={list(factors)}; expected [least, most] above 0, such as "
                     "[0.95, 1.05]"
                 )
-        self.mels, self.frames = tuple(map(float, mels)), tuple(map(float, frames))
+        self.mels, self.frames = tuple(map(float, self.mels)), tuple(map(float, self.frames))
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
         _need_spectrogram(self, log_mel)

@@ -156,10 +156,7 @@ def test_a_spectrogram_keeps_its_energy(project, bench, kind) -> None:
         (MaxChange, {"db": math.nan}, r"^db=nan; expected a number above 0"),
         (RmseBudget, {"db": -2.0}, r"^db=-2.0; expected a number above 0, or a list"),
         (RmseBudget, {"db": [1.0, 0.0]}, r"^db=\[1.0,0.0\]; expected a number above 0, or a list"),
-        (
-            BandRange, {"least_db": [-1.0, -2.0], "most_db": [1.0, 2.0, 3.0]},
-            r"least_db has 2 numbers and most_db 3; expected as many",
-        ),
+        (BandRange, {"least_db": [-1.0] * 2, "most_db": [1.0] * 3}, r"2 numbers and most_db 3; ex"),
         (BandRange, {"least_db": 20.0}, r"20 to 20 in band 0; expected the least below the most"),
         (BandRange, {"least_db": math.nan}, r"nan to 20 in band 0; expected the least below"),
         (

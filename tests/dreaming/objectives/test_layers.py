@@ -206,12 +206,11 @@ def output_of(activations: Tensor, **others: Any) -> ForwardOutput:
 
 def against(objective, activations: list, reference: list) -> Tensor:
     """Return the scores of activations against those of the items' originals."""
-    originals = torch.tensor(reference)
-    prepared = objective.prepare(
-        None,
-        lambda log_mel, layers: {"a": originals},
-        originals_of(torch.zeros(len(originals), 2, 3)),
+    known, originals = (
+        {"a": torch.tensor(reference)},
+        originals_of(torch.zeros(len(reference), 2, 3)),
     )
+    prepared = objective.prepare(None, lambda log_mel, layers: known, originals)
     assert all(key.startswith(repr(objective)) for key in prepared)
     return objective(output_of(torch.tensor(activations), prepared=prepared), NONE)
 
@@ -273,9 +272,8 @@ def test_a_reference_is_repeated_or_cut_and_shared_by_all_items(
     prepared = objective.prepare(Analyzer(), read_layers, originals_of(originals))
     expected = np.tile(sound, 3)[:frames]
     assert len(asked) == 1
-    torch.testing.assert_close(
-        asked[0], torch.from_numpy(expected)[None, None], atol=1e-6, rtol=1e-6
-    )
+    repeated = torch.from_numpy(expected)[None, None]
+    torch.testing.assert_close(asked[0], repeated, atol=1e-6, rtol=1e-6)
     assert prepared[repr(objective)].shape == (3, 1, 1, frames)
     assert all(len(value) == 3 for value in prepared.values())
     assert repr(objective).startswith(f"{kind.__name__.lower()}('a', {str(path)!r}")
@@ -285,20 +283,20 @@ def test_a_reference_is_repeated_or_cut_and_shared_by_all_items(
     torch.testing.assert_close(best, torch.full_like(best, score), atol=1e-5, rtol=0)
 
 
-def test_a_reference_that_cannot_be_analyzed_is_named(tmp_path) -> None:
-    path = tmp_path / "short.wav"
-    soundfile.write(path, np.ones(3), 8000)
-    with pytest.raises(InputError, match=r"objective\.reference='.*short\.wav': a waveform of 3 s"):
-        Inversion("a", path).prepare(
-            Analyzer(), lambda log_mel, layers: {}, originals_of(torch.zeros(1, 1, 9))
-        )
-
-
-def test_a_reference_that_is_missing_is_refused_before_the_first_step() -> None:
-    with pytest.raises(InputError, match=r"'nowhere\.wav' does not exist"):
-        Inversion("a", "nowhere.wav").prepare(
-            Analyzer(), lambda log_mel, layers: {}, originals_of(torch.zeros(1, 1, 9))
-        )
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("short.wav", r"objective\.reference='.*short\.wav': a waveform of 3 samples is too short"),
+        ("nowhere.wav", r"nowhere\.wav' does not exist"),
+    ],
+)
+def test_a_reference_that_cannot_be_used_is_refused_before_the_first_step(
+    tmp_path, name, message
+) -> None:
+    soundfile.write(tmp_path / "short.wav", np.ones(3), 8000)
+    originals = originals_of(torch.zeros(1, 1, 9))
+    with pytest.raises(InputError, match=message):
+        Inversion("a", tmp_path / name).prepare(Analyzer(), lambda log_mel, layers: {}, originals)
 
 
 # Gram matrices of two channels: of items 0 and 1 diag(2, 0), of 2 diag(0, 8), of 3 all ones

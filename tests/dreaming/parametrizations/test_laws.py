@@ -29,11 +29,8 @@ factors = st.floats(1.0, 4.0)
 
 def examples(count: int):
     """Settings for hypothesis; the fixtures hold nothing that an example changes."""
-    return settings(
-        max_examples=count,
-        deadline=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture],
-    )
+    unchanged = [HealthCheck.function_scoped_fixture]
+    return settings(max_examples=count, deadline=None, suppress_health_check=unchanged)
 
 
 @examples(8)
@@ -244,19 +241,10 @@ def any_value(value: Any) -> Any:
         (lambda: Fourier(of=LogMel(), decay=(1.0,)), r"decay=\[1.0\]; expected two numbers"),
         (lambda: Fourier(of=LogMel(), decay=(1.0, -0.5)), r"decay=\[1.0, -0.5\]; expected two"),
         (lambda: Fourier(of=LogMel(), decay=(math.inf, 1)), r"decay=\[inf, 1\]; expected two numb"),
-        (
-            lambda: Fourier(of=any_value("log_mel")),
-            "of='log_mel'; expected an object: LogMel, Waveform",
-        ),
-        (
-            lambda: Fourier(of=any_value(Maco(of=LogMel()))),
-            "of=Maco; expected an object: LogMel, Waveform",
-        ),
+        (lambda: Fourier(of=any_value("log_mel")), "of='log_mel'; expected an object: LogMel, Wav"),
+        (lambda: Fourier(of=any_value(Maco(of=LogMel()))), "of=Maco; expected an object: LogMel, "),
         (lambda: LowResolution(of=any_value(None)), "of=None; expected an object"),
-        (
-            lambda: LowResolution(of=LogMel(), levels=0),
-            "levels=0; expected a whole number, at least 1",
-        ),
+        (lambda: LowResolution(of=LogMel(), levels=0), "levels=0; expected a whole number, at lea"),
         (lambda: LowResolution(of=LogMel(), ratio=1.0), "ratio=1.0; expected a number above 1"),
         (lambda: LowResolution(of=Waveform(), shared=True), "shared=true with Waveform; expected"),
         (lambda: Maco(of=StftGain()), "of=StftGain; expected an object: LogMel or Waveform"),

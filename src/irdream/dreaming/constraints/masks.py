@@ -39,25 +39,24 @@ class Mask(Constraint):
         return torch.where(prepared["mask"], signal, original)
 
 
+@dataclass(kw_only=True)
 class TimeRange(Mask):
     """Changes are allowed from one time to another, of frames whose center lies between.
-
-    Args:
-        start_seconds: from the start of the excerpt.
-        end_seconds: the same; None: to its end.
 
     Raises:
         InputError: when the range is none; from `prepare`, when no frame or sample is in it.
     """
 
+    start_seconds: float = 0.0  # from the start of the excerpt
+    end_seconds: float | None = None  # the same; None: to its end
     acts_on = ("spectrogram", "sound")
 
-    def __init__(self, *, start_seconds: float = 0.0, end_seconds: float | None = None) -> None:
-        self.start, self.end = start_seconds, torch.inf if end_seconds is None else end_seconds
-        if not 0 <= self.start < self.end:
+    def __post_init__(self) -> None:
+        self.end = torch.inf if self.end_seconds is None else self.end_seconds
+        if not 0 <= self.start_seconds < self.end:
             raise InputError(
-                f"constraint.start_seconds={start_seconds}, end_seconds={end_seconds}; expected "
-                "0 <= start < end, such as 0.5 and 1.5"
+                f"constraint.start_seconds={self.start_seconds}, end_seconds={self.end_seconds}; "
+                "expected 0 <= start < end, such as 0.5 and 1.5"
             )
 
     def mask(self, recognizer: Recognizer, start: Start, kind: Kind) -> Tensor:
@@ -66,38 +65,37 @@ class TimeRange(Mask):
         hop_samples = recognizer.hop_samples if kind == "spectrogram" else 1
         count = torch.arange(signal.shape[-1], dtype=torch.float64)
         seconds = count * hop_samples / recognizer.sample_rate_hz
-        inside = (seconds >= self.start) & (seconds < self.end)
+        inside = (seconds >= self.start_seconds) & (seconds < self.end)
         if not bool(inside.any()):
             raise InputError(
-                f"constraint.start_seconds={self.start:g}, end_seconds={self.end:g} holds nothing "
-                f"of an excerpt of {float(seconds[-1]):.3f} s; choose another range"
+                f"constraint.start_seconds={self.start_seconds:g}, end_seconds={self.end:g} holds "
+                f"nothing of an excerpt of {float(seconds[-1]):.3f} s; choose another range"
             )
         return inside.view(1, *[1] * (signal.ndim - 2), -1)
 
 
+@dataclass(kw_only=True)
 class FrequencyBand(Mask):
     """Changes are allowed in a band of frequencies.
 
     A mel band is where its center of gravity is. A sound's change is cut in the Fourier
     transform of the whole excerpt: the filter is a brick wall, and rings.
 
-    Args:
-        low_hz: the lowest frequency.
-        high_hz: the highest; None: half the sample rate.
-
     Raises:
         InputError: when the band is none; from `prepare`, when no row or bin is in it, or the
             front end has no mel bands.
     """
 
+    low_hz: float = 0.0
+    high_hz: float | None = None  # None: half the sample rate
     acts_on = ("spectrogram", "sound")
 
-    def __init__(self, *, low_hz: float = 0.0, high_hz: float | None = None) -> None:
-        self.low_hz, self.high_hz = low_hz, torch.inf if high_hz is None else high_hz
-        if not 0 <= self.low_hz < self.high_hz:
+    def __post_init__(self) -> None:
+        self.most_hz = torch.inf if self.high_hz is None else self.high_hz
+        if not 0 <= self.low_hz < self.most_hz:
             raise InputError(
-                f"constraint.low_hz={low_hz}, high_hz={high_hz}; expected 0 <= low < high, such "
-                "as 200 and 2000"
+                f"constraint.low_hz={self.low_hz}, high_hz={self.high_hz}; expected "
+                "0 <= low < high, such as 200 and 2000"
             )
 
     def mask(self, recognizer: Recognizer, start: Start, kind: Kind) -> Tensor:
@@ -108,10 +106,10 @@ class FrequencyBand(Mask):
             samples = start.waveform_for(self).shape[-1]
             bins = torch.arange(samples // 2 + 1, dtype=torch.float64)
             hz = bins * recognizer.sample_rate_hz / samples
-        inside = (hz >= self.low_hz) & (hz <= self.high_hz)
+        inside = (hz >= self.low_hz) & (hz <= self.most_hz)
         if not bool(inside.any()):
             raise InputError(
-                f"constraint.low_hz={self.low_hz:g}, high_hz={self.high_hz:g} holds none of the "
+                f"constraint.low_hz={self.low_hz:g}, high_hz={self.most_hz:g} holds none of the "
                 f"{len(hz)} bands or bins; choose a wider band below "
                 f"{recognizer.sample_rate_hz / 2:g} Hz"
             )
@@ -137,18 +135,13 @@ class OnlyLoud(Mask):
         return start.level >= peak - self.below_peak_db * NATURAL_PER_DB
 
 
+@dataclass(kw_only=True)
 class Harmonic(Mask):
     """Changes are allowed in tones: where the median over frames is above that over bands.
 
     A tone is a ridge along time, a stroke one along frequency. The median over some frames keeps
     the one and loses the other, the median over some bands the reverse. Medians do not depend on
     the scale, so they are taken of the logarithm.
-
-    Args:
-        frames: whose median is the harmonic component, an odd number; 17 are 0.4 s of the default
-            front end.
-        bands: mel bands, or bins, whose median is the percussive component, an odd number.
-        margin_db: how much louder the component has to be; what lies between belongs to neither.
 
     Raises:
         InputError: when a number is even or below 1.
@@ -159,12 +152,14 @@ class Harmonic(Mask):
     """
 
     sign = 1.0
+    frames: int = 17  # whose median is the harmonic component: 0.4 s of the default front end
+    bands: int = 17  # mel bands, or bins, whose median is the percussive component
+    margin_db: float = 0.0  # how much louder it has to be; what lies between belongs to neither
 
-    def __init__(self, *, frames: int = 17, bands: int = 17, margin_db: float = 0.0) -> None:
-        for name, value in {"frames": frames, "bands": bands}.items():
+    def __post_init__(self) -> None:
+        for name, value in {"frames": self.frames, "bands": self.bands}.items():
             if value < 1 or value % 2 == 0:
                 raise InputError(f"constraint.{name}={value}; expected an odd number, such as 17")
-        self.frames, self.bands, self.margin_db = frames, bands, margin_db
 
     def mask(self, recognizer: Recognizer, start: Start, kind: Kind) -> Tensor:
         """Return (items, rows, frames)."""

@@ -125,7 +125,6 @@ class MeanGain(Objective):
     """
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
         return _mean(output.signal.exp())
 
 

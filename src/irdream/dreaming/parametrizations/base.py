@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from irdream.dreaming.batch import Kind, Originals, Start
+from irdream.ensemble import Ensemble
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
@@ -102,6 +103,17 @@ class Parametrization(ABC, Generic[S]):
         So that parameters do not run away behind a constraint.
         """
         return parameters
+
+
+def check_kinds(what: Parametrization, recognizer: Recognizer, originals: Originals) -> None:
+    """Raise an InputError where spectrograms are to be dreamed, and there are only sounds."""
+    if originals.log_mel.ndim == 2 and "sound" not in what.kinds:
+        several = isinstance(recognizer, Ensemble)
+        why = "these networks have several kinds" if several else "this network takes waveforms"
+        raise InputError(
+            f"{type(what).__name__} dreams spectrograms, and {why}; expected StftGain() or "
+            "Waveform(): parametrization=fourier_stft_gain or waveform"
+        )
 
 
 class Additive(Parametrization[S]):
