@@ -57,6 +57,8 @@ def test_a_transposed_network_hears_a_tone_where_it_would_be() -> None:
     expected = (one(tone).log() + one(slow).log()) / 2
     torch.testing.assert_close(both(slow), expected.softmax(dim=-1), atol=0.02, rtol=0)
     assert both.where == "a network at 2 pitches (geometric mean of probabilities), on cpu"
+    lower_twice = as_one([one, made(1)], [-12])  # whose front ends are alike
+    torch.testing.assert_close(lower_twice(slow), lower(slow), atol=0.02, rtol=0)
     assert transposed(one, 0) is one
 
 

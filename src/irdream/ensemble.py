@@ -18,6 +18,8 @@ from irdream.errors import InputError
 from irdream.frontends import Waveform
 from irdream.recognizer import Recognizer
 
+_BATCH = 32  # windows at once, each of which is several to some members
+
 
 class Ensemble(Recognizer):
     """Logits are the mean of the members' log probabilities; a softmax normalizes them.
@@ -44,7 +46,7 @@ class Ensemble(Recognizer):
         first, *others = (one.frontend for one in members)
         rate_hz = max(one.sample_rate_hz for one in members)
         is_shared = all(_are_alike(first, other) for other in others)
-        is_shared &= all(one.sample_rate_hz == rate_hz for one in members)
+        is_shared &= all(one.sample_rate_hz == first.sample_rate_hz for one in members)
         super().__init__(
             frontend=first if is_shared else Waveform(sample_rate_hz=rate_hz),
             model=nn.ModuleList(members),
@@ -115,7 +117,7 @@ class Ensemble(Recognizer):
 
     def logits(self, windows: Tensor, network: nn.Module | None = None) -> Tensor:
         """Return (batch, instruments) for windows (batch, n_mels, frames) or (batch, samples)."""
-        return self.window_logits(windows).mean(dim=1)
+        return torch.cat([self.window_logits(some).mean(dim=1) for some in windows.split(_BATCH)])
 
 
 def as_one(recognizers: Sequence[Recognizer], transpose: Sequence[float] = (0,)) -> Recognizer:
