@@ -123,4 +123,4 @@ class DeferredRead:
             sent, event = both.to("cpu", non_blocking=True), torch.cuda.Event()
             event.record()
             self.pending = sent, event
-        return read and (read[0], bool(read[1]))
+        return None if read is None else (read[0], bool(read[1]))

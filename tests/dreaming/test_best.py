@@ -59,9 +59,7 @@ def test_the_best_iterate_is_kept_also_when_it_is_not_the_last() -> None:
 
     assert kept(best) == pytest.approx([0.6, 0.7, 0.3])
     assert kept(best, "steps") == [1, 3, 0]
-    logits = best.of_all().logits
-    assert logits is not None
-    assert logits[:, 0, 0].tolist() == pytest.approx([0.6, 0.7, 0.3])
+    assert best.of_all().logits[:, 0, 0].tolist() == pytest.approx([0.6, 0.7, 0.3])
     assert kept(best, "reached") == [False] * 3
     assert (best.step, best.dropped) == (3, 0)
 
@@ -106,13 +104,8 @@ def test_an_item_that_has_the_confidence_is_not_recorded_any_more(monkeypatch) -
 def test_where_nothing_reads_the_output_the_objective_says_what_is_best() -> None:
     best, batch = best_of(1, Layer("features"))
     for value in (1.0, 5.0, 3.0):
-        best.update(
-            batch,
-            seen(
-                torch.nan, signal=torch.tensor([[value]]), logits=torch.empty(1, 0, 0),
-                score=torch.tensor([value]), reached=torch.tensor([False]),
-            ),
-        )  # fmt: skip
+        of_layer = {"signal": torch.tensor([[value]]), "score": torch.tensor([value])}
+        best.update(batch, seen(torch.nan, logits=torch.empty(1, 0, 0), **of_layer))
 
     assert kept(best) == [5.0]
     probability, objective, _ = best.curves()
@@ -189,9 +182,8 @@ def test_an_answer_sums_up_windows() -> None:
     torch.testing.assert_close(answer.windows, torch.tensor([[0.9, 0.5], [0.2, 0.4]]))
     torch.testing.assert_close(answer.of_target(targets), torch.tensor([0.7, 0.3]))
     assert answer.top().tolist() == [1, 1]
-    assert answer.on_top(targets).tolist() == [True, False]
-    assert answer.on_top(targets, 0.6).tolist() == [True, False]
-    assert answer.on_top(targets, 0.8).tolist() == [False, False]
+    for given, expected in ((), [True, False]), ((0.6,), [True, False]), ((0.8,), [False] * 2):
+        assert answer.on_top(targets, *given).tolist() == expected
     assert answer.on_top(torch.tensor([1, 1]), 0.1).tolist() == [True, True]
     assert answer.on_top(targets, 0.1).tolist() == [True, False]  # it has to be on top
     one = answer.one(1)

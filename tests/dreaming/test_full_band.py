@@ -41,9 +41,8 @@ def dreamed(
 ) -> tuple[Tensor, Tensor]:
     """Return the signal and the sound of parameters that are a change times the unit."""
     sound = original[None]
-    originals = Originals(
-        log_mel=recognizer.log_mel(sound), sound=sound, keys=torch.zeros(1).long()
-    )
+    keys = torch.zeros(1).long()
+    originals = Originals(log_mel=recognizer.log_mel(sound), sound=sound, keys=keys)
     start = parametrization.start(recognizer, originals)
     parameters = parametrization.parameters(start) + change * parametrization.unit(start)
     signal = parametrization.signal(start, parameters)

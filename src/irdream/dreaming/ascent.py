@@ -2,9 +2,8 @@
 
 An item is an original and a target, with a step size and random numbers of its own. What is
 changed are the parameters of a `Parametrization`; at octave k most of them live on a grid that is
-coarser by `octave_ratio ** k` along each axis, and from one octave to the next they are carried
-up. DeepDream (Mordvintsev et al. 2015) shrinks the picture itself; but a shrunk spectrogram is
-another sound at another pitch, so here the network always gets full size.
+coarser by `octave_ratio ** k`, and are carried up from one octave to the next. The network always
+gets full size: a shrunk spectrogram, as in DeepDream, is another sound at another pitch.
 
 Items do not see each other. Each stops when its target's probability, the mean over its windows,
 reaches `confidence`, or when nothing got better for `patience` steps, and leaves the batch.
@@ -17,7 +16,6 @@ them. Nothing in a step waits for a CUDA device.
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -48,45 +46,23 @@ _VIEWS, _START = 0, 1  # substreams of an item
 @checked
 @dataclass(frozen=True, kw_only=True)
 class Ascent:
-    """How to dream.
+    """How to dream; `irdream.dream` says more of each setting."""
 
-    Args:
-        parametrization: what is changed.
-        objective: what is maximized: an `Objective`, or a function (items,) of a forward output
-            and of the targets.
-        optimizer: an `Optimizer`, a torch.optim class or partial of one (its learning rate is the
-            step size), or a function from gradient to direction.
-        step_size: length of a step, in the parametrization's `step_unit`.
-        steps: at most, in each octave.
-        octaves: levels, the coarsest first; 1: full size alone.
-        octave_ratio: how much coarser each level is, along (mel bands, frames); a waveform
-            has the last of them only.
-        transform: random views before each step, such as `Jitter`; a `Chain` for several.
-        constraint: what the iterates obey, one or several in their order.
-        start_noise: RMS of noise added to the start, in step sizes, other for each item.
-        confidence: probability of the target at which an item stops; None: never.
-        patience: steps without a better iterate after which an item stops, in the last octave;
-            None: never.
-        keep: of an item's iterates the "best", or the "last", as DeepDream does.
-        slice_windows: windows in one forward pass; None: by the device.
-        mixed_precision: the network in bfloat16, on CUDA.
-    """
-
-    parametrization: Parametrization
-    objective: Objective | Callable[[ForwardOutput, Tensor], Tensor]
-    optimizer: Any
-    step_size: Positive = 0.25
-    steps: Count = 100
-    octaves: Count = 1
-    octave_ratio: Ratio = (1.4, 1.4)
-    transform: Transform | None = None
-    constraint: Constraint | Sequence[Constraint] | None = None
-    start_noise: Amount = 0.0
-    confidence: Share | None = 0.9
-    patience: Count | None = None
-    keep: Literal["best", "last"] = "best"
-    slice_windows: Count | None = None
-    mixed_precision: bool = False
+    parametrization: Parametrization  # what is changed
+    objective: Objective | Callable[[ForwardOutput, Tensor], Tensor]  # what is maximized
+    optimizer: Any  # ours; a torch.optim class or partial; a function from gradient to direction
+    step_size: Positive = 0.25  # length of a step, in the parametrization's `step_unit`
+    steps: Count = 100  # at most, in each octave
+    octaves: Count = 1  # levels, the coarsest first; 1: full size alone
+    octave_ratio: Ratio = (1.4, 1.4)  # how much coarser each level is; a waveform has the last
+    transform: Transform | None = None  # random views before each step; a `Chain` for several
+    constraint: Constraint | Sequence[Constraint] | None = None  # several: in their order
+    start_noise: Amount = 0.0  # RMS of noise on the start, in step sizes, other for each item
+    confidence: Share | None = 0.9  # probability at which an item stops; None: never
+    patience: Count | None = None  # steps without a better iterate, in the last octave, likewise
+    keep: Literal["best", "last"] = "best"  # of an item's iterates
+    slice_windows: Count | None = None  # windows in one forward pass; None: by the device
+    mixed_precision: bool = False  # the network in bfloat16, on CUDA
 
     @property
     def constraints(self) -> list[Constraint]:
@@ -122,8 +98,7 @@ class Ascent:
             on_octave: called after each octave.
 
         Raises:
-            InputError: when parts do not fit each other or the network, or what is maximized is
-                not finite.
+            InputError: when parts do not fit each other or the network, or a score is not finite.
         """
         log_mel = log_mel if waveform is None else recognizer.log_mel(waveform).detach()
         if log_mel is None:
@@ -159,6 +134,7 @@ class _Run:
         self.ascent, self.probe, self.objective = ascent, probe, objective
         self.recognizer, self.parametrization = probe.recognizer, ascent.parametrization
         self.optimizer = as_optimizer(ascent.optimizer)
+        self.kind = self.parametrization.acts_on
         self.constraints = Constraints(ascent.constraints, self.parametrization.kinds)
         self.confidence = ascent.confidence if objective.reads_output else None
         self.goal = self.optimizer.goal(objective, self.confidence)
@@ -210,17 +186,15 @@ class _Run:
         with torch.set_grad_enabled(gradient):
             parameters = batch.parameters.detach().requires_grad_(gradient)
             signal = self.parametrization.signal(start, parameters)
-            kind = self.parametrization.acts_on
-            signal = self.constraints.project(kind, signal, start, batch.held)
+            signal = self.constraints.project(self.kind, signal, start, batch.held)
             waveform, log_mel = self._input_of(signal, batch)
             views = view and (lambda x, n: view(x, substream(keys, n) if n else keys, step))
             logits, activations = self.probe(log_mel, view=views)
             logs = self.recognizer.log_probabilities(logits)
             output = ForwardOutput(
-                logits=logits, log_probabilities=logs, activations=activations,
-                log_mel=log_mel, start=start.log_mel, signal=signal, waveform=waveform,
-                start_waveform=start.sound, prepared=batch.prepared, items=batch.items,
-                groups=batch.groups,
+                logits=logits, log_probabilities=logs, activations=activations, log_mel=log_mel,
+                start=start.log_mel, signal=signal, waveform=waveform, start_waveform=start.sound,
+                prepared=batch.prepared, items=batch.items, groups=batch.groups,
             )  # fmt: skip
             score = self.objective(output, batch.targets)
             slope = torch.autograd.grad(score.sum(), parameters)[0] if gradient else None
@@ -240,12 +214,11 @@ class _Run:
         )  # fmt: skip
 
     def _stepped(self, batch: Batch, seen: Evaluation, state: State, step: int) -> Batch:
-        """Return the batch with the next parameters."""
         assert seen.gradient is not None
-        kind, parameters = self.parametrization.acts_on, batch.parameters
-        signal = self.constraints.after_step(kind, seen.signal, batch.start, batch.held, step)
+        parameters, start = batch.parameters, batch.start
+        signal = self.constraints.after_step(self.kind, seen.signal, start, batch.held, step)
         if signal is not None:
-            parameters = self.parametrization.absorb(batch.start, parameters, signal)
+            parameters = self.parametrization.absorb(start, parameters, signal)
         context = StepContext(
             score=seen.score, goal=self.goal, reached=seen.reached, undreamed=batch.undreamed,
             step=batch.step,
@@ -254,7 +227,6 @@ class _Run:
         return replace(batch, parameters=parameters)
 
     def _regridded(self, batch: Batch, octave: int) -> Batch:
-        """Return the batch on the grid of an octave."""
         coarser = [ratio**octave for ratio in self.ascent.octave_ratio]
         parameters, undreamed = (
             self.parametrization.regrid(batch.start, x, coarser)
@@ -267,10 +239,9 @@ class _Run:
         return self.probe.slices(batch.start.log_mel, self.ascent.slice_windows, groups)
 
     def _input_of(self, signal: Tensor, batch: Batch) -> tuple[Tensor | None, Tensor]:
-        """Return the sound of a signal, where there is one, and what the network gets."""
         parametrization, start = self.parametrization, batch.start
         waveform = parametrization.waveform(self.recognizer, start, signal)
-        if waveform is not None and parametrization.acts_on == "spectrogram":
+        if waveform is not None and self.kind == "spectrogram":
             waveform = self.constraints.project("sound", waveform, start, batch.held)
         return waveform, parametrization.log_mel(self.recognizer, start, signal, waveform)
 
@@ -301,9 +272,9 @@ class _Run:
     def _result(self, batch: Batch, best: Best) -> Dreams:
         """Return what was kept of all items, and what the network says of it."""
         best.check_finite(batch)
-        kept, reads_output = best.of_all(), self.objective.reads_output
+        kept, targets, reads_output = best.of_all(), batch.targets, self.objective.reads_output
         is_known = reads_output and best.began_undreamed and self.parametrization.from_original
-        parts = []
+        parts: list[list[Any]] = []
         for rows in self._slices(batch):
             items = rows_of(batch, rows)
             sound, log_mel = self._input_of(kept.signal[rows], items)
@@ -316,12 +287,11 @@ class _Run:
             sound, log_mel = self._input_of(signal, rows_of(batch, best.watched))
             for i, one in zip(iterates, log_mel if sound is None else sound, strict=True):
                 iterates[i][step] = one
-        answer = functools.partial(Answer.of, self.recognizer, targets=batch.targets)
         probability, objective, on_top = best.curves()
         return Dreams(
             signal=kept.signal, log_mel=dreamed, waveform=waveform,
-            before=answer(best.first_logits if before is None else before),
-            after=answer(kept.logits if after is None else after),
+            before=Answer.of(self.recognizer, best.first_logits if is_known else before, targets),
+            after=Answer.of(self.recognizer, kept.logits if reads_output else after, targets),
             steps=kept.steps, flip_steps=first_step(on_top, 1.0), reached=kept.reached,
             probability_curve=probability, objective_curve=objective,
             item_steps=best.item_steps, iterates=iterates,

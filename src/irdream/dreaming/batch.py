@@ -26,12 +26,10 @@ class Originals:
 
     def waveform_for(self, user: object) -> Tensor:
         """Return the sound; where only log-mels are known refuse, naming the class of the user."""
-        if self.sound is None:
-            raise InputError(
-                f"{type(user).__name__} needs the originals' waveforms, and only log-mels were "
-                "given; expected waveforms"
-            )
-        return self.sound
+        if self.sound is not None:
+            return self.sound
+        needs = f"{type(user).__name__} needs the originals' waveforms"
+        raise InputError(f"{needs}, and only log-mels were given; expected waveforms")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,18 +61,15 @@ class Best:
         self.history: list[tuple[Tensor, Tensor, Tensor]] = []  # items, alive, three values
         self.first_logits: Tensor  # of all items
         self.began_undreamed = False  # whether the first signals were those of the originals
-        self.count = 0  # items of the run
-        self.item_steps = 0
+        self.count = self.item_steps = 0  # items of the run; the steps of all of them
         self.deferred = DeferredRead()
 
     @property
     def step(self) -> int:
-        """Return how many steps the items that are left have taken; -1 before the first update."""
-        return len(self.history) - 1
+        return len(self.history) - 1  # of the items that are left; -1 before the first update
 
     @property
     def dropped(self) -> int:
-        """Return how many items are finished and have left the batch."""
         return self.count - len(self.now.items)
 
     def unfinished(self) -> list[int]:
@@ -112,10 +109,9 @@ class Best:
             self.on_the_way[self.step] = self.of_all().signal[self.watched]
 
     def leave(self, batch: Batch, seen: Evaluation, *, last_octave: bool) -> Tensor | None:
-        """Put finished items away, as soon as the host knows how many there are.
+        """Put finished items away, and return the rows of the others; None: all, as far as known.
 
-        Returns the rows of the items that are left; None: all, as far as is known. Raises
-        InputError when the objective or its gradient is not finite.
+        Raises InputError when the objective or its gradient is not finite.
         """
         now, gradient = self.now, seen.gradient
         if not last_octave:  # there they wait for the next octave
@@ -155,16 +151,13 @@ class Best:
         """Raise an InputError on an objective or a gradient that is not finite."""
         broken = [(alive & ~values[1].isfinite()).any() for _, alive, values in self.history]
         steps = torch.stack(broken).nonzero()[:, 0].tolist()
-        if not (steps or is_broken):
-            return
-        step = steps[0] if steps else self.step
-        remedy = "that is at the start: check what the network makes of it"
-        if step:
-            remedy = f"lower dream.step_size={float((batch.step / batch.unit).max()):g}"
-        raise InputError(
-            f"the objective {self.objective!r} or its gradient is not finite at step {step}; "
-            f"{remedy}"
-        )
+        if steps or is_broken:
+            step, size = steps[0] if steps else self.step, float((batch.step / batch.unit).max())
+            start = "that is at the start: check what the network makes of it"
+            raise InputError(
+                f"the objective {self.objective!r} or its gradient is not finite at step {step}; "
+                f"{f'lower dream.step_size={size:g}' if step else start}"
+            )
 
     def _merit(self, batch: Batch, seen: Evaluation) -> Tensor:
         """Return by what the best iterate is chosen, (items,)."""

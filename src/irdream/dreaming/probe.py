@@ -1,7 +1,6 @@
 """The recognizer as the loop uses it: frozen, simplified, read at its layers, in slices.
 
-Nothing of that is left afterwards, also not after an exception: no hooks, no gradients in the
-weights, modes and `requires_grad` as before.
+Afterwards, also after an exception, it is as before: hooks, gradients, modes, `requires_grad`.
 """
 
 from __future__ import annotations
@@ -164,11 +163,11 @@ class EnsembleProbe(Probe):
         self, log_mel: Tensor, *, output: bool | None = None, view: View | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return logits (items, windows, instruments), and no activations."""
-
-        def ask(member: int, own: Tensor) -> Tensor:
-            return self.probes[member](own if view is None else view(own, member))[0]
-
-        return self.recognizer.window_logits(log_mel, ask=ask), {}
+        views = view or (lambda own, member: own)
+        logits = self.recognizer.window_logits(
+            log_mel, ask=lambda member, own: self.probes[member](views(own, member))[0]
+        )
+        return logits, {}
 
 
 @contextlib.contextmanager
@@ -183,7 +182,7 @@ def probing(
 
     Args:
         recognizer: in any mode.
-        layers: names of modules that are read; several networks have none.
+        layers: names of modules that are read.
         reads_output: False: the network is left after the last of the layers.
         mixed_precision: on CUDA, the network in bfloat16.
 

@@ -85,13 +85,9 @@ def runs(draw) -> dict[str, Tensor]:
 
 
 def score(objective, network, run: dict[str, Tensor], items: Tensor) -> Tensor:
+    dreams, starts, groups = (run[name][items] for name in ("dreams", "starts", "groups"))
     output = network.output(
-        objective,
-        run["dreams"][items],
-        start=run["starts"][items],
-        items=items,
-        groups=run["groups"][items],
-        run=run["starts"],
+        objective, dreams, start=starts, items=items, groups=groups, run=run["starts"]
     )
     return objective(output, run["targets"][items])
 
@@ -164,12 +160,7 @@ def test_what_reads_the_log_mel_takes_any_size_and_sound(objective, seed, mels, 
         )
         dreams = drawn(seed, *shape).requires_grad_()
         both = objective(output(log_mel=dreams), none)
-        one = ForwardOutput(
-            logits=none,
-            log_probabilities=none,
-            log_mel=dreams[1:],
-            start=drawn(seed + 1, *shape)[1:],
-        )
+        one = output(log_mel=dreams[1:], start=drawn(seed + 1, *shape)[1:])
         assert both.shape == (2,)
         torch.testing.assert_close(objective(one, none)[0], both[1], atol=1e-9, rtol=1e-9)
         (gradient,) = torch.autograd.grad(both.sum(), dreams)

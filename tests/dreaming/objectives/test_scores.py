@@ -181,9 +181,8 @@ def blurred(log_mel: Tensor, kernel: Tensor, padding: tuple[int, int, int, int])
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), mels=st.integers(1, 9), frames=st.integers(1, 40))
 def test_blur_is_the_distance_to_a_convolution(seed, mels, frames) -> None:
-    log_mel = torch.randn(
-        3, mels, frames, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
-    )
+    generator = torch.Generator().manual_seed(seed)
+    log_mel = torch.randn(3, mels, frames, generator=generator, dtype=torch.float64)
     kernel = torch.tensor([[1.0, 2.0, 1.0]]) / 4
     along_frames = (log_mel - blurred(log_mel, kernel, (1, 1, 0, 0))).square().mean(dim=(1, 2))
     along_mels = (log_mel - blurred(log_mel, kernel.T, (0, 0, 1, 1))).square().mean(dim=(1, 2))
