@@ -114,18 +114,14 @@ def test_the_same_content_is_the_same(tree: Path, change: Callable[[Path], objec
     assert content_of(tree, written=[tree / "cache"]) == before
 
 
-def test_the_sounds_that_runs_write_count(tree: Path) -> None:
+@pytest.mark.parametrize(
+    ("folder", "file"), [("", "a/dream.wav"), ("outputs/run", "weights.safetensors")]
+)
+def test_the_sounds_that_runs_write_count_and_all_files_of_a_runs_own_folder(tree, folder, file):
     run_on_it(tree)
-    before = content_of(tree)
-    (tree / "outputs" / "run" / "a" / "dream.wav").write_bytes(b"sound")
-    assert content_of(tree) != before
-
-
-def test_all_files_of_a_runs_own_folder_count(tree: Path) -> None:
-    run_on_it(tree)
-    before = content_of(tree / "outputs" / "run")
-    (tree / "outputs" / "run" / "weights.safetensors").write_bytes(b"weights")
-    assert content_of(tree / "outputs" / "run") != before
+    before = content_of(tree / folder)
+    (tree / "outputs" / "run" / file).write_bytes(b"new")
+    assert content_of(tree / folder) != before
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import main
 from irdream.interrupts import Interrupted, interrupt
 from irdream.runtime import cores
 from irdream.tracking.store import open_store
+from tests.tiny import sweep_runs, write_tone
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "mlflow", "numpy", "matplotlib", "pandas", "sklearn", "scipy")
@@ -52,13 +53,6 @@ def imported(words: Sequence[str], names: Sequence[str], *, cwd: Path) -> list[s
     return ast.literal_eval(done.stdout.splitlines()[-1])
 
 
-def tone(path: Path, *, seconds: float = 1.5, hz: float = 440.0) -> Path:
-    at = np.arange(round(seconds * 22_050)) / 22_050
-    partials = [np.sin(2 * np.pi * hz * k * at) / k for k in range(1, 6)]
-    soundfile.write(path, 0.3 * np.sum(partials, axis=0), 22_050)
-    return path
-
-
 @pytest.mark.parametrize(
     "words",
     [
@@ -85,7 +79,7 @@ def test_nothing_heavy_is_imported_before_the_configuration_is_known(tmp_path, w
     ],
 )
 def test_bad_input_ends_in_one_line(tmp_path, words, expected) -> None:
-    tone(tmp_path / "short.wav", seconds=0.5)
+    write_tone(tmp_path / "short.wav", seconds=0.5)
     (tmp_path / "text.wav").write_text("no sound")
     done = irdream("task=dream", "tracker=none", *words, cwd=tmp_path)
 
@@ -126,7 +120,7 @@ def test_an_interrupt_ends_in_one_line(error, of_sweep, told, status, monkeypatc
 
 
 def test_a_file_is_dreamed_written_measured_and_tracked(tmp_path) -> None:
-    tone(tmp_path / "my tone ♭.wav").rename(tmp_path / "my t\udcf6ne ♭.wav")
+    write_tone(tmp_path / "my tone ♭.wav").rename(tmp_path / "my t\udcf6ne ♭.wav")
     (tmp_path / "bad.wav").write_text("no sound")
     done = irdream(
         "task=dream", "target=[flute,cello]", "start=file", "start.path=.", "dream.steps=3",
@@ -157,7 +151,7 @@ def test_a_file_is_dreamed_written_measured_and_tracked(tmp_path) -> None:
 
 
 def test_a_sweep_goes_on_after_a_failed_job_whatever_hydra_is_set_to(tmp_path) -> None:
-    tone(tmp_path / "tone.wav", seconds=1.0)
+    write_tone(tmp_path / "tone.wav", seconds=1.0)
     done = irdream(
         "-m", "task=dream", "target=sax", "start=file", "start.path=tone.wav", "tracker=none",
         "dream.steps=2", "start.seconds=1,0.5,1.0", "dream.figures=0", "hydra.output_subdir=null",
@@ -172,7 +166,7 @@ def test_a_sweep_goes_on_after_a_failed_job_whatever_hydra_is_set_to(tmp_path) -
 
 
 def test_a_sweep_that_is_killed_goes_on_and_is_one_in_the_store(tmp_path) -> None:
-    tone(tmp_path / "tone.wav", seconds=1.0)
+    write_tone(tmp_path / "tone.wav", seconds=1.0)
     words = ["-m", "task=dream", "target=sax", "start=file", "start.path=tone.wav",
              "dream.steps=2", "dream.octaves=1,2,3", "dream.figures=0"]  # fmt: skip
     first = subprocess.Popen([sys.executable, str(ROOT / "main.py"), *words], cwd=tmp_path)
@@ -188,10 +182,7 @@ def test_a_sweep_that_is_killed_goes_on_and_is_one_in_the_store(tmp_path) -> Non
     assert again.returncode == 0, again.stderr
     assert re.search(r"sweep: 3 jobs, [12] finished, [12] skipped", again.stdout)
 
-    store = open_store(root=tmp_path / "mlruns")
-    runs = store.client.search_runs([store.experiment("irdream")])
-    (parent,) = [run for run in runs if run.data.tags.get("irdream.kind") == "sweep"]
-    below = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    parent, below = sweep_runs(open_store(root=tmp_path / "mlruns"))
     assert parent.info.status == "FINISHED"
     done = [run for run in below if run.info.status == "FINISHED"]
     assert len(done) == 3
@@ -204,7 +195,7 @@ def test_a_sweep_that_is_killed_goes_on_and_is_one_in_the_store(tmp_path) -> Non
 @pytest.mark.slow
 def test_jobs_at_once_share_the_cores_and_the_parent(tmp_path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    tone(tmp_path / "tone.wav", seconds=1.0)
+    write_tone(tmp_path / "tone.wav", seconds=1.0)
     done = irdream(
         "-m", "hydra/launcher=joblib", f"hydra.launcher.n_jobs={2 * cores()}", "task=dream",
         "target=sax", "start=file", "start.path=tone.wav", "dream.steps=2", "dream.figures=0",
@@ -213,18 +204,15 @@ def test_jobs_at_once_share_the_cores_and_the_parent(tmp_path) -> None:
 
     assert done.returncode == 1
     assert "sweep: 3 jobs, 2 finished, 1 failed" in done.stdout, done.stderr
-    store = open_store(root=tmp_path / "mlruns")
-    runs = store.client.search_runs([store.experiment("irdream")])
-    (parent,) = [run for run in runs if run.data.tags.get("irdream.kind") == "sweep"]
-    below = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    parent, below = sweep_runs(open_store(root=tmp_path / "mlruns"))
     assert parent.info.status == "FAILED"
     assert sorted(run.info.status for run in below) == ["FAILED", "FINISHED", "FINISHED"]
     assert {run.data.tags["irdream.threads"] for run in below} == {"1"}
-    assert len({run.data.tags["irdream.pid"] for run in runs}) > 1
+    assert len({run.data.tags["irdream.pid"] for run in [parent, *below]}) > 1
 
 
 def test_a_sweep_stops_at_a_failed_job_where_it_is_asked_to(tmp_path) -> None:
-    tone(tmp_path / "tone.wav", seconds=1.0)
+    write_tone(tmp_path / "tone.wav", seconds=1.0)
     done = irdream(
         "-m", "task=dream", "target=sax", "start=file", "start.path=tone.wav", "tracker=none",
         "dream.steps=2", "start.seconds=0.5,1", "sweep.stop_on_failure=true", cwd=tmp_path,
@@ -244,7 +232,7 @@ def test_a_mistake_in_what_is_swept_is_found_before_the_sweep_begins(tmp_path) -
 
 @pytest.mark.parametrize("flag", ["--info", "info=True"])
 def test_what_would_run_is_said_and_nothing_is_run(tmp_path, flag) -> None:
-    tone(tmp_path / "tone.wav", seconds=1.0)
+    write_tone(tmp_path / "tone.wav", seconds=1.0)
     words = ("task=dream", "target=sax", "start=file", "start.path=tone.wav", "dream.steps=2")
     told = irdream("-m", *words, "dream.octaves=1,2", flag, cwd=tmp_path)
     assert told.returncode == 0, told.stderr
@@ -258,6 +246,6 @@ def test_what_would_run_is_said_and_nothing_is_run(tmp_path, flag) -> None:
 
 
 def test_without_a_tracker_mlflow_is_not_imported(tmp_path) -> None:
-    tone(tmp_path / "tone.wav", seconds=1.0)
+    write_tone(tmp_path / "tone.wav", seconds=1.0)
     words = "task=dream target=sax start=file start.path=tone.wav tracker=none dream.steps=1"
     assert imported(words.split(), ["torch", "mlflow", "sklearn"], cwd=tmp_path) == ["torch"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import soundfile
 import torch
 
 from irdream.dreaming.ascent import Ascent
@@ -15,6 +17,11 @@ from irdream.dreaming.parametrizations import LogMel
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
 from irdream.tracking import NullTracker
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from irdream.tracking.store import Store
 
 RATE_HZ = 8000
 
@@ -37,6 +44,22 @@ def tiny_ascent(parametrization: Any = None, **changes: Any) -> Ascent:
         "optimizer": NormalizedAscent(), "steps": 4, "step_size": 1.0,
     }  # fmt: skip
     return Ascent(**settings | changes)
+
+
+def write_tone(path: Path, *, seconds: float = 1.5, hz: float = 440.0) -> Path:
+    """Write a tone with overtones, at 22,050 Hz."""
+    at = np.arange(round(seconds * 22_050)) / 22_050
+    partials = [np.sin(2 * np.pi * hz * k * at) / k for k in range(1, 6)]
+    soundfile.write(path, 0.3 * np.sum(partials, axis=0), 22_050)
+    return path
+
+
+def sweep_runs(store: Store) -> tuple[Run, list[Run]]:
+    """Return the parent run of the one sweep in a store, and the runs below it."""
+    runs = store.client.search_runs([store.experiment("irdream")])
+    (parent,) = [run for run in runs if run.data.tags.get("irdream.kind") == "sweep"]
+    of_jobs = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    return parent, of_jobs
 
 
 class Notebook(NullTracker):

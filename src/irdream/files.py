@@ -78,9 +78,7 @@ def _cut(name: str) -> str:
 def replacing(path: str | Path, *, synced: bool = True) -> Iterator[BinaryIO]:
     """Open a binary file that becomes `path` when the block ends, and never if it raises.
 
-    Args:
-        path: of the file.
-        synced: whether it survives a power cut; what can be made again need not.
+    It is `synced` so that it survives a power cut; what can be made again need not.
 
     Raises:
         OSError: from the system (no such folder, no permission, full disk), with the name of

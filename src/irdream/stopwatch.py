@@ -8,11 +8,7 @@ from collections.abc import Iterator
 
 
 class Stopwatch:
-    """Adds up wall-clock time by phase.
-
-    Args:
-        started: `time.perf_counter()` at the start of the run; by default now.
-    """
+    """Adds up wall-clock time by phase; `started`: `time.perf_counter()` then, by default now."""
 
     def __init__(self, *, started: float | None = None) -> None:
         self.started = time.perf_counter() if started is None else started

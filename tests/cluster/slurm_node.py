@@ -21,7 +21,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch")
@@ -70,18 +69,12 @@ LogFile={folder}/slurmdbd.log
 
 
 class SlurmNode:
-    """Starts the daemons on `with`, stops them and what they run at its end.
-
-    Attributes:
-        folder: of keys, configurations, state and logs.
-        accounts: whether `sacct` answers.
-        environment: what a command needs to find this Slurm.
-    """
+    """Starts the daemons on `with`, stops them and what they run at its end."""
 
     def __init__(self) -> None:
-        self.folder = Path()
-        self.accounts = all(map(shutil.which, FOR_ACCOUNTS))
-        self.environment: dict[str, str] = {}
+        self.folder = Path()  # of keys, configurations, state and logs
+        self.accounts = all(map(shutil.which, FOR_ACCOUNTS))  # whether `sacct` answers
+        self.environment: dict[str, str] = {}  # in which a command finds this Slurm
         self._daemons: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> SlurmNode:
@@ -93,12 +86,7 @@ class SlurmNode:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 

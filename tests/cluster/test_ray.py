@@ -12,11 +12,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 
 from irdream.tracking.store import open_store
+from tests.tiny import sweep_runs, write_tone
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,8 +31,7 @@ RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 @pytest.fixture
 def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Where and as whom Ray works, on a short tone."""
-    at = np.arange(33_075) / 22_050
-    soundfile.write(tmp_path / "tone.wav", 0.3 * np.sin(2 * np.pi * 440 * at), 22_050)
+    write_tone(tmp_path / "tone.wav")
     folder = tempfile.mkdtemp(prefix="ray-")  # the paths of Ray's sockets must be short
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     yield {**os.environ, **token, "RAY_TMPDIR": folder, "COLUMNS": "120"}
@@ -65,10 +63,7 @@ def sweep(folder: Path, environment: dict[str, str], *words: str) -> tuple[int, 
 
 def runs(folder: Path) -> tuple[str, list[str]]:
     """Return how the only sweep ended, and each run below its parent."""
-    store = open_store(root=folder / "mlruns")
-    found = store.client.search_runs([store.experiment("irdream")])
-    (parent,) = [run for run in found if run.data.tags.get("irdream.kind") == "sweep"]
-    below = [r for r in found if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    parent, below = sweep_runs(open_store(root=folder / "mlruns"))
     return parent.info.status, sorted(run.info.status for run in below)
 
 

@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 
@@ -22,6 +20,7 @@ import irdream
 from irdream.tracking import MlflowTracker, fetch_checkpoint
 from irdream.tracking.store import Store, open_store
 from tests.cluster.conftest import Postgres, Server
+from tests.tiny import write_tone
 
 pytestmark = pytest.mark.slow
 
@@ -226,7 +225,7 @@ def test_a_checkpoint_comes_back_from_the_server_and_dreams(server: Server, tmp_
         folder = fetch_checkpoint(uri, root=tmp_path, uri_server=server.address)
         assert contents(folder) == contents(SHIPPED)
 
-    tone(tmp_path / "tone.wav")
+    write_tone(tmp_path / "tone.wav", seconds=1.0)
     done = subprocess.run(
         [*command(server), "dream.steps=2", f"checkpoint={champion}"],
         cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
@@ -236,7 +235,7 @@ def test_a_checkpoint_comes_back_from_the_server_and_dreams(server: Server, tmp_
 
 
 def test_a_sweep_outlives_a_restart_of_its_server(server: Server, tmp_path: Path) -> None:
-    tone(tmp_path / "tone.wav")
+    write_tone(tmp_path / "tone.wav", seconds=1.0)
     words = ["dream.steps=2", "dream.octaves=1,2,3,4", "tracker.experiment=sweep"]
     sweep = subprocess.Popen(
         [*command(server), *words, "-m"],
@@ -275,12 +274,6 @@ def command(server: Server) -> list[str]:
         sys.executable, str(MAIN), "task=dream", "target=sax", "start=file",
         "start.path=tone.wav", "dream.figures=0", f"server={server.address}",
     ]  # fmt: skip
-
-
-def tone(path: Path) -> None:
-    at = np.arange(22_050) / 22_050
-    partials = [np.sin(2 * np.pi * 440.0 * k * at) / k for k in range(1, 6)]
-    soundfile.write(path, 0.3 * np.sum(partials, axis=0), 22_050)
 
 
 def all_runs(store: Store, experiment: str) -> list[Run]:

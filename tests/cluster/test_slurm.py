@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 
 from irdream.tracking.store import open_store
 from tests.cluster.slurm_node import SlurmNode, why_not
+from tests.tiny import write_tone
 
 ROOT = Path(__file__).parents[2]
 SWEPT = ("-m", "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=2",
@@ -46,8 +45,7 @@ def node(request: pytest.FixtureRequest) -> Iterator[SlurmNode]:
 
 @pytest.fixture
 def start(node: SlurmNode, tmp_path: Path) -> Iterator[Start]:
-    at = np.arange(22_050) / 22_050
-    soundfile.write(tmp_path / "tone.wav", 0.3 * np.sin(2 * np.pi * 440 * at), 22_050)
+    write_tone(tmp_path / "tone.wav", seconds=1.0)
     begun: list[subprocess.Popen[str]] = []
 
     def run(*words: str) -> subprocess.Popen[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,7 +20,7 @@ from torch import Tensor
 from irdream.datasets.base import Excerpt
 from irdream.dreaming.constraints import BandRange
 from irdream.dreaming.objectives import Logit
-from irdream.dreaming.parametrizations import LogMel, Maco, StftGain, Waveform
+from irdream.dreaming.parametrizations import Waveform
 from irdream.dreaming.targets import Item
 from irdream.errors import InputError
 from irdream.interrupts import Interrupted
@@ -197,45 +195,6 @@ def test_a_study_that_cannot_be_made_is_refused(study, changes, message) -> None
         replace(study, **changes)
 
 
-@pytest.fixture
-def trials(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Return what trials are made of; none of them dreams."""
-    made: list[dict[str, Any]] = []
-
-    def trial(**given: Any) -> Callable[..., Any]:
-        made.append(given)
-        return lambda *_, **__: (pd.DataFrame({"x": [1]}), {"x": np.zeros(1)})
-
-    monkeypatch.setattr(module, "Trial", trial)
-    return made
-
-
-def test_batches_are_dreamed_with_what_the_study_has(study, trials) -> None:
-    study = replace(study, seed=5, second=study.recognizer)
-    run(study)
-    run(study, steps=7)
-    free, fixed = trials
-    assert free["ascent"] is study.ascents["log_mel"]
-    assert (free["recognizer"], free["second"]) == (study.recognizer, study.recognizer)
-    assert free["seed"] == 5
-    stopping = {"confidence": None, "patience": None, "keep": "last", "steps": 7}
-    assert fixed["ascent"] == replace(study.ascents["log_mel"], **stopping)
-
-
-@pytest.mark.parametrize(
-    ("parametrization", "is_sound"),
-    [(LogMel(), False), (StftGain(), True), (Waveform(), True), (Maco(of=LogMel()), False)],
-)
-def test_what_is_sound_needs_no_way_to_it(study, trials, parametrization, is_sound) -> None:
-    ways = {"gain": Gain(), "other": Gain(), "third": Gain()}
-    ascents = {"log_mel": ascent(), "mine": ascent(parametrization)}
-    study = replace(study, ascents=ascents, sonifications=ways)
-    run(study, ascent="mine")
-    run(study, ascent="mine", ways=["third"])
-    expected = [{"mine": None}] * 2 if is_sound else [ways, {"third": ways["third"]}]
-    assert [given["ways"] for given in trials] == expected
-
-
 # Batches and their order --------------------------------------------------------------------
 
 
@@ -270,20 +229,6 @@ def test_batches_do_not_change_what_is_found(study, monkeypatch, tmp_path) -> No
     keys = ["excerpt", "target", "way", "kind"]
     one, other = (found.table.sort_values(keys, ignore_index=True) for found in (parted, whole))
     pd.testing.assert_frame_equal(one, other, rtol=1e-2, atol=1e-3)
-
-
-def test_sounds_that_are_kept_can_be_copied(study, tmp_path) -> None:
-    def keep(item: Item, kind: str) -> bool:
-        return item.excerpt == 0 and kind == "dream"
-
-    found = run(study, keep=keep)
-    run(study, [Item(0, "tru")], keep=keep)  # of another run, in the same folder
-    found.copy_sounds(tmp_path / "sounds" / "here")
-    assert sorted(path.name for path in (tmp_path / "sounds" / "here").iterdir()) == [
-        f"noise_0-to-{target}-gain-{kind}.wav"
-        for target in ("cel", "flu", "sax")
-        for kind in ("dream", "original")
-    ]
 
 
 # Resuming -----------------------------------------------------------------------------------
@@ -393,25 +338,6 @@ def test_other_ways_to_sound_are_dreamed_anew(study, tmp_path) -> None:
     ):
         run(replace(study, sonifications=ways), ITEMS[:1])
     assert len(list((tmp_path / "cache" / "paper").iterdir())) == 4
-
-
-def test_code_of_ones_own_that_changed_is_run_anew(study, tmp_path, monkeypatch) -> None:
-    def result(code: str) -> bytes:
-        (tmp_path / "my_sound.py").write_text(
-            "from irdream.sonification import StftGain\n\n\n"
-            f"class Mine(StftGain):\n    def __call__(self, **given):\n        {code}\n"
-        )
-        sys.modules.pop("my_sound", None)
-        importlib.invalidate_caches()
-        mine = {"gain": importlib.import_module("my_sound").Mine()}
-        found = run(replace(study, sonifications=mine), ITEMS[:1], keep=only_dreams)
-        return next(data for name, data in sounds(found).items() if "dream" in name)
-
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("irdream.fingerprint._first_seen", {})
-    as_it_is = result("return super().__call__(**given)")
-    assert result("return 0.1 * super().__call__(**given)") != as_it_is
-    del sys.modules["my_sound"]
 
 
 def test_what_use_leaves_in_the_parts_of_a_study_is_not_their_setting(study, way) -> None:

@@ -20,12 +20,6 @@ def test_a_png_has_its_resolution(tmp_path):
         assert image.info["dpi"] == pytest.approx((DPI, DPI), rel=1e-3)
 
 
-def test_saving_into_no_folder(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        save_figure(curve_figure([[0.1]]), tmp_path / "missing" / "curve.png")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_any_file_name_can_be_a_title(tmp_path):
     title = "$\\frac{1}{$ 音楽 \n\t\x07 \udcff " + "x" * 500
     save_figure(curve_figure([[0.1]], title=title), tmp_path / "curve.png")

@@ -327,14 +327,6 @@ def test_files_that_cannot_be_shown_are_refused(tmp_path, load, name, message):
         load(tmp_path / name)
 
 
-def test_a_page_into_no_folder(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        write_html(with_sounds(), tmp_path / "missing" / "page.html")
-    with pytest.raises(FileNotFoundError):
-        write_markdown(with_sounds(), tmp_path / "missing" / "page.md")
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
 def test_a_link_to_a_name_that_is_no_utf_8(folder):
     sound = write_sound(folder / "s.wav")

@@ -21,19 +21,22 @@ RATE_HZ = 1000
 PITCHES_HZ = {"cel": 60.0, "flu": 150.0, "voi": 330.0}
 
 
-@pytest.fixture(scope="module")
-def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six notes of 1.6 s for each of three instruments, in noise."""
-    root = tmp_path_factory.mktemp("sounds")
-    rng = np.random.default_rng(0)
-    time = np.arange(round(1.6 * RATE_HZ)) / RATE_HZ
-    for code, pitch_hz in PITCHES_HZ.items():
-        (root / code).mkdir()
+def write_notes(root: Path, pitches_hz: dict[str, float], *, seconds: float) -> Path:
+    """Write six notes for each of some labels, in noise."""
+    rng, time = np.random.default_rng(0), np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    for label, pitch_hz in pitches_hz.items():
+        (root / label).mkdir()
         for take in range(6):
             note = np.sin(2 * np.pi * pitch_hz * rng.uniform(0.97, 1.03) * time)
             sound = 0.5 * note + 0.05 * rng.standard_normal(len(time))
-            soundfile.write(root / code / f"{code}{take}.wav", sound, RATE_HZ)
+            soundfile.write(root / label / f"{label}{take}.wav", sound, RATE_HZ)
     return root
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six notes of 1.6 s for each of three instruments, in noise."""
+    return write_notes(tmp_path_factory.mktemp("sounds"), PITCHES_HZ, seconds=1.6)
 
 
 @pytest.fixture

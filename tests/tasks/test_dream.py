@@ -156,14 +156,6 @@ def test_a_file_is_dreamed_in_its_channels_at_its_rate(run, tmp_path, parametriz
         )
 
 
-def test_a_dreamed_waveform_is_heard_from_its_wav_as_it_was_dreamed(run) -> None:
-    loop = tiny_ascent(Waveform(peak=1.0), step_size=1.0)
-    _, table, _ = run(target="sax", ascent=loop)
-
-    tones = table.iloc[:2]  # silence cannot be scaled back from 16 bits
-    np.testing.assert_allclose(tones.target_probability_wav, tones.target_probability, atol=0.02)
-
-
 def test_a_loud_gain_is_predicted_from_its_wav_as_it_was_dreamed(run, tmp_path) -> None:
     """A file is read with its peak at 1."""
     loop = tiny_ascent(

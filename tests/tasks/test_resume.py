@@ -130,9 +130,8 @@ def test_two_runs_that_resume_one_do_not_meet(run: Run, first: Path, tmp_path: P
     ids=["all epochs", "patience"],
 )
 def test_where_nothing_is_left_the_result_is_returned(
-    run: Run, tmp_path: Path, settings: dict[str, Any], told: str,
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    run, tmp_path, settings, told, capsys, monkeypatch
+) -> None:
     losses = iter([1.0, 2.0])
     if settings.pop("validated", 0):
         monkeypatch.setattr(

@@ -65,9 +65,8 @@ def edit(path: Path, to: Path, gain: float = 0.5) -> None:
 
 
 def test_every_place_that_tells_a_score_tells_what_was_trained_on(
-    trained: Recognizer, sounds: Path, score: Callable[..., dict[str, float]], tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    trained, sounds, score, tmp_path, capsys
+) -> None:
     tracker = Notebook()
     metrics = score(trained, sounds, part="training", tracker=tracker)
     assert (metrics["eval/trained_on"], metrics["eval/validated_on"]) == (12, 6)
@@ -109,9 +108,8 @@ def test_what_was_not_trained_on_is_not_marked(trained, sounds, score, tmp_path,
 
 
 def test_one_folder_for_both_parts_is_no_test_part(
-    trained: Recognizer, sounds: Path, score: Callable[..., dict[str, float]],
-    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, tmp_path: Path,
-) -> None:  # fmt: skip
+    trained, sounds, score, capsys, caplog, tmp_path
+) -> None:
     trained.card = {}
     metrics = score(trained, sounds, part="test")
     assert metrics["eval/no_test_part"] == 1
@@ -135,9 +133,8 @@ def test_one_folder_for_both_parts_is_no_test_part(
     ids=["training", "one folder", "another name", "no card", "another card"],
 )
 def test_a_card_that_does_not_tell_the_excerpts(
-    trained: Recognizer, sounds: Path, score: Callable[..., dict[str, float]], card: dict[str, Any],
-    name: str, part: str, doubted: bool, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    trained, sounds, score, card, name, part, doubted, capsys
+) -> None:
     trained.card = card
     metrics = score(trained, sounds, name=name, part=part)
     told = "perhaps no test: the checkpoint was trained on data called 'notes', and its card does"
@@ -146,9 +143,8 @@ def test_a_card_that_does_not_tell_the_excerpts(
 
 
 def test_a_threshold_that_was_chosen_on_scored_excerpts_is_told(
-    trained: Recognizer, sounds: Path, score: Callable[..., dict[str, float]],
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    trained, sounds, score, capsys
+) -> None:
     score(trained, sounds, threshold="validation")
     assert "no test: the threshold was chosen on 6 of these excerpts" in capsys.readouterr().out
 
@@ -164,9 +160,8 @@ def test_the_validation_part_is_found_by_its_sounds(trained, sounds, tmp_path) -
 
 
 def test_p_values_of_what_was_trained_on_are_not_to_be_trusted(
-    trained: Recognizer, run: Callable[..., Any], sounds: Path, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    trained, run, sounds, tmp_path, capsys
+) -> None:
     other_data = tmp_path / "other"
     for path in copied(sounds, other_data).rglob("*.wav"):
         edit(path, path, 0.5)
@@ -203,9 +198,8 @@ def test_p_values_of_what_was_trained_on_are_not_to_be_trusted(
 
 
 def test_unknown_folders_are_told_where_labels_count(
-    trained: Recognizer, sounds: Path, score: Callable[..., dict[str, float]], tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+    trained, sounds, score, tmp_path, caplog
+) -> None:
     root = copied(sounds, tmp_path / "some")
     shutil.copytree(root / "cel", root / "drums" / "one")
     shutil.copytree(root / "flu", root / "drums" / "two")

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 import irdream
 from irdream.tracking import create_store
@@ -28,6 +31,24 @@ def root(new_store: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def store(root: Path) -> Store:
     return open_store(root=root)
+
+
+@pytest.fixture
+def fails_first(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let the first call of a client's method fail, before or after it is done."""
+
+    def fails_first(client: Any, name: str, message: str, *, is_done: bool, **code: Any) -> None:
+        call, failures = getattr(client, name), [message]
+
+        def failing(*arguments: Any, **named: Any) -> Any:
+            answer = call(*arguments, **named) if is_done or not failures else None
+            if failures:
+                raise MlflowException(failures.pop(), **code)
+            return answer
+
+        monkeypatch.setattr(client, name, failing)
+
+    return fails_first
 
 
 @pytest.fixture

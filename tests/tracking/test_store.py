@@ -15,15 +15,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, TEMPORARILY_UNAVAILABLE
 
 from irdream.errors import InputError
-from irdream.tracking import MlflowTracker
-from irdream.tracking import store as store_module
+from irdream.tracking import MlflowTracker, mlflow_setup
 from irdream.tracking.mlflow_setup import is_away
 from irdream.tracking.store import Point, Store, open_store
 
@@ -76,7 +75,7 @@ def test_a_lock_of_another_process_is_waited_for(store: Store, root: Path) -> No
     ],
 )
 def test_what_a_person_can_mend_is_said_in_one_line(store, monkeypatch, message, said) -> None:
-    monkeypatch.setattr(store_module, "PATIENCE_SECONDS", -1.0)
+    monkeypatch.setattr(mlflow_setup, "PATIENCE_SECONDS", -1.0)
     with pytest.raises(InputError, match=said) as caught:
         store.patiently(failing(f"{message}\n[SQL: INSERT ...]", times=1000))
     assert "\n" not in str(caught.value)
@@ -87,14 +86,9 @@ def test_an_experiment_is_made_once(store: Store, root: Path) -> None:
     assert open_store(root=root).experiment("piano") == store.experiment("piano")
 
 
-def test_a_process_that_was_faster_is_no_error(store, monkeypatch) -> None:
-    create = store.client.create_experiment
-
-    def slower(name: str, artifact_location: str | None = None) -> str:
-        create(name, artifact_location=artifact_location)
-        raise MlflowException("it exists", error_code=RESOURCE_ALREADY_EXISTS)
-
-    monkeypatch.setattr(store.client, "create_experiment", slower)
+def test_a_process_that_was_faster_is_no_error(store, fails_first) -> None:
+    exists = {"is_done": True, "error_code": RESOURCE_ALREADY_EXISTS}
+    fails_first(store.client, "create_experiment", "it exists", **exists)
     found = store.experiment("irdream")
     assert store.client.get_experiment(found).name == "irdream"
 
@@ -149,23 +143,8 @@ def test_a_name_that_a_server_would_change_is_refused(store, tmp_path, name) -> 
         server.log_file("run", tmp_path / name, "")
 
 
-def losing_the_first_answer(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the call, which the first time is done and fails."""
-    is_first = [True]
-
-    def losing(*arguments: Any, **named: Any) -> Any:
-        answer = call(*arguments, **named)
-        if is_first.pop() if is_first else False:
-            raise MlflowException(LOST)
-        return answer
-
-    return losing
-
-
-def test_a_run_whose_answer_was_lost_is_found_and_not_made_twice(store, monkeypatch) -> None:
-    monkeypatch.setattr(
-        store.client, "create_run", losing_the_first_answer(store.client.create_run)
-    )
+def test_a_run_whose_answer_was_lost_is_found_and_not_made_twice(store, fails_first) -> None:
+    fails_first(store.client, "create_run", LOST, is_done=True)
     experiment_id = store.experiment("irdream")
     run_id = store.start_run(experiment_id, "flute", {"seed": "7"})
     (run,) = store.client.search_runs([experiment_id])
@@ -266,7 +245,7 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(ailing, tmp_path, caplo
 
 
 def test_the_patience_is_for_all_calls_together(ailing, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(store_module, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(mlflow_setup, "PATIENCE_SECONDS", 0.5)
     store = open_store(root=tmp_path, uri=ailing)
     Ailing.ills = [503] * 1000
     with pytest.raises(InputError, match=r"too many 503 .*; check that the server runs") as caught:
@@ -302,7 +281,7 @@ def test_a_server_that_answered_before_is_waited_for_at_opening(tmp_path, monkey
     servers[0].shutdown()
     servers[0].server_close()
 
-    monkeypatch.setattr(store_module, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(mlflow_setup, "PATIENCE_SECONDS", 0.2)
     for said in (f"tracking store {address}: API", "no tracking server answers"):  # then unknown
         with pytest.raises(InputError, match=said):
             open_store(root=tmp_path, uri=address)

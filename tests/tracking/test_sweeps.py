@@ -13,16 +13,8 @@ import pytest
 
 from irdream import processes
 from irdream.tasks.doctor import doctor
-from irdream.tracking import MlflowTracker
+from irdream.tracking import MlflowTracker, sweeps
 from irdream.tracking.store import Store
-from irdream.tracking.sweeps import (
-    adopt_job,
-    close_sweep,
-    find_job,
-    how_to_compare,
-    open_sweep,
-    read_job,
-)
 from irdream.tracking.tracker import PARENT_TAG, SWEEP_TAG
 
 
@@ -40,11 +32,11 @@ def living() -> Iterator[str]:
 
 
 def test_a_sweep_ends_with_its_jobs(root: Path, store: Store) -> None:
-    parent, _ = open_sweep(store, "irdream", "steps")
+    parent, _ = sweeps.open_sweep(store, "irdream", "steps")
     MlflowTracker(root=root, tags=below(parent, "steps")).close()
     dead = MlflowTracker(root=root, tags=below(parent, "steps"))
     stranger = MlflowTracker(root=root)
-    close_sweep(store, parent, "FAILED")
+    sweeps.close_sweep(store, parent, "FAILED")
     runs = store.client.search_runs([store.experiment("irdream")])
     status = {run.info.run_id: run.info.status for run in runs}
     assert sorted(status.values()) == ["FAILED", "FINISHED", "KILLED", "RUNNING"]
@@ -55,10 +47,10 @@ def test_a_sweep_ends_with_its_jobs(root: Path, store: Store) -> None:
 
 
 def test_a_sweep_that_is_typed_again_goes_on_below_its_first_parent(root: Path, store) -> None:
-    first, name = open_sweep(store, "irdream", "monday", signature="abc")
+    first, name = sweeps.open_sweep(store, "irdream", "monday", signature="abc")
     died = MlflowTracker(root=root, tags=below(first, name))
-    again, name_again = open_sweep(store, "irdream", "tuesday", signature="abc")
-    other, other_name = open_sweep(store, "irdream", "tuesday", signature="def")
+    again, name_again = sweeps.open_sweep(store, "irdream", "tuesday", signature="abc")
+    other, other_name = sweeps.open_sweep(store, "irdream", "tuesday", signature="def")
 
     assert (again, name_again) == (first, "monday")
     assert other != first
@@ -69,44 +61,44 @@ def test_a_sweep_that_is_typed_again_goes_on_below_its_first_parent(root: Path, 
 
 
 def test_each_sweep_has_a_name_of_its_own(store: Store) -> None:
-    names = [open_sweep(store, "irdream", name)[1] for name in ("it's", "it's", "it's", "")]
+    names = [sweeps.open_sweep(store, "irdream", name)[1] for name in ("it's", "it's", "it's", "")]
     assert names == ["it_s", "it_s-2", "it_s-3", "sweep"]
 
 
 def test_what_another_living_process_runs_is_left_to_it(root: Path, store, living: str) -> None:
-    parent, name = open_sweep(store, "irdream", "monday", signature="abc")
+    parent, name = sweeps.open_sweep(store, "irdream", "monday", signature="abc")
     tags = {"irdream.pid": living, "irdream.signature": "s"}
     job = MlflowTracker(root=root, tags={**below(parent, name), **tags})
-    found = find_job(store, "irdream", "s")
+    found = sweeps.find_job(store, "irdream", "s")
     assert found is not None
     assert (found.status, found.process) == ("running", f"process {living}")
 
-    assert open_sweep(store, "irdream", "tuesday", signature="abc") == (parent, name)
-    assert not close_sweep(store, parent, "FINISHED")  # the other one will
+    assert sweeps.open_sweep(store, "irdream", "tuesday", signature="abc") == (parent, name)
+    assert not sweeps.close_sweep(store, parent, "FINISHED")  # the other one will
     status = [store.client.get_run(run).info.status for run in (parent, job.run_id)]
     assert status == ["RUNNING", "RUNNING"]
 
     job.close()
-    assert read_job(store, job.run_id).status == "finished"
-    assert close_sweep(store, parent, "FINISHED")
+    assert sweeps.read_job(store, job.run_id).status == "finished"
+    assert sweeps.close_sweep(store, parent, "FINISHED")
     assert store.client.get_run(parent).info.status == "FINISHED"
 
 
 def test_workers_of_an_own_sweep_end_with_it(root: Path, store: Store, living: str) -> None:
-    parent, name = open_sweep(store, "irdream", "monday")
+    parent, name = sweeps.open_sweep(store, "irdream", "monday")
     tags = {"irdream.pid": living, "irdream.sweep_process": processes.mark()}
     job = MlflowTracker(root=root, tags={**below(parent, name), **tags})
-    assert close_sweep(store, parent, "KILLED")
+    assert sweeps.close_sweep(store, parent, "KILLED")
     assert store.client.get_run(job.run_id).info.status == "KILLED"
-    assert read_job(store, job.run_id).status == "failed"
+    assert sweeps.read_job(store, job.run_id).status == "failed"
     job.close()
 
 
 def test_a_sweep_that_is_opened_again_is_alive(root: Path, store: Store) -> None:
-    open_sweep(store, "irdream", "monday", signature="abc")
+    sweeps.open_sweep(store, "irdream", "monday", signature="abc")
     with sqlite3.connect(root / "mlflow.db") as database:  # long ago, before this process began
         database.execute("UPDATE runs SET start_time = 1000000000000")
-    open_sweep(store, "irdream", "tuesday", signature="abc")
+    sweeps.open_sweep(store, "irdream", "tuesday", signature="abc")
     assert doctor(store=root) == {"doctor/closed": 0, "doctor/alive": 1, "doctor/elsewhere": 0}
 
 
@@ -119,15 +111,15 @@ def test_a_job_that_finished_is_found_by_its_signature(root: Path, store: Store,
         return with_tags.run_id
 
     job("FAILED", 1.0)
-    assert find_job(store, "irdream", "s") is None
+    assert sweeps.find_job(store, "irdream", "s") is None
     run_id = job("FINISHED", 2.0)
-    done = find_job(store, "irdream", "s")
+    done = sweeps.find_job(store, "irdream", "s")
     assert done is not None
     assert (done.run_id, done.status, done.metrics) == (run_id, "finished", {"dream/at_0.9": 2.0})
-    assert find_job(store, "irdream", "t") is None
+    assert sweeps.find_job(store, "irdream", "t") is None
 
-    parent, name = open_sweep(store, "irdream", "later")
-    adopt_job(store, run_id, parent, name)
+    parent, name = sweeps.open_sweep(store, "irdream", "later")
+    sweeps.adopt_job(store, run_id, parent, name)
     tags = store.client.get_run(run_id).data.tags
     assert (tags["mlflow.parentRunId"], tags["irdream.sweep"]) == (parent, "later")
 
@@ -135,24 +127,26 @@ def test_a_job_that_finished_is_found_by_its_signature(root: Path, store: Store,
 def test_a_jobs_files_are_in_its_folder_while_that_is_its_own(root, store, tmp_path) -> None:
     tracker = MlflowTracker(root=root, tags={"irdream.folder": str(tmp_path)})
     tracker.close()
-    kept = Path(read_job(store, tracker.run_id).folder)
+    kept = Path(sweeps.read_job(store, tracker.run_id).folder)
     assert kept.is_relative_to(root)
     assert (kept / "config" / "packages.txt").is_file()
     (tmp_path / "job.json").write_text(json.dumps({"run_id": tracker.run_id}))
-    assert read_job(store, tracker.run_id).folder == str(tmp_path)
+    assert sweeps.read_job(store, tracker.run_id).folder == str(tmp_path)
     (tmp_path / "job.json").write_text(json.dumps({"run_id": "another"}))
-    assert read_job(store, tracker.run_id).folder == str(kept)
+    assert sweeps.read_job(store, tracker.run_id).folder == str(kept)
 
 
 def test_the_page_that_compares_finds_the_jobs_in_order(root: Path, store: Store) -> None:
     name = "dream.steps & more #1"
-    parent, _ = open_sweep(store, "irdream", name)
+    parent, _ = sweeps.open_sweep(store, "irdream", name)
     for distance in (3.0, 1.0, 2.0):
         with MlflowTracker(root=root, tags=below(parent, name)) as tracker:
             tracker.log_metrics({"dream/rmse_db": distance})
     asked = {}
     for metric in ("dream/rmse_db", None):
-        address = how_to_compare(store, parent, name, metric, root=root, uri="http://u:p@host:1/")
+        address = sweeps.how_to_compare(
+            store, parent, name, metric, root=root, uri="http://u:p@host:1/"
+        )
         assert address.startswith("http://host:1/#/experiments/1/runs?")
         query = urlsplit(address).fragment.partition("?")[2]
         asked[metric] = {key: value for key, (value,) in parse_qs(query).items()}
@@ -165,11 +159,11 @@ def test_the_page_that_compares_finds_the_jobs_in_order(root: Path, store: Store
 
 
 def test_how_a_page_is_opened_depends_on_where_the_runs_are(store, tmp_path, monkeypatch) -> None:
-    parent, _ = open_sweep(store, "irdream", "a")
+    parent, _ = sweeps.open_sweep(store, "irdream", "a")
 
     def opened(folder: Path, root: str, uri: str | None = None) -> str:
         monkeypatch.chdir(folder)
-        said = how_to_compare(store, parent, "a", None, root=Path(root), uri=uri)
+        said = sweeps.how_to_compare(store, parent, "a", None, root=Path(root), uri=uri)
         return said.partition("/#/")[0]
 
     checkout = Path(__file__).parents[2]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow.exceptions import MlflowException
 
 from irdream.errors import InputError
 from irdream.tracking import MlflowTracker, NullTracker, flat
@@ -237,16 +236,10 @@ def test_the_data_of_a_run_is_an_input_of_it(root: Path) -> None:
     assert len(inputs["0123456789abcdef"].dataset.name) == 500
 
 
-def test_two_processes_may_log_the_same_data_at_once(root, monkeypatch) -> None:
+def test_two_processes_may_log_the_same_data_at_once(root, fails_first) -> None:
     with MlflowTracker(root=root) as tracker:
-        log, failures = tracker._store.client.log_inputs, ["UNIQUE constraint failed: datasets"]
-
-        def raced(*arguments: Any, **what: Any) -> None:
-            if failures:
-                raise MlflowException(failures.pop())
-            log(*arguments, **what)
-
-        monkeypatch.setattr(tracker._store.client, "log_inputs", raced)
+        failure = "UNIQUE constraint failed: datasets"
+        fails_first(tracker._store.client, "log_inputs", failure, is_done=False)
         tracker.log_data("notes", "00ff", context="training")
     assert len(stored(root, tracker).inputs.dataset_inputs) == 1
 

@@ -28,26 +28,17 @@ from irdream.stopwatch import Stopwatch
 
 @dataclass(frozen=True, kw_only=True)
 class ExcerptFindings:
-    """What the experiment found.
+    """What the experiment found."""
 
-    Attributes:
-        data: what was dreamed on, in words.
-        report, second: scores on the test part, of the recognizer and of the second one.
-        excerpts: those that were dreamed; some of them are those of the grid.
-        until_confident: by the name of the ascent; `table` has all of it, with a column `ascent`.
-        grid: all targets, in so many `steps`.
-        pairs: see `wrong_pairs`.
-    """
-
-    data: str
-    report: Report
-    second: Report | None
-    excerpts: list[Excerpt]
-    until_confident: dict[str, Found]
-    table: pd.DataFrame
-    grid: Found
+    data: str  # what was dreamed on, in words
+    report: Report  # scores of the recognizer on the test part
+    second: Report | None  # of the second one
+    excerpts: list[Excerpt]  # those that were dreamed; some of them are those of the grid
+    until_confident: dict[str, Found]  # by the name of the ascent
+    table: pd.DataFrame  # the rows of all of these, with a column `ascent`
+    grid: Found  # all targets, in so many steps
     steps: int
-    pairs: pd.DataFrame
+    pairs: pd.DataFrame  # see `wrong_pairs`
 
 
 def dream_excerpts(

@@ -36,42 +36,26 @@ LEAST_BANDS = 3  # side by side that are called recurring
 
 
 class Consistency(NamedTuple):
-    """How much more alike residuals toward one target are than those toward different ones.
+    """How much more alike residuals toward one target are than those toward different ones."""
 
-    Attributes:
-        within: mean Pearson correlation of two residuals of different noises, same target.
-        between: the same of different noises, different targets.
-        p: share of the orders of the targets with a difference as large; one-sided.
-        d: Cohen's, the difference over the pooled standard deviation of the pairs; NaN where the
-            pairs do not vary.
-        silhouette: mean silhouette of the residuals, with distance 1 - r; -1 to 1.
-    """
-
-    within: float
-    between: float
-    p: float
-    d: float
-    silhouette: float
+    within: float  # mean Pearson correlation of two residuals of different noises, same target
+    between: float  # the same of different noises, different targets
+    p: float  # share of the orders of the targets with a difference as large; one-sided
+    d: float  # Cohen's: over the pooled standard deviation of the pairs; NaN where they are equal
+    silhouette: float  # mean over the residuals, with distance 1 - r; -1 to 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseFindings:
-    """What the experiment found, of `count` noises of each color in so many `steps`.
-
-    Attributes:
-        found: dreams by color and ascent, a noise after the other, each toward all targets.
-        table, distances, patterns: rows with `color` and `ascent`, see `Trial`, `sound_distances`,
-            `Consistency`.
-        bands: by color, see `recurring_bands`.
-    """
+    """What the experiment found, of `count` noises of each color in so many `steps`."""
 
     count: int
     steps: int
-    found: dict[tuple[str, str], Found]
-    table: pd.DataFrame
-    patterns: pd.DataFrame
-    bands: dict[str, NDArray[np.bool_]]
-    distances: pd.DataFrame
+    found: dict[tuple[str, str], Found]  # by color and ascent; noise after noise, all targets each
+    table: pd.DataFrame  # rows of `Trial`, and so on, with `color` and `ascent`
+    patterns: pd.DataFrame  # rows of `Consistency`
+    bands: dict[str, NDArray[np.bool_]]  # by color, see `recurring_bands`
+    distances: pd.DataFrame  # see `sound_distances`
 
 
 def dream_noise(

@@ -1,5 +1,6 @@
-"""The pages of the reproduction: the report, what is published of it, and a listening test.
+"""The pages of the reproduction: the report and its tables, what is published, a listening test.
 
+Intervals are 95 % by bootstrap over recordings (`irdream.measures.bootstrap`).
 The test is Clark's ABX (J. Audio Eng. Soc. 30(5), 1982): X is A or B, and the listener says which.
 The browser draws; nothing that it shows, no name and no length depends on it.
 """
@@ -11,11 +12,13 @@ import platform
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 from scipy.stats import binom
@@ -23,17 +26,12 @@ from scipy.stats import binom
 from irdream import __version__
 from irdream.files import replacing
 from irdream.fingerprint import fingerprint_of
+from irdream.measures.bootstrap import Interval, mean_interval, median_interval, share_interval
+from irdream.measures.table import UNCHANGED_DB
 from irdream.paper.study import Study
 from irdream.recognizer import Recognizer
-from irdream.reports.pages import (
-    Claim,
-    Page,
-    Section,
-    load_sound,
-    render_html,
-    write_markdown,
-    write_text,
-)
+from irdream.reports import pages
+from irdream.reports.tables import records, rows_of
 from irdream.tracking.provenance import processor, run_tags
 
 TITLE = "DeepDream applied to an instrument recognition CNN, reproduced"
@@ -52,20 +50,20 @@ HEARS = 0.4  # share of the trials, of the listener who says what a null result 
 class Chapter:
     """One experiment's share of the report; `data` says what was dreamed on."""
 
-    claims: Sequence[Claim]
-    sections: Sequence[Section]
+    claims: Sequence[pages.Claim]
+    sections: Sequence[pages.Section]
     metrics: Mapping[str, float]
     data: str
 
 
-def page_of(chapters: Sequence[Chapter], study: Study, seconds: float) -> Page:
+def page_of(chapters: Sequence[Chapter], study: Study, seconds: float) -> pages.Page:
     """Put the chapters of a study together; it has taken so many seconds."""
     data = "; ".join(one.data for one in chapters)
     claims = [claim for one in chapters for claim in one.claims]
     tags = run_tags()
     commit = tags.get("mlflow.source.git.commit", "unknown")[:12]
     changes = " with changes" * (tags.get("irdream.git_dirty") == "true")
-    return Page(
+    return pages.Page(
         title=TITLE,
         lead=[
             f"Data: {data}. Nothing here is a result on IRMAS unless the data say so.",
@@ -99,11 +97,11 @@ def _checkpoint(recognizer: Recognizer) -> str:
     return f"{type(recognizer.model).__name__}, weights {weights}{trained}"
 
 
-def write_published(page: Page, output_dir: Path, folder: Path) -> None:
+def write_published(page: pages.Page, output_dir: Path, folder: Path) -> None:
     """Write a page without its sounds, and its small tables; large figures get 256 colors."""
     folder.mkdir(parents=True, exist_ok=True)
     silent = replace(page, sections=[replace(s, comparisons=()) for s in page.sections])
-    write_markdown(silent, folder / "README.md")
+    pages.write_markdown(silent, folder / "README.md")
     for picture in (folder / "README_files").glob("*.png"):
         if picture.stat().st_size > LARGE_PICTURE_BYTES:
             with Image.open(picture) as image:
@@ -129,11 +127,15 @@ def write_abx(
         InputError: when a sound is no WAV of 16 or 24 bit.
     """
     sounds = [
-        {"name": name, "original": load_sound(original).uri, "dream": load_sound(dream).uri}
+        {
+            "name": name,
+            "original": pages.load_sound(original).uri,
+            "dream": pages.load_sound(dream).uri,
+        }
         for name, (original, dream) in pairs.items()
     ]
     needed = int(binom.isf(LEVEL, trials, 0.5)) + 1  # more than trials where these are too few
-    text = render_html(
+    text = pages.render_html(
         "abx.html.j2",
         scripts=["abx_plan.js", "abx.js"],
         title="Can you hear the dream?",
@@ -143,4 +145,169 @@ def write_abx(
         hears=HEARS,
         power=float(binom.sf(needed - 1, trials, 0.5 + HEARS / 2)),
     )
-    write_text(text, path)
+    pages.write_text(text, path)
+
+
+# Tables ---------------------------------------------------------------------------------------
+
+MEDIANS = (
+    "realized_correlation", "snr_db", "segmental_snr_db", "db_x", "log_spectral_distance_db",
+    "noise_to_mask_db", "masking_excess_db", "wav_target_probability", "wav_rmse_db", "rmse_db",
+    "flatness", "voiced_share", "total_variation_db",
+)  # fmt: skip
+MEANS = ("masking_violation", "transfer_on_top", "transfer_wav_on_top", "wav_on_top")
+OF_CHANGE = frozenset({"realized_correlation", "snr_db", "segmental_snr_db", "db_x"})
+
+
+def _share_known(values: pd.Series) -> float:
+    return float(values.notna().mean())
+
+
+BEFORE_AFTER = {  # heading: column and aggregation
+    "n": ("before", "size"),
+    "top before": ("before_on_top", "mean"),
+    "top": ("on_top", "mean"),
+    "≥ 0.9": ("at_0.9", "mean"),
+    "p before": ("before", "mean"),
+    "p": ("target_probability", "mean"),
+    "least p": ("target_probability", "min"),
+    "steps": ("steps", "median"),
+    "unchanged": ("unchanged", "sum"),
+    "flipped": ("steps_to_flip", _share_known),
+    "to flip": ("steps_to_flip", "median"),
+    "reached 0.9": ("steps_to_0.9", _share_known),
+    "to 0.9": ("steps_to_0.9", "median"),
+    "RMSE dB": ("rmse_db", "mean"),
+    "MSE dB²": ("mse_db2", "mean"),
+    "max dB": ("max_abs_db", "mean"),
+    "transfer": ("transfer_on_top", "mean"),
+}
+WAY_NAMES = {
+    "gain": "gain, after",
+    "mel_inversion": "mel inversion, after",
+    "griffin_lim": "Griffin-Lim, after",
+    "fast_griffin_lim": "fast Griffin-Lim, after",
+    "stft_gain": "gain, in the loop",
+    "waveform": "waveform, in the loop",
+}
+WAY_TABLES = {  # title: measures, each with heading and format
+    "What is left of a dream in the sound": {
+        "survival": ("survival", ".0%"), "wav_on_top": ("WAV on top", ".0%"),
+        "wav_target_probability": ("p on WAV", ".2f"),
+        "realized_correlation": ("realised r", ".2f"),
+        "transfer_on_top": ("transfer", ".0%"), "transfer_wav_on_top": ("of WAV", ".0%"),
+    },
+    "How far the sound is from the original": {
+        "rmse_db": ("RMSE dB", ".2f"), "wav_rmse_db": ("of WAV", ".2f"),
+        "snr_db": ("SNR dB", ".1f"), "segmental_snr_db": ("segmental", ".1f"),
+        "db_x": ("dB_x", ".1f"), "log_spectral_distance_db": ("LSD dB", ".1f"),
+        "masking_violation": ("above mask", ".1%"), "noise_to_mask_db": ("NMR dB", ".1f"),
+    },
+    "What kind of sound it is": {
+        "flatness": ("flatness", ".4f"), "voiced_share": ("voiced", ".0%"),
+        "total_variation_db": ("TV dB", ".2f"),
+    },
+}  # fmt: skip
+NOISE_TABLES = {
+    "Dreamed noise and its controls": {
+        "target_probability": ("p", ".2f"), "on_top": ("on top", ".0%"),
+        "wav_on_top": ("WAV on top", ".0%"), "transfer_on_top": ("transfer", ".0%"),
+        "rmse_db": ("RMSE dB", ".2f"), "realized_correlation": ("realised r", ".2f"),
+        "snr_db": ("SNR dB", ".1f"),
+    },
+    "What kind of sound it is": {
+        "masking_violation": ("above mask", ".1%"), "flatness": ("flatness", ".2f"),
+        "voiced_share": ("voiced", ".0%"), "total_variation_db": ("TV dB", ".2f"),
+    },
+}  # fmt: skip
+
+
+def summary_of(
+    dreams: pd.DataFrame,
+    by: Sequence[str],
+    *,
+    medians: Iterable[str] = MEDIANS,
+    means: Iterable[str] = MEANS,
+) -> pd.DataFrame:
+    """Summarize dreams and their controls: a row for each group, each measure with bounds.
+
+    `survival` is the share of the dreams at 0.9 on the spectrogram that are so on the WAV too; for
+    a control, the share of all. `unchanged` counts the dreams that are as their originals were;
+    what measures a change is of the others. `<measure>_undefined` counts values that are not
+    finite.
+
+    Args:
+        dreams: a row for each dream, way and kind.
+        by: the columns of a group; `kind` is one of them.
+        medians, means: the measures of which these are wanted, where they are there.
+    """
+    intervals = dict.fromkeys(medians, median_interval) | dict.fromkeys(means, mean_interval)
+    rows = []
+    for names, group in dreams.groupby(list(by), sort=False):
+        row: dict[str, object] = dict(zip(by, names, strict=True))  # type: ignore[arg-type]
+        changed, alive = group, group
+        if row["kind"] == "dream":
+            changed = group[group["rmse_db"] >= UNCHANGED_DB]
+            alive = rows_of(group, **{"at_0.9": True})
+        row |= {"dreams": len(group), "unchanged": len(group) - len(changed)}
+        row |= _bounds("survival", share_interval(alive["wav_at_0.9"], alive["recording"]))
+        for name, interval in intervals.items():
+            if name not in group:
+                continue
+            some = changed if name in OF_CHANGE else group
+            finite = some[np.isfinite(some[name].astype(float))]
+            row |= _bounds(name, interval(finite[name].astype(float), finite["recording"]))
+            if len(finite) < len(some):
+                row[f"{name}_undefined"] = len(some) - len(finite)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def left_out(summary: pd.DataFrame, by: Sequence[str], headings: Mapping[str, str]) -> str:
+    """Say of which dreams the measures of a summary are not; "" where they are of all."""
+    notes = []
+    for row in records(summary):
+        where = ", ".join(str(row[name]) for name in by)
+        if row["unchanged"] and not OF_CHANGE.isdisjoint(headings):
+            notes.append(f"{where}: {row['unchanged']} of {row['dreams']} changed nothing")
+        for name, heading in headings.items():
+            count = row.get(f"{name}_undefined", np.nan)
+            if 0 < count < row["dreams"]:
+                notes.append(f"{where}: {heading} of {count:.0f} of {row['dreams']} is not defined")
+    return f"Left out: {'; '.join(notes)}." if notes else ""
+
+
+def page_tables(
+    summary: pd.DataFrame,
+    by: list[str],
+    tables: Mapping[str, Mapping[str, tuple[str, str]]],
+    caption: str = "",
+) -> list[pages.Table]:
+    """Return a summary's measures as tables of the page, each with heading and format."""
+    made = []
+    for title, measures in tables.items():
+        shown = {name: about for name, about in measures.items() if name in summary}
+        headings = {name: heading for name, (heading, _) in shown.items()}
+        frame = summary.filter([*by, *shown]).rename(columns=headings)
+        text = (caption + left_out(summary, by, headings)).strip()
+        made.append(
+            pages.Table(title=title, frame=frame, formats=dict(shown.values()), caption=text)
+        )
+    return made
+
+
+def before_after_table(dreams: pd.DataFrame) -> pd.DataFrame:
+    """Return confidence and accuracy before and after: a row for each `set` and `toward`.
+
+    Steps are medians over the dreams that got there, whose shares are "flipped" and "reached 0.9".
+    """
+    if "transfer_on_top" not in dreams:
+        dreams = dreams.assign(transfer_on_top=np.nan)
+    dreams = dreams.assign(unchanged=dreams["rmse_db"] < UNCHANGED_DB)
+    groups = dreams.groupby(["set", "toward"], sort=False)
+    columns = {heading: groups[name].agg(how) for heading, (name, how) in BEFORE_AFTER.items()}
+    return pd.DataFrame(columns).reset_index().rename(columns={"set": "dreams"})
+
+
+def _bounds(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}

@@ -11,18 +11,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from irdream import instruments
-from irdream.paper import claims, figures
+from irdream.paper import claims, figures, pages
 from irdream.paper.excerpts import ExcerptFindings, examples, first_of_each
 from irdream.paper.noise import NoiseFindings
-from irdream.paper.pages import Chapter, write_abx
-from irdream.paper.tables import (
-    NOISE_TABLES,
-    WAY_NAMES,
-    WAY_TABLES,
-    before_after_table,
-    page_tables,
-    summary_of,
-)
 from irdream.recognizer import Recognizer
 from irdream.reports.figures import save_figure
 from irdream.reports.pages import Claim, Comparison, Picture, Section, Sound, Table
@@ -33,7 +24,7 @@ COMPARED = 4  # excerpts whose sounds stand side by side
 ABX_TRIALS, ABX_WAYS = 16, ("gain", "stft_gain")
 
 
-def report_excerpts(found: ExcerptFindings, recognizer: Recognizer, folder: Path) -> Chapter:
+def report_excerpts(found: ExcerptFindings, recognizer: Recognizer, folder: Path) -> pages.Chapter:
     """Write all files of the first experiment and return what it has to say."""
     for one in found.until_confident.values():
         one.copy_sounds(folder / "sounds")
@@ -48,8 +39,8 @@ def report_excerpts(found: ExcerptFindings, recognizer: Recognizer, folder: Path
         .reset_index()
         for value in ("mse_cw", "rho")
     )
-    ways = summary_of(rows_of(found.table, toward="other"), ["way", "kind"])
-    before_after = before_after_table(pd.concat(sets, ignore_index=True))
+    ways = pages.summary_of(rows_of(found.table, toward="other"), ["way", "kind"])
+    before_after = pages.before_after_table(pd.concat(sets, ignore_index=True))
     tables = {
         "dreams": found.table, "all_targets": found.grid.table, "pairs": found.pairs, "ways": ways,
         "before_after": before_after, "distances": mse,
@@ -57,8 +48,8 @@ def report_excerpts(found: ExcerptFindings, recognizer: Recognizer, folder: Path
     for name, table in tables.items():
         save_table(table, folder / f"{name}.csv")
     pairs = _listening_pairs(found, folder / "sounds")
-    write_abx(pairs, folder / "abx.html", trials=ABX_TRIALS, note=found.data)
-    return Chapter(
+    pages.write_abx(pairs, folder / "abx.html", trials=ABX_TRIALS, note=found.data)
+    return pages.Chapter(
         claims=_excerpt_claims(found, dreams, grid, ways),
         sections=[
             _recognition(found, folder),
@@ -192,7 +183,7 @@ def _figure_2(found: ExcerptFindings, recognizer: Recognizer, folder: Path) -> S
 
 
 def _sounds(found: ExcerptFindings, ways: pd.DataFrame, folder: Path) -> Section:
-    named = ways.assign(way=[WAY_NAMES.get(way, way) for way in ways["way"]])
+    named = ways.assign(way=[pages.WAY_NAMES.get(way, way) for way in ways["way"]])
     title, caption = "Ways from a dream to sound", "Dots with 95% intervals by bootstrap."
     return Section(
         title="From a dream to sound",
@@ -207,7 +198,7 @@ def _sounds(found: ExcerptFindings, ways: pd.DataFrame, folder: Path) -> Section
             "was wanted and the one in the WAV. Shares are means, the others medians; "
             "excerpts/ways.csv has their intervals.",
         ],
-        tables=page_tables(named, ["way", "kind"], WAY_TABLES),
+        tables=pages.page_tables(named, ["way", "kind"], pages.WAY_TABLES),
         pictures=[_picture(folder / "ways.png", title, caption, figures.ways_figure(named))],
         comparisons=list(_every_way(found, folder / "sounds")),
     )
@@ -226,7 +217,9 @@ def _every_way(found: ExcerptFindings, folder: Path) -> Iterator[Comparison]:
         original = folder / f"{rows[0]['file']}-gain-original.wav"
         sounds = [Sound(label="original", path=original, note=f"p {rows[0]['before']:.2f}")]
         sounds += [
-            _sound(row, heads[row["kind"]] + (WAY_NAMES.get(row["way"]) or row["way"]), folder)
+            _sound(
+                row, heads[row["kind"]] + (pages.WAY_NAMES.get(row["way"]) or row["way"]), folder
+            )
             for row in rows
             if row["kind"] == "dream"
             or (row["kind"], row["way"]) == ("undreamed", "fast_griffin_lim")
@@ -266,7 +259,7 @@ def _excerpt_metrics(
     return {name: x for name, x in metrics.items() if np.isfinite(x)}
 
 
-def report_noise(found: NoiseFindings, recognizer: Recognizer, folder: Path) -> Chapter:
+def report_noise(found: NoiseFindings, recognizer: Recognizer, folder: Path) -> pages.Chapter:
     """Write all files of the second experiment and return what it has to say."""
     for dreams in found.found.values():
         dreams.copy_sounds(folder / "sounds")
@@ -279,7 +272,7 @@ def report_noise(found: NoiseFindings, recognizer: Recognizer, folder: Path) -> 
         for value in ("within", "p"):
             metrics[f"paper/{row['noise']}/{place}_{value}"] = row[value]
     dreams = f"{found.count} noises of each color, {found.steps} steps"
-    return Chapter(
+    return pages.Chapter(
         claims=[
             claims.pattern_claim(of_log_mel, dreams),
             claims.alike_claim(rows_of(found.distances, ascent="log_mel")),
@@ -292,8 +285,8 @@ def report_noise(found: NoiseFindings, recognizer: Recognizer, folder: Path) -> 
 
 def _noise(found: NoiseFindings, recognizer: Recognizer, folder: Path) -> Section:
     count, by = found.count, ["color", "ascent", "kind"]
-    measures = [name for shown in NOISE_TABLES.values() for name in shown]
-    means = summary_of(found.table, by, medians=(), means=measures)
+    measures = [name for shown in pages.NOISE_TABLES.values() for name in shown]
+    means = pages.summary_of(found.table, by, medians=(), means=measures)
     patterns = (
         "Mean correlation of residuals (dream minus noise) of different noises, toward one target "
         "and toward different ones; p by permutation of the targets within each noise; Cohen's d; "
@@ -316,7 +309,7 @@ def _noise(found: NoiseFindings, recognizer: Recognizer, folder: Path) -> Sectio
         ],
         tables=[
             Table(title=title, frame=found.patterns, digits=3, caption=patterns),
-            *page_tables(means, by, NOISE_TABLES, sound),
+            *pages.page_tables(means, by, pages.NOISE_TABLES, sound),
         ],
         pictures=[
             _picture(

@@ -148,7 +148,9 @@ class Study:
         text = f"{description}: {len(items)} dreams" + (f", {done} batches done" if done else "")
         logger.info(text)
         tables, arrays = [], defaultdict(list)
-        with keeping(self._how_to_resume):
+        again = shlex.quote(f"cache_dir={self.cache_dir or '.'}")
+        resume = f"finished batches of dreams are kept; to resume type the same line with {again}"
+        with keeping(lambda: resume):
             for i, batch in enumerate(track(batches, description, total=len(batches))):
                 table, of_batch = kept(
                     paths[i],
@@ -173,10 +175,6 @@ class Study:
             for item, file in zip(batch, files, strict=True)
         ]
         return fingerprint_of(known)[:16]
-
-    def _how_to_resume(self) -> str:
-        again = shlex.quote(f"cache_dir={self.cache_dir or '.'}")
-        return f"finished batches of dreams are kept; to resume type the same line with {again}"
 
 
 def _batches(excerpts: Sequence[Excerpt], items: Sequence[Item]) -> list[list[Item]]:

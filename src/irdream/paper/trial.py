@@ -46,17 +46,6 @@ Keep = Callable[[Item, str], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Batch:
-    """Originals and targets of some items, on the recognizer's device."""
-
-    items: Sequence[Item]
-    names: Sequence[str]  # of files
-    waveform: Tensor
-    original: Tensor
-    targets: Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
 class Trial:
     """What the batches of a study have in common, see `Study`.
 
@@ -79,18 +68,12 @@ class Trial:
             "original", "dream" and "wav-<way>", that of the dream's WAV at the original's scale,
             and the probabilities (items, instruments) "before" and "after".
         """
-        recognizer, codes = self.recognizer, self.recognizer.instruments
-        chosen = [excerpts[item.excerpt] for item in items]
-        waveform = torch.stack([one.waveform for one in chosen]).to(recognizer.device)
-        original, names = recognizer.log_mel(waveform), file_names(excerpts, items, codes)
-        targets = torch.tensor([codes.index(item.target) for item in items]).to(waveform.device)
-        batch = _Batch(
-            items=items, names=names, waveform=waveform, original=original, targets=targets
-        )
-        pairs = zip(chosen, items, strict=True)
-        seeds = [item_seed(self.seed, one.name, item.target) for one, item in pairs]
+        recognizer = self.recognizer
+        names = file_names(excerpts, items, recognizer.instruments)
+        batch = _Batch(recognizer, self.second, excerpts, items, names)
+        waveform, original, targets = batch.waveform, batch.original, batch.targets
+        seeds = [item_seed(self.seed, one.name, item.target) for one, item in batch.pairs]
         dreams = self.ascent.run(recognizer, waveform, targets, seeds)
-        about = _about(batch, chosen, dreams)
         size_db, what = measures.rmse_db(original, dreams.log_mel), self.ascent.parametrization
         versions = {
             "dream": (dreams.log_mel, dreams.waveform),
@@ -98,55 +81,79 @@ class Trial:
             "random": random_change(recognizer, what, waveform, size_db, seeds),
         }
         on_spectrogram = {
-            kind: self._spectrogram_measures(batch, log_mel)
-            for kind, (log_mel, _) in versions.items()
+            kind: batch.spectrogram_measures(log_mel) for kind, (log_mel, _) in versions.items()
         }
         on_spectrogram["dream"] |= {
             "steps": dreams.steps,
             "steps_to_flip": dreams.flip_steps,
             "steps_to_0.9": first_step(dreams.probability_curve, BAR),
         }
-        tables, of_wavs = [], {}
-        for (way, sonify), (kind, version) in itertools.product(
-            self.ways.items(), versions.items()
-        ):
-            log_mel, sound = version
-            if sound is None:
-                assert sonify is not None
-                sound = self._sonified(batch, log_mel, sonify, shared=kind == "undreamed")
-            kept = [folder if keep(item, kind) else None for item in items]
-            written, log_mel_read = self._written(batch, sound, way, kind, kept)
-            log_mel_written = recognizer.log_mel(written)
-            measured = batch, log_mel, written, log_mel_written, log_mel_read
-            found = on_spectrogram[kind] | self._sound_measures(*measured)
-            if kind == "dream":
-                of_wavs[f"wav-{way}"] = log_mel_written
-            columns = {name: value.cpu().tolist() for name, value in found.items()}
-            tables.append(pd.DataFrame({**about, "way": way, "kind": kind, **columns}))
+        about, tables = batch.about(dreams), []
         arrays = {
             "original": original,
             "dream": dreams.log_mel,
             "before": dreams.before.probabilities,
             "after": dreams.after.probabilities,
-            **of_wavs,
         }
+        for way, kind in itertools.product(self.ways, versions):
+            (log_mel, sound), sonify = versions[kind], self.ways[way]
+            if sound is None:
+                assert sonify is not None
+                sound = batch.sonified(log_mel, sonify, is_shared=kind == "undreamed")
+            kept = [folder if keep(item, kind) else None for item in items]
+            written, read = batch.written(sound, way, kind, kept)
+            of_wav = recognizer.log_mel(written)
+            if kind == "dream":
+                arrays[f"wav-{way}"] = of_wav
+            found = on_spectrogram[kind] | batch.sound_measures(log_mel, written, of_wav, read)
+            columns = {name: value.cpu().tolist() for name, value in found.items()}
+            tables.append(pd.DataFrame({**about, "way": way, "kind": kind, **columns}))
         table = pd.concat(tables, ignore_index=True)
         return table, {name: values.numpy(force=True) for name, values in arrays.items()}
 
-    def _sonified(self, batch: _Batch, log_mel: Tensor, sonify: Sonify, *, shared: bool) -> Tensor:
-        """Return the sounds of log-mels; `shared`: items of one excerpt have the same sound."""
-        keys = [item.excerpt for item in batch.items] if shared else range(len(batch.items))
-        _, first, place = np.unique(list(keys), return_index=True, return_inverse=True)
-        sound = sonify(
-            dream=log_mel[first],
-            original=batch.original[first],
-            waveform=batch.waveform[first],
-            frontend=self.recognizer.frontend,
-        )
-        return sound[place]
 
-    def _written(
-        self, batch: _Batch, sound: Tensor, way: str, kind: str, kept: Sequence[Path | None]
+class _Batch:
+    """Originals and targets of some items, on the recognizer's device."""
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        second: Recognizer | None,
+        excerpts: Sequence[Excerpt],
+        items: Sequence[Item],
+        names: Sequence[str],
+    ) -> None:
+        self.recognizer, self.second, self.names = recognizer, second, names
+        self.pairs = [(excerpts[item.excerpt], item) for item in items]
+        waveforms = [excerpt.waveform for excerpt, _ in self.pairs]
+        self.waveform = torch.stack(waveforms).to(recognizer.device)
+        self.original = recognizer.log_mel(self.waveform)
+        targets = [recognizer.instruments.index(item.target) for item in items]
+        self.targets = torch.tensor(targets).to(self.waveform.device)
+
+    def about(self, dreams: Dreams) -> dict[str, list[Any]]:
+        """Return the columns that say which dream a row is of."""
+        return {
+            "excerpt": [one.name for one, _ in self.pairs],
+            "recording": [one.recording or one.name for one, _ in self.pairs],
+            "labels": [" ".join(one.labels) for one, _ in self.pairs],
+            "target": [item.target for _, item in self.pairs],
+            "toward": ["own" if x.labels[:1] == (i.target,) else "other" for x, i in self.pairs],
+            "before": dreams.before.of_target(self.targets).tolist(),
+            "before_on_top": dreams.before.on_top(self.targets).tolist(),
+            "file": list(self.names),
+        }
+
+    def sonified(self, log_mel: Tensor, sonify: Sonify, *, is_shared: bool) -> Tensor:
+        """Return the sounds of log-mels; shared: items of one excerpt have the same sound."""
+        keys = [item.excerpt if is_shared else i for i, (_, item) in enumerate(self.pairs)]
+        _, first, place = np.unique(keys, return_index=True, return_inverse=True)
+        of_first = {"original": self.original[first], "waveform": self.waveform[first]}
+        sounds = sonify(dream=log_mel[first], **of_first, frontend=self.recognizer.frontend)
+        return sounds[place]
+
+    def written(
+        self, sound: Tensor, way: str, kind: str, kept: Sequence[Path | None]
     ) -> tuple[Tensor, Tensor]:
         """Write 16-bit WAVs and read them as the recognizer would.
 
@@ -157,11 +164,11 @@ class Trial:
             log-mels of what is read, its peak at 1, (items, n_mels, frames).
         """
         rate_hz = self.recognizer.sample_rate_hz
-        peak = torch.maximum(sound.abs().amax(dim=1), batch.waveform.abs().amax(dim=1))
+        peak = torch.maximum(sound.abs().amax(dim=1), self.waveform.abs().amax(dim=1))
         scale = (FULL_SCALE / peak.clamp(min=FULL_SCALE))[:, None].cpu()
-        scaled, originals, read = sound.cpu() * scale, batch.waveform.cpu() * scale, []
+        scaled, originals, read = sound.cpu() * scale, self.waveform.cpu() * scale, []
         with tempfile.TemporaryDirectory() as temporary:
-            for i, name in enumerate(batch.names):
+            for i, name in enumerate(self.names):
                 folder = kept[i] or Path(temporary)
                 folder.mkdir(parents=True, exist_ok=True)
                 path = folder / f"{name}-{way}-{kind}.wav"
@@ -173,35 +180,34 @@ class Trial:
         written = (scaled.double() * PCM).round() / PCM / scale
         return written.to(sound), self.recognizer.log_mel(torch.stack(read).to(sound))
 
-    def _spectrogram_measures(self, batch: _Batch, log_mel: Tensor) -> dict[str, Tensor]:
-        original = batch.original
+    def spectrogram_measures(self, log_mel: Tensor) -> dict[str, Tensor]:
+        """Measure log-mels against the originals."""
+        original = self.original
         return {
-            **_predictions(self.recognizer, log_mel, batch.targets, ""),
+            **self._predictions(self.recognizer, log_mel, ""),
             "rmse_db": measures.rmse_db(original, log_mel),
             "mse_db2": measures.mse_db2(original, log_mel),
             "max_abs_db": measures.max_abs_db(original, log_mel),
             "total_variation_db": measures.total_variation_db(log_mel),
-            **_predictions(self.second, log_mel, batch.targets, "transfer_"),
+            **self._predictions(self.second, log_mel, "transfer_"),
         }
 
-    def _sound_measures(
-        self, batch: _Batch, log_mel: Tensor, y: Tensor, log_mel_written: Tensor, read: Tensor
+    def sound_measures(
+        self, log_mel: Tensor, y: Tensor, of_wav: Tensor, read: Tensor
     ) -> dict[str, Tensor]:
-        """Measure sounds in WAVs, `y`, that were to have `log_mel`; `read`: as of `_written`."""
+        """Measure sounds in WAVs, `y`, that were to have `log_mel`; `read`: as of `written`."""
         frontend, rate_hz = self.recognizer.frontend, self.recognizer.sample_rate_hz
         frames: Any = {"n_fft": frontend.n_fft, "hop_samples": frontend.hop_samples}
         segments = {
             "frame_samples": round(SEGMENT_SECONDS * rate_hz),
             "hop_samples": round(SEGMENT_HOP_SECONDS * rate_hz),
         }
-        x, original = batch.waveform, batch.original
+        x, original = self.waveform, self.original
         violation = masking_violation(x, y, **frames, sample_rate_hz=rate_hz)
         return {
-            **_predictions(self.recognizer, read, batch.targets, "wav_"),
-            "wav_rmse_db": measures.rmse_db(original, log_mel_written),
-            "realized_correlation": measures.correlation(
-                log_mel - original, log_mel_written - original
-            ),
+            **self._predictions(self.recognizer, read, "wav_"),
+            "wav_rmse_db": measures.rmse_db(original, of_wav),
+            "realized_correlation": measures.correlation(log_mel - original, of_wav - original),
             "snr_db": sounds.snr_db(x, y),
             "segmental_snr_db": sounds.segmental_snr_db(x, y, **segments),
             "db_x": sounds.db_x(x, y),
@@ -211,37 +217,21 @@ class Trial:
             "noise_to_mask_db": violation.noise_to_mask_db,
             "flatness": sounds.spectral_flatness(y, **frames),
             "voiced_share": sounds.voiced_share(y, sample_rate_hz=rate_hz),
-            **_predictions(self.second, read, batch.targets, "transfer_wav_"),
+            **self._predictions(self.second, read, "transfer_wav_"),
         }
 
-
-def _about(batch: _Batch, excerpts: Sequence[Excerpt], dreams: Dreams) -> dict[str, list[Any]]:
-    """Return the columns that say which dream a row is of."""
-    pairs, targets = list(zip(excerpts, batch.items, strict=True)), batch.targets
-    return {
-        "excerpt": [one.name for one in excerpts],
-        "recording": [one.recording or one.name for one in excerpts],
-        "labels": [" ".join(one.labels) for one in excerpts],
-        "target": [item.target for item in batch.items],
-        "toward": ["own" if one.labels[:1] == (item.target,) else "other" for one, item in pairs],
-        "before": dreams.before.of_target(targets).tolist(),
-        "before_on_top": dreams.before.on_top(targets).tolist(),
-        "file": list(batch.names),
-    }
-
-
-def _predictions(
-    recognizer: Recognizer | None, log_mel: Tensor, targets: Tensor, prefix: str
-) -> dict[str, Tensor]:
-    """Return what a recognizer says of the targets; nothing without one."""
-    if recognizer is None:
-        return {}
-    answer = Answer.to(recognizer, log_mel, targets)
-    return {
-        f"{prefix}target_probability": answer.of_target(targets),
-        f"{prefix}on_top": answer.on_top(targets),
-        f"{prefix}at_0.9": answer.on_top(targets, BAR),
-    }
+    def _predictions(
+        self, network: Recognizer | None, log_mel: Tensor, prefix: str
+    ) -> dict[str, Tensor]:
+        """Return what a network says of the targets; nothing without one."""
+        if network is None:
+            return {}
+        answer = Answer.to(network, log_mel, self.targets)
+        return {
+            f"{prefix}target_probability": answer.of_target(self.targets),
+            f"{prefix}on_top": answer.on_top(self.targets),
+            f"{prefix}at_0.9": answer.on_top(self.targets, BAR),
+        }
 
 
 @torch.no_grad()
@@ -269,16 +259,13 @@ def random_change(
         noise = normal(keys, 0, *original.shape[1:]).to(original)
         unit_db = measures.rmse_db(torch.zeros_like(noise), noise)
         return original + noise * (wanted_db / unit_db)[:, None, None], None
-    if isinstance(changed, StftGain):
-        spectrum = stft(waveform, frontend)
-        noise = normal(keys, 0, *spectrum.shape[1:]).to(waveform)
-    else:
-        rms = waveform.square().mean(dim=1, keepdim=True).sqrt().clamp(min=QUIETEST_RMS)
-        noise = rms * normal(keys, 0, waveform.shape[-1]).to(waveform)
+    spectrum = stft(waveform, frontend) if isinstance(changed, StftGain) else waveform
+    noise = normal(keys, 0, *spectrum.shape[1:]).to(waveform)
+    rms = waveform.square().mean(dim=1, keepdim=True).sqrt().clamp(min=QUIETEST_RMS)
 
     def sound(scale: Tensor) -> Tensor:
         if not isinstance(changed, StftGain):
-            return waveform + scale[:, None] * noise
+            return waveform + scale[:, None] * (rms * noise)
         gain = torch.exp(scale[:, None, None] * noise)
         return inverse_stft(spectrum * gain, frontend, samples=waveform.shape[-1])
 

@@ -29,20 +29,14 @@ _PANELS = ("original", "dream", "change")
 
 @dataclass(frozen=True, kw_only=True)
 class SpectrogramScales:
-    """Draws log-mels and their differences, all on the scales of one figure.
-
-    Attributes:
-        mel_hz: centers of the bands, (n_mels,); None: unknown.
-        peak_db: the loudest point of the originals, which counts as 0 dB.
-        low_db, high_db: the scale of the log-mels; that of the differences ends at `limit_db`.
-    """
+    """Draws log-mels and their differences, all on the scales of one figure."""
 
     hop_seconds: float
-    mel_hz: Array | None
-    peak_db: float
-    low_db: float
+    mel_hz: Array | None  # centers of the bands, (n_mels,); None: unknown
+    peak_db: float  # the loudest point of the originals, which counts as 0 dB
+    low_db: float  # the scale of the log-mels
     high_db: float
-    limit_db: float
+    limit_db: float  # end of the scale of the differences
     ticks_hz: Sequence[int]
 
     @classmethod

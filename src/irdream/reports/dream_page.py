@@ -47,32 +47,20 @@ NO_LUFS = "since ITU-R BS.1770 has no value for less than 0.4 s, or below 8 kHz"
 
 @dataclass(frozen=True, kw_only=True)
 class PageDream:
-    """One dream of a page.
+    """One dream of a page; files of its run are read where they are there."""
 
-    Attributes:
-        folder: of its run: `sounds/`, `steps/` and probabilities.csv are read where they are there.
-        row: of the run's dreams.csv.
-        place: what a sweep's page knows more of it.
-    """
-
-    folder: Path
-    row: Mapping[str, Any]
-    place: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path  # of its run: `sounds/`, `steps/`, probabilities.csv
+    row: Mapping[str, Any]  # of the run's dreams.csv
+    place: Mapping[str, Any] = field(default_factory=dict)  # what a sweep's page knows more
 
 
 class Sounds:
-    """Sounds as texts, each once, until they are too long together.
-
-    Attributes:
-        texts: what is kept, in the order of its numbers.
-        omitted: SHA-256 of files that did not fit.
-        unread: how many are missing or damaged.
-    """
+    """Sounds as texts, each once, until they are too long together."""
 
     def __init__(self) -> None:
-        self.texts: list[pages.Recording] = []
-        self.omitted: set[bytes] = set()
-        self.unread = 0
+        self.texts: list[pages.Recording] = []  # in the order of their numbers
+        self.omitted: set[bytes] = set()  # SHA-256 of files that did not fit
+        self.unread = 0  # missing or damaged
         self._characters = 0
         self._numbers: dict[bytes, int] = {}
 

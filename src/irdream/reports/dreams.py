@@ -34,33 +34,22 @@ FULL_SCALE = 0.99
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedDream:
-    """One dream, on the CPU.
+    """One dream, on the CPU."""
 
-    Attributes:
-        name: for its files.
-        original, dream: log-mels (n_mels, frames).
-        waveform: (samples,) where the dream is sound, else None.
-        before, after: what the recognizer says, for one item.
-        step_size: in the parametrization's unit.
-        curves: target probability and objective over steps, (steps + 1,) each.
-        full_band: makes of the dream's waveform original and dream (channels, samples) and their
-            sample rate, or None: see `irdream.dreaming.full_band`.
-        iterates: what lay between, by the steps taken: waveforms, or log-mels.
-    """
-
-    name: str
+    name: str  # for its files
     item: Item
     excerpt: Excerpt
-    original: Tensor
+    original: Tensor  # log-mel (n_mels, frames)
     dream: Tensor
-    waveform: Tensor | None
-    before: Answer
+    waveform: Tensor | None  # (samples,) where the dream is sound
+    before: Answer  # of the recognizer, for one item
     after: Answer
     steps: int
-    step_size: float
-    curves: dict[str, np.ndarray]
+    step_size: float  # in the parametrization's unit
+    curves: dict[str, np.ndarray]  # target_probability and objective, (steps + 1,) each
+    # of the dream's waveform: see `irdream.dreaming.full_band`
     full_band: Callable[[Tensor], tuple[Tensor, Tensor, int] | None] = lambda dream: None
-    iterates: Mapping[int, Tensor] = field(default_factory=dict)
+    iterates: Mapping[int, Tensor] = field(default_factory=dict)  # by steps: waveforms or log-mels
 
     def sound(self, dream: Tensor, recognizer: Recognizer, sonify: Sonify) -> Tensor:
         """Return the waveform (samples,) of a log-mel."""

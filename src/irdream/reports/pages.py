@@ -52,19 +52,13 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Table:
-    """Rows with a title, and a caption in sentences.
-
-    Attributes:
-        frame: its columns in their order, without its index; names are shown as they are.
-        digits: decimals of floats in columns that `formats` does not name.
-        formats: column to a format specification of Python, such as ".3f" or ".0%".
-    """
+    """Rows with a title, and a caption in sentences."""
 
     title: str
-    frame: pd.DataFrame
+    frame: pd.DataFrame  # without its index; names are shown as they are
     caption: str = ""
-    digits: int = 2
-    formats: Mapping[str, str] = field(default_factory=dict)
+    digits: int = 2  # of floats in columns that `formats` does not name
+    formats: Mapping[str, str] = field(default_factory=dict)  # by column, as ".3f" or ".0%"
 
     @property
     def columns(self) -> list[str]:

@@ -25,7 +25,9 @@ from irdream.files import as_text, replacing
 FILE = "job.json"
 HIDDEN = ".irdream"
 ELSEWHERE = "running elsewhere"
-STATUSES = ("finished", "skipped", ELSEWHERE, "pruned", "failed", "killed")  # of a sweep's end
+# Of a sweep's end: skipped had finished before, pruned was stopped by a search, and what runs
+# elsewhere is left to another process.
+STATUSES = ("finished", "skipped", ELSEWHERE, "pruned", "failed", "killed")
 TRAINED = "checkpoint/"  # what a training keeps
 
 logger = logging.getLogger(__name__)
@@ -36,17 +38,14 @@ class OutputFolder:
 
     What a run kept is listed in the hidden folder `.irdream`; when a later run has files of its
     own, those of the list that are as they were are removed. Other people's files are never
-    touched, nor those of a training: its checkpoint may be in use.
-
-    Args:
-        key: that it was set with, for messages.
-        kind: "run"; or "sweep", whose jobs' folders may be the same one or below it.
+    touched, nor those of a training: its checkpoint may be in use. Of the kind "sweep" is the
+    folder around those of jobs, or the same one.
     """
 
     def __init__(self, path: str | Path, *, key: str, kind: str = "run") -> None:
         self.path = Path(os.path.abspath(path))
         self.kept: dict[str, int] = {}
-        self._key = key
+        self._key = key  # that it was set with, for messages
         self._list = self.path / HIDDEN / f"{kind}.json"
         self._lock_path = self.path / HIDDEN / f"{kind}.lock"
         self._lock: Any = None
@@ -135,33 +134,23 @@ class _Watching:
 
 @dataclass
 class Job:
-    """One run of a task, as the command line sees it.
-
-    Attributes:
-        sweep: what marks the process that holds its sweep; empty for a single run.
-        status: running, or one of `STATUSES`: skipped (it had finished before), running elsewhere
-            (in another process, which it is left to), pruned (a search stopped it), ...
-        found_in: the folder of the files of a job that was skipped.
-        output: its folder, while it writes there.
-        is_first_in_folder: whether no other run has left its job.json there; that is not
-            overwritten before this one has something to keep.
-    """
+    """One run of a task, as the command line sees it."""
 
     overrides: Sequence[str]
     output_dir: str
     number: int = 0
-    sweep: str = ""
+    sweep: str = ""  # what marks the process that holds its sweep; empty for a single run
     sweep_folder: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     error: str | None = None
-    status: str = "running"
+    status: str = "running"  # or one of `STATUSES`
     seconds: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
     run_id: str | None = None
     tracker: Any = None
-    found_in: str = ""
-    output: OutputFolder | None = None
-    is_first_in_folder: bool = True
+    found_in: str = ""  # the folder of the files of a job that was skipped
+    output: OutputFolder | None = None  # its folder, while it writes there
+    is_first_in_folder: bool = True  # another run's job.json stays until this one keeps something
 
     @property
     def folder(self) -> Path:

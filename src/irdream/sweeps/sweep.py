@@ -47,28 +47,18 @@ _IGNORED = {
 
 @dataclass
 class Sweep:
-    """What the jobs of a sweep share; travels in the environment as JSON.
+    """What the jobs of a sweep share; travels in the environment as JSON."""
 
-    Attributes:
-        name: the tag of its runs.
-        folder: below it stand the jobs' folders.
-        parent: the parent run; None without a store.
-        words: what was typed.
-        root, server: of the store.
-        process: what marks the process that holds it.
-        is_search: whether it needs the metrics of every job.
-    """
-
-    name: str
-    folder: str
-    parent: str | None = None
+    name: str  # the tag of its runs
+    folder: str  # below it stand the jobs' folders
+    parent: str | None = None  # the parent run; None without a store
     experiment: str = ""
-    words: list[str] = field(default_factory=list)
-    root: str = ""
+    words: list[str] = field(default_factory=list)  # what was typed
+    root: str = ""  # of the store
     server: str | None = None
     info: bool = False
-    process: str = ""
-    is_search: bool = False
+    process: str = ""  # what marks the process that holds it
+    is_search: bool = False  # whether it needs the metrics of every job
 
     def store(self) -> Any:
         """Open the tracking store."""

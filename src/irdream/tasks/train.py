@@ -189,12 +189,9 @@ def train(
         progress = fit.run(lambda epoch, metrics: _report(tracker, epoch, metrics))
     best = load_recognizer(fit.folder / "best", device=recognizer.device, trust=list(trust))
     _calibrate(best, data)
-    best.card = _card(dataset.name, data, progress) | {
-        "split": {"by": split, "validation_share": validation_share},
-        "seed": seed,
-        "device": str(recognizer.device),
-        "hours": round(stopwatch.seconds["training"] / 3600, 2),
-    }
+    by, hours = {"by": split, "validation_share": validation_share}, stopwatch.seconds["training"]
+    about = {"split": by, "seed": seed, "hours": round(hours / 3600, 2)}
+    best.card = _card(dataset.name, data, progress, recognizer.device) | about
     if fine_tuned:
         best.card["fine_tuned_from"] = fine_tuned
     if resumed:
@@ -271,9 +268,12 @@ def _check_fitted(
     check_fitted(recognizer, asked)
 
 
-def _card(name: str, data: TrainingData, progress: Progress) -> dict[str, Any]:
+def _card(
+    name: str, data: TrainingData, progress: Progress, device: torch.device
+) -> dict[str, Any]:
     """Return what a checkpoint tells of its data and of its best epoch."""
     return {
+        "device": str(device),
         "irdream": __version__,
         "torch": torch.__version__,
         "data": {

@@ -22,20 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from irdream.errors import InputError
 from irdream.files import as_text
-from irdream.tracking.mlflow_setup import (
-    ARTIFACTS,
-    DATABASE,
-    PATIENCE_SECONDS,
-    command,
-    create_store,
-    explain,
-    first_line,
-    import_mlflow,
-    is_away,
-    is_locked,
-    sqlite_uri,
-    without_password,
-)
+from irdream.tracking import mlflow_setup as setup
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -66,21 +53,15 @@ class Store:
 
     Every call raises `InputError` for what a person can mend; other errors of MLflow's pass
     through.
-
-    Args:
-        client: of the store.
-        where: the store's name in messages.
-        artifacts: the address of a local store's artifacts.
-        answered: whether it ever did; before, it is not waited for.
     """
 
     def __init__(
         self, client: MlflowClient, *, where: str, artifacts: str | None, answered: bool = True
     ) -> None:
         self.client = client
-        self.where = where
-        self._artifacts = artifacts
-        self._away_since = None if answered else -math.inf
+        self.where = where  # its name in messages
+        self._artifacts = artifacts  # the address of a local store's
+        self._away_since = None if answered else -math.inf  # at first it is not waited for
 
     def experiment(self, name: str) -> str:
         """Return the id of an experiment, making it when it is new; refuse one that was deleted."""
@@ -97,8 +78,10 @@ class Store:
                     raise
             return self.experiment(name)  # another process was faster
         if found.lifecycle_stage == "deleted":
-            variable = f"MLFLOW_TRACKING_URI={without_password(self.client.tracking_uri)}"
-            restore = command("experiments", "restore", "-x", found.experiment_id, before=variable)
+            variable = f"MLFLOW_TRACKING_URI={setup.without_password(self.client.tracking_uri)}"
+            restore = setup.command(
+                "experiments", "restore", "-x", found.experiment_id, before=variable
+            )
             raise InputError(
                 f"experiment {name!r} was deleted in {self.where}; restore it with '{restore}' or "
                 "choose another one: tracker.experiment=NAME"
@@ -162,7 +145,7 @@ class Store:
         except OSError as error:
             raise InputError(
                 f"cannot copy {what} to the tracking store {self.where}: "
-                f"{error.strerror or first_line(error)}; free some space or make it writable"
+                f"{error.strerror or setup.first_line(error)}; free some space or make it writable"
             ) from error
 
     def end_run(self, run_id: str, status: str) -> None:
@@ -222,7 +205,7 @@ class Store:
                 answer = call(*args, **kwargs)
             except (MlflowException, OSError) as error:
                 if not self._may_pass(error):
-                    explain(error, self.where)
+                    setup.explain(error, self.where)
                     raise
             else:
                 self._away_since = None
@@ -231,18 +214,18 @@ class Store:
             pause_seconds = min(2 * pause_seconds, 5.0)
 
     def _may_pass(self, error: Exception) -> bool:
-        if not (is_locked(error) or is_away(error)):
+        if not (setup.is_locked(error) or setup.is_away(error)):
             return False
         now = time.monotonic()
         if self._away_since is None:
             self._away_since = now
-            if is_away(error):
+            if setup.is_away(error):
                 logger.warning(
                     "the tracking store %s does not answer; waiting for it, %.0f s at most",
                     self.where,
-                    PATIENCE_SECONDS,
+                    setup.PATIENCE_SECONDS,
                 )
-        return now - self._away_since <= PATIENCE_SECONDS
+        return now - self._away_since <= setup.PATIENCE_SECONDS
 
 
 def open_store(*, root: Path, uri: str | None = None) -> Store:
@@ -253,14 +236,14 @@ def open_store(*, root: Path, uri: str | None = None) -> Store:
             answers.
     """
     if uri is None or not uri.startswith(("http://", "https://")):
-        where, artifacts = uri and without_password(uri), None
+        where, artifacts = uri and setup.without_password(uri), None
         if not uri:
-            create_store(root)
+            setup.create_store(root)
             folder = Path(root).expanduser().resolve()
-            where, artifacts = str(folder), (folder / ARTIFACTS).as_uri()
-            uri = sqlite_uri(folder / DATABASE)
+            where, artifacts = str(folder), (folder / setup.ARTIFACTS).as_uri()
+            uri = setup.sqlite_uri(folder / setup.DATABASE)
         return _connect(uri, where=str(where), artifacts=artifacts)
-    where = without_password(uri)
+    where = setup.without_password(uri)
     is_known = os.environ.pop(_KNOWN_SERVER, None) == where
     if not is_known:
         _ask(where)
@@ -283,7 +266,7 @@ def _ask(where: str) -> None:
 
 
 def _connect(uri: str, *, where: str, artifacts: str | None, answered: bool = True) -> Store:
-    import_mlflow(local=artifacts is not None)
+    setup.import_mlflow(local=artifacts is not None)
     from mlflow import MlflowClient
 
     try:
@@ -293,10 +276,10 @@ def _connect(uri: str, *, where: str, artifacts: str | None, answered: bool = Tr
     except InputError:
         raise
     except Exception as error:  # MLflow's, SQLAlchemy's, a missing database driver
-        explain(error, where)
-        line, remedy = first_line(error), "correct its address, or run with tracker=none"
+        setup.explain(error, where)
+        line, remedy = setup.first_line(error), "correct its address, or run with tracker=none"
         if "out-of-date database schema" in line:
             line = "MLflow's tables in it are of an older version"
-            remedy = f"run '{command('db', 'upgrade', without_password(uri))}'"
+            remedy = f"run '{setup.command('db', 'upgrade', setup.without_password(uri))}'"
         raise InputError(f"cannot open the tracking store {where}: {line}; {remedy}") from error
     return store

@@ -37,15 +37,12 @@ _CHECKOUT = Path(__file__).resolve().parents[3]  # where `make ui` is known, of 
 
 @dataclass(frozen=True)
 class FoundJob:
-    """A job that finished before, or that another process runs.
-
-    `status` is finished, running or failed; `folder` is empty where files are on a server only.
-    """
+    """A job that finished before, or that another process runs."""
 
     run_id: str
-    status: str
+    status: str  # finished, running or failed
     metrics: dict[str, float]
-    folder: str
+    folder: str  # empty where files are on a server only
     process: str
 
 

@@ -185,14 +185,12 @@ class MlflowTracker(Tracker):
             self.flush()
 
     def log_file(self, path: Path, folder: str = "") -> None:
-        """Copy a file or a folder to the run's artifacts, below `folder`."""
         path = Path(path)
         if not path.exists():
             raise InputError(f"cannot keep {path} with the run: there is no such file")
         self._store.log_file(self.run_id, path, folder)
 
     def log_text(self, text: str, path: str) -> None:
-        """Keep a text as a file of this path among the run's artifacts."""
         self._store.log_text(self.run_id, text, path)
 
     def log_data(
@@ -221,7 +219,6 @@ class MlflowTracker(Tracker):
             self._store.log(self.run_id, tags=pairs[i : i + _PAIRS_PER_BATCH])
 
     def register(self, name: str, *, alias: str = "champion", path: str = "checkpoint") -> str:
-        """Name the checkpoint that this run keeps."""
         check_names(name, alias)
         return register(self._store, self.run_id, name=name, path=path, alias=alias)
 
