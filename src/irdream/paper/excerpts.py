@@ -51,7 +51,7 @@ def dream_excerpts(
     seconds: float,
     stopwatch: Stopwatch,
 ) -> ExcerptFindings:
-    """Run the experiment, or resume it; for the numbers see `tasks.paper.paper`.
+    """Run the experiment, or resume it; for the numbers see conf/config.yaml.
 
     Raises:
         InputError: when there is nothing to dream on, or an excerpt has no label.

@@ -61,7 +61,7 @@ class NoiseFindings:
 def dream_noise(
     study: Study, *, count: int, steps: int, permutations: int, stopwatch: Stopwatch
 ) -> NoiseFindings:
-    """Run the experiment, or resume it; for the numbers see `tasks.paper.paper`."""
+    """Run the experiment, or resume it; for the numbers see conf/config.yaml."""
     rate_hz, seconds = study.recognizer.sample_rate_hz, study.recognizer.window_seconds
     items = [Item(i, target) for i in range(count) for target in study.recognizer.instruments]
     found, bands, tables, distances, patterns = {}, {}, [], [], []

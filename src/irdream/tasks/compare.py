@@ -66,11 +66,7 @@ def compare(
 ) -> dict[str, float]:
     """Score two recognizers, in eval mode, on a part of `dataset` and test the differences.
 
-    Args:
-        names: of the two, for the table; several for an ensemble.
-        scoring: which part, and by which aggregation and threshold.
-        permutations: of the paired test.
-        info: only say what would be compared.
+    `names` are of the two, for the table; several for an ensemble.
 
     Returns:
         `compare/micro_f1`, `compare/micro_f1_other`, `..._difference`, `..._low`, `..._high` and

@@ -30,11 +30,6 @@ def doctor(
 ) -> dict[str, float]:
     """Close the runs that are marked RUNNING by processes that died on this machine.
 
-    Args:
-        store: the folder of the local tracking store.
-        server: the address of a tracking server, asked instead of `store`.
-        info: only say where would be looked.
-
     Returns:
         `doctor/closed`, `doctor/alive`, `doctor/elsewhere`: how many runs there were.
     """

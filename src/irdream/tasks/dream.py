@@ -75,20 +75,15 @@ def dream(
 ) -> dict[str, float]:
     """Dream every excerpt of `start` toward every target, with every step size and budget.
 
+    Arguments that conf/config.yaml has as keys, at its top or of `dream`, are explained there.
+
     Args:
         recognizer: what is to predict the target; left as it was.
-        target: an instrument, several, `all`, `correct` or `incorrect`; not used where the
-            objective has none.
         judge: predicts the WAVs, and the undreamed ones; None, or the recognizer again: none.
         sonification: makes sound of a dreamed spectrogram; None: a gain on the original's
             spectrum, or Griffin-Lim where the start is noise or not what is changed. Not used
             where dreams are sound.
-        step_size: one, or several that are items of one batch; None: the ascent's own.
-        budget_db: RMSE that the change may have, one or several likewise; None: any.
-        variations: of each dream, that differ in their random numbers; one group each.
-        figures: so many dreams, at most, get a figure of spectrograms, and are heard on the way.
-        seed: of random targets and jitter.
-        info: only say what would be dreamed.
+        step_size, budget_db: a list of them is items of one batch; None: the ascent's own, any.
         command: the words that were typed, for the page.
         progress: is given the share of the dreaming that is done, 0 to 1.
 

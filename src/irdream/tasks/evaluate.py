@@ -54,14 +54,7 @@ def evaluate(
     Excerpts that cannot be read are skipped and listed at the end; those without labels are
     predicted but not scored.
 
-    Args:
-        recognizer: in eval mode.
-        scoring: which part, and by which aggregation and threshold.
-        robust_db: greatest changes of a log-mel that are sought against its label; empty: none.
-        robust_steps: of the search for such a change.
-        robust_windows: how many are to be changed, at most.
-        seed: which windows are changed.
-        info: only say what would be scored.
+    The recognizer is in eval mode. Arguments that conf/config.yaml has as keys are explained there.
 
     Returns:
         `eval/micro_f1`, `eval/macro_f1`, `eval/top1` and more, see `Report.metrics`;

@@ -52,17 +52,7 @@ def paper(
     info: bool = False,
     stopwatch: Stopwatch | None = None,
 ) -> dict[str, float]:
-    """Run the experiments, or resume them, and write the report.
-
-    Args:
-        parts: "excerpts", "noise" or both.
-        per_instrument: excerpts of each instrument, dreamed toward own and other until confident.
-        grid_per_instrument: excerpts of each that are dreamed toward all instruments, in `steps`.
-        seconds: of each excerpt.
-        noises: of each color, dreamed in `noise_steps`.
-        permutations: of the targets, in the tests for a pattern.
-        publish: a folder that gets the report without sounds, its tables and figures; None: none.
-        info: only say what would be dreamed.
+    """Run the experiments, or resume them, and write the report; for the keys see conf/config.yaml.
 
     Returns:
         `paper/...`: the numbers behind the claims; `paper/claims_<verdict>`: how many there are.

@@ -41,13 +41,7 @@ def predict(
     info: bool = False,
     stopwatch: Stopwatch | None = None,
 ) -> dict[str, float]:
-    """Predict each file of `start`.
-
-    Args:
-        recognizer: in eval mode.
-        top: how many classes of each file are printed.
-        over_time: draw the probability of classes over time.
-        info: only say what would be predicted.
+    """Predict each file of `start`; conf/config.yaml explains the keys.
 
     Returns:
         `predict/files`; `predict/skipped`: how many could not be read.

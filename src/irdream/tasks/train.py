@@ -95,31 +95,21 @@ def train(
 ) -> dict[str, float]:
     """Train `recognizer`, keep the epoch of the lowest validation loss, choose its thresholds.
 
+    Arguments that conf/config.yaml has as keys of `train` are explained there.
+
     Args:
         recognizer: untrained; it is changed in place. Or what builds it for `labels`, which are
             then those of the data set.
-        dataset: its training part is used.
         optimizer: makes one of torch.optim from parameters.
         scheduler: makes one of torch.optim.lr_scheduler, stepped once an epoch; None: constant.
         augmentation: of log-mel windows, or a `WaveformAugmentation`; None: none.
-        cache_dir: where log-mels are kept for the next run.
-        epochs, patience, batch_size, random_start, mixed_precision: see `training.loop.Fit`.
-        validation_share: of the excerpts.
-        split: by whole recordings, or by excerpts; see `datasets.identity`.
-        balanced: draw training windows so that the labels are equally frequent.
         loss, averaging, clip_norm, robust: see `training.loop.Fit`; None: the cross-entropy of
             the probabilities, and none of the others.
         resume: the folder of a run to resume; its other arguments must be these, but for those
             that `training.resume` names. With more epochs its learning rate falls on from where
             it was.
-        register: a name for the checkpoint, loaded as `models:/NAME@ALIAS`; None: none. A name
-            that is taken gets a new version.
-        alias: a word that points to the version registered last with it.
-        test: score the checkpoint on the test part, as `task=evaluate` does.
         test_robust_db: changes in dB that it is tested under, see `evaluate`'s robust_db.
-        seed: of the split, of shuffling, augmentation and dropout.
         trust: packages that the checkpoint's own model may come from.
-        info: only say what would be trained.
 
     Returns:
         `train/loss`, `val/loss`, `val/top1` of the best epoch, `train/epochs`; with `test` what
