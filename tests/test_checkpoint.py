@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from irdream import checkpoint
-from irdream import checkpoint_folder as module
 from irdream.checkpoint_folder import save_recognizer
 from irdream.errors import InputError
 from irdream.fingerprint import fingerprint_of
@@ -119,20 +118,6 @@ def test_what_is_fitted_at_once_is_not_trained_further(tmp_path: Path) -> None:
         _light({}, fine_tune=str(tmp_path / "svm"))
 
 
-def test_a_folder(folder: Path) -> None:
-    loaded = checkpoint.load(path=str(folder), device="cpu", trust=TRUST)
-    assert loaded.card == {"data": {"name": "rendered"}}
-    assert not loaded.training
-
-
-def test_the_shipped_one(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint._loaded.cache_clear()
-    (tmp_path / "shipped").symlink_to(folder)
-    monkeypatch.setattr(module, "CHECKPOINTS", tmp_path)
-    loaded = checkpoint.load(path="shipped", device="cpu", trust=TRUST)
-    assert loaded.card == {"data": {"name": "rendered"}}
-
-
 def test_addresses_in_a_store(folder: Path, tmp_path: Path) -> None:
     store = tmp_path / "mlruns"
     with MlflowTracker(root=store) as tracker:
@@ -162,15 +147,6 @@ def test_the_jobs_of_a_sweep_share_it_while_its_files_are_the_same(folder: Path)
     assert again.card == {"data": {"name": "another"}}
 
 
-def test_no_more_than_four_are_kept(folder: Path) -> None:
-    checkpoint._loaded.cache_clear()
-    first, _, _, _, _, again = (
-        checkpoint.load(path=str(folder), device="cpu", trust=[*TRUST, *more])
-        for more in ([], ["a"], ["b"], ["c"], ["d"], [])
-    )
-    assert again is not first
-
-
 def test_a_servers_is_copied_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copies = iter([folder])
     monkeypatch.setattr(checkpoints, "_copies", {})
@@ -186,11 +162,6 @@ def test_a_servers_is_copied_once(folder: Path, monkeypatch: pytest.MonkeyPatch)
 def test_no_store(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"there is no tracking store in .*nothing to find runs:/"):
         checkpoint.load(path="runs:/abc/checkpoint", store=tmp_path / "nothing")
-
-
-def test_no_such_device(folder: Path) -> None:
-    with pytest.raises(InputError, match=r"device='gpu' cannot be used"):
-        checkpoint.load(path=str(folder), device="gpu", trust=TRUST)
 
 
 def test_none_is_loaded_where_none_is_wanted(folder: Path) -> None:

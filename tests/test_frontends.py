@@ -72,38 +72,11 @@ def test_equal_to_librosa(frontend: HanLogMel, waveform: np.ndarray, tolerance: 
     np.testing.assert_allclose(ours, librosa_log_mel(waveform), rtol=0, atol=tolerance)
 
 
-def test_power_equals_librosa() -> None:
-    """What the package musicnn computes, but for the last frame."""
-    frontend = HanLogMel(sample_rate_hz=16_000, n_fft=512, hop_samples=256, n_mels=96, power=2)
-    waveform = noise() * (np.arange(66_150) < 30_000)
-    mel = librosa.feature.melspectrogram(
-        y=waveform, sr=16_000, n_fft=512, hop_length=256, n_mels=96, pad_mode="reflect"
-    )
-    expected = np.log(mel[:, :-1] + FLOOR**2) / 2
-    ours = frontend(torch.from_numpy(waveform)[None])[0].numpy()
-    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4)
-
-
-def test_a_batch_equals_its_items(frontend: HanLogMel) -> None:
-    waveforms = torch.from_numpy(np.stack([noise(1.0, seed) for seed in range(3)]))
-    one_by_one = torch.cat([frontend(waveform[None]) for waveform in waveforms])
-    torch.testing.assert_close(frontend(waveforms), one_by_one, rtol=0, atol=1e-5)
-
-
 @pytest.mark.parametrize(
     ("samples", "frames"), [(22_050, 43), (66_150, 129), (22_016, 43), (22_015, 42), (513, 1)]
 )
 def test_frames_are_samples_over_hop(frontend: HanLogMel, samples: int, frames: int) -> None:
     assert frontend(torch.zeros(2, samples)).shape == (2, 128, frames)
-
-
-@pytest.mark.parametrize("power", [1, 2])
-def test_silence_has_the_floor_and_a_finite_gradient(power: int) -> None:
-    waveform = torch.zeros(1, 22_050, requires_grad=True)
-    log_mel = HanLogMel(power=power)(waveform)
-    torch.testing.assert_close(log_mel, torch.full_like(log_mel, np.log(FLOOR)), rtol=0, atol=1e-4)
-    (gradient,) = torch.autograd.grad(log_mel.sum(), waveform)
-    assert gradient.isfinite().all()
 
 
 def test_a_start_in_silence_has_a_gradient_elsewhere(frontend: HanLogMel) -> None:
@@ -117,13 +90,6 @@ def test_the_gradient_agrees_with_finite_differences(small: HanLogMel) -> None:
     generator = torch.Generator().manual_seed(0)
     waveform = torch.randn(2, 100, generator=generator, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(small, (waveform,), atol=1e-5)
-
-
-def test_mel_basis_is_librosas(frontend: HanLogMel) -> None:
-    expected = librosa.filters.mel(sr=22_050, n_fft=1024, n_mels=128, htk=False, norm="slaney")
-    np.testing.assert_allclose(frontend.mel_basis.numpy(), expected, rtol=1e-5, atol=1e-9)
-    assert (frontend.mel_basis.sum(dim=1) > 0).all()  # no band is empty
-    assert not list(frontend.parameters())
 
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
@@ -235,17 +201,12 @@ def test_silence_has_a_finite_gradient_in_any_scale(name: str, scale: Any) -> No
     frontend = FRONTENDS[name]()
     frontend.scale = scale
     waveform = torch.zeros(1, 22_050, requires_grad=True)
-    given = frontend.for_network(frontend(waveform))
+    log_mel = frontend(waveform)
+    torch.testing.assert_close(log_mel, torch.full_like(log_mel, np.log(FLOOR)), rtol=0, atol=1e-4)
+    given = frontend.for_network(log_mel)
     (gradient,) = torch.autograd.grad(given.sum(), waveform)
     assert gradient.isfinite().all()
     assert given.isfinite().all()
-
-
-def test_a_sine_of_full_scale_has_0_db_in_the_constant_q_transform() -> None:
-    frontend = ConstantQ(scale="db")
-    time = torch.arange(22_050) / 22_050
-    given = frontend.for_network(frontend(torch.sin(2 * np.pi * 523.25 * time)[None]))
-    assert given[0, :, 20].max().item() == pytest.approx(0.0, abs=0.05)
 
 
 @pytest.mark.parametrize(

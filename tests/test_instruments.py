@@ -18,25 +18,15 @@ def test_codes_stand_in_alphabetical_order_and_have_names() -> None:
         instruments.index("kaz")
 
 
-@pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize("change", [str.lower, str.upper, str.title, "  {}\n".format])
-def test_codes_and_names_are_understood(code: str, change) -> None:
-    assert parse(change(code)) == code
-    assert parse(change(NAMES[code])) == code
+def test_codes_and_names_are_understood(change) -> None:
+    for code in CODES:
+        assert parse(change(code)) == parse(change(NAMES[code])) == code
 
 
-@pytest.mark.parametrize(
-    ("text", "code"),
-    [
-        ("acoustic_guitar", "gac"),
-        ("Electric-Guitar", "gel"),
-        ("singing voice", "voi"),
-        ("Singing_Voice", "voi"),
-        ("vocals", "voi"),
-    ],
-)
-def test_other_spellings(text: str, code: str) -> None:
-    assert parse(text) == code
+def test_other_spellings() -> None:
+    assert [parse(text) for text in ("acoustic_guitar", "Electric-Guitar")] == ["gac", "gel"]
+    assert {parse(text) for text in ("singing voice", "Singing_Voice", "vocals")} == {"voi"}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from irdream.checkpoint_folder import new_recognizer
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer, logits_among, window_starts
@@ -39,8 +38,9 @@ class Model(nn.Module):
         return torch.cat([log_mel[:, 0, :1], log_mel[:, 0, -1:], log_mel.mean((1, 2))[:, None]], 1)
 
 
-def toy(output: str = "softmax") -> Recognizer:
-    return Recognizer(frontend=Frontend(), model=Model(output=output), instruments=("a", "b", "c"))
+def toy(output: str = "softmax", **settings: Any) -> Recognizer:
+    model = Model(output=output)
+    return Recognizer(frontend=Frontend(), model=model, instruments=("a", "b", "c"), **settings)
 
 
 # Windows
@@ -70,21 +70,6 @@ def test_windows_cover_every_frame_and_none_beyond(
     starts = window_starts(frames, window, hop)
     assert {f for s in starts for f in range(s, s + window)} == set(range(frames))
     assert len(set(starts)) == len(starts)
-
-
-def test_too_few_frames() -> None:
-    message = "42 frames are too short; expected at least one window of 43"
-    with pytest.raises(InputError, match=message):
-        window_starts(42, 43, 21)
-
-
-def test_a_second_of_the_default_front_end_is_43_frames() -> None:
-    recognizer = new_recognizer(
-        frontend={"_target_": "irdream.frontends.HanLogMel"},
-        model={"_target_": "irdream.models.Han2016BatchNorm"},
-    )
-    assert recognizer.window_frames == 43
-    assert recognizer.log_mel(torch.zeros(1, 66_150)).shape == (1, 128, 129)
 
 
 def test_window_logits_are_those_of_the_windows() -> None:
@@ -128,6 +113,7 @@ A, B = torch.zeros(4, 3), torch.zeros(4, 7)
 )
 def test_logits_are_found_among_what_a_network_gives(output) -> None:
     assert logits_among(output, 4, 3) is A
+    assert logits_among((A, B), 4) is None  # of any number of classes
 
 
 @pytest.mark.parametrize(
@@ -149,12 +135,6 @@ def test_what_has_no_logits_is_refused_with_what_it_has(output, said) -> None:
     with pytest.raises(InputError, match=expected) as error:
         recognizer.logits(torch.zeros(4, 2, 10))
     assert ("or named 'logits'" in str(error.value)) == (output is not B)
-
-
-def test_any_number_of_classes_is_found_where_it_is_not_known() -> None:
-    assert logits_among((A, None), 4) is A
-    assert logits_among((A, B), 4) is None
-    assert logits_among((A[None], B), 4) is B
 
 
 def test_a_network_may_overwrite_its_input_and_have_weights_of_another_type() -> None:
@@ -187,11 +167,13 @@ def test_probabilities_sum_to_one(output: str) -> None:
     torch.testing.assert_close(probabilities.sum(-1), torch.ones(3, 5))
 
 
-def test_sigmoids_are_divided_by_their_sum() -> None:
-    logits = [-3.0, 0.5, 2.0]
+def test_sigmoids_are_divided_by_their_sum_and_scores_are_not() -> None:
+    logits = torch.tensor([-3.0, 0.5, 2.0])
     sigmoids = [1 / (1 + math.exp(-x)) for x in logits]
     expected = torch.tensor([math.log(s / sum(sigmoids)) for s in sigmoids])
-    torch.testing.assert_close(toy("sigmoid").log_probabilities(torch.tensor(logits)), expected)
+    torch.testing.assert_close(toy("sigmoid").log_probabilities(logits), expected)
+    assert torch.equal(toy("sigmoid").scores(logits), torch.sigmoid(logits))
+    assert torch.equal(toy().scores(logits), torch.softmax(logits, -1))
 
 
 @pytest.mark.parametrize("output", ["softmax", "sigmoid"])
@@ -206,12 +188,6 @@ def test_log_probabilities_and_gradients_of_huge_logits_are_finite(
     assert gradient.isfinite().all()
 
 
-def test_scores_are_the_networks_own_outputs() -> None:
-    logits = torch.tensor([[-1.0, 0.0, 3.0]])
-    assert torch.equal(toy("sigmoid").scores(logits), torch.sigmoid(logits))
-    assert torch.equal(toy().scores(logits), torch.softmax(logits, -1))
-
-
 def test_a_network_can_give_probabilities_itself() -> None:
     given = torch.tensor([[0.2, 0.3, 0.5], [0.0, 1.0, 0.0], [0.4, 0.4, 0.8]])
     recognizer = Recognizer(frontend=Frontend(), model=Model(), output="probabilities")
@@ -221,46 +197,36 @@ def test_a_network_can_give_probabilities_itself() -> None:
     assert recognizer.log_probabilities(given).isfinite().all()
 
 
-def test_without_an_attribute_that_says_it_the_output_is_a_softmax() -> None:
-    """Nor does a layer of that name say it."""
+def test_what_the_outputs_are() -> None:
     named = nn.Sequential()
     named.output = nn.Linear(2, 2)
-    for model in (nn.Identity(), named):
+    for model in (nn.Identity(), named):  # a layer of that name does not say it
         assert Recognizer(frontend=Frontend(), model=model).output == "softmax"
-
-
-def test_an_output_that_is_unknown() -> None:
-    with pytest.raises(InputError, match=r"Model.output='relu'; expected 'softmax' or 'sigmoid'"):
-        toy("relu")
-
-
-def test_a_front_end_says_its_rate_and_its_hop() -> None:
-    with pytest.raises(InputError, match="frontend Identity has no sample_rate_hz and no hop_samp"):
-        Recognizer(frontend=nn.Identity(), model=Model())
-
-
-def test_a_temperature_divides_logits_and_not_probabilities() -> None:
-    log_mel = torch.rand(2, 3, 5)
-
-    def answer(temperature: float, output: Any) -> torch.Tensor:
-        made = Recognizer(
-            frontend=HanLogMel(),
-            model=Mean(),
-            instruments=("a", "b", "c"),
-            output=output,
+    windows = torch.rand(2, 2, 10)
+    logits = toy(temperature=2.0).logits(windows)  # divided, but probabilities are not
+    torch.testing.assert_close(logits, toy().logits(windows) / 2)
+    for temperature in (1.0, 2.0):
+        as_they_are = Recognizer(
+            frontend=Frontend(), model=Model(), instruments="abc", output="probabilities",
             temperature=temperature,
-        )
-        return made.logits(log_mel)
-
-    assert torch.allclose(answer(2.0, "softmax"), answer(1.0, "softmax") / 2)
-    assert torch.equal(answer(2.0, "probabilities"), answer(1.0, "probabilities"))
+        )  # fmt: skip
+        assert torch.equal(as_they_are.logits(windows), toy().logits(windows))
 
 
-class Mean(torch.nn.Module):
-    """The means of the mel bands are the logits."""
-
-    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
-        return log_mel.mean(dim=2)
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: toy("relu"), r"Model.output='relu'; expected 'softmax' or 'sigmoid'"),
+        (lambda: Recognizer(frontend=nn.Identity(), model=Model()),
+         "frontend Identity has no sample_rate_hz and no hop_samp"),
+        (lambda: window_starts(42, 43, 21),
+         "42 frames are too short; expected at least one window of 43"),
+    ],
+    ids=["output", "front end", "too short"],
+)  # fmt: skip
+def test_what_is_refused(make, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make()
 
 
 def test_layers_are_listed_with_their_types_and_shapes() -> None:

@@ -70,11 +70,8 @@ def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
     """Write a checkpoint: weights first, then the description that makes it valid.
 
     What a recognizer that was built in Python lacks in its spec is taken from the classes of its
-    parts: `_target_`, and arguments that are attributes of the same name.
-
-    Raises:
-        InputError: when the recognizer cannot be built again from its spec.
-        OSError: from the system; each of the two files is whole or absent.
+    parts: `_target_`, and arguments that are attributes of the same name. Raises InputError when it
+    cannot be built again from its spec. Each of the two files is whole or absent.
     """
     parts = {"frontend": recognizer.frontend, "model": recognizer.model}
     known = recognizer.spec
@@ -160,12 +157,9 @@ def load_recognizer(
 ) -> Recognizer:
     """Load a checkpoint folder, in eval mode.
 
-    Three come with irdream: "shipped", Han's network; "second", another network trained on other
-    music, which says whether a dream transfers; and "robust", to dream with.
-
-    Raises:
-        InputError: when it is missing, damaged, of another format, or names code outside the
-            allow-list.
+    Those of NAMES come with irdream: "shipped", Han's network; "second", another network trained on
+    other music, which says whether a dream transfers; "robust", to dream with; "musicnn". Raises
+    InputError when it is missing, damaged, of another format, or names code outside the allow-list.
     """
     folder = CHECKPOINTS / path if str(path) in NAMES else Path(path).expanduser()
     about, weights = _read(folder)

@@ -1,11 +1,11 @@
 """Front ends: waveform (batch, samples) -> log-spectrogram (batch, bands, frames), differentiable.
 
 A front end is a `torch.nn.Module` with the attributes `sample_rate_hz` and `hop_samples`. What it
-gives is the natural logarithm of a magnitude, whatever the network wants: 20 / ln(10) times it is
-dB. That is what is dreamed, drawn and measured, so that step sizes, changes and figures in dB are
-true of any network. Another unit is a fixed, differentiable layer before the network: a front end
-may have a method `for_network`, which `Recognizer.logits` calls, and whose unit (`scale`) or
-cepstrum (`coefficients`) nothing else meets.
+gives is the natural logarithm of a magnitude, whatever the network wants. That is what is dreamed,
+drawn and measured, so that step sizes, changes and figures in dB are true of any network. Another
+unit is a fixed, differentiable layer before the network: a front end may have a method
+`for_network`, which `Recognizer.logits` calls, and whose unit (`scale`) or cepstrum
+(`coefficients`) nothing else meets.
 
 Those that are weights on the bins of a short-time spectrum have `n_fft` and the buffer `mel_basis`
 (bands, n_fft // 2 + 1) besides: then a dreamed log-mel can be made a sound. A buffer `centers_hz`
@@ -58,11 +58,7 @@ nnaudio = _nnaudio()
 
 @checked
 class Waveform(nn.Module):
-    """Waveform (batch, samples) -> the same, for networks on waveforms: each sample is a frame.
-
-    Args:
-        sample_rate_hz: of the waveform.
-    """
+    """Waveform (batch, samples) -> the same, for networks on waveforms: each sample is a frame."""
 
     hop_samples = 1
 
@@ -124,14 +120,10 @@ class LogMel(Spectral):
     instrument recognition in polyphonic music", IEEE/ACM TASLP 25(1), 2017, section III-A.
 
     Args:
-        sample_rate_hz: of the waveform.
-        n_fft: length of the transform in samples.
-        hop_samples: from frame to frame.
         n_mels: bands.
         floor: magnitude that is added, smoothly, before the logarithm; log(mel + floor), and
             log(mel + floor^2) / 2 where `power` is 2.
-        window: the taper.
-        window_samples: its length; None: n_fft.
+        window, window_samples: the taper and its length; None: n_fft.
         f_min_hz, f_max_hz: ends of the bands; None: half the sample rate.
         filters: "slaney": mel bands of equal area, librosa's; "htk": HTK's formula, peaks of 1,
             torchaudio's; "gammatone": nnAudio's gammatone filters, evenly on the ERB scale.
@@ -187,11 +179,7 @@ class LogMel(Spectral):
         self.register_buffer("taper", self.stft.wcos[0, 0].clone(), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Return the log-mel spectrogram.
-
-        Raises:
-            InputError: when the waveform is too short for one centered frame.
-        """
+        """Return the log-mel; InputError when the waveform is too short for one centered frame."""
         if waveform.shape[-1] <= self.n_fft // 2:
             raise InputError(
                 f"a waveform of {waveform.shape[-1]} samples is too short; "
@@ -224,13 +212,10 @@ class ConstantQ(Spectral):
     Source: J. Brown, "Calculation of a constant Q spectral transform", JASA 89(1), 1991.
 
     Args:
-        sample_rate_hz: of the waveform.
-        hop_samples: from frame to frame.
         n_bins: bands.
         bins_per_octave: 12 are semitones.
         f_min_hz: of the lowest bin; 32.703 Hz is the note C1.
         floor: the logarithm is that of (magnitude^2 + floor^2) / 2.
-        window: the taper.
         scale, coefficients: what the network gets, see `LogMel`.
 
     Raises:

@@ -118,14 +118,8 @@ class Recognizer(nn.Module):
     def logits(self, windows: Tensor, network: nn.Module | None = None) -> Tensor:
         """Return (batch, instruments) for windows (batch, n_mels, window_frames).
 
-        A model may give several tensors: see `logits_among`.
-
-        Args:
-            windows: of log-mels; the model gets a copy, in the type of its weights.
-            network: computes them in the model's place.
-
-        Raises:
-            InputError: when the model gives another shape.
+        The model, or `network` in its place, gets a copy in the type of its weights. It may give
+        several tensors: see `logits_among`. Raises InputError when it gives another shape.
         """
         network = self.model if network is None else network  # which may be empty, and so false
         dtypes = (w.dtype for w in network.parameters() if w.is_floating_point())
@@ -147,11 +141,8 @@ class Recognizer(nn.Module):
     def window_logits(self, log_mel: Tensor, hop_frames: int | None = None) -> Tensor:
         """Return (batch, windows, instruments) for log-mels (batch, n_mels, frames).
 
-        Windows overlap by half unless `hop_frames` says otherwise; a last one is aligned
-        with the end where frames are left over, so that every frame counts.
-
-        Raises:
-            InputError: when the log-mel is shorter than one window.
+        Windows overlap by half unless `hop_frames` says otherwise; a last one is aligned with the
+        end where frames are left over. Raises InputError for less than one window.
         """
         windows = self.windows(log_mel, hop_frames)
         return self.logits(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
@@ -191,33 +182,22 @@ class Recognizer(nn.Module):
         return logits.softmax(dim=-1) if self.output == "softmax" else logits.sigmoid()
 
     def window_probabilities(self, waveform: Tensor) -> Tensor:
-        """Return (batch, windows, instruments) for waveforms (batch, samples); see `probabilities`.
-
-        Raises:
-            InputError: when they are shorter than a window.
-        """
+        """Return `probabilities` (batch, windows, instruments) of waveforms (batch, samples)."""
         windows = self.windows(self.log_mel(waveform.to(self.device)))
         batches = windows.flatten(0, 1).split(_BATCH_WINDOWS)
         logits = torch.cat([self.logits(batch) for batch in batches])
         return self.probabilities(logits).unflatten(0, windows.shape[:2])
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Return probabilities (batch, instruments), the mean over windows, for (batch, samples).
-
-        Raises:
-            InputError: when the waveforms are shorter than a window.
-        """
+        """Return probabilities (batch, instruments) of (batch, samples), the mean over windows."""
         return self.window_probabilities(waveform).mean(dim=1)
 
     @torch.no_grad()
     def predict(self, sound: str | Path | Tensor) -> dict[str, float]:
         """Return the probability of each label, the highest first.
 
-        Args:
-            sound: a sound file; or a waveform (samples,) at `sample_rate_hz`.
-
-        Raises:
-            InputError: when the file cannot be read, or is shorter than a window.
+        `sound` is a file, or a waveform (samples,) at `sample_rate_hz`. Raises InputError when it
+        cannot be read, or is shorter than a window.
         """
         if not isinstance(sound, Tensor):
             sound = load_audio(
@@ -320,11 +300,8 @@ def same_weights(one: Recognizer, other: Recognizer) -> bool:
 def logits_among(output: Any, batch: int, classes: int | None = None) -> Tensor | None:
     """Return the logits (batch, classes) among what a network gives; None: there are none.
 
-    Args:
-        output: a tensor; or a tuple, list, mapping or object of several, of which the one named
-            "logits" is taken, or the only one of that shape.
-        batch: the first axis.
-        classes: the second; None: any number.
+    Of a tuple, list, mapping or object of several tensors the one named "logits" is taken, or the
+    only one of that shape. `classes`: None: any number.
     """
     named = _named(output)
     fit = [
@@ -369,11 +346,7 @@ def cut_windows(log_mel: Tensor, width: int, hop_frames: int | None = None) -> T
 
 
 def window_starts(frames: int, window_frames: int, hop_frames: int) -> list[int]:
-    """Return where windows start: every `hop_frames`, and one aligned with the end.
-
-    Raises:
-        InputError: when there are fewer frames than a window has.
-    """
+    """Return where windows start: every `hop_frames`, and one aligned with the end."""
     last = frames - window_frames
     if last < 0:
         raise InputError(

@@ -120,13 +120,9 @@ class GriffinLim:
 def invert_mel(mel: Tensor, mel_basis: Tensor, *, iterations: int) -> Tensor:
     """Return magnitudes (items, bins, frames) >= 0 whose mel bands are nearest to `mel`.
 
-    They are found from the mel magnitudes m = B s by multiplicative updates (Lee and Seung 2001)
-    from the least-squares start; many s have the same m.
-
-    Args:
-        mel: magnitudes (items, n_mels, frames), not negative.
-        mel_basis: (n_mels, bins).
-        iterations: of the multiplicative updates.
+    They are found from the mel magnitudes m = B s, (items, n_mels, frames), with the basis B
+    (n_mels, bins), by multiplicative updates (Lee and Seung 2001) from the least-squares start;
+    many s have the same m.
     """
     tiny = 1e-10
     items, _, frames = mel.shape

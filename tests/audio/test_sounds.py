@@ -60,16 +60,12 @@ class TestLoadAudio:
         assert loaded.abs().max() == 1.0
         assert loaded.isfinite().all()
 
-    def test_a_genuine_training_excerpt_has_this_length(self, tmp_path: Path) -> None:
-        soundfile.write(tmp_path / "a.wav", np.full((132_299, 2), 0.1), 44_100)
-        assert load_audio(tmp_path / "a.wav", sample_rate_hz=RATE_HZ).shape == (66_150,)
-
-    def test_a_tilde_is_the_home_folder(
+    def test_a_genuine_training_excerpt_also_in_the_home_folder(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
-        soundfile.write(tmp_path / "a.wav", stereo(), RATE_HZ)
-        assert len(load_audio("~/a.wav", sample_rate_hz=RATE_HZ)) == RATE_HZ
+        soundfile.write(tmp_path / "a.wav", np.full((132_299, 2), 0.1), 44_100)
+        assert load_audio("~/a.wav", sample_rate_hz=RATE_HZ).shape == (66_150,)
 
 
 def refused(path: Path, match: str, **settings: Any) -> None:
@@ -123,12 +119,11 @@ class TestBadFiles:
             (stereo(0.5), RATE_HZ, r"is too short: 0\.500 s, at least 1 s expected; use a longer"),
             (with_value(np.nan), RATE_HZ, "contains NaN or infinite values; export it again"),
             (with_value(np.inf), RATE_HZ, "contains NaN or infinite values; export it again"),
-            (stereo(), 1, r"absurd sample rate of 1 Hz \(1000 to 768000 expected\); export it"),
-            (stereo(), 999, r"absurd sample rate of 999 Hz \(1000 to"),
+            (stereo(), 999, r"absurd sample rate of 999 Hz \(1000 to 768000 expected\); export it"),
             (stereo(), 768_001, r"absurd sample rate of 768001 Hz \(1000 to"),
             (np.zeros((100, 65)), RATE_HZ, "has 65 channels, at most 64 expected; export it as"),
         ],
-        ids=["empty", "short", "nan", "inf", "1 Hz", "999 Hz", "768 kHz", "65 channels"],
+        ids=["empty", "short", "nan", "inf", "999 Hz", "768 kHz", "65 channels"],
     )
     def test_useless(self, tmp_path: Path, sound: np.ndarray, rate_hz: int, message: str) -> None:
         soundfile.write(tmp_path / "a.wav", sound, rate_hz, subtype="FLOAT")
@@ -338,11 +333,11 @@ def test_what_a_folder_takes_can_be_read(
 # Resampling
 
 
-@pytest.mark.parametrize("from_hz", [8_000, 32_000, 44_100, 48_000, 96_000])
-def test_a_sine_keeps_its_pitch_and_level(from_hz: int) -> None:
-    resampled = resample(
-        torch.from_numpy(sine(1.0, rate_hz=from_hz)), from_hz=from_hz, to_hz=RATE_HZ
-    )
+@pytest.mark.parametrize("from_hz", [8_000, 11_025, 32_000, 44_100, 48_000, 96_000, 384_000])
+def test_a_sine_keeps_its_pitch_level_and_length(from_hz: int) -> None:
+    given = torch.from_numpy(sine(1.0, rate_hz=from_hz))
+    resampled = resample(given, from_hz=from_hz, to_hz=RATE_HZ)
+    assert len(resampled) == RATE_HZ
     np.testing.assert_allclose(resampled[2000:-2000], sine(1.0)[2000:-2000], atol=2e-3)
 
 
@@ -372,12 +367,6 @@ def test_odd_rates_cost_neither_gigabytes_nor_pitch(from_hz: int) -> None:
         assert abs(1200 * np.log2(new / old * from_hz / RATE_HZ)) < 1.0  # cents
 
 
-def test_common_rates_are_exact() -> None:
-    for from_hz in (8_000, 11_025, 16_000, 44_100, 48_000, 88_200, 96_000, 192_000, 384_000):
-        second = resample(torch.zeros(from_hz), from_hz=from_hz, to_hz=RATE_HZ)
-        assert len(second) == RATE_HZ
-
-
 def test_says_how_to_mend_a_torchaudio_that_does_not_import(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -396,14 +385,8 @@ def test_comes_back_within_half_a_step(tmp_path: Path) -> None:
     assert rate_hz == RATE_HZ
     assert soundfile.info(tmp_path / "a.wav").subtype == "PCM_16"
     assert np.abs(pcm / 32767 - waveform.numpy()).max() <= 0.5 / 32767 + 1e-6
-
-
-def test_what_was_read_is_written_unchanged(tmp_path: Path) -> None:
-    write_wav(tmp_path / "a.wav", torch.from_numpy(sine(1.0)), sample_rate_hz=RATE_HZ)
     loaded = load_audio(tmp_path / "a.wav", sample_rate_hz=RATE_HZ)
-    write_wav(tmp_path / "b.wav", loaded, sample_rate_hz=RATE_HZ)
-    again = load_audio(tmp_path / "b.wav", sample_rate_hz=RATE_HZ)
-    torch.testing.assert_close(again, loaded, atol=1 / 32767, rtol=0)
+    torch.testing.assert_close(loaded, waveform, atol=1 / 32767, rtol=0)
 
 
 def test_channels_are_written_and_read_as_they_are(tmp_path: Path) -> None:

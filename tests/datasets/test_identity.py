@@ -63,20 +63,10 @@ def swap(tree: Path) -> None:
     third.rename(other)
 
 
-def edited(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
-    def edit(tree: Path) -> None:
-        sound, rate_hz = soundfile.read(tree / "voi" / "voi1.wav")
-        soundfile.write(tree / "voi" / "voi1.wav", change(sound), rate_hz)
-
-    return edit
-
-
-def put(place: Any, value: float) -> Callable[[np.ndarray], np.ndarray]:
-    def change(sound: np.ndarray) -> np.ndarray:
-        sound[place] = value
-        return sound
-
-    return change
+def with_another_sample(tree: Path) -> None:
+    sound, rate_hz = soundfile.read(tree / "voi" / "voi1.wav")
+    sound[6_000] = 0.5
+    soundfile.write(tree / "voi" / "voi1.wav", sound, rate_hz)
 
 
 @pytest.mark.parametrize(
@@ -87,15 +77,10 @@ def put(place: Any, value: float) -> Callable[[np.ndarray], np.ndarray]:
         lambda tree: (tree / "cel" / "cel0.wav").unlink(),
         lambda tree: shutil.copy(tree / "cel" / "cel0.wav", tree / "cel" / "cel2.wav"),
         swap,
-        edited(lambda sound: sound[:-1]),
-        edited(lambda sound: sound * 1.01),
-        edited(put(slice(11_900, 12_100), 0.0)),
-        edited(put(6_000, 0.5)),
-        edited(put(slice(-100, None), 0.0)),
+        with_another_sample,
     ],
-    ids=["renamed", "label", "removed", "added", "swapped", "shorter", "louder", "middle",
-         "a sample", "end"],
-)  # fmt: skip
+    ids=["renamed", "label", "removed", "added", "swapped", "a sample"],
+)
 def test_another_set_has_another_fingerprint(tree: Path, change: Callable[[Path], Any]) -> None:
     before = fingerprint(files(tree))
     change(tree)

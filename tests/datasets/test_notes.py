@@ -80,13 +80,8 @@ def played(
 
 @pytest.mark.parametrize(
     ("key", "hz"),
-    [
-        pytest.param(69, 440.0, id="as recorded"),
-        pytest.param(71, 493.9, id="a tone higher"),
-        pytest.param(66, 370.0, id="three semitones lower"),
-        pytest.param(95, 493.9, id="two octaves too high"),
-        pytest.param(45, 440.0, id="two octaves too low"),
-    ],
+    [(69, 440.0), (71, 493.9), (66, 370.0), (95, 493.9), (45, 440.0)],
+    ids=["as recorded", "a tone higher", "lower", "two octaves too high", "two octaves too low"],
 )
 def test_a_note_is_shifted_to_its_pitch_or_its_octave(tmp_path: Path, key: int, hz: float) -> None:
     sound = played(one(write_tone(tmp_path / "a.wav", A4_HZ)), keys=(key,))
@@ -196,18 +191,13 @@ def test_a_pitch_is_read_from_a_name(text: str, key: int | None) -> None:
 @pytest.mark.parametrize(
     ("header", "row", "message"),
     [
-        pytest.param(
-            "file,kind", "a.wav,note", "has no column 'class'; expected file, class", id="column"
-        ),
-        pytest.param(
-            "file,class,pitch",
-            "a.wav,flu,H2",
-            "pitch 'H2' of a.wav; expected a note such as C4 or F#3",
-            id="pitch",
-        ),
-        pytest.param("file,class", "a.wav,flut", "unknown instrument 'flut'", id="instrument"),
+        ("file,kind", "a.wav,note", "has no column 'class'; expected file, class"),
+        ("file,class,pitch", "a.wav,flu,H2",
+         "pitch 'H2' of a.wav; expected a note such as C4 or F#3"),
+        ("file,class", "a.wav,flut", "unknown instrument 'flut'"),
     ],
-)
+    ids=["column", "pitch", "instrument"],
+)  # fmt: skip
 def test_a_manifest_that_cannot_be_understood_is_refused(
     tmp_path: Path, header: str, row: str, message: str
 ) -> None:
@@ -216,20 +206,15 @@ def test_a_manifest_that_cannot_be_understood_is_refused(
         Notes(root=tmp_path).listed("training")
 
 
-def test_instruments_without_notes_are_named(tmp_path: Path) -> None:
+def test_what_cannot_be_played_is_refused(make_notes: Callable[..., Notes], tmp_path: Path) -> None:
     write_tone(tmp_path / "flu" / "A4.wav", A4_HZ)
-    with pytest.raises(InputError, match="has no notes of cel, cla, gac"):
-        Notes(root=tmp_path, rendered=tmp_path / "r").listed("training")
-
-
-def test_an_unknown_source_is_refused(make_notes: Callable[..., Notes]) -> None:
-    with pytest.raises(InputError, match=r"exclude_sources: 'eve' is no source of .*ann, bob"):
-        make_notes(exclude_sources=["eve"]).listed("training")
-
-
-def test_no_folder_is_refused() -> None:
-    with pytest.raises(InputError, match=r"dataset.root is not set; expected a folder of recorded"):
-        Notes(root=None).listed("training")
+    for arguments, message in (
+        ({"root": tmp_path}, "has no notes of cel, cla, gac"),
+        ({"exclude_sources": ["eve"]}, r"exclude_sources: 'eve' is no source of .*ann, bob"),
+        ({"root": None}, r"dataset.root is not set; expected a folder of recorded"),
+    ):
+        with pytest.raises(InputError, match=message):
+            make_notes(**arguments).listed("training")
 
 
 # Mixtures
@@ -270,18 +255,14 @@ def test_excerpts_without_a_source_are_split_by_recording() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weights", "message"),
+    ("names", "weights", "message"),
     [
-        ({"font": 1}, "dataset.weights: font=1; expected whole numbers of at least 0 for fonts"),
-        ({"fonts": -1}, "dataset.weights: fonts=-1; expected"),
+        (["fonts"], {"font": 1}, "dataset.weights: font=1; expected whole numbers of at least 0 f"),
+        (["fonts"], {"fonts": -1}, "dataset.weights: fonts=-1; expected"),
+        ([], {}, "dataset.datasets is empty; expected data sets by name"),
     ],
 )
-def test_weights_are_checked(sine_font: str, weights: dict[str, int], message: str) -> None:
+def test_mixtures_are_checked(sine_font: str, names, weights, message: str) -> None:
     fonts = SoundFont(root="unused", fonts=sine_font)
-    with pytest.raises(InputError, match=re.escape(message)):
-        Mixture(datasets={"fonts": fonts}, weights=weights)
-
-
-def test_a_mixture_of_nothing_is_refused() -> None:
-    with pytest.raises(InputError, match=r"dataset.datasets is empty; expected data sets by name"):
-        Mixture(datasets={})
+    with pytest.raises(InputError, match=message):
+        Mixture(datasets=dict.fromkeys(names, fonts), weights=weights)

@@ -80,17 +80,3 @@ def test_equal_flags_get_the_exact_interval_of_the_groups() -> None:
     assert share_interval([True] * 10) == pytest.approx((1, 0.025**0.1, 1))
     assert share_interval([False] * 10) == pytest.approx((0, 0, 1 - 0.025**0.1))
     assert share_interval([True] * 10, "aaabbbbccc") == pytest.approx((1, 0.025 ** (1 / 3), 1))
-
-
-def test_intervals_of_groups_cover_where_those_of_rows_do_not(draws) -> None:
-    draws(300)
-    rng = np.random.default_rng(1)
-    groups = np.repeat(np.arange(30), 8)
-    covered = {"rows": 0, "groups": 0}
-    for _ in range(200):
-        values = rng.normal(size=30)[groups] + 0.3 * rng.normal(size=240)
-        for name, given_groups in [("rows", None), ("groups", groups)]:
-            _, low, high = mean_interval(values, given_groups)
-            covered[name] += low <= 0 <= high
-    assert covered["groups"] >= 180
-    assert covered["rows"] < 120

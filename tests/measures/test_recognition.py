@@ -14,7 +14,6 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from irdream.measures.aggregation import aggregate
 from irdream.measures.calibration import temperature_scaled
 from irdream.measures.recognition import (
     ORACLE,
@@ -26,8 +25,10 @@ from irdream.measures.recognition import (
     confusion,
     excerpt_lrap,
     instrument_scores,
-    top1_accuracy,
+    tallied,
+    tallies,
 )
+from irdream.measures.scoring import aggregate
 
 
 def flags(*rows: str) -> np.ndarray:
@@ -84,6 +85,10 @@ def test_choose_threshold_by_hand():
     assert 0.30 < threshold <= 0.35
     threshold, _ = choose_threshold(np.array([[0.8, 0.2]]), flags("10"))
     assert threshold == pytest.approx(0.51)  # all of 0.21 .. 0.80 are right; the middle one
+
+
+def top1_accuracy(scores: np.ndarray, truth: np.ndarray) -> float:
+    return float(tallied(tallies(truth, truth, scores).sum(axis=0))["top1"])
 
 
 SCORES = np.array([[0.9, 0.1, 0.0], [0.6, 0.4, 0.2], [0.1, 0.2, 0.3], [0.5, 0.6, 0.1]])
@@ -152,10 +157,11 @@ def test_rankings_are_those_of_scikit_learn(data):
 def direct(truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     averages = average_scores(truth, scores >= 0.45)
     present = truth.any(axis=0)
+    single = [(scores[i], truth[i].argmax()) for i in np.flatnonzero(truth.sum(axis=1) == 1)]
     return {
         "micro_f1": averages["micro_f1"],
         "macro_f1": averages["macro_f1"],
-        "top1": top1_accuracy(scores, truth),
+        "top1": float(np.mean([row.argmax() == label for row, label in single])),
         "lrap": float(label_ranking_average_precision_score(truth, scores)),
         "map": float(average_precision_score(truth[:, present], scores[:, present])),
     }

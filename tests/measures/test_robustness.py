@@ -176,12 +176,6 @@ def test_only_what_is_read_is_drawn() -> None:
         drawn(excerpts("flu broken", "flu+pia 3"), 4)
 
 
-def test_without_epsilons_nothing_is_measured() -> None:
-    table = robustness(recognizer(), excerpts("flu+pia 3"), [])
-    assert table.empty
-    assert robust_metrics(table) == {}
-
-
 def test_it_is_measured_beside_the_unchanged_windows() -> None:
     levels = Recognizer(frontend=Levels(), model=Bands()).eval()
     # All bands are alike, so the first instrument is predicted until any other is raised.
@@ -191,18 +185,11 @@ def test_it_is_measured_beside_the_unchanged_windows() -> None:
     assert table["steps"].tolist() == [0, 2, 2]
 
 
-def test_one_recording_gives_no_interval() -> None:
-    log_mels, labels = windows(0.5, 1.5, -1.0)
-    table = robust_accuracy(recognizer(), log_mels, labels, ["a"] * 3, epsilons_db={0.0})
-    assert robust_metrics(table) == {
-        "eval/robust_accuracy_0dB": pytest.approx(2 / 3),
-        "eval/robust_windows": 3.0,
-        "eval/robust_recordings": 1.0,
-    }
-    assert robust_line(table).endswith("of 1 recordings: 0.667 (no interval)")
-
-
 def test_what_is_told_of_it() -> None:
+    assert robust_metrics(robustness(recognizer(), excerpts("flu+pia 3"), [])) == {}
+    one = robust_accuracy(recognizer(), *windows(0.5, -1.0), ["a"] * 2, epsilons_db={0.0})
+    assert robust_line(one).endswith("of 1 recordings: 0.500 (no interval)")
+    assert "eval/robust_accuracy_0dB_low" not in robust_metrics(one)
     table = robust_accuracy(recognizer(), *windows(0.5, 1.5, 9.0), epsilons_db={0.0, 0.5, 2.0})
     assert robust_metrics(table) == pytest.approx(
         {
@@ -231,14 +218,8 @@ def test_what_is_told_of_it() -> None:
     [
         ({"steps": 0}, "steps=0; expected a whole number, at least 1"),
         ({"windows": 0}, "windows=0; expected a whole number, at least 1"),
-        (
-            {"epsilons_db": [1.0, -1.0]},
-            r"epsilons_db=\[1.0,-1.0\]; expected a list of numbers",
-        ),
-        (
-            {"epsilons_db": [math.nan]},
-            r"epsilons_db=\[nan\]; expected a list of numbers",
-        ),
+        ({"epsilons_db": [1.0, -1.0]}, r"epsilons_db=\[1.0,-1.0\]; expected a list of numbers"),
+        ({"epsilons_db": [math.nan]}, r"epsilons_db=\[nan\]; expected a list of numbers"),
         ({"excerpts": excerpts("flu+pia 3")}, r"there is none that can be read; leave it out, or"),
     ],
 )
@@ -270,13 +251,9 @@ class Steps(nn.Module):
 @pytest.mark.parametrize("model", [Constant(), Steps()])
 def test_what_has_no_gradient_is_refused(model: nn.Module) -> None:
     one, files = recognizer(model), excerpts("flu 3").files
-    message = (
-        "evaluate.robust_db needs a network with a gradient, and "
-        f"{type(model).__name__} has none; leave it out"
-    )
-    with pytest.raises(InputError) as error:
+    message = rf"^evaluate.robust_db needs .* and {type(model).__name__} has none; leave it out$"
+    with pytest.raises(InputError, match=message):
         check_robustness(one, files, [1.0])
-    assert str(error.value) == message
     check_robustness(one, files, [])
     check_robustness(one, files, [0.0])  # unchanged windows need none
 

@@ -7,8 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from irdream.errors import InputError
 from irdream.measures.sounds import (
@@ -113,18 +111,13 @@ def test_log_spectral_distance_of_half_the_sound_is_6_db_and_knows_no_phase() ->
     assert log_spectral_distance_db(0 * original, 0 * original, **GRID).tolist() == [0, 0]
 
 
-def test_log_spectral_distance_of_a_click_in_silence_is_a_mean_over_frames() -> None:
+def test_log_spectral_distance_is_a_mean_over_frames_and_a_root_mean_square_over_bins() -> None:
     # Of the frames at samples 0, 4 and 8 the middle one alone hears the click, as 1 in each bin.
-    click = torch.zeros(1, 8)
-    click[0, 4] = 1.0
-    found = log_spectral_distance_db(torch.zeros(1, 8), click, **TINY, floor=1e-3)
-    assert found.item() == pytest.approx(20 * math.log10(1001) / 3)
-
-
-def test_log_spectral_distance_is_a_root_mean_square_over_bins() -> None:
-    # Clicks at 4 and 3 under the taper: 1 + exp(i w) / 2 in the bins w = 0, pi / 2 and pi.
     click = torch.zeros(1, 8, dtype=torch.float64)
     click[0, 4] = 1.0
+    found = log_spectral_distance_db(torch.zeros(1, 8).double(), click, **TINY, floor=1e-3)
+    assert found.item() == pytest.approx(20 * math.log10(1001) / 3)
+    # Clicks at 4 and 3 under the taper: 1 + exp(i w) / 2 in the bins w = 0, pi / 2 and pi.
     both = click.clone()
     both[0, 3] = 1.0
     bins_db = [20 * math.log10(1.5), 10 * math.log10(1.25), 20 * math.log10(0.5)]
@@ -163,12 +156,8 @@ def test_a_bright_tone_in_noise_is_voiced_wherever_its_peak_falls(period_samples
 
 def test_noise_silence_a_constant_and_what_is_slower_than_75_hz_are_not_voiced() -> None:
     # The autocorrelation of 30 Hz is high at all short lags, but has no maximum there.
-    sounds = [
-        noise(1, 8000),
-        torch.zeros(1, 8000),
-        torch.full((1, 8000), 0.3),
-        tone(30.0)[:, :8000],
-    ]
+    sounds = [noise(1, 8000), torch.zeros(1, 8000), torch.full((1, 8000), 0.3)]
+    sounds.append(tone(30.0)[:, :8000])
     assert voiced_share(torch.cat(sounds), sample_rate_hz=RATE_HZ).tolist() == [0, 0, 0, 0]
 
 
@@ -211,27 +200,6 @@ MEASURES_OF_ONE = {
     "flatness": lambda x: spectral_flatness(x, n_fft=16, hop_samples=8),
     "voiced": lambda x: voiced_share(x, sample_rate_hz=2000),
 }
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(-12, 12), st.booleans(), st.integers(0, 99), st.integers(100, 200))
-def test_scaling_both_sounds_alike_changes_nothing(exponent, flip, seed, samples) -> None:
-    scale = (-1.0 if flip else 1.0) * 2.0**exponent
-    original = noise(2, samples, seed)
-    dream = original + 0.3 * noise(2, samples, seed + 100)
-
-    for measure in (snr_db, db_x, MEASURES_OF_TWO["segmental"]):
-        expected = measure(original, dream)
-        torch.testing.assert_close(measure(scale * original, scale * dream), expected)
-    for measure in MEASURES_OF_ONE.values():
-        torch.testing.assert_close(measure(scale * original), measure(original))
-    grid = {"n_fft": 16, "hop_samples": 8}
-    torch.testing.assert_close(  # with its floor alike too
-        log_spectral_distance_db(
-            scale * original, scale * dream, **grid, floor=1e-5 * 2.0**exponent
-        ),
-        log_spectral_distance_db(original, dream, **grid),
-    )
 
 
 @pytest.mark.parametrize("name", [*MEASURES_OF_TWO, *MEASURES_OF_ONE])

@@ -184,6 +184,25 @@ def test_sigmoids_are_kept_with_the_checkpoint_and_used(
     torch.testing.assert_close(torch.as_tensor(dreams.before.probabilities), shares)
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Han2016", lambda into, out: (2 / (into + out)) ** 0.5),  # Glorot and Bengio
+        ("Pons2017Multi", lambda into, out: (2 / into) ** 0.5),  # He
+        ("ConvNeXt", lambda into, out: 0.02 * 0.999),
+    ],
+)
+def test_weights_start_as_their_paper_says(name: str, expected) -> None:
+    torch.manual_seed(0)
+    layers = [one for one in MAKE[name]().modules() if isinstance(one, nn.Conv2d | nn.Linear)]
+    for layer in (one for one in layers if one.weight.numel() > 1000):
+        assert layer.bias is not None
+        assert not layer.bias.any()
+        into = layer.weight[0].numel()
+        out = into * layer.weight.shape[0] / layer.weight.shape[1]
+        assert layer.weight.std().item() == pytest.approx(expected(into, out), rel=0.1)
+
+
 # Any length
 
 

@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from irdream.measures.calibration import BINS, temperature_scaled
-from irdream.measures.published import (
+from irdream.measures.recognition import Report, average_scores, instrument_scores
+from irdream.measures.table import (
     IRMAS_TEST_EXCERPTS,
     IRMAS_TEST_LABELS,
     PUBLISHED,
     is_whole_irmas_test,
 )
-from irdream.measures.recognition import Report, average_scores, instrument_scores
 from irdream.reports.figures import save_figure
 from irdream.reports.recognition import (
     calibration_table,

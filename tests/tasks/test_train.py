@@ -22,7 +22,7 @@ from irdream.datasets.folder import Folder
 from irdream.datasets.identity import fingerprint
 from irdream.errors import InputError
 from irdream.instruments import CODES
-from irdream.measures.aggregation import AGGREGATIONS
+from irdream.measures.scoring import AGGREGATIONS
 from irdream.models import Han2016Body
 from irdream.models.transfer import embed
 from irdream.recognizer import Recognizer

@@ -241,13 +241,6 @@ def test_metrics_of_an_epoch(fit: Make) -> None:
     assert rates == pytest.approx([0.05 * (1 + math.cos(math.pi * e / 4)) for e in range(4)])
 
 
-def test_validation_changes_nothing(fit: Make) -> None:
-    run = fit()
-    before = weights(run.recognizer)
-    assert run._validate() == run._validate()
-    assert same(weights(run.recognizer), before)
-
-
 # What can be switched on
 
 
@@ -299,17 +292,6 @@ def test_robust_training_is_judged_under_attack(fit: Make, method: Any) -> None:
     assert progress.best_loss == min(e["val/robust_loss"] for e in progress.history)
 
 
-def test_robust_training_makes_robust(fit: Make) -> None:
-    strong = Robust("pgd", epsilon_db=4.0, steps=2, ramp_epochs=3)
-    losses = {}
-    for name, robust in (("plain", None), ("robust", strong)):
-        run = fit(folder=name, robust=robust, augment=None, epochs=10, schedule=None)
-        run.run()
-        run.robust = strong
-        losses[name] = run._validate()["val/robust_loss"]
-    assert losses["robust"] < 0.8 * losses["plain"]
-
-
 def test_a_gradient_is_cut_to_its_norm(fit: Make) -> None:
     moved = {}
     for clip in (None, 1e-3, 1e9):
@@ -325,19 +307,14 @@ def test_a_gradient_is_cut_to_its_norm(fit: Make) -> None:
     assert moved[1e-3] < moved[None]
 
 
-def test_the_defaults_train_as_they_always_did(fit: Make) -> None:
-    history = fit(epochs=3).run().history
-    assert [epoch["train/loss"] for epoch in history] == pytest.approx(TRAIN, rel=1e-5)
-    assert [epoch["val/loss"] for epoch in history] == pytest.approx(VAL, rel=1e-5)
-
-
-def test_half_the_precision_where_the_processor_has_it(fit, monkeypatch) -> None:
+def test_defaults_train_as_ever_and_in_half_precision_where_there_is_any(fit, monkeypatch) -> None:
     runs = {}
     for name, has in (("full", False), ("half", True)):
         monkeypatch.setattr(loss_module, "has_bfloat16", lambda _, has=has: has)
         runs[name] = fit(epochs=3, folder=name, mixed_precision=True).run().history
     losses = {name: [epoch["train/loss"] for epoch in run] for name, run in runs.items()}
     assert losses["full"] == pytest.approx(TRAIN, rel=1e-5)
+    assert [epoch["val/loss"] for epoch in runs["full"]] == pytest.approx(VAL, rel=1e-5)
     assert losses["half"] != pytest.approx(TRAIN, rel=1e-5)
     assert losses["half"] == pytest.approx(TRAIN, rel=0.02)
 
@@ -430,9 +407,3 @@ def test_a_network_that_needs_several_windows_is_refused_with_the_remedy(fit, pa
     with pytest.raises(InputError, match=message):
         fit(recognizer=savable(Normed())).run()
     fit(recognizer=savable(Bands()), epochs=1).run()  # which needs no other
-
-
-def test_a_network_of_another_shape(fit: Make) -> None:
-    run = fit(recognizer=savable(Constant([0.0] * 3, "softmax")))
-    with pytest.raises(InputError, match=r"Constant gave \(8, 3\) .* expected \(8, 11\)"):
-        run.run()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -146,19 +145,6 @@ def test_statistics_of_what_is_frozen_are_kept_by_swa() -> None:
     assert behind.running_mean.tolist() == pytest.approx([1.5] * 3, abs=1e-4)  # 1 and 2
     assert behind.momentum == 0.2
     assert not any(part.training for part in network.modules())
-
-
-def test_swa_takes_no_windows_where_all_statistics_are_frozen() -> None:
-    average = Averaging("swa", start=0.0)
-    trained = Transfer(embedding=nn.BatchNorm1d(3), features=3)
-    average.begin(trained)
-
-    def windows() -> Iterator[torch.Tensor]:
-        raise AssertionError
-        yield
-
-    average.after_epoch(trained, 1, 1, windows())
-    assert average.network is not None
 
 
 def test_swa_that_has_begun_takes_in_every_epoch_though_more_are_asked_for() -> None:

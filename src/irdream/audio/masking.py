@@ -77,10 +77,8 @@ def masking_threshold_db(
 ) -> Tensor:
     """Return the masking threshold of each bin in dB, (items, bins, frames).
 
-    Args:
-        power: |STFT|^2 with a Hann taper, (items, bins, frames), float32 or float64.
-        sample_rate_hz: of the sound.
-        reference: the power that counts as 96 dB, (items, 1, 1); None: see `reference_power`.
+    `power` is |STFT|^2 with a Hann taper, (items, bins, frames); `reference`, (items, 1, 1), counts
+    as 96 dB, see `reference_power`.
     """
     items, bins, frames = power.shape
     reference = reference_power(power) if reference is None else reference
@@ -105,9 +103,7 @@ def masking_threshold(
 
     Args:
         waveform: (items, samples).
-        n_fft: length of the Hann taper and of the transform in samples, even.
-        hop_samples: from frame to frame.
-        sample_rate_hz: of the sound.
+        n_fft, hop_samples: of the transform, with a Hann taper; n_fft is even.
         full_scale_db: the level of a sine of amplitude 1, in dB SPL; None: each item's loudest
             bin is 96 dB, and in an item of digital silence a sine of amplitude 1 would be.
 

@@ -61,16 +61,9 @@ def load_audio(
 ) -> Tensor:
     """Read a sound file as (samples,): mono float32 at `sample_rate_hz`, largest |x| = 1.
 
-    Args:
-        path: of the file.
-        sample_rate_hz: of what is returned.
-        min_seconds: that it must have.
-        allow_silence: return silence as it is.
-
-    Raises:
-        InputError: when the file is missing, unreadable, no sound, cut off, empty, shorter
-            than `min_seconds`, not finite, or of an absurd rate or channel count; when it is
-            silent, or its channels cancel each other out.
+    Raises InputError when the file is missing, unreadable, no sound, cut off, empty, shorter than
+    `min_seconds`, not finite, or of an absurd rate or channel count; and, but with `allow_silence`,
+    when it is silent, or its channels cancel each other out.
     """
     path = Path(path).expanduser()
     mono, channels_peak, rate_hz = _read(path, _decode)
@@ -122,10 +115,8 @@ def resample(waveform: Tensor, *, from_hz: int, to_hz: int) -> Tensor:
     """Resample (..., samples) by a windowed sinc filter.
 
     The filter has numerator x denominator values: for rates without a common divisor that
-    would be gigabytes, so such a ratio is rounded, which detunes by less than a cent.
-
-    Raises:
-        InputError: when torchaudio cannot be imported.
+    would be gigabytes, so such a ratio is rounded, which detunes by less than a cent. Raises
+    InputError when torchaudio cannot be imported.
     """
     if from_hz == to_hz:
         return waveform
@@ -143,11 +134,8 @@ def resample(waveform: Tensor, *, from_hz: int, to_hz: int) -> Tensor:
 def write_wav(path: str | Path, waveform: Tensor, *, sample_rate_hz: int) -> None:
     """Write (samples,), or (channels, samples), as a 16-bit PCM WAV, whole or not at all.
 
-    Full scale is 1: a value x becomes round(32767 x).
-
-    Raises:
-        InputError: when the waveform has another shape, is not finite, or exceeds full scale.
-        OSError: from the system (full disk, no permission); nothing is left behind.
+    Full scale is 1: a value x becomes round(32767 x). Raises InputError when the waveform has
+    another shape, is not finite, or exceeds full scale, and OSError from the system.
     """
     peak = float(waveform.abs().max()) if waveform.numel() else 0.0
     problem = ""

@@ -95,15 +95,10 @@ def log_mels(
 ) -> LogMels:
     """Analyze all excerpts once, and only open the result when nothing has changed since.
 
-    Args:
-        analyze: a front end, or another function of up to 64 excerpts of one length, (batch,
-            samples), that returns (batch, n_mels, frames).
-        cache_dir: where the result is kept; None: in a temporary file of this process.
-        workers: threads that decode, see `decoding`.
-
-    Raises:
-        InputError: when there are no excerpts; for the first one that cannot be read.
-        OSError: when there is no space even for a temporary file.
+    `analyze` is a front end, or another function of up to 64 excerpts of one length, (batch,
+    samples), that returns (batch, n_mels, frames). Without `cache_dir` the result is in a temporary
+    file of this process. `workers` are threads that decode. Raises InputError when there are no
+    excerpts, and for the first one that cannot be read.
     """
     if not len(excerpts):
         raise InputError("this part of the data set has no excerpts; check dataset.root")

@@ -111,13 +111,9 @@ def fetch_archives(
 ) -> None:
     """Fetch, check and unpack the archives that `root` does not hold yet.
 
-    Args:
-        attempts: how often in a row a transfer may fail without any progress.
-        wait_seconds: before the second attempt; doubled before each further one.
-
-    Raises:
-        InputError: server out of reach, file not there, wrong MD5, unsafe archive, too little
-            space, no permission, another download at work in `root`.
+    A transfer may fail so many `attempts` in a row without any progress; the wait is doubled before
+    each further one. Raises InputError: server out of reach, file not there, wrong MD5, unsafe
+    archive, too little space, no permission, another download at work in `root`.
     """
     with _locked(root):
         for archive in archives:
@@ -125,20 +121,18 @@ def fetch_archives(
             if folder.is_dir() and len(sounds_below(folder)) >= archive.sounds:
                 continue
             by_hand, fetched = root / archive.name, root / f"{archive.name}.part"
-            if by_hand.is_file():
-                if (md5 := md5_of(by_hand)) != archive.md5:
-                    wrong = f"{str(by_hand)!r} has MD5 {md5}, not {archive.md5}"
-                    raise InputError(f"{wrong}; remove it and retry")
-                unpack(by_hand, folder, leave_out=archive.leave_out)
-                continue
-            if not fetched.is_file() or md5_of(fetched) != archive.md5:
+            found = by_hand if by_hand.is_file() else fetched
+            if found == fetched and not (found.is_file() and md5_of(found) == archive.md5):
                 _fetch(archive.url, fetched, attempts=attempts, wait_seconds=wait_seconds)
-                if (md5 := md5_of(fetched)) != archive.md5:
+            if (md5 := md5_of(found)) != archive.md5:
+                said, remedy = f"{str(by_hand)!r} has MD5", "remove it and retry"
+                if found == fetched:
                     fetched.unlink()
-                    wrong = f"{archive.name} arrived with MD5 {md5}, not {archive.md5}"
-                    raise InputError(f"{wrong}; it was removed, run the command again")
-            unpack(fetched, folder, leave_out=archive.leave_out)
-            fetched.unlink()
+                    said, remedy = f"{archive.name} arrived with MD5", "it was removed, run the"
+                    remedy += " command again"
+                raise InputError(f"{said} {md5}, not {archive.md5}; {remedy}")
+            unpack(found, folder, leave_out=archive.leave_out)
+            fetched.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -234,11 +228,9 @@ def _size(path: Path) -> int:
 def unpack(archive: Path, folder: Path, *, leave_out: Collection[str] = ()) -> None:
     """Unpack `archive` so that its files are in `folder`, whose own name it may lead with.
 
-    Hidden files, links and folders named in `leave_out` are left out. Other files of the folder
-    stay.
-
-    Raises:
-        InputError: no archive or a broken one, encrypted, unsafe names; `folder` is then as before.
+    Hidden files, links and folders named in `leave_out` are left out; other files of the folder
+    stay. Raises InputError for no archive or a broken one, encrypted, or unsafe names; `folder` is
+    then as before.
     """
     temporary = folder.with_name(f".unpack-{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)  # left by a killed attempt

@@ -50,13 +50,8 @@ class Folder:
         self._scanned: dict[Path, list[ExcerptFile]] = {}
 
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
-        """Return one part.
-
-        Raises:
-            InputError: no root, nothing there, or a CSV that cannot be understood.
-        """
-        files = self._files(name)
-        return Excerpts(files, audio_loader(sample_rate_hz))
+        """Return one part; InputError: no root, nothing there, a CSV that is not understood."""
+        return Excerpts(self._files(name), audio_loader(sample_rate_hz))
 
     def summary(self) -> str:
         """Say in one line what was found."""
@@ -109,8 +104,7 @@ class Folder:
 def read_labels(labels_csv: Path, *, root: Path) -> dict[Path, tuple[str, ...]]:
     """Read a CSV with the columns `file` and `label`; paths are relative to `root`.
 
-    Raises:
-        InputError: with the number of the line that cannot be understood.
+    Raises InputError with the number of the line that cannot be understood.
     """
     rows = csv.DictReader(io.StringIO(read_text(labels_csv)))
     labels: dict[Path, tuple[str, ...]] = {}

@@ -147,16 +147,10 @@ def split_excerpts(
 ) -> tuple[list[int], list[int]]:
     """Return the indices of the training and of the validation excerpts, each in order.
 
-    Args:
-        files: what is to be split; their order does not matter.
-        by: "recording" keeps the excerpts of a recording together and each label near its share;
-            "source" keeps the recordings of a player together; "excerpt" draws single ones, as Han
-            et al. (2016) did: the validation loss is then lower than that on unknown music.
-        validation_share: of the excerpts.
-        seed: which of the possible splits.
-
-    Raises:
-        InputError: an argument out of range; too few to split.
+    The order of the files does not matter. By "recording" the excerpts of a recording stay together
+    and each label is near its share; by "source" the recordings of a player stay together, too;
+    "excerpt" draws single ones, as Han et al. (2016) did: the validation loss is then lower than
+    that on unknown music. Raises InputError when there are too few to split.
     """
     if by == "excerpt" and len(files) > 1:
         count = min(max(1, round(validation_share * len(files))), len(files) - 1)

@@ -106,13 +106,9 @@ class OpenMic(Downloadable):
         ]
 
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
-        """Return the labelled clips of one part; warnings say what the tree lacks.
-
-        Raises:
-            InputError: no root, no such tree in it, a table that cannot be understood.
-        """
-        loader = audio_loader(sample_rate_hz)
-        return Excerpts(self._files[name], loader)
+        """Return the labelled clips of one part; warnings say what the tree lacks."""
+        files = self._files[name]
+        return Excerpts(files, audio_loader(sample_rate_hz))
 
     def summary(self) -> str:
         """Say in one line what was found."""
@@ -196,11 +192,7 @@ def find_tree(root: Path) -> Path | None:
 
 
 def read_splits(tree: Path) -> dict[PartName, list[str]]:
-    """Read the sample keys of both parts.
-
-    Raises:
-        InputError: when a file is missing or empty, or a clip is in both.
-    """
+    """Read the sample keys of both parts; InputError: a file lacks or is empty, a clip in both."""
     folder = tree / "partitions"
     splits: dict[PartName, list[str]] = {}
     for part, name in SPLITS.items():
@@ -217,17 +209,10 @@ def read_splits(tree: Path) -> dict[PartName, list[str]]:
 
 
 def read_labels(path: Path, codes: Mapping[str, str], *, relevance: float) -> Labels:
-    """Read the labels of each sample key, the surest first.
+    """Read the labels of each sample key, the surest first; `codes` is what they are called here.
 
-    Where a clip and an instrument have two rows, the last one counts.
-
-    Args:
-        path: the table of aggregated labels.
-        codes: what OpenMIC's instruments are called here.
-        relevance: from which an instrument is a label, in 0..1.
-
-    Raises:
-        InputError: when a column is missing, or a relevance is no number.
+    Where a clip and an instrument have two rows, the last one counts. Raises InputError when a
+    column is missing, or a relevance is no number.
     """
     clips: dict[str, dict[str, float]] = {}
     for row in _read_table(path, ("sample_key", "instrument", "relevance")):
@@ -244,15 +229,7 @@ def read_labels(path: Path, codes: Mapping[str, str], *, relevance: float) -> La
 
 
 def read_predominant(path: Path, codes: Mapping[str, str]) -> Labels:
-    """Read the labels of each sample key, with the columns sample_key and label.
-
-    Args:
-        path: the table.
-        codes: what OpenMIC's instruments are called here.
-
-    Raises:
-        InputError: when a column is missing.
-    """
+    """Read the labels of each sample key from a table with the columns sample_key and label."""
     labels: Labels = {}
     for row in _read_table(path, ("sample_key", "label")):
         words = [word.strip() for word in row["label"].split(";") if word.strip()]

@@ -32,18 +32,16 @@ class Start(Protocol):
     """What `start=...` must be; `listed`, which tells what will be dreamed on, may be missing.
 
     `has_original` says whether the start is worth keeping in the sound of the dream: then the dream
-    is made of it by a gain, otherwise the sound is made from the spectrogram alone.
+    is made of it by a gain, otherwise the sound is made from the spectrogram alone. `excerpts` also
+    returns a line for each that could not be read; `listed` gives names and labels, and renders
+    nothing.
     """
 
     has_original: bool
 
-    def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
-        """Return the excerpts and one line for each that could not be read."""
-        ...
+    def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable: ...
 
-    def listed(self, *, sample_rate_hz: int, min_seconds: float) -> Listed:
-        """Return names and labels; nothing is rendered for it."""
-        ...
+    def listed(self, *, sample_rate_hz: int, min_seconds: float) -> Listed: ...
 
 
 Source = tuple[str, tuple[str, ...], Callable[[], Excerpt]]  # name, labels, what reads it
@@ -89,9 +87,7 @@ class ExcerptStart(_Sounds):
     """Excerpts of a data set, evenly over the instruments of their first label.
 
     Args:
-        dataset: where they come from.
         count: how many; fewer when the part has fewer.
-        part: "test" or "training".
         seconds: how much of each, from its beginning; None: all.
         seed: which ones.
     """
@@ -178,8 +174,6 @@ class NoiseStart(_Sounds):
     """Gaussian noise of full scale, each one drawn from its own seed.
 
     Args:
-        count: how many noises.
-        seconds: of each.
         color: "white", or "pink" with a power falling by 3 dB an octave.
         seed: of the first; the others follow from it.
     """
@@ -240,11 +234,7 @@ def _decoded(path: Path, content: str | None, sample_rate_hz: int, min_seconds: 
 
 
 def _cut(
-    excerpt: Excerpt,
-    offset: float,
-    seconds: float | None,
-    sample_rate_hz: int,
-    min_seconds: float,
+    excerpt: Excerpt, offset: float, seconds: float | None, sample_rate_hz: int, min_seconds: float
 ) -> Excerpt:
     name, length = excerpt.name, len(excerpt.waveform) / sample_rate_hz
     if length < min_seconds:

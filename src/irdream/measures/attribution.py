@@ -30,20 +30,14 @@ _LEAST = 1e-10  # of what is divided by
 def top_share(relevance: Tensor, share: float | Tensor) -> Tensor:
     """Return a mask, 1 in the most relevant bins: this share of all, if so many are above 0.
 
-    Args:
-        relevance: (items, n_mels, frames).
-        share: of the bins, 0 to 1; or one for each item, (items, 1, 1).
+    `relevance` is (items, n_mels, frames); `share` is 0 to 1, or one for each item, (items, 1, 1).
     """
     count = torch.as_tensor(share * relevance[0].numel()).round()
     return ((_ranks(relevance) < count) & (relevance > 0)).to(relevance)
 
 
 def wav_measures(whole: float, masked: float, rest: float) -> dict[str, float]:
-    """Return increase, drop, gain and faithfulness of one excerpt.
-
-    Args:
-        whole, masked, rest: p(x), p(m) and p(1-m).
-    """
+    """Return increase, drop, gain and faithfulness of an excerpt of p(x), p(m) and p(1-m)."""
     return {
         "increase": float(masked > whole),
         "drop": max(0.0, whole - masked) / max(whole, _LEAST),
@@ -68,11 +62,8 @@ def curves(
 ) -> tuple[Tensor, Tensor]:
     """Return the insertion and the deletion curve at `LEVELS`, (items, levels) each.
 
-    Args:
-        probability: log-mels (items, n_mels, frames) -> of the targets, (items,).
-        log_mel: (items, n_mels, frames).
-        relevance: the same shape.
-        baseline: what stands in hidden bins, such as silence; broadcast.
+    `probability` takes log-mels (items, n_mels, frames) and gives that of the targets, (items,).
+    `baseline` is what stands in hidden bins, such as silence; it is broadcast.
     """
     ranks = _ranks(relevance)
     whole, nothing = probability(log_mel), probability(baseline.expand_as(log_mel))

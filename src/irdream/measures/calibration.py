@@ -87,12 +87,8 @@ def temperature_scaled(window_scores: Sequence[Array], temperature: float, outpu
     """Return s1 at another temperature: (excerpts, instruments).
 
     A softmax or sigmoid gives the windows' logits but for what is the same for all instruments.
-    Scores of exactly 0 or 1 are taken for 1e-7 from there.
-
-    Args:
-        window_scores: for each excerpt an array (windows, instruments).
-        temperature: what the logits are divided by.
-        output: what made scores of them: "sigmoid", or "softmax" and whatever sums to one.
+    Scores of exactly 0 or 1 are taken for 1e-7 from there. `window_scores` has for each excerpt an
+    array (windows, instruments); `output` made them: "sigmoid", or "softmax" and what sums to one.
     """
     kept = np.clip(np.concatenate(window_scores).astype(float), _LEAST, 1 - _LEAST)
     if output == "sigmoid":

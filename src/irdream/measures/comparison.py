@@ -42,11 +42,8 @@ def compare_reports(
 ) -> pd.DataFrame:
     """Compare two reports on the excerpts that both have, each by its own threshold.
 
-    Returns:
-        `differences`, with the columns data, excerpts, recordings and aggregation before them.
-
-    Raises:
-        InputError: other instruments; no excerpt in common.
+    Returns `differences`, with the columns data, excerpts, recordings and aggregation before them;
+    raises InputError for other instruments, or without an excerpt in common.
     """
     check_same_labels(first.instruments, second.instruments)
     places = {name: i for i, name in enumerate(second.names)}
@@ -81,15 +78,10 @@ def differences(
 ) -> pd.DataFrame:
     """Return the differences of the measures TALLIED, first less second.
 
-    Args:
-        first, second: `recognition.tallies` of the same excerpts in the same order.
-        groups: what each excerpt belongs to.
-
-    Returns:
-        A row a measure: measure, first_score, second_score, difference, low, high (of 95 %),
-            p_value,
-        test; and another one for top-1 by McNemar's test, whose columns first_alone and
-        second_alone count the excerpts that only one gets right, if any excerpt has one label.
+    `first` and `second` are `recognition.tallies` of the same excerpts in the same order, `groups`
+    what each belongs to. A row a measure: measure, first_score, second_score, difference, low, high
+    (of 95 %), p_value, test; and another one for top-1 by McNemar's test, whose columns first_alone
+    and second_alone count the excerpts that only one gets right, if any excerpt has one label.
     """
     intervals = bootstrap(lambda times: _less(times @ first, times @ second), groups, seed=seed)
     swapped = _swapped(first, second, groups, permutations, seed)

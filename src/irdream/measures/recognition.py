@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from irdream.instruments import CODES
 from irdream.measures.bootstrap import Interval, bootstrap
 from irdream.measures.calibration import Calibration
-from irdream.measures.published import is_whole_irmas_test
+from irdream.measures.table import is_whole_irmas_test
 
 Array = NDArray[np.floating]
 Flags = NDArray[np.bool_]
@@ -68,12 +68,6 @@ def average_scores(truth: Flags, predicted: Flags) -> dict[str, float]:
     return averages | {f"macro_{name}": float(each[name][present].mean()) for name in micro}
 
 
-def top1_accuracy(scores: Array, truth: Flags) -> float:
-    """Return the share of single-label excerpts whose label scores highest; NaN for none."""
-    counts = confusion(scores, truth)
-    return float(np.trace(counts) / counts.sum()) if counts.any() else float("nan")
-
-
 def confusion(scores: Array, truth: Flags) -> NDArray[np.integer]:
     """Return counts (label, highest score) over the single-label excerpts."""
     single = truth.sum(axis=1) == 1
@@ -96,10 +90,8 @@ def excerpt_lrap(truth: Flags, scores: Array) -> Array:
 def average_precision(truth: Flags, scores: Array, times: Array | None = None) -> Array:
     """Return the average precision of rows that count several times or never: (draws,).
 
-    Args:
-        truth, scores: (rows,); those of equal score are taken together.
-        times: how often each row counts, (draws, rows); None: one draw, each row once. NaN where no
-            labelled one counts.
+    `truth` and `scores` are (rows,); rows of equal score are taken together. `times`, (draws,
+    rows), says how often each counts; None: one draw, each once. NaN where no labelled one counts.
     """
     times = np.ones((1, len(truth))) if times is None else times
     order = np.argsort(-scores, kind="stable")
@@ -124,14 +116,14 @@ def instrument_precisions(truth: Flags, scores: Array) -> Array:
 def scores_of(truth: Flags, scores: Array, threshold: float) -> dict[str, float]:
     """Return all scores of labelled excerpts (excerpts, instruments) at a threshold.
 
-    Those of `average_scores`, threshold; top1, lrap, map, and map_micro, which has all pairs of
-    excerpt and instrument in one ranking.
+    Those of `average_scores`, threshold; top1 (NaN where no excerpt has a single label), lrap, map,
+    and map_micro, which has all pairs of excerpt and instrument in one ranking.
     """
+    sums = tallies(truth, scores >= threshold, scores).sum(axis=0)
     return {
         **average_scores(truth, scores >= threshold),
         "threshold": threshold,
-        "top1": top1_accuracy(scores, truth),
-        "lrap": float(excerpt_lrap(truth, scores).mean()),
+        **{name: float(tallied(sums)[name]) for name in ("top1", "lrap")},
         "map": float(np.nanmean(instrument_precisions(truth, scores))),
         "map_micro": float(average_precision(truth.ravel(), scores.ravel())[0]),
     }

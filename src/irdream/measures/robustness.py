@@ -47,11 +47,8 @@ def robustness(
     """Return `robust_accuracy` on windows of a part of a data set; empty without epsilons.
 
     A row of 0 dB, the same windows unchanged, is always there. At most so many `windows` are taken,
-    of excerpts with one label.
-
-    Raises:
-        InputError: an argument out of range; as `check_robustness`; no excerpt with one label can
-            be read.
+    of excerpts with one label. Raises InputError as `check_robustness`, for an argument out of
+    range, and when no excerpt with one label can be read.
     """
     check_robustness(recognizer, excerpts.files, epsilons_db)
     if not len(epsilons_db):
@@ -70,11 +67,7 @@ def robustness(
 def check_robustness(
     recognizer: Recognizer, files: Sequence[ExcerptFile], epsilons_db: Sequence[Amount]
 ) -> None:
-    """Refuse what cannot be measured, before excerpts are read.
-
-    Raises:
-        InputError: no excerpt has one label, the network has no gradient, an epsilon below 0.
-    """
+    """Raise InputError, before excerpts are read, without a single label or a gradient."""
     if len(epsilons_db) and all(len(file.labels) != 1 for file in files):
         raise InputError(_NONE)
     if any(epsilons_db) and not _has_gradient(recognizer):

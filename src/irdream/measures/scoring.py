@@ -1,14 +1,23 @@
-"""Score a recognizer on one part of a data set: predictions, thresholds, a temperature."""
+"""Score a recognizer on one part of a data set: predictions, thresholds, a temperature.
+
+The scores of an excerpt's windows are made one by three aggregations, after Han et al.: s1, the
+mean; s2, the sum divided by its maximum over the instruments; max, as s2, of the maxima over four
+windows in a row. s1 and s2 are those of arXiv:1605.09507v1, s2 and max those of IEEE/ACM TASLP
+25(1), 2017, which does not say over how many windows. A fourth, "network", is track-level
+prediction: a network with `any_length = True` gets the whole excerpt.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
@@ -26,34 +35,27 @@ from irdream.datasets.base import (
 )
 from irdream.datasets.identity import Split, seen, seen_words, split_excerpts, unknown_words
 from irdream.errors import InputError
-from irdream.measures.aggregation import (
-    AGGREGATIONS,
-    NETWORK,
-    aggregate,
-    check_any_length,
-    unwindowed_scores,
-    window_scores,
-)
 from irdream.measures.calibration import fit_temperature, temperature_scaled
 from irdream.measures.recognition import Array, Flags, Report, choose_threshold
 from irdream.progress import track
 from irdream.recognizer import Recognizer
 from irdream.stopwatch import Stopwatch
 
+AGGREGATIONS = ("s1", "s2", "max")
+NETWORK = "network"
+POOLED_WINDOWS = 4
+
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class Predictions:
-    """The window scores of the excerpts that could be read, and why others could not.
-
-    `unwindowed` are the scores of whole excerpts, where these were asked for.
-    """
+    """The window scores of the excerpts that could be read, and why others could not."""
 
     instruments: tuple[str, ...]
     files: list[ExcerptFile] = field(default_factory=list)
     windows: list[Array] = field(default_factory=list)
-    unwindowed: list[Array] = field(default_factory=list)
+    unwindowed: list[Array] = field(default_factory=list)  # whole excerpts, where asked for
     skipped: list[str] = field(default_factory=list)
 
     @property
@@ -77,7 +79,7 @@ class Scoring:
         threshold: "checkpoint": the recognizer's own, or as "validation" when it has none;
             "validation": the best on the validation split of the training part, on which a
             temperature is fitted, too; a number: this one, for `aggregation` alone.
-        aggregation: what the headline scores use, see `irdream.measures.aggregation`.
+        aggregation: what the headline scores use, see above.
         batch_windows: the most windows in one forward pass.
         validation_share: share of the training part that a threshold is chosen on, where the
             checkpoint's card does not tell what it was validated on.
@@ -105,9 +107,8 @@ class Scoring:
     ) -> tuple[Report, int, list[str]]:
         """Return the scores, how many excerpts could not be read, and all such reasons.
 
-        Raises:
-            InputError: an empty part; no labels; nothing that can be read; a network that does not
-                take whole excerpts, by the aggregation "network".
+        Raises InputError for an empty part, without labels or anything that can be read, and by the
+        aggregation "network" for a network that does not take whole excerpts.
         """
         with stopwatch("finding excerpts"):
             self.files(recognizer, dataset)
@@ -263,3 +264,70 @@ def listed_part(dataset: DataSet, part: PartName, recognizer: Recognizer) -> Seq
             f"no excerpt in {where} has a label to score against; {unlabelled_words(files)}"
         )
     return files
+
+
+# Windows and excerpts
+
+
+def aggregate(window_scores: Sequence[Array], aggregation: str) -> Array:
+    """Return the excerpts' scores (excerpts, instruments) by one of AGGREGATIONS.
+
+    `window_scores` has for each excerpt an array (windows, instruments), at least one window.
+    """
+    windows = [np.asarray(scores, float) for scores in window_scores]
+    if aggregation == "max":  # over all windows where there are fewer
+        pooled = [min(POOLED_WINDOWS, len(scores)) for scores in windows]
+        windows = [
+            np.lib.stride_tricks.sliding_window_view(scores, size, axis=0).max(axis=-1)
+            for scores, size in zip(windows, pooled, strict=True)
+        ]
+    means = np.stack([scores.mean(axis=0) for scores in windows])
+    if aggregation == "s1":
+        return means
+    # The sum over the windows is their mean times their number, which the division removes.
+    maxima = means.max(axis=1, keepdims=True)
+    return np.divide(means, maxima, out=np.zeros_like(means), where=maxima > 0)
+
+
+@torch.no_grad()
+def window_scores(
+    recognizer: Recognizer, excerpts: Iterable[Tensor], *, batch_windows: int
+) -> Iterator[Array]:
+    """Yield the scores (windows, instruments) of each excerpt, in order.
+
+    Batches of at most `batch_windows` reach across excerpts, whose windows are (windows, n_mels,
+    window_frames). They are not padded to one length: the last window would hold padding.
+    """
+    waiting: list[Tensor] = []
+    for windows in excerpts:
+        waiting.append(windows)
+        if sum(map(len, waiting)) >= batch_windows:
+            yield from _score(recognizer, waiting, batch_windows)
+            waiting = []
+    if waiting:
+        yield from _score(recognizer, waiting, batch_windows)
+
+
+def _score(recognizer: Recognizer, excerpts: list[Tensor], batch_windows: int) -> Iterator[Array]:
+    windows = torch.cat(excerpts)
+    batches = windows.chunk(math.ceil(len(windows) / batch_windows))
+    logits = torch.cat([recognizer.logits(batch) for batch in batches])
+    scores = recognizer.scores(logits).float().cpu()
+    for of_excerpt in scores.split([len(windows) for windows in excerpts]):
+        yield of_excerpt.numpy()
+
+
+@torch.no_grad()
+def unwindowed_scores(recognizer: Recognizer, log_mel: Tensor) -> Array:
+    """Return the scores (instruments,) of a log-mel (n_mels, frames) that is given whole."""
+    return recognizer.scores(recognizer.logits(log_mel[None]))[0].float().cpu().numpy()
+
+
+def check_any_length(recognizer: Recognizer) -> None:
+    """Raise InputError unless the network takes excerpts of any length."""
+    if not getattr(recognizer.model, "any_length", False):
+        raise InputError(
+            "evaluate.aggregation=network gives whole excerpts to a network, and "
+            f"{type(recognizer.model).__name__} takes windows of one length; take s1, s2 or max, "
+            "or a network with any_length, such as model=attention"
+        )

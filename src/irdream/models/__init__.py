@@ -12,13 +12,12 @@ Our own take `instruments`, the number of outputs, and most take `output`. An ar
 network itself is given by a `_target_` of its own.
 """
 
-from irdream.models.attention import AttentionPooling
 from irdream.models.convnext import ConvNeXt
 from irdream.models.han2016 import Han2016, Han2016BatchNorm, Han2016Body, Light
 from irdream.models.mfcc_svm import MfccSvm
 from irdream.models.musicnn import MusicnnBody
 from irdream.models.pons2017 import Pons2017Multi, Pons2017Single
-from irdream.models.transfer import Transfer
+from irdream.models.transfer import AttentionPooling, Transfer
 
 __all__ = [
     "AttentionPooling",

@@ -15,6 +15,7 @@ depth); S. Woo et al., "ConvNeXt V2", CVPR 2023 (global response normalization).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, ClassVar
 
 import torch
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 
 from irdream.arguments import checked
 from irdream.errors import InputError
-from irdream.models.inputs import check_size
+from irdream.models.inputs import check_size, initialize
 
 
 @checked
@@ -71,7 +72,7 @@ class ConvNeXt(nn.Module):
             )
             before, done = width, done + depth
         self.classifier = nn.Sequential(nn.LayerNorm(before), nn.Linear(before, instruments))
-        self.apply(_initialize)
+        initialize(self, partial(nn.init.trunc_normal_, std=0.02))  # as Liu et al. did
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Return the logits of each window; InputError when it is too small."""
@@ -127,12 +128,3 @@ class GlobalResponse(nn.Module):
         norm = torch.linalg.vector_norm(maps, dim=(2, 3), keepdim=True)
         relative = norm / (norm.mean(1, keepdim=True) + 1e-6)
         return maps + self.scale * (maps * relative) + self.shift
-
-
-@torch.no_grad()
-def _initialize(layer: nn.Module) -> None:
-    """Initialize as Liu et al. did."""
-    if isinstance(layer, nn.Conv2d | nn.Linear):
-        nn.init.trunc_normal_(layer.weight, std=0.02)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from irdream.arguments import Count, checked
-from irdream.models.inputs import check_size
+from irdream.models.inputs import check_size, initialize
 
 FILTERS = (32, 64, 128, 256)
 UNITS = 1024
@@ -74,7 +73,7 @@ class Han2016(_Blocks):
 
     def __init__(self, *, instruments: int = 11) -> None:
         super().__init__(instruments, batch_norm=False)
-        self.apply(_glorot)
+        initialize(self, nn.init.xavier_uniform_)  # Glorot and Bengio 2010, equation 16
 
 
 class Han2016BatchNorm(_Blocks):
@@ -86,7 +85,7 @@ class Han2016BatchNorm(_Blocks):
     def __init__(self, *, output: str = "softmax", instruments: int = 11) -> None:
         super().__init__(instruments)
         self.output = output
-        self.apply(_glorot)
+        initialize(self, nn.init.xavier_uniform_)
 
 
 @checked
@@ -137,12 +136,3 @@ class _Pool(nn.MaxPool2d):
     def forward(self, input: Tensor) -> Tensor:
         most = int(self.kernel_size)  # type: ignore[arg-type]
         return F.max_pool2d(input, [min(most, size) for size in input.shape[-2:]])
-
-
-@torch.no_grad()
-def _glorot(layer: nn.Module) -> None:
-    """Initialize as Glorot and Bengio (2010, equation 16), as the paper did."""
-    if isinstance(layer, nn.Conv2d | nn.Linear):
-        nn.init.xavier_uniform_(layer.weight)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)

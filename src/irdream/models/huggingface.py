@@ -21,16 +21,9 @@ from irdream.errors import InputError, told
 
 AST = "audio-spectrogram-transformer"
 ON_WAVEFORMS = (
-    "data2vec-audio",
-    "hubert",
-    "sew",
-    "sew-d",
-    "unispeech",
-    "unispeech-sat",
-    "wav2vec2",
-    "wav2vec2-conformer",
-    "wavlm",
-)
+    "data2vec-audio", "hubert", "sew", "sew-d", "unispeech", "unispeech-sat", "wav2vec2",
+    "wav2vec2-conformer", "wavlm",
+)  # fmt: skip
 FRAME = 400  # samples of a frame, at least
 
 
@@ -61,11 +54,9 @@ class HuggingFace(nn.Module):
         self.network = transformers.AutoModelForAudioClassification.from_config(
             self.config, attn_implementation="eager"
         )
-        kinds = {
-            True: transformers.ASTFeatureExtractor,
-            False: transformers.Wav2Vec2FeatureExtractor,
-        }
-        self.extractor = vars(kinds[kind == AST]()) | dict(extractor or {})
+        own = transformers.Wav2Vec2FeatureExtractor
+        own = transformers.ASTFeatureExtractor if kind == AST else own
+        self.extractor = vars(own()) | dict(extractor or {})
         self.spec = {"config": {"model_type": kind, **plain}, "extractor": dict(extractor or {})}
         several = self.config.problem_type == "multi_label_classification"
         self.output = "sigmoid" if several else "softmax"
@@ -81,11 +72,7 @@ class HuggingFace(nn.Module):
         return int(self.extractor["sampling_rate"])
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Return the logits.
-
-        Raises:
-            InputError: when the waveform is shorter than a frame.
-        """
+        """Return the logits; InputError when the waveform is shorter than a frame."""
         if waveform.ndim != 2 or waveform.shape[1] < FRAME:
             raise InputError(
                 f"waveform={tuple(waveform.shape)}; expected (batch, samples), at least {FRAME}"
@@ -116,13 +103,9 @@ class HuggingFace(nn.Module):
 
 
 def read(path: str | Path) -> HuggingFace:
-    """Return a classifier with its weights, in eval mode.
+    """Return a classifier in eval mode, of a folder that `save_pretrained` wrote or of the hub.
 
-    Args:
-        path: a folder that `save_pretrained` wrote, or a name on the hub.
-
-    Raises:
-        InputError: without transformers, when there are no weights, or for other networks.
+    Raises InputError without transformers, when there are no weights, or for other networks.
     """
     transformers, name = _transformers(), str(path)
     try:

@@ -147,12 +147,8 @@ class MusicVgg(nn.Module):
 def read(path: str | Path, name: str = "MTT_musicnn") -> tuple[Musicnn | MusicVgg, list[str]]:
     """Return a network of the package musicnn with its weights, in eval mode, and its tags.
 
-    Args:
-        path: the wheel musicnn-0.1.0-py3-none-any.whl, or the folder `musicnn` of it.
-        name: one of `NAMES`.
-
-    Raises:
-        InputError: for another name, or when the files are missing or cannot be read.
+    `path` is the wheel musicnn-0.1.0-py3-none-any.whl, or the folder `musicnn` of it, `name` one of
+    `NAMES`. Raises InputError for another name, or when the files are missing or cannot be read.
     """
     if name not in NAMES:
         raise InputError(f"name={name!r}; expected one of {', '.join(NAMES)}")
@@ -212,12 +208,8 @@ def _fill(network: nn.Module, weights: dict[str, np.ndarray]) -> None:
 def bundle(index: bytes, data: bytes) -> dict[str, np.ndarray]:
     """Return the float32 tensors of a TensorFlow checkpoint by name.
 
-    Args:
-        index: of the file `.index`, uncompressed as TensorFlow writes it.
-        data: of the only file `.data-00000-of-00001`.
-
-    Raises:
-        ValueError, IndexError: when they are something else.
+    They are of `.index`, uncompressed, and of the only `.data-00000-of-00001`; ValueError or
+    IndexError when these are something else.
     """
     if index[-8:] != _MAGIC:
         raise ValueError(".index is no table of TensorFlow")

@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from irdream.models.inputs import check_size
+from irdream.models.inputs import check_size, initialize
 
 HEIGHTS = (5, 80)
 FILTERS = {1: 128, 3: 64, 5: 32}  # by their width in frames
@@ -61,7 +61,7 @@ class Pons2017Single(_Pons2017):
         self.classifier = nn.Sequential(
             nn.Flatten(), nn.Dropout(0.5), nn.Linear(TIMBRES * 4, instruments)
         )
-        self.apply(_he)
+        initialize(self, nn.init.kaiming_normal_)  # He et al. 2015
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Return the logits of each window."""
@@ -81,7 +81,7 @@ class Pons2017Multi(_Pons2017):
             nn.Dropout(0.5),
             nn.Linear(256, instruments),
         )
-        self.apply(_he)
+        initialize(self, nn.init.kaiming_normal_)
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Return the logits of each window."""
@@ -107,12 +107,3 @@ class Timbre(nn.Module):
 def _convolution(channels: int) -> list[nn.Module]:
     convolution = nn.Conv2d(channels, 128, 3, padding=1)
     return [nn.Dropout(0.25), convolution, nn.BatchNorm2d(128), nn.MaxPool2d(2), nn.ELU()]
-
-
-@torch.no_grad()
-def _he(layer: nn.Module) -> None:
-    """Initialize as He et al. (2015), as the authors did."""
-    if isinstance(layer, nn.Conv2d | nn.Linear):
-        nn.init.kaiming_normal_(layer.weight)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""Transfer learning: a new head on any network that makes an embedding of a log-mel.
+"""New heads on other networks: attention over time, and transfer learning from an embedding.
 
     python main.py task=train model=transfer model.embedding._target_=my_package.Embedding \
         model.features=512 model.frozen=true
@@ -20,7 +20,62 @@ from torch import Tensor, nn
 
 from irdream.errors import InputError
 from irdream.files import ExistingPath
+from irdream.models.han2016 import SLOPE
 from irdream.models.inputs import check_network, check_size
+
+
+class AttentionPooling(nn.Module):
+    """log-mel (batch, n_mels, frames) -> logits (batch, instruments), any number of frames.
+
+    At each frame of a body's maps a network says how much every instrument is present there, and
+    how much that is to count. The logits are the weighted mean of these, with weights that sum to
+    one over time for each instrument, so that one that plays in some of the frames is not averaged
+    away. It scores whole excerpts where the body has `any_length = True`.
+
+    Sources: M. Ilse, J. Tomczak, M. Welling, "Attention-based deep multiple instance learning",
+    ICML 2018; S. Gururani, M. Sharma, A. Lerch, "An attention mechanism for musical instrument
+    recognition", ISMIR 2019, where every instrument has weights of its own.
+
+    Args:
+        body: log-mel -> maps (batch, channels, mels, frames) or (batch, channels, frames).
+        channels: of the maps.
+        hidden: units between the maps and the logits of a frame.
+
+    Raises:
+        InputError: when `body` is no network.
+    """
+
+    def __init__(
+        self,
+        *,
+        body: nn.Module,
+        channels: int = 256,
+        hidden: int = 512,
+        output: str = "softmax",
+        instruments: int = 11,
+    ) -> None:
+        super().__init__()
+        check_network("body", body)
+        self.output = output
+        self.any_length = bool(getattr(body, "any_length", False))
+        self.body, self.channels = body, channels
+        self.frame = nn.Sequential(
+            nn.Conv1d(channels, hidden, 1), nn.LeakyReLU(SLOPE), nn.Dropout(0.5)
+        )
+        self.evidence = nn.Conv1d(hidden, instruments, 1)
+        self.attention = nn.Conv1d(hidden, instruments, 1)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Return the logits of each window; InputError when the maps are not as said."""
+        maps = self.body(log_mel)
+        if maps.ndim not in (3, 4) or maps.shape[1] != self.channels or 0 in maps.shape[1:]:
+            raise InputError(
+                f"{type(self.body).__name__} gave {tuple(maps.shape)} for a log-mel "
+                f"{tuple(log_mel.shape)}; expected (batch, {self.channels}, mels, frames): "
+                "set model.channels, or give longer windows"
+            )
+        frames = self.frame(maps.amax(dim=2) if maps.ndim == 4 else maps)
+        return (self.attention(frames).softmax(dim=2) * self.evidence(frames)).sum(dim=2)
 
 
 class Transfer(nn.Module):
@@ -58,9 +113,7 @@ class Transfer(nn.Module):
         check_network("embedding", embedding)
         self.output = output
         self.any_length = bool(getattr(embedding, "any_length", False))
-        self.embedding = embedding
-        self.features = features
-        self.frozen = frozen
+        self.embedding, self.features, self.frozen = embedding, features, frozen
         if weights is not None:
             _load(embedding, Path(weights).expanduser())
         embedding.requires_grad_(not frozen)
@@ -73,15 +126,10 @@ class Transfer(nn.Module):
         self.train(self.training)
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Return the logits of each window, or of its features (batch, features).
-
-        Raises:
-            InputError: when the embedding is not as said.
-        """
-        given_features = log_mel.ndim == 2 and log_mel.shape[1] == self.features
-        return self.head(
-            log_mel if given_features else embed(self.embedding, log_mel, self.features)
-        )
+        """Return the logits of each window, or of its features (batch, features)."""
+        if log_mel.ndim == 2 and log_mel.shape[1] == self.features:
+            return self.head(log_mel)
+        return self.head(embed(self.embedding, log_mel, self.features))
 
     def train(self, mode: bool = True) -> Transfer:
         """Switch to training; a frozen embedding stays in eval mode."""

@@ -20,7 +20,6 @@ from rich.text import Text
 from irdream import instruments
 from irdream.measures.bootstrap import Interval
 from irdream.measures.calibration import BINS
-from irdream.measures.published import IRMAS_TEST_EXCERPTS, IRMAS_TEST_LABELS, PUBLISHED
 from irdream.measures.recognition import (
     ORACLE,
     Flags,
@@ -30,6 +29,7 @@ from irdream.measures.recognition import (
     instrument_scores,
     scores_of,
 )
+from irdream.measures.table import IRMAS_TEST_EXCERPTS, IRMAS_TEST_LABELS, PUBLISHED
 from irdream.reports.figures import save_figure
 from irdream.reports.recognition_figures import MOST_DRAWN, confusion_figure, scores_figure
 from irdream.reports.tables import save_table

@@ -18,8 +18,8 @@ from matplotlib.lines import Line2D
 
 from irdream import instruments
 from irdream.datasets.base import counted
-from irdream.measures.published import PUBLISHED
 from irdream.measures.recognition import Report, confusion, instrument_scores
+from irdream.measures.table import PUBLISHED
 from irdream.reports.figures import BLUE, GRAY, ORANGE, caption, plain
 
 MOST_DRAWN = 50  # instruments in a figure

@@ -28,11 +28,10 @@ from irdream.errors import InputError, told
 from irdream.files import ExistingPath
 from irdream.frontends import Waveform
 from irdream.interrupts import keeping
-from irdream.measures.aggregation import AGGREGATIONS, aggregate, window_scores
 from irdream.measures.calibration import fit_temperature
 from irdream.measures.recognition import choose_threshold
 from irdream.measures.robustness import check_robustness
-from irdream.measures.scoring import listed_part
+from irdream.measures.scoring import AGGREGATIONS, aggregate, listed_part, window_scores
 from irdream.recognizer import Recognizer
 from irdream.reports.tables import save_table
 from irdream.stopwatch import Stopwatch
@@ -52,8 +51,15 @@ from irdream.training.data import (
     training_data,
     training_words,
 )
-from irdream.training.fitting import FitAtOnce, check_fitted, is_fitted
-from irdream.training.loop import STATE, Fit, Metrics, Progress
+from irdream.training.loop import (
+    STATE,
+    Fit,
+    FitAtOnce,
+    Metrics,
+    Progress,
+    check_fitted,
+    is_fitted,
+)
 from irdream.training.losses import Loss
 from irdream.training.resume import FOLDER, Resumed, folder_of_state, settings_of
 from irdream.training.robust import Robust

@@ -37,13 +37,11 @@ class Averaging:
     def __init__(self, rule: Rule, *, start: From0To1 = 0.5) -> None:
         self.rule: Rule = rule
         self.start = start
-        self._taken = 0  # weights in the average; on the CPU, so that a GPU is not waited for
 
     def begin(self, model: nn.Module) -> None:
         """Make a copy of the model, in which the average will be."""
-        self._average = AveragedModel(model, multi_avg_fn=self._move, use_buffers=True)
-        self._average.eval()
-        self._taken = 0
+        self._average = AveragedModel(model, multi_avg_fn=self._move, use_buffers=True).eval()
+        self._taken = 0  # weights in the average; on the CPU, so that a GPU is not waited for
 
     @property
     def network(self) -> nn.Module | None:
@@ -53,17 +51,19 @@ class Averaging:
     def after_step(self, model: nn.Module) -> None:
         """Take in the weights after a step of the optimizer."""
         if self.rule != "swa":
-            self._average.update_parameters(model)
-            self._taken += 1
+            self._take(model)
 
     def after_epoch(
         self, model: nn.Module, epoch: int, epochs: int, windows: Iterable[Tensor]
     ) -> None:
         """Take in the weights after an epoch; `windows` are for the statistics of batch norm."""
         if self.rule == "swa" and (epoch > math.ceil(self.start * epochs) or self._taken > 0):
-            self._average.update_parameters(model)
-            self._taken += 1
+            self._take(model)
             _collect_statistics(self._average.module, windows)
+
+    def _take(self, model: nn.Module) -> None:
+        self._average.update_parameters(model)
+        self._taken += 1
 
     def state_dict(self) -> dict[str, Any]:
         return self._average.state_dict()

@@ -50,24 +50,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """The windows of both parts, and the excerpts they are cut from.
-
-    Args:
-        log_mels: of the excerpts; or the features of their windows, or their waveforms.
-        labels: (excerpts, instruments), 1 for what is labelled.
-        validation_excerpts: their places among the excerpts.
-        augment: what makes views of training windows; None: as they are.
-    """
+    """The windows of both parts, and the excerpts they are cut from."""
 
     excerpts: Excerpts
-    log_mels: LogMels | Embedded | Waveforms
-    labels: Tensor
+    log_mels: LogMels | Embedded | Waveforms  # or features of their windows, or waveforms
+    labels: Tensor  # (excerpts, instruments), 1 for what is labelled
     training: WindowBatches
     validation: WindowBatches
     training_files: list[ExcerptFile]
     validation_files: list[ExcerptFile]
-    validation_excerpts: list[int]
-    augment: Augmentation | None
+    validation_excerpts: list[int]  # their places among the excerpts
+    augment: Augmentation | None  # makes views of training windows; None: as they are
 
     def windows(self, excerpt: int, recognizer: Recognizer) -> Tensor:
         """Return what the network gets of an excerpt, with windows that overlap by half."""
@@ -93,8 +86,7 @@ def training_data(
 ) -> TrainingData:
     """Read the labelled excerpts of a training part and divide them; see `tasks.train.train`.
 
-    Args:
-        embedded: compute a frozen embedding once, see `is_embedded`.
+    `embedded`: compute a frozen embedding once, see `is_embedded`.
     """
     analyze = partial(log_mels, device=recognizer.device, cache_dir=cache_dir)
     on_samples = isinstance(recognizer.frontend, Waveform)
@@ -287,11 +279,7 @@ class WindowBatches:
 
 
 class Embedded:
-    """Features (batch, features) by excerpt and window, each window standing for a frame.
-
-    Args:
-        packed: the features of the windows of each excerpt, which overlap by half.
-    """
+    """Features (batch, features) of `packed` windows, which overlap by half; each is a frame."""
 
     def __init__(self, packed: LogMels) -> None:
         self.packed, self.frames = packed, packed.frames

@@ -84,11 +84,7 @@ class ForwardPass:
     network: nn.Module | None = None
 
     def logits(self, windows: Tensor) -> Tensor:
-        """Return (batch, instruments) in single precision.
-
-        Raises:
-            InputError: for a single window, when the network needs several to train on.
-        """
+        """Return (batch, instruments) in float32; InputError for less windows than it needs."""
         device = self.recognizer.device
         enabled = self.mixed_precision and has_bfloat16(device)
         try:

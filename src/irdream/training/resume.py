@@ -114,9 +114,8 @@ def _by_content(value: Any) -> Any:
 def folder_of_state(resume: str | Path | None, output_dir: Path) -> Path | None:
     """Return the folder with the state to resume from; None: the training begins.
 
-    Raises:
-        InputError: when there is nothing to resume; when this run's folder has a state of an
-            earlier run that it does not resume.
+    Raises InputError when there is nothing to resume, or when this run's folder has a state of an
+    earlier run that it does not resume.
     """
     own = output_dir / FOLDER
     if resume is None and os.environ.get("SLURM_RESTART_COUNT", "0") != "0":

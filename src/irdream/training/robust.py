@@ -36,12 +36,7 @@ VALIDATION_STEPS = 3
 
 
 def perturb(
-    objective: Objective,
-    windows: Tensor,
-    *,
-    start: Tensor,
-    epsilon: float,
-    steps: int,
+    objective: Objective, windows: Tensor, *, start: Tensor, epsilon: float, steps: int
 ) -> Tensor:
     """Return windows changed by at most `epsilon`, in the direction in which `objective` rises.
 

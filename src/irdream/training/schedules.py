@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -19,19 +19,11 @@ from irdream.errors import InputError
 Plan = list[list[dict[str, Any]]]  # by epoch and parameter group: the learning rate and the rest
 
 
-class Schedule(Protocol):
-    """A learning-rate schedule of torch.optim.lr_scheduler, stepped once an epoch."""
-
-    def step(self) -> None: ...
-
-
-def planned(
-    optimizer: Optimizer, schedule: Callable[[Optimizer], Schedule] | None, epochs: int
-) -> Plan:
+def planned(optimizer: Optimizer, schedule: Callable[[Optimizer], Any] | None, epochs: int) -> Plan:
     """Return the settings of the optimizer in each epoch, which the schedule changes.
 
-    Raises:
-        InputError: when the schedule cannot be made, or needs more than the number of the epoch.
+    It is one of torch.optim.lr_scheduler, stepped once an epoch. Raises InputError when it cannot
+    be made, or needs more than the number of the epoch.
     """
 
     def settings() -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.instruments import CODES
-from irdream.measures.aggregation import (
+from irdream.measures.scoring import (
     POOLED_WINDOWS,
     aggregate,
     check_any_length,
