@@ -7,6 +7,7 @@ original waveform (items, samples) and the front end, and returns the sound (ite
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ __all__ = ["GriffinLim", "MelInversion", "StftGain", "invert_mel"]
 _FRAMES_AT_ONCE = 256  # which stay in the processor's cache
 
 
+@dataclass(kw_only=True, eq=False)
 class StftGain:
     """The dream as a gain on the original's short-time spectrum, with its phase.
 
@@ -40,8 +42,7 @@ class StftGain:
         max_gain_db: the largest gain, up or down.
     """
 
-    def __init__(self, *, max_gain_db: float = 60.0) -> None:
-        self.max_gain_db = max_gain_db
+    max_gain_db: float = 60.0
 
     @torch.no_grad()
     def __call__(
@@ -52,6 +53,7 @@ class StftGain:
         return with_mel_gain(waveform, (dream - original).clamp(-most, most), frontend)
 
 
+@dataclass(kw_only=True, eq=False)
 class MelInversion:
     """The mel bands inverted to frequency bins, with the phase of the original.
 
@@ -61,8 +63,7 @@ class MelInversion:
         iterations: of the mel inversion.
     """
 
-    def __init__(self, *, iterations: int = 100) -> None:
-        self.iterations = iterations
+    iterations: int = 100
 
     @torch.no_grad()
     def __call__(
@@ -75,6 +76,7 @@ class MelInversion:
         return inverse_stft(spectrum, frontend, samples=waveform.shape[-1])
 
 
+@dataclass(kw_only=True, eq=False)
 class GriffinLim:
     """A waveform for a log-mel alone: the mel bands inverted, and a phase that fits them.
 
@@ -88,10 +90,9 @@ class GriffinLim:
         momentum: of fast Griffin-Lim; 0 is the original algorithm.
     """
 
-    def __init__(
-        self, *, iterations: Natural = 64, mel_iterations: Natural = 100, momentum: float = 0.99
-    ) -> None:
-        self.iterations, self.mel_iterations, self.momentum = iterations, mel_iterations, momentum
+    iterations: Natural = 64
+    mel_iterations: Natural = 100
+    momentum: float = 0.99
 
     @torch.no_grad()
     def __call__(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, Protocol
@@ -83,6 +83,7 @@ class _Sounds:
 
 
 @checked
+@dataclass(kw_only=True, eq=False)
 class ExcerptStart(_Sounds):
     """Excerpts of a data set, evenly over the instruments of their first label.
 
@@ -92,20 +93,17 @@ class ExcerptStart(_Sounds):
         seed: which ones.
     """
 
+    dataset: DataSet
+    count: Count = 11
+    part: PartName = "test"
+    seconds: float | None = 3.0
+    seed: int = 0
     has_original = True
 
-    def __init__(
-        self,
-        *,
-        dataset: DataSet,
-        count: Count = 11,
-        part: PartName = "test",
-        seconds: float | None = 3.0,
-        seed: int = 0,
-    ) -> None:
-        self.dataset, self.count, self.seconds, self.seed = dataset, count, seconds, seed
-        self.part: PartName = part
-        self.name = dataset.name
+    @property
+    def name(self) -> str:
+        """What its sounds are called."""
+        return self.dataset.name
 
     def _sources(self, sample_rate_hz: int, min_seconds: float) -> list[Source]:
         files = listed(self.dataset, self.part, sample_rate_hz=sample_rate_hz)
@@ -125,6 +123,7 @@ class ExcerptStart(_Sounds):
         ]
 
 
+@dataclass(kw_only=True, eq=False)
 class FileStart(_Sounds):
     """A sound file, or all sound files below a folder; whole, whatever their length.
 
@@ -134,17 +133,18 @@ class FileStart(_Sounds):
         seconds: how much of each from there; None: all.
     """
 
+    path: ExistingPath | None
+    offset: Amount = 0.0
+    seconds: float | None = None
     has_original = True
 
-    def __init__(
-        self, *, path: ExistingPath | None, offset: Amount = 0.0, seconds: float | None = None
-    ) -> None:
-        if path is None:
+    def __post_init__(self) -> None:
+        if self.path is None:
             raise InputError(
                 "start.path is not set; expected a sound file or a folder of them, "
                 "such as start.path=my.wav"
             )
-        self.path, self.offset, self.seconds = Path(path).expanduser(), offset, seconds
+        self.path = Path(self.path).expanduser()
         self.name = as_text(self.path.name)
 
     def listed(self, *, sample_rate_hz: int, min_seconds: float) -> Listed:
@@ -166,10 +166,12 @@ class FileStart(_Sounds):
 
     @cached_property
     def _paths(self) -> list[Path]:
+        assert self.path is not None
         return audio_files(self.path)
 
 
 @checked
+@dataclass(kw_only=True, eq=False)
 class NoiseStart(_Sounds):
     """Gaussian noise of full scale, each one drawn from its own seed.
 
@@ -178,19 +180,16 @@ class NoiseStart(_Sounds):
         seed: of the first; the others follow from it.
     """
 
+    count: Count = 3
+    seconds: float = 1.0
+    color: Literal["white", "pink"] = "white"
+    seed: Natural = 0
     has_original = False
 
-    def __init__(
-        self,
-        *,
-        count: Count = 3,
-        seconds: float = 1.0,
-        color: Literal["white", "pink"] = "white",
-        seed: Natural = 0,
-    ) -> None:
-        self.count, self.color, self.seed = count, color, seed
-        self.seconds: float = seconds
-        self.name = f"{color} noise"
+    @property
+    def name(self) -> str:
+        """What its sounds are called."""
+        return f"{self.color} noise"
 
     def _sources(self, sample_rate_hz: int, min_seconds: float) -> list[Source]:
         def draw(i: int) -> Excerpt:

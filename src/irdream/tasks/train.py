@@ -63,7 +63,7 @@ from irdream.training.loop import (
 from irdream.training.losses import Loss
 from irdream.training.resume import FOLDER, Resumed, folder_of_state, settings_of
 from irdream.training.robust import Robust
-from irdream.training.schedules import Schedule, planned
+from irdream.training.schedules import planned
 
 
 @checked
@@ -72,7 +72,7 @@ def train(
     recognizer: Recognizer | Callable[..., Recognizer],
     dataset: DataSet,
     optimizer: Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer],
-    scheduler: Callable[[torch.optim.Optimizer], Schedule] | None,
+    scheduler: Callable[[torch.optim.Optimizer], Any] | None,
     augmentation: Augmentation | None,
     tracker: Tracker,
     output_dir: Path,

@@ -22,21 +22,16 @@ from irdream.runtime import has_bfloat16
 
 
 @checked
+@dataclass(frozen=True)
 class Loss:
     """logits and labels (batch, instruments) -> the loss of each, (batch, instruments).
 
-    Args:
-        kind: see above.
-        label_smoothing: share of the labels that is spread evenly: over all instruments, or for
-            `binary` over present and absent.
+    `label_smoothing` is the share of the labels that is spread evenly: over all instruments, or for
+    `binary` over present and absent.
     """
 
-    def __init__(
-        self,
-        kind: Literal["categorical", "binary"] = "categorical",
-        label_smoothing: Annotated[float, Ge(0), Le(0.99)] = 0.0,
-    ) -> None:
-        self.kind, self.label_smoothing = kind, label_smoothing
+    kind: Literal["categorical", "binary"] = "categorical"
+    label_smoothing: Annotated[float, Ge(0), Le(0.99)] = 0.0
 
     def check(self, recognizer: Recognizer) -> None:
         """Raise InputError where the recognizer's outputs are not those of the loss."""

@@ -21,6 +21,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 import torch
@@ -54,29 +55,26 @@ def perturb(
 
 
 @checked
+@dataclass(eq=False)
 class Robust:
     """Robust training by one of the methods above.
 
     Args:
-        method: see above.
         epsilon_db: greatest change of a value of the log-mel.
         steps: of `pgd` and `trades`; how often `free` uses a batch.
         ramp_epochs: over which the change grows to `epsilon_db`.
         weight: of the divergence in `trades`.
     """
 
-    def __init__(
-        self,
-        method: Method,
-        *,
-        epsilon_db: Positive = 1.0,
-        steps: Count = 4,
-        ramp_epochs: Natural = 5,
-        weight: Positive = 6.0,
-    ) -> None:
-        self.method, self.steps, self.weight = method, steps, weight
-        self.epsilon_db, self.ramp_epochs = epsilon_db, ramp_epochs
-        self._full = self._epsilon = epsilon_db / DB_PER_UNIT
+    method: Method
+    _: KW_ONLY
+    epsilon_db: Positive = 1.0
+    steps: Count = 4
+    ramp_epochs: Natural = 5
+    weight: Positive = 6.0
+
+    def __post_init__(self) -> None:
+        self._full = self._epsilon = self.epsilon_db / DB_PER_UNIT
         self._change: Tensor | None = None  # what `free` takes from batch to batch
 
     def begin_epoch(self, epoch: int) -> None:
