@@ -3,18 +3,16 @@ from __future__ import annotations
 import json
 import re
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks import contenders, dream, dream_goals, dream_speed, problems
 from benchmarks.problems import LEAST, MOST, NearEmpty, Problem, Settings
 from irdream import runtime
-from irdream.datasets.soundfont import SoundFont
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
@@ -74,26 +72,6 @@ def test_our_loops_do_what_the_plain_one_does(name: str, recognizer: Recognizer)
     _, expected = dreamed("plain", recognizer, 1)
     _, got = dreamed(name, recognizer, 1)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-3)
-
-
-@pytest.mark.parametrize("name", ["torchattacks", "foolbox"])
-def test_attacks_step_by_the_sign(name: str, recognizer: Recognizer) -> None:
-    problem, got = dreamed(name, recognizer, 1)
-    inside = (problem.start - LEAST > problem.step) & (MOST - problem.start > problem.step)
-    moved = (got - problem.start)[inside].abs()
-    torch.testing.assert_close(moved, torch.full_like(moved, problem.step), rtol=1e-2, atol=0)
-
-
-def test_what_plain_and_bare_get(recognizer: Recognizer) -> None:
-    plain, bare = (form(recognizer.model) for form in (contenders.untuned, contenders.tuned))
-    assert all(weight.requires_grad for weight in plain.parameters())
-    assert not any(weight.requires_grad for weight in bare.parameters())
-    kernels = [
-        next(m for m in model.modules() if isinstance(m, nn.Conv2d) and m.in_channels > 1).weight
-        for model in (plain, bare)
-    ]
-    assert kernels[0].is_contiguous()
-    assert kernels[1].is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("broken", [False, True])
@@ -163,48 +141,8 @@ def test_a_part_without_excerpts_is_left_out(
     assert "dropping" not in report
 
 
-def test_the_amount_of_work_follows_the_batch_and_the_device() -> None:
-    settings = Settings(device=CPU, contenders=())
-    assert [settings.steps(items) for items in (1, 11, 88, 704)] == [32, 24, 3, 3]
-    assert Settings(device=torch.device("cuda"), contenders=()).steps(704) == 12
-    assert Settings(device=CPU, contenders=(), most_steps=2).steps(1) == 2
-    assert settings.middle() == 88
-    assert Settings(device=CPU, contenders=(), batches=(200, 100)).middle() == 100
-
-
 def test_flops_are_those_of_matrices_and_of_the_inputs_gradient(recognizer: Recognizer) -> None:
     counted = dream_speed.count_flops(NearEmpty(), torch.zeros(1, 128, 43))
     assert counted == {"forward": 2 * 128 * 11, "backward": 2 * 128 * 11}
     counted = dream_speed.count_flops(recognizer.model, torch.zeros(1, 128, 43))
     assert counted["backward"] == counted["forward"]
-
-
-def test_excerpts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = partial(SoundFont, training_recordings=1, test_excerpts=1)
-    monkeypatch.setattr(problems, "SoundFont", few)
-    monkeypatch.setattr(problems, "ROOT", tmp_path)
-    problem, seeds = problems.excerpt_problem(Settings(device=CPU, contenders=(), dreams=5))
-    assert problem.start.shape == (5, 128, 43)
-    assert problem.targets.shape == (5,)
-    assert len(set(seeds)) == 5
-    with torch.no_grad():
-        before = problem.score(problem.recognizer.model(problem.start)).exp()
-    assert before.median() < 0.5
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--rounds", "0"], "0 is too small; expected 1 or more"),
-        (["--batches", "11,0"], "0 is too small; expected 1 or more"),
-        (["--parts", "sped"], "'sped' is unknown; expected speed, overhead"),
-        (["--contenders", "bare,captum"], "'captum' is unknown; expected irdream, plain"),
-        (["--model", "han2017"], "invalid choice: 'han2017'"),
-    ],
-)
-def test_wrong_options(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        dream.main(arguments)
-    assert message in capsys.readouterr().err

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import json
 import re
 from collections.abc import Callable
@@ -9,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import report
+from benchmarks import dream, report, train
+from irdream import runtime
 
 
 def test_contenders_take_turns() -> None:
@@ -43,7 +43,18 @@ def test_a_report_is_written_as_json_and_as_text(tmp_path: Path, capsys) -> None
     assert re.search(r"^speed:\n  bare: +2 \(1 to 4\)\nwords: +\['a'\]$", text, re.MULTILINE)
 
 
-def test_no_count_below_one() -> None:
-    assert report.count("7") == 7
-    with pytest.raises(argparse.ArgumentTypeError, match="0 is too small; expected 1 or more"):
-        report.count("0")
+@pytest.mark.parametrize(
+    ("benchmark", "arguments", "message"),
+    [
+        (dream, ["--rounds", "0"], "0 is too small; expected 1 or more"),
+        (dream, ["--batches", "11,0"], "0 is too small; expected 1 or more"),
+        (dream, ["--parts", "sped"], "'sped' is unknown; expected speed, overhead"),
+        (dream, ["--contenders", "bare,captum"], "'captum' is unknown; expected irdream, plain"),
+        (train, ["--model", "han2017"], "invalid choice: 'han2017'"),
+    ],
+)
+def test_wrong_options(benchmark, arguments, message: str, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(runtime, "keep_memory", lambda: None)
+    with pytest.raises(SystemExit, match="2"):
+        benchmark.main(arguments)
+    assert message in capsys.readouterr().err

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -102,28 +101,6 @@ def test_figures_are_told_beside_others(tmp_path: Path, quick: None) -> None:
     assert trained["windows_per_second"] == round(trained["windows"] / 4, 1)
     assert trained["of_bare"] == round(trained["windows"] / 4 / 25, 3)
     assert rows["evaluate"]["windows"] >= 2 * 9
-
-
-def test_the_benchmark_of_training_offers_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quick: None
-) -> None:
-    measured = []
-
-    def note(options: Any, device: Any, threads: int, folder: Path) -> dict[str, Any]:
-        measured.append((options.excerpts, options.test_excerpts, folder.is_dir()))
-        return {"stages": {}}
-
-    monkeypatch.setattr(scale, "_measured", note)
-    words = ["--irmas-sized", "--excerpts", "60", "--threads", "1", "--device", "cpu"]
-    report = train.main([*words, "--output", str(tmp_path / "scale.json")])
-    assert measured == [(60, 2874, True)]
-    assert json.loads((tmp_path / "scale.json").read_text()) == report
-    assert report["machine"]["threads"] == 1
-    kept = tmp_path / "kept"
-    monkeypatch.setattr(sys, "argv", ["train", *words, "--folder", str(kept), "--output",
-                                      str(tmp_path / "scale.json")])  # fmt: skip
-    train.main()
-    assert kept.is_dir()
 
 
 @pytest.mark.slow

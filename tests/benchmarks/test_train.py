@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -59,18 +58,3 @@ def test_both_train_on_as_many_windows(tmp_path: Path) -> None:
         contender()
         hook.remove()
     assert sizes == {"ours": [4, 2], "bare": [4, 2]}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--rounds", "0"], "0 is too small; expected 1 or more"),
-        (["--model", "han2017"], "invalid choice: 'han2017'"),
-    ],
-)
-def test_wrong_options(
-    arguments: list[str], message: str, memory: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        train.main(arguments)
-    assert message in capsys.readouterr().err

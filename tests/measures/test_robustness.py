@@ -137,10 +137,8 @@ def excerpts(*descriptions: str) -> Excerpts:
     files = []
     for i, text in enumerate(descriptions):
         labels, _, count = text.partition(" ")
-        path = Path(f"{i} {count}")
-        files.append(
-            ExcerptFile(path=path, name=text, labels=tuple(labels.split("+")), recording=f"r{i}")
-        )
+        about = {"name": text, "labels": tuple(labels.split("+")), "recording": f"r{i}"}
+        files.append(ExcerptFile(path=Path(f"{i} {count}"), **about))
 
     def load(path: Path) -> Tensor:
         i, _, count = path.name.partition(" ")

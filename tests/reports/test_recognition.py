@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from irdream.measures.calibration import BINS, temperature_scaled
-from irdream.measures.recognition import Report, average_scores, instrument_scores
+from irdream.measures.recognition import Report, instrument_scores, scores_of
 from irdream.measures.table import (
     IRMAS_TEST_EXCERPTS,
     IRMAS_TEST_LABELS,
@@ -80,7 +80,7 @@ def test_summary_has_each_aggregation_and_threshold_beside_the_published(report)
     ]  # fmt: skip
     assert set(ours["data"]) == {"toy, test part"}
     assert (set(ours["excerpts"]), set(ours["labels"])) == ({4}, {5})
-    expected = average_scores(TRUTH[SCORED], SCORES[SCORED] >= 0.5)
+    expected = scores_of(TRUTH[SCORED], SCORES[SCORED], 0.5)
     assert ours.loc[0, list(expected)].to_dict() == pytest.approx(expected)
     assert ours.loc[0, "threshold"] == 0.5
     assert ours.loc[0, "lrap"] == pytest.approx((1 + 1 / 2 + 1 + 1) / 4)

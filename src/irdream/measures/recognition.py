@@ -57,17 +57,6 @@ def instrument_scores(truth: Flags, predicted: Flags) -> dict[str, Array]:
     return rates(hits, labels, predictions) | {"labels": labels, "predictions": predictions}
 
 
-def average_scores(truth: Flags, predicted: Flags) -> dict[str, float]:
-    """Return micro and macro precision, recall and F1: micro_precision ... macro_f1.
-
-    Macro is the mean over the instruments that occur in `truth`.
-    """
-    micro = rates((truth & predicted).sum(), truth.sum(), predicted.sum())
-    each, present = instrument_scores(truth, predicted), truth.any(axis=0)
-    averages = {f"micro_{name}": float(value) for name, value in micro.items()}
-    return averages | {f"macro_{name}": float(each[name][present].mean()) for name in micro}
-
-
 def confusion(scores: Array, truth: Flags) -> NDArray[np.integer]:
     """Return counts (label, highest score) over the single-label excerpts."""
     single = truth.sum(axis=1) == 1
@@ -116,21 +105,22 @@ def instrument_precisions(truth: Flags, scores: Array) -> Array:
 def scores_of(truth: Flags, scores: Array, threshold: float) -> dict[str, float]:
     """Return all scores of labelled excerpts (excerpts, instruments) at a threshold.
 
-    Those of `average_scores`, threshold; top1 (NaN where no excerpt has a single label), lrap, map,
-    and map_micro, which has all pairs of excerpt and instrument in one ranking.
+    Those of `tallied`, threshold, map, and map_micro, which has all pairs of excerpt and instrument
+    in one ranking.
     """
-    sums = tallies(truth, scores >= threshold, scores).sum(axis=0)
+    found = tallied(tallies(truth, scores >= threshold, scores).sum(axis=0))
+    ranked = {name: float(found.pop(name)) for name in ("top1", "lrap")}
     return {
-        **average_scores(truth, scores >= threshold),
+        **{name: float(value) for name, value in found.items()},
         "threshold": threshold,
-        **{name: float(tallied(sums)[name]) for name in ("top1", "lrap")},
+        **ranked,
         "map": float(np.nanmean(instrument_precisions(truth, scores))),
         "map_micro": float(average_precision(truth.ravel(), scores.ravel())[0]),
     }
 
 
 def tallies(truth: Flags, predicted: Flags, scores: Array) -> Array:
-    """Return a row of counts for each excerpt, whose sums give the measures TALLIED.
+    """Return a row of counts for each excerpt, whose sums `tallied` takes.
 
     The columns, 3 instruments + 4: hits, labels and predictions of each instrument; one label that
     has the highest score; one label; LRAP; 1.
@@ -142,17 +132,19 @@ def tallies(truth: Flags, predicted: Flags, scores: Array) -> Array:
 
 
 def tallied(sums: Array) -> dict[str, Array]:
-    """Return the measures TALLIED from sums (..., columns) of `tallies`; NaN where undefined."""
-    hits, labels, predictions = np.split(sums[..., :-4], 3, axis=-1)
+    """Return measures from sums (..., columns) of `tallies`; NaN where undefined.
+
+    They are micro_precision ... macro_f1, top1 and lrap. Macro is the mean over the instruments
+    that have a label.
+    """
+    counts = np.split(sums[..., :-4], 3, axis=-1)
     right, single, ranked, excerpts = np.moveaxis(sums[..., -4:], -1, 0)
-    each = rates(hits, labels, predictions)["f1"] * (labels > 0)
+    micro, present = rates(*(one.sum(axis=-1) for one in counts)), counts[1] > 0
+    found = {f"micro_{name}": values for name, values in micro.items()}
     with np.errstate(invalid="ignore"):
-        return {
-            "micro_f1": 2 * hits.sum(axis=-1) / (labels + predictions).sum(axis=-1),
-            "macro_f1": each.sum(axis=-1) / (labels > 0).sum(axis=-1),
-            "top1": right / single,
-            "lrap": ranked / excerpts,
-        }
+        for name, each in rates(*counts).items():
+            found[f"macro_{name}"] = (each * present).sum(axis=-1) / present.sum(axis=-1)
+        return found | {"top1": right / single, "lrap": ranked / excerpts}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,7 +261,8 @@ class Report:
             is_there = ~np.isnan(each)
             with np.errstate(invalid="ignore"):
                 mean = np.where(is_there, each, 0).sum(axis=0) / is_there.sum(axis=0)
-            return tallied(times @ counts) | {"map": mean}
+            found = tallied(times @ counts)
+            return {name: found[name] for name in TALLIED} | {"map": mean}
 
         groups = [self.groups[i] for i in np.flatnonzero(self.labelled)]
         return bootstrap(statistics, groups)

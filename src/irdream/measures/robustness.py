@@ -9,10 +9,13 @@ find more. A window for which a small change was found counts as wrong for every
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -27,6 +30,7 @@ from irdream.progress import track
 from irdream.recognizer import Recognizer
 from irdream.training.robust import DB_PER_UNIT, perturb
 
+Item = TypeVar("Item")
 _NONE = (
     "evaluate.robust_db is measured on excerpts with one label, and there is none that can be "
     "read; leave it out, or try evaluate.part=training"
@@ -104,37 +108,33 @@ def drawn_windows(
     in turn. Excerpts that cannot be read are left out; without any InputError is raised.
     """
     files = excerpts.files
+
+    def of(i: int) -> Iterator[tuple[Tensor, int]]:
+        windows = _windows(recognizer, excerpts, i)
+        for place in np.random.default_rng([seed, i]).permutation(len(windows)):
+            yield windows[place], i
+
     order = np.random.default_rng(seed).permutation(len(files)).tolist()
-    turns = [
-        _in_turn(recognizer, excerpts, [i for i in order if files[i].labels == (code,)], seed)
+    each = [
+        _in_turn(of(i) for i in order if files[i].labels == (code,))
         for code in recognizer.instruments
     ]
-    found: list[tuple[Tensor, int]] = []
-    for of_each in itertools.zip_longest(*turns):
-        found += [one for one in of_each if one is not None]
-        if len(found) >= count:
-            break
+    found = list(itertools.islice(_in_turn(each), count))
     if not found:
         raise InputError(_NONE)
-    windows, places = zip(*found[:count], strict=True)
+    windows, places = zip(*found, strict=True)
     labels = multi_hot([files[i].labels for i in places], recognizer.instruments)
     return torch.stack(windows), labels, [files[i].recording for i in places]
 
 
-def _in_turn(
-    recognizer: Recognizer, excerpts: Excerpts, places: Sequence[int], seed: int
-) -> Iterator[tuple[Tensor, int]]:
-    """Yield a window of each excerpt and its place, then another of each, until all are through."""
-    for turn in itertools.count():
-        is_through = True
-        for i in places:
-            windows = _windows(recognizer, excerpts, i)
-            if turn < len(windows):
-                is_through = False
-                order = np.random.default_rng([seed, i]).permutation(len(windows))
-                yield windows[order[turn]], i
-        if is_through:
-            return
+def _in_turn(several: Iterable[Iterator[Item]]) -> Iterator[Item]:
+    """Yield one of each in turn, until all are through."""
+    waiting = deque(several)
+    while waiting:
+        one = waiting.popleft()
+        with contextlib.suppress(StopIteration):
+            yield next(one)
+            waiting.append(one)
 
 
 @torch.no_grad()
