@@ -26,6 +26,20 @@ if TYPE_CHECKING:
 RATE_HZ = 8000
 
 
+def write_noise(path: Path, *, seed: int = 0, seconds: float = 1.0, channels: int = 2) -> Path:
+    """Write noise of its own for each seed, at 8000 Hz, into a folder that is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = (round(seconds * RATE_HZ), channels)
+    soundfile.write(path, np.random.default_rng(seed).uniform(-0.5, 0.5, shape), RATE_HZ)
+    return path
+
+
+def peak_hz(sound: np.ndarray, rate_hz: int = 22_050) -> float:
+    """Return where the spectrum of a sound (samples,) is largest."""
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 16 * len(sound)))
+    return float(spectrum.argmax()) * rate_hz / (16 * len(sound))
+
+
 def tiny_recognizer(model: Any, *, rate_hz: int = RATE_HZ, **changes: Any) -> Recognizer:
     """Return a recognizer in eval mode, of twelve mel bands and 40 frames a second at 8000 Hz."""
     frontend = HanLogMel(sample_rate_hz=rate_hz, n_fft=256, hop_samples=200, n_mels=12)

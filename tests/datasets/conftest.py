@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,3 +59,11 @@ def font_bytes(
 def make_font() -> MakeFont:
     """Return `font_bytes`, which builds a tiny SoundFont."""
     return font_bytes
+
+
+@pytest.fixture(scope="session")
+def sine_font(make_font: MakeFont, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All programs are a sine, so that rendering takes no time."""
+    path = tmp_path_factory.mktemp("fonts") / "sine.sf2"
+    path.write_bytes(make_font([[((54, 1), (53, 0))]] * 100))
+    return path

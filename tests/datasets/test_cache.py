@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 import torch
 from torch import Tensor
 
@@ -16,8 +14,8 @@ from irdream.audio import load_audio
 from irdream.datasets.base import ExcerptFile, Excerpts
 from irdream.datasets.cache import LogMels, log_mels
 from irdream.errors import InputError
+from tests.tiny import RATE_HZ, write_noise
 
-RATE_HZ = 8_000
 N_MELS = 6
 HOP = 100
 
@@ -58,16 +56,9 @@ class Doubled(CountingAnalysis):
         return 2 * super().__call__(waveform)
 
 
-def write_sound(path: Path, *, seed: int = 0, seconds: float = 1.0, channels: int = 2) -> Path:
-    shape = (round(seconds * RATE_HZ), channels)
-    soundfile.write(path, np.random.default_rng(seed).uniform(-0.5, 0.5, shape), RATE_HZ)
-    return path
-
-
 def make_excerpts(folder: Path, seconds: Sequence[float], load: CountingLoader) -> Excerpts:
-    folder.mkdir(exist_ok=True)
     paths = [
-        write_sound(folder / f"{i}.wav", seed=i, seconds=length) for i, length in enumerate(seconds)
+        write_noise(folder / f"{i}.wav", seed=i, seconds=length) for i, length in enumerate(seconds)
     ]
     return Excerpts(
         [ExcerptFile(path=p, name=p.stem, labels=(), recording=p.stem) for p in paths], load
@@ -110,7 +101,7 @@ class TestLogMels:
         log_mels(excerpts, CountingAnalysis(), cache_dir=cache_dir)
         load.asked.clear()
         if change == "file":
-            path = write_sound(tmp_path / "data" / "1.wav", seed=7)
+            path = write_noise(tmp_path / "data" / "1.wav", seed=7)
             os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
         excerpts = excerpts.subset({"order": [1, 0], "number": [0]}.get(change, [0, 1]))
         if change == "loader":

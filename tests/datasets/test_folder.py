@@ -9,15 +9,12 @@ import soundfile
 from irdream.datasets.folder import Folder
 from irdream.datasets.identity import fingerprint
 from irdream.errors import InputError
-
-RATE_HZ = 8_000
+from tests.tiny import RATE_HZ, write_noise
 
 
 def write_sounds(root: Path, *names: str) -> None:
     for seed, name in enumerate(names):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        sound = np.random.default_rng(seed).uniform(-0.5, 0.5, RATE_HZ)
-        soundfile.write(root / name, sound, RATE_HZ)
+        write_noise(root / name, seed=seed)
 
 
 def labels(data: Folder, part: str = "test") -> dict[str, tuple[str, ...]]:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import soundfile
 import torch
@@ -25,20 +24,14 @@ from irdream.datasets.identity import (
     recordings_of,
     unique_names,
 )
-from irdream.tracking import NullTracker
-
-RATE_HZ = 8000
+from tests.tiny import RATE_HZ, Notebook, write_noise
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """Three instruments, two sounds of 3 s each."""
-    rng = np.random.default_rng(0)
-    for code in ("cel", "flu", "voi"):
-        (tmp_path / "tree" / code).mkdir(parents=True)
-        for take in range(2):
-            sound = 0.1 * rng.standard_normal(3 * RATE_HZ)
-            soundfile.write(tmp_path / "tree" / code / f"{code}{take}.wav", sound, RATE_HZ)
+    for seed, name in enumerate(("cel0", "cel1", "flu0", "flu1", "voi0", "voi1")):
+        write_noise(tmp_path / "tree" / name[:3] / f"{name}.wav", seed=seed, seconds=3.0)
     return tmp_path / "tree"
 
 
@@ -106,16 +99,12 @@ def test_decoded_sounds_have_a_fingerprint_of_every_sample() -> None:
 
 
 def test_a_run_keeps_the_folder_of_all_files(tree: Path) -> None:
-    class Notebook(NullTracker):
-        def log_data(self, name: str, digest: str, **about: Any) -> None:
-            kept.append((name, digest, about))
-
-    kept: list[Any] = []
+    kept = Notebook()
     for some in (files(tree), files(tree)[:2], []):
-        log_files(Notebook(), "mine", some, context="test")
-    assert [about["source"] for *_, about in kept] == [str(tree), str(tree / "cel"), ""]
+        log_files(kept, "mine", some, context="test")
+    assert [about["source"] for *_, about in kept.data] == [str(tree), str(tree / "cel"), ""]
     expected = {"context": "test", "source": str(tree), "excerpts": 6}
-    assert kept[0] == ("mine", fingerprint(files(tree)), expected)
+    assert kept.data[0] == ("mine", fingerprint(files(tree)), expected)
 
 
 # Files in a tree

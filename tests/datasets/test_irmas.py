@@ -6,21 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 
 from irdream.datasets.download import Archive
 from irdream.datasets.irmas import Irmas, genre_of, read_annotation
 from irdream.errors import InputError
-
-RATE_HZ = 8_000
-
-
-def write_sound(path: Path, *, seed: int, seconds: float = 1.0) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(seed).uniform(-0.5, 0.5, (round(seconds * RATE_HZ), 2))
-    soundfile.write(path, noise, RATE_HZ)
+from tests.tiny import RATE_HZ, write_noise
 
 
 @pytest.fixture
@@ -34,7 +25,7 @@ def root(tmp_path: Path) -> Path:
         "gel": ["[gel][pop_roc]0900__1", "[gel][pop_roc]0900__2"],
     }
     for seed, (code, name) in enumerate((c, n) for c, stems in names.items() for n in stems):
-        write_sound(training / code / f"{name}.wav", seed=seed)
+        write_noise(training / code / f"{name}.wav", seed=seed)
     twin = (training / "gac" / "[gac][---][pop_roc]0007__2.wav").read_bytes()
     (training / "gel" / "[gel][pop_roc]0900__1.wav").write_bytes(twin)
     (training / "README.txt").write_text("about the data")
@@ -46,7 +37,7 @@ def root(tmp_path: Path) -> Path:
         ("IRMAS-TestingData-Part3/Part3", "cel", b"cel\t\ncel\t\n"),
     ):
         path = tmp_path / folder / f"{name}.wav"
-        write_sound(path, seed=len(name), seconds=1.5)
+        write_noise(path, seed=len(name), seconds=1.5)
         (path.parent / f"{name}.txt").write_bytes(annotation)
     return tmp_path
 
@@ -126,7 +117,7 @@ def test_says_what_was_found_against_the_official_counts(root, caplog) -> None:
 def test_sounds_without_a_label_are_left_out_and_told_by_folder(root, caplog) -> None:
     (root / "IRMAS-TestingData-Part3" / "Part3" / "cel.txt").unlink()
     for name in ("drums/one", "drums/two", "Flute/one", "loose"):
-        write_sound(root / f"{name}.wav", seed=7)
+        write_noise(root / f"{name}.wav", seed=7)
     assert len(Irmas(root=root).part("test", sample_rate_hz=RATE_HZ)) == 2
     told = "5 sound files below '.*' are neither in a folder named by a code .* nor beside a .txt: "
     told += rf"2 in 'drums', 1 in 'Flute', 1 in 'Part3', 1 in '{root.name}'"
@@ -181,7 +172,7 @@ def test_prepare_fetches_only_when_asked_and_looks_again(root, tmp_path, monkeyp
     def fetch(target: Path, archives: Sequence[Archive]) -> None:
         assert [archive.sounds for archive in archives] == [6705, 807, 1301, 766]
         fetched.append(target)
-        write_sound(target / "IRMAS-TrainingData" / "voi" / "[voi][pop_roc]0001__1.wav", seed=99)
+        write_noise(target / "IRMAS-TrainingData" / "voi" / "[voi][pop_roc]0001__1.wav", seed=99)
 
     monkeypatch.setattr("irdream.datasets.download.fetch_archives", fetch)
     Irmas(root=root).prepare()

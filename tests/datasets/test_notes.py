@@ -17,6 +17,7 @@ from irdream.datasets.notes import Notes, RecordedNote, play
 from irdream.datasets.soundfont import SAMPLE_RATE_HZ, SoundFont
 from irdream.errors import InputError
 from irdream.instruments import CODES
+from tests.tiny import peak_hz
 
 MakeFont = Callable[..., bytes]
 A4_HZ = 440.0
@@ -34,18 +35,6 @@ def write_tone(
     return path
 
 
-def peak_hz(sound: np.ndarray) -> float:
-    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
-    return float(np.argmax(spectrum)) * SAMPLE_RATE_HZ / len(sound)
-
-
-@pytest.fixture(scope="module")
-def sine_font(make_font: MakeFont, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("fonts") / "sine.sf2"
-    path.write_bytes(make_font([[((54, 1), (53, 0))]] * 100))
-    return str(path)
-
-
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two players of each instrument, in folders, with the pitch in the name."""
@@ -57,9 +46,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_notes(recorded: Path, sine_font: str, tmp_path: Path) -> Callable[..., Notes]:
+def make_notes(recorded: Path, sine_font: Path, tmp_path: Path) -> Callable[..., Notes]:
     def make(**arguments: object) -> Notes:
-        given = {"root": recorded, "rendered": tmp_path / "notes", "fonts": sine_font}
+        given = {"root": recorded, "rendered": tmp_path / "notes", "fonts": str(sine_font)}
         given |= {"training_recordings": 2, "test_excerpts": 1, "transposition": 12}
         return Notes(**(given | arguments))  # type: ignore[arg-type]
 
@@ -221,10 +210,10 @@ def test_what_cannot_be_played_is_refused(make_notes: Callable[..., Notes], tmp_
 
 
 def test_a_mixture_has_the_excerpts_of_all_by_weight(
-    make_notes: Callable[..., Notes], sine_font: str, tmp_path: Path
+    make_notes: Callable[..., Notes], sine_font: Path, tmp_path: Path
 ) -> None:
     fonts = SoundFont(
-        root=tmp_path / "fonts", fonts=sine_font, training_recordings=1, test_excerpts=1
+        root=tmp_path / "fonts", fonts=str(sine_font), training_recordings=1, test_excerpts=1
     )
     notes = make_notes(training_recordings=1)
     data = Mixture(datasets={"fonts": fonts, "notes": notes}, weights={"notes": 2})
@@ -262,7 +251,7 @@ def test_excerpts_without_a_source_are_split_by_recording() -> None:
         ([], {}, "dataset.datasets is empty; expected data sets by name"),
     ],
 )
-def test_mixtures_are_checked(sine_font: str, names, weights, message: str) -> None:
-    fonts = SoundFont(root="unused", fonts=sine_font)
+def test_mixtures_are_checked(sine_font: Path, names, weights, message: str) -> None:
+    fonts = SoundFont(root="unused", fonts=str(sine_font))
     with pytest.raises(InputError, match=message):
         Mixture(datasets=dict.fromkeys(names, fonts), weights=weights)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 
@@ -20,8 +19,8 @@ from irdream.datasets.openmic import (
 )
 from irdream.errors import InputError
 from irdream.instruments import CODES
+from tests.tiny import RATE_HZ, write_noise
 
-RATE_HZ = 8_000
 TRAINING = ["000046_3840", "000135_483840", "000139_119040", "000141_153600"]
 TEST = ["000178_3840", "000308_61440"]
 ROWS = [
@@ -42,10 +41,7 @@ def write_tree(folder: Path) -> Path:
     """Write the archive's folder, of six clips."""
     tree = folder / "openmic-2018"
     for i, key in enumerate(TRAINING + TEST):
-        path = tree / "audio" / key[:3] / f"{key}.ogg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise = np.random.default_rng(i).uniform(-0.5, 0.5, (round(1.5 * RATE_HZ), 2))
-        soundfile.write(path, noise, RATE_HZ)
+        write_noise(tree / "audio" / key[:3] / f"{key}.ogg", seed=i, seconds=1.5)
         features = tree / "vggish" / key[:3] / f"{key}.json"
         features.parent.mkdir(parents=True, exist_ok=True)
         features.write_text('{"features": []}')

@@ -17,6 +17,7 @@ from irdream.datasets.composition import Note, Voice
 from irdream.datasets.soundfont import TIM_GM6MB, SoundFont, font_path, render
 from irdream.errors import InputError
 from irdream.instruments import CODES
+from tests.tiny import peak_hz
 
 MakeFont = Callable[..., bytes]
 Files = dict[str, bytes]
@@ -52,14 +53,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> SoundFont:
     )
     rendered.prepare()
     return rendered
-
-
-@pytest.fixture(scope="module")
-def sine_font(make_font: MakeFont, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All programs are a sine, so that rendering takes no time."""
-    path = tmp_path_factory.mktemp("fonts") / "sine.sf2"
-    path.write_bytes(make_font([[((54, 1), (53, 0))]] * 100))
-    return path
 
 
 @pytest.fixture
@@ -297,11 +290,6 @@ def voice(program: int = 0, key: int = 69, start: float = 0.0, length: float = 0
 
 def play(*voices: Voice, font: Path, cents: int = 0, seconds: float = 0.5) -> np.ndarray:
     return render(list(voices), font=font, seconds=seconds, sample_rate_hz=RATE_HZ, cents=cents)
-
-
-def peak_hz(sound: np.ndarray) -> float:
-    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 16 * len(sound)))
-    return float(spectrum.argmax()) * RATE_HZ / (16 * len(sound))
 
 
 @pytest.mark.parametrize(("cents", "seconds"), [(-30, 0.30001), (0, 0.5), (30, 2.0)])

@@ -220,20 +220,6 @@ def test_the_body_is_hans(whole: nn.Module) -> None:
         assert torch.equal(body(log_mel).amax((2, 3)), pooled)
 
 
-def test_a_window_may_be_as_long_as_an_excerpt(
-    tmp_path: Path, tiny_frontend: dict[str, Any]
-) -> None:
-    body = {"_target_": "irdream.models.Han2016Body"}
-    model = {"_target_": "irdream.models.AttentionPooling", "body": body}
-    made = new_recognizer(frontend=tiny_frontend, model=model, window_seconds=3.0)
-    save_recognizer(made, tmp_path)
-    loaded = load_recognizer(tmp_path)
-    assert loaded.window_frames == 75
-    with torch.no_grad():
-        log_mel = loaded.log_mel(torch.randn(1, 3000))
-        assert loaded.window_logits(log_mel).shape == (1, 1, 11)
-
-
 @pytest.mark.parametrize(
     ("body", "channels", "message"),
     [

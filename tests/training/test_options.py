@@ -155,17 +155,6 @@ def test_swa_that_has_begun_takes_in_every_epoch_though_more_are_asked_for() -> 
     assert weight(average.network) == 2.0
 
 
-def test_an_average_is_resumed_where_it_was() -> None:
-    one, other = Averaging(0.9), Averaging(0.9)
-    for average in (one, other):
-        average.begin(model(0.0))
-    one.after_step(model(1.0))
-    other.load_state_dict(one.state_dict())
-    for average in (one, other):
-        average.after_step(model(5.0))
-    assert weight(one.network) == weight(other.network)
-
-
 @pytest.mark.parametrize(
     ("rule", "start", "message"),
     [
