@@ -121,18 +121,20 @@ def fetch_archives(
             if folder.is_dir() and len(sounds_below(folder)) >= archive.sounds:
                 continue
             by_hand, fetched = root / archive.name, root / f"{archive.name}.part"
-            found = by_hand if by_hand.is_file() else fetched
-            if found == fetched and not (found.is_file() and md5_of(found) == archive.md5):
+            if by_hand.is_file():
+                if (md5 := md5_of(by_hand)) != archive.md5:
+                    wrong = f"{str(by_hand)!r} has MD5 {md5}, not {archive.md5}"
+                    raise InputError(f"{wrong}; remove it and retry")
+                unpack(by_hand, folder, leave_out=archive.leave_out)
+                continue
+            if not fetched.is_file() or md5_of(fetched) != archive.md5:
                 _fetch(archive.url, fetched, attempts=attempts, wait_seconds=wait_seconds)
-            if (md5 := md5_of(found)) != archive.md5:
-                said, remedy = f"{str(by_hand)!r} has MD5", "remove it and retry"
-                if found == fetched:
+                if (md5 := md5_of(fetched)) != archive.md5:
                     fetched.unlink()
-                    said, remedy = f"{archive.name} arrived with MD5", "it was removed, run the"
-                    remedy += " command again"
-                raise InputError(f"{said} {md5}, not {archive.md5}; {remedy}")
-            unpack(found, folder, leave_out=archive.leave_out)
-            fetched.unlink(missing_ok=True)
+                    wrong = f"{archive.name} arrived with MD5 {md5}, not {archive.md5}"
+                    raise InputError(f"{wrong}; it was removed, run the command again")
+            unpack(fetched, folder, leave_out=archive.leave_out)
+            fetched.unlink()
 
 
 @contextlib.contextmanager
