@@ -58,21 +58,6 @@ def threshold_by_hand(power: np.ndarray, hz: np.ndarray) -> np.ndarray:
     return 10 * np.log10(total)
 
 
-def test_a_tone_of_96_db_at_2_khz_hides_what_the_formulas_say() -> None:
-    # Bin 93 is 2002.6 Hz, 13.111 Bark. At the tone: 96 - 6.025 - 0.275 * 13.111 = 86.369 dB.
-    # Above it falls by 27 - 0.37 * 56 = 6.28 dB for each Bark, below by 27.
-    tone = torch.zeros(1, BINS, 1, dtype=torch.float64)
-    tone[0, 93] = 1.0
-    threshold = masking_threshold_db(tone, sample_rate_hz=RATE_HZ)[0, :, 0].numpy()
-    z = bark_by_hand(HZ)
-    above, below = (int(np.abs(z - z[93] - step).argmin()) for step in (1.0, -1.0))
-
-    assert threshold[93] == pytest.approx(86.369, abs=2e-3)
-    assert z[above] - z[93] == pytest.approx(1.0, abs=0.05)
-    assert threshold[above] == pytest.approx(86.369 - 6.28 * (z[above] - z[93]), abs=2e-3)
-    assert threshold[below] == pytest.approx(86.369 - 27 * (z[93] - z[below]), abs=2e-3)
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_silence_hides_nothing(dtype) -> None:
     silence = torch.zeros(2, BINS, 3, dtype=dtype)
