@@ -116,7 +116,7 @@ def drawn_windows(
 
     order = np.random.default_rng(seed).permutation(len(files)).tolist()
     each = [
-        _in_turn(of(i) for i in order if files[i].labels == (code,))
+        _in_turn([of(i) for i in order if files[i].labels == (code,)])
         for code in recognizer.instruments
     ]
     found = list(itertools.islice(_in_turn(each), count))
