@@ -19,8 +19,8 @@ from torch import Tensor
 from irdream.api import Model, Start, _class, _like_weights, _network, _paired, _recognizer, _signal
 from irdream.attribution import Attribution, SmoothGrad, with_sound
 from irdream.audio.stft import with_mel_mask
+from irdream.dreaming.network import frozen
 from irdream.dreaming.network_checks import check_answers
-from irdream.dreaming.probe import frozen
 from irdream.errors import InputError
 from irdream.measures.attribution import top_share
 from irdream.recognizer import Recognizer

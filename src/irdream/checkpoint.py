@@ -170,8 +170,8 @@ def _is_ours(part: Mapping[str, Any]) -> bool:
 
 @torch.no_grad()
 def _try(recognizer: Recognizer) -> None:
+    from irdream.dreaming.network import frozen
     from irdream.dreaming.network_checks import ask_with_channels, log_mel_of
-    from irdream.dreaming.probe import frozen
 
     samples = math.ceil(recognizer.window_seconds * recognizer.sample_rate_hz)
     with frozen(recognizer):

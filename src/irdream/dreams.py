@@ -17,8 +17,8 @@ from irdream import instruments
 from irdream.datasets.base import Excerpt, counted
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.batch import joined
+from irdream.dreaming.network import frozen
 from irdream.dreaming.objectives import as_objective
-from irdream.dreaming.probe import frozen
 from irdream.dreaming.record import Answer, Dreams
 from irdream.dreaming.targets import Item
 from irdream.errors import InputError

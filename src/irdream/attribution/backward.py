@@ -17,8 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from irdream.arguments import Amount, Positive, checked
 from irdream.attribution.base import Baseline, baseline_of, mean_gradient
-from irdream.dreaming.network import simplified, unwrapped
-from irdream.dreaming.probe import frozen
+from irdream.dreaming.network import frozen, simplified, unwrapped
 from irdream.ensemble import Ensemble
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer

@@ -9,8 +9,9 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from irdream.dreaming.network import frozen
 from irdream.dreaming.network_checks import Given
-from irdream.dreaming.probe import frozen, probing
+from irdream.dreaming.probe import probing
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer, window_starts
 

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from irdream.arguments import checked
 from irdream.attribution.base import over_windows
-from irdream.dreaming.network import unwrapped
-from irdream.dreaming.probe import check_layers
+from irdream.dreaming.network import check_layers, unwrapped
 from irdream.ensemble import Ensemble
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer

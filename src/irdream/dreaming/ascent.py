@@ -19,7 +19,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import torch
 from annotated_types import Ge, Len
@@ -134,7 +134,7 @@ class _Run:
         self.ascent, self.probe, self.objective = ascent, probe, objective
         self.recognizer, self.parametrization = probe.recognizer, ascent.parametrization
         self.optimizer = as_optimizer(ascent.optimizer)
-        self.kind = self.parametrization.acts_on
+        self.kind: Final = self.parametrization.acts_on
         self.constraints = Constraints(ascent.constraints, self.parametrization.kinds)
         self.confidence = ascent.confidence if objective.reads_output else None
         self.goal = self.optimizer.goal(objective, self.confidence)

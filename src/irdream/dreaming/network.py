@@ -9,7 +9,8 @@ chains of modules (`torch.nn.Sequential`), where the order of execution is certa
 - activations that follow a convolution or a pooling overwrite its output.
 
 Modules whose output an objective reads, that have hooks, or that the network uses twice, are left
-alone; so are subclasses, which may compute something else.
+alone; so are subclasses, which may compute something else. Before a copy is used it is compared
+with the network. Meanwhile the network is `frozen`.
 """
 
 from __future__ import annotations

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from irdream.dreaming.network import unwrapped
+from irdream.dreaming.network import frozen, unwrapped
 from irdream.dreaming.objectives import Objective
-from irdream.dreaming.probe import frozen
 from irdream.dreaming.record import Dreams
 from irdream.errors import InputError
 from irdream.frontends import Waveform
