@@ -2,12 +2,12 @@
 
     python -m benchmarks.frontier phrases --strangers musicnn=FOLDER vgg=FOLDER
 
-Each setting is a run of `task=dream` on the first three seconds of all sound files of a folder; its
-dreams are also measured on the way. What is finished is not done again, and what earlier commands
-did in `--runs` stands in the table, too. Everything is measured on WAVs. The files' names begin
-with the code of their instrument, as flu-0016.wav does, and are not dreamed toward that. A stranger
-is a checkpoint's folder, such as examples/musicnn_checkpoint.py makes; where it knows tags, an
-instrument's answer is its highest tag, among six instruments.
+Each setting and target is a run of `task=dream` on the first three seconds of all sound files of a
+folder; its dreams are also measured on the way. What is finished is not done again, and what
+earlier commands did in `--runs` stands in the table, too. Everything is measured on WAVs. The
+files' names begin with the code of their instrument, as flu-0016.wav does, and are not dreamed
+toward that. A stranger is a checkpoint's folder, such as examples/musicnn_checkpoint.py makes;
+where it knows tags, an instrument's answer is its highest tag, among six instruments.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def dreamed(run: Path, words: Sequence[str]) -> None:
 
 def read(path: Path) -> pd.DataFrame:
     """Return a run's rows with its setting, which its folder is named after."""
-    setting = zip(SETTING, path.parent.name.rsplit("-", 2), strict=False)
+    setting = zip(SETTING, path.parent.name.rsplit("-", 3)[:3], strict=False)
     return pd.read_csv(path).assign(**dict(setting))
 
 
@@ -182,13 +182,14 @@ def main(words: Sequence[str] | None = None) -> pd.DataFrame:
     strangers = dict(pair.split("=", 1) for pair in given.strangers)
     others = {"judge": load_recognizer(JUDGE)}
     others |= {name: load_recognizer(folder) for name, folder in strangers.items()}
-    for setting in itertools.product(given.networks, given.parametrizations, given.strengths):
-        network, parametrization, strength = setting
+    for setting in itertools.product(
+        given.networks, given.parametrizations, given.strengths, given.targets
+    ):
+        network, parametrization, strength, target = setting
         run = (given.runs / "-".join(setting)).absolute()
-        targets = ",".join(given.targets)
         dreamed(run, [
             "start=file", f"start.path={given.phrases.absolute()}", "start.seconds=3",
-            f"target=[{targets}]", f"checkpoint=[{network}]", f"parametrization={parametrization}",
+            f"target={target}", f"checkpoint=[{network}]", f"parametrization={parametrization}",
             f"dream.strength={strength}", "dream.figures=1000", "tracker=none", *given.more,
         ])  # fmt: skip
         if not (kept := run / "frontier.csv").exists():

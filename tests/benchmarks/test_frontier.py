@@ -67,7 +67,7 @@ def test_a_phrase_is_dreamed_and_measured_on_the_way_once(tmp_path: Path, path: 
     assert {"judge", "other", "on top", "onset_correlation"} <= set(means)
     assert (tmp_path / "out" / "frontier.png").stat().st_size > 10_000
     assert "| second | stft_gain | clear | 120 |" in (tmp_path / "out" / "README.md").read_text()
-    job = tmp_path / "runs" / "second-stft_gain-clear" / "job.json"
+    job = tmp_path / "runs" / "second-stft_gain-clear-flu" / "job.json"
     began = job.stat().st_mtime_ns
     assert json.loads(job.read_text())["status"] == "finished"
     assert frontier.main(words).equals(means)
