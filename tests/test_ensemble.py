@@ -12,7 +12,7 @@ from irdream.checkpoint_folder import load_recognizer
 from irdream.dreaming.parametrizations import LogMel, StftGain, Waveform
 from irdream.dreaming.probe import probing
 from irdream.dreaming.transforms import Transform
-from irdream.ensemble import Ensemble, as_one, transposed
+from irdream.ensemble import Ensemble, as_one
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
@@ -50,16 +50,15 @@ def sounds(items: int = 2, samples: int = 6000) -> Tensor:
 def test_a_transposed_network_hears_a_tone_where_it_would_be() -> None:
     one = made(1)
     tone = torch.sin(torch.arange(9000) * 2 * torch.pi * 500 / 4000)[None]
-    lower = transposed(one, -12)
+    lower = one.transposed(-12)
     assert (lower.sample_rate_hz, lower.window_seconds, lower.model) == (8000, 0.25, one.model)
     slow = resample(tone, from_hz=4000, to_hz=8000)  # played at 4000 Hz: 250 Hz
-    both = as_one([one], [0, -12])
+    both = as_one([one, lower])
     expected = (one(tone).log() + one(slow).log()) / 2
     torch.testing.assert_close(both(slow), expected.softmax(dim=-1), atol=0.02, rtol=0)
-    assert both.where == "a network at 2 pitches (geometric mean of probabilities), on cpu"
-    lower_twice = as_one([one, made(1)], [-12])  # whose front ends are alike
+    lower_twice = as_one([lower, made(1).transposed(-12)])  # whose front ends are alike
     torch.testing.assert_close(lower_twice(slow), lower(slow), atol=0.02, rtol=0)
-    assert transposed(one, 0) is one
+    assert one.transposed(0) is one
 
 
 def test_twice_the_same_network_is_that_network() -> None:

@@ -241,7 +241,8 @@ def _judge(judge: Model | Sequence[Model]) -> Recognizer:
 def _network(model: Model | Sequence[Model]) -> nn.Module:
     """Return a network as it is, a checkpoint loaded, several of them as one."""
     if not isinstance(model, list | tuple):
-        return load_recognizer(model) if isinstance(model, str | Path) else as_network(model)
+        is_path = isinstance(model, str | Path)
+        return as_one([load_recognizer(model)]) if is_path else as_network(model)
     members = [_network(one) for one in model]
     recognizers = [one for one in members if isinstance(one, Recognizer)]
     if len(recognizers) < len(members):

@@ -28,7 +28,6 @@ Natural = Annotated[int, Ge(0)]
 Amount = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Several = Positive | Annotated[Sequence[Positive], Len(1)]
-Pitches = Annotated[Sequence[Annotated[float, Ge(-12), Le(12)]], Len(1)]  # in semitones
 Share = Annotated[float, Gt(0), Lt(1)]
 Seed = Annotated[int, Ge(0), Le(2**64 - 1)]
 

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 
 from irdream import runtime
-from irdream.arguments import Pitches, Positive
+from irdream.arguments import Positive
 from irdream.checkpoint_folder import load_recognizer, new_recognizer
+from irdream.checkpoint_names import pitched
 from irdream.contents import content_of
 from irdream.ensemble import as_one
 from irdream.errors import InputError
@@ -32,18 +33,16 @@ def load(
     trust: Sequence[str] = (),
     store: str | Path = "mlruns",
     server: str | None = None,
-    transpose: Pitches = (0,),
 ) -> Recognizer:
     """Return a recognizer in eval mode, on its device; of several checkpoints an `Ensemble`.
 
     Args:
-        path: a checkpoint's folder, one that comes along (see `checkpoint_folder.NAMES`),
+        path: a checkpoint's folder, one that comes along (see `checkpoint_names`),
             `runs:/ID/checkpoint` or `models:/NAME@ALIAS`; or several of them.
         device: see `runtime.choose_device`.
         trust: packages that the checkpoint may name.
         store: the folder of the local tracking store.
         server: the address of a tracking server, asked instead of `store`.
-        transpose: the pitches at which a sound is heard, see `as_one`.
 
     Raises:
         InputError: see `load_recognizer`, `fetch_checkpoint` and `Ensemble`.
@@ -51,20 +50,20 @@ def load(
     paths = [path] if isinstance(path, str) else path
     folders = [_folder(one, store, server) for one in paths]
     where = runtime.choose_device(device)
-    loaded = [_loaded(one, where, tuple(trust), _content(one)) for one in folders]
-    return as_one(loaded, transpose)
+    return as_one([_loaded(one, where, tuple(trust), _content(one)) for one in folders])
 
 
 def _folder(path: str, store: str | Path, server: str | None) -> str:
     """Return the folder of a checkpoint, fetched where it is elsewhere, or its name."""
     if not path.startswith(("runs:/", "models:/")):
         return path
-    root = Path(store).expanduser().resolve()
-    return str(fetch_checkpoint(path, root=root, uri_server=server))
+    root, (address, semitones) = Path(store).expanduser().resolve(), pitched(path)
+    folder = str(fetch_checkpoint(address, root=root, uri_server=server))
+    return f"{folder}@{semitones:+g}" if semitones else folder
 
 
 def _content(folder: str) -> str:
-    where = Path(folder).expanduser()
+    where = Path(pitched(folder)[0]).expanduser()
     return content_of(where) if where.is_dir() else ""  # one that comes along, or nothing
 
 
@@ -112,7 +111,7 @@ def new(
             is not trained in steps.
     """
     if fine_tune is not None:
-        base = load_recognizer(_folder(fine_tune, store, server), trust=trust)
+        base = load_recognizer(pitched(_folder(fine_tune, store, server))[0], trust=trust)
         recognizer = _further(base, labels, fine_tune, runtime.choose_device(device), trust)
     else:
         recognizer = new_recognizer(

@@ -22,6 +22,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from irdream.checkpoint_names import NAMES, pitched
 from irdream.errors import InputError, told
 from irdream.files import replacing
 from irdream.instruments import CODES
@@ -29,7 +30,6 @@ from irdream.recognizer import Recognizer
 
 FORMAT = 1
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
-NAMES = ("shipped", "second", "robust", "musicnn")  # that come along, each with a CARD.md
 TRUSTED = ("irdream.frontends", "irdream.models", "torch.nn")
 _KEYS: dict[str, Any] = {
     "format": int,
@@ -161,7 +161,8 @@ def load_recognizer(
     other music, which says whether a dream transfers; "robust", to dream with; "musicnn". Raises
     InputError when it is missing, damaged, of another format, or names code outside the allow-list.
     """
-    folder = CHECKPOINTS / path if str(path) in NAMES else Path(path).expanduser()
+    path, semitones = pitched(str(path))
+    folder = CHECKPOINTS / path if path in NAMES else Path(path).expanduser()
     about, weights = _read(folder)
     spec = {part: about[part] for part in ("frontend", "model")}
     labels = tuple(map(str, about["instruments"]))
@@ -193,7 +194,7 @@ def load_recognizer(
             f"checkpoint {str(folder)!r} has the output {about['output']!r}; "
             f"expected {recognizer.output!r}, as {target} has it"
         )
-    return _placed(recognizer, device).eval()
+    return _placed(recognizer, device).eval().transposed(semitones)
 
 
 def _placed(recognizer: Recognizer, device: str | torch.device) -> Recognizer:

@@ -1,12 +1,11 @@
 """Several recognizers as one, which gives the geometric mean of their probabilities.
 
 A dream toward an instrument must then be heard by each of them. Each hears in its own way: by its
-front end, at its sample rate, in its windows; one may hear a sound several times, transposed.
+front end, at its sample rate and pitch, in its windows.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 
 import torch
@@ -29,7 +28,7 @@ class Ensemble(Recognizer):
     their sample rates.
 
     Args:
-        members: two or more, on one device.
+        members: one or more, on one device.
 
     Raises:
         InputError: when they have fewer than two labels in common.
@@ -67,11 +66,8 @@ class Ensemble(Recognizer):
     @property
     def where(self) -> str:
         """Return in words what its probabilities are, and where it computes."""
-        networks = len({one.model for one in self.members})
-        pitches = len(self.model) // networks
-        words = f"{networks} networks" if networks > 1 else "a network"
-        words += f" at {pitches} pitches" if pitches > 1 else ""
-        return f"{words} (geometric mean of probabilities), {super().where}"
+        several = f"{len(self.model)} networks (geometric mean of probabilities), "
+        return several * (len(self.model) > 1) + super().where
 
     def window_logits(
         self,
@@ -120,33 +116,17 @@ class Ensemble(Recognizer):
         return torch.cat([self.window_logits(some).mean(dim=1) for some in windows.split(_BATCH)])
 
 
-def as_one(recognizers: Sequence[Recognizer], transpose: Sequence[float] = (0,)) -> Recognizer:
-    """Return a single recognizer as it is, and several as an `Ensemble`.
-
-    Args:
-        transpose: the pitches, in semitones, at which each of them hears a sound, as `transposed`.
+def as_one(recognizers: Sequence[Recognizer]) -> Recognizer:
+    """Return a single recognizer as it is; several, or one that is transposed, as an `Ensemble`.
 
     Raises:
         InputError: when there is none, or they have too few labels in common.
     """
     if not recognizers:
         raise InputError("no network is given; expected one or more")
-    members = [transposed(one, by) for one in recognizers for by in transpose]
-    return members[0] if len(members) == 1 else Ensemble(members)
-
-
-def transposed(recognizer: Recognizer, semitones: float) -> Recognizer:
-    """Return a recognizer that hears sounds higher by `semitones`, played faster by as much.
-
-    It takes sounds at another sample rate, rounded to 100 Hz, for those of the network's own. The
-    weights are shared.
-    """
-    if not semitones:
-        return recognizer
-    other, ratio = copy.copy(recognizer), 2 ** (semitones / 12)
-    other.sample_rate_hz = max(100, round(recognizer.sample_rate_hz / ratio / 100) * 100)
-    other.window_seconds = recognizer.window_seconds * ratio
-    return other
+    first, *others = recognizers
+    is_plain = not others and first.sample_rate_hz == first.frontend.sample_rate_hz
+    return first if is_plain else Ensemble(recognizers)
 
 
 def members_of(recognizer: Recognizer) -> list[Recognizer]:

@@ -9,6 +9,7 @@ one's own needs no more than `forward(log_mel) -> logits` to be trained, dreamed
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -146,6 +147,19 @@ class Recognizer(nn.Module):
         """
         windows = self.windows(log_mel, hop_frames)
         return self.logits(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
+
+    def transposed(self, semitones: float) -> Recognizer:
+        """Return one that hears sounds higher by `semitones`, played faster by as much.
+
+        It takes sounds at another sample rate, rounded to 100 Hz, for those of the network's own.
+        The weights are shared.
+        """
+        if not semitones:
+            return self
+        other, ratio = copy.copy(self), 2 ** (semitones / 12)
+        other.sample_rate_hz = max(100, round(self.sample_rate_hz / ratio / 100) * 100)
+        other.window_seconds = self.window_seconds * ratio
+        return other
 
     def check_length(self, waveform: Tensor, name: str | Path) -> None:
         """Check a sound (samples,) against the window; raise InputError when it is shorter."""

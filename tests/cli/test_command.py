@@ -18,7 +18,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.irdream._words import as_grammar
-from irdream.checkpoint_folder import NAMES
 from irdream.cli import command
 from irdream.errors import InputError
 from irdream.sweeps.job import Job
@@ -260,10 +259,6 @@ def test_what_was_typed_beside_a_target_of_ones_own_stays(words, expected) -> No
     own = dict(node[1] if OmegaConf.is_list(node) else node.get("embedding", node))
     assert own.pop("_target_") in ("my.Own", "torch.optim.Adagrad")
     assert own == expected
-
-
-def test_the_checkpoints_that_come_with_irdream_are_known() -> None:
-    assert command.CHECKPOINTS == NAMES
 
 
 def caused_by(cause: Exception) -> Exception:

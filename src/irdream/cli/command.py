@@ -27,6 +27,7 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 
 from irdream import arguments
 from irdream.arguments import shown
+from irdream.checkpoint_names import NAMES, pitched
 from irdream.cli import keys
 from irdream.cli.hydra_errors import explain, needed_extra, unknown_key, unknown_target
 from irdream.errors import InputError, nearest
@@ -43,7 +44,6 @@ _SYSTEM = {  # errors of the system that a person can mend, and how
     errno.EISDIR: "choose another name",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
-CHECKPOINTS = ("shipped", "second", "robust", "musicnn")  # that come with irdream
 TRUSTED = ("irdream.", "torch.optim.", "torch.nn.", "functools.partial")
 _FLAGS = (
     "--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run",
@@ -130,7 +130,8 @@ def check(config: DictConfig) -> None:
     arguments.check({name: (values[name], key.hint) for name, key in known.items()})
     given = values["checkpoint"]
     ours = {given} if isinstance(given, str) else {*given}
-    known_labels = ours <= {*CHECKPOINTS}  # of others they are known when they are loaded
+    # the labels of others are known when they are loaded
+    known_labels = {pitched(one)[0] for one in ours} <= {*NAMES}
     wanted = keys.hint(str(OmegaConf.select(config, "task._target_")), "target")
     arguments.check({"target": (values["target"], wanted)})  # null is for some tasks
     if values["target"] is not None:
@@ -231,12 +232,13 @@ def _problem_of_path(path: str) -> str:
 
 
 def _problem_of_checkpoint(path: str) -> str:
-    is_known = path.startswith(("runs:/", "models:/")) or path in CHECKPOINTS
+    path, _ = pitched(path)
+    is_known = path.startswith(("runs:/", "models:/")) or path in NAMES
     if is_known or (Path(path).expanduser() / "recognizer.json").is_file():
         return ""
     return (
         "is no checkpoint; expected a folder with recognizer.json and weights.safetensors, "
-        f"{', '.join(map(repr, CHECKPOINTS))}, runs:/... or models:/..."
+        f"{', '.join(map(repr, NAMES))}, runs:/... or models:/..."
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from irdream.checkpoint_names import pitched
 from irdream.contents import content_of, remember_in
 from irdream.errors import InputError
 from irdream.fingerprint import code_of, fingerprint_of
@@ -60,6 +61,7 @@ def _signature(given: Any, config: Mapping[str, Any]) -> str:
 
     def behind(word: str) -> str | None:
         """Return a hash of what a word names, where it names a file, a folder or a checkpoint."""
+        word, semitones = pitched(word)
         path = os.path.expanduser(word)
         try:
             if word.startswith(("runs:/", "models:/")):
@@ -69,7 +71,7 @@ def _signature(given: Any, config: Mapping[str, Any]) -> str:
                     word, root=Path(config["store"]).expanduser(), uri_server=config["server"]
                 )
             if word and os.path.exists(path):
-                return content_of(path, written=written)
+                return content_of(path, written=written) + f"@{semitones:+g}" * bool(semitones)
         except InputError:
             pass  # the task says so
         except OSError:
