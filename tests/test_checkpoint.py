@@ -16,6 +16,7 @@ from irdream.tracking import MlflowTracker, checkpoints
 
 MODEL = {"_target_": "my_package.MyNet"}
 TRUST = ["my_package"]
+SVM = "models.MfccSvm"
 
 
 @pytest.fixture
@@ -109,11 +110,8 @@ def test_outputs_go_with_their_labels_and_others_start_anew(
 
 
 def test_what_is_fitted_at_once_is_not_trained_further(tmp_path: Path) -> None:
-    spec = {"frontend": {"_target_": "irdream.frontends.HanLogMel"}}
-    save_recognizer(
-        checkpoint.new(**spec, model={"_target_": "irdream.models.MfccSvm"}, device="cpu"),
-        tmp_path / "svm",
-    )
+    frontend, model = ({"_target_": f"irdream.{one}"} for one in ("frontends.HanLogMel", SVM))
+    save_recognizer(checkpoint.new(frontend=frontend, model=model, device="cpu"), tmp_path / "svm")
     with pytest.raises(InputError, match="svm is a MfccSvm, which is fitted at once; expected a"):
         _light({}, fine_tune=str(tmp_path / "svm"))
 
