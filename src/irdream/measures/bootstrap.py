@@ -43,25 +43,36 @@ NOTHING = Interval(math.nan, math.nan, math.nan)
 
 
 def bootstrap(
-    statistics: Callable[[Array], Mapping[str, Array]], groups: Groups, *, seed: int = 0
+    statistics: Callable[[Array], Mapping[str, Array]],
+    groups: Groups,
+    *,
+    crossed: Groups | None = None,
+    seed: int = 0,
 ) -> dict[str, Interval]:
     """Return the intervals of statistics of rows, whole groups of rows being drawn.
 
     `statistics` returns by name (draws,), from how often each row counts, (draws, rows); NaN where
     they are not defined. There are no bounds where there is but one group, or where no draw has a
     value.
+
+    `crossed` are other groups of the same rows, such as the network beside the recording; both are
+    drawn, each on its own (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2),
+    2007). With three networks the bounds say little more than how far apart these are.
     """
-    numbers, count = numbered(groups)
-    drawn = np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))
-    parts = []
+    random, parts = np.random.default_rng(seed), []
+    axes = [numbered(some) for some in (groups, crossed) if some is not None]
+    drawn = [(i, random.integers(n, size=(RESAMPLES, n))) for i, n in axes]
     for begin in range(0, RESAMPLES, _DRAWS):
-        some = drawn[begin : begin + _DRAWS]
-        times = np.stack([np.bincount(one, minlength=count) for one in some])
-        parts.append(statistics(times[:, numbers].astype(float)))
+        times = np.ones((1, 1))
+        for numbers, draws in drawn:
+            some = draws[begin : begin + _DRAWS]
+            counts = np.stack([np.bincount(one, minlength=some.shape[1]) for one in some])
+            times = times * counts[:, numbers]
+        parts.append(statistics(times))
     found = {}
-    for name, estimate in statistics(np.ones((1, len(numbers)))).items():
+    for name, estimate in statistics(np.ones((1, len(axes[0][0])))).items():
         values = np.concatenate([part[name] for part in parts])
-        found[name] = between(float(estimate[0]), values, count)
+        found[name] = between(float(estimate[0]), values, min(n for _, n in axes))
     return found
 
 
@@ -75,12 +86,21 @@ def between(estimate: float, results: Array, count: int) -> Interval:
     return Interval(estimate, float(low), float(high))
 
 
-def mean_interval(values: ArrayLike, groups: Groups | None = None) -> Interval:
+def mean_interval(
+    values: ArrayLike, groups: Groups | None = None, crossed: Groups | None = None
+) -> Interval:
     """Return the bootstrap interval of the mean of values (rows,), NaN left out."""
+    if crossed is not None:
+        _, crossed = _present(values, crossed)
     kept, groups = _present(values, groups)
     if not len(kept):
         return NOTHING
-    return bootstrap(lambda times: {"mean": times @ kept / times.sum(axis=1)}, groups)["mean"]
+
+    def mean(times: Array) -> dict[str, Array]:
+        count = times.sum(axis=1)  # none, where no drawn group has a drawn one of the others
+        return {"mean": np.where(count > 0, times @ kept / np.maximum(count, 1), np.nan)}
+
+    return bootstrap(mean, groups, crossed=crossed)["mean"]
 
 
 def median_interval(values: ArrayLike, groups: Groups | None = None) -> Interval:
@@ -99,16 +119,19 @@ def median_interval(values: ArrayLike, groups: Groups | None = None) -> Interval
     return bootstrap(median, groups)["median"]
 
 
-def share_interval(flags: ArrayLike, groups: Groups | None = None) -> Interval:
+def share_interval(
+    flags: ArrayLike, groups: Groups | None = None, crossed: Groups | None = None
+) -> Interval:
     """Return the interval of the share of flags (rows,) that are set, as `mean_interval`.
 
     Where all flags are equal the bootstrap's would have no width; the bounds are then those of
     Clopper and Pearson for as many trials as there are groups, all of one result.
     """
-    kept, groups = _present(flags, groups)
+    groups = None if groups is None else list(groups)
+    kept, present = _present(flags, groups)
     if not len(kept) or (kept != kept[0]).any():
-        return mean_interval(kept, groups)
-    trials = len(set(groups))
+        return mean_interval(flags, groups, crossed)
+    trials = len(set(present))
     test = binomtest(trials if kept[0] else 0, trials)
     low, high = test.proportion_ci(confidence_level=LEVEL, method="exact")
     return Interval(float(kept[0]), float(low), float(high))

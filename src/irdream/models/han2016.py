@@ -10,8 +10,10 @@ Source: Y. Han, J. Kim, K. Lee, IEEE/ACM TASLP 25(1), 2017, table I and section 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -21,6 +23,10 @@ from irdream.models.inputs import check_size, initialize
 FILTERS = (32, 64, 128, 256)
 UNITS = 1024
 SLOPE = 0.33
+
+
+def _leaky() -> nn.Module:
+    return nn.LeakyReLU(SLOPE)
 
 
 class _Blocks(nn.Module):
@@ -37,6 +43,8 @@ class _Blocks(nn.Module):
         padding: int = 2,
         batch_norm: bool = True,
         pool: type[nn.Module] = nn.MaxPool2d,
+        activation: Callable[[], nn.Module] = _leaky,
+        over_all: Callable[[int], nn.Module] = lambda channels: nn.AdaptiveMaxPool2d(1),
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.BatchNorm2d(1)] if batch_norm else []
@@ -45,13 +53,13 @@ class _Blocks(nn.Module):
             for before in (channels, width):
                 layers.append(nn.Conv2d(before, width, 3, padding=padding, bias=not batch_norm))
                 layers += [nn.BatchNorm2d(width)] if batch_norm else []
-                layers.append(nn.LeakyReLU(SLOPE))
+                layers.append(activation())
             layers += [pool(3), nn.Dropout(0.25)] if width < filters[-1] else []
             channels = width
-        self.features = nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten())
+        self.features = nn.Sequential(*layers, over_all(channels), nn.Flatten())
         self.classifier = nn.Sequential(
             nn.Linear(channels, units),
-            nn.LeakyReLU(SLOPE),
+            activation(),
             nn.Dropout(0.5),
             nn.Linear(units, instruments),
         )
@@ -99,13 +107,36 @@ class Light(_Blocks):
 
     Args:
         width: filters of the first block; at 16 there are 329,565 parameters, at 32 1,241,261.
+        pooling: between blocks; "blur" smooths before it leaves values out (Zhang, "Making
+            convolutional networks shift-invariant again", ICML 2019).
+        activation: of all layers.
+        over_all: how the last maps become one value each; "attention" weighs their places.
     """
 
     def __init__(
-        self, *, width: Count = 16, output: str = "softmax", instruments: int = 11
+        self,
+        *,
+        width: Count = 16,
+        pooling: Literal["max", "blur"] = "max",
+        activation: Literal["leaky", "relu", "softplus"] = "leaky",
+        over_all: Literal["max", "mean", "attention"] = "max",
+        output: str = "softmax",
+        instruments: int = 11,
     ) -> None:
-        filters = tuple(width * 2**block for block in range(len(FILTERS)))
-        super().__init__(instruments, filters=filters, units=UNITS // 4, padding=1, pool=_Pool)
+        whole = {
+            "max": lambda channels: nn.AdaptiveMaxPool2d(1),
+            "mean": lambda channels: nn.AdaptiveAvgPool2d(1),
+            "attention": _Attention,
+        }
+        super().__init__(
+            instruments,
+            filters=tuple(width * 2**block for block in range(len(FILTERS))),
+            units=UNITS // 4,
+            padding=1,
+            pool={"max": _Pool, "blur": _BlurPool}[pooling],
+            activation={"leaky": _leaky, "relu": nn.ReLU, "softplus": nn.Softplus}[activation],
+            over_all=whole[over_all],
+        )
         self.output = output
 
 
@@ -136,3 +167,33 @@ class _Pool(nn.MaxPool2d):
     def forward(self, input: Tensor) -> Tensor:
         most = int(self.kernel_size)  # type: ignore[arg-type]
         return F.max_pool2d(input, [min(most, size) for size in input.shape[-2:]])
+
+
+class _BlurPool(nn.Module):
+    """Maxima of 3 x 3, smoothed by (1 4 6 4 1) / 16 along both axes; every third is kept."""
+
+    taps: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        taps = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+        self.register_buffer("taps", taps[:, None] * taps, persistent=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        highest = F.max_pool2d(input, 3, stride=1, padding=1)
+        kernel = self.taps.to(input).expand(input.shape[1], 1, 5, 5)
+        padded = F.pad(highest, (2, 2, 2, 2), mode="replicate")
+        return F.conv2d(padded, kernel, stride=self.size, groups=input.shape[1])
+
+
+class _Attention(nn.Module):
+    """The mean of maps (batch, channels, mels, frames), weighed by what is learned of them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weigh = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        shares = self.weigh(input).flatten(2).softmax(dim=2)
+        return (input.flatten(2) * shares).sum(dim=2)

@@ -60,9 +60,6 @@ def page_of(chapters: Sequence[Chapter], study: Study, seconds: float) -> pages.
     """Put the chapters of a study together; it has taken so many seconds."""
     data = "; ".join(one.data for one in chapters)
     claims = [claim for one in chapters for claim in one.claims]
-    tags = run_tags()
-    commit = tags.get("mlflow.source.git.commit", "unknown")[:12]
-    changes = " with changes" * (tags.get("irdream.git_dirty") == "true")
     return pages.Page(
         title=TITLE,
         lead=[
@@ -71,22 +68,36 @@ def page_of(chapters: Sequence[Chapter], study: Study, seconds: float) -> pages.
         ],
         claims=sorted(claims, key=lambda claim: claim.code),
         sections=[section for one in chapters for section in one.sections],
-        provenance={
-            "Command": shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "Date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-            "Data": data,
-            "Checkpoint": _checkpoint(study.recognizer),
-            "Second recognizer": "none" if study.second is None else _checkpoint(study.second),
-            "Seed": str(study.seed),
-            "irdream": f"{__version__}, commit {commit}{changes}",
-            "Machine": (
-                f"{processor()}, {os.cpu_count()} cores, torch on {torch.get_num_threads()}, "
-                f"{study.recognizer.device}; {platform.system()}, "
-                f"Python {platform.python_version()}, torch {torch.__version__}"
-            ),
-            "Time": f"{seconds / 60:.1f} min, less where batches were there already",
-        },
+        provenance=provenance(
+            seconds,
+            study.recognizer.device,
+            {
+                "Data": data,
+                "Checkpoint": _checkpoint(study.recognizer),
+                "Second recognizer": "none" if study.second is None else _checkpoint(study.second),
+                "Seed": str(study.seed),
+            },
+        ),
     )
+
+
+def provenance(seconds: float, device: object, more: Mapping[str, str]) -> dict[str, str]:
+    """Return what to write down to get the same again; `more` is what a page has besides."""
+    tags = run_tags()
+    commit = tags.get("mlflow.source.git.commit", "unknown")[:12]
+    changes = " with changes" * (tags.get("irdream.git_dirty") == "true")
+    return {
+        "Command": shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "Date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        **more,
+        "irdream": f"{__version__}, commit {commit}{changes}",
+        "Machine": (
+            f"{processor()}, {os.cpu_count()} cores, torch on {torch.get_num_threads()}, "
+            f"{device}; {platform.system()}, "
+            f"Python {platform.python_version()}, torch {torch.__version__}"
+        ),
+        "Time": f"{seconds / 60:.1f} min, less where parts of it were there already",
+    }
 
 
 def _checkpoint(recognizer: Recognizer) -> str:

@@ -259,21 +259,42 @@ def random_change(
         noise = normal(keys, 0, *original.shape[1:]).to(original)
         unit_db = measures.rmse_db(torch.zeros_like(noise), noise)
         return original + noise * (wanted_db / unit_db)[:, None, None], None
-    spectrum = stft(waveform, frontend) if isinstance(changed, StftGain) else waveform
-    noise = normal(keys, 0, *spectrum.shape[1:]).to(waveform)
-    rms = waveform.square().mean(dim=1, keepdim=True).sqrt().clamp(min=QUIETEST_RMS)
+    if isinstance(changed, StftGain):
+        noise = normal(keys, 0, *stft(waveform, frontend).shape[1:]).to(waveform)
+        make = gained(recognizer, waveform, noise)
+    else:
+        rms = waveform.square().mean(dim=1, keepdim=True).sqrt().clamp(min=QUIETEST_RMS)
+        noise = rms * normal(keys, 0, waveform.shape[-1]).to(waveform)
 
-    def sound(scale: Tensor) -> Tensor:
-        if not isinstance(changed, StftGain):
-            return waveform + scale[:, None] * (rms * noise)
-        gain = torch.exp(scale[:, None, None] * noise)
-        return inverse_stft(spectrum * gain, frontend, samples=waveform.shape[-1])
+        def make(scale: Tensor) -> Tensor:
+            return waveform + scale[:, None] * noise
 
+    found = at_size(recognizer, waveform, make, wanted_db)
+    return recognizer.log_mel(found), found
+
+
+def gained(recognizer: Recognizer, waveform: Tensor, gain: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return what makes sounds with a gain (items, bins, frames), times a scale (items,)."""
+    frontend, samples = recognizer.frontend, waveform.shape[-1]
+    spectrum = stft(waveform, frontend)
+    return lambda scale: inverse_stft(
+        spectrum * torch.exp(scale[:, None, None] * gain), frontend, samples=samples
+    )
+
+
+@torch.no_grad()
+def at_size(
+    recognizer: Recognizer,
+    waveform: Tensor,
+    make: Callable[[Tensor], Tensor],
+    wanted_db: Tensor,
+) -> Tensor:
+    """Return `make(scale)` at the scale at which the log-mel has changed by an RMSE (items,)."""
+    original = recognizer.log_mel(waveform)
     high = torch.full_like(wanted_db, _LARGEST_SCALE)
     low = high / 2.0**_OCTAVES
     for _ in range(_SEARCH_STEPS):
         middle = (low * high).sqrt()
-        too_large = measures.rmse_db(original, recognizer.log_mel(sound(middle))) > wanted_db
+        too_large = measures.rmse_db(original, recognizer.log_mel(make(middle))) > wanted_db
         low, high = torch.where(too_large, low, middle), torch.where(too_large, middle, high)
-    found = sound(torch.where(wanted_db > 0, (low * high).sqrt(), 0.0))
-    return recognizer.log_mel(found), found
+    return make(torch.where(wanted_db > 0, (low * high).sqrt(), 0.0))

@@ -1,0 +1,1 @@
+"""Experiments beyond the paper, over several trainings; used by their task alone."""

@@ -1,0 +1,132 @@
+"""Dreams of an experiment: sounds in batches, one way to dream, and who hears the target."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from irdream.audio import write_wav
+from irdream.datasets.base import Excerpt
+from irdream.dreaming.ascent import Ascent
+from irdream.dreaming.objectives import LogProbability
+from irdream.dreaming.optimizers import NormalizedAscent
+from irdream.dreaming.parametrizations import Parametrization
+from irdream.dreaming.record import Dreams
+from irdream.dreaming.targets import item_seed, plan
+from irdream.measures.sounds import snr_db
+from irdream.recognizer import Recognizer
+from irdream.reports.dreams import FULL_SCALE, predict_file
+
+BATCH = 22  # dreams at once
+ITSELF = "itself"  # the listener that dreams
+STEP_DB, MAX_GAIN_DB = 0.25, 24.0  # of dreams until the target is on top
+
+
+class Batch(NamedTuple):
+    """Sounds of one data set that are dreamed at once."""
+
+    data: str
+    excerpts: Sequence[Excerpt]
+    targets: Sequence[str]
+    waveform: Tensor  # (items, samples)
+    indices: Tensor  # of the targets, (items,)
+    seeds: Sequence[int]
+    sample_rate_hz: int
+
+    def of(self, rows: Sequence[int]) -> Batch:
+        """Return some of the items."""
+        lists = [[x[i] for i in rows] for x in (self.excerpts, self.targets, self.seeds)]
+        tensors, rate_hz = (self.waveform[rows], self.indices[rows]), self.sample_rate_hz
+        return Batch(self.data, *lists[:2], *tensors, lists[2], rate_hz)
+
+
+def batches_of(data: str, excerpts: Sequence[Excerpt], recognizer: Recognizer) -> list[Batch]:
+    """Return excerpts of one length in batches, each toward a random other label."""
+    labels, device, rate_hz = (
+        recognizer.instruments, recognizer.device, recognizer.sample_rate_hz
+    )  # fmt: skip
+    names, own = [one.name for one in excerpts], [one.labels for one in excerpts]
+    items = plan(["incorrect"], names, own, seed=0, known=labels)
+    found = []
+    for first in range(0, len(items), BATCH):
+        some = items[first : first + BATCH]
+        chosen, targets = [excerpts[i.excerpt] for i in some], [i.target for i in some]
+        waveform = torch.stack([one.waveform for one in chosen]).to(device)
+        indices = torch.tensor([labels.index(one) for one in targets]).to(device)
+        seeds = [item_seed(0, e.name, t) for e, t in zip(chosen, targets, strict=True)]
+        found.append(Batch(data, chosen, targets, waveform, indices, seeds, rate_hz))
+    return found
+
+
+def scaled(sound: Tensor) -> Tensor:
+    """Return a sound that a file can hold."""
+    return sound * (FULL_SCALE / max(FULL_SCALE, float(sound.abs().max())))
+
+
+def dream(
+    recognizer: Recognizer, batch: Batch, parametrization: Parametrization, **ascent: Any
+) -> Dreams:
+    """Dream a batch: log p of the targets, steps of fixed size, no random views."""
+    how = Ascent(
+        parametrization=parametrization, objective=LogProbability(), optimizer=NormalizedAscent(),
+        **ascent,
+    )  # fmt: skip
+    return how.run(recognizer, batch.waveform, batch.indices, batch.seeds)
+
+
+def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows of all tables; `judged` says of those with a listener who it is not."""
+    table = pd.concat(tables, ignore_index=True)
+    return table.assign(judged=table["listener"] != ITSELF) if "listener" in table else table
+
+
+def rows_for(batch: Batch) -> pd.DataFrame:
+    """Return a row for each item of a batch: data, excerpt, recording, target."""
+    return pd.DataFrame(
+        {
+            "data": batch.data,
+            "excerpt": [one.name for one in batch.excerpts],
+            "recording": [one.recording or one.name for one in batch.excerpts],
+            "target": list(batch.targets),
+        }
+    )
+
+
+def heard_by(listeners: Mapping[str, Recognizer], batch: Batch, sounds: Tensor) -> pd.DataFrame:
+    """Write sounds as 16-bit WAVs and ask the listeners.
+
+    Returns:
+        A row for each listener and sound: those of `rows_for`, and listener, probability and on_top
+        of the target, NaN where the listener lacks it, and snr_db, NaN where nothing changed.
+    """
+    ratio_db = snr_db(batch.waveform, sounds)
+    known = rows_for(batch).assign(
+        snr_db=ratio_db.masked_fill(ratio_db.isinf(), torch.nan).tolist()
+    )
+    tables = []
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder, f"{i}.wav") for i in range(len(sounds))]
+        for path, sound in zip(paths, sounds.cpu(), strict=True):
+            write_wav(path, scaled(sound), sample_rate_hz=batch.sample_rate_hz)
+        for listener, one in listeners.items():
+            pairs = zip(paths, batch.targets, strict=True)
+            answers = [_answer(path, target, one) for path, target in pairs]
+            columns = dict(zip(("probability", "on_top"), zip(*answers, strict=True), strict=True))
+            tables.append(known.assign(listener=listener, **columns))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _answer(path: Path, target: str, recognizer: Recognizer) -> tuple[float, float]:
+    """Return the target's probability, and 1 where it is on top; NaN where it is not known."""
+    if target not in recognizer.instruments:
+        return math.nan, math.nan
+    answer = predict_file(path, target, recognizer)
+    index = torch.tensor([recognizer.instruments.index(target)])
+    return float(answer.of_target(index)[0]), float(answer.on_top(index)[0])

@@ -1,0 +1,142 @@
+"""Run an experiment of `irdream.studies`, or resume it: train networks, dream, compare, report.
+
+Files in `output_dir`: report.html (self-contained), report.md, figure.png, and a CSV for each
+table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from irdream.arguments import Count, Positive, Seed, checked
+from irdream.datasets.base import DataSet, counted
+from irdream.datasets.folder import Folder
+from irdream.datasets.soundfont import SoundFont
+from irdream.errors import InputError
+from irdream.files import ExistingPath
+from irdream.interrupts import keeping
+from irdream.recognizer import Recognizer
+from irdream.stopwatch import Stopwatch
+from irdream.studies.report import Tables, write
+from irdream.studies.runner import Runner
+from irdream.tracking import Tracker
+
+
+@checked
+def study(
+    *,
+    experiment: Callable[[Runner], Tables] | None,
+    question: Mapping[str, Any],
+    network: Callable[..., Recognizer],
+    train: Callable[..., dict[str, float]],
+    load: Callable[..., Recognizer],
+    dataset: DataSet,
+    tracker: Tracker,
+    output_dir: Path,
+    recorded: ExistingPath | None = None,
+    judges: Sequence[str] = (),
+    seeds: Annotated[Sequence[Seed], Len(1)] = (0, 1, 2),
+    per_instrument: Count = 2,
+    seconds: Positive = 1.5,
+    steps: Count = 30,
+    cache_dir: str | Path | None = None,
+    publish: str | Path | None = None,
+    trust: Sequence[str] = (),
+    info: bool = False,
+    stopwatch: Stopwatch | None = None,
+) -> dict[str, float]:
+    """Run an experiment, or resume it, and write its report.
+
+    Args:
+        experiment: one of `irdream.studies`.
+        question: what is asked, with the rules of the verdicts; see `studies.report.write`.
+        network: builds an untrained recognizer, see `checkpoint.new`.
+        train: trains it, see `tasks.train.train`.
+        load: loads a checkpoint by its name, see `checkpoint.load`.
+        dataset: its training part is trained on, its test part is dreamed; of a mixture with
+            rendered music that of the music.
+        tracker: gets the verdicts and the files.
+        output_dir: where the files are written.
+        recorded: a folder of recorded sounds by label, which are dreamed, too; None: none.
+        judges: checkpoints that had no part in the dreams.
+        seeds: of the trainings, one network each.
+        per_instrument: excerpts of each label that are dreamed.
+        seconds: of each.
+        steps: of a dream of fixed size.
+        cache_dir: where networks and measured cells are kept; None: in `output_dir`.
+        publish: a folder that gets report.md, figure and tables; None: none.
+        trust: packages that the networks may come from.
+        info: only say what would be done.
+
+    Returns:
+        `study/<claim>`: 1 where it holds, 0.5 in part, 0 where it does not; none if not tested.
+
+    Raises:
+        InputError: no experiment, nothing to train on or to dream, sounds that are too short.
+    """
+    if experiment is None:
+        raise InputError("task=study has no experiment; expected one: experiment=robust_dreams")
+    name = getattr(experiment, "func", experiment).__name__
+    stopwatch = stopwatch or Stopwatch()
+    members = getattr(dataset, "datasets", {"": dataset}).values()
+    first = next((one for one in members if isinstance(one, SoundFont)), dataset)
+    sounds = {"rendered" if isinstance(first, SoundFont) else dataset.name: first}
+    sounds |= {} if recorded is None else {"recorded": Folder(root=recorded)}
+    print(
+        f"study: {name}, {counted(len(seeds), 'seed')}, dreams of {' and '.join(sounds)} sounds, "
+        f"judged by {', '.join(judges) or 'nobody'}",
+        flush=True,
+    )
+    if info:
+        return {}
+    keywords: dict[str, Any] = getattr(network, "keywords", {})
+    runner = Runner(
+        name=name,
+        network=network,
+        train=train if isinstance(train, partial) else partial(train),
+        dataset=dataset,
+        dreamed=sounds,
+        load=load,
+        judges={one: load(path=one) for one in judges},
+        cache_dir=Path(cache_dir or output_dir).expanduser(),
+        seeds=seeds,
+        per_instrument=per_instrument,
+        seconds=seconds,
+        steps=steps,
+        device=_device(keywords.get("device", "cpu")),
+        trust=trust,
+        stopwatch=stopwatch,
+    )
+    with keeping(lambda: "networks and what was measured are kept; to resume type the same line"):
+        tables = experiment(runner)
+    folders = [output_dir, *([] if publish is None else [Path(publish).expanduser()])]
+    with stopwatch("tables and figures"):
+        page = write(tables, question, runner, folders)
+    worth = {"holds": 1.0, "holds in part": 0.5, "does not hold": 0.0}
+    metrics = {f"study/{c.code}": worth[c.verdict] for c in page.claims if c.verdict in worth}
+    with stopwatch("tracking"):
+        tracker.log_metrics(metrics)
+        for path in sorted(output_dir.glob("*.*")):
+            tracker.log_file(path)
+    table = Table("", "claim", "verdict", "measured")
+    for claim in page.claims:
+        table.add_row(claim.code, Text(claim.says), claim.verdict, Text(claim.measured))
+    console = Console()
+    console.print(table)
+    console.print(f"report: {output_dir / 'report.html'}", soft_wrap=True)
+    return metrics
+
+
+def _device(name: str) -> torch.device:
+    from irdream.runtime import choose_device
+
+    return choose_device(name)
