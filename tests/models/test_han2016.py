@@ -66,3 +66,30 @@ def test_batch_norm_of_the_input_and_each_convolution(model: Han2016BatchNorm | 
 def test_a_width_that_is_none() -> None:
     with pytest.raises(InputError, match=r"^width=0; expected a whole number, at least 1$"):
         Light(width=0)
+
+
+@pytest.mark.parametrize(
+    "part", [{"pooling": "blur"}, {"activation": "softplus"}, {"over_all": "attention"}]
+)
+def test_a_light_network_with_other_parts_learns_and_takes_any_size(part) -> None:
+    torch.manual_seed(0)
+    model = Light(width=2, **part)
+    for size in ((128, 43), (12, 5), (1, 1)):
+        assert model.eval()(torch.randn(2, *size)).shape == (2, 11)
+    model.train()(torch.randn(4, 128, 43)).sum().backward()
+    assert all(w.grad is not None and w.grad.isfinite().all() for w in model.parameters())
+
+
+def test_blur_pooling_hardly_minds_a_shift() -> None:
+    torch.manual_seed(0)
+    sound = torch.randn(1, 4, 60, 60).cumsum(3).cumsum(2)
+    changes = []
+    for pooling in ("max", "blur"):
+        pool = next(
+            m for m in Light(width=4, pooling=pooling).features if "Pool" in type(m).__name__
+        )
+        one, other = pool(sound)[..., :-1], pool(sound.roll(1, 3))[..., :-1]
+        changes.append((one - other)[..., 1:].abs().mean())
+    assert changes[1] < changes[0]
+    flat = pool(torch.ones(1, 4, 9, 9))
+    torch.testing.assert_close(flat, torch.ones(1, 4, 3, 3))  # taps sum to one, edges too

@@ -13,6 +13,7 @@ import safetensors.torch
 import scipy.fft
 import torch
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.mixture import GaussianMixture
 from sklearn.svm import SVC
 from torch import Tensor
 
@@ -76,6 +77,55 @@ def test_it_says_nothing_before_it_is_fitted_and_refuses_what_is_too_small() -> 
     for size in ((2, 7, 17), (2, 24, 1), (24, 17)):
         with pytest.raises(InputError, match="at least 8 mel bands and 2 frames"):
             model(torch.zeros(size))
+
+
+@pytest.mark.parametrize("classifier", ["knn", "gmm"])
+def test_other_classifiers_predict_what_they_were_fitted_to_and_can_be_dreamed_on(
+    classifier: Any, tmp_path: Path, tiny_frontend: dict[str, Any]
+) -> None:
+    given = {"coefficients": 8, "classifier": classifier, "components": 2, "temporal": True}
+    spec = {"_target_": "irdream.models.MfccSvm", **given}
+    recognizer = new_recognizer(frontend=tiny_frontend | {"n_mels": 24}, model=spec).eval()
+    sounds, labels, recordings = music()
+    model: Any = recognizer.model
+    assert torch.equal(model(sounds), torch.zeros(90, 11))
+    model.fit(model.statistics(sounds), labels, recordings, seed=0)
+    assert (model(sounds).argmax(1) == labels.argmax(1)).float().mean() > 0.95
+    save_recognizer(recognizer, tmp_path)
+    assert torch.equal(load_recognizer(tmp_path).model(sounds), model(sounds))
+    wrong = sounds[:1].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(model(wrong)[:, 2].sum(), wrong)
+    assert gradient.isfinite().all()
+    assert classifier == "knn" or gradient.any()
+
+
+def test_mixtures_are_those_of_scikit_learn_and_neighbors_count() -> None:
+    sounds, labels, recordings = music()
+    mixture = MfccSvm(coefficients=8, classifier="gmm", components=1)
+    statistics = mixture.statistics(sounds)
+    mixture.fit(statistics, labels, recordings, seed=0)
+    x = ((statistics - mixture.mean) / mixture.scale).double().numpy()
+    has = labels[:, 1].numpy() > 0
+    how: dict[str, Any] = {"covariance_type": "diag", "reg_covar": 1e-2, "random_state": 0}
+    present, absent = (GaussianMixture(1, **how).fit(x[rows]) for rows in (has, ~has))
+    expected = present.score_samples(x) - absent.score_samples(x) + np.log(31 / 61)
+    found = mixture(sounds)[:, 1].detach().numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-2)
+    nearest = MfccSvm(coefficients=8, classifier="knn", neighbors=1)
+    nearest.fit(statistics, labels, recordings, seed=0)
+    odds = np.where(labels.numpy() > 0, np.log(3.0), -np.log(3.0))  # 1.5 of 2 against 0.5
+    np.testing.assert_allclose(nearest(sounds).detach().numpy(), odds, atol=1e-4)
+
+
+def test_the_envelope_is_described_by_hand() -> None:
+    sounds = torch.full((1, 8, 5), -20.0)
+    sounds[0, 0] = torch.tensor([0.0, 3.0, 3.0, 1.0, 1.0])
+    found = MfccSvm(coefficients=8, temporal=True).statistics(sounds)[0, -4:]
+    level = np.array([0.0, 3.0, 3.0, 1.0, 1.0])
+    energy = np.exp(level)
+    centroid = (energy * np.linspace(0, 1, 5)).sum() / energy.sum()
+    expected = [level.std(), 3.0, -2.0, centroid]
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
 
 
 def test_full_precision_under_autocast_and_the_same_fit_for_the_same_seed() -> None:

@@ -28,7 +28,7 @@ NETWORK = partial(
 )  # fmt: skip
 TRAIN = partial(
     train, optimizer=partial(torch.optim.AdamW, lr=1e-2), scheduler=None, augmentation=None,
-    epochs=2, patience=2, batch_size=4,
+    epochs=2, patience=2, batch_size=8,
 )  # fmt: skip
 
 

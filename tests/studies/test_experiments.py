@@ -6,18 +6,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 from irdream.studies import audibility, close_the_loop, patterns, robust_dreams, structure
-from irdream.studies.report import averages, write
+from irdream.studies.report import write
 
 CONF = Path(__file__).parents[2] / "conf" / "experiment"
 SMALL: dict[str, Any] = {
     "robust_dreams": {"epsilons_db": [0.0, 1.0], "sizes_db": [2.0, 4.0, 8.0], "ramp_epochs": 1},
-    "structure": {},
+    "structure": {"networks": {"as it is": {}, "mean over all": {"over_all": "mean"}}},
     "close_the_loop": {"copies": 4, "rounds": 1, "epochs": 1},
     "audibility": {"gains_db": [4.0], "ratios_db": [40.0], "harmonics_db": [4.0]},
     "patterns": {"noises": 2, "permutations": 20},
@@ -60,23 +59,21 @@ def test_every_rule_gets_a_verdict_and_nothing_is_done_twice(
         pd.testing.assert_frame_equal(table, second[key])
 
 
-def test_dreams_and_controls_are_of_the_sizes_that_were_asked_for(runner) -> None:
-    run, _ = experiment_of("robust_dreams")
-    heard = run(runner("robust_dreams"))["heard"]
-    found = averages(heard, ["variant", "size_db"], ["snr_db"])
-    by_size = found[found["variant"] == "random"].set_index("size_db")["estimate"]
-    assert by_size[2.0] > by_size[4.0] > by_size[8.0] > 0  # the larger, the lower the ratio
-    undreamed = heard[heard["variant"] == "undreamed"]
-    assert np.isnan(undreamed["snr_db"]).all()
-    assert undreamed["judged"].all()
-    assert set(heard[~heard["judged"]]["listener"]) == {"itself"}
+def test_controls_are_of_the_sizes_that_were_asked_for_and_judged_alone(runner) -> None:
+    table = runner("any").controls([2.0, 4.0])
+    by_size = table[table["variant"] == "random"].groupby("size_db")["snr_db"].mean()
+    assert by_size[2.0] > by_size[4.0]  # the larger, the lower the ratio
+    undreamed = table[table["variant"] == "undreamed"]
+    assert undreamed[["snr_db", "size_db"]].isna().all(axis=None)
+    assert table["judged"].all()
+    assert len(table) == 6 * 3
 
 
 def test_copies_to_train_on_have_labels_and_recordings_of_their_originals(runner) -> None:
     one = runner("close_the_loop")
     first = one.trained(robust_dreams.robust(0, "fgsm", 1), 0)
-    changed, mean_db = close_the_loop._changed(one, first, "dreams", 4)
-    files = changed.part("training", sample_rate_hz=8000).files
+    found, mean_db = close_the_loop.changed(one, first, 4)
+    files = found["dreams"].part("training", sample_rate_hz=8000).files
     own, copies = files[:18], files[18:]
     assert len(copies) == 4
     assert mean_db > 0
@@ -85,4 +82,4 @@ def test_copies_to_train_on_have_labels_and_recordings_of_their_originals(runner
         original = originals[copy.name.removesuffix(" changed")]
         assert (copy.labels, copy.recording) == (original.labels, original.recording)
         assert copy.path.read_bytes() != original.path.read_bytes()
-    assert len(changed.part("test", sample_rate_hz=8000).files) == 6
+    assert len(found["noise"].part("test", sample_rate_hz=8000).files) == 6

@@ -1,6 +1,6 @@
-"""Statistics of MFCCs and a support vector machine, the classical baseline.
+"""Statistics of MFCCs and a support vector machine, or another classical system.
 
-    python main.py task=train model=mfcc_svm
+    python main.py task=train model=mfcc_svm model.classifier=gmm
 
 A window becomes the mean and the standard deviation over its frames, of its MFCCs and of their
 first differences: 80 numbers for 20 coefficients. For each instrument a machine with an RBF kernel
@@ -13,6 +13,12 @@ loaded as a network is, without scikit-learn. The time of a fit grows nearly wit
 windows: 4,000 took 10 s of one core, 10,000 took 47 s. Nearly all windows become support vectors,
 and a checkpoint has 0.4 kB for each.
 
+In its place: `knn`, the nearest windows weighed by exp(-gamma d^2), the share with an instrument
+being its probability (S. Dudani, IEEE SMC-6, 1976); `gmm`, for each instrument a Gaussian mixture
+with diagonal covariances for the windows with it and one for those without (as D. Reynolds, Speech
+Communication 17, 1995). `temporal` adds what A. Eronen and A. Klapuri (ICASSP 2000) take of the
+envelope: its spread, the steepest rise and fall, and the centroid in time.
+
 Sources: C. Cortes, V. Vapnik, "Support-vector networks", Machine Learning 20, 1995; J. Platt,
 "Probabilistic outputs for support vector machines", Advances in Large Margin Classifiers, 1999.
 """
@@ -21,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import joblib
 import numpy as np
@@ -51,6 +57,10 @@ class MfccSvm(nn.Module):
         gamma: of the kernel exp(-gamma d^2), d over standardized statistics; None: 1 / features.
         balanced: weigh windows with an instrument as much as all those without it.
         max_windows: that it is fitted on, at most.
+        classifier: see above.
+        neighbors: of `knn`.
+        components: of each mixture of `gmm`.
+        temporal: add four features of the envelope.
     """
 
     output: ClassVar[str] = "sigmoid"
@@ -71,17 +81,24 @@ class MfccSvm(nn.Module):
         gamma: Positive | None = None,
         balanced: bool = False,
         max_windows: Count = 20_000,
+        classifier: Literal["svm", "knn", "gmm"] = "svm",
+        neighbors: Count = 11,
+        components: Count = 8,
+        temporal: bool = False,
         instruments: int = 11,
     ) -> None:
         super().__init__()
-        features = 4 * coefficients
+        features = 4 * coefficients + 4 * temporal
+        self.classifier, self.temporal = classifier, temporal
+        self.neighbors, self.components = neighbors, components
+        width = 2 * features + 1 if classifier == "gmm" else features
         self.coefficients, self.max_windows = coefficients, max_windows
         self.penalty, self.balanced = penalty, balanced
         self.gamma = 1 / features if gamma is None else gamma
         fitted = {
             "mean": torch.zeros(features),
             "scale": torch.ones(features),
-            "support_vectors": torch.zeros(0, features),
+            "support_vectors": torch.zeros(0, width),
             "weights": torch.zeros(0, instruments),
             "offset": torch.zeros(instruments),
             "sigmoid_scale": torch.zeros(instruments),
@@ -97,17 +114,38 @@ class MfccSvm(nn.Module):
         found = []
         for values in (series, series.diff(dim=2)):
             found += [values.mean(2), (values.var(2, unbiased=False) + _TINY).sqrt()]
-        return torch.cat(found, dim=1)
+        return torch.cat([*found, *([_envelope(log_mel)] if self.temporal else [])], dim=1)
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Return the logits of each window, in full precision; InputError when it is too small."""
         with torch.autocast(log_mel.device.type, enabled=False):
             standardized = (self.statistics(log_mel) - self.mean) / self.scale
             vectors = self.support_vectors
+            if self.classifier == "gmm" or (self.classifier == "knn" and not len(vectors)):
+                return self._mixture_logits(standardized)
             squares = standardized.square().sum(1, keepdim=True) + vectors.square().sum(1)
             distances = (squares - 2 * standardized @ vectors.T).clamp(min=0)  # squared
+            if self.classifier == "knn":
+                nearest, places = distances.topk(min(self.neighbors, len(vectors)), largest=False)
+                weights = (-self.gamma * nearest).softmax(dim=1)[:, :, None]
+                share = (weights * self.weights[places]).sum(1)  # Jeffreys' half on either side
+                return torch.logit((self.neighbors * share + 0.5) / (self.neighbors + 1))
             decisions = torch.exp(-self.gamma * distances) @ self.weights + self.offset
             return self.sigmoid_scale * decisions + self.sigmoid_offset
+
+    def _mixture_logits(self, standardized: Tensor) -> Tensor:
+        """Return log-likelihood ratios (batch, instruments); zeros before the fit.
+
+        A row of the vectors is a component: half of its negative precisions, these times its mean,
+        and a constant. Its weight is 1 for its instrument's presence, -1 for absence.
+        """
+        if not len(self.support_vectors):
+            return standardized.new_zeros(len(standardized), len(self.offset))
+        ones = torch.ones_like(standardized[:, :1])
+        logs = torch.cat([standardized.square(), standardized, ones], 1) @ self.support_vectors.T
+        signed = [(self.weights * sign > 0).log() for sign in (1, -1)]  # 0 or minus infinity
+        present, absent = ((logs[:, :, None] + one).logsumexp(1) for one in signed)
+        return present - absent + self.offset
 
     def fit(self, statistics: Tensor, labels: Tensor, recordings: Sequence[str], seed: int) -> None:
         """Fit the machines to windows.
@@ -135,6 +173,10 @@ class MfccSvm(nn.Module):
         self._keep(mean=scaler.mean_, scale=scaler.scale_)
         standardized = ((statistics.to(self.mean) - self.mean) / self.scale).float().cpu().numpy()
         present = labels.cpu().numpy() > 0
+        if self.classifier == "knn":
+            return self._keep(support_vectors=standardized, weights=present)
+        if self.classifier == "gmm":
+            return self._fit_mixtures(standardized, present, seed)
         fit = joblib.delayed(self._machine)
         parallel: Any = joblib.Parallel(n_jobs=torch.get_num_threads(), prefer="threads")
         machines = parallel(fit(standardized, one, recordings, seed) for one in present.T)
@@ -146,6 +188,30 @@ class MfccSvm(nn.Module):
             offset=np.array([machine.offset for machine in machines]),
             sigmoid_scale=np.array([machine.sigmoid_scale for machine in machines]),
             sigmoid_offset=np.array([machine.sigmoid_offset for machine in machines]),
+        )
+
+    def _fit_mixtures(self, standardized: np.ndarray, present: np.ndarray, seed: int) -> None:
+        """Fit two mixtures for each instrument that some windows have and some have not."""
+        from sklearn.mixture import GaussianMixture
+
+        rows, weights, offset = [], [], np.zeros(present.shape[1])
+        for i, has in enumerate(present.T):
+            offset[i] = math.log((has.sum() + 1) / (len(has) - has.sum() + 1))
+            sides = standardized[has], standardized[~has]
+            if min(map(len, sides)) < 2:  # then the prior alone
+                sides = standardized, standardized
+            for sign, some in zip((1.0, -1.0), sides, strict=True):
+                least = max(1, min(self.components, len(some) // 10))
+                how = {"covariance_type": "diag", "reg_covar": 1e-2, "random_state": seed}
+                one: Any = GaussianMixture(least, **how).fit(some)
+                precisions, means = one.precisions_, one.means_
+                logs = np.log(precisions) - precisions * means**2 - math.log(2 * math.pi)
+                constant = np.log(one.weights_) + 0.5 * logs.sum(axis=1)
+                rows.append(np.column_stack([-0.5 * precisions, precisions * means, constant]))
+                weights.append(np.zeros((least, len(offset))))
+                weights[-1][:, i] = sign
+        self._keep(
+            support_vectors=np.concatenate(rows), weights=np.concatenate(weights), offset=offset
         )
 
     def _machine(
@@ -205,6 +271,14 @@ def mfcc(log_mel: Tensor, coefficients: int) -> Tensor:
     They are the first coefficients of an orthonormal DCT-II over the mel bands.
     """
     return dct_basis(log_mel.shape[1], coefficients).to(log_mel) @ log_mel
+
+
+def _envelope(log_mel: Tensor) -> Tensor:
+    """Return spread, steepest rise and fall, and centroid in time of the level, (batch, 4)."""
+    level = log_mel.logsumexp(1)
+    shares = level.softmax(1) * torch.linspace(0, 1, level.shape[1]).to(level)
+    spread = (level.var(1, unbiased=False) + _TINY).sqrt()
+    return torch.stack([spread, level.diff().amax(1), level.diff().amin(1), shares.sum(1)], 1)
 
 
 def folds_of(present: np.ndarray, recordings: Sequence[str], seed: int) -> np.ndarray | None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from irdream.datasets.starts import evenly
 from irdream.dreaming.parametrizations import StftGain
 from irdream.measures.dreams import rmse_db
 from irdream.measures.table import BAR
+from irdream.paper.study import Stage
 from irdream.paper.trial import random_change
 from irdream.recognizer import Recognizer
 from irdream.studies.dreams import MAX_GAIN_DB, batches_of, dream, joined, scaled
@@ -83,16 +83,15 @@ def close_the_loop(
     whole = how | {"epochs": rounds * epochs, "patience": rounds * epochs}
     for seed in runner.seeds:
         first = runner.trained(Variant(BEFORE), seed)
-        found, size_db = {BEFORE: first}, 0.0
-        for kind in (DREAMS, NOISE):
-            network = first
-            for turn in range(rounds):
-                source = network if kind == DREAMS else first
-                dataset, mean_db = _changed(runner, source, kind, copies)
-                size_db = size_db or mean_db
-                words = f"{kind}, round {turn + 1}, seed {seed}"
-                network = runner.fitted(words, network, seed, dataset=dataset, **once)
-            found[kind] = network
+        copied, size_db = changed(runner, first, copies)
+        found = {BEFORE: first, DREAMS: first, NOISE: first}
+        for turn in range(1, rounds + 1):
+            for kind in (DREAMS, NOISE):
+                words, dataset = f"{kind}, round {turn}, seed {seed}", copied[kind]
+                found[kind] = runner.fitted(words, found[kind], seed, dataset=dataset, **once)
+            if turn < rounds:
+                again, _ = changed(runner, found[DREAMS], copies)
+                copied[DREAMS] = again[DREAMS]
         for kind, more in ((FGSM, {"robust": Robust("fgsm", epsilon_db=size_db)}), (MORE, {})):
             found[kind] = runner.fitted(f"{kind}, seed {seed}", first, seed, **whole, **more)
         for kind, network in found.items():
@@ -102,37 +101,38 @@ def close_the_loop(
     return {"needed": joined(needed), "right": joined(right)}
 
 
-def _changed(
-    runner: Runner, recognizer: Recognizer, kind: str, copies: int
-) -> tuple[Changed, float]:
-    """Write copies of training excerpts; return the data set with them and their mean size."""
+def changed(
+    runner: Runner, recognizer: Recognizer, copies: int
+) -> tuple[dict[str, Changed], float]:
+    """Dream training excerpts; return data sets with dreams and with noise, and the mean size."""
     rate_hz = recognizer.sample_rate_hz
     own = runner.dataset.part("training", sample_rate_hz=rate_hz)
-    numbers = evenly(own.files, count=copies, seed=0)
-    folder = runner.folder / runner.name / f"{kind}-{weights_of(recognizer)[:16]}"
+    labelled = [i for i, file in enumerate(own.files) if file.labels]
+    chosen = evenly([own.files[i] for i in labelled], count=copies, seed=0)
+    numbers = [labelled[i] for i in chosen]
+    folder = runner.folder / runner.name / f"copies-{weights_of(recognizer)[:16]}"
+    folders = {kind: folder / kind for kind in (DREAMS, NOISE)}
 
-    def make() -> tuple[pd.DataFrame, dict[str, Any]]:
-        folder.mkdir(parents=True, exist_ok=True)
+    def make() -> Stage:
         excerpts, places, sizes = [own[i] for i in numbers], iter(numbers), []
-        same = max(len(one.waveform) for one in excerpts)
-        excerpts = [
-            replace(one, waveform=torch.as_tensor(np.resize(one.waveform, same)))
-            for one in excerpts
-        ]
+        most = max(len(one.waveform) for one in excerpts)
+        longest = [torch.as_tensor(np.resize(one.waveform, most)) for one in excerpts]
+        pairs = zip(excerpts, longest, strict=True)
+        excerpts = [replace(one, waveform=sound) for one, sound in pairs]
+        for one in folders.values():
+            one.mkdir(parents=True, exist_ok=True)
         for batch in batches_of("training", excerpts, recognizer):
-            gain = StftGain(max_gain_db=MAX_GAIN_DB)
-            dreams = dream(
-                recognizer, batch, gain, step_size=STEP_DB, steps=runner.steps, confidence=BAR
-            )
-            change = rmse_db(recognizer.log_mel(batch.waveform), dreams.log_mel)
-            sound = dreams.waveform
-            if kind == NOISE:
-                sound = random_change(recognizer, gain, batch.waveform, change, batch.seeds)[1]
-            assert sound is not None
-            for one in sound.cpu():
-                write_wav(folder / f"{next(places)}.wav", scaled(one), sample_rate_hz=rate_hz)
-            sizes += change.tolist()
+            gain, how = StftGain(max_gain_db=MAX_GAIN_DB), {"step_size": STEP_DB, "confidence": BAR}
+            dreams = dream(recognizer, batch, gain, steps=runner.steps, **how)
+            size_db = rmse_db(recognizer.log_mel(batch.waveform), dreams.log_mel)
+            _, noise = random_change(recognizer, gain, batch.waveform, size_db, batch.seeds)
+            for sounds in zip(dreams.waveform, noise, strict=True):  # type: ignore[arg-type]
+                name = f"{next(places)}.wav"
+                for one, sound in zip(folders.values(), sounds, strict=True):
+                    write_wav(one / name, scaled(sound.cpu()), sample_rate_hz=rate_hz)
+            sizes += size_db.tolist()
         return pd.DataFrame({"size_db": sizes}), {}
 
-    table, _ = runner.cell(f"{kind} to train on", [copies], recognizer, make)
-    return Changed(runner.dataset, folder, numbers), float(table["size_db"].mean())
+    table, _ = runner.cell("copies to train on", [copies], recognizer, make)
+    found = {kind: Changed(runner.dataset, one, numbers) for kind, one in folders.items()}
+    return found, float(table["size_db"].mean())

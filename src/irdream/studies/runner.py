@@ -8,6 +8,7 @@ epoch.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from irdream import __version__
 from irdream.checkpoint_folder import load_recognizer
 from irdream.datasets.base import DataSet, Excerpt
 from irdream.datasets.identity import described, fingerprint_of_sounds
-from irdream.datasets.labels import Labelled, labels_of
+from irdream.datasets.mixture import Labelled, labels_of
 from irdream.datasets.starts import ExcerptStart
 from irdream.dreaming.constraints import RmseBudget
 from irdream.dreaming.parametrizations import StftGain
@@ -149,9 +150,10 @@ class Runner:
             print(f"{self.name}: training, {words}", flush=True)
             resume = folder if (folder / FOLDER / STATE).is_file() else None
             more = {"tracker": NullTracker(), "output_dir": folder, "resume": resume, "seed": seed}
+            given = {"dataset": self.dataset, **train, **more}
             with self.stopwatch("training"):
                 folder.mkdir(parents=True, exist_ok=True)
-                self.train(**{"recognizer": recognizer, "dataset": self.dataset} | train | more)
+                self.train(recognizer=copy.deepcopy(recognizer), **given)
         return load_recognizer(folder / "checkpoint", device=self.device, trust=self.trust)
 
     def measured(
@@ -300,7 +302,7 @@ class Runner:
             return pd.concat(tables, ignore_index=True), {}
 
         table, _ = self.cell("controls", list(sizes_db), None, make)
-        table = table.rename(columns={"kind": "variant"}).assign(seed=None)
+        table = joined([table.rename(columns={"kind": "variant"}).assign(seed=None)])
         return table.assign(size_db=table["size_db"].where(table["variant"] == "random"))
 
 

@@ -52,7 +52,9 @@ def survival(runner: Runner, recognizer: Recognizer) -> pd.DataFrame:
         table = heard_by({ITSELF: recognizer}, batch, sound)
         reached = dreams.reached.double().cpu().numpy()
         lasts = (table["on_top"] > 0) & (table["probability"] >= BAR)
-        tables.append(table.assign(reached=reached, survived=lasts.where(reached > 0)))
+        tables.append(
+            table.assign(reached=reached, survived=lasts.astype(float).where(reached > 0))
+        )
     return joined(tables)
 
 
