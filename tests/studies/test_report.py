@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from irdream.measures.bootstrap import mean_interval
 from irdream.studies.report import averages, claim_of, compared, points_figure, shown
 
 
-def rows(**more: float) -> pd.DataFrame:
+def rows(**more: Any) -> pd.DataFrame:
     """Rows of two variants, two seeds and four recordings; `b` has twice of `a`, and 1."""
     table = pd.DataFrame(
         [
@@ -36,7 +37,7 @@ def test_differences_and_ratios_are_of_pairs() -> None:
 
 
 def test_a_control_of_no_seed_is_compared_with_each_seed() -> None:
-    table = rows()
+    table: Any = rows()
     control = table[(table["variant"] == "a") & (table["seed"] == 0)]
     table = pd.concat([table[table["variant"] == "b"], control.assign(seed=None)])
     found = compared(table, "value", "b", "a")
@@ -56,7 +57,7 @@ def test_a_verdict_follows_from_the_whole_interval(above, verdict) -> None:
 
 
 def test_a_verdict_in_part_and_none() -> None:
-    table = rows()
+    table: Any = rows()
     table.loc[table["data"] == "recorded", "value"] = 1.0
     rule = {"says": "more", "rows": "all", "measure": "value", "of": "b", "less": "a", "above": 0.0}
     assert claim_of("X1", rule, {"all": table}).verdict == "holds in part"

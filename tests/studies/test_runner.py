@@ -62,7 +62,7 @@ def test_who_lacks_the_target_hears_nothing_of_it(runner) -> None:
     judge.instruments = ("cel", "flu", "drums")
     table = heard_by({"judge": judge}, batch, batch.waveform)
     unknown = table["target"] == "pia"
-    assert unknown.any()
+    assert unknown.to_numpy().any()
     assert table["on_top"].isna().equals(unknown)
     judge.instruments = ("cel", "flu", "pia")
 

@@ -135,4 +135,4 @@ def changed(
 
     table, _ = runner.cell("copies to train on", [copies], recognizer, make)
     found = {kind: Changed(runner.dataset, one, numbers) for kind, one in folders.items()}
-    return found, float(table["size_db"].mean())
+    return found, float(table["size_db"].to_numpy().mean())

@@ -42,9 +42,13 @@ class Batch(NamedTuple):
 
     def of(self, rows: Sequence[int]) -> Batch:
         """Return some of the items."""
-        lists = [[x[i] for i in rows] for x in (self.excerpts, self.targets, self.seeds)]
-        tensors, rate_hz = (self.waveform[rows], self.indices[rows]), self.sample_rate_hz
-        return Batch(self.data, *lists[:2], *tensors, lists[2], rate_hz)
+        return self._replace(
+            excerpts=[self.excerpts[i] for i in rows],
+            targets=[self.targets[i] for i in rows],
+            seeds=[self.seeds[i] for i in rows],
+            waveform=self.waveform[rows],
+            indices=self.indices[rows],
+        )
 
 
 def batches_of(data: str, excerpts: Sequence[Excerpt], recognizer: Recognizer) -> list[Batch]:

@@ -39,18 +39,19 @@ Tables = Mapping[str, pd.DataFrame]
 
 def averages(rows: pd.DataFrame, by: Sequence[str], measures: Sequence[str]) -> pd.DataFrame:
     """Return the mean of each measure with its interval, for each group of rows."""
+    names: Any
     found = []
     for names, group in rows.groupby(list(by), sort=False, dropna=False):
         for measure in measures:
             one = _mean(group, group[measure].to_numpy(float))
             about = dict(zip(by, names, strict=True))
-            count = int(group[measure].notna().sum())
+            count = np.count_nonzero(group[measure].notna())
             found.append(about | {"measure": measure} | one._asdict() | {"n": count})
     return pd.DataFrame(found)
 
 
 def _mean(rows: pd.DataFrame, values: np.ndarray) -> Interval:
-    seeds = rows["seed"] if rows["seed"].notna().all() else None
+    seeds = rows["seed"] if rows["seed"].notna().to_numpy().all() else None
     is_share = set(values[~np.isnan(values)]) <= {0.0, 1.0}
     return (share_interval if is_share else mean_interval)(values, rows["recording"], seeds)
 
