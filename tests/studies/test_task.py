@@ -79,8 +79,7 @@ def test_it_says_what_it_would_do_and_refuses_to_do_nothing(runner, tmp_path, ca
     assert study(**given, output_dir=tmp_path, info=True) == {}
     assert capsys.readouterr().out.startswith("study: counting")
     with pytest.raises(InputError, match="task=study has no experiment; expected one: experiment="):
-        given["experiment"] = None
-        study(**given, output_dir=tmp_path)
+        study(**arguments(runner("any"), experiment=None), output_dir=tmp_path)
 
 
 def test_sounds_of_a_folder_with_other_labels_are_refused(runner, tmp_path) -> None:
