@@ -123,11 +123,7 @@ def points_figure(
     for (i, j), ax in np.ndenumerate(panels):
         some = rows_of(found, **{row: rows[i], column: columns[j]})
         for k, name in enumerate(lines):
-            aside = (k - (len(lines) - 1) / 2) / max(1, len(lines) - 1)
-            _draw(ax, rows_of(some, **{line: name}), list(dict.fromkeys(found[x])), x, aside)
-            ax.containers[-1].set_label(str(name))
-            for part in [ax.lines[-1], *ax.containers[-1][2]]:
-                part.set_color(COLORS[k % len(COLORS)])
+            _draw(ax, rows_of(some, **{line: name}), found[x], str(name), k, len(lines))
         ax.set_title(", ".join(dict.fromkeys(map(str, (rows[i], columns[j])))), fontsize=9)
         ax.set_xlabel(labels[0] if i == len(rows) - 1 else "", fontsize=9)
         ax.set_ylabel(labels[1] if j == 0 else "", fontsize=9)
@@ -137,16 +133,21 @@ def points_figure(
     return figure
 
 
-def _draw(ax: Axes, some: pd.DataFrame, words: Sequence[Any], x: str, aside: float) -> None:
-    """Draw a line with its intervals, moved aside a little so that none hides another."""
+def _draw(ax: Axes, some: pd.DataFrame, every: pd.Series, label: str, k: int, lines: int) -> None:
+    """Draw a line with its intervals, moved aside a little so that none hides another.
+
+    `every` are the values along the axis of all lines.
+    """
+    words = list(dict.fromkeys(every))
     is_number = all(isinstance(word, int | float) for word in words)
-    places = [float(v) if is_number else words.index(v) for v in some[x]]
+    places = [float(v) if is_number else words.index(v) for v in some[every.name]]
     width = 0.03 * float(np.ptp(words)) if is_number else 0.15
     estimate, low, high = some[[*Interval._fields]].to_numpy(float).T
     ax.errorbar(
-        np.array(places) + width * aside, estimate,
-        np.nan_to_num(np.abs([estimate - low, high - estimate])),
-        marker="o", markersize=3.5, linewidth=1.2 if is_number else 0.0, elinewidth=1.0,
+        np.array(places) + width * (k - (lines - 1) / 2) / max(1, lines - 1), estimate,
+        np.nan_to_num(np.abs([estimate - low, high - estimate])), label=label,
+        color=COLORS[k % len(COLORS)], marker="o", markersize=3.5, elinewidth=1.0,
+        linewidth=1.2 if is_number else 0.0,
     )  # fmt: skip
     if not is_number:
         ax.set_xticks(range(len(words)), [str(word) for word in words], fontsize=8, rotation=30)

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 from annotated_types import Len
 from rich.console import Console
 from rich.table import Table
@@ -25,6 +24,7 @@ from irdream.errors import InputError
 from irdream.files import ExistingPath
 from irdream.interrupts import keeping
 from irdream.recognizer import Recognizer
+from irdream.runtime import choose_device
 from irdream.stopwatch import Stopwatch
 from irdream.studies.report import Tables, write
 from irdream.studies.runner import Runner
@@ -50,6 +50,7 @@ def study(
     steps: Count = 30,
     cache_dir: str | Path | None = None,
     publish: str | Path | None = None,
+    device: str | int = "auto",
     trust: Sequence[str] = (),
     info: bool = False,
     stopwatch: Stopwatch | None = None,
@@ -74,6 +75,7 @@ def study(
         steps: of a dream of fixed size.
         cache_dir: where networks and measured cells are kept; None: in `output_dir`.
         publish: a folder that gets report.md, figure and tables; None: none.
+        device: of the networks, see `runtime.choose_device`.
         trust: packages that the networks may come from.
         info: only say what would be done.
 
@@ -98,7 +100,6 @@ def study(
     )
     if info:
         return {}
-    keywords: dict[str, Any] = getattr(network, "keywords", {})
     runner = Runner(
         name=name,
         network=network,
@@ -112,7 +113,7 @@ def study(
         per_instrument=per_instrument,
         seconds=seconds,
         steps=steps,
-        device=_device(keywords.get("device", "cpu")),
+        device=choose_device(device),
         trust=trust,
         stopwatch=stopwatch,
     )
@@ -134,9 +135,3 @@ def study(
     console.print(table)
     console.print(f"report: {output_dir / 'report.html'}", soft_wrap=True)
     return metrics
-
-
-def _device(name: str) -> torch.device:
-    from irdream.runtime import choose_device
-
-    return choose_device(name)
