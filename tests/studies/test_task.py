@@ -70,7 +70,7 @@ def test_it_writes_a_page_of_rendered_and_recorded_sounds(runner, tones, tmp_pat
     found = pd.read_csv(tmp_path / "published" / "all_of_it.csv")
     assert list(found["data"]) == ["folder", "folder", "recorded", "recorded"]
     page = (tmp_path / "published" / "report.md").read_text()
-    assert "Which is more?" in page
+    assert "| Claim | What is tested |" in page
     assert "recorded: 1.00 (1.00 to 1.00)" in page
 
 

@@ -137,6 +137,7 @@ class Page:
     claims: Sequence[Claim]
     sections: Sequence[Section]
     provenance: Mapping[str, str]
+    says: str = "The paper says"  # heading of the claims
 
     @property
     def tally(self) -> dict[Verdict, int]:

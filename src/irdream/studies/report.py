@@ -188,6 +188,7 @@ def write(
     page = Page(
         title=question["title"],
         lead=question["about"],
+        says="What is tested",
         claims=[claim_of(code, rule, tables) for code, rule in question["claims"].items()],
         sections=[
             Section(
