@@ -73,6 +73,8 @@ def test_averages_have_exact_bounds_where_all_say_the_same() -> None:
     assert of_a["high"] == pytest.approx(1 - 0.025 ** (1 / 4))  # Clopper and Pearson, 4 recordings
     table = shown(found)
     assert list(table.columns) == ["variant", "yes", "value"]
+    unsized = averages(rows(size=math.nan), ["variant", "size"], ["value"])
+    assert list(shown(unsized)["size"]) == ["–", "–"]
     assert table["value"].str.match(r"^\d\.\d\d \(\d\.\d\d to \d\.\d\d\)$").all()
 
 

@@ -20,6 +20,7 @@ from irdream.measures.bootstrap import Interval, mean_interval, share_interval
 from irdream.paper.pages import provenance
 from irdream.reports.figures import plain, save_figure
 from irdream.reports.pages import (
+    NOTHING,
     Claim,
     Page,
     Picture,
@@ -119,12 +120,12 @@ def points_figure(
     rows, columns, lines = (list(dict.fromkeys(found[name])) for name in (row, column, line))
     size = (1.6 + 3.1 * len(columns), 0.9 + 2.5 * len(rows))
     figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(len(rows), len(columns), squeeze=False, sharex=True, sharey="row")
+    panels = figure.subplots(len(rows), len(columns), squeeze=False, sharey="row")
     for (i, j), ax in np.ndenumerate(panels):
         some = rows_of(found, **{row: rows[i], column: columns[j]})
         for k, name in enumerate(lines):
-            _draw(ax, rows_of(some, **{line: name}), found[x], str(name), k, len(lines))
-        ax.set_title(", ".join(dict.fromkeys(map(str, (rows[i], columns[j])))), fontsize=9)
+            _draw(ax, rows_of(some, **{line: name}), some[x], str(name), k, len(lines))
+        ax.set_title(", ".join(filter(None, map(str, (rows[i], columns[j])))), fontsize=9)
         ax.set_xlabel(labels[0] if i == len(rows) - 1 else "", fontsize=9)
         ax.set_ylabel(labels[1] if j == 0 else "", fontsize=9)
         plain(ax)
@@ -136,7 +137,7 @@ def points_figure(
 def _draw(ax: Axes, some: pd.DataFrame, every: pd.Series, label: str, k: int, lines: int) -> None:
     """Draw a line with its intervals, moved aside a little so that none hides another.
 
-    `every` are the values along the axis of all lines.
+    `every` are the values along the axis of all lines of a panel.
     """
     words = list(dict.fromkeys(every))
     is_number = all(isinstance(word, int | float) for word in words)
@@ -150,16 +151,24 @@ def _draw(ax: Axes, some: pd.DataFrame, every: pd.Series, label: str, k: int, li
         linewidth=1.2 if is_number else 0.0,
     )  # fmt: skip
     if not is_number:
-        ax.set_xticks(range(len(words)), [str(word) for word in words], fontsize=8, rotation=30)
+        ax.set_xticks(range(len(words)), [str(word) for word in words], fontsize=8)
+        ax.tick_params(axis="x", rotation=30)
+        for text in ax.get_xticklabels():
+            text.set(horizontalalignment="right", rotation_mode="anchor")
 
 
 def shown(found: pd.DataFrame) -> pd.DataFrame:
     """Return averages as a table for people: a column for each measure, with intervals."""
     by = [name for name in found if name not in ("measure", "n", *Interval._fields)]
-    cells = [Interval(*row).text() for row in found[[*Interval._fields]].to_numpy(float)]
-    wide = found.assign(cell=cells).pivot_table(
-        index=by, columns="measure", values="cell", aggfunc="first", sort=False
-    )
+    cells = [
+        Interval(*row).text(4 if measure == "p" else 2)
+        for measure, row in zip(
+            found["measure"], found[[*Interval._fields]].to_numpy(float), strict=True
+        )
+    ]
+    rows = found.assign(cell=cells)
+    rows[by] = rows[by].astype(object).where(rows[by].notna(), NOTHING)  # a pivot drops NaN
+    wide = rows.pivot_table(index=by, columns="measure", values="cell", aggfunc="first", sort=False)
     return wide.reset_index()
 
 
