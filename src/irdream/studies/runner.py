@@ -198,7 +198,10 @@ class Runner:
         sounds = [
             [b.data, fingerprint_of_sounds(b.excerpts), list(b.targets)] for b in self.batches
         ]
-        return [*sounds, *([name, weights_of(one)] for name, one in self.judges.items())]
+        rate_hz = self._like.sample_rate_hz
+        tests = [one.part("test", sample_rate_hz=rate_hz).files for one in self.dreamed.values()]
+        judges = [[name, weights_of(one)] for name, one in self.judges.items()]
+        return [sounds, judges, list(map(described, tests))]
 
     # Sounds
 
