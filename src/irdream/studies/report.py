@@ -160,12 +160,11 @@ def _draw(ax: Axes, some: pd.DataFrame, every: pd.Series, label: str, k: int, li
 def shown(found: pd.DataFrame) -> pd.DataFrame:
     """Return averages as a table for people: a column for each measure, with intervals."""
     by = [name for name in found if name not in ("measure", "n", *Interval._fields)]
-    cells = [
-        Interval(*row).text(4 if measure == "p" else 2)
-        for measure, row in zip(
-            found["measure"], found[[*Interval._fields]].to_numpy(float), strict=True
-        )
-    ]
+    cells = []
+    for row in found.itertuples():
+        interval = Interval(row.estimate, row.low, row.high)  # type: ignore[arg-type]
+        text = interval.text(4 if row.measure == "p" else 2)
+        cells.append(NOTHING if math.isnan(interval.estimate) else text)
     rows = found.assign(cell=cells)
     rows[by] = rows[by].astype(object).where(rows[by].notna(), NOTHING)  # a pivot drops NaN
     wide = rows.pivot_table(index=by, columns="measure", values="cell", aggfunc="first", sort=False)
