@@ -40,6 +40,7 @@ def test_keys_stand_in_the_yaml_with_a_comment_each_and_a_type_that_allows_their
         "evaluate",
         "compare",
         "paper",
+        "study",
         "sweep",
     )
     assert [name for name, line in lines().items() if not line.words] == []

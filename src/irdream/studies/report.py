@@ -124,7 +124,8 @@ def points_figure(
     for (i, j), ax in np.ndenumerate(panels):
         some = rows_of(found, **{row: rows[i], column: columns[j]})
         for k, name in enumerate(lines):
-            _draw(ax, rows_of(some, **{line: name}), some[x], str(name), k, len(lines))
+            words = list(dict.fromkeys(some[x]))
+            _draw(ax, rows_of(some, **{line: name}), x, words, str(name), k, len(lines))
         ax.set_title(", ".join(filter(None, map(str, (rows[i], columns[j])))), fontsize=9)
         ax.set_xlabel(labels[0] if i == len(rows) - 1 else "", fontsize=9)
         ax.set_ylabel(labels[1] if j == 0 else "", fontsize=9)
@@ -134,14 +135,15 @@ def points_figure(
     return figure
 
 
-def _draw(ax: Axes, some: pd.DataFrame, every: pd.Series, label: str, k: int, lines: int) -> None:
+def _draw(
+    ax: Axes, some: pd.DataFrame, x: str, words: Sequence[Any], label: str, k: int, lines: int
+) -> None:
     """Draw a line with its intervals, moved aside a little so that none hides another.
 
-    `every` are the values along the axis of all lines of a panel.
+    `words` are the values along the axis, of all lines of a panel.
     """
-    words = list(dict.fromkeys(every))
     is_number = all(isinstance(word, int | float) for word in words)
-    places = [float(v) if is_number else words.index(v) for v in some[every.name]]
+    places = [float(v) if is_number else words.index(v) for v in some[x]]
     width = 0.03 * float(np.ptp(words)) if is_number else 0.15
     estimate, low, high = some[[*Interval._fields]].to_numpy(float).T
     ax.errorbar(
@@ -160,9 +162,10 @@ def _draw(ax: Axes, some: pd.DataFrame, every: pd.Series, label: str, k: int, li
 def shown(found: pd.DataFrame) -> pd.DataFrame:
     """Return averages as a table for people: a column for each measure, with intervals."""
     by = [name for name in found if name not in ("measure", "n", *Interval._fields)]
+    row: Any
     cells = []
     for row in found.itertuples():
-        interval = Interval(row.estimate, row.low, row.high)  # type: ignore[arg-type]
+        interval = Interval(row.estimate, row.low, row.high)
         text = interval.text(4 if row.measure == "p" else 2)
         cells.append(NOTHING if math.isnan(interval.estimate) else text)
     rows = found.assign(cell=cells)
