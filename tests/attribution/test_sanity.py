@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from irdream.attribution import GradientXInput
-from irdream.attribution.sanity import cascade, passes
+from irdream.attribution.sanity import PASSED_BELOW, cascade, left
 from tests.attribution.conftest import Deep
 
 
@@ -22,7 +22,7 @@ def test_a_map_that_ignores_the_network_fails(around, log_mel, targets) -> None:
     found = cascade(Loudness(), recognizer, log_mel, targets)
     assert [*found][:2] == ["classifier.2", "classifier.0"]  # from the top
     np.testing.assert_allclose([*found.values()], np.ones((5, 3)))
-    assert not passes(found)
+    assert left(found) == pytest.approx(1.0)
     assert all(torch.equal(x, before[name]) for name, x in recognizer.model.state_dict().items())
 
 
@@ -43,8 +43,8 @@ def test_an_empty_map_is_like_no_other(around, log_mel, targets) -> None:
     assert [*found.values()] == [[0.0] * 3] * 5
 
 
-@pytest.mark.parametrize(
-    ("last", "expected"), [([0.1, -0.15, 0.9], True), ([0.3, 0.1, -0.4], False)]
-)
-def test_the_rule_is_on_the_last_layer(last, expected) -> None:
-    assert passes({"top": [1.0, 1.0, 1.0], "bottom": last}) is expected
+@pytest.mark.parametrize(("last", "expected"), [([0.1, -0.15, 0.9], 0.15), ([0.3, 0.1, -0.4], 0.3)])
+def test_what_is_left_is_the_median_of_the_last_layer(last, expected) -> None:
+    found = left({"top": [1.0, 1.0, 1.0], "bottom": last})
+    assert found == pytest.approx(expected)
+    assert (found < PASSED_BELOW) is (expected == 0.15)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -64,6 +66,6 @@ class AscendedMask:
         """
         seeds = [0] * len(targets)  # nothing is random
         dreams = self.ascent.run(recognizer, waveform, targets, seeds, log_mel=log_mel)
-        basis = recognizer.frontend.mel_basis
+        basis = cast(Tensor, recognizer.frontend.mel_basis)
         gain = (basis / basis.sum(dim=1, keepdim=True)) @ dreams.signal.exp()
         return gain[..., : log_mel.shape[-1]]

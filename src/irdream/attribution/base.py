@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -33,8 +33,8 @@ class Attribution(Protocol):
 
 def with_sound(attribution: Attribution, waveform: Tensor | None) -> Attribution:
     """Return a method that is given the sound as well, where it says `needs_sound`."""
-    needs_sound = getattr(attribution, "needs_sound", False)
-    return partial(attribution, waveform=waveform) if needs_sound else attribution
+    needs_sound, method = getattr(attribution, "needs_sound", False), cast(Any, attribution)
+    return partial(method, waveform=waveform) if needs_sound else attribution
 
 
 def target_logits(logits: Tensor, targets: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from irdream import instruments
+from irdream.attribution.sanity import PASSED_BELOW
 from irdream.measures.attribution import LEVELS
-from irdream.measures.bootstrap import mean_interval
+from irdream.measures.bootstrap import Interval, mean_interval, share_interval
 from irdream.measures.table import ATTRIBUTION
 from irdream.reports.dream_figures import RANGE_DB, TICKS_HZ, SpectrogramScales
 from irdream.reports.figures import BLUE, GRAY, ORANGE, add_color_bar, caption, plain
@@ -23,6 +25,7 @@ from irdream.reports.tables import records, rows_of
 
 Array = NDArray[np.floating]
 ROWS_SHOWN = 24
+CONTROLS = ("random", "edges")
 INTERVALS = ("drop", "faithfulness", "insertion", "deletion", "judge_agrees")
 HOW_TO_READ = (
     "p relevant, p rest: probability of the target in the WAV of what the mask lets through, and "
@@ -107,6 +110,47 @@ def summary(table: pd.DataFrame, method: str) -> dict[str, float]:
                 name = each.name if one == method else f"{one}/{each.name}"
                 metrics[f"attribute/{name}"] = float(np.nanmean(values))
     return metrics
+
+
+def methods_table(runs: Mapping[str, pd.DataFrame], left: Mapping[str, float]) -> pd.DataFrame:
+    """Return a row for each method, and for the controls of the first, with 95 % intervals.
+
+    Args:
+        runs: rows of attributions.csv by the name of the method.
+        left: of the sanity check, by that name, where it was made.
+    """
+    maps = {name: rows[~rows["map"].isin(CONTROLS)] for name, rows in runs.items()}
+    first = next(iter(runs.values()))
+    maps |= {f"{one} (control)": rows_of(first, map=one) for one in CONTROLS}
+    rows = []
+    for method, found in maps.items():
+        row: dict[str, Any] = {"method": method, "excerpts": len(found)}
+        for each in ATTRIBUTION:
+            if each.in_table and not np.isnan(values := _values(found, each.name)).all():
+                interval = share_interval if each.is_share else mean_interval
+                names = (each.name, f"{each.name}_low", f"{each.name}_high")
+                row |= dict(zip(names, interval(values, found["name"]), strict=True))
+        if method in left:
+            row |= {"sanity": left[method], "passes": left[method] < PASSED_BELOW}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def methods_markdown(table: pd.DataFrame) -> str:
+    """Return a table of methods as Markdown, means with their intervals."""
+    shown = [each for each in ATTRIBUTION if each.name in table]
+    heads = ["method", "excerpts", *(each.heading for each in shown)]
+    heads += ["left when shuffled", "sanity check"] if "sanity" in table else []
+    lines = [heads, ["---"] * len(heads)]
+    for row in records(table):
+        cells = [f"`{row['method']}`", str(row["excerpts"])]
+        for each in shown:
+            bounds = (row[each.name], row[f"{each.name}_low"], row[f"{each.name}_high"])
+            cells.append("" if pd.isna(bounds[0]) else Interval(*bounds).text())
+        if "sanity" in table and not pd.isna(row["sanity"]):
+            cells += [f"{row['sanity']:.2f}", "passes" if row["passes"] else "**fails**"]
+        lines.append(cells + [""] * (len(heads) - len(cells)))
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 def print_attributions(table: pd.DataFrame, method: str) -> None:

@@ -22,12 +22,15 @@ from irdream.files import replacing
 from irdream.measures.table import HEADLINES
 from irdream.reports.dream_page import MAX_DREAMS, PageDream, known_measures, write_page
 from irdream.reports.figures import save_figure
+from irdream.reports.pages import write_text
 from irdream.reports.sweep_figures import Value, heat_map_figure, ordered, sweep_curve_figure
+from irdream.reports.tables import save_table
 from irdream.sweeps.job import Job, read_jobs
 
 FOLDER = "overview"  # below the sweep's
-FILES = ("jobs.csv", "heat_map.png", "curves.png", "gallery.html")
+FILES = ("jobs.csv", "heat_map.png", "curves.png", "methods.csv", "methods.md", "gallery.html")
 TEXT_COLUMNS = ("name", "labels", "target", "file")  # of dreams.csv
+SANITY = "attribute/sanity"
 WITHIN_JOB = ("target", "step_size", "budget_db", "variation")  # lists of these are one job
 
 
@@ -78,7 +81,8 @@ def write_overview(folder: Path, title: str) -> list[Path]:
     """Write what compares a sweep's jobs, in place of what an earlier one left; return the files.
 
     jobs.csv; heat_map.png of the main measure over two swept values; curves.png over the first that
-    is a number; gallery.html, spectrograms and sounds.
+    is a number; of attributions methods.csv and methods.md, with intervals; gallery.html,
+    spectrograms and sounds.
     """
     sweep, into = read_sweep(folder), folder / FOLDER
     into.mkdir(parents=True, exist_ok=True)
@@ -94,6 +98,7 @@ def write_overview(folder: Path, title: str) -> list[Path]:
     if metric is not None and numeric:
         by = keys[1] if len(keys) > 1 else None
         save_figure(sweep_curve_figure(jobs, numeric[0], metric, by=by), into / "curves.png")
+    _write_methods(sweep, into)
     write_gallery(sweep, into / "gallery.html", title=title)
     return [into / name for name in FILES if (into / name).is_file()]
 
@@ -146,6 +151,27 @@ def main_metric(jobs: Sequence[Job], preferred: Sequence[str] = HEADLINES) -> st
     counts = {name: sum(map(math.isfinite, values)) for name, values in found.items()}
     there = [name for name, count in counts.items() if count]
     return next((name for name in there if counts[name] > 1), there[0] if there else None)
+
+
+def _write_methods(sweep: Sweep, into: Path) -> None:
+    """Write the table of a sweep's attributions; none where it has none."""
+    runs, left = {}, {}
+    for job in sweep.jobs:
+        path = job.files / "attributions.csv"
+        if job.status in ("finished", "skipped") and path.is_file():
+            values = values_of(job)
+            words = [
+                str(values[k]) if k == "attribution" else f"{k}={values[k]}" for k in sweep.swept
+            ]
+            name = ", ".join(words)
+            runs[name] = pd.read_csv(path)
+            left |= {name: job.metrics[SANITY]} if SANITY in job.metrics else {}
+    if runs:
+        from irdream.reports.attributions import methods_markdown, methods_table
+
+        found = methods_table(runs, left)
+        save_table(found, into / "methods.csv")
+        write_text(methods_markdown(found), into / "methods.md")
 
 
 def dream_table(sweep: Sweep) -> pd.DataFrame:

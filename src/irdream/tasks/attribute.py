@@ -2,6 +2,7 @@
 
 Files in `output_dir`: attributions.csv (a row for each map: the method's, and two controls of equal
 area, a random one and one of edges), curves.csv and curves.png (insertion and deletion),
+sanity.csv (correlations with the maps of shuffled weights, by layer),
 `spectrograms/NAME.png`, and `sounds/NAME-original.wav`, `-relevant.wav`, `-rest.wav`: what the mask
 lets through, and what it does not; the two add up to the original.
 """
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 import torch
 from annotated_types import Gt, Le
@@ -22,7 +24,7 @@ from torch import Tensor
 from irdream import instruments
 from irdream.arguments import Natural, checked
 from irdream.attribution import Attribution, baseline_of, with_sound
-from irdream.attribution.sanity import cascade, passes
+from irdream.attribution.sanity import PASSED_BELOW, cascade, left
 from irdream.audio import write_wav
 from irdream.audio.stft import with_mel_mask
 from irdream.datasets.base import Excerpt, counted, tell_skipped
@@ -33,6 +35,7 @@ from irdream.dreaming.targets import Item, parse_targets, plan
 from irdream.errors import InputError
 from irdream.measures import attribution as measures
 from irdream.measures.dreams import DB_PER_NATURAL
+from irdream.progress import track
 from irdream.recognizer import Recognizer
 from irdream.reports.dreams import another, file_names, predict_file
 from irdream.reports.figures import save_figure
@@ -40,7 +43,10 @@ from irdream.reports.tables import save_table
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import Tracker
 
-BATCH_SECONDS = 256.0  # of sound at once
+FILES = (
+    "attributions.csv", "curves.csv", "curves.png", "sanity.csv", "spectrograms", "sounds",
+)  # fmt: skip
+BATCH_SECONDS = 32.0  # of sound at once: how often the bar moves; the probe slices further
 
 
 @checked
@@ -83,7 +89,8 @@ def attribute(
 
     Returns:
         `attribute/count`; `attribute/<measure>`, a mean; `attribute/random/<measure>` and
-        `attribute/edges/<measure>`, those of the controls.
+        `attribute/edges/<measure>`, those of the controls; `attribute/sanity`, what is left of the
+        maps with all weights shuffled.
 
     Raises:
         InputError: a front end that gives no spectrogram, a bad target, nothing to explain.
@@ -120,19 +127,19 @@ def attribute(
         recognizer, judge, excerpts, items, method, kept, curves, figures, seed, output_dir,
         stopwatch,
     )  # fmt: skip
-    lines: list[str] = []
-    for batch in _batches(excerpts, items, recognizer.sample_rate_hz):
+    batches = [*_batches(excerpts, items, recognizer.sample_rate_hz)]
+    shuffled: dict[str, list[float]] = {}
+    for batch in track(batches, "explaining", total=len(batches)):
         waveform, log_mel, wanted = _given(recognizer, excerpts, batch)
         with stopwatch("attribution"):
             relevance = with_sound(attribution, waveform)(recognizer, log_mel, wanted)
         written.add(batch, waveform, log_mel, wanted, relevance)
-        if sanity and not lines:
+        if sanity and not shuffled:
             with stopwatch("sanity check"):
-                first = (log_mel[:sanity], wanted[:sanity], waveform[:sanity])
-                lines = _sanity(attribution, recognizer, *first, seed)
-    metrics = written.finish(tracker)
-    for line in lines:
-        print(line)
+                some = with_sound(attribution, waveform[:sanity])
+                first = (log_mel[:sanity], wanted[:sanity])
+                shuffled = cascade(some, recognizer, *first, seed=seed)
+    metrics = written.finish(tracker, shuffled)
     tell_skipped(bad)
     return metrics
 
@@ -171,24 +178,16 @@ def _given(
     return waveform, recognizer.log_mel(waveform), torch.tensor(targets, device=waveform.device)
 
 
-def _sanity(
-    attribution: Attribution,
-    recognizer: Recognizer,
-    log_mel: Tensor,
-    targets: Tensor,
-    waveform: Tensor,
-    seed: int,
-) -> list[str]:
-    """Return the line that says whether a method passes, and one with the correlations."""
-    method = with_sound(attribution, waveform)
-    found = cascade(method, recognizer, log_mel, targets, seed=seed)
-    medians = {name: float(torch.tensor(values).median()) for name, values in found.items()}
-    said = "passes" if passes(found) else "fails"
-    return [
-        f"sanity check on {counted(len(log_mel), 'excerpt')}: {type(attribution).__name__} {said}; "
-        f"rank correlation with all weights shuffled {[*medians.values()][-1]:.2f}",
-        "  from the top: " + ", ".join(f"{name} {value:.2f}" for name, value in medians.items()),
-    ]
+def _tell_sanity(shuffled: dict[str, list[float]], method: str) -> None:
+    """Print whether a method passes the check, and the correlations layer by layer."""
+    medians = {name: float(np.median(values)) for name, values in shuffled.items()}
+    said = "passes" if left(shuffled) < PASSED_BELOW else "fails"
+    count = counted(len(next(iter(shuffled.values()))), "excerpt")
+    print(
+        f"sanity check on {count}: {method} {said}; rank correlation with all weights shuffled "
+        f"{[*medians.values()][-1]:.2f}\n  from the top: "
+        + ", ".join(f"{name} {value:.2f}" for name, value in medians.items())
+    )
 
 
 @dataclass
@@ -319,20 +318,31 @@ class _Written:
         )
         save_figure(figure, self.folder / "spectrograms" / f"{row['file']}.png")
 
-    def finish(self, tracker: Tracker) -> dict[str, float]:
-        """Write the curves, log and print what was measured, and return the metrics."""
+    def finish(self, tracker: Tracker, shuffled: dict[str, list[float]]) -> dict[str, float]:
+        """Write the curves, log and print what was measured, and return the metrics.
+
+        Args:
+            tracker: gets metrics and files.
+            shuffled: correlations of the sanity check, of each layer; empty: it was not made.
+        """
         from irdream.reports.attributions import curves_figure, print_attributions, summary
 
         table = pd.DataFrame(self.rows)
+        metrics = summary(table, self.method)
         if self.points:
             curves = pd.concat(self.points, ignore_index=True)
             save_table(curves, self.folder / "curves.csv")
             save_figure(curves_figure(curves), self.folder / "curves.png")
-        metrics = summary(table, self.method)
+        if shuffled:
+            layers = pd.DataFrame(shuffled).T.rename_axis("layer").reset_index()
+            save_table(layers, self.folder / "sanity.csv")
+            metrics["attribute/sanity"] = left(shuffled)
         with self.stopwatch("tracking"):
             tracker.log_metrics(metrics)
-            for name in ("attributions.csv", "curves.csv", "curves.png", "spectrograms", "sounds"):
+            for name in FILES:
                 if (self.folder / name).exists():
                     tracker.log_file(self.folder / name)
         print_attributions(table, self.method)
+        if shuffled:
+            _tell_sanity(shuffled, self.method)
         return metrics
