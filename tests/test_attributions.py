@@ -46,6 +46,11 @@ def test_a_sound_file_for_several_targets(tmp_path) -> None:
     assert found.probabilities.shape == (2, 4)
     relevant, rest = found.sound(share=0.3)
     torch.testing.assert_close(relevant + rest, found.waveform)
+    figure = found.show(1)
+    assert [ax.get_title() for ax in figure.axes[:3]][1] == "for z"
+    drawn = figure.axes[1].images[0].get_array()
+    largest = found.relevance[1].abs().quantile(0.99)
+    torch.testing.assert_close(torch.tensor(drawn).float(), found.relevance[1] / largest)
 
 
 def test_a_network_on_waveforms_is_refused() -> None:

@@ -5,14 +5,15 @@ from irdream.attribution import LRP
 
 found = attribute("shipped", "my.wav")                    # for what it predicts
 found = attribute(my_network, log_mels, target=3, method=LRP())
-found.relevance, found.mask(), found.sound()
+found.relevance, found.mask(), found.sound(), found.show()
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,8 +23,13 @@ from irdream.audio.stft import with_mel_mask
 from irdream.dreaming.network import frozen
 from irdream.dreaming.network_checks import check_answers
 from irdream.errors import InputError
+from irdream.instruments import name as name_of
 from irdream.measures.attribution import top_share
+from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.recognizer import Recognizer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -63,6 +69,22 @@ class AttributionResult:
             )
         relevant = with_mel_mask(self.waveform, self.mask(share), self.recognizer.frontend)
         return relevant, self.waveform - relevant
+
+    def show(self, item: int = 0, share: float = 0.2) -> Figure:
+        """Return a figure: what the network got, the relevance, and what a mask lets through."""
+        from irdream.reports.attributions import attribution_figure
+
+        recognizer, mask = self.recognizer, self.mask(share)[item].cpu().numpy() > 0
+        log_mel, relevance = (x[item].cpu().numpy() for x in (self.log_mel, self.relevance))
+        level_db = log_mel * DB_PER_NATURAL
+        label = name_of(recognizer.instruments[int(self.targets[item])])
+        kept = ("what a mask lets through", np.where(mask, level_db, level_db.min()))
+        is_known = recognizer.is_invertible
+        return attribution_figure(
+            [[("original", level_db), (f"for {label}", relevance), kept]],
+            hop_seconds=recognizer.hop_samples / recognizer.sample_rate_hz if is_known else None,
+            centers_hz=recognizer.centers_hz() if is_known else None,
+        )
 
 
 @torch.inference_mode(False)

@@ -20,6 +20,7 @@ from irdream.attribution import (
 )
 from irdream.ensemble import Ensemble
 from irdream.errors import InputError
+from irdream.recognizer import window_starts
 from tests.attribution.conftest import Deep, Linear
 
 
@@ -239,3 +240,41 @@ def test_an_ascended_mask_keeps_what_matters_and_nothing_else(around) -> None:
     assert float(mask[:, 6:].mean()) < 0.1
     with pytest.raises(InputError, match="StftMask needs the originals' waveforms"):
         AscendedMask()(recognizer, log_mel, targets)
+
+
+def test_a_layers_map_is_what_its_strongest_channel_sends_back(around, log_mel) -> None:
+    """By transposed convolutions and unpooling, window by window."""
+    torch.manual_seed(3)
+    recognizer = around(Deep(bias=False))
+    first, last = recognizer.model.features[0], recognizer.model.features[4]
+    windows = recognizer.windows(log_mel)
+    silence = baseline_of(recognizer, log_mel, "silence").expand(1, 9, 10)
+    with torch.no_grad():
+        silent = recognizer.model.features[:5](silence[:, None])
+        pooled, places = F.max_pool2d(
+            F.leaky_relu(first(windows.flatten(0, 1)[:, None]), 0.3), 2, return_indices=True
+        )
+        values = (last(pooled) - silent).relu()
+        channels = values.mean(dim=(2, 3)).unflatten(0, windows.shape[:2]).sum(dim=1).argmax(dim=1)
+        alone = torch.zeros_like(values)
+        for i in range(len(values)):
+            channel = channels[i // windows.shape[1]]
+            alone[i, channel] = values[i, channel]
+        back = F.max_unpool2d(F.conv_transpose2d(alone, last.weight), places, 2, output_size=(7, 8))
+        back = torch.where(back > 0, back, 0.3 * back)
+        found = F.conv_transpose2d(back, first.weight)[:, 0].unflatten(0, windows.shape[:2])
+    total = torch.zeros_like(log_mel)
+    for i, start in enumerate(window_starts(log_mel.shape[-1], 10, 5)):
+        total[..., start : start + 10] += found[:, i]
+    total = total.relu()
+    expected = (total / total.flatten(1).quantile(0.99, dim=1)[:, None, None]).clamp(max=1)
+    maps = [*Deconvolution(layers="all").layer_maps(recognizer, log_mel)]
+    assert [name for name, _, _ in maps] == ["features.0", "features.4"]
+    assert torch.equal(maps[1][1], channels)
+    torch.testing.assert_close(maps[1][2], expected)
+    (only,) = Deconvolution(layers=["features.4"]).layer_maps(recognizer, log_mel)
+    assert torch.equal(only[2], maps[1][2])
+    with pytest.raises(
+        InputError, match=r"gave \(\d+, 12\); expected .* another by attribution.layers"
+    ):
+        [*Deconvolution(layers="classifier.0").layer_maps(recognizer, log_mel)]

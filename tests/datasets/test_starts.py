@@ -17,11 +17,12 @@ from torch import Tensor
 
 from irdream.datasets import starts
 from irdream.datasets.base import ExcerptFile, Excerpts, PartName
-from irdream.datasets.starts import ExcerptStart, FileStart, NoiseStart, evenly
+from irdream.datasets.starts import DreamStart, ExcerptStart, FileStart, NoiseStart, evenly
 from irdream.errors import InputError
 from irdream.instruments import CODES
 
 RATE_HZ = 8_000
+KINDS = ("original", "dream")
 BROWN: Any = "brown"
 
 
@@ -253,6 +254,8 @@ def test_a_noise_follows_from_the_seed_and_its_number() -> None:
          "start.path is not set; expected a sound file or a folder of them, such as start.path=my"),
         (lambda tmp: FileStart(path=tmp / "nowhere"), "no such file or folder"),
         (lambda tmp: FileStart(path=tmp), "no sound file below"),
+        (lambda tmp: DreamStart(path=None),
+         "start.path=None; expected the folder of a run of task=dream, with dreams.csv"),
         (lambda tmp: NoiseStart(color=BROWN), "color=brown; expected white or pink"),
         (lambda tmp: NoiseStart(count=0), "count=0; expected a whole number, at least 1"),
         (lambda tmp: NoiseStart(seed=-1), "seed=-1; expected a whole number, at least 0"),
@@ -299,3 +302,26 @@ def test_a_part_beyond_the_end_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match=re.escape(message)):
         beyond.listed(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+
+
+def test_dreams_of_a_run_and_what_is_asked_of_them(tmp_path: Path) -> None:
+    rows = ["file,labels,target", "a,cel vio,flu", "b,,flu", "c,flu,flu", "d,cel,sax"]
+    (tmp_path / "dreams.csv").write_text("\n".join(rows))
+    ramp = np.linspace(-1, 1, 2 * RATE_HZ)
+    for name in "abc":
+        for kind, by in (("original", 0.4), ("dream", 0.5), ("difference", 0.1)):
+            write(tmp_path / "sounds" / f"{name}-{kind}.wav", by * ramp)
+    start = DreamStart(path=tmp_path, count=3)
+    excerpts, bad = start.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+    assert not bad
+    assert [one.name for one in excerpts] == [f"{x}-{k}" for x in "abc" for k in KINDS]
+    assert excerpts[1].labels == ("cel", "vio")
+    assert start.wanted == {
+        "a-original": ["cel", "flu"], "a-dream": ["flu"], "b-original": ["", "flu"],
+        "b-dream": ["flu"], "c-original": ["flu"], "c-dream": ["flu"],
+    }  # fmt: skip
+    assert start.change("a-original", sample_rate_hz=RATE_HZ) is None
+    change = start.change("a-dream", sample_rate_hz=RATE_HZ)
+    np.testing.assert_allclose(change, ramp, atol=1e-3)  # at full scale: a share is asked of it
+    _, bad = DreamStart(path=tmp_path).excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
+    assert len(bad) == 2  # of d

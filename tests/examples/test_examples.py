@@ -7,7 +7,7 @@ import json
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -50,17 +50,37 @@ def _agg(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         pyplot.close("all")
 
 
+def names_after(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Run all cells, no warning allowed, and return what they named."""
+    names: dict[str, Any] = {"__name__": "notebook"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for cell in cells:
+            if cell["cell_type"] == "code":
+                exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+    return names
+
+
+def test_the_notebook_of_attributions_runs(monkeypatch, capsys) -> None:
+    monkeypatch.chdir(NOTEBOOK.parent)
+    text = NOTEBOOK.with_name("attribution.ipynb").read_text()
+    assert len(text) < 200_000
+    names = names_after(json.loads(text)["cells"])
+    printed = capsys.readouterr().out.splitlines()
+    heard = {name: float(p) for name, p in (x.split(": ") for x in printed[1:4])}
+    assert heard["mask"] > 0.9 > 0.1 > heard["rest"]
+    assert [line.split(",")[0] for line in printed[4:12]] == [
+        f"features.{k}" for k in (1, 4, 9, 12, 17, 20, 25, 28)
+    ]
+    assert names["of_mine"].relevance.shape == names["log_mel"].shape
+
+
 @pytest.mark.usefixtures("_agg")
 def test_every_cell_of_the_notebook_runs_and_every_dream_is_heard(
     notebook, monkeypatch, capsys
 ) -> None:
     monkeypatch.chdir(NOTEBOOK.parent)
-    names: dict[str, Any] = {"__name__": "notebook"}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for cell in notebook["cells"]:
-            if cell["cell_type"] == "code":
-                exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+    names = names_after(notebook["cells"])
     results = names["results"]
     assert [bool(dreams.reached.all()) for dreams in results.values()] == [True] * len(results)
     flute = names["labels"].index("flu")

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -170,3 +171,21 @@ def test_dreams_of_all_jobs_stand_in_one_table(tmp_path: Path):
     assert found["file"].tolist() == ["007-to-flu", "NA-to-flu", "x-to-flu"]
     assert found["on_top"].tolist() == [True, False, True]
     assert found["rmse_db"].tolist() == pytest.approx([1.5, math.nan, 2.5], nan_ok=True)
+
+
+def test_a_sweep_of_attributions_has_a_table_of_methods(tmp_path: Path) -> None:
+    for job, method in enumerate(("lrp", "mask")):
+        metrics = {"attribute/faithfulness": 0.5, "attribute/sanity": 0.1 + job}
+        place = write_job(tmp_path, job, f"task=attribute attribution={method}", metrics=metrics)
+        found = {"name": "a", "target": "flu", "file": "a-to-flu", "faithfulness": 0.05 + job / 10}
+        found |= dict.fromkeys(("probability", "probability_rest", "energy_share"), 0.5)
+        found |= {"probability_relevant": 0.6}
+        rows = [found | {"map": kind} for kind in (method.upper(), "random", "edges")]
+        pd.DataFrame(rows).to_csv(place / "attributions.csv", index=False)
+    names = [path.name for path in overview.write_overview(tmp_path, "methods")]
+    assert {"methods.csv", "methods.md", "gallery.html"} <= set(names)
+    lines = (tmp_path / "overview" / "methods.md").read_text().splitlines()
+    assert lines[2].startswith("| `lrp` | 1 | 0.60 (no interval) |")
+    assert lines[2].endswith("| 0.05 (no interval) | 0.50 (no interval) | 0.10 | passes |")
+    assert lines[3].endswith("| 0.15 (no interval) | 0.50 (no interval) | 1.10 | **fails** |")
+    assert [line.split("`")[1] for line in lines[4:]] == ["random (control)", "edges (control)"]

@@ -9,17 +9,19 @@ import soundfile
 import torch
 from PIL import Image
 
-from irdream.attribution import GradientXInput
+from irdream.attribution import Deconvolution, GradientXInput
 from irdream.checkpoint_folder import new_recognizer
 from irdream.datasets.base import Excerpt
-from irdream.datasets.starts import FileStart
+from irdream.datasets.starts import DreamStart, FileStart
 from irdream.errors import InputError
 from irdream.frontends import Waveform
 from irdream.measures.table import ATTRIBUTION
 from irdream.recognizer import Recognizer
+from irdream.reports.dream_page import MAPS
 from irdream.reports.tables import records, rows_of
 from irdream.tasks.attribute import attribute
 from irdream.tracking import NullTracker
+from tests.sweeps.test_gallery import given_in
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def test_a_run_writes_a_row_for_each_map(run, tmp_path: Path, capsys) -> None:
         for control in ("random", "edges"):  # of equal area
             assert maps[control][i]["area"] == pytest.approx(row["area"], abs=0.01)
     for each in ATTRIBUTION:
-        if each.needs != "judge":
+        if each.needs != "judge" and each.name != "change_share":
             mean = np.mean([row[each.name] for row in own])
             assert metrics[f"attribute/{each.name}"] == pytest.approx(mean, abs=1e-5)
             assert f"attribute/edges/{each.name}" in metrics
@@ -69,6 +71,15 @@ def test_a_run_writes_a_row_for_each_map(run, tmp_path: Path, capsys) -> None:
     ]
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.size > (500, 200)
+    assert {path.stem for path in (tmp_path / "maps").iterdir()} == {row["file"] for row in own}
+    told = pd.read_csv(tmp_path / "probabilities.csv")
+    one = rows_of(told, file=own[0]["file"], label=own[0]["target"])
+    assert len(told) == 6 * 11
+    assert one["original"].item() == pytest.approx(own[0]["probability"], abs=1e-5)
+    assert one["dream"].item() == pytest.approx(own[0]["probability_relevant"], abs=1e-5)
+    layers = pd.read_csv(tmp_path / "sanity.csv")
+    left = layers[["0", "1"]].to_numpy()[-1]
+    assert metrics["attribute/sanity"] == pytest.approx(np.abs(left).min(), abs=1e-5)  # of two
     said = capsys.readouterr().out
     assert "sanity check on 2 excerpts: GradientXInput " in said
     assert "mean, random" in said
@@ -86,6 +97,56 @@ def test_relevant_and_rest_add_up_to_the_original(run, tmp_path: Path) -> None:
     )
     np.testing.assert_allclose(relevant + rest, original, atol=2 / 32768)
     assert 0 < np.square(relevant).sum() < np.square(original).sum()
+
+
+def test_the_page_has_each_map_with_its_sounds(run, tmp_path: Path) -> None:
+    run(figures=1, attribution=Deconvolution(layers="all"), command=["task=attribute", "seed=0"])
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    given = given_in(page)
+    assert given["voices"] == ["original", "relevant", "rest"]
+    first = next(one for one in given["entries"] if len(one["voices"]) > 3)
+    names = [voice["name"] for voice in first["voices"]]
+    assert names[:3] == ["original", "relevant", "rest"]
+    assert [name.split(" ")[0] for name in names[3:]] == ["01-layers.0", "02-layers.3"]
+    assert first["map"].startswith("data:image/png;base64,")
+    assert first["said"].startswith("Deconvolution. Probability of ")
+    assert {network["name"] for network in first["networks"]} == {MAPS.networks["recognizer"]}
+    assert "<h1>6 maps of what was listened to, by Deconvolution</h1>" in page
+    assert "python main.py -m task=attribute seed=0 &#39;attribution=glob(*)&#39;" in page
+    folder = next((tmp_path / "layers").iterdir())
+    sound, rate_hz = soundfile.read(next(folder.iterdir()))
+    original, _ = soundfile.read(tmp_path / "sounds" / f"{folder.name}-original.wav")
+    assert (len(sound), rate_hz) == (1600, 1000)
+    assert 0 < np.square(sound).sum() < np.square(original).sum()
+
+
+def test_of_dreams_where_they_put_their_evidence(run, tmp_path: Path, sounds: Path) -> None:
+    """The change is noise that the mask of the dream lets through where it is."""
+    (tmp_path / "of" / "sounds").mkdir(parents=True)
+    (tmp_path / "of" / "dreams.csv").write_text("file,labels,target\nx,flu,vio\n")
+    original, rate_hz = soundfile.read(sounds / "flu" / "flu0.wav")
+    change = 0.2 * np.random.default_rng(0).standard_normal(len(original))
+    for kind, sound in (
+        ("original", original),
+        ("dream", original + change),
+        ("difference", change),
+    ):
+        sound = sound / np.abs(original + change).max()
+        soundfile.write(tmp_path / "of" / "sounds" / f"x-{kind}.wav", sound, rate_hz)
+    metrics = run(start=DreamStart(path=tmp_path / "of"), curves=False)
+    table = pd.read_csv(tmp_path / "attributions.csv")
+    own = rows_of(table, map="GradientXInput")
+    assert [(row["name"], row["target"]) for row in records(own)] == [
+        ("x-original", "flu"), ("x-original", "vio"), ("x-dream", "vio"),
+    ]  # fmt: skip
+    assert own["change_share"].isna().tolist() == [True, True, False]
+    share = own["change_share"].iloc[2]
+    assert 0.3 * own["area"].iloc[2] < share < 1  # of white noise about the area, in linear hertz
+    assert metrics["attribute/change_share"] == pytest.approx(share, abs=1e-5)
+    with Image.open(tmp_path / "spectrograms" / "x-dream-to-vio-evidence.png") as picture:
+        assert picture.size > (1000, 500)
+    entries = given_in((tmp_path / "index.html").read_text(encoding="utf-8"))["entries"]
+    assert ["picture" in entry for entry in entries] == [False, False, True]
 
 
 def test_a_judge_is_asked_about_the_relevant_part(run, tmp_path: Path, tiny_frontend) -> None:

@@ -35,7 +35,7 @@ class AscendedMask:
     def __init__(
         self,
         *,
-        steps: Count = 30,
+        steps: Count = 20,
         step_size: Positive = 0.3,
         sparsity: Amount = 4.0,
         bins: Count = 4,

@@ -7,7 +7,7 @@ place of the maximum, which is deconvolution's unpooling by switches, and LRP's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,12 +16,21 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from irdream.arguments import Amount, Positive, checked
-from irdream.attribution.base import Baseline, baseline_of, mean_gradient
+from irdream.attribution.base import (
+    CONVOLUTIONS,
+    Baseline,
+    baseline_of,
+    mean_gradient,
+    over_windows,
+    parts_of,
+    watching,
+)
 from irdream.dreaming.network import frozen, simplified, unwrapped
 from irdream.ensemble import Ensemble
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
+LEAST = 1e-20  # of what is divided by
 Rules = Mapping[Callable[..., Any], Callable[..., Any]]
 
 
@@ -107,9 +116,65 @@ class Deconvolution(_RectifiedGradient):
 
     Args:
         baseline: see `baseline_of`.
+        layers: names of layers that `layer_maps` is to give, or "all": the convolutions.
     """
 
     guided = False
+
+    def __init__(
+        self, *, baseline: Baseline = "silence", layers: str | Sequence[str] | None = None
+    ) -> None:
+        super().__init__(baseline=baseline)
+        self.layers = layers
+
+    def layer_maps(
+        self, recognizer: Recognizer, log_mel: Tensor
+    ) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Yield for each layer its name, its strongest channels, and what these saw of the input.
+
+        The strongest channel of an item, (items,), exceeds in the mean most what it gives of
+        silence. This excess alone is sent back (Zeiler and Fergus 2014; as sound: Choi et al. 2015,
+        "Auralisation of deep convolutional neural networks"). Maps (items, n_mels, frames) are in
+        units of their 99th percentile, 0 to 1.
+
+        Raises:
+            InputError: for several networks, an unknown layer, one without channels.
+        """
+        names = [self.layers] if isinstance(self.layers, str) else list(self.layers or ())
+        if names == ["all"]:
+            named = unwrapped(recognizer.model).named_modules()
+            names = [name for name, module in named if isinstance(module, CONVOLUTIONS)]
+        for name in names:
+            yield name, *self._layer_map(recognizer, log_mel, name)
+
+    def _layer_map(
+        self, recognizer: Recognizer, log_mel: Tensor, name: str
+    ) -> tuple[Tensor, Tensor]:
+        strongest = log_mel.new_zeros(len(log_mel), dtype=torch.long)
+        mode = _Exchanged(_rectifiers(self.guided))
+
+        with watching(recognizer, name, "attribution.layers") as activations:
+
+            def explain(windows: Tensor, items: Tensor) -> Tensor:
+                base = baseline_of(recognizer, log_mel, "silence").amin(dim=0)
+                with torch.no_grad():
+                    silent = activations(base.expand(windows.shape[1:])[None].contiguous())[1]
+                    parts = [(activations(x)[1] - silent).relu() for x in parts_of(windows)]
+                each = torch.cat([part.flatten(2).mean(dim=2) for part in parts])
+                sums = each.new_zeros(len(log_mel), each.shape[1]).index_add_(0, items, each)
+                strongest.copy_(sums.argmax(dim=1))
+                found = []
+                for x, item in zip(parts_of(windows), parts_of(items), strict=True):
+                    x = x.detach().requires_grad_()
+                    with mode, torch.enable_grad():
+                        values = (activations(x)[1] - silent).relu()
+                        one = values[torch.arange(len(x)), strongest[item]]
+                        found.append(torch.autograd.grad(one.square().sum() / 2, x)[0])
+                return torch.cat(found)
+
+            found = over_windows(recognizer, log_mel, explain).relu()
+        most = found.flatten(1).quantile(0.99, dim=1).clamp(min=LEAST)
+        return strongest, (found / most[:, None, None]).clamp(max=1)
 
 
 class GuidedBackprop(_RectifiedGradient):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Literal, Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from irdream.dreaming.network import frozen
+from irdream.dreaming.network import check_layers, frozen, unwrapped
 from irdream.dreaming.network_checks import Given
 from irdream.dreaming.probe import probing
+from irdream.ensemble import Ensemble
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer, window_starts
 
+BATCH_WINDOWS = 16
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 Baseline = Literal["silence", "mean"]
 Logits = Callable[[Tensor], Tensor]  # (items, n_mels, frames) -> (items, windows, classes)
 
@@ -133,3 +137,51 @@ def over_windows(
     for i, first in enumerate(starts):
         total[..., first : first + width] += found[:, i]
     return total / count
+
+
+def parts_of(windows: Tensor) -> tuple[Tensor, ...]:
+    """Cut windows, or what belongs to them, into batches whose activations fit anywhere."""
+    return windows.split(BATCH_WINDOWS)
+
+
+@contextlib.contextmanager
+def watching(
+    recognizer: Recognizer, layer: str, key: str
+) -> Iterator[Callable[[Tensor], tuple[Tensor, Tensor]]]:
+    """Give what returns logits and a layer's output, (n, channels, ...), of windows.
+
+    Args:
+        recognizer: a single one.
+        layer: the name of a module.
+        key: that chose it, for messages.
+
+    Raises:
+        InputError: for several networks, an unknown layer, one without channels in places.
+    """
+    if isinstance(recognizer, Ensemble):
+        raise InputError(
+            f"layer {layer!r} of several networks; expected a single one: checkpoint=robust"
+        )
+    check_layers(recognizer, [layer])
+    kept: list[Tensor] = []
+
+    def keep(module: nn.Module, given: object, output: Tensor) -> Tensor:
+        kept.append(output)
+        return output.clone()  # what follows may overwrite it
+
+    def activations(windows: Tensor) -> tuple[Tensor, Tensor]:
+        kept.clear()
+        logits = recognizer.logits(windows)
+        if not kept or kept[0].ndim not in (3, 4):
+            shape = tuple(kept[0].shape) if kept else "nothing"
+            raise InputError(
+                f"layer {layer!r} gave {shape}; expected (windows, channels, bands, frames): "
+                f"choose another by {key}"
+            )
+        return logits, kept[0]
+
+    handle = unwrapped(recognizer.model).get_submodule(layer).register_forward_hook(keep)
+    try:
+        yield activations
+    finally:
+        handle.remove()

@@ -9,14 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from irdream.arguments import checked
-from irdream.attribution.base import over_windows
-from irdream.dreaming.network import check_layers, unwrapped
-from irdream.ensemble import Ensemble
+from irdream.attribution.base import CONVOLUTIONS, over_windows, parts_of, watching
+from irdream.dreaming.network import unwrapped
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
-
-_BATCH_WINDOWS = 16
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 
 
 @checked
@@ -40,42 +36,18 @@ class GradCAM:
         Raises:
             InputError: for several networks, an unknown layer, one without such an output.
         """
-        if isinstance(recognizer, Ensemble):
-            raise InputError(
-                "GradCAM of several networks; expected a single one: checkpoint=robust"
-            )
-        model = unwrapped(recognizer.model)
-        layer = self.layer or _last_convolution(model)
-        check_layers(recognizer, [layer])
-        kept: list[Tensor] = []
-
-        def keep(module: nn.Module, given: object, output: Tensor) -> Tensor:
-            kept.append(output)
-            return output.clone()  # what follows may overwrite it
+        layer = self.layer or _last_convolution(unwrapped(recognizer.model))
 
         def maps(windows: Tensor, wanted: Tensor) -> Iterator[Tensor]:
-            for x, t in zip(
-                windows.split(_BATCH_WINDOWS), wanted.split(_BATCH_WINDOWS), strict=True
-            ):
-                kept.clear()
-                logits = recognizer.logits(x.detach().requires_grad_())
-                if not kept or kept[0].ndim not in (3, 4):
-                    shape = tuple(kept[0].shape) if kept else "nothing"
-                    raise InputError(
-                        f"layer {layer!r} gave {shape}; expected (windows, channels, bands, "
-                        "frames): choose another by attribution.layer"
-                    )
+            for x, t in zip(parts_of(windows), parts_of(wanted), strict=True):
+                logits, values = activations(x.detach().requires_grad_())
                 value = logits.gather(1, t[:, None]).sum()
-                yield _cam(kept[0], torch.autograd.grad(value, kept[0])[0], tuple(x.shape[1:]))
+                yield _cam(values, torch.autograd.grad(value, values)[0], tuple(x.shape[1:]))
 
-        handle = model.get_submodule(layer).register_forward_hook(keep)
-        try:
-            with torch.enable_grad():
-                return over_windows(
-                    recognizer, log_mel, lambda x, items: torch.cat([*maps(x, targets[items])])
-                )
-        finally:
-            handle.remove()
+        with watching(recognizer, layer, "attribution.layer") as activations, torch.enable_grad():
+            return over_windows(
+                recognizer, log_mel, lambda x, items: torch.cat([*maps(x, targets[items])])
+            )
 
 
 def _cam(activations: Tensor, gradient: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -88,7 +60,7 @@ def _cam(activations: Tensor, gradient: Tensor, size: tuple[int, ...]) -> Tensor
 
 def _last_convolution(model: nn.Module) -> str:
     """Return the name of the last convolution; InputError where there is none."""
-    names = [name for name, module in model.named_modules() if isinstance(module, _CONVOLUTIONS)]
+    names = [name for name, module in model.named_modules() if isinstance(module, CONVOLUTIONS)]
     if not names:
         raise InputError(f"{type(model).__name__} has no convolution; give attribution.layer")
     return names[-1]

@@ -5,6 +5,7 @@ A start gives excerpts and a list of what could not be read; bad files do not st
 
 from __future__ import annotations
 
+import csv
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
@@ -168,6 +169,62 @@ class FileStart(_Sounds):
     def _paths(self) -> list[Path]:
         assert self.path is not None
         return audio_files(self.path)
+
+
+@checked
+class DreamStart(_Sounds):
+    """Originals and dreams of a run of `task=dream`, to see what the network took of them.
+
+    Args:
+        path: the run's folder, with dreams.csv and sounds/.
+        count: of dreams, the first of the table.
+    """
+
+    has_original = True
+    seconds = None
+
+    def __init__(self, *, path: ExistingPath | None, count: Count = 11) -> None:
+        table = Path(path or "").expanduser() / "dreams.csv"
+        if path is None or not table.is_file():
+            raise InputError(
+                f"start.path={path}; expected the folder of a run of task=dream, with dreams.csv"
+            )
+        with table.open(encoding="utf-8", newline="") as file:
+            self._rows = list(csv.DictReader(file))[:count]
+        self.name, self._folder = as_text(table.parent.name), table.parent / "sounds"
+
+    @property
+    def wanted(self) -> dict[str, list[str]]:
+        """The classes to explain, by excerpt; "" for the one that is predicted.
+
+        Of an original they are its label, or what is predicted, and the target; of a dream the
+        target.
+        """
+        found: dict[str, list[str]] = {}
+        for row in self._rows:
+            label, target = row["labels"].partition(" ")[0], row["target"]
+            found[f"{row['file']}-original"] = list(dict.fromkeys([label, target]))
+            found[f"{row['file']}-dream"] = [target]
+        return found
+
+    def change(self, name: str, *, sample_rate_hz: int) -> Tensor | None:
+        """Return dream minus original (samples,) of the dream of this name; None: it is none."""
+        if not name.endswith("-dream"):
+            return None
+        path = self._folder / f"{name.removesuffix('-dream')}-difference.wav"
+        return load_audio(path, sample_rate_hz=sample_rate_hz, allow_silence=True)
+
+    def _sources(self, sample_rate_hz: int, min_seconds: float) -> list[Source]:
+        def read(name: str, labels: tuple[str, ...]) -> Excerpt:
+            waveform = load_audio(self._folder / f"{name}.wav", sample_rate_hz=sample_rate_hz)
+            return Excerpt(waveform=waveform, labels=labels, name=name)
+
+        names = [
+            (f"{row['file']}-{kind}", tuple(row["labels"].split()))
+            for row in self._rows
+            for kind in ("original", "dream")
+        ]
+        return [(name, labels, partial(read, name, labels)) for name, labels in names]
 
 
 @checked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from irdream import instruments
@@ -120,3 +120,16 @@ def several(value: float | Sequence[float] | None) -> list[float | None]:
     """Return a number or several of them as a list without repeats; [None] for None."""
     values = [value] if value is None or isinstance(value, int | float) else value
     return list(dict.fromkeys(None if one is None else float(one) for one in values))
+
+
+def batches(items: Sequence[Item], samples: Sequence[int], most: float) -> Iterator[list[Item]]:
+    """Yield items whose excerpts have one length, of `most` samples at most, groups whole.
+
+    Args:
+        samples: of each excerpt.
+    """
+    variations = 1 + max(item.variation for item in items)
+    for length in dict.fromkeys(samples[item.excerpt] for item in items):
+        group = [item for item in items if samples[item.excerpt] == length]
+        size = max(1, int(most / length / variations)) * variations
+        yield from (group[first : first + size] for first in range(0, len(group), size))

@@ -103,6 +103,7 @@ ATTRIBUTION = (  # of relevance maps, see irdream.measures.attribution
     Measure("deletion", "deletion", "lower", in_table=True),
     Measure("sparsity", "sparsity", "higher", in_table=True),
     Measure("energy_share", "energy", in_table=True),
+    Measure("change_share", "change in it", in_table=True),
     Measure("judge_agrees", "judge", "higher", needs="judge", is_share=True, in_table=True),
 )
 SCORES = (  # of recognizers, as metrics of the tasks evaluate and compare

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import PIL.Image
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from rich import box
@@ -16,61 +19,71 @@ from rich.table import Table
 
 from irdream import instruments
 from irdream.attribution.sanity import PASSED_BELOW
+from irdream.datasets.base import counted
 from irdream.measures.attribution import LEVELS
 from irdream.measures.bootstrap import Interval, mean_interval, share_interval
 from irdream.measures.table import ATTRIBUTION
 from irdream.reports.dream_figures import RANGE_DB, TICKS_HZ, SpectrogramScales
+from irdream.reports.dream_page import (
+    MAPS,
+    MAX_DREAMS,
+    PageDream,
+    known_measures,
+    line_of,
+    write_page,
+)
 from irdream.reports.figures import BLUE, GRAY, ORANGE, add_color_bar, caption, plain
-from irdream.reports.tables import records, rows_of
+from irdream.reports.tables import mean_of, records, rows_of
 
 Array = NDArray[np.floating]
 ROWS_SHOWN = 24
 CONTROLS = ("random", "edges")
+LOWEST_HZ, MAP_ROWS = 50.0, 144  # of spectrograms on pages
 INTERVALS = ("drop", "faithfulness", "insertion", "deletion", "judge_agrees")
 HOW_TO_READ = (
     "p relevant, p rest: probability of the target in the WAV of what the mask lets through, and "
     "of the rest; insertion, deletion: area under it, the most relevant bins first; energy: share "
-    "that the mask lets through; judge: a second network names the target in it"
+    "that the mask lets through; change in it: share of a dream's change; judge: a second network "
+    "names the target in it"
 )
 
 
 def attribution_figure(
-    original_db: Array,
-    relevance: Array,
-    masked_db: Array,
+    rows: Sequence[Sequence[tuple[str, Array]]],
     *,
-    hop_seconds: float,
+    hop_seconds: float | None,
     centers_hz: ArrayLike | None,
     title: str = "",
 ) -> Figure:
-    """Draw an excerpt, the relevance, and what the mask lets through.
+    """Draw log-mels and maps side by side, in rows of equal length.
 
     Args:
-        original_db: log-mel in dB, (n_mels, frames).
-        relevance: the same shape; drawn in units of the 99th percentile of its magnitude.
-        masked_db: log-mel of the sound that the mask lets through.
-        hop_seconds: time between frames.
-        centers_hz: centers of the bands, (n_mels,), ascending.
+        rows: titles and values (n_mels, frames); what is titled "for" a class is a map, drawn in
+            units of the 99th percentile of its magnitude, all else a log-mel in dB, whose scale is
+            that of the first.
+        hop_seconds: time between frames; None: they are counted.
+        centers_hz: centers of the bands, (n_mels,), ascending; None: unknown.
         title: of the whole figure.
     """
-    relevance = relevance / (float(np.quantile(np.abs(relevance), 0.99)) or 1.0)
+    first, hop = rows[0][0][1], hop_seconds or 1.0
     scales = SpectrogramScales.of(
-        [original_db], [original_db], [relevance], range_db=RANGE_DB,
-        frequencies_hz=centers_hz, hop_seconds=hop_seconds, ticks_hz=TICKS_HZ,
+        [first], [first], [np.ones(1)], range_db=RANGE_DB, frequencies_hz=centers_hz,
+        hop_seconds=hop, ticks_hz=TICKS_HZ,
     )  # fmt: skip
-    figure = Figure(figsize=(12.0, 3.6), layout="constrained")
-    axes = figure.subplots(1, 3)
-    scales.log_mel(axes[0], original_db)
-    signed = scales.difference(axes[1], relevance)
-    levels = scales.log_mel(axes[2], masked_db)
-    heads = ("original", "relevance", "what the mask lets through")
-    for ax, head in zip(axes, heads, strict=True):
+    figure = Figure(figsize=(12.0, 0.6 + 2.9 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), len(rows[0]), squeeze=False)
+    for ax, (head, values) in zip(axes.flat, [one for row in rows for one in row], strict=True):
+        if head.startswith("for "):
+            most = float(np.quantile(np.abs(values), 0.99)) or 1.0
+            add_color_bar(scales.difference(ax, values / most), ax, "against, for the class")
+        else:
+            add_color_bar(scales.log_mel(ax, values), ax, "dB re loudest of original")
         ax.set_title(head, fontsize=10)
-        ax.set_xlabel("time (s)", fontsize=9)
-        ax.tick_params(labelleft=ax is axes[0], labelbottom=True)
-    axes[0].set_ylabel("frequency (Hz)", fontsize=9)
-    add_color_bar(signed, axes[1], "against, for the target")
-    add_color_bar(levels, axes[2], "dB re loudest of original")
+        ax.tick_params(labelleft=ax in axes[:, 0], labelbottom=ax in axes[-1])
+    for ax in axes[-1]:
+        ax.set_xlabel("time (s)" if hop_seconds else "frame", fontsize=9)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("band" if centers_hz is None else "frequency (Hz)", fontsize=9)
     figure.suptitle(caption(title), fontsize=11, parse_math=False)
     return figure
 
@@ -112,6 +125,58 @@ def summary(table: pd.DataFrame, method: str) -> dict[str, float]:
     return metrics
 
 
+def write_map(path: Path, relevance: Array, centers_hz: Array, sample_rate_hz: int) -> None:
+    """Write relevance as a PNG to be laid over a page's spectrogram: red for, blue against.
+
+    Its rows are even in mel from 50 Hz to half the sample rate, as templates/spectrogram.js has
+    them; its opacity is the square root of the magnitude over the 99th percentile of it.
+    """
+    mels, ends = _mel(centers_hz), _mel(np.array([LOWEST_HZ, sample_rate_hz / 2]))
+    rows = ends[1] - (np.arange(MAP_ROWS) + 0.5) / MAP_ROWS * (ends[1] - ends[0])  # from the top
+    values = np.stack([np.interp(rows, mels, column) for column in relevance.T], axis=1)
+    shares = np.abs(values) / (float(np.quantile(np.abs(relevance), 0.99)) or 1.0)
+    pixels = np.zeros((*values.shape, 4), np.uint8)
+    pixels[..., :3] = np.where(values[..., None] > 0, (0xE0, 0x20, 0x10), (0x10, 0x60, 0xE0))
+    pixels[..., 3] = 16 * np.round(14 * np.sqrt(shares.clip(max=1)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.fromarray(pixels).save(path)
+
+
+def write_attributions_page(table: pd.DataFrame, folder: Path, *, command: Sequence[str]) -> None:
+    """Write index.html into a run's folder, of rows of attributions.csv and the words typed."""
+    own = of_methods(table)
+    method, shown = str(records(own)[0]["map"]), own.head(MAX_DREAMS)
+    means = {
+        one: [mean_of(rows, f"probability{part}") for part in ("", "_relevant", "_rest")]
+        for one, rows in table.groupby("map", sort=False)
+    }
+    line = functools.partial(line_of, command)
+    again = [("The same again", line())]
+    again += [("By a mask that is found by ascent", line(attribution="mask"))]
+    again += [("All methods, side by side", line("-m", attribution="glob(*)"))]
+    write_page(
+        folder / "index.html",
+        [PageDream(folder=folder, row=row) for row in shown.to_dict("records")],
+        title=f"{counted(len(own), 'map')} of what was listened to, by {method}",
+        measures=known_measures(own),
+        kind=MAPS,
+        lead=[
+            f"The class that is explained has a probability of {means[method][0]:.2f} in the mean, "
+            f"{means[method][1]:.2f} in the relevant part alone and {means[method][2]:.2f} in the "
+            f"rest; of a random part as large {means['random'][1]:.2f} and "
+            f"{means['random'][2]:.2f}."
+        ],
+        notes=[f"Left out: {len(own) - len(shown)} maps."] if len(own) > len(shown) else [],
+        commands=again if command else [],
+        legend=HOW_TO_READ,
+    )
+
+
+def of_methods(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of attributions.csv but for the controls."""
+    return rows_of(table, map=[one for one in table["map"].unique() if one not in CONTROLS])
+
+
 def methods_table(runs: Mapping[str, pd.DataFrame], left: Mapping[str, float]) -> pd.DataFrame:
     """Return a row for each method, and for the controls of the first, with 95 % intervals.
 
@@ -119,14 +184,15 @@ def methods_table(runs: Mapping[str, pd.DataFrame], left: Mapping[str, float]) -
         runs: rows of attributions.csv by the name of the method.
         left: of the sanity check, by that name, where it was made.
     """
-    maps = {name: rows[~rows["map"].isin(CONTROLS)] for name, rows in runs.items()}
+    maps = {name: of_methods(rows) for name, rows in runs.items()}
     first = next(iter(runs.values()))
     maps |= {f"{one} (control)": rows_of(first, map=one) for one in CONTROLS}
     rows = []
     for method, found in maps.items():
         row: dict[str, Any] = {"method": method, "excerpts": len(found)}
         for each in ATTRIBUTION:
-            if each.in_table and not np.isnan(values := _values(found, each.name)).all():
+            is_there = each.in_table and each.name in found
+            if is_there and not np.isnan(values := _values(found, each.name)).all():
                 interval = share_interval if each.is_share else mean_interval
                 names = (each.name, f"{each.name}_low", f"{each.name}_high")
                 row |= dict(zip(names, interval(values, found["name"]), strict=True))
@@ -190,6 +256,10 @@ def print_attributions(table: pd.DataFrame, method: str) -> None:
         console.print(f"{one}, mean with 95 % interval: {', '.join(means)}", soft_wrap=True)
     if len(of_method) > ROWS_SHOWN:
         console.print(f"{len(of_method) - ROWS_SHOWN} more in attributions.csv")
+
+
+def _mel(hz: Array) -> Array:
+    return 2595 * np.log10(1 + np.asarray(hz, float) / 700)
 
 
 def _values(table: pd.DataFrame, name: str) -> Array:

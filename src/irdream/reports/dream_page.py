@@ -1,4 +1,4 @@
-"""Dreams as one HTML file: what happened, and a player to hear and see each dream.
+"""Dreams, or attributions, as one HTML file: what happened, and a player to hear and see each.
 
 A run's page and a sweep's gallery are made here. Sounds are FLAC, each once, as text that the page
 reads when it plays or draws it, so that a page of 40 MB opens in a second. Spectrograms are drawn
@@ -10,6 +10,7 @@ where a peak would exceed -1 dB of full scale: of two sounds the louder one seem
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import shlex
@@ -28,7 +29,7 @@ from irdream import instruments
 from irdream.datasets.base import counted
 from irdream.errors import InputError
 from irdream.measures.sounds import loudness_lufs
-from irdream.measures.table import MEASURES, Measure
+from irdream.measures.table import ATTRIBUTION, MEASURES, Measure
 from irdream.reports import pages
 from irdream.reports.dream_table import has_target, how_to_read, result
 
@@ -38,19 +39,37 @@ LOUDNESS_LUFS, PEAK_DB = -23.0, -1.0  # at which sounds are played, and that non
 MOST_BARS = 8  # instruments of a network
 PROBABILITIES = "probabilities.csv"  # of a run: file, network, label, original, dream
 COLUMNS = ("label", "original", "dream")
-NETWORKS = {
-    "recognizer": "What dreamed it, one network or several as one",
-    "judge": "The judge, which had no part in it",
-}
 NO_LUFS = "since ITU-R BS.1770 has no value for less than 0.4 s, or below 8 kHz"
+
+
+class Kind(NamedTuple):
+    """What a page is of, in which words; of the voices the last is the second less the first."""
+
+    noun: str
+    voices: tuple[str, str, str]
+    panel: str  # the title of the last spectrogram, whose colors end at:
+    scale: tuple[str, str]
+    way: str  # of the sounds that are ordered
+    networks: Mapping[str, str]
+
+
+DREAMS = Kind(
+    "dream", ("original", "dream", "difference"), "Change", ("−20", "+20 dB"), "On the way",
+    {"recognizer": "What dreamed it, one network or several as one",
+     "judge": "The judge, which had no part in it"},
+)  # fmt: skip
+MAPS = Kind(
+    "map", ("original", "relevant", "rest"), "Map", ("against", "for"), "Layer by layer",
+    {"recognizer": "The recogniser: original → relevant part", "judge": "The judge, likewise"},
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class PageDream:
-    """One dream of a page; files of its run are read where they are there."""
+    """One dream, or map, of a page; files of its run are read where they are there."""
 
-    folder: Path  # of its run: `sounds/`, `steps/`, probabilities.csv
-    row: Mapping[str, Any]  # of the run's dreams.csv
+    folder: Path  # of its run: `sounds/`, `steps/` and more
+    row: Mapping[str, Any]  # of the run's dreams.csv or attributions.csv
     place: Mapping[str, Any] = field(default_factory=dict)  # what a sweep's page knows more
 
 
@@ -88,6 +107,7 @@ def write_page(
     *,
     title: str,
     measures: Sequence[Measure],
+    kind: Kind = DREAMS,
     lead: Sequence[str] = (),
     notes: Sequence[str] = (),
     commands: Sequence[tuple[str, str]] = (),
@@ -109,16 +129,17 @@ def write_page(
         others: entries of jobs without dreams.
     """
     sounds, tables = Sounds(), {folder: _table(folder) for folder in {d.folder for d in dreams}}
-    voices = [_main_voices(dream, sounds) for dream in dreams]
+    voices = [_main_voices(dream, sounds, kind) for dream in dreams]
     for dream, found in zip(dreams, voices, strict=True):  # these are left out first
-        found += _steps(dream, sounds) if len(found) > 1 else []
+        found += [*_steps(dream, sounds), *_layers(dream, sounds)] if len(found) > 1 else []
     entries = [
         {
             **dream.place,
             "title": _title(dream.row),
             "values": [_number(dream.row.get(each.name)) for each in measures],
             "isOwn": dream.row["target"] in str(dream.row.get("labels")).split(),
-            "networks": _networks(dream.row, tables[dream.folder]),
+            "networks": _networks(dream.row, tables[dream.folder], kind.networks),
+            **_of_map(dream),
             **_levelled(found, sounds),
         }
         for dream, found in zip(dreams, voices, strict=True)
@@ -126,6 +147,7 @@ def write_page(
     judged = [each for each in measures if each.needs == "judge" and not each.is_share]
     given = {
         "isSweep": sweep is not None, "axes": [], "swept": 0, **(sweep or {}),
+        "voices": kind.voices,
         "measures": [each.heading for each in measures],
         "order": (judged or list(measures))[0].heading if measures else "",
         "entries": [*entries, *others],
@@ -140,6 +162,7 @@ def write_page(
         legend=legend,
         shared=shared,
         given=given,
+        kind=kind,
         texts=[Markup(sound.uri) for sound in sounds.texts],
     )
     pages.write_text(text, path)
@@ -147,11 +170,12 @@ def write_page(
 
 def known_measures(table: pd.DataFrame, *, shares: bool = True) -> list[Measure]:
     """Return the measures of which a page can tell something, with or without yes and no."""
-    needless = "no target" if has_target(table) else "target"
+    of_maps, needless = "map" in table, "no target" if has_target(table) else "target"
     return [
         each
-        for each in MEASURES
-        if each.in_gallery and each.needs != needless and (shares or not each.is_share)
+        for each in (ATTRIBUTION if of_maps else MEASURES)
+        if (each.in_table if of_maps else each.in_gallery)
+        if each.needs != needless and (shares or not each.is_share)
         if each.name in table and table[each.name].notna().to_numpy().any()
     ]
 
@@ -184,15 +208,21 @@ def write_run_page(
     )
 
 
+def line_of(words: Sequence[str], *flags: str, **changed: str) -> str:
+    """Return a command line of words that were typed, some of them otherwise."""
+    keys = [word.lstrip("+").partition("=")[0] for word in words]
+    of_groups = tuple(f"{key}." for key in changed if "." not in key)  # what another one lacks
+    both = zip(words, keys, strict=True)
+    kept = [w for w, key in both if key not in changed and not key.startswith(of_groups)]
+    new = [f"{k}={v}" for k, v in changed.items()]
+    return shlex.join(["python", "main.py", *flags, *kept, *new])
+
+
 def _commands(
     words: Sequence[str], targets: Sequence[str], labels: Sequence[str]
 ) -> list[tuple[str, str]]:
     """Return what to type to repeat a run, and to have it quieter, stronger or otherwise."""
-
-    def line(**changed: str) -> str:
-        kept = [word for word in words if word.lstrip("+").partition("=")[0] not in changed]
-        return shlex.join(["python", "main.py", *kept, *(f"{k}={v}" for k, v in changed.items())])
-
+    line = functools.partial(line_of, words)
     found = [("The same again", line())]
     if len(targets):
         found.append(("Quieter", line(**{"dream.strength": "quiet"})))
@@ -209,23 +239,25 @@ class _Voice(NamedTuple):
     file: int | None  # None: the difference
     steps: int | None
     samples: np.ndarray
+    told: str | None = None  # in place of the steps
 
 
-def _main_voices(dream: PageDream, sounds: Sounds) -> list[_Voice]:
+def _main_voices(dream: PageDream, sounds: Sounds, kind: Kind) -> list[_Voice]:
     """Return original, dream and difference; without the original, the dream alone."""
+    first, main, third = kind.voices
     taken = dream.row.get("steps")
-    steps = {"dream": None if taken is None or pd.isna(taken) else int(taken), "original": 0}
+    steps = {main: None if taken is None or pd.isna(taken) else int(taken), first: 0}
     found = {}
     for name in steps:
         path = dream.folder / "sounds" / f"{dream.row['file']}-{name}.wav"
         if (number := sounds.add(path)) is not None:
             found[name] = _Voice(name, number, steps[name], soundfile.read(path)[0])
-    if "dream" not in found or "original" not in found:
-        return [found["dream"]] if "dream" in found else []
-    before, after = found["original"], found["dream"]
+    if main not in found or first not in found:
+        return [found[main]] if main in found else []
+    before, after = found[first], found[main]
     if before.samples.shape != after.samples.shape:
         return [before, after]
-    return [before, after, _Voice("difference", None, None, after.samples - before.samples)]
+    return [before, after, _Voice(third, None, None, after.samples - before.samples)]
 
 
 def _steps(dream: PageDream, sounds: Sounds) -> list[_Voice]:
@@ -238,6 +270,35 @@ def _steps(dream: PageDream, sounds: Sounds) -> list[_Voice]:
         for steps, number, path in added
         if number is not None
     ]
+
+
+def _layers(dream: PageDream, sounds: Sounds) -> list[_Voice]:
+    """Return what a map's layers took of the sound, from the first, where that was written."""
+    paths = sorted((dream.folder / "layers" / str(dream.row["file"])).glob("*.wav"))
+    return [
+        _Voice(path.stem, number, i, soundfile.read(path)[0], path.stem.partition("-")[2])
+        for i, path in enumerate(paths, start=1)
+        if (number := sounds.add(path)) is not None
+    ]
+
+
+def _of_map(dream: PageDream) -> dict[str, str]:
+    """Return what a page has of a map: its picture, a figure if there is one, and a line."""
+    name, row = dream.row["file"], dream.row
+    if "map" not in row:
+        return {}
+    said = (
+        f"{row['map']}. Probability of {instruments.name(row['target'])}: "
+        f"{row['probability']:.2f} in the original, {row['probability_relevant']:.2f} in the "
+        f"relevant part, which has {row['energy_share']:.0%} of the energy, "
+        f"{row['probability_rest']:.2f} in the rest."
+    )
+    paths = {"map": f"maps/{name}.png", "picture": f"spectrograms/{name}-evidence.png"}
+    return {"said": said} | {
+        part: pages.load_picture(dream.folder / path).uri
+        for part, path in paths.items()
+        if (dream.folder / path).is_file()
+    }
 
 
 def _levelled(voices: Sequence[_Voice], sounds: Sounds) -> dict[str, Any]:
@@ -253,7 +314,7 @@ def _levelled(voices: Sequence[_Voice], sounds: Sounds) -> dict[str, Any]:
     return {
         "voices": [
             {
-                "name": voice.name, "file": voice.file, "steps": voice.steps,
+                "name": voice.name, "file": voice.file, "steps": voice.steps, "told": voice.told,
                 "level": _number(level) if math.isfinite(level) else None,
                 "peak": peak, "gain": at - level if math.isfinite(level) else 0.0,
             }
@@ -286,12 +347,14 @@ def _table(folder: Path) -> pd.DataFrame | None:
         return None
 
 
-def _networks(row: Mapping[str, Any], table: pd.DataFrame | None) -> list[dict[str, Any]]:
+def _networks(
+    row: Mapping[str, Any], table: pd.DataFrame | None, networks: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """Return for each network its most probable instruments, before and after; the target first."""
     if table is None:
         return []
     found = []
-    for name, title in NETWORKS.items():
+    for name, title in networks.items():
         rows = table[(table["file"] == row["file"]) & (table["network"] == name)]
         values = [list(each) for each in zip(*(rows[c].tolist() for c in COLUMNS), strict=True)]
         values.sort(key=lambda each: (each[0] != row["target"], -max(each[1:])))

@@ -27,6 +27,7 @@ from irdream.recognizer import Recognizer
 from irdream.reports.dreams import (
     FinishedDream,
     Sonify,
+    answer_rows,
     figure_of,
     predict_file,
     write_iterates,
@@ -77,13 +78,7 @@ def write_dream(
             row["judge_probability"] = float(of_dream.of_target(index)[0])
             row["judge_on_top"] = bool(of_dream.on_top(index)[0])
             row["undreamed_judge_on_top"] = bool(of_original.on_top(index)[0])
-        rows: list[dict[str, object]] = [
-            {"file": one.name, "network": name, "label": label, "original": before, "dream": after}
-            for name, (labels, *both) in answers.items()
-            for label, before, after in zip(
-                labels, *(answer.probabilities[0].tolist() for answer in both), strict=True
-            )
-        ]
+        rows = answer_rows(one.name, answers)
         write_iterates(one, recognizer, sonify, folder / "steps")
     if not is_drawn:
         return row, rows

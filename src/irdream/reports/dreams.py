@@ -195,6 +195,19 @@ def another(judge: Recognizer, recognizer: Recognizer) -> Recognizer | None:
     return None
 
 
+def answer_rows(
+    file: str, answers: Mapping[str, tuple[Sequence[str], Answer, Answer]]
+) -> list[dict[str, object]]:
+    """Return rows of probabilities.csv: by network its labels, answers before and after."""
+    return [
+        {"file": file, "network": name, "label": label, "original": before, "dream": after}
+        for name, (labels, *both) in answers.items()
+        for label, before, after in zip(
+            labels, *(answer.probabilities[0].tolist() for answer in both), strict=True
+        )
+    ]
+
+
 @torch.no_grad()
 def predict_file(path: Path, target: str, recognizer: Recognizer) -> Answer:
     """Read a sound file as the recognizer would and return its answer, on the CPU."""

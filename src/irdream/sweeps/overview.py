@@ -20,7 +20,15 @@ import pandas as pd
 from irdream import instruments
 from irdream.files import replacing
 from irdream.measures.table import HEADLINES
-from irdream.reports.dream_page import MAX_DREAMS, PageDream, known_measures, write_page
+from irdream.reports.attributions import methods_markdown, methods_table, of_methods
+from irdream.reports.dream_page import (
+    DREAMS,
+    MAPS,
+    MAX_DREAMS,
+    PageDream,
+    known_measures,
+    write_page,
+)
 from irdream.reports.figures import save_figure
 from irdream.reports.pages import write_text
 from irdream.reports.sweep_figures import Value, heat_map_figure, ordered, sweep_curve_figure
@@ -167,8 +175,6 @@ def _write_methods(sweep: Sweep, into: Path) -> None:
             runs[name] = pd.read_csv(path)
             left |= {name: job.metrics[SANITY]} if SANITY in job.metrics else {}
     if runs:
-        from irdream.reports.attributions import methods_markdown, methods_table
-
         found = methods_table(runs, left)
         save_table(found, into / "methods.csv")
         write_text(methods_markdown(found), into / "methods.md")
@@ -177,14 +183,19 @@ def _write_methods(sweep: Sweep, into: Path) -> None:
 def dream_table(sweep: Sweep) -> pd.DataFrame:
     """Return a row for each dream: the job's `number`, then the columns of its dreams.csv.
 
+    Or for each map of an attribution, but for the controls.
+
     A job without that file, or that did not finish, has no rows: what is there may be older.
     """
     kinds: Any = dict.fromkeys((*TEXT_COLUMNS, "prediction_wav"), str)
     frames = []
     for job in sweep.jobs:
         try:
-            path = job.files / "dreams.csv"
+            paths = [job.files / name for name in ("dreams.csv", "attributions.csv")]
+            path = next((path for path in paths if path.is_file()), paths[0])
             frame = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=[""])
+            if "map" in frame:
+                frame = of_methods(frame)
         except (OSError, ValueError):  # pandas' errors are ValueErrors
             continue
         is_whole = len(frame) and {"name", "target", "file"} <= set(frame.columns)
@@ -268,6 +279,7 @@ def write_gallery(sweep: Sweep, path: Path, *, title: str) -> None:
         shown,
         title=title,
         measures=known_measures(dreams),
+        kind=MAPS if "map" in dreams else DREAMS,
         notes=_notes(sweep, dreams, chosen),
         shared=sweep.shared,
         sweep={

@@ -28,7 +28,7 @@ from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.best import Best
 from irdream.dreaming.constraints import RmseBudget
 from irdream.dreaming.objectives import as_objective
-from irdream.dreaming.targets import Item, item_seed, parse_targets, plan, several
+from irdream.dreaming.targets import Item, batches, item_seed, parse_targets, plan, several
 from irdream.errors import InputError
 from irdream.instruments import in_words
 from irdream.interrupts import Interrupted, keeping, stopping
@@ -123,7 +123,8 @@ def dream(
     )
     shown = dream_bar(len(items), steps=ascent.steps * ascent.octaves, told=progress)
     with stopping() as signals, keeping(written.kept), shown as bar:
-        for batch in _batches(recognizer, excerpts, items):
+        samples = [len(excerpt.waveform) for excerpt in excerpts]
+        for batch in batches(items, samples, BATCH_SECONDS * recognizer.sample_rate_hz):
             with stopwatch("dreaming"):
                 watched = [i for i, item in enumerate(batch) if item in items[:figures]]
                 of_batch = (ascent, excerpts, batch, watched, seed, bar, signals)
@@ -242,20 +243,6 @@ class _Plan:
             f"dream: {what} {', '.join(words)}{dreams}, {'at most ' if may_stop else ''}"
             f"{steps} x {octaves}, {recognizer.where}"
         )
-
-
-def _batches(
-    recognizer: Recognizer, excerpts: Sequence[Excerpt], items: Sequence[Item]
-) -> Iterator[list[Item]]:
-    """Yield items of one length, of `BATCH_SECONDS` at most."""
-    lengths = {item: len(excerpts[item.excerpt].waveform) for item in items}
-    variations = 1 + max(item.variation for item in items)
-    for samples in dict.fromkeys(lengths.values()):
-        group = [item for item in items if lengths[item] == samples]
-        dreams = int(BATCH_SECONDS * recognizer.sample_rate_hz / samples / variations)
-        size = max(1, dreams) * variations
-        for first in range(0, len(group), size):
-            yield group[first : first + size]
 
 
 def _dream_batch(

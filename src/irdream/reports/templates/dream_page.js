@@ -16,7 +16,7 @@
     for (const { isIntersecting, target } of seen) {
       if (!isIntersecting) continue;
       watcher.unobserve(target);
-      const voice = target.entry.voices.find(({ name }) => name === "dream");
+      const voice = target.entry.voices.find(({ name }) => name === MAIN);
       player.decode(voice.file, player.rateOf(target.entry)).then((buffer) => {
         const levels = spectrogram(buffer, 240);
         paintLevels(target, levels, loudestOf(levels));
@@ -36,7 +36,7 @@
   }
 
   function settings(entry) {
-    if (!given.isSweep) return "";
+    if (!given.isSweep) return entry.said ?? "";
     const known = axes.map(({ name, values }, a) => [name, values[entry.at[a]]]);
     const untold = known.filter(([, value]) => value !== undefined && !entry.title?.startsWith(`${value} `));
     return [...untold.map(([name, value]) => `${name} ${value}`), `job ${entry.number}`].join(", ");
@@ -69,14 +69,15 @@
     if (state.entry !== entry) return;
     const buffers = Object.fromEntries(entry.voices.filter(({ file }) => file !== null).map(({ name, file }) => [name, player.buffers.get(file)]));
     const columns = Math.min(480, Math.max(60, Math.round(player.seconds() * 160)));
-    const seen = Object.fromEntries(["original", "dream"].filter((name) => buffers[name]).map((name) => [name, spectrogram(buffers[name], columns)]));
-    const loudest = loudestOf(seen.original ?? seen.dream);
+    const seen = Object.fromEntries([FIRST, MAIN].filter((name) => buffers[name]).map((name) => [name, spectrogram(buffers[name], columns)]));
+    const loudest = loudestOf(seen[FIRST] ?? seen[MAIN]);
     for (const panel of document.querySelectorAll(".panel")) {
       const name = panel.dataset.voice;
       panel.hidden = !player.voicesOf(entry).includes(name);
       if (panel.hidden) continue;
       const canvas = panel.querySelector("canvas");
-      if (name === "difference") paintChange(canvas, changeOf(seen.original, seen.dream, loudest));
+      if (name === THIRD && entry.map) paintMap(canvas, seen[FIRST], loudest, entry.map);
+      else if (name === THIRD) paintChange(canvas, changeOf(seen[FIRST], seen[MAIN], loudest));
       else paintLevels(canvas, seen[name], loudest);
       drawAxes(panel.querySelector(".plot"), entry);
     }
@@ -90,11 +91,11 @@
   function drawStrip(entry) {
     const steps = entry.voices.filter(({ steps }) => steps !== null).sort((one, other) => one.steps - other.steps);
     at("way").hidden = steps.length < 3;
-    at("strip").replaceChildren(...(steps.length < 3 ? [] : steps).map(({ name, steps: count }) => {
+    at("strip").replaceChildren(...(steps.length < 3 ? [] : steps).map(({ name, steps: count, told }) => {
       const canvas = make("canvas");
       canvas.dataset.of = name;
-      const told = name === "original" ? name : `${count} steps`;
-      const button = make("button", { type: "button" }, canvas, make("span", { textContent: told }));
+      const text = told ?? (name === FIRST ? name : `${count} steps`);
+      const button = make("button", { type: "button" }, canvas, make("span", { textContent: text }));
       button.dataset.voice = name;
       return button;
     }));
@@ -117,7 +118,7 @@
 
   function drawFacts(entry) {
     at("networks").replaceChildren(...(entry.networks.length ? [make("h3", { textContent: "What the networks predict" })] : []), ...entry.networks.map(networkTable));
-    const told = entry.voices.filter(({ name }) => ["original", "dream", "difference"].includes(name));
+    const told = entry.voices.filter(({ name }) => given.voices.includes(name));
     const head = make("tr", {}, ...["sound", `level (${entry.unit})`, "peak (dBFS)", "gain (dB)"].map((textContent, k) => make("th", { scope: "col", className: k ? "number" : "", textContent })));
     const body = told.map(({ name, level, peak, gain }) => make("tr", {}, make("th", { scope: "row", textContent: name }),
       ...[level, peak, gain].map((value) => make("td", { className: "number", textContent: value === null ? "silent" : (Math.round(10 * value) / 10 || 0).toFixed(1).replace("-", "−") }))));
@@ -129,9 +130,10 @@
     at("trouble").textContent = entry.trouble ?? "";
     at("player-title").textContent = entry.title;
     at("player-settings").textContent = settings(entry);
-    at("voices").replaceChildren(...["original", "dream", "difference"].map((name) => voiceButton(entry, name, name[0].toUpperCase() + name.slice(1))));
+    at("voices").replaceChildren(...given.voices.map((name) => voiceButton(entry, name, name[0].toUpperCase() + name.slice(1))));
     drawStrip(entry);
     drawFacts(entry);
+    at("picture").replaceChildren(...(entry.picture ? [make("img", { src: entry.picture, alt: "Spectrograms and maps" })] : []));
     const loaded = player.load(entry);
     loaded.then(() => drawPictures(entry)).catch(complain);
     refresh();
@@ -202,7 +204,7 @@
     shown.push(entry);
     box.append(make("p", {}, make("strong", { textContent: entry.title })));
     if (isListed && given.isSweep) box.append(make("p", { className: "settings", textContent: settings(entry) }));
-    if (player.voicesOf(entry).includes("dream")) {
+    if (player.voicesOf(entry).includes(MAIN)) {
       const picture = make("canvas", { entry, width: 240, height: ROWS });
       const button = make("button", { type: "button", className: "enlarge", title: "Open in the player" }, picture);
       button.setAttribute("aria-label", `Open in the player: ${fullTitle(entry)}`);
@@ -210,7 +212,7 @@
       watcher.observe(picture);
       box.append(button);
     } else box.append(make("p", { className: "settings", textContent: "no sound" }));
-    const plays = ["original", "dream"].map((name) => {
+    const plays = [FIRST, MAIN].map((name) => {
       const button = voiceButton(entry, name, name);
       button.setAttribute("aria-label", `Play the ${name}: ${fullTitle(entry)}`);
       return button;
@@ -338,8 +340,8 @@
 
   const actions = {
     " ": () => player.toggle(),
-    x: () => player.choose(state.voice === "original" ? "dream" : "original"),
-    a: () => player.choose("original"), b: () => player.choose("dream"), d: () => player.choose("difference"),
+    x: () => player.choose(state.voice === FIRST ? MAIN : FIRST),
+    a: () => player.choose(FIRST), b: () => player.choose(MAIN), d: () => player.choose(THIRD),
     arrowleft: () => along(-1), arrowright: () => along(1), p: () => step(-1), n: () => step(1),
   };
 

@@ -1,5 +1,5 @@
 "use strict";
-// One player for all dreams of a page: original, dream, difference and what lies between run side
+// One player for all sounds of a page: original, dream, difference and what lies between run side
 // by side, and one of them is let through, so that a switch keeps the position.
 const at = (id) => document.getElementById(id);
 
@@ -9,9 +9,11 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
+const [FIRST, MAIN, THIRD] = JSON.parse(at("given").textContent).voices; // original, dream, difference
+
 const player = (() => {
   const buffers = new Map(); // of the present dream, by the number of their file
-  const state = { entry: null, voice: "dream", isPlaying: false };
+  const state = { entry: null, voice: MAIN, isPlaying: false };
   let audio = null;
   let running = []; // [voice, its gain, its sources]
   let offset = 0;
@@ -29,10 +31,10 @@ const player = (() => {
     return new OfflineAudioContext(1, 1, rate).decodeAudioData(bytes.buffer);
   }
 
-  // The difference is the dream with the original turned over.
+  // The difference is the dream with the original turned over; so, but for its sign, is the rest.
   function partsOf(voice) {
     const find = (name) => state.entry.voices.find((other) => other.name === name).file;
-    return voice.name === "difference" ? [[find("dream"), 1], [find("original"), -1]] : [[voice.file, 1]];
+    return voice.file === null ? [[find(MAIN), 1], [find(FIRST), -1]] : [[voice.file, 1]];
   }
 
   function position() {
@@ -113,7 +115,7 @@ const player = (() => {
   function load(entry) {
     if (entry === state.entry) return loading;
     pause(0);
-    Object.assign(state, { entry, voice: voicesOf(entry).includes(state.voice) ? state.voice : "dream" });
+    Object.assign(state, { entry, voice: voicesOf(entry).includes(state.voice) ? state.voice : MAIN });
     buffers.clear();
     const files = entry.voices.map(({ file }) => file).filter((file) => file !== null);
     loading = Promise.all(files.map(async (file) => {

@@ -5,6 +5,7 @@ const LOWEST_HZ = 50;
 const RANGE_DB = 75; // shown below the loudest point of the original
 const MOST_CHANGE_DB = 20;
 const LEVELS = ["000004", "1d1147", "51127c", "832681", "b73779", "e75263", "fc8961", "fec488", "fcfdbf"]; // magma
+const GRAYS = ["161616", "e6e6e6"]; // below a map
 const CHANGES = ["053061", "2f79b5", "9bc9e0", "f7f7f7", "f3a481", "c13639", "67001f"]; // blue to red
 
 const melOf = (hz) => 2595 * Math.log10(1 + hz / 700);
@@ -100,3 +101,13 @@ function paint(canvas, { values, columns }, low, high, colors) {
 
 const paintLevels = (canvas, seen, loudest) => paint(canvas, seen, loudest - RANGE_DB, loudest, LEVELS);
 const paintChange = (canvas, seen) => paint(canvas, seen, -MOST_CHANGE_DB, MOST_CHANGE_DB, CHANGES);
+
+// A map, red and blue of some opacity, over the spectrogram in gray.
+function paintMap(canvas, seen, loudest, uri) {
+  paint(canvas, seen, loudest - RANGE_DB, loudest, GRAYS);
+  const image = make("img", { src: uri });
+  image.decode().then(() => {
+    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+    canvas.dataset.drawn = "map";
+  });
+}

@@ -1,0 +1,296 @@
+"""What a run of attributions writes and measures.
+
+Files in its folder: index.html (a page to hear and see it), attributions.csv (a row for each map:
+the method's, and two controls of equal area, a random one and one of edges), probabilities.csv
+(what is predicted of originals and relevant parts), curves.csv and curves.png (insertion and
+deletion), sanity.csv (correlations with the maps of shuffled weights, by layer),
+`spectrograms/NAME.png`, `maps/NAME.png` (red for the class, blue against it), and
+`sounds/NAME-original.wav`, `-relevant.wav`, `-rest.wav`: what the mask lets through, and what it
+does not; the two add up to the original. Of deconvolved layers `layers/NAME/NUMBER-LAYER.wav`; of
+dreams `spectrograms/DREAM-evidence.png`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from irdream import instruments
+from irdream.attribution import baseline_of
+from irdream.attribution.sanity import PASSED_BELOW, left
+from irdream.audio import write_wav
+from irdream.audio.stft import with_mel_mask
+from irdream.datasets.base import Excerpt, counted
+from irdream.datasets.starts import Start
+from irdream.dreaming.probe import probing
+from irdream.dreaming.record import Answer
+from irdream.dreaming.targets import Item
+from irdream.measures import attribution as measures
+from irdream.measures.dreams import DB_PER_NATURAL
+from irdream.recognizer import Recognizer
+from irdream.reports.attributions import (
+    attribution_figure,
+    curves_figure,
+    print_attributions,
+    summary,
+    write_attributions_page,
+    write_map,
+)
+from irdream.reports.dream_page import PROBABILITIES
+from irdream.reports.dreams import answer_rows, file_names, predict_file
+from irdream.reports.figures import save_figure
+from irdream.reports.tables import save_table
+from irdream.stopwatch import Stopwatch
+from irdream.tracking import Tracker
+
+FILES = (
+    "index.html", "attributions.csv", "probabilities.csv", "curves.csv", "curves.png", "sanity.csv",
+    "spectrograms", "maps", "sounds", "layers",
+)  # fmt: skip
+
+
+@dataclass
+class AttributionFiles:
+    """The maps that are made: their sounds and figures are files, each has a row."""
+
+    recognizer: Recognizer
+    judge: Recognizer | None
+    start: Start
+    excerpts: Sequence[Excerpt]
+    items: Sequence[Item]
+    method: str
+    share: float | None  # that a mask keeps; None: the relevance is the mask
+    with_curves: bool
+    figures: int
+    seed: int
+    folder: Path
+    stopwatch: Stopwatch
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    points: list[pd.DataFrame] = field(default_factory=list)  # of the curves
+    probabilities: list[dict[str, object]] = field(default_factory=list)
+    of_dreams: dict[str, list[Any]] = field(default_factory=dict)  # panels of their figures
+
+    @torch.no_grad()
+    def add(
+        self,
+        items: Sequence[Item],
+        waveform: Tensor,
+        log_mel: Tensor,
+        targets: Tensor,
+        relevance: Tensor,
+    ) -> None:
+        """Measure and write the maps of a batch, and the controls of equal area."""
+        names = file_names(self.excerpts, items, self.recognizer.instruments)
+        kept = relevance if self.share is None else measures.top_share(relevance, self.share)
+        area = kept.mean(dim=(1, 2), keepdim=True)
+        maps = {
+            self.method: relevance,
+            "random": measures.random_map(relevance, seed=self.seed),
+            "edges": measures.edge_map(log_mel),
+        }
+        for kind, found in maps.items():
+            mask = kept if kind == self.method else measures.top_share(found, area)
+            with self.stopwatch("sound"), tempfile.TemporaryDirectory() as passing:
+                folder = self.folder / "sounds" if kind == self.method else Path(passing)
+                folder.mkdir(parents=True, exist_ok=True)
+                sounds = with_mel_mask(waveform, mask, self.recognizer.frontend).cpu()
+                groups = zip(items, names, waveform.cpu(), sounds, strict=True)
+                rows = [self._row(item, kind, folder / name, *two) for item, name, *two in groups]
+                for row, item, one in zip(rows, items, mask, strict=True):
+                    row["change_share"] = self._change_share(item, one)
+            about = {"sparsity": measures.gini(found), "area": mask.mean(dim=(1, 2))}
+            if self.with_curves:
+                about |= self._curves(names, kind, log_mel, targets, found)
+            for i, row in enumerate(rows):
+                row |= {name: float(values[i]) for name, values in about.items()}
+                if kind == self.method:
+                    with self.stopwatch("figures"):
+                        self._draw(items[i], row, log_mel[i], found[i], sounds[i])
+            self.rows += rows
+        save_table(pd.DataFrame(self.rows), self.folder / "attributions.csv")
+        save_table(pd.DataFrame(self.probabilities), self.folder / PROBABILITIES)
+
+    @torch.no_grad()
+    def _change_share(self, item: Item, mask: Tensor) -> float | None:
+        """Return the share of a dream's change, by energy, that a mask lets through."""
+        name, rate_hz = self.excerpts[item.excerpt].name, self.recognizer.sample_rate_hz
+        change = getattr(self.start, "change", lambda *name, **rate: None)
+        if (heard := change(name, sample_rate_hz=rate_hz)) is None or not heard.any():
+            return None
+        heard = heard[None].to(mask.device)
+        part = with_mel_mask(heard, mask[None], self.recognizer.frontend)
+        return float(part.square().sum() / heard.square().sum())
+
+    def add_layers(
+        self, items: Sequence[Item], waveform: Tensor, log_mel: Tensor, method: Any
+    ) -> None:
+        """Write what the strongest channels of a method's layers took of the first sounds."""
+        names = file_names(self.excerpts, items, self.recognizer.instruments)
+        drawn = [i for i, item in enumerate(items) if item in self.items[: self.figures]]
+        if not drawn:
+            return
+        waveform, maps = waveform[drawn], method.layer_maps(self.recognizer, log_mel[drawn])
+        for number, (layer, channels, gain) in enumerate(maps, start=1):
+            sounds = with_mel_mask(waveform, gain, self.recognizer.frontend).cpu()
+            for i, channel, sound in zip(drawn, channels.tolist(), sounds, strict=True):
+                folder = self.folder / "layers" / names[i]
+                folder.mkdir(parents=True, exist_ok=True)
+                path = folder / f"{number:02d}-{layer} channel {channel}.wav"
+                sound = sound / max(1.0, float(sound.abs().max()))
+                write_wav(path, sound, sample_rate_hz=self.recognizer.sample_rate_hz)
+
+    def _row(
+        self, item: Item, kind: str, stem: Path, original: Tensor, relevant: Tensor
+    ) -> dict[str, Any]:
+        """Write what a mask lets through, the rest and the original, and ask about the WAVs."""
+        excerpt, labels = self.excerpts[item.excerpt], self.recognizer.instruments
+        sounds = {"original": original, "relevant": relevant, "rest": original - relevant}
+        scale = 1 / max(1.0, *(float(x.abs().max()) for x in sounds.values()))
+        paths = {part: stem.with_name(f"{stem.name}-{part}.wav") for part in sounds}
+        for part, path in paths.items():
+            write_wav(path, sounds[part] * scale, sample_rate_hz=self.recognizer.sample_rate_hz)
+        answers = [predict_file(path, item.target, self.recognizer) for path in paths.values()]
+        index = torch.tensor([labels.index(item.target)])
+        whole, kept, rest = (float(one.of_target(index)[0]) for one in answers)
+        told, judged = {"recognizer": (labels, answers[0], answers[1])}, None
+        if (judge := self.judge) and item.target in judge.instruments:
+            place = torch.tensor([judge.instruments.index(item.target)])
+            answer = predict_file(paths["relevant"], item.target, judge)
+            judged = float(answer.on_top(place)[0])
+            if kind == self.method:
+                before = predict_file(paths["original"], item.target, judge)
+                told["judge"] = (judge.instruments, before, answer)
+        self.probabilities += answer_rows(stem.name, told) if kind == self.method else []
+        return {
+            "name": excerpt.name,
+            "labels": " ".join(excerpt.labels),
+            "target": item.target,
+            "map": kind,
+            "prediction": labels[int(answers[0].top()[0])],
+            "prediction_relevant": labels[int(answers[1].top()[0])],
+            "probability": whole,
+            "probability_relevant": kept,
+            "probability_rest": rest,
+            **measures.wav_measures(whole, kept, rest),
+            "energy_share": float(relevant.square().sum() / original.square().sum()),
+            "judge_agrees": judged,
+            "file": stem.name,
+            "insertion": None,
+            "deletion": None,
+        }
+
+    def _curves(
+        self, names: Sequence[str], kind: str, log_mel: Tensor, targets: Tensor, relevance: Tensor
+    ) -> dict[str, Tensor]:
+        """Return the areas under the insertion and deletion curves, which are kept."""
+        with self.stopwatch("curves"), probing(self.recognizer) as probe:
+
+            def probability(given: Tensor) -> Tensor:
+                pairs = [(probe(given[p])[0], targets[p]) for p in probe.slices(given)]
+                answers = [(Answer.of(self.recognizer, *pair), pair[1]) for pair in pairs]
+                return torch.cat([answer.of_target(wanted) for answer, wanted in answers])
+
+            base = baseline_of(self.recognizer, log_mel, "silence")
+            both = measures.curves(probability, log_mel, relevance, base)
+        found = dict(zip(("insertion", "deletion"), both, strict=True))
+        for i, name in enumerate(names):
+            points = {curve: values[i].tolist() for curve, values in found.items()}
+            about = {"file": name, "map": kind, "share": measures.LEVELS}
+            self.points.append(pd.DataFrame({**about, **points}))
+        return {curve: measures.area(values) for curve, values in found.items()}
+
+    def _draw(
+        self, item: Item, row: dict[str, Any], log_mel: Tensor, relevance: Tensor, sound: Tensor
+    ) -> None:
+        """Write a map's pictures, and keep what a figure of a dream's evidence needs."""
+        recognizer, name, what = self.recognizer, str(row["file"]), instruments.name(row["target"])
+        centers_hz, values = recognizer.centers_hz(), relevance.cpu().numpy()
+        assert centers_hz is not None  # of a front end with a mel basis
+        path = self.folder / "maps" / f"{name}.png"
+        write_map(path, values, centers_hz.numpy(), recognizer.sample_rate_hz)
+        of_dreams = hasattr(self.start, "wanted")  # each has up to three maps
+        if item not in self.items[: self.figures * (3 if of_dreams else 1)]:
+            return
+        heard = recognizer.log_mel(sound[None].to(log_mel.device))[0]
+        dream, _, kind = str(row["name"]).rpartition("-")
+        panels = [
+            (kind if of_dreams else "original", _in_db(log_mel)),
+            (f"for {what}", values),
+            ("what the mask lets through", _in_db(heard)),
+        ]
+        of_dream = self.of_dreams.setdefault(dream, [])
+        of_dream.append(panels)
+        title = (
+            f"{row['name']}, {what} by {self.method}: {row['probability']:.2f}, relevant part "
+            f"{row['probability_relevant']:.2f}, rest {row['probability_rest']:.2f}"
+        )
+        self._save_figure(name, [panels], title)
+        if row["change_share"] is not None and len(of_dream) > 1:
+            title = f"{dream}; of the change {row['change_share']:.0%} in what is relevant"
+            self._save_figure(f"{name}-evidence", of_dream, title)
+
+    def _save_figure(self, name: str, rows: Any, title: str) -> None:
+        figure = attribution_figure(
+            rows,
+            hop_seconds=self.recognizer.hop_samples / self.recognizer.sample_rate_hz,
+            centers_hz=self.recognizer.centers_hz(),
+            title=title,
+        )
+        (self.folder / "spectrograms").mkdir(parents=True, exist_ok=True)
+        save_figure(figure, self.folder / "spectrograms" / f"{name}.png")
+
+    def finish(
+        self, tracker: Tracker, shuffled: dict[str, list[float]], command: Sequence[str]
+    ) -> dict[str, float]:
+        """Write the curves, log and print what was measured, and return the metrics.
+
+        Args:
+            tracker: gets metrics and files.
+            shuffled: correlations of the sanity check, of each layer; empty: it was not made.
+            command: the words that were typed.
+        """
+        table = pd.DataFrame(self.rows)
+        metrics = summary(table, self.method)
+        if self.points:
+            curves = pd.concat(self.points, ignore_index=True)
+            save_table(curves, self.folder / "curves.csv")
+            save_figure(curves_figure(curves), self.folder / "curves.png")
+        if shuffled:
+            layers = pd.DataFrame(shuffled).T.rename_axis("layer").reset_index()
+            save_table(layers, self.folder / "sanity.csv")
+            metrics["attribute/sanity"] = left(shuffled)
+        with self.stopwatch("figures"):
+            write_attributions_page(table, self.folder, command=command)
+        with self.stopwatch("tracking"):
+            tracker.log_metrics(metrics)
+            for name in FILES:
+                if (self.folder / name).exists():
+                    tracker.log_file(self.folder / name)
+        print_attributions(table, self.method)
+        if shuffled:
+            _tell_sanity(shuffled, self.method)
+        return metrics
+
+
+def _in_db(log_mel: Tensor) -> Any:
+    return log_mel.cpu().numpy() * DB_PER_NATURAL
+
+
+def _tell_sanity(shuffled: dict[str, list[float]], method: str) -> None:
+    """Print whether a method passes the check, and the correlations layer by layer."""
+    medians = {name: float(np.median(values)) for name, values in shuffled.items()}
+    said = "passes" if left(shuffled) < PASSED_BELOW else "fails"
+    count = counted(len(next(iter(shuffled.values()))), "excerpt")
+    print(
+        f"sanity check on {count}: {method} {said}; rank correlation with all weights shuffled "
+        f"{[*medians.values()][-1]:.2f}\n  from the top: "
+        + ", ".join(f"{name} {value:.2f}" for name, value in medians.items())
+    )
