@@ -162,7 +162,8 @@ def as_markdown(means: pd.DataFrame, command: str) -> str:
     return (
         "# What networks that had no part hear of dreams\n\n"
         f"`{command}`, {date.today()}, {cores} CPU cores, {where}. Shares of the WAVs, means over "
-        "the dreams; the error of pitch is a median. Steps 0: undreamed. `judge`: "
+        "the dreams; the error of pitch is a median. Steps 0: undreamed. What earlier commands did "
+        "stands in the table, too. `judge`: "
         f"the checkpoint {JUDGE}.\n\n![The frontier](frontier.png)\n\n{rows}\n"
     )
 
@@ -200,8 +201,11 @@ def main(words: Sequence[str] | None = None) -> pd.DataFrame:
     given.output.mkdir(parents=True, exist_ok=True)
     save_table(means, given.output / "frontier.csv")
     save_figure(drawn(means, list(strangers) or ["judge"]), given.output / "frontier.png")
-    named = ["--strangers", *(f"{name}=FOLDER" for name in strangers)] if strangers else []
-    command = " ".join(["python -m benchmarks.frontier phrases", *named])
+    chosen = {"strangers": [f"{name}=FOLDER" for name in strangers], "networks": given.networks}
+    chosen |= {"parametrizations": given.parametrizations, "strengths": given.strengths}
+    chosen |= {"targets": given.targets}
+    options = [f"--{name} {' '.join(values)}" for name, values in chosen.items() if values]
+    command = " ".join(["python -m benchmarks.frontier phrases", *options])
     with replacing(given.output / "README.md") as file:
         file.write(as_markdown(means, command).encode())
     return means
