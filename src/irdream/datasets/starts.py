@@ -184,14 +184,23 @@ class DreamStart(_Sounds):
     seconds = None
 
     def __init__(self, *, path: ExistingPath | None, count: Count = 11) -> None:
-        table = Path(path or "").expanduser() / "dreams.csv"
-        if path is None or not table.is_file():
+        self.path, self.count = None if path is None else Path(path).expanduser(), count
+        self.name = "dreams" if self.path is None else as_text(self.path.name)
+
+    @cached_property
+    def _rows(self) -> list[dict[str, str]]:
+        table = self.path and self.path / "dreams.csv"
+        if table is None or not table.is_file():
             raise InputError(
-                f"start.path={path}; expected the folder of a run of task=dream, with dreams.csv"
+                f"start.path={self.path}; expected the folder of a run of task=dream, with "
+                "dreams.csv"
             )
         with table.open(encoding="utf-8", newline="") as file:
-            self._rows = list(csv.DictReader(file))[:count]
-        self.name, self._folder = as_text(table.parent.name), table.parent / "sounds"
+            return list(csv.DictReader(file))[: self.count]
+
+    @property
+    def _folder(self) -> Path:
+        return (self.path or Path()) / "sounds"
 
     @property
     def wanted(self) -> dict[str, list[str]]:
