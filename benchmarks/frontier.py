@@ -22,6 +22,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -126,8 +127,8 @@ def read(path: Path) -> pd.DataFrame:
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each setting: means, and the median error of pitch."""
-    groups = table.drop(columns="file").groupby(SETTING, sort=False)
-    means = groups.mean()
+    groups: Any = table.drop(columns="file").groupby(SETTING, sort=False)
+    means: pd.DataFrame = groups.mean()
     means["pitch_error_cents"] = groups["pitch_error_cents"].median()
     return means.assign(dreams=groups.size()).reset_index()
 
@@ -139,9 +140,8 @@ def drawn(means: pd.DataFrame, strangers: Sequence[str]) -> Figure:
     panels = figure.subplots(1, len(networks), sharex=True, sharey=True, squeeze=False)[0]
     for ax, network in zip(panels, networks, strict=True):
         of_network = means[means["network"] == network]
-        for (name, strength), line in of_network.groupby(
-            ["parametrization", "strength"], sort=False
-        ):
+        lines: Any = of_network.groupby(["parametrization", "strength"], sort=False)
+        for (name, strength), line in lines:
             heard = line[list(strangers)].mean(axis=1)
             ax.plot(line["RMSE dB"], heard, marker="o", markersize=3, label=f"{name}, {strength}")
         ax.set_title(f"dreamed by {network}", fontsize=10)

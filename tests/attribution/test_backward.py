@@ -260,7 +260,9 @@ def test_a_layers_map_is_what_its_strongest_channel_sends_back(around, log_mel) 
         for i in range(len(values)):
             channel = channels[i // windows.shape[1]]
             alone[i, channel] = values[i, channel]
-        back = F.max_unpool2d(F.conv_transpose2d(alone, last.weight), places, 2, output_size=(7, 8))
+        back = F.max_unpool2d(
+            F.conv_transpose2d(alone, last.weight), places, [2, 2], output_size=[7, 8]
+        )
         back = torch.where(back > 0, back, 0.3 * back)
         found = F.conv_transpose2d(back, first.weight)[:, 0].unflatten(0, windows.shape[:2])
     total = torch.zeros_like(log_mel)
@@ -277,4 +279,4 @@ def test_a_layers_map_is_what_its_strongest_channel_sends_back(around, log_mel) 
     with pytest.raises(
         InputError, match=r"gave \(\d+, 12\); expected .* another by attribution.layers"
     ):
-        [*Deconvolution(layers="classifier.0").layer_maps(recognizer, log_mel)]
+        list(Deconvolution(layers="classifier.0").layer_maps(recognizer, log_mel))

@@ -322,6 +322,7 @@ def test_dreams_of_a_run_and_what_is_asked_of_them(tmp_path: Path) -> None:
     }  # fmt: skip
     assert start.change("a-original", sample_rate_hz=RATE_HZ) is None
     change = start.change("a-dream", sample_rate_hz=RATE_HZ)
+    assert change is not None
     np.testing.assert_allclose(change, ramp, atol=1e-3)  # at full scale: a share is asked of it
     _, bad = DreamStart(path=tmp_path).excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
     assert len(bad) == 2  # of d

@@ -266,9 +266,10 @@ def random_change(
         rms = waveform.square().mean(dim=1, keepdim=True).sqrt().clamp(min=QUIETEST_RMS)
         noise = rms * normal(keys, 0, waveform.shape[-1]).to(waveform)
 
-        def make(scale: Tensor) -> Tensor:
+        def added(scale: Tensor) -> Tensor:
             return waveform + scale[:, None] * noise
 
+        make = added
     found = at_size(recognizer, waveform, make, wanted_db)
     return recognizer.log_mel(found), found
 

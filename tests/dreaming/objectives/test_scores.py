@@ -78,8 +78,9 @@ def test_the_complement_is_what_the_original_has_beside_the_dream() -> None:
     objective = Complement()
     assert not objective.prepare(Loudness(), None, None)  # type: ignore[arg-type]
     start, dream = torch.tensor([[3.0, 3.0], [1.0, 1.0]]), torch.tensor([[1.0, 1.0], [1.0, 1.0]])
-    both = {"waveform": dream, "start_waveform": start}
-    output = ForwardOutput(logits=LOGITS, log_probabilities=LOGITS, **both)
+    output = ForwardOutput(
+        logits=LOGITS, log_probabilities=LOGITS, waveform=dream, start_waveform=start
+    )
     expected = torch.tensor([-math.log(1 + math.exp(2.0)), math.log(0.5)])  # log(1 - p) of 2 and 0
     torch.testing.assert_close(objective(output, torch.tensor([0, 0])), expected)
     with pytest.raises(InputError, match="Complement of dreams that are no sound; expected a para"):

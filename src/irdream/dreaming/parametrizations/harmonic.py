@@ -197,7 +197,8 @@ def excitation(sound: Tensor, sample_rate_hz: int, floor_db: float) -> Tensor:
         alone = sound.cpu()
         pitch = pitch_at_samples(alone, sample_rate_hz)
         count = int(0.45 * sample_rate_hz / float(pitch.amin()))
-        parts.append(sum(turn.real for turn in _turns(pitch, count, sample_rate_hz)).to(sound))
+        turns = [turn.real for turn in _turns(pitch, count, sample_rate_hz)]
+        parts.append(torch.stack(turns).sum(dim=0).to(sound))
     both = sum(part / part.square().mean().sqrt() for part in parts) / len(parts) ** 0.5
     return both * _floor(sound, sample_rate_hz, floor_db)
 
