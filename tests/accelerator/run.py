@@ -92,7 +92,10 @@ def ascents(sounds: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield a name and the settings of an ascent, for every yaml that a dream can be made of."""
     data = ["dataset=folder", f"dataset.root={sounds}"]
     for choice in choices("objective"):
-        yield f"objective={choice}", {"objective": built("objective", choice)}
+        settings = {"objective": built("objective", choice)}
+        if choice == "mask":  # which needs a sound
+            settings["parametrization"] = built("parametrization", "stft_mask")
+        yield f"objective={choice}", settings
     for choice in choices("parametrization"):
         made = built("parametrization", choice, *data)
         yield f"parametrization={choice}", {"parametrization": made}
