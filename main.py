@@ -19,7 +19,13 @@ os.environ["HYDRA_FULL_ERROR"] = (
     "1"  # lets Hydra's errors come to main(), which says them in a line
 )
 
-import hydra  # noqa: E402
+try:
+    import hydra
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"error: {sys.executable} has no {error.name}; expected the project's environment: "
+        "`make demo` sets it up, `source .venv/bin/activate` enters it"
+    )
 from hydra.core.hydra_config import HydraConfig  # noqa: E402
 from hydra.types import RunMode  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402

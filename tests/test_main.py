@@ -40,6 +40,17 @@ def irdream(*words: str, cwd: Path, **environment: str | None) -> subprocess.Com
     )
 
 
+def test_outside_the_environment_one_line_says_how_to_enter_it() -> None:
+    command = [sys.executable, "-I", "-S", str(ROOT / "main.py"), "--help"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert answer.returncode == 1
+    assert re.fullmatch(
+        r"error: \S+ has no hydra; expected the project's environment: `make demo` sets it up, "
+        r"`source \.venv/bin/activate` enters it\n",
+        answer.stderr,
+    )
+
+
 def imported(words: Sequence[str], names: Sequence[str], *, cwd: Path) -> list[str]:
     """Return which of some modules a command imports."""
     script = (
