@@ -163,7 +163,7 @@ def write_attributions_page(table: pd.DataFrame, folder: Path, *, command: Seque
         lead=[
             f"The class that is explained has a probability of {means[method][0]:.2f} in the mean, "
             f"{means[method][1]:.2f} in the relevant part alone and {means[method][2]:.2f} in the "
-            f"rest; of a random part as large {means['random'][1]:.2f} and "
+            f"rest. In a random part of the same size it is {means['random'][1]:.2f}, in its rest "
             f"{means['random'][2]:.2f}."
         ],
         notes=[f"Left out: {len(own) - len(shown)} maps."] if len(own) > len(shown) else [],

@@ -90,7 +90,7 @@
 
   function drawStrip(entry) {
     const steps = entry.voices.filter(({ steps }) => steps !== null).sort((one, other) => one.steps - other.steps);
-    at("way").hidden = steps.length < 3;
+    at("way").hidden = at("way-keys").hidden = steps.length < 3;
     at("strip").replaceChildren(...(steps.length < 3 ? [] : steps).map(({ name, steps: count, told }) => {
       const canvas = make("canvas");
       canvas.dataset.of = name;
