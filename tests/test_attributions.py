@@ -53,6 +53,12 @@ def test_a_sound_file_for_several_targets(tmp_path) -> None:
     torch.testing.assert_close(torch.tensor(drawn).float(), found.relevance[1] / largest)
 
 
-def test_a_network_on_waveforms_is_refused() -> None:
-    with pytest.raises(InputError, match="Sequential listens to waveforms; expected a network on"):
-        attribute(nn.Sequential(nn.Linear(50, 3)), torch.randn(1, 50))
+def test_a_network_on_waveforms_is_explained_by_the_log_mel_of_its_sound() -> None:
+    network, sounds = nn.Linear(2000, 3).double(), 0.1 * torch.randn(2, 2000)
+    found = attribute(network, sounds, method=GradientXInput())
+    assert found.relevance.shape == (2, 128, 3)
+    relevant, rest = found.sound()
+    torch.testing.assert_close(relevant + rest, sounds.double())
+    assert next(ax.get_ylabel() for ax in found.show().axes) == "frequency (Hz)"
+    with pytest.raises(InputError, match="a waveform of 50 samples is too short; expected more"):
+        attribute(nn.Linear(50, 3), torch.randn(1, 50))

@@ -38,7 +38,7 @@ class AttributionResult:
 
     Attributes:
         relevance: (items, n_mels, frames); positive speaks for the target.
-        log_mel: what the network got, the same shape.
+        log_mel: of `recognizer.stft_grid`, or what was given, the same shape.
         targets: indices of the classes, (items,).
         probabilities: what the recognizer says, (items, classes).
         waveform: (items, samples); None where log-mels were given.
@@ -52,6 +52,11 @@ class AttributionResult:
     waveform: Tensor | None
     recognizer: Recognizer
 
+    @property
+    def _grid(self) -> Any:
+        """Return what gave the log-mels."""
+        return self.recognizer.frontend if self.waveform is None else self.recognizer.stft_grid
+
     def mask(self, share: float = 0.2) -> Tensor:
         """Return 1 in the most relevant bins, this share of all, and 0 elsewhere."""
         return top_share(self.relevance, share)
@@ -62,12 +67,12 @@ class AttributionResult:
         Raises:
             InputError: when there is no sound, or the front end is no short-time spectrum.
         """
-        if self.waveform is None or not self.recognizer.is_invertible:
+        if self.waveform is None or not hasattr(self._grid, "mel_basis"):
             raise InputError(
                 "there is no sound to be masked; expected waveforms or a sound file, and a front "
-                "end with n_fft and mel_basis such as HanLogMel()"
+                "end with n_fft and mel_basis such as HanLogMel(), or without both"
             )
-        relevant = with_mel_mask(self.waveform, self.mask(share), self.recognizer.frontend)
+        relevant = with_mel_mask(self.waveform, self.mask(share), self._grid)
         return relevant, self.waveform - relevant
 
     def show(self, item: int = 0, share: float = 0.2) -> Figure:
@@ -79,11 +84,11 @@ class AttributionResult:
         level_db = log_mel * DB_PER_NATURAL
         label = name_of(recognizer.instruments[int(self.targets[item])])
         kept = ("what a mask lets through", np.where(mask, level_db, level_db.min()))
-        is_known = recognizer.is_invertible
+        grid, is_known = self._grid, hasattr(self._grid, "mel_basis")
         return attribution_figure(
             [[("original", level_db), (f"for {label}", relevance), kept]],
-            hop_seconds=recognizer.hop_samples / recognizer.sample_rate_hz if is_known else None,
-            centers_hz=recognizer.centers_hz() if is_known else None,
+            hop_seconds=grid.hop_samples / grid.sample_rate_hz if is_known else None,
+            centers_hz=recognizer.centers_hz(grid) if is_known else None,
         )
 
 
@@ -99,7 +104,8 @@ def attribute(
     """Say what a network listened to.
 
     Args:
-        model: as `irdream.dream` takes it, on log-mels.
+        model: as `irdream.dream` takes it; of a network that gets no log-mel the log-mel of the
+            sound is explained, see `irdream.attribution.inspection`.
         start: likewise: waveforms, log-mels, or the path of a sound file.
         target: a class or one for each item; None: what is predicted.
         method: of `irdream.attribution`; None: `SmoothGrad()`.
@@ -107,7 +113,7 @@ def attribute(
             `irdream.dream`.
 
     Raises:
-        InputError: bad start or target; a network without gradients, or on waveforms.
+        InputError: bad start or target; a network without gradients.
     """
     network = _network(model)
     given = {"frontend": None, "labels": None, "output": None, "window_frames": None, **about}
@@ -117,13 +123,11 @@ def attribute(
     recognizer = _recognizer(network, signal, rate_hz=rate_hz, **given)
     check_answers(recognizer, signal)
     with frozen(recognizer), torch.no_grad():
-        log_mel = signal if signal.ndim == 3 else recognizer.log_mel(signal)
-        if log_mel.ndim != 3:
-            raise InputError(
-                f"{type(recognizer.model).__name__} listens to waveforms; expected a network on "
-                "log-mels: give its frontend, or log-mels (items, n_mels, frames)"
-            )
-        logits = recognizer.window_logits(log_mel)
+        is_sound = signal.ndim == 2
+        logits = recognizer.window_logits(recognizer.log_mel(signal) if is_sound else signal)
+        if (grid := recognizer.stft_grid) is not recognizer.frontend:
+            grid.to(signal)  # its type
+        log_mel = grid(signal) if is_sound else signal
     probabilities = recognizer.probabilities(logits).mean(dim=1)
     if target is None:
         targets = probabilities.argmax(dim=1)
@@ -133,7 +137,7 @@ def attribute(
         log_mel, targets = _paired(log_mel, torch.tensor(classes, device=log_mel.device))
         probabilities = probabilities.expand(len(targets), -1)
         signal = signal.expand(len(targets), *signal.shape[1:])
-    waveform = signal if signal.ndim == 2 else None
+    waveform = signal if is_sound else None
     relevance = with_sound(method or SmoothGrad(), waveform)(recognizer, log_mel, targets)
     return AttributionResult(
         relevance=relevance, log_mel=log_mel, targets=targets, probabilities=probabilities,

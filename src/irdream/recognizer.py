@@ -289,15 +289,16 @@ class Recognizer(nn.Module):
         """Say whether a sonification can make sound of what the front end gives."""
         return self.stft_grid is self.frontend and hasattr(self.frontend, "mel_basis")
 
-    def centers_hz(self) -> Tensor | None:
-        """Return the center of each band of `analysis` in Hz, (bands,), on the CPU.
+    def centers_hz(self, grid: Any = None) -> Tensor | None:
+        """Return the center of each band of `grid`, or `analysis`, in Hz, (bands,), on the CPU.
 
         They are what it says, or centers of gravity; None for bands of a front end of one's own
         that has neither `centers_hz` nor `mel_basis`.
         """
-        if (centers := getattr(self.analysis, "centers_hz", None)) is not None:
+        grid = self.analysis if grid is None else grid
+        if (centers := getattr(grid, "centers_hz", None)) is not None:
             return cast(Tensor, centers).cpu()
-        if (basis := getattr(self.analysis, "mel_basis", None)) is None:
+        if (basis := getattr(grid, "mel_basis", None)) is None:
             return None
         basis = cast(Tensor, basis).cpu()
         return basis @ bins_hz(basis.shape[1], self.sample_rate_hz, basis) / basis.sum(dim=1)

@@ -9,7 +9,7 @@ import soundfile
 import torch
 from PIL import Image
 
-from irdream.attribution import Deconvolution, GradientXInput
+from irdream.attribution import AscendedMask, Deconvolution, GradientXInput
 from irdream.checkpoint_folder import new_recognizer
 from irdream.datasets.base import Excerpt
 from irdream.datasets.starts import DreamStart, FileStart
@@ -158,6 +158,23 @@ def test_a_judge_is_asked_about_the_relevant_part(run, tmp_path: Path, tiny_fron
     assert 0 <= metrics["attribute/judge_agrees"] <= 1
 
 
+@pytest.mark.parametrize("method", [GradientXInput(), AscendedMask(steps=2)])
+def test_a_network_on_waveforms(run, tmp_path: Path, method) -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1000, 11))
+    recognizer = Recognizer(frontend=Waveform(sample_rate_hz=1000), model=model).eval()
+    run(recognizer=recognizer, attribution=method, sanity=1, figures=1)
+    own = rows_of(pd.read_csv(tmp_path / "attributions.csv"), map=type(method).__name__)
+    assert len(own) == 6
+    assert own["insertion"].notna().all()
+    curves = pd.read_csv(tmp_path / "curves.csv")
+    whole = curves[(curves["share"] == 1) & (curves["map"] == type(method).__name__)]["insertion"]
+    np.testing.assert_allclose(whole, own["probability"], atol=1e-3)
+    sounds = [soundfile.read(path)[0] for path in sorted((tmp_path / "sounds").iterdir())[:3]]
+    np.testing.assert_allclose(sounds[0], sounds[1] + sounds[2], atol=2 / 32768)
+    assert len(list((tmp_path / "spectrograms").iterdir())) == 1
+
+
 class Kazoo:
     name = "kazoo"
 
@@ -167,9 +184,10 @@ class Kazoo:
 
 def test_what_is_refused(run, sounds, tmp_path) -> None:
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1000, 11))
-    on_waveforms = Recognizer(frontend=Waveform(sample_rate_hz=1000), model=model)
-    with pytest.raises(InputError, match="front end Waveform gives no spectrogram to explain"):
-        run(recognizer=on_waveforms)
+    frontend = Waveform(sample_rate_hz=1000)
+    frontend.n_fft = 64
+    with pytest.raises(InputError, match="front end Waveform has an n_fft and no mel_basis to"):
+        run(recognizer=Recognizer(frontend=frontend, model=model))
     soundfile.write(tmp_path / "silent.wav", np.zeros(1600), 1000)
     with pytest.raises(InputError, match=r"nothing to explain: .*silent"):
         run(start=FileStart(path=tmp_path / "silent.wav"))

@@ -66,6 +66,6 @@ class AscendedMask:
         """
         seeds = [0] * len(targets)  # nothing is random
         dreams = self.ascent.run(recognizer, waveform, targets, seeds, log_mel=log_mel)
-        basis = cast(Tensor, recognizer.frontend.mel_basis)
+        basis = cast(Tensor, recognizer.stft_grid.mel_basis)
         gain = (basis / basis.sum(dim=1, keepdim=True)) @ dreams.signal.exp()
         return gain[..., : log_mel.shape[-1]]

@@ -25,8 +25,9 @@ from irdream.attribution.base import (
     parts_of,
     watching,
 )
+from irdream.attribution.inspection import check_single
 from irdream.dreaming.network import frozen, simplified, unwrapped
-from irdream.ensemble import Ensemble
+from irdream.ensemble import members_of
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
@@ -100,8 +101,9 @@ class _RectifiedGradient:
 
         gradient = mean_gradient(recognizer, log_mel, targets, logits=logits)
         if not mode.calls:
+            network = type(members_of(recognizer)[0].model).__name__
             raise InputError(
-                f"{type(self).__name__} of {type(recognizer.model).__name__}, which calls neither "
+                f"{type(self).__name__} of {network}, which calls neither "
                 "ReLU nor LeakyReLU: it would be the plain gradient; choose "
                 "attribution=gradient_x_input"
             )
@@ -213,8 +215,7 @@ class LRP:
 
     def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
         """Return relevance (items, n_mels, frames); InputError for several networks."""
-        if isinstance(recognizer, Ensemble):
-            raise InputError("LRP of several networks; expected a single one: checkpoint=robust")
+        check_single(recognizer, "LRP")
         with frozen(recognizer):
             network = simplified(unwrapped(recognizer.model))
         mode = _Exchanged(self._rules())

@@ -10,10 +10,10 @@ from typing import Any, Literal, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from irdream.attribution.inspection import check_single, inspected
 from irdream.dreaming.network import check_layers, frozen, unwrapped
 from irdream.dreaming.network_checks import Given
 from irdream.dreaming.probe import probing
-from irdream.ensemble import Ensemble
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer, window_starts
 
@@ -36,9 +36,20 @@ class Attribution(Protocol):
 
 
 def with_sound(attribution: Attribution, waveform: Tensor | None) -> Attribution:
-    """Return a method that is given the sound as well, where it says `needs_sound`."""
-    needs_sound, method = getattr(attribution, "needs_sound", False), cast(Any, attribution)
-    return partial(method, waveform=waveform) if needs_sound else attribution
+    """Return a method that is given the sound as well, where it says `needs_sound`.
+
+    The log-mels are those of `recognizer.stft_grid`; a network that gets no such ones is explained
+    by those of its sound, see `irdream.attribution.inspection`.
+    """
+    method = cast(Any, attribution)
+    if getattr(attribution, "needs_sound", False):
+        return partial(method, waveform=waveform)
+
+    def explain(recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
+        parts = inspected(recognizer, waveform)
+        return torch.cat([method(one, log_mel[p], targets[p]) for one, p in parts])
+
+    return explain
 
 
 def target_logits(logits: Tensor, targets: Tensor) -> Tensor:
@@ -158,10 +169,7 @@ def watching(
     Raises:
         InputError: for several networks, an unknown layer, one without channels in places.
     """
-    if isinstance(recognizer, Ensemble):
-        raise InputError(
-            f"layer {layer!r} of several networks; expected a single one: checkpoint=robust"
-        )
+    check_single(recognizer, f"layer {layer!r}")
     check_layers(recognizer, [layer])
     kept: list[Tensor] = []
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from irdream.arguments import checked
 from irdream.attribution.base import CONVOLUTIONS, over_windows, parts_of, watching
+from irdream.attribution.inspection import check_single
 from irdream.dreaming.network import unwrapped
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
@@ -36,6 +37,7 @@ class GradCAM:
         Raises:
             InputError: for several networks, an unknown layer, one without such an output.
         """
+        check_single(recognizer, "Grad-CAM")
         layer = self.layer or _last_convolution(unwrapped(recognizer.model))
 
         def maps(windows: Tensor, wanted: Tensor) -> Iterator[Tensor]:

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from irdream import instruments
 from irdream.attribution import baseline_of
+from irdream.attribution.inspection import inspected
 from irdream.attribution.sanity import PASSED_BELOW, left
 from irdream.audio import write_wav
 from irdream.audio.stft import with_mel_mask
@@ -101,14 +102,14 @@ class AttributionFiles:
             with self.stopwatch("sound"), tempfile.TemporaryDirectory() as passing:
                 folder = self.folder / "sounds" if kind == self.method else Path(passing)
                 folder.mkdir(parents=True, exist_ok=True)
-                sounds = with_mel_mask(waveform, mask, self.recognizer.frontend).cpu()
+                sounds = with_mel_mask(waveform, mask, self.recognizer.stft_grid).cpu()
                 groups = zip(items, names, waveform.cpu(), sounds, strict=True)
                 rows = [self._row(item, kind, folder / name, *two) for item, name, *two in groups]
                 for row, item, one in zip(rows, items, mask, strict=True):
                     row["change_share"] = self._change_share(item, one)
             about = {"sparsity": measures.gini(found), "area": mask.mean(dim=(1, 2))}
             if self.with_curves:
-                about |= self._curves(names, kind, log_mel, targets, found)
+                about |= self._curves(names, kind, waveform, log_mel, targets, found)
             for i, row in enumerate(rows):
                 row |= {name: float(values[i]) for name, values in about.items()}
                 if kind == self.method:
@@ -126,7 +127,7 @@ class AttributionFiles:
         if (heard := change(name, sample_rate_hz=rate_hz)) is None or not heard.any():
             return None
         heard = heard[None].to(mask.device)
-        part = with_mel_mask(heard, mask[None], self.recognizer.frontend)
+        part = with_mel_mask(heard, mask[None], self.recognizer.stft_grid)
         return float(part.square().sum() / heard.square().sum())
 
     def add_layers(
@@ -137,9 +138,11 @@ class AttributionFiles:
         drawn = [i for i, item in enumerate(items) if item in self.items[: self.figures]]
         if not drawn:
             return
-        waveform, maps = waveform[drawn], method.layer_maps(self.recognizer, log_mel[drawn])
+        waveform = waveform[drawn]
+        recognizer, _ = next(inspected(self.recognizer, waveform))  # which is refused if another
+        maps = method.layer_maps(recognizer, log_mel[drawn])
         for number, (layer, channels, gain) in enumerate(maps, start=1):
-            sounds = with_mel_mask(waveform, gain, self.recognizer.frontend).cpu()
+            sounds = with_mel_mask(waveform, gain, recognizer.frontend).cpu()
             for i, channel, sound in zip(drawn, channels.tolist(), sounds, strict=True):
                 folder = self.folder / "layers" / names[i]
                 folder.mkdir(parents=True, exist_ok=True)
@@ -188,18 +191,16 @@ class AttributionFiles:
         }
 
     def _curves(
-        self, names: Sequence[str], kind: str, log_mel: Tensor, targets: Tensor, relevance: Tensor
-    ) -> dict[str, Tensor]:
+        self, names: Sequence[str], kind: str, waveform: Tensor, log_mel: Tensor, targets: Tensor,
+        relevance: Tensor,
+    ) -> dict[str, Tensor]:  # fmt: skip
         """Return the areas under the insertion and deletion curves, which are kept."""
-        with self.stopwatch("curves"), probing(self.recognizer) as probe:
-
-            def probability(given: Tensor) -> Tensor:
-                pairs = [(probe(given[p])[0], targets[p]) for p in probe.slices(given)]
-                answers = [(Answer.of(self.recognizer, *pair), pair[1]) for pair in pairs]
-                return torch.cat([answer.of_target(wanted) for answer, wanted in answers])
-
-            base = baseline_of(self.recognizer, log_mel, "silence")
-            both = measures.curves(probability, log_mel, relevance, base)
+        with self.stopwatch("curves"):
+            parts = [
+                _curves_of(recognizer, log_mel[p], targets[p], relevance[p])
+                for recognizer, p in inspected(self.recognizer, waveform)
+            ]
+        both = [torch.cat(curve) for curve in zip(*parts, strict=True)]
         found = dict(zip(("insertion", "deletion"), both, strict=True))
         for i, name in enumerate(names):
             points = {curve: values[i].tolist() for curve, values in found.items()}
@@ -212,14 +213,14 @@ class AttributionFiles:
     ) -> None:
         """Write a map's pictures, and keep what a figure of a dream's evidence needs."""
         recognizer, name, what = self.recognizer, str(row["file"]), instruments.name(row["target"])
-        centers_hz, values = recognizer.centers_hz(), relevance.cpu().numpy()
+        centers_hz, values = recognizer.centers_hz(recognizer.stft_grid), relevance.cpu().numpy()
         assert centers_hz is not None  # of a front end with a mel basis
         path = self.folder / "maps" / f"{name}.png"
         write_map(path, values, centers_hz.numpy(), recognizer.sample_rate_hz)
         of_dreams = hasattr(self.start, "wanted")  # each has up to three maps
         if item not in self.items[: self.figures * (3 if of_dreams else 1)]:
             return
-        heard = recognizer.log_mel(sound[None].to(log_mel.device))[0]
+        heard = recognizer.stft_grid(sound[None].to(log_mel.device))[0]
         dream, _, kind = str(row["name"]).rpartition("-")
         panels = [
             (kind if of_dreams else "original", _in_db(log_mel)),
@@ -238,10 +239,11 @@ class AttributionFiles:
             self._save_figure(f"{name}-evidence", of_dream, title)
 
     def _save_figure(self, name: str, rows: Any, title: str) -> None:
+        grid = self.recognizer.stft_grid
         figure = attribution_figure(
             rows,
-            hop_seconds=self.recognizer.hop_samples / self.recognizer.sample_rate_hz,
-            centers_hz=self.recognizer.centers_hz(),
+            hop_seconds=grid.hop_samples / grid.sample_rate_hz,
+            centers_hz=self.recognizer.centers_hz(grid),
             title=title,
         )
         (self.folder / "spectrograms").mkdir(parents=True, exist_ok=True)
@@ -278,6 +280,21 @@ class AttributionFiles:
         if shuffled:
             _tell_sanity(shuffled, self.method)
         return metrics
+
+
+def _curves_of(
+    recognizer: Recognizer, log_mel: Tensor, targets: Tensor, relevance: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the insertion and the deletion curve of items, (items, levels) each."""
+    with probing(recognizer) as probe:
+
+        def probability(given: Tensor) -> Tensor:
+            pairs = [(probe(given[p])[0], targets[p]) for p in probe.slices(given)]
+            answers = [(Answer.of(recognizer, *pair), pair[1]) for pair in pairs]
+            return torch.cat([answer.of_target(wanted) for answer, wanted in answers])
+
+        base = baseline_of(recognizer, log_mel, "silence")
+        return measures.curves(probability, log_mel, relevance, base)
 
 
 def _in_db(log_mel: Tensor) -> Any:

@@ -43,9 +43,9 @@ INTERVALS = ("drop", "faithfulness", "insertion", "deletion", "judge_agrees")
 HOW_TO_READ = (
     "p relevant, p rest: probability of the target in the WAV of what the mask lets through, and "
     "of the rest; insertion, deletion: area under it, the most relevant bins first; energy: share "
-    "that the mask lets through; change in it: share of a dream's change; judge: a second network "
-    "names the target in it"
+    "that the mask lets through; judge: a second network names the target in it"
 )
+OF_DREAMS = "; change in it: share of a dream's change"
 
 
 def attribution_figure(
@@ -168,7 +168,7 @@ def write_attributions_page(table: pd.DataFrame, folder: Path, *, command: Seque
         ],
         notes=[f"Left out: {len(own) - len(shown)} maps."] if len(own) > len(shown) else [],
         commands=again if command else [],
-        legend=HOW_TO_READ,
+        legend=_how_to_read(own),
     )
 
 
@@ -246,7 +246,7 @@ def print_attributions(table: pd.DataFrame, method: str) -> None:
         means = [float(np.nanmean(_values(rows, name))) for name in ("probability", *names)]
         add(f"mean, {one}", "", means)
     console.print(shown)
-    console.print(HOW_TO_READ, soft_wrap=True)
+    console.print(_how_to_read(of_method), soft_wrap=True)
     for one, rows in table.groupby("map", sort=False) if len(set(of_method["name"])) > 1 else ():
         means = [
             f"{name} {mean_interval(_values(rows, name), rows['name']).text()}"
@@ -256,6 +256,11 @@ def print_attributions(table: pd.DataFrame, method: str) -> None:
         console.print(f"{one}, mean with 95 % interval: {', '.join(means)}", soft_wrap=True)
     if len(of_method) > ROWS_SHOWN:
         console.print(f"{len(of_method) - ROWS_SHOWN} more in attributions.csv")
+
+
+def _how_to_read(table: pd.DataFrame) -> str:
+    """Return what the measures mean, those of dreams only where there are some."""
+    return HOW_TO_READ + OF_DREAMS * (not np.isnan(_values(table, "change_share")).all())
 
 
 def _mel(hz: Array) -> Array:

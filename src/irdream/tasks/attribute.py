@@ -53,7 +53,7 @@ def attribute(
     """Explain the recognizer's answer on every excerpt of `start`, for every target.
 
     Args:
-        recognizer: with a front end that has `n_fft` and `mel_basis`; left as it was.
+        recognizer: left as it was; see `irdream.attribution.inspection` where it gets no log-mel.
         start: gives the excerpts.
         attribution: the method.
         tracker: gets metrics and files.
@@ -77,13 +77,13 @@ def attribute(
         maps with all weights shuffled.
 
     Raises:
-        InputError: a front end that gives no spectrogram, a bad target, nothing to explain.
+        InputError: a front end that gives no bands, a bad target, nothing to explain.
     """
     stopwatch = stopwatch or Stopwatch()
-    if not recognizer.is_invertible:
+    if not hasattr(recognizer.stft_grid, "mel_basis"):
         raise InputError(
-            f"front end {type(recognizer.frontend).__name__} gives no spectrogram to explain; "
-            "expected one with n_fft and mel_basis, such as HanLogMel"
+            f"front end {type(recognizer.frontend).__name__} has an n_fft and no mel_basis to "
+            "explain bands by; expected both, such as HanLogMel, or none, such as Waveform"
         )
     targets = None if target is None else parse_targets(target, recognizer.instruments)
     method = type(attribution).__name__
@@ -160,4 +160,4 @@ def _given(
     """Return waveforms, log-mels and targets of items."""
     waveform = torch.stack([excerpts[one.excerpt].waveform for one in items]).to(recognizer.device)
     targets = [recognizer.instruments.index(one.target) for one in items]
-    return waveform, recognizer.log_mel(waveform), torch.tensor(targets, device=waveform.device)
+    return waveform, recognizer.stft_grid(waveform), torch.tensor(targets, device=waveform.device)
