@@ -83,7 +83,7 @@ def test_every_task_can_be_built_from_the_defaults(task, tmp_path) -> None:
 @pytest.mark.parametrize(("group", "experiment"), choices("experiment"))
 def test_every_experiment_can_be_built(group, experiment, tmp_path) -> None:
     sign = "" if group == "experiment" else "+"  # of a folder below it one is added
-    of_notes = experiment in ("shipped_robust", "musicnn")
+    of_notes = experiment in ("shipped", "second", "shipped_robust", "musicnn")
     root = "dataset.datasets.notes.root" if of_notes else "dataset.root"
     config = compose("config", [f"{sign}{group}={experiment}", f"{root}={tmp_path}"])
     command.check(config)
