@@ -64,8 +64,7 @@ class AttributionResult:
     def sound(self, share: float = 0.2) -> tuple[Tensor, Tensor]:
         """Return what the mask lets through and the rest, (items, samples) each.
 
-        Raises:
-            InputError: when there is no sound, or the front end is no short-time spectrum.
+        Raises InputError when there is no sound, or the front end is no short-time spectrum.
         """
         if self.waveform is None or not hasattr(self._grid, "mel_basis"):
             raise InputError(

@@ -106,10 +106,7 @@ def content_of(path: str | Path, *, written: Iterable[str | Path] = ()) -> str:
 
     Links are followed, hidden files are left out. Of what runs have written (in folders of theirs
     and in `written`) only the WAVs count, since a folder of sounds may hold the outputs of the runs
-    on it.
-
-    Raises:
-        OSError: when there is none, it cannot be read, or is a pipe.
+    on it. Raises OSError when there is none, it cannot be read, or is a pipe.
     """
     root = os.path.abspath(Path(path).expanduser())
     if not os.path.isdir(root):

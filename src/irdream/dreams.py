@@ -70,10 +70,8 @@ class DreamResult(Dreams):
         """Return the dreams' waveforms (items, samples), on the CPU, at the recognizer's rate.
 
         Where spectrograms were dreamed they are made into sound: by a gain on the original's
-        spectrum, or by Griffin-Lim where there is no original sound.
-
-        Raises:
-            InputError: when the spectrograms are not those of a short-time spectrum.
+        spectrum, or by Griffin-Lim where there is no original sound. Raises InputError when the
+        spectrograms are not those of a short-time spectrum.
         """
         return self._sounds[1]
 

@@ -100,8 +100,7 @@ class Ensemble(Recognizer):
     def window_probabilities(self, waveform: Tensor) -> Tensor:
         """Return (batch, windows, instruments) for waveforms (batch, samples), cut by each member.
 
-        Raises:
-            InputError: when they are shorter than a window.
+        Raises InputError when they are shorter than a window.
         """
         found = []
         for one, places in zip(self.members, self.places, strict=True):
@@ -119,8 +118,7 @@ class Ensemble(Recognizer):
 def as_one(recognizers: Sequence[Recognizer]) -> Recognizer:
     """Return a single recognizer as it is; several, or one that is transposed, as an `Ensemble`.
 
-    Raises:
-        InputError: when there is none, or they have too few labels in common.
+    Raises InputError when there is none, or they have too few labels in common.
     """
     if not recognizers:
         raise InputError("no network is given; expected one or more")

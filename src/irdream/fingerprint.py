@@ -162,10 +162,8 @@ def fingerprint_of(value: Any) -> str:
     function its code, its defaults, what it holds of the functions around it, and the numbers and
     texts that it reads in its module; of anything else what pickle would keep. The files count in
     which classes and functions are written, with all that these import and that is not installed.
-    Properties that are only kept (`functools.cached_property`) do not count, nor the device.
-
-    Raises:
-        UnknowableError: when code has no source, or a value is nothing that pickle could keep.
+    Properties that are only kept (`functools.cached_property`) do not count, nor the device. Raises
+    UnknowableError when code has no source, or a value is nothing that pickle could keep.
     """
     describe = _Description()
     try:

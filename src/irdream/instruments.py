@@ -54,10 +54,8 @@ def find(text: str, labels: Sequence[str] = CODES) -> str | None:
 def parse(text: str, labels: Sequence[str] = CODES) -> str:
     """Return the label that a text means, see `find`.
 
-    `flu`, `flute`, `Flute`, `acoustic_guitar` and `acoustic guitar` are all understood.
-
-    Raises:
-        InputError: when no label is called so.
+    `flu`, `flute`, `Flute`, `acoustic_guitar` and `acoustic guitar` are all understood. Raises
+    InputError when no label is called so.
     """
     found = find(text, labels)
     if found is None:

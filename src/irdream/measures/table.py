@@ -157,7 +157,7 @@ def setting_words(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 
 
 class PublishedScore(NamedTuple):
-    """A system on the IRMAS test set: micro and macro F1 in 0..1 (None: not given), its source.
+    """A system on the IRMAS test set: micro and macro F1 in 0..1 (None: not given), and its source.
 
     A score on anything else, rendered music above all, is not comparable. Only the averages are
     kept: the bars of the papers exist as pictures alone.
@@ -166,7 +166,7 @@ class PublishedScore(NamedTuple):
     system: str
     micro_f1: float
     macro_f1: float | None
-    citation: str
+    note: str
 
 
 _BOSCH = (

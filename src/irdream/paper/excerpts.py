@@ -53,8 +53,7 @@ def dream_excerpts(
 ) -> ExcerptFindings:
     """Run the experiment, or resume it; for the numbers see conf/config.yaml.
 
-    Raises:
-        InputError: when there is nothing to dream on, or an excerpt has no label.
+    Raises InputError when there is nothing to dream on, or an excerpt has no label.
     """
     recognizer, instruments = study.recognizer, study.recognizer.instruments
     with stopwatch("recognition"):

@@ -100,6 +100,17 @@ class Sounds:
         self.texts.append(sound)
         return self._numbers.setdefault(digest, len(self.texts) - 1)
 
+    def notes(self) -> list[str]:
+        """Say which sounds are not kept."""
+        notes, omitted = [], len(self.omitted)
+        if omitted:
+            counts = f"sounds ({omitted} of {omitted + len(self.texts)})"
+            size = f"{MAX_CHARACTERS / 1e6:g} MB"
+            notes.append(f"Left out, to keep this page below {size}: {counts}.")
+        if self.unread:
+            notes.append(f"Missing or damaged: sounds ({self.unread}).")
+        return notes
+
 
 def write_page(
     path: Path,
@@ -131,7 +142,7 @@ def write_page(
     sounds, tables = Sounds(), {folder: _table(folder) for folder in {d.folder for d in dreams}}
     voices = [_main_voices(dream, sounds, kind) for dream in dreams]
     for dream, found in zip(dreams, voices, strict=True):  # these are left out first
-        found += [*_steps(dream, sounds), *_layers(dream, sounds)] if len(found) > 1 else []
+        found += _more_voices(dream, sounds) if len(found) > 1 else []
     entries = [
         {
             **dream.place,
@@ -157,7 +168,7 @@ def write_page(
         scripts=["spectrogram.js", "player.js", "dream_page.js"],
         title=title,
         lead=lead,
-        notes=[*notes, *_notes(sounds)],
+        notes=[*notes, *sounds.notes()],
         commands=commands,
         legend=legend,
         shared=shared,
@@ -246,13 +257,12 @@ def _main_voices(dream: PageDream, sounds: Sounds, kind: Kind) -> list[_Voice]:
     """Return original, dream and difference; without the original, the dream alone."""
     first, main, third = kind.voices
     taken = dream.row.get("steps")
-    steps = {main: None if taken is None or pd.isna(taken) else int(taken), first: 0}
     found = {}
-    for name in steps:
+    for name, steps in ((main, None if pd.isna(taken) else int(taken)), (first, 0)):
         path = dream.folder / "sounds" / f"{dream.row['file']}-{name}.wav"
         if (number := sounds.add(path)) is not None:
-            found[name] = _Voice(name, number, steps[name], soundfile.read(path)[0])
-    if main not in found or first not in found:
+            found[name] = _Voice(name, number, steps, soundfile.read(path)[0])
+    if len(found) < 2:
         return [found[main]] if main in found else []
     before, after = found[first], found[main]
     if before.samples.shape != after.samples.shape:
@@ -260,24 +270,17 @@ def _main_voices(dream: PageDream, sounds: Sounds, kind: Kind) -> list[_Voice]:
     return [before, after, _Voice(third, None, None, after.samples - before.samples)]
 
 
-def _steps(dream: PageDream, sounds: Sounds) -> list[_Voice]:
-    """Return what lies between original and dream, where it was kept."""
-    paths = (dream.folder / "steps").glob(f"*/{dream.row['file']}.wav")
-    found = sorted((int(path.parent.name), path) for path in paths if path.parent.name.isdigit())
-    added = [(steps, sounds.add(path), path) for steps, path in found]
+def _more_voices(dream: PageDream, sounds: Sounds) -> list[_Voice]:
+    """Return what lies between original and dream, or what a map's layers took, if it was kept."""
+    name = str(dream.row["file"])
+    paths = dream.folder.glob(f"steps/*/{name}.wav")
+    steps = sorted((int(path.parent.name), path) for path in paths if path.parent.name.isdigit())
+    layers = enumerate(sorted(dream.folder.glob(f"layers/{name}/*.wav")), start=1)
+    found: list[tuple[int, Path, str, str | None]] = [(n, p, f"after {n}", None) for n, p in steps]
+    found += [(n, path, path.stem, path.stem.partition("-")[2]) for n, path in layers]
     return [
-        _Voice(f"after {steps}", number, steps, soundfile.read(path)[0])
-        for steps, number, path in added
-        if number is not None
-    ]
-
-
-def _layers(dream: PageDream, sounds: Sounds) -> list[_Voice]:
-    """Return what a map's layers took of the sound, from the first, where that was written."""
-    paths = sorted((dream.folder / "layers" / str(dream.row["file"])).glob("*.wav"))
-    return [
-        _Voice(path.stem, number, i, soundfile.read(path)[0], path.stem.partition("-")[2])
-        for i, path in enumerate(paths, start=1)
+        _Voice(title, number, n, soundfile.read(path)[0], told)
+        for n, path, title, told in found
         if (number := sounds.add(path)) is not None
     ]
 
@@ -381,14 +384,3 @@ def _number(value: Any) -> bool | float | str | None:
     if not isinstance(value, int | float) or math.isnan(value):
         return None
     return float(value) if math.isfinite(value) else "∞" if value > 0 else "−∞"
-
-
-def _notes(sounds: Sounds) -> list[str]:
-    """Return a line on what the page lacks."""
-    notes = []
-    if omitted := len(sounds.omitted):
-        counts = f"sounds ({omitted} of {omitted + len(sounds.texts)})"
-        notes.append(f"Left out, to keep this page below {MAX_CHARACTERS / 1e6:g} MB: {counts}.")
-    if sounds.unread:
-        notes.append(f"Missing or damaged: sounds ({sounds.unread}).")
-    return notes

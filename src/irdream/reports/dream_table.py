@@ -101,50 +101,44 @@ def kept_in(undreamed: Path, path: Path, recognizer: Recognizer) -> dict[str, fl
     ]
     with torch.no_grad():
         log_mels = [grid(sound.to(recognizer.device)).cpu() for sound in sounds]
-    values = {
-        "onset_correlation": measures.onset_correlation(*log_mels),
-        "pitch_error_cents": measures.pitch_error_cents(*sounds, sample_rate_hz=rate_hz),
-        "warble_db": measures.warble_db(*log_mels, frames_a_second=rate_hz / grid.hop_samples),
+    frames_a_second = rate_hz / grid.hop_samples
+    return {
+        "onset_correlation": measures.onset_correlation(*log_mels).item(),
+        "pitch_error_cents": measures.pitch_error_cents(*sounds, sample_rate_hz=rate_hz).item(),
+        "warble_db": measures.warble_db(*log_mels, frames_a_second=frames_a_second).item(),
     }
-    return {name: float(value[0]) for name, value in values.items()}
 
 
 def measure(
-    one: FinishedDream,
-    on_wav: Answer,
-    dreamed: Tensor,
-    instruments: tuple[str, ...],
+    one: FinishedDream, on_wav: Answer, dreamed: Tensor, labels: Sequence[str]
 ) -> dict[str, object]:
     """Return a dream's row of the table; what is about a target or a judge is None without one.
 
     Args:
         on_wav: the answer on its WAV.
         dreamed: its waveform (samples,).
-        instruments: the codes on the axis of the answers.
+        labels: the codes on the axis of the answers.
     """
     original, dream, objective = one.original[None], one.dream[None], one.curves["objective"]
-    rmse_db = float(measures.rmse_db(original, dream)[0])
+    rmse_db = measures.rmse_db(original, dream).item()
     values: dict[str, object] = {
         "objective_before": float(objective[0]),
         "objective": float(objective[one.steps]),
         "steps": one.steps,
         "rmse_db": rmse_db,
-        "max_abs_db": float(measures.max_abs_db(original, dream)[0]),
-        "snr_db": float(snr_db(one.excerpt.waveform[None], dreamed[None])[0]),
+        "max_abs_db": measures.max_abs_db(original, dream).item(),
+        "snr_db": snr_db(one.excerpt.waveform[None], dreamed[None]).item(),
     }
     if one.item.target:
-        target = torch.tensor([instruments.index(one.item.target)])
-        values |= {
-            "on_top": bool(one.after.on_top(target)[0]),
-            "at_0.9": bool(one.after.on_top(target, BAR)[0]),
-            "wav_on_top": bool(on_wav.on_top(target)[0]),
-            "wav_at_0.9": bool(on_wav.on_top(target, BAR)[0]),
-            "target_probability_before": float(one.before.of_target(target)[0]),
-            "target_probability": float(one.after.of_target(target)[0]),
-            "target_probability_wav": float(on_wav.of_target(target)[0]),
-            "target_score": float(one.after.scores[0, target[0]]),
-            "window_share": float((one.after.windows >= BAR).float().mean()),
-        }
+        target = torch.tensor([labels.index(one.item.target)])
+        for name, answer in (("", one.after), ("wav_", on_wav)):
+            values[f"{name}on_top"] = answer.on_top(target).item()
+            values[f"{name}at_0.9"] = answer.on_top(target, BAR).item()
+        for name, answer in (("_before", one.before), ("", one.after), ("_wav", on_wav)):
+            values[f"target_probability{name}"] = answer.of_target(target).item()
+        values["target_score"] = one.after.scores[0, target].item()
+        values["window_share"] = (one.after.windows >= BAR).float().mean().item()
+    predictions = {"_before": one.before, "": one.after, "_wav": on_wav}
     return {
         "name": one.excerpt.name,
         "labels": " ".join(one.excerpt.labels),
@@ -152,9 +146,7 @@ def measure(
         "step_size": one.step_size,
         "budget_db": one.item.budget_db,
         "variation": one.item.variation,
-        "prediction_before": instruments[int(one.before.top()[0])],
-        "prediction": instruments[int(one.after.top()[0])],
-        "prediction_wav": instruments[int(on_wav.top()[0])],
+        **{f"prediction{end}": labels[answer.top()[0]] for end, answer in predictions.items()},
         **{each.name: values.get(each.name) for each in MEASURES},
         "unchanged": rmse_db < UNCHANGED_DB,
         "file": one.name,
@@ -163,15 +155,13 @@ def measure(
 
 def how_to_read(table: pd.DataFrame) -> str:
     """Say what the headings of a table mean, as far as they are there."""
-    judge = ", and of the WAV by a network that had no part (judge)"
-    toward = (
-        "p: probability of the target, before, in the dream, in the WAV that was written"
-        + judge * is_judged(table)
-    )
-    otherwise = "before, objective: what is maximized, at the start and in the dream"
+    first = "before, objective: what is maximized, at the start and in the dream"
+    if has_target(table):
+        first = "p: probability of the target, before, in the dream, in the WAV that was written"
+        first += ", and of the WAV by a network that had no part (judge)" * is_judged(table)
     return (
-        f"{toward if has_target(table) else otherwise}; RMSE: change of the spectrogram; SNR: the "
-        "original over the change in the sound, higher is quieter"
+        f"{first}; RMSE: change of the spectrogram; SNR: the original over the change in the "
+        "sound, higher is quieter"
     )
 
 
@@ -193,13 +183,11 @@ def has_target(table: pd.DataFrame) -> bool:
 
 
 def summary(table: pd.DataFrame) -> dict[str, float]:
-    """Return means and medians over the dreams, and over how many of them.
+    """Return `dream/count`, `dream/unchanged`, and of each measure its mean and its median.
 
-    Returns:
-        `dream/count`; `dream/unchanged`, of them: how many are as their originals were;
-        `dream/<measure>`, the mean, and `dream/<measure>_median`, but for shares. The SNR is of
-        those that changed. `dream/<measure>_undefined`: how many more have no finite value (as
-        the SNR of silence has none) and are left out, where there are such.
+    They are `dream/<measure>` and, but for shares, `dream/<measure>_median`. The SNR is of those
+    that changed. `dream/<measure>_undefined` counts more that have no finite value (as the SNR of
+    silence has none) and are left out, where there are such.
     """
     is_unchanged = table["unchanged"].to_numpy(dtype=bool)
     metrics = {"dream/count": float(len(table)), "dream/unchanged": float(is_unchanged.sum())}
@@ -218,18 +206,14 @@ def summary(table: pd.DataFrame) -> dict[str, float]:
 
 def title_of(row: Mapping[str, Any], varied: Sequence[str]) -> str:
     """Return the title of a dream's figure: which one it is, and what came of it."""
-    which = [str(row["name"]), *setting_words(row, varied)]
-    if row["target"] is None:
-        return (
-            f"{', '.join(which)}: objective {row['objective_before']:.4g} → "
-            f"{row['objective']:.4g}; predicted {instruments.name(row['prediction'])}, as WAV "
-            f"{instruments.name(row['prediction_wav'])}"
-        )
-    which[0] += f" toward {instruments.name(row['target'])}"
-    return (
-        f"{', '.join(which)}: {row['target_probability_before']:.2f} → "
-        f"{row['target_probability']:.2f}, as WAV {row['target_probability_wav']:.2f}"
-    )
+    toward = f" toward {instruments.name(row['target'])}" if row["target"] else ""
+    which = ", ".join([f"{row['name']}{toward}", *setting_words(row, varied)])
+    if toward:
+        values = (row[f"target_probability{end}"] for end in ("_before", "", "_wav"))
+        return "{}: {:.2f} → {:.2f}, as WAV {:.2f}".format(which, *values)
+    before, after = f"{row['objective_before']:.4g}", f"{row['objective']:.4g}"
+    said, of_wav = (instruments.name(row[f"prediction{end}"]) for end in ("", "_wav"))
+    return f"{which}: objective {before} → {after}; predicted {said}, as WAV {of_wav}"
 
 
 def print_dreams(
@@ -249,8 +233,7 @@ def print_dreams(
         omitted: dreams without a figure.
     """
     console = Console()
-    if not console.is_terminal:  # a file has no width
-        console = Console(width=WIDTH)
+    console = console if console.is_terminal else Console(width=WIDTH)  # a file has no width
     console.print(_shown(table, metrics, varied))
     lines = [how_to_read(table)]
     if len(table) > ROWS_SHOWN:
@@ -297,11 +280,8 @@ def _shown(table: pd.DataFrame, metrics: Mapping[str, float], varied: Sequence[s
             cells[-1] = "unchanged"
         shown.add_row(escape(str(row["name"])), *which, *cells)
     shown.add_section()
-    medians = [metrics.get(f"dream/{each.name}_median") for each in columns]
-    cells = [
-        "-" if median is None else f"{median:.{each.digits}f}"
-        for median, each in zip(medians, columns, strict=True)
-    ]
+    medians = ((metrics.get(f"dream/{each.name}_median"), each.digits) for each in columns)
+    cells = ["-" if median is None else f"{median:.{digits}f}" for median, digits in medians]
     shown.add_row("median", *("" for _ in words), *cells)
     return shown
 
@@ -315,9 +295,8 @@ def _left_out(table: pd.DataFrame, metrics: Mapping[str, float]) -> list[str]:
             "that changed"
         )
     for each in measures_of(table):
-        if each.is_partial:
-            continue
-        if undefined := int(metrics.get(f"dream/{each.name}_undefined", 0)):
+        undefined = int(metrics.get(f"dream/{each.name}_undefined", 0))
+        if undefined and not each.is_partial:
             lines.append(f"{each.heading} is not defined for {undefined} of {count} dreams")
     return lines
 

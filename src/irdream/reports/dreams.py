@@ -84,7 +84,8 @@ def one_by_one(
         "objective": dreams.objective_curve.cpu().numpy(),
     }
     for i, (name, item, excerpt) in enumerate(zip(names, items, excerpts, strict=True)):
-        steps = int(np.isfinite(curves["objective"][:, i]).sum())
+        steps, iterates = int(dreams.steps[i]), dreams.iterates.get(i, {})
+        seen = int(np.isfinite(curves["objective"][:, i]).sum())
         more = {}
         if excerpt.path is not None and parametrization and parametrization.from_original:
             of_dream = (excerpt.path, recognizer, parametrization, excerpt.waveform)
@@ -98,15 +99,11 @@ def one_by_one(
             waveform=None if dreams.waveform is None else dreams.waveform[i].cpu(),
             before=dreams.before.one(i),
             after=dreams.after.one(i),
-            steps=int(dreams.steps[i]),
+            steps=steps,
             step_size=step_sizes[i],
-            curves={name: curve[:steps, i] for name, curve in curves.items()},
+            curves={name: curve[:seen, i] for name, curve in curves.items()},
+            iterates={after: one.cpu() for after, one in iterates.items() if after < steps},
             **more,
-            iterates={
-                after: iterate.cpu()
-                for after, iterate in dreams.iterates.get(i, {}).items()
-                if after < int(dreams.steps[i])
-            },
         )
 
 
@@ -153,14 +150,11 @@ def write_sounds(
     sounds = {"original": wide[0], "dream": wide[1], "difference": wide[1] - wide[0]}
     peaks = {kind: float(sound.abs().max()) for kind, sound in sounds.items()}
     loudest = max(peaks["original"], peaks["dream"])
-    scale = FULL_SCALE / loudest if loudest > 1 else 1.0
-    scales = {
-        kind: scale if peak * scale <= 1 else FULL_SCALE / peak for kind, peak in peaks.items()
-    }
+    shared = FULL_SCALE / loudest if loudest > 1 else 1.0
     folder.mkdir(parents=True, exist_ok=True)
     for kind, sound in sounds.items():
-        path = folder / f"{one.name}-{kind}.wav"
-        write_wav(path, sound * scales[kind], sample_rate_hz=wide[2])
+        scale = shared if peaks[kind] * shared <= 1 else FULL_SCALE / peaks[kind]
+        write_wav(folder / f"{one.name}-{kind}.wav", sound * scale, sample_rate_hz=wide[2])
     return dreamed, folder / f"{one.name}-dream.wav"
 
 

@@ -68,8 +68,7 @@ class Table:
     @property
     def numeric(self) -> list[bool]:
         """Tell for each column whether it holds numbers and is set to the right."""
-        kinds = [column.dtype for _, column in self.frame.items()]
-        return [types.is_numeric_dtype(k) and not types.is_bool_dtype(k) for k in kinds]
+        return [types.is_numeric_dtype(k) and not types.is_bool_dtype(k) for k in self.frame.dtypes]
 
     @property
     def rows(self) -> list[list[str]]:
@@ -168,22 +167,15 @@ class Recording(NamedTuple):
 
 
 def write_html(page: Page, path: str | Path) -> None:
-    """Write a page as one HTML file that needs no other, whole or not at all.
-
-    Raises:
-        InputError: when a picture is no PNG, or a sound no WAV of 16 or 24 bit.
-    """
+    """Write a page as one HTML file that needs no other; see `render_html`."""
     write_text(render_html("page.html.j2", scripts=["page.js"], page=page), path)
 
 
 def write_markdown(page: Page, path: str | Path) -> None:
     """Write a page as Markdown (as GitHub reads it) that links to its pictures and sounds.
 
-    A file in the page's folder or below is linked where it is; others are copied into the
-    folder `<stem>_files` beside the page.
-
-    Raises:
-        InputError: when a picture or a sound is missing.
+    Files elsewhere are copied into the folder `<stem>_files` beside the page. Raises InputError
+    when one is missing.
     """
     template = _environment().get_template("page.md.j2")
     write_text(template.render(page=page, link=_linker(Path(path))), path)
@@ -192,8 +184,7 @@ def write_markdown(page: Page, path: str | Path) -> None:
 def render_html(template: str, *, scripts: Sequence[str], **values: Any) -> str:
     """Fill an HTML template of this package with `values`; only these `scripts` of it may run.
 
-    Raises:
-        InputError: when a picture is no PNG, or a sound no WAV of 16 or 24 bit.
+    Raises InputError when a picture is no PNG, or a sound no WAV of 16 or 24 bit.
     """
     sources = [(_TEMPLATES / name).read_text(encoding="utf-8") for name in scripts]
     digests = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in sources]
@@ -226,9 +217,8 @@ def load_picture(path: str | Path) -> Image:
 def load_sound(path: str | Path) -> Recording:
     """Read a WAV for a page; its FLAC decodes to the very samples of the file.
 
-    Raises:
-        InputError: when it is missing, unreadable, empty, or not of 16 or 24 bit (FLAC knows no
-            floating point).
+    Raises InputError when it is missing, unreadable, empty, or not of 16 or 24 bit (FLAC knows no
+    floating point).
     """
     flac = io.BytesIO()
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,26 +57,22 @@ def write_report(
         )
         for (by, source), threshold in report.settings.items()
     ]
-    tables = {
-        "scores": pd.concat(scores, ignore_index=True),
-        "summary": summary_table(report),
-        "predictions": prediction_table(report),
-        "confusion": confusion_table(report),
-        "calibration": calibration_table(report),
-    }
-    if robustness is not None and len(robustness):
-        tables["robustness"] = robustness
-    figures = {
-        "scores": scores_figure(report),
-        "confusion": confusion_figure(report, tables.get("robustness")),
+    robustness = robustness if robustness is not None and len(robustness) else None
+    written: dict[str, Any] = {
+        "scores.csv": pd.concat(scores, ignore_index=True),
+        "summary.csv": summary_table(report),
+        "predictions.csv": prediction_table(report),
+        "confusion.csv": confusion_table(report),
+        "calibration.csv": calibration_table(report),
+        "robustness.csv": robustness,
+        "scores.png": scores_figure(report),
+        "confusion.png": confusion_figure(report, robustness),
     }
     output_dir.mkdir(parents=True, exist_ok=True)
-    paths = [output_dir / f"{name}.csv" for name in tables]
-    for path, table in zip(paths, tables.values(), strict=True):
-        save_table(table, path)
-    for name, figure in figures.items():
-        paths.append(output_dir / f"{name}.png")
-        save_figure(figure, paths[-1])
+    paths = [output_dir / name for name, made in written.items() if made is not None]
+    for path in paths:
+        save = save_table if path.suffix == ".csv" else save_figure
+        save(written[path.name], path)
     return paths
 
 
@@ -114,29 +111,18 @@ def summary_table(report: Report) -> pd.DataFrame:
         **{f"{name}_high": interval.high for name, interval in report.intervals.items()},
     }
     rows += [_row(report, headline, name, chosen) for name, chosen in _groups(report).items()]
-    published = PUBLISHED if report.has_irmas_labels else ()
-    rows += [
-        {
-            "system": row.system,
-            "data": "IRMAS test set",
-            "group": "all",
-            "excerpts": IRMAS_TEST_EXCERPTS,
-            "labels": IRMAS_TEST_LABELS,
-            "micro_f1": row.micro_f1,
-            "macro_f1": row.macro_f1,
-            "note": row.citation,
-        }
-        for row in published
-    ]
+    if report.has_irmas_labels:
+        whole = {"excerpts": IRMAS_TEST_EXCERPTS, "labels": IRMAS_TEST_LABELS}
+        about = {"data": "IRMAS test set", "group": "all", **whole}
+        rows += [about | row._asdict() for row in PUBLISHED]
     return pd.DataFrame(rows).astype({"recordings": "Int64"})
 
 
 def _row(report: Report, setting: tuple[str, str], group: str, chosen: Flags) -> dict[str, object]:
     """Return our scores of some excerpts, each with a label."""
     (by, source), threshold = setting, report.settings[setting]
-    notes = [UPPER_BOUND] if source == ORACLE else []
     is_other = report.has_irmas_labels and not report.is_irmas_test
-    notes += [NOT_COMPARABLE] if is_other else []
+    notes = [UPPER_BOUND] * (source == ORACLE) + [NOT_COMPARABLE] * is_other
     return {
         "system": f"irdream ({by.upper()}{', oracle threshold' if source == ORACLE else ''})",
         "data": report.dataset,
@@ -155,9 +141,8 @@ def _groups(report: Report) -> dict[str, Flags]:
     groups = {f"labels: {count}": counts == count for count in np.unique(counts[report.labelled])}
     genres = np.array(report.genres or ("",) * len(report.names))
     known = set(genres[report.labelled].tolist())
-    if any(known):
-        for genre in sorted(known, key=lambda genre: (genre == "", genre)):
-            groups[f"genre: {genre or 'unknown'}"] = (genres == genre) & report.labelled
+    for genre in sorted(known, key=lambda genre: (genre == "", genre)) if any(known) else ():
+        groups[f"genre: {genre or 'unknown'}"] = (genres == genre) & report.labelled
     return groups
 
 
@@ -204,23 +189,23 @@ def calibration_table(report: Report) -> pd.DataFrame:
     highest scores), ece, brier (of the pairs), low, high, count, mean_score, share_true.
     """
     edges = np.arange(BINS + 1) / BINS
-    parts = []
-    for kind, found in report.calibrations.items():
-        for of, curve in (("pairs", found.pairs), ("highest scores", found.top1)):
-            columns = {
-                "data": report.dataset,
-                "temperature": 1.0 if kind == "s1" else report.temperature,
-                "of": of,
-                "ece": curve.ece,
-                "brier": found.brier if of == "pairs" else np.nan,
-                "low": edges[:-1],
-                "high": edges[1:],
-                "count": curve.counts,
-                "mean_score": curve.scores,
-                "share_true": curve.shares,
-            }
-            parts.append(pd.DataFrame(columns))
-    return pd.concat(parts, ignore_index=True)
+    parts = [
+        {
+            "data": report.dataset,
+            "temperature": 1.0 if kind == "s1" else report.temperature,
+            "of": of,
+            "ece": curve.ece,
+            "brier": found.brier if of == "pairs" else np.nan,
+            "low": edges[:-1],
+            "high": edges[1:],
+            "count": curve.counts,
+            "mean_score": curve.scores,
+            "share_true": curve.shares,
+        }
+        for kind, found in report.calibrations.items()
+        for of, curve in (("pairs", found.pairs), ("highest scores", found.top1))
+    ]
+    return pd.concat(map(pd.DataFrame, parts), ignore_index=True)
 
 
 def robust_metrics(table: pd.DataFrame) -> dict[str, float]:
@@ -228,15 +213,12 @@ def robust_metrics(table: pd.DataFrame) -> dict[str, float]:
 
     `eval/robust_accuracy_1dB_low` and `_high` are left out where one recording gives no interval.
     """
-    rows = table.to_dict("records")
-    metrics = {
-        f"eval/robust_accuracy_{row['epsilon_db']:g}dB{end}": float(row[name])
-        for row in rows
-        for name, end in (("top1", ""), ("low", "_low"), ("high", "_high"))
-        if not math.isnan(row[name])
-    }
-    for name in ("windows", "recordings") if rows else ():
-        metrics[f"eval/robust_{name}"] = float(rows[0][name])
+    metrics = {}
+    for row in table.to_dict("records"):
+        metrics |= {f"eval/robust_{name}": float(row[name]) for name in ("windows", "recordings")}
+        for name, end in (("top1", ""), ("low", "_low"), ("high", "_high")):
+            if not math.isnan(row[name]):
+                metrics[f"eval/robust_accuracy_{row['epsilon_db']:g}dB{end}"] = float(row[name])
     return metrics
 
 
@@ -253,8 +235,7 @@ def print_report(report: Report, robustness: pd.DataFrame | None = None) -> None
         table.add_row(row["name"], *(values if row["labels"] else "---"), str(row["labels"]))
     table.add_section()
     for kind in ("micro", "macro"):
-        values = [f"{report.headline[f'{kind}_{name}']:.3f}" for name in ("precision", "recall")]
-        values.append(f"{report.headline[f'{kind}_f1']:.3f}")
+        values = [f"{report.headline[f'{kind}_{x}']:.3f}" for x in ("precision", "recall", "f1")]
         table.add_row(f"{kind} average", *values, str(int(report.scored_truth.sum())))
     lines = [f"{len(rows) - MOST_DRAWN} more instruments in scores.csv"] if most else []
     lines += [HOW_TO_READ, *_verdict(report)]
@@ -267,8 +248,8 @@ def print_report(report: Report, robustness: pd.DataFrame | None = None) -> None
 
 def _verdict(report: Report) -> list[str]:
     oracle, found = report.found[report.aggregation, ORACLE], report.intervals
-    top1 = found["top1"].text(3)
-    top1 = "not defined, there are none" if math.isnan(found["top1"].estimate) else top1
+    is_defined = not math.isnan(found["top1"].estimate)
+    top1 = found["top1"].text(3) if is_defined else "not defined, there are none"
     errors = []
     for kind, one in report.calibrations.items():
         where = "S1" if kind == "s1" else f"temperature {report.temperature:.2f}"

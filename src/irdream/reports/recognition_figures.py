@@ -112,11 +112,9 @@ def confusion_figure(report: Report, robustness: pd.DataFrame | None = None) -> 
 def _draw_confusion(ax: Axes, report: Report) -> None:
     """Draw which instrument is predicted for which: in colors shares of a row, and counts."""
     shown, counts = _shown(report), confusion(report.scored(), report.scored_truth)
+    of_one_label = int(counts.sum())
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    of_one_label, counts, shares = (
-        int(counts.sum()),
-        *(x[shown][:, shown] for x in (counts, shares)),
-    )
+    counts, shares = (x[shown][:, shown] for x in (counts, shares))
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), count in np.ndenumerate(counts):
         if count:
@@ -140,10 +138,8 @@ def _draw_reliability(ax: Axes, report: Report) -> None:
     for (kind, found), color in zip(report.calibrations.items(), (BLUE, ORANGE), strict=False):
         name = "S1" if kind == "s1" else f"temperature {report.temperature:.2f}"
         curves = (("all scores", found.pairs, "-"), ("highest scores", found.top1, ":"))
-        for of, curve, dashes in curves:
+        for of, curve, dashes in (one for one in curves if one[1].counts.any()):
             there = curve.counts > 0
-            if not there.any():
-                continue
             x, y = curve.scores[there], curve.shares[there]
             label = f"{name}, {of}: ECE {curve.ece:.3f}"
             ax.plot(x, y, dashes, color=color, linewidth=1.2, alpha=0.7, label=label)

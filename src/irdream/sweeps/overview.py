@@ -18,7 +18,6 @@ from typing import Any
 import pandas as pd
 
 from irdream import instruments
-from irdream.files import replacing
 from irdream.measures.table import HEADLINES
 from irdream.reports.attributions import methods_markdown, methods_table, of_methods
 from irdream.reports.dream_page import (
@@ -97,15 +96,13 @@ def write_overview(folder: Path, title: str) -> list[Path]:
     for name in FILES:
         (into / name).unlink(missing_ok=True)
     jobs, metric = table(sweep), main_metric(sweep.jobs)
-    with replacing(into / "jobs.csv") as file:
-        file.write(jobs.to_csv(index=False).encode())
+    write_text(jobs.to_csv(index=False), into / "jobs.csv")
     numeric = [key for key in sweep.swept if sweep.is_numeric(key)]
-    keys = [*numeric, *(key for key in sweep.swept if key not in numeric)]
-    if metric is not None and len(keys) > 1:
-        save_figure(heat_map_figure(jobs, keys[0], keys[1], metric), into / "heat_map.png")
-    if metric is not None and numeric:
-        by = keys[1] if len(keys) > 1 else None
-        save_figure(sweep_curve_figure(jobs, numeric[0], metric, by=by), into / "curves.png")
+    first, second, *_ = *numeric, *(key for key in sweep.swept if key not in numeric), None, None
+    if metric and first and second:
+        save_figure(heat_map_figure(jobs, first, second, metric), into / "heat_map.png")
+    if metric and numeric:
+        save_figure(sweep_curve_figure(jobs, numeric[0], metric, by=second), into / "curves.png")
     _write_methods(sweep, into)
     write_gallery(sweep, into / "gallery.html", title=title)
     return [into / name for name in FILES if (into / name).is_file()]
@@ -141,14 +138,7 @@ def parse_value(text: str) -> Value:
 def table(sweep: Sweep) -> pd.DataFrame:
     """Return a row for each job: number, status, seconds, swept keys, metrics, error."""
     metrics = dict.fromkeys(name for job in sweep.jobs for name in job.metrics)
-    rows = [
-        {
-            **vars(job),
-            **{key: values_of(job).get(key) for key in sweep.swept},
-            **job.metrics,
-        }
-        for job in sweep.jobs
-    ]
+    rows = [vars(job) | values_of(job) | job.metrics for job in sweep.jobs]
     columns = ["number", "status", "seconds", *sweep.swept, *metrics, "error"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -168,10 +158,8 @@ def _write_methods(sweep: Sweep, into: Path) -> None:
         path = job.files / "attributions.csv"
         if job.status in ("finished", "skipped") and path.is_file():
             values = values_of(job)
-            words = [
-                str(values[k]) if k == "attribution" else f"{k}={values[k]}" for k in sweep.swept
-            ]
-            name = ", ".join(words)
+            words = [f"{key}={values[key]}" for key in sweep.swept]
+            name = ", ".join(word.removeprefix("attribution=") for word in words)
             runs[name] = pd.read_csv(path)
             left |= {name: job.metrics[SANITY]} if SANITY in job.metrics else {}
     if runs:
@@ -183,21 +171,19 @@ def _write_methods(sweep: Sweep, into: Path) -> None:
 def dream_table(sweep: Sweep) -> pd.DataFrame:
     """Return a row for each dream: the job's `number`, then the columns of its dreams.csv.
 
-    Or for each map of an attribution, but for the controls.
-
-    A job without that file, or that did not finish, has no rows: what is there may be older.
+    Or for each map of an attribution, but for the controls. A job without that file, or that did
+    not finish, has no rows: what is there may be older.
     """
     kinds: Any = dict.fromkeys((*TEXT_COLUMNS, "prediction_wav"), str)
     frames = []
     for job in sweep.jobs:
+        paths = [job.files / name for name in ("dreams.csv", "attributions.csv")]
+        path = next((path for path in paths if path.is_file()), paths[0])
         try:
-            paths = [job.files / name for name in ("dreams.csv", "attributions.csv")]
-            path = next((path for path in paths if path.is_file()), paths[0])
             frame = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=[""])
-            if "map" in frame:
-                frame = of_methods(frame)
         except (OSError, ValueError):  # pandas' errors are ValueErrors
             continue
+        frame = of_methods(frame) if "map" in frame else frame
         is_whole = len(frame) and {"name", "target", "file"} <= set(frame.columns)
         if is_whole and job.status in ("finished", "skipped"):
             frame.insert(0, "number", job.number)
@@ -246,15 +232,8 @@ def _most(dreams: pd.DataFrame, by: list[str], name: str) -> int:
 def write_gallery(sweep: Sweep, path: Path, *, title: str) -> None:
     """Write the dreams of a sweep as one HTML file that needs no other; none where it has none.
 
-    Where they are too many, each job keeps its first ones; the page says so.
-
-    Args:
-        sweep: with its jobs; dreams.csv, sounds/ and more are read from their folders.
-        path: of the HTML file.
-        title: of the page.
-
-    Raises:
-        OSError: from the system (no such folder, no permission, full disk).
+    What the jobs left in their folders is read. Where dreams are too many, each job keeps its first
+    ones; the page says so. Raises OSError from the system (no such folder, full disk).
     """
     dreams = dream_table(sweep)
     if not len(dreams):
@@ -263,17 +242,11 @@ def write_gallery(sweep: Sweep, path: Path, *, title: str) -> None:
     rank = dreams.groupby("number").cumcount()  # the first dreams of all jobs first
     chosen = dreams.loc[rank[rank < of_each].sort_values(kind="stable").index].head(MAX_DREAMS)
     axes, folders = dream_axes(sweep, chosen), {job.number: job.files for job in sweep.jobs}
-    shown = [
-        PageDream(
-            folder=folders[row["number"]],
-            row=row,
-            place={
-                "number": row["number"],
-                "at": [axis.place(axis.of_dreams[i]) for axis in axes],
-            },
-        )
-        for i, row in enumerate(chosen.to_dict("records"))
-    ]
+    shown = []
+    for i, row in enumerate(chosen.to_dict("records")):
+        at = [axis.place(axis.of_dreams[i]) for axis in axes]
+        place = {"number": row["number"], "at": at}
+        shown.append(PageDream(folder=folders[row["number"]], row=row, place=place))
     write_page(
         path,
         shown,
@@ -303,23 +276,18 @@ def _job_entries(
 ) -> list[dict[str, Any]]:
     """Return what the page says in the place of jobs that have no dream on it."""
     shown, dreamed = set(chosen["number"]), set(dreams["number"])
-    swept = set(sweep.swept)
-    return [
-        {
-            "number": job.number,
-            "at": [a.place(values_of(job).get(a.name)) if a.name in swept else None for a in axes],
-            "text": "left out" if job.number in dreamed else _what_happened(job),
-            "hasFailed": job.status == "failed",
-        }
-        for job in sweep.jobs
-        if job.number not in shown
-    ]
-
-
-def _what_happened(job: Job) -> str:
-    if job.status == "failed":
-        return f"failed: {(job.error or 'no reason given').removeprefix('error: ')}"
-    return "not finished" if job.status == "killed" else "no dreams"
+    entries = []
+    for job in (job for job in sweep.jobs if job.number not in shown):
+        values = {key: value for key, value in values_of(job).items() if key in sweep.swept}
+        text = "not finished" if job.status == "killed" else "no dreams"
+        if job.number in dreamed:
+            text = "left out"
+        elif job.status == "failed":
+            text = f"failed: {(job.error or 'no reason given').removeprefix('error: ')}"
+        at = [axis.place(values.get(axis.name)) for axis in axes]
+        failed = job.status == "failed"
+        entries.append({"number": job.number, "at": at, "text": text, "hasFailed": failed})
+    return entries
 
 
 def _notes(sweep: Sweep, dreams: pd.DataFrame, chosen: pd.DataFrame) -> list[str]:

@@ -23,16 +23,8 @@ from irdream.fingerprint import code_of, fingerprint_of
 
 # What does not change what a job finds; left out wherever it stands.
 NOT_SIGNED = {
-    "device",
-    "threads",
-    "store",
-    "server",
-    "cache_dir",
-    "debug",
-    "tracker",
-    "sweep",
-    "info",
-}
+    "device", "threads", "store", "server", "cache_dir", "debug", "tracker", "sweep", "info",
+}  # fmt: skip
 NO_INPUT = {"target", "publish"}  # words, and what is written
 
 

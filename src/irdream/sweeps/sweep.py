@@ -76,8 +76,7 @@ class Sweep:
         """Say whether a job of this signature finished before, or another process runs it."""
         from irdream.tracking.sweeps import find_job
 
-        store = self.store()
-        found = find_job(store, self.experiment, signed)
+        found = find_job(store := self.store(), self.experiment, signed)
         if found is None or (self.is_search and found.status == "running"):
             return False
         self.take_over(job, found, store)
@@ -235,34 +234,26 @@ def table(jobs: Sequence[Job]) -> str:
     shared = set.intersection(*(set(job.overrides) for job in jobs))
     counts = {status: sum(job.status == status for job in jobs) for status in STATUSES}
     counted = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    undefined = {name for job in jobs for name in job.metrics if name.endswith("_undefined")}
-    names = []
-    for name in (*HEADLINES, *sorted(undefined)):
-        values = [job.metrics[name] for job in jobs if name in job.metrics]
-        if any(values) if name == UNCHANGED else values:
-            names.append(name)
+    told = {x for job in jobs for x, value in job.metrics.items() if value or x != UNCHANGED}
+    undefined = sorted(name for name in told if name.endswith("_undefined"))
+    names = [name for name in (*HEADLINES, *undefined) if name in told]
     rows = [["job", "overrides", "status", "s", *names, ""]]
     for job in jobs:
         own = " ".join(word for word in job.overrides if word not in shared) or "(nothing swept)"
-        measures = [f"{job.metrics[k]:.3g}" if k in job.metrics else "-" for k in names]
+        measures = [f"{job.metrics[x]:.3g}" if x in job.metrics else "-" for x in names]
         seconds = f"{job.seconds:.1f}"
         rows.append([str(job.number), own, job.status, seconds, *measures, job.error or ""])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
-    lines = [
-        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]])
-        for row in rows
-    ]
-    return "\n".join([f"sweep: {len(jobs)} jobs, {counted}", *(line.rstrip() for line in lines)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return "\n".join([f"sweep: {len(jobs)} jobs, {counted}", *lines])
 
 
 def choose_store(config: DictConfig, typed: Sequence[str], of_sweep: Any = None) -> None:
     """Let an address that was given as the store be the server; obey MLflow's variables.
 
     What is obeyed, and what is not, is printed; what was `typed` wins. A job's run goes where those
-    `of_sweep` do, also on a machine with other variables.
-
-    Raises:
-        InputError: two addresses, or one of files on another machine.
+    `of_sweep` do, also on a machine with other variables. Raises InputError for two addresses, or
+    one of files on another machine.
     """
     with open_dict(config):
         said = _obey_variables(config, {word.lstrip("+").partition("=")[0] for word in typed})

@@ -30,9 +30,7 @@ def fetch_checkpoint(uri: str, *, root: Path, uri_server: str | None = None) -> 
     """Return the local folder of `runs:/<run id>/<path>`, `models:/NAME@alias` or `models:/NAME/3`.
 
     `root` is the folder of the local store; `uri_server` a tracking server, asked in its place.
-
-    Raises:
-        InputError: when the address has another form, or nothing is there.
+    Raises InputError when the address has another form, or nothing is there.
     """
     if not (_RUN.fullmatch(uri) or _MODEL.fullmatch(uri)):
         raise InputError(

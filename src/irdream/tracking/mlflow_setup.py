@@ -115,10 +115,9 @@ def without_password(uri: str) -> str:
 def create_store(root: Path | str) -> None:
     """Make the store's database in the folder `root` unless it is there; see also `adopt`.
 
-    Raises:
-        InputError: when the folder cannot be written, its name is none that SQLite takes, its file
-            is no tracking store, or another process holds the lock for more than two minutes; when
-            MLflow is not installed.
+    Raises InputError when the folder cannot be written, its name is none that SQLite takes, its
+    file is no tracking store, or another process holds the lock for more than two minutes; when
+    MLflow is not installed.
     """
     need("mlflow")
     database = Path(root).expanduser().resolve() / DATABASE
@@ -191,10 +190,8 @@ def adopt(database: Path, artifacts: str) -> None:
     """Check the file, and let it follow its folder when that was moved or copied.
 
     MLflow keeps absolute addresses of artifacts: a store that was moved would go on writing to the
-    old place. `artifacts` is the address of the folder beside it, where it is now.
-
-    Raises:
-        InputError: when the file is no tracking store, or cannot be read or written.
+    old place. `artifacts` is the address of the folder beside it, where it is now. Raises
+    InputError when the file is no tracking store, or cannot be read or written.
     """
     columns = {"experiments": "artifact_location", "runs": "artifact_uri"}
     columns["model_versions"] = "storage_location"

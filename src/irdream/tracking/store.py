@@ -120,9 +120,8 @@ class Store:
     def log_file(self, run_id: str, path: Path, folder: str) -> None:
         """Copy a file, or a folder file by file, to the run's artifacts.
 
-        Raises:
-            InputError: when it cannot be copied; or to a server, where MLflow would keep a name
-                with one of `%#?` under another one.
+        Raises InputError when it cannot be copied; or to a server, where MLflow would keep a name
+        with one of `%#?` under another one.
         """
         files = [file for file in sorted(path.rglob("*")) if file.is_file()]
         for file in files if path.is_dir() else [path]:
@@ -231,9 +230,8 @@ class Store:
 def open_store(*, root: Path, uri: str | None = None) -> Store:
     """Open the store in the folder `root`, making it when there is none, or the server at `uri`.
 
-    Raises:
-        InputError: when the folder cannot be written, its file is no tracking store, or no server
-            answers.
+    Raises InputError when the folder cannot be written, its file is no tracking store, or no server
+    answers.
     """
     if uri is None or not uri.startswith(("http://", "https://")):
         where, artifacts = uri and setup.without_password(uri), None
