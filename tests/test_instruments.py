@@ -11,11 +11,8 @@ from irdream.instruments import CODES, NAMES, parse
 
 def test_codes_stand_in_alphabetical_order_and_have_names() -> None:
     assert list(CODES) == sorted(CODES)
-    assert [instruments.index(code) for code in CODES] == list(range(11))
     assert instruments.name("gac") == "acoustic guitar"
-    assert len(set(NAMES.values())) == 11
-    with pytest.raises(ValueError, match="not in tuple"):
-        instruments.index("kaz")
+    assert len(set(NAMES.values())) == len(CODES) == 11
 
 
 @pytest.mark.parametrize("change", [str.lower, str.upper, str.title, "  {}\n".format])

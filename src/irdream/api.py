@@ -164,7 +164,8 @@ def dream(
     several: Any = [target] if np.ndim(target) == 0 else target  # type: ignore[arg-type]
     classes = [_class(one, list(recognizer.instruments)) for one in several]
     file = Path(start).expanduser() if isinstance(start, str | Path) else None
-    names = [file.stem] if file else _numbered(len(signal))
+    numbers = [f"start-{i}" for i in range(len(signal))] if len(signal) > 1 else ["start"]
+    names = [file.stem] if file else numbers
     signal, targets = _paired(signal, torch.tensor(classes, dtype=torch.long).to(signal.device))
     usual, doubt = _usual(recognizer, signal, model)
     chosen = {"objective": LogProbability(), "optimizer": NormalizedAscent(), **usual, **settings}
@@ -206,11 +207,6 @@ def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: x for name, x in given.items() if not (x is unset[name] or x == "default")}
 
 
-def _numbered(starts: int) -> list[str]:
-    """Return a name for each start that has none."""
-    return [f"start-{i}" for i in range(starts)] if starts > 1 else ["start"]
-
-
 def _recognizer(model: nn.Module, signal: Tensor, *, rate_hz: int, **about: Any) -> Recognizer:
     """Return a recognizer, or one around a network, that fits the start."""
     if not isinstance(model, Recognizer):
@@ -243,15 +239,13 @@ def _network(model: Model | Sequence[Model]) -> nn.Module:
     if not isinstance(model, list | tuple):
         is_path = isinstance(model, str | Path)
         return as_one([load_recognizer(model)]) if is_path else as_network(model)
-    members = [_network(one) for one in model]
-    recognizers = [one for one in members if isinstance(one, Recognizer)]
-    if len(recognizers) < len(members):
-        other = next(one for one in members if not isinstance(one, Recognizer))
+    members: list[Any] = [_network(one) for one in model]
+    if others := [type(one).__name__ for one in members if not isinstance(one, Recognizer)]:
         raise InputError(
-            f"model has a {type(other).__name__} among several; expected recognizers and "
-            "checkpoints: Recognizer(frontend=..., model=..., instruments=...)"
+            f"model has a {others[0]} among several; expected recognizers and checkpoints: "
+            "Recognizer(frontend=..., model=..., instruments=...)"
         )
-    return as_one(recognizers)
+    return as_one(members)
 
 
 def sound_settings() -> dict[str, Any]:
@@ -281,7 +275,10 @@ def _signal(start: Start, sample_rate_hz: int) -> Tensor:
     if isinstance(start, str | Path):
         start = load_audio(start, sample_rate_hz=sample_rate_hz)
     try:
-        signal = start if isinstance(start, Tensor) else torch.from_numpy(_native(start))
+        if not isinstance(start, Tensor):
+            array = np.array(start)
+            start = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+        signal = start
         if signal.is_meta or signal.is_nested or signal.layout is not torch.strided:
             raise TypeError("it is sparse, nested or without values")
         signal = signal.detach().clone()
@@ -302,12 +299,6 @@ def _signal(start: Start, sample_rate_hz: int) -> Tensor:
     return signal
 
 
-def _native(start: Any) -> np.ndarray:
-    """Return an array of its own, in this machine's order of bytes."""
-    array = np.array(start)
-    return array.astype(array.dtype.newbyteorder("="))
-
-
 def _like_weights(signal: Tensor, model: nn.Module) -> Tensor:
     """Return the signal on a network's device, in its floating type but not below float32."""
     model = model.model if isinstance(model, Recognizer) else model
@@ -320,11 +311,9 @@ def _usual(
 ) -> tuple[dict[str, Any], str | None]:
     """Return the settings by default, and a doubt of the unit of the network's input."""
     parametrization, doubt = _parametrization(recognizer, signal, model)
-    is_ours = isinstance(recognizer, Ensemble) or isinstance(
-        recognizer.frontend, frontends.Spectral
-    )
-    has_stft = is_ours or hasattr(recognizer.frontend, "n_fft")
-    if signal.ndim == 2 and has_stft and doubt is None:
+    frontend = recognizer.frontend
+    is_ours = isinstance(recognizer, Ensemble) or isinstance(frontend, frontends.Spectral)
+    if signal.ndim == 2 and (is_ours or hasattr(frontend, "n_fft")) and doubt is None:
         return sound_settings(), None
     return {"parametrization": parametrization}, doubt
 
@@ -359,9 +348,7 @@ def _parametrization(
 def _class(target: Any, labels: list[str]) -> int:
     """Return the number of a class that is given by its number or its label."""
     number: Any = target
-    if isinstance(target, str) and target in labels:
-        number = labels.index(target)
-    elif isinstance(target, str) and (found := find(target, labels)):
+    if isinstance(target, str) and (found := target if target in labels else find(target, labels)):
         number = labels.index(found)
     with contextlib.suppress(TypeError):  # of what is no whole number
         if 0 <= operator.index(number) < len(labels):

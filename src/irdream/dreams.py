@@ -82,13 +82,8 @@ class DreamResult(Dreams):
         `curves.png`, `spectrograms/*.png`, and in `sounds/` the WAVs of originals, dreams and
         differences; what is predicted of the WAVs is in the table.
 
-        Args:
-            folder: made where there is none.
-            figures: at most so many spectrogram figures; None: one for each dream.
-
-        Raises:
-            InputError: see `sound`.
-            OSError: from the system (full disk, no permission).
+        At most so many `figures` of spectrograms; None: one for each dream. Raises InputError as
+        `sound`, and OSError from the system (full disk, no permission).
         """
         import pandas as pd
 
@@ -97,19 +92,16 @@ class DreamResult(Dreams):
         from irdream.reports.tables import save_table
 
         folder, dreamt = Path(folder).expanduser(), self._finished(*self._sounds)
+        rows, probabilities = [], []
         with self._asked() as (recognizer, judge):
-            written = [
-                write_dream(
-                    one, recognizer, GriffinLim(), folder, judge=judge,
-                    is_drawn=figures is None or i < figures,
-                )
-                for i, one in enumerate(dreamt)
-            ]  # fmt: skip
-        table = pd.DataFrame([row for row, _ in written])
+            for i, one in enumerate(dreamt):
+                how: Any = {"judge": judge, "is_drawn": figures is None or i < figures}
+                row, answers = write_dream(one, recognizer, GriffinLim(), folder, **how)
+                rows.append(row)
+                probabilities += answers
+        table = pd.DataFrame(rows)
         write_tables(table, dreamt, folder)
-        save_table(
-            pd.DataFrame([row for _, rows in written for row in rows]), folder / PROBABILITIES
-        )
+        save_table(pd.DataFrame(probabilities), folder / PROBABILITIES)
         write_run_page(table, folder, labels=self.recognizer.instruments)
         return table
 
@@ -172,10 +164,9 @@ class DreamResult(Dreams):
 
     @property
     def _has_sound(self) -> bool:
-        frontend = self.recognizer.frontend
-        return self.waveform is not None or all(
-            hasattr(frontend, x) for x in ("n_fft", "mel_basis")
-        )
+        needed = ("n_fft", "mel_basis")
+        is_stft = all(hasattr(self.recognizer.frontend, name) for name in needed)
+        return self.waveform is not None or is_stft
 
     @cached_property
     def _sounds(self) -> tuple[Tensor, Tensor]:

@@ -94,8 +94,7 @@ class Ensemble(Recognizer):
                 given = one.log_mel(resample(log_mel, **rates))
             logits = ask(i, given) if ask else one.window_logits(given)
             found.append(one.log_probabilities(logits).index_select(-1, self.places[i]))
-        windows = max(logs.shape[1] for logs in found)
-        return torch.stack([_spread(logs, windows) for logs in found]).mean(dim=0)
+        return _mean(found)
 
     def window_probabilities(self, waveform: Tensor) -> Tensor:
         """Return (batch, windows, instruments) for waveforms (batch, samples), cut by each member.
@@ -107,8 +106,7 @@ class Ensemble(Recognizer):
             sound = resample(waveform, from_hz=self.sample_rate_hz, to_hz=one.sample_rate_hz)
             shares = one.window_probabilities(sound).index_select(-1, places)
             found.append(shares.clamp(min=torch.finfo(shares.dtype).tiny).log())
-        windows = max(logs.shape[1] for logs in found)
-        return torch.stack([_spread(logs, windows) for logs in found]).mean(dim=0).softmax(dim=-1)
+        return _mean(found).softmax(dim=-1)
 
     def logits(self, windows: Tensor, network: nn.Module | None = None) -> Tensor:
         """Return (batch, instruments) for windows (batch, n_mels, frames) or (batch, samples)."""
@@ -145,8 +143,11 @@ def _are_alike(one: nn.Module, other: nn.Module) -> bool:
     )  # fmt: skip
 
 
-def _spread(logs: Tensor, windows: int) -> Tensor:
-    """Interpolate (batch, windows, instruments) to another number of windows."""
-    if logs.shape[1] == windows:
-        return logs
-    return F.interpolate(logs.mT, size=windows, mode="linear", align_corners=True).mT
+def _mean(several: Sequence[Tensor]) -> Tensor:
+    """Return the mean of (batch, windows, instruments), interpolated to the most windows."""
+    windows, spread = max(logs.shape[1] for logs in several), []
+    for logs in several:
+        if logs.shape[1] < windows:
+            logs = F.interpolate(logs.mT, size=windows, mode="linear", align_corners=True).mT
+        spread.append(logs)
+    return torch.stack(spread).mean(dim=0)

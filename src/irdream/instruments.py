@@ -30,11 +30,6 @@ _CODE_OF = {code: code for code in NAMES} | {long: c for c, long in NAMES.items(
 _LISTED = 50  # labels in a message
 
 
-def index(code: str) -> int:
-    """Return the place of an instrument's code on the axis `instruments`."""
-    return CODES.index(code)
-
-
 def name(label: str) -> str:
     """Return the long name of an instrument's code; any other label as it is."""
     return NAMES.get(label, label)

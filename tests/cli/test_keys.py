@@ -11,6 +11,7 @@ import yaml
 from hydra.utils import get_object
 
 from irdream import arguments
+from irdream.arguments import fits
 from irdream.cli import keys
 from irdream.cli.keys import CONF, all_keys, groups, hint, lines, parameters, sections
 
@@ -45,7 +46,7 @@ def test_keys_stand_in_the_yaml_with_a_comment_each_and_a_type_that_allows_their
     )
     assert [name for name, line in lines().items() if not line.words] == []
     untyped = [name for name, key in all_keys().items() if key.hint is None]
-    wrong = [name for name, key in all_keys().items() if not key.allows(defaults[name])]
+    wrong = [name for name, key in all_keys().items() if not fits(defaults[name], key.hint)]
     assert (untyped, wrong) == ([], [])
 
 

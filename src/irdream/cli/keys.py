@@ -58,10 +58,6 @@ class Key(NamedTuple):
         hints = (hint(target, argument) for target, argument in places)
         return next((found for found in hints if found is not None), None)
 
-    def allows(self, value: Any) -> bool:
-        """Return whether a plain value, as YAML gives it, can be used."""
-        return arguments.fits(value, self.hint)
-
     def expected(self) -> str:
         """Say what it may be."""
         return arguments.expected(self.hint) if self.hint is not None else "anything"

@@ -159,7 +159,7 @@ def audible_claim(ways: pd.DataFrame) -> Claim:
     dreams = records(rows_of(ways, kind="dream"))
     controls = {row["way"]: row for row in records(rows_of(ways, kind="undreamed"))}
     parts = [
-        f"{_spoken(row['way'])} {row['masking_violation']:.1%} "
+        f"{row['way'].replace('_', ' ')} {row['masking_violation']:.1%} "
         f"({controls[row['way']]['masking_violation']:.1%}), {row['snr_db']:.0f} dB"
         for row in dreams
     ]
@@ -192,7 +192,7 @@ def sound_claim(ways: pd.DataFrame, in_loop: list[str]) -> Claim:
         if not np.isnan(share.estimate):
             text = _percent(share)
             (inside if row["way"] in in_loop else after).append(share.estimate)
-        parts.append(f"{_spoken(row['way'])} {text}")
+        parts.append(f"{row['way'].replace('_', ' ')} {text}")
     fails, survives = all(one < AFTER_LOOP for one in after), all(one >= IN_LOOP for one in inside)
     verdict: Verdict = "not tested"
     if after and inside:
@@ -267,7 +267,3 @@ def _percent(interval: Interval) -> str:
     if np.isnan(interval.low):
         return f"{interval.estimate:.0%} (no interval)"
     return f"{interval.estimate:.0%} ({interval.low:.0%} to {interval.high:.0%})"
-
-
-def _spoken(way: str) -> str:
-    return way.replace("_", " ")

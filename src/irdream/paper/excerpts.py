@@ -22,7 +22,6 @@ from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.measures.recognition import Report
 from irdream.measures.scoring import Scoring
 from irdream.paper.study import Found, Study
-from irdream.recognizer import Recognizer
 from irdream.stopwatch import Stopwatch
 
 
@@ -56,9 +55,10 @@ def dream_excerpts(
     Raises InputError when there is nothing to dream on, or an excerpt has no label.
     """
     recognizer, instruments = study.recognizer, study.recognizer.instruments
+    both = [one for one in (recognizer, study.second) if one is not None]
     with stopwatch("recognition"):
-        report, skipped = _scored(recognizer, dataset, study.seed)
-        second = None if study.second is None else _scored(study.second, dataset, study.seed)[0]
+        scored = [Scoring(seed=study.seed).score(one, dataset, Stopwatch()) for one in both]
+    (report, _, skipped), *others = scored
     tell_skipped(skipped)
     count = per_instrument * len(instruments)
     start = ExcerptStart(dataset=dataset, count=count, seconds=seconds, seed=study.seed)
@@ -93,7 +93,7 @@ def dream_excerpts(
     return ExcerptFindings(
         data=getattr(dataset, "about", dataset.name),
         report=report,
-        second=second,
+        second=others[0][0] if others else None,
         excerpts=excerpts,
         until_confident=until_confident,
         table=pd.concat(tables, ignore_index=True),
@@ -153,22 +153,9 @@ def wrong_pairs(grid: Found, excerpts: Sequence[Excerpt]) -> pd.DataFrame:
         own = grid.arrays["dream"][place[excerpt, one.labels[0]]]
         pairs = {"mse_cw": own - wrong, "mse_oc": own - original, "mse_ow": wrong - original}
         mse = {name: float(np.mean((DB_PER_NATURAL * x) ** 2)) for name, x in pairs.items()}
-        moved = mse["mse_oc"] + mse["mse_ow"]
-        rows.append(
-            {
-                "excerpt": one.name,
-                "recording": one.recording or one.name,
-                "own": one.labels[0],
-                "wrong": target,
-                **mse,
-                "rho": mse["mse_cw"] / moved if moved else np.nan,
-                "farther": mse["mse_cw"] > max(mse["mse_oc"], mse["mse_ow"]),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _scored(recognizer: Recognizer, dataset: DataSet, seed: int) -> tuple[Report, list[str]]:
-    """Return the scores on the test part, and why excerpts could not be read."""
-    report, _, skipped = Scoring(seed=seed).score(recognizer, dataset, Stopwatch())
-    return report, skipped
+        about = {"excerpt": one.name, "recording": one.recording or one.name}
+        rows.append({**about, "own": one.labels[0], "wrong": target, **mse})
+    table = pd.DataFrame(rows)
+    sides = table[["mse_oc", "mse_ow"]]
+    rho = table["mse_cw"] / sides.sum(axis=1).where(lambda moved: moved > 0)
+    return table.assign(rho=rho, farther=table["mse_cw"] > sides.max(axis=1))

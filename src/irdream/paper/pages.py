@@ -133,18 +133,11 @@ def write_abx(
         pairs: by a name that may be read, the WAVs of original and dream, of one scale and length.
         trials: of a session, each pair equally often; 12 right of 16 have p = 0.038.
         note: a paragraph for the listener.
-
-    Raises:
-        InputError: when a sound is no WAV of 16 or 24 bit.
     """
-    sounds = [
-        {
-            "name": name,
-            "original": pages.load_sound(original).uri,
-            "dream": pages.load_sound(dream).uri,
-        }
-        for name, (original, dream) in pairs.items()
-    ]
+    sounds = []
+    for name, paths in pairs.items():
+        original, dream = (pages.load_sound(path).uri for path in paths)
+        sounds.append({"name": name, "original": original, "dream": dream})
     needed = int(binom.isf(LEVEL, trials, 0.5)) + 1  # more than trials where these are too few
     text = pages.render_html(
         "abx.html.j2",
@@ -245,12 +238,8 @@ def summary_of(
     `survival` is the share of the dreams at 0.9 on the spectrogram that are so on the WAV too; for
     a control, the share of all. `unchanged` counts the dreams that are as their originals were;
     what measures a change is of the others. `<measure>_undefined` counts values that are not
-    finite.
-
-    Args:
-        dreams: a row for each dream, way and kind.
-        by: the columns of a group; `kind` is one of them.
-        medians, means: the measures of which these are wanted, where they are there.
+    finite. One of the columns `by`, of a group, is `kind`; measures that are not there are left
+    out.
     """
     intervals = dict.fromkeys(medians, median_interval) | dict.fromkeys(means, mean_interval)
     rows = []
@@ -300,10 +289,8 @@ def page_tables(
         shown = {name: about for name, about in measures.items() if name in summary}
         headings = {name: heading for name, (heading, _) in shown.items()}
         frame = summary.filter([*by, *shown]).rename(columns=headings)
-        text = (caption + left_out(summary, by, headings)).strip()
-        made.append(
-            pages.Table(title=title, frame=frame, formats=dict(shown.values()), caption=text)
-        )
+        text, formats = (caption + left_out(summary, by, headings)).strip(), dict(shown.values())
+        made.append(pages.Table(title=title, frame=frame, formats=formats, caption=text))
     return made
 
 

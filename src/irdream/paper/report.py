@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -216,14 +217,10 @@ def _every_way(found: ExcerptFindings, folder: Path) -> Iterator[Comparison]:
         rows = records(rows_of(found.table, excerpt=excerpt.name, toward="other"))
         original = folder / f"{rows[0]['file']}-gain-original.wav"
         sounds = [Sound(label="original", path=original, note=f"p {rows[0]['before']:.2f}")]
-        sounds += [
-            _sound(
-                row, heads[row["kind"]] + (pages.WAY_NAMES.get(row["way"]) or row["way"]), folder
-            )
-            for row in rows
-            if row["kind"] == "dream"
-            or (row["kind"], row["way"]) == ("undreamed", "fast_griffin_lim")
-        ]
+        for row in rows:
+            kind, way = row["kind"], row["way"]
+            if kind == "dream" or (kind, way) == ("undreamed", "fast_griffin_lim"):
+                sounds.append(_sound(row, heads[kind] + pages.WAY_NAMES.get(way, way), folder))
         own = ", ".join(map(instruments.name, excerpt.labels))
         title = f"{excerpt.name} ({own}) toward {instruments.name(rows[0]['target'])}"
         yield Comparison(title=title, sounds=sounds, caption=caption)
@@ -245,13 +242,15 @@ def _listening_pairs(found: ExcerptFindings, folder: Path) -> dict[str, tuple[Pa
 def _excerpt_metrics(
     found: ExcerptFindings, dreams: pd.DataFrame, ways: pd.DataFrame
 ) -> dict[str, float]:
-    scores = found.report.metrics().items()
-    metrics = {f"paper/{name.removeprefix('eval/')}": x for name, x in scores if "/" in name}
-    for toward, code in (("own", "c2"), ("other", "c3")):
-        metrics[f"paper/{code}_at_0.9"] = mean_of(rows_of(dreams, toward=toward), "at_0.9")
-    metrics["paper/c4_rmse_db"] = mean_of(rows_of(dreams, toward="other"), "rmse_db")
-    metrics["paper/c5_share"] = mean_of(found.pairs, "farther")
-    metrics["paper/c5_rho"] = mean_of(found.pairs.dropna(subset=["rho"]), "rho")
+    metrics = {name.replace("eval/", "paper/"): x for name, x in found.report.metrics().items()}
+    own, other = (rows_of(dreams, toward=toward) for toward in ("own", "other"))
+    metrics |= {
+        "paper/c2_at_0.9": mean_of(own, "at_0.9"),
+        "paper/c3_at_0.9": mean_of(other, "at_0.9"),
+        "paper/c4_rmse_db": mean_of(other, "rmse_db"),
+        "paper/c5_share": mean_of(found.pairs, "farther"),
+        "paper/c5_rho": mean_of(found.pairs.dropna(subset=["rho"]), "rho"),
+    }
     measures = ["survival", "snr_db", "masking_violation", "realized_correlation"]
     for row in records(rows_of(ways, kind="dream")):
         for name in [*measures, *(f"{name}_undefined" for name in measures), "unchanged"]:
@@ -285,7 +284,7 @@ def report_noise(found: NoiseFindings, recognizer: Recognizer, folder: Path) -> 
 
 def _noise(found: NoiseFindings, recognizer: Recognizer, folder: Path) -> Section:
     count, by = found.count, ["color", "ascent", "kind"]
-    measures = [name for shown in pages.NOISE_TABLES.values() for name in shown]
+    measures = list(chain(*pages.NOISE_TABLES.values()))
     means = pages.summary_of(found.table, by, medians=(), means=measures)
     patterns = (
         "Mean correlation of residuals (dream minus noise) of different noises, toward one target "

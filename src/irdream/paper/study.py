@@ -182,11 +182,7 @@ def _batches(excerpts: Sequence[Excerpt], items: Sequence[Item]) -> list[list[It
     by_length: dict[int, list[Item]] = defaultdict(list)
     for item in items:
         by_length[len(excerpts[item.excerpt].waveform)].append(item)
-    return [
-        group[first : first + BATCH]
-        for group in by_length.values()
-        for first in range(0, len(group), BATCH)
-    ]
+    return [g[i : i + BATCH] for g in by_length.values() for i in range(0, len(g), BATCH)]
 
 
 def _fingerprint(value: Any) -> str:

@@ -155,13 +155,10 @@ class _Batch:
     def written(
         self, sound: Tensor, way: str, kind: str, kept: Sequence[Path | None]
     ) -> tuple[Tensor, Tensor]:
-        """Write 16-bit WAVs and read them as the recognizer would.
+        """Write 16-bit WAVs, a dream that is kept beside its original, and read them.
 
-        A dream that is kept has its original beside it, on the same scale.
-
-        Returns:
-            The sounds as they stand in the files, at the originals' scale, (items, samples); the
-            log-mels of what is read, its peak at 1, (items, n_mels, frames).
+        Returns the sounds as they stand in the files, at the originals' scale, (items, samples);
+        and the log-mels of what is read, its peak at 1, (items, n_mels, frames).
         """
         rate_hz = self.recognizer.sample_rate_hz
         peak = torch.maximum(sound.abs().amax(dim=1), self.waveform.abs().amax(dim=1))
@@ -198,10 +195,8 @@ class _Batch:
         """Measure sounds in WAVs, `y`, that were to have `log_mel`; `read`: as of `written`."""
         frontend, rate_hz = self.recognizer.frontend, self.recognizer.sample_rate_hz
         frames: Any = {"n_fft": frontend.n_fft, "hop_samples": frontend.hop_samples}
-        segments = {
-            "frame_samples": round(SEGMENT_SECONDS * rate_hz),
-            "hop_samples": round(SEGMENT_HOP_SECONDS * rate_hz),
-        }
+        lengths = (round(s * rate_hz) for s in (SEGMENT_SECONDS, SEGMENT_HOP_SECONDS))
+        segments = dict(zip(("frame_samples", "hop_samples"), lengths, strict=True))
         x, original = self.waveform, self.original
         violation = masking_violation(x, y, **frames, sample_rate_hz=rate_hz)
         return {
@@ -244,13 +239,8 @@ def random_change(
 ) -> tuple[Tensor, Tensor | None]:
     """Return the log-mels, and the sounds where sound is dreamed, of random changes.
 
-    Gaussian noise in what is dreamed, the log-mel, the gain on the spectrum or the waveform, at the
-    scale that gives the wanted change of the log-mel.
-
-    Args:
-        parametrization: says what is changed; one that wraps another changes what that changes.
-        waveform: the originals, (items, samples).
-        wanted_db: RMSE of each change, (items,).
+    Gaussian noise in what the parametrization changes (log-mel, gain on the spectrum or waveform)
+    of the originals (items, samples), at the scale that gives the wanted RMSE of each (items,).
     """
     keys = substream(item_keys(list(seeds), waveform.device), _CONTROL)
     original, frontend = recognizer.log_mel(waveform), recognizer.frontend
@@ -261,16 +251,11 @@ def random_change(
         return original + noise * (wanted_db / unit_db)[:, None, None], None
     if isinstance(changed, StftGain):
         noise = normal(keys, 0, *stft(waveform, frontend).shape[1:]).to(waveform)
-        make = gained(recognizer, waveform, noise)
+        found = at_size(recognizer, waveform, gained(recognizer, waveform, noise), wanted_db)
     else:
         rms = waveform.square().mean(dim=1, keepdim=True).sqrt().clamp(min=QUIETEST_RMS)
         noise = rms * normal(keys, 0, waveform.shape[-1]).to(waveform)
-
-        def added(scale: Tensor) -> Tensor:
-            return waveform + scale[:, None] * noise
-
-        make = added
-    found = at_size(recognizer, waveform, make, wanted_db)
+        found = at_size(recognizer, waveform, lambda x: waveform + x[:, None] * noise, wanted_db)
     return recognizer.log_mel(found), found
 
 

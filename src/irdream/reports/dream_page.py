@@ -256,7 +256,7 @@ class _Voice(NamedTuple):
 def _main_voices(dream: PageDream, sounds: Sounds, kind: Kind) -> list[_Voice]:
     """Return original, dream and difference; without the original, the dream alone."""
     first, main, third = kind.voices
-    taken = dream.row.get("steps")
+    taken: Any = dream.row.get("steps")
     found = {}
     for name, steps in ((main, None if pd.isna(taken) else int(taken)), (first, 0)):
         path = dream.folder / "sounds" / f"{dream.row['file']}-{name}.wav"

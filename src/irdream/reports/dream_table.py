@@ -146,7 +146,7 @@ def measure(
         "step_size": one.step_size,
         "budget_db": one.item.budget_db,
         "variation": one.item.variation,
-        **{f"prediction{end}": labels[answer.top()[0]] for end, answer in predictions.items()},
+        **{f"prediction{end}": labels[int(answer.top())] for end, answer in predictions.items()},
         **{each.name: values.get(each.name) for each in MEASURES},
         "unchanged": rmse_db < UNCHANGED_DB,
         "file": one.name,

@@ -18,18 +18,8 @@ from matplotlib.figure import Figure
 
 from irdream.measures.bootstrap import Interval, mean_interval, share_interval
 from irdream.paper.pages import provenance
+from irdream.reports import pages
 from irdream.reports.figures import plain, save_figure
-from irdream.reports.pages import (
-    NOTHING,
-    Claim,
-    Page,
-    Picture,
-    Section,
-    Table,
-    Verdict,
-    write_html,
-    write_markdown,
-)
 from irdream.reports.tables import rows_of, save_table
 from irdream.studies.runner import Runner
 
@@ -44,11 +34,10 @@ def averages(rows: pd.DataFrame, by: Sequence[str], measures: Sequence[str]) -> 
     found = []
     for names, group in rows.groupby(list(by), sort=False, dropna=False):
         for measure in measures:
-            one = _mean(group, group[measure].to_numpy(float))
-            about = dict(zip(by, names, strict=True))
-            count = np.count_nonzero(group[measure].notna())
-            found.append(about | {"measure": measure} | one._asdict() | {"n": count})
-    return pd.DataFrame(found)
+            values = group[measure].to_numpy(float)
+            row = [*names, measure, *_mean(group, values), np.count_nonzero(~np.isnan(values))]
+            found.append(row)
+    return pd.DataFrame(found, columns=[*by, "measure", *Interval._fields, "n"])
 
 
 def _mean(rows: pd.DataFrame, values: np.ndarray) -> Interval:
@@ -77,7 +66,7 @@ def compared(
     return Interval(*map(math.exp, mean_interval(logs, pairs["recording"], pairs["seed"])))
 
 
-def claim_of(code: str, rule: Mapping[str, Any], tables: Tables) -> Claim:
+def claim_of(code: str, rule: Mapping[str, Any], tables: Tables) -> pages.Claim:
     """Return the verdict on a claim: it holds where all intervals lie above a bar.
 
     In part where those of some data do, and not where none does; it is not tested where one has no
@@ -93,13 +82,13 @@ def claim_of(code: str, rule: Mapping[str, Any], tables: Tables) -> Claim:
         data: compared(rows_of(rows, data=data), **how) for data in dict.fromkeys(rows["data"])
     }
     is_above = [one.low > rule["above"] for one in found.values()]
-    verdict: Verdict = "does not hold"
+    verdict: pages.Verdict = "does not hold"
     if not found or any(math.isnan(one.low) for one in found.values()):
         verdict = "not tested"
     elif any(is_above):
         verdict = "holds" if all(is_above) else "holds in part"
     kind = "ratio" if rule.get("ratio") else "difference" if rule.get("less") else "mean"
-    return Claim(
+    return pages.Claim(
         code=code,
         says=rule["says"],
         measured="; ".join(f"{data}: {one.text()}" for data, one in found.items()),
@@ -162,21 +151,19 @@ def _draw(
 def shown(found: pd.DataFrame) -> pd.DataFrame:
     """Return averages as a table for people: a column for each measure, with intervals."""
     by = [name for name in found if name not in ("measure", "n", *Interval._fields)]
-    row: Any
     cells = []
-    for row in found.itertuples():
-        interval = Interval(row.estimate, row.low, row.high)
-        text = interval.text(4 if row.measure == "p" else 2)
-        cells.append(NOTHING if math.isnan(interval.estimate) else text)
+    for measure, *interval in found[["measure", *Interval._fields]].itertuples(index=False):
+        text = Interval(*interval).text(4 if measure == "p" else 2)
+        cells.append(pages.NOTHING if math.isnan(interval[0]) else text)
     rows = found.assign(cell=cells)
-    rows[by] = rows[by].astype(object).where(rows[by].notna(), NOTHING)  # a pivot drops NaN
+    rows[by] = rows[by].astype(object).where(rows[by].notna(), pages.NOTHING)  # a pivot drops NaN
     wide = rows.pivot_table(index=by, columns="measure", values="cell", aggfunc="first", sort=False)
     return wide.reset_index()
 
 
 def write(
     tables: Tables, question: Mapping[str, Any], runner: Runner, folders: Sequence[Path]
-) -> Page:
+) -> pages.Page:
     """Write report.md, figure.png and a CSV for each table; in the first folder report.html, too.
 
     Args:
@@ -196,36 +183,30 @@ def write(
     picture = folders[0] / "figure.png"
     folders[0].mkdir(parents=True, exist_ok=True)
     save_figure(points_figure(points, **drawn), picture)
-    page = Page(
+    section = pages.Section(
+        title="Averages",
+        paragraphs=["Means, with 95 % intervals over recordings and trainings."],
+        tables=[pages.Table(title=title, frame=shown(one)) for title, one in found.items()],
+        pictures=[pages.Picture(title="Figure", path=picture, caption=caption, alt=caption)],
+    )
+    about = {
+        "Trained on": getattr(runner.dataset, "about", runner.dataset.name),
+        "Dreamed": ", ".join(f"{len(batch.targets)} {batch.data}" for batch in runner.batches),
+        "Judges": ", ".join(runner.judges) or "none",
+        "Seeds": ", ".join(map(str, runner.seeds)),
+    }
+    page = pages.Page(
         title=question["title"],
         lead=question["about"],
         says="What is tested",
         claims=[claim_of(code, rule, tables) for code, rule in question["claims"].items()],
-        sections=[
-            Section(
-                title="Averages",
-                paragraphs=["Means, with 95 % intervals over recordings and trainings."],
-                tables=[Table(title=title, frame=shown(one)) for title, one in found.items()],
-                pictures=[Picture(title="Figure", path=picture, caption=caption, alt=caption)],
-            )
-        ],
-        provenance=provenance(
-            runner.stopwatch.total(),
-            runner.device,
-            {
-                "Trained on": getattr(runner.dataset, "about", runner.dataset.name),
-                "Dreamed": ", ".join(
-                    f"{len(batch.targets)} {batch.data}" for batch in runner.batches
-                ),
-                "Judges": ", ".join(runner.judges) or "none",
-                "Seeds": ", ".join(map(str, runner.seeds)),
-            },
-        ),
+        sections=[section],
+        provenance=provenance(runner.stopwatch.total(), runner.device, about),
     )
-    write_html(page, folders[0] / "report.html")
+    pages.write_html(page, folders[0] / "report.html")
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-        write_markdown(page, folder / "report.md")
+        pages.write_markdown(page, folder / "report.md")
         for title, one in found.items():
             save_table(one, folder / f"{title.lower().replace(' ', '_')}.csv")
     return page
