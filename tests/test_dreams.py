@@ -160,7 +160,7 @@ def test_the_judge_answers_before_and_after(file: Path, tmp_path: Path, capsys) 
     recognizer = made()
     alone = dream(recognizer, file, "kick", judge=recognizer, **PAPER)
     assert alone.judge_before is alone.judge_after is None
-    assert "judge: none, since it is a network that dreams" in capsys.readouterr().out
+    assert "judge: none, since it is one of the recognizers" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"judge is a Net; expected a checkpoint or a recognizer"):
         dream(made(), file, "kick", judge=Net(), **PAPER)
     with pytest.raises(InputError, match=r"no checkpoint at 'nobody'"):

@@ -15,6 +15,7 @@ from irdream.attribution import (
     GradientXInput,
     GuidedBackprop,
     baseline_of,
+    check_method,
     target_logits,
     with_sound,
 )
@@ -205,7 +206,7 @@ def test_grad_cam_takes_the_last_convolution(around, log_mel, targets) -> None:
             r"'classifier.0' gave \(12, 12\); expected \(windows",
         ),
         (GradCAM(layer="nix"), Deep, "unknown layer 'nix' of Deep"),
-        (GradCAM(), Linear, "Linear has no convolution; give attribution.layer"),
+        (GradCAM(), Linear, "Linear has no convolution; name a layer by attribution.layer"),
     ],
 )
 def test_what_grad_cam_refuses(method, network, message, around, log_mel, targets) -> None:
@@ -213,11 +214,27 @@ def test_what_grad_cam_refuses(method, network, message, around, log_mel, target
         method(around(network()), log_mel, targets)
 
 
-@pytest.mark.parametrize("method", [LRP(), GradCAM()])
+@pytest.mark.parametrize(
+    ("layers", "network", "message"),
+    [
+        ("nix", Deep, "unknown layer 'nix' of Deep"),
+        ("all", Linear, "Linear has no convolution; name a layer by attribution.layers"),
+    ],
+)
+def test_layers_are_checked_before_anything_is_done(layers, network, message, around) -> None:
+    with pytest.raises(InputError, match=message):
+        check_method(Deconvolution(layers=layers), around(network()))
+    check_method(GradientXInput(), around(network()))
+
+
+@pytest.mark.parametrize("method", [LRP(), GradCAM(), Deconvolution(layers="all")])
 def test_several_networks_are_refused(method, around, log_mel, targets) -> None:
     several = Ensemble([around(Deep()), around(Linear())])
     with pytest.raises(InputError, match="of several networks; expected a single one"):
-        method(several, log_mel, targets)
+        check_method(method, several)
+    if not isinstance(method, Deconvolution):
+        with pytest.raises(InputError, match="of several networks; expected a single one"):
+            method(several, log_mel, targets)
 
 
 class Third(nn.Module):

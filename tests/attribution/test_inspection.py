@@ -12,9 +12,11 @@ from irdream.attribution import (
     Deconvolution,
     GradCAM,
     GradientXInput,
+    GuidedBackprop,
     IntegratedGradients,
     Occlusion,
     SmoothGrad,
+    check_method,
     with_sound,
 )
 from irdream.attribution.inspection import Inspected, inspected
@@ -41,7 +43,7 @@ class ToneDetector(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         pairs = nn.functional.conv1d(waveform[:, None], self.wavelets).square().unflatten(1, (2, 2))
-        return (pairs.sum(dim=1).amax(dim=2) + 1e-6).log()
+        return ((pairs.sum(dim=1).amax(dim=2) + 1e-6).log() + 14).relu()  # which is above 0
 
 
 class InDisguise(nn.Module):
@@ -72,7 +74,8 @@ def tone() -> Tensor:
 
 METHODS = [
     GradientXInput(), IntegratedGradients(steps=8), SmoothGrad(samples=4),
-    Occlusion(bands=8, frames=4), AscendedMask(bins=2, frames=2),
+    Occlusion(bands=8, frames=4), AscendedMask(bins=2, frames=2), Deconvolution(),
+    GuidedBackprop(),
 ]  # fmt: skip
 
 
@@ -174,7 +177,9 @@ def test_constant_q_and_several_networks_of_different_front_ends(detector, tone)
 def test_what_needs_the_layers_is_refused(method, detector, tone) -> None:
     with pytest.raises(InputError, match="network that gets no log-mel"):
         with_sound(method, tone)(detector, detector.stft_grid(tone), torch.tensor([0]))
+    with pytest.raises(InputError, match="network that gets no log-mel"):
+        check_method(method, detector)
     inside = Inspected(detector, tone)
     maps = Deconvolution(layers=["0"]).layer_maps(inside, inside.log_mel(tone))
-    with pytest.raises(InputError, match="layer '0' of a network that gets no log-mel"):
+    with pytest.raises(InputError, match=r"layers=\['0'\] of a network that .*; leave attribution"):
         next(maps)

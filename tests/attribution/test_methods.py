@@ -8,12 +8,18 @@ import torch
 from torch import nn
 
 from irdream.attribution import (
+    LRP,
+    AscendedMask,
+    Deconvolution,
+    GradCAM,
     GradientXInput,
+    GuidedBackprop,
     IntegratedGradients,
     Occlusion,
     SmoothGrad,
     baseline_of,
     target_logits,
+    with_sound,
 )
 from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
 from irdream.dreaming.random_streams import item_keys, normal
@@ -21,6 +27,10 @@ from irdream.errors import InputError
 from irdream.recognizer import window_starts
 from tests.attribution.conftest import Deep, Linear, Quadratic
 
+ALL = [
+    GradientXInput(), IntegratedGradients(), SmoothGrad(), Occlusion(bands=3, frames=4),
+    Deconvolution(), GuidedBackprop(), LRP(), GradCAM(), AscendedMask(bins=3, frames=5),
+]  # fmt: skip
 METHODS = [GradientXInput(), IntegratedGradients(steps=5), SmoothGrad(samples=3)]
 
 
@@ -129,6 +139,40 @@ def test_baselines(around, log_mel) -> None:
     np.testing.assert_allclose(silence, np.full((1, 9, 1), np.log(1e-5)), rtol=1e-2)
     mean = baseline_of(recognizer, log_mel, "mean")
     np.testing.assert_allclose(mean, log_mel.numpy().mean(axis=2, keepdims=True))
+
+
+class Hears(nn.Module):
+    """Class 0 is what is loud in bands 3 to 5; the other bands do not reach the layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 2, (1, 3), bias=False), nn.ReLU(), nn.Conv2d(2, 2, (1, 3), bias=False),
+            nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3, bias=False),
+        )  # fmt: skip
+        for weight in self.parameters():
+            nn.init.uniform_(weight, 0.2, 0.6)
+        nn.init.zeros_(self.layers[-1].weight[1:])  # type: ignore[index]
+        self.register_buffer("bands", (torch.arange(9) // 3 == 1).double()[:, None])
+
+    def forward(self, log_mel):
+        return self.layers(((log_mel + 4) * self.bands)[:, None])
+
+
+@pytest.mark.parametrize("method", ALL, ids=lambda one: type(one).__name__)
+def test_relevance_lies_in_the_bands_that_a_network_hears(method, around) -> None:
+    torch.manual_seed(0)
+    recognizer, waveform = around(Hears()), 20 * torch.randn(2, 800).double()
+    log_mel, target = recognizer.log_mel(waveform), torch.zeros(2, dtype=torch.long)
+    found = with_sound(method, waveform)(recognizer, log_mel, target)
+    heard, others = found[:, 3:6].mean(), found[:, [0, 1, 7, 8]].mean()
+    if isinstance(method, AscendedMask):  # a gain, whose grid covers two bands or three
+        assert heard > 0.3
+        assert others < 0.02
+    else:
+        assert heard > 0
+        assert not found[:, :3].any()
+        assert not found[:, 6:].any()
 
 
 class Logarithm(nn.Module):

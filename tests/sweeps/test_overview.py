@@ -185,7 +185,10 @@ def test_a_sweep_of_attributions_has_a_table_of_methods(tmp_path: Path) -> None:
     names = [path.name for path in overview.write_overview(tmp_path, "methods")]
     assert {"methods.csv", "methods.md", "gallery.html"} <= set(names)
     lines = (tmp_path / "overview" / "methods.md").read_text().splitlines()
-    assert lines[2].startswith("| `lrp` | 1 | 0.60 (no interval) |")
-    assert lines[2].endswith("| 0.05 (no interval) | 0.50 (no interval) | 0.10 | passes |")
-    assert lines[3].endswith("| 0.15 (no interval) | 0.50 (no interval) | 1.10 | **fails** |")
+    assert lines[2].startswith("| `lrp` | 1 | 0.50 | 0.60 |")
+    assert lines[2].endswith("| 0.05 | 0.50 | 0.10 | passes |")
+    assert lines[3].endswith("| 0.15 | 0.50 | 1.10 | **fails** |")
     assert [line.split("`")[1] for line in lines[4:]] == ["random (control)", "edges (control)"]
+    page = (tmp_path / "overview" / "gallery.html").read_text()
+    assert '<th scope="row">faithfulness</th><td>0.05</td><td>0.15</td>' in page
+    assert "2 jobs, 0 failed; 2 maps." in page

@@ -9,7 +9,7 @@ import soundfile
 import torch
 from PIL import Image
 
-from irdream.attribution import AscendedMask, Deconvolution, GradientXInput
+from irdream.attribution import LRP, AscendedMask, Deconvolution, GradCAM, GradientXInput
 from irdream.checkpoint_folder import new_recognizer
 from irdream.datasets.base import Excerpt
 from irdream.datasets.starts import DreamStart, FileStart
@@ -17,6 +17,7 @@ from irdream.errors import InputError
 from irdream.frontends import Waveform
 from irdream.measures.table import ATTRIBUTION
 from irdream.recognizer import Recognizer
+from irdream.reports.attributions import HOW_TO_READ
 from irdream.reports.dream_page import MAPS
 from irdream.reports.tables import records, rows_of
 from irdream.tasks.attribute import attribute
@@ -57,6 +58,8 @@ def test_a_run_writes_a_row_for_each_map(run, tmp_path: Path, capsys) -> None:
         assert row["drop"] == pytest.approx(drop, abs=1e-4)
         for control in ("random", "edges"):  # of equal area
             assert maps[control][i]["area"] == pytest.approx(row["area"], abs=0.01)
+    missing = ("change_share", "judge_agrees")
+    shown = [each.name for each in ATTRIBUTION if each.name not in missing]
     for each in ATTRIBUTION:
         if each.needs != "judge" and each.name != "change_share":
             mean = np.mean([row[each.name] for row in own])
@@ -79,10 +82,14 @@ def test_a_run_writes_a_row_for_each_map(run, tmp_path: Path, capsys) -> None:
     assert one["dream"].item() == pytest.approx(own[0]["probability_relevant"], abs=1e-5)
     layers = pd.read_csv(tmp_path / "sanity.csv")
     left = layers[["0", "1"]].to_numpy()[-1]
-    assert metrics["attribute/sanity"] == pytest.approx(np.abs(left).min(), abs=1e-5)  # of two
+    assert metrics["attribute/sanity"] == pytest.approx(np.abs(left).mean(), abs=1e-5)  # of two
     said = capsys.readouterr().out
-    assert "sanity check on 2 excerpts: GradientXInput " in said
-    assert "mean, random" in said
+    assert "attribute: flu, GradientXInput of what is predicted" in said
+    assert "sanity check on 2 excerpts, left when shuffled from the top to: " in said
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    words = ("random (control)", "left when shuffled", *(HOW_TO_READ[one] for one in shown))
+    assert all(word in said and word in page for word in words)
+    assert not any(HOW_TO_READ[one] in text for one in missing for text in (said, page))
 
 
 def test_relevant_and_rest_add_up_to_the_original(run, tmp_path: Path) -> None:
@@ -120,7 +127,7 @@ def test_the_page_has_each_map_with_its_sounds(run, tmp_path: Path) -> None:
     assert 0 < np.square(sound).sum() < np.square(original).sum()
 
 
-def test_of_dreams_where_they_put_their_evidence(run, tmp_path: Path, sounds: Path) -> None:
+def test_of_dreams_where_they_put_their_evidence(run, tmp_path: Path, sounds, capsys) -> None:
     """The change is noise that the mask of the dream lets through where it is."""
     (tmp_path / "of" / "sounds").mkdir(parents=True)
     (tmp_path / "of" / "dreams.csv").write_text("file,labels,target\nx,flu,vio\n")
@@ -147,6 +154,11 @@ def test_of_dreams_where_they_put_their_evidence(run, tmp_path: Path, sounds: Pa
         assert picture.size > (1000, 500)
     entries = given_in((tmp_path / "index.html").read_text(encoding="utf-8"))["entries"]
     assert ["picture" in entry for entry in entries] == [False, False, True]
+    said = capsys.readouterr().out
+    assert "GradientXInput of the originals' labels and the targets" in said
+    assert HOW_TO_READ["change_share"] in said
+    row = next(line for line in said.splitlines() if line.startswith(" faithfulness"))
+    assert " to " not in row  # of one recording there is no interval
 
 
 def test_a_judge_is_asked_about_the_relevant_part(run, tmp_path: Path, tiny_frontend) -> None:
@@ -173,6 +185,13 @@ def test_a_network_on_waveforms(run, tmp_path: Path, method) -> None:
     sounds = [soundfile.read(path)[0] for path in sorted((tmp_path / "sounds").iterdir())[:3]]
     np.testing.assert_allclose(sounds[0], sounds[1] + sounds[2], atol=2 / 32768)
     assert len(list((tmp_path / "spectrograms").iterdir())) == 1
+
+
+def test_what_does_not_suit_a_network_on_waveforms_is_refused_at_once(run, tmp_path) -> None:
+    recognizer = Recognizer(frontend=Waveform(sample_rate_hz=1000), model=torch.nn.Flatten())
+    for method in (LRP(), GradCAM(), Deconvolution(layers="all")):
+        with pytest.raises(InputError, match="of a network that gets no log-mel"):
+            run(recognizer=recognizer, attribution=method, info=True)
 
 
 class Kazoo:

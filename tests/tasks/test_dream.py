@@ -534,10 +534,10 @@ def test_a_layer_is_not_judged(run, my_package) -> None:
     assert not [name for name in metrics if "judge" in name]
 
 
-@pytest.mark.parametrize("why", ["it is a network that dreams", "it knows none of the labels"])
+@pytest.mark.parametrize("why", ["it is one of the recognizers", "it knows none of the labels"])
 def test_who_is_no_judge(run, recognizer, my_package, capsys, why) -> None:
     stranger = another(my_package, tuple(f"drum {i}" for i in range(len(CODES))))
-    judge = recognizer if "dreams" in why else stranger
+    judge = recognizer if "recognizers" in why else stranger
     metrics, _, _ = run(target="sax", judge=judge)
     assert f"judge: none, since {why}" in capsys.readouterr().out
     assert not [name for name in metrics if "judge" in name]

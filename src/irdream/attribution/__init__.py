@@ -8,7 +8,13 @@ one window alone hears, count half, as in the recognizer's own answer.
 
 from irdream.attribution.ascent import AscendedMask
 from irdream.attribution.backward import LRP, Deconvolution, GuidedBackprop
-from irdream.attribution.base import Attribution, baseline_of, target_logits, with_sound
+from irdream.attribution.base import (
+    Attribution,
+    baseline_of,
+    check_method,
+    target_logits,
+    with_sound,
+)
 from irdream.attribution.grad_cam import GradCAM
 from irdream.attribution.gradients import GradientXInput, IntegratedGradients, SmoothGrad
 from irdream.attribution.occlusion import Occlusion
@@ -25,6 +31,7 @@ __all__ = [
     "Occlusion",
     "SmoothGrad",
     "baseline_of",
+    "check_method",
     "target_logits",
     "with_sound",
 ]

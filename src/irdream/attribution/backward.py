@@ -17,16 +17,16 @@ from torch.overrides import TorchFunctionMode
 
 from irdream.arguments import Amount, Positive, checked
 from irdream.attribution.base import (
-    CONVOLUTIONS,
     Baseline,
     baseline_of,
+    convolutions,
     mean_gradient,
     over_windows,
     parts_of,
     watching,
 )
 from irdream.attribution.inspection import check_single
-from irdream.dreaming.network import frozen, simplified, unwrapped
+from irdream.dreaming.network import check_layers, frozen, simplified, unwrapped
 from irdream.ensemble import members_of
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
@@ -129,6 +129,18 @@ class Deconvolution(_RectifiedGradient):
         super().__init__(baseline=baseline)
         self.layers = layers
 
+    def check(self, recognizer: Recognizer) -> list[str]:
+        """Return the layers; InputError for several networks, and where there are no such ones."""
+        if not self.layers:
+            return []
+        key = "attribution.layers"
+        check_single(recognizer, f"{key}={self.layers}", f"leave {key} out")
+        names = [self.layers] if isinstance(self.layers, str) else list(self.layers)
+        if names == ["all"]:
+            return convolutions(recognizer, key)
+        check_layers(recognizer, names)
+        return names
+
     def layer_maps(
         self, recognizer: Recognizer, log_mel: Tensor
     ) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -142,11 +154,7 @@ class Deconvolution(_RectifiedGradient):
         Raises:
             InputError: for several networks, an unknown layer, one without channels.
         """
-        names = [self.layers] if isinstance(self.layers, str) else list(self.layers or ())
-        if names == ["all"]:
-            named = unwrapped(recognizer.model).named_modules()
-            names = [name for name, module in named if isinstance(module, CONVOLUTIONS)]
-        for name in names:
+        for name in self.check(recognizer):
             yield name, *self._layer_map(recognizer, log_mel, name)
 
     def _layer_map(
@@ -213,9 +221,13 @@ class LRP:
     def __init__(self, *, gamma: Amount = 0.25, epsilon: Positive = 1e-6) -> None:
         self.gamma, self.epsilon = gamma, epsilon
 
+    def check(self, recognizer: Recognizer) -> None:
+        """Raise an InputError for several networks, or one that gets no log-mel."""
+        check_single(recognizer, "LRP")
+
     def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
         """Return relevance (items, n_mels, frames); InputError for several networks."""
-        check_single(recognizer, "LRP")
+        self.check(recognizer)
         with frozen(recognizer):
             network = simplified(unwrapped(recognizer.model))
         mode = _Exchanged(self._rules())

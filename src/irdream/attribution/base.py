@@ -10,8 +10,8 @@ from typing import Any, Literal, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from irdream.attribution.inspection import check_single, inspected
-from irdream.dreaming.network import check_layers, frozen, unwrapped
+from irdream.attribution.inspection import inspected
+from irdream.dreaming.network import frozen, unwrapped
 from irdream.dreaming.network_checks import Given
 from irdream.dreaming.probe import probing
 from irdream.errors import InputError
@@ -26,13 +26,31 @@ Logits = Callable[[Tensor], Tensor]  # (items, n_mels, frames) -> (items, window
 class Attribution(Protocol):
     """What `attribution=...` must be.
 
-    It may have `needs_sound`, and then takes `waveform` as well, and `gives_mask`: its relevance is
-    what is heard, 0 to 1, and not the most relevant share of it.
+    It may have `needs_sound`, and then takes `waveform` as well; `gives_mask`: its relevance is
+    what is heard, 0 to 1, and not the most relevant share of it; and `check(recognizer)`, which
+    raises an InputError of what does not suit it.
     """
 
     def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
         """Return the relevance (items, n_mels, frames) of log-mels for targets (items,)."""
         ...
+
+
+def check_method(attribution: Attribution, recognizer: Recognizer) -> None:
+    """Raise the InputError of a method that does not suit a recognizer of sounds."""
+    if check := getattr(attribution, "check", None):
+        samples = round(recognizer.window_seconds * recognizer.sample_rate_hz)
+        silence = torch.zeros(1, samples, device=recognizer.device)
+        check(next(inspected(recognizer, silence))[0])
+
+
+def convolutions(recognizer: Recognizer, key: str) -> list[str]:
+    """Return the names of a network's convolutions; InputError where there is none."""
+    model = unwrapped(recognizer.model)
+    names = [name for name, module in model.named_modules() if isinstance(module, CONVOLUTIONS)]
+    if not names:
+        raise InputError(f"{type(model).__name__} has no convolution; name a layer by {key}")
+    return names
 
 
 def with_sound(attribution: Attribution, waveform: Tensor | None) -> Attribution:
@@ -167,10 +185,8 @@ def watching(
         key: that chose it, for messages.
 
     Raises:
-        InputError: for several networks, an unknown layer, one without channels in places.
+        InputError: for a layer without channels in places.
     """
-    check_single(recognizer, f"layer {layer!r}")
-    check_layers(recognizer, [layer])
     kept: list[Tensor] = []
 
     def keep(module: nn.Module, given: object, output: Tensor) -> Tensor:

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from irdream.arguments import checked
-from irdream.attribution.base import CONVOLUTIONS, over_windows, parts_of, watching
+from irdream.attribution.base import convolutions, over_windows, parts_of, watching
 from irdream.attribution.inspection import check_single
-from irdream.dreaming.network import unwrapped
-from irdream.errors import InputError
+from irdream.dreaming.network import check_layers
 from irdream.recognizer import Recognizer
 
 
@@ -31,14 +30,20 @@ class GradCAM:
     def __init__(self, *, layer: str | None = None) -> None:
         self.layer = layer
 
+    def check(self, recognizer: Recognizer) -> str:
+        """Return the layer; InputError for several networks, and where there is no such layer."""
+        check_single(recognizer, "Grad-CAM")
+        layer = self.layer or convolutions(recognizer, "attribution.layer")[-1]
+        check_layers(recognizer, [layer])
+        return layer
+
     def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
         """Return relevance (items, n_mels, frames), none below 0.
 
         Raises:
             InputError: for several networks, an unknown layer, one without such an output.
         """
-        check_single(recognizer, "Grad-CAM")
-        layer = self.layer or _last_convolution(unwrapped(recognizer.model))
+        layer = self.check(recognizer)
 
         def maps(windows: Tensor, wanted: Tensor) -> Iterator[Tensor]:
             for x, t in zip(parts_of(windows), parts_of(wanted), strict=True):
@@ -58,11 +63,3 @@ def _cam(activations: Tensor, gradient: Tensor, size: tuple[int, ...]) -> Tensor
     summed = torch.einsum("nc,nc...->n...", weights, activations.detach()).relu()
     summed = summed if summed.ndim == 3 else summed[:, None]
     return F.interpolate(summed[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-
-
-def _last_convolution(model: nn.Module) -> str:
-    """Return the name of the last convolution; InputError where there is none."""
-    names = [name for name, module in model.named_modules() if isinstance(module, CONVOLUTIONS)]
-    if not names:
-        raise InputError(f"{type(model).__name__} has no convolution; give attribution.layer")
-    return names[-1]

@@ -68,13 +68,18 @@ def inspected(
         yield Inspected(recognizer, waveform[i : i + 1]), slice(i, i + 1)
 
 
-def check_single(recognizer: Recognizer, what: str) -> None:
+OTHERS = (
+    "choose gradient_x_input, integrated_gradients, smoothgrad, occlusion, deconvolution, "
+    "guided_backprop or mask"
+)
+
+
+def check_single(recognizer: Recognizer, what: str, remedy: str = OTHERS) -> None:
     """Raise an InputError for what knows the layers of a single network on log-mels alone."""
     if isinstance(recognizer, Inspected):
+        frontend = type(recognizer.members[0].frontend).__name__
         raise InputError(
-            f"{what} of a network that gets no log-mel "
-            f"(front end {type(recognizer.members[0].frontend).__name__}); choose gradient_x_input,"
-            " integrated_gradients, smoothgrad, occlusion, deconvolution, guided_backprop or mask"
+            f"{what} of a network that gets no log-mel (front end {frontend}); {remedy}"
         )
     if isinstance(recognizer, Ensemble):
         raise InputError(f"{what} of several networks; expected a single one: checkpoint=robust")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor
@@ -60,9 +61,9 @@ def _alike(one: Tensor, other: Tensor) -> float:
 
 
 def left(correlations: dict[str, list[float]]) -> float:
-    """Return what is left of the maps with all layers shuffled.
+    """Return what is left of the maps with all layers of the correlations shuffled.
 
     It is the median over the excerpts of the magnitude of the rank correlation; a method passes
     where it is below `PASSED_BELOW`, since the map of a network without a memory is another one.
     """
-    return float(torch.tensor([*correlations.values()][-1]).abs().median())
+    return float(np.median(np.abs([*correlations.values()][-1])))

@@ -35,8 +35,9 @@ class Interval(NamedTuple):
     def text(self, digits: int = 2) -> str:
         """Return such as "0.93 (0.88 to 0.97)"."""
         if math.isnan(self.low):
-            return f"{self.estimate:.{digits}f} (no interval)"
-        return f"{self.estimate:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
+            return f"{self.estimate:z.{digits}f} (no interval)"
+        estimate, low, high = (f"{value:z.{digits}f}" for value in self)
+        return f"{estimate} ({low} to {high})"
 
 
 NOTHING = Interval(math.nan, math.nan, math.nan)

@@ -92,7 +92,7 @@ MEASURES = (  # of dreams
     Measure("warble_db", "warble", "lower", "dB/s", digits=0),
 )  # fmt: skip
 ATTRIBUTION = (  # of relevance maps, see irdream.measures.attribution
-    Measure("probability", "p", needs="target"),
+    Measure("probability", "p", needs="target", in_table=True),
     Measure("probability_relevant", "p relevant", "higher", needs="target", in_table=True),
     Measure("probability_rest", "p rest", "lower", needs="target", in_table=True),
     Measure("increase", "increase", "higher", is_share=True, in_table=True),

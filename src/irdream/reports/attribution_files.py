@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -26,7 +25,7 @@ from torch import Tensor
 from irdream import instruments
 from irdream.attribution import baseline_of
 from irdream.attribution.inspection import inspected
-from irdream.attribution.sanity import PASSED_BELOW, left
+from irdream.attribution.sanity import left
 from irdream.audio import write_wav
 from irdream.audio.stft import with_mel_mask
 from irdream.datasets.base import Excerpt, counted
@@ -40,6 +39,8 @@ from irdream.recognizer import Recognizer
 from irdream.reports.attributions import (
     attribution_figure,
     curves_figure,
+    means_rows,
+    methods_table,
     print_attributions,
     summary,
     write_attributions_page,
@@ -138,8 +139,7 @@ class AttributionFiles:
         drawn = [i for i, item in enumerate(items) if item in self.items[: self.figures]]
         if not drawn:
             return
-        waveform = waveform[drawn]
-        recognizer, _ = next(inspected(self.recognizer, waveform))  # which is refused if another
+        recognizer, waveform = self.recognizer, waveform[drawn]
         maps = method.layer_maps(recognizer, log_mel[drawn])
         for number, (layer, channels, gain) in enumerate(maps, start=1):
             sounds = with_mel_mask(waveform, gain, recognizer.frontend).cpu()
@@ -148,7 +148,7 @@ class AttributionFiles:
                 folder.mkdir(parents=True, exist_ok=True)
                 path = folder / f"{number:02d}-{layer} channel {channel}.wav"
                 sound = sound / max(1.0, float(sound.abs().max()))
-                write_wav(path, sound, sample_rate_hz=self.recognizer.sample_rate_hz)
+                write_wav(path, sound, sample_rate_hz=recognizer.sample_rate_hz)
 
     def _row(
         self, item: Item, kind: str, stem: Path, original: Tensor, relevant: Tensor
@@ -269,16 +269,20 @@ class AttributionFiles:
             layers = pd.DataFrame(shuffled).T.rename_axis("layer").reset_index()
             save_table(layers, self.folder / "sanity.csv")
             metrics["attribute/sanity"] = left(shuffled)
+        sanity = {self.method: left(shuffled)} if shuffled else {}
+        means = means_rows(methods_table({self.method: table}, sanity))
         with self.stopwatch("figures"):
-            write_attributions_page(table, self.folder, command=command)
+            write_attributions_page(table, self.folder, means=means, command=command)
         with self.stopwatch("tracking"):
             tracker.log_metrics(metrics)
             for name in FILES:
                 if (self.folder / name).exists():
                     tracker.log_file(self.folder / name)
-        print_attributions(table, self.method)
+        print_attributions(table, means)
         if shuffled:
-            _tell_sanity(shuffled, self.method)
+            count = counted(len(next(iter(shuffled.values()))), "excerpt")
+            each = ", ".join(f"{name} {left({name: x}):.2f}" for name, x in shuffled.items())
+            print(f"sanity check on {count}, left when shuffled from the top to: {each}")
         return metrics
 
 
@@ -299,15 +303,3 @@ def _curves_of(
 
 def _in_db(log_mel: Tensor) -> Any:
     return log_mel.cpu().numpy() * DB_PER_NATURAL
-
-
-def _tell_sanity(shuffled: dict[str, list[float]], method: str) -> None:
-    """Print whether a method passes the check, and the correlations layer by layer."""
-    medians = {name: float(np.median(values)) for name, values in shuffled.items()}
-    said = "passes" if left(shuffled) < PASSED_BELOW else "fails"
-    count = counted(len(next(iter(shuffled.values()))), "excerpt")
-    print(
-        f"sanity check on {count}: {method} {said}; rank correlation with all weights shuffled "
-        f"{[*medians.values()][-1]:.2f}\n  from the top: "
-        + ", ".join(f"{name} {value:.2f}" for name, value in medians.items())
-    )

@@ -39,13 +39,23 @@ Array = NDArray[np.floating]
 ROWS_SHOWN = 24
 CONTROLS = ("random", "edges")
 LOWEST_HZ, MAP_ROWS = 50.0, 144  # of spectrograms on pages
-INTERVALS = ("drop", "faithfulness", "insertion", "deletion", "judge_agrees")
-HOW_TO_READ = (
-    "p relevant, p rest: probability of the target in the WAV of what the mask lets through, and "
-    "of the rest; insertion, deletion: area under it, the most relevant bins first; energy: share "
-    "that the mask lets through; judge: a second network names the target in it"
-)
-OF_DREAMS = "; change in it: share of a dream's change"
+HOW_TO_READ = {  # by measure
+    "probability": "probability of the target in the WAV",
+    "probability_relevant": "in the WAV of what the mask lets through",
+    "probability_rest": "in the WAV of the rest",
+    "increase": "1 where p relevant exceeds p",
+    "drop": "share of p that is lost in p relevant",
+    "gain": "share of 1 - p that is gained there",
+    "faithfulness": "p less p rest",
+    "insertion": "area under p, the most relevant bins shown first",
+    "deletion": "area under p, the same bins silenced first",
+    "sparsity": "Gini index of the map: 0 even, 1 a single bin",
+    "energy_share": "share of the energy that the mask lets through",
+    "change_share": "share of the energy of a dream's change that it lets through",
+    "judge_agrees": "share where a second network names the target in it",
+}
+OF_CONTROLS = "random and edges are masks of equal area: better than both?"
+OF_SANITY = f"correlation with maps of shuffled weights: below {PASSED_BELOW} passes"
 
 
 def attribution_figure(
@@ -142,11 +152,13 @@ def write_map(path: Path, relevance: Array, centers_hz: Array, sample_rate_hz: i
     PIL.Image.fromarray(pixels).save(path)
 
 
-def write_attributions_page(table: pd.DataFrame, folder: Path, *, command: Sequence[str]) -> None:
-    """Write index.html into a run's folder, of rows of attributions.csv and the words typed."""
+def write_attributions_page(
+    table: pd.DataFrame, folder: Path, *, means: Sequence[Sequence[str]], command: Sequence[str]
+) -> None:
+    """Write index.html into a run's folder, of attributions.csv, `means_rows`, the words typed."""
     own = of_methods(table)
     method, shown = str(records(own)[0]["map"]), own.head(MAX_DREAMS)
-    means = {
+    said = {
         one: [mean_of(rows, f"probability{part}") for part in ("", "_relevant", "_rest")]
         for one, rows in table.groupby("map", sort=False)
     }
@@ -161,14 +173,14 @@ def write_attributions_page(table: pd.DataFrame, folder: Path, *, command: Seque
         measures=known_measures(own),
         kind=MAPS,
         lead=[
-            f"The class that is explained has a probability of {means[method][0]:.2f} in the mean, "
-            f"{means[method][1]:.2f} in the relevant part alone and {means[method][2]:.2f} in the "
-            f"rest. In a random part of the same size it is {means['random'][1]:.2f}, in its rest "
-            f"{means['random'][2]:.2f}."
+            f"The class that is explained has a probability of {said[method][0]:.2f}, of "
+            f"{said[method][1]:.2f} in the relevant part alone and of {said[method][2]:.2f} in the "
+            f"rest. In a random part of the same size it is {said['random'][1]:.2f}, in its rest "
+            f"{said['random'][2]:.2f}."
         ],
         notes=[f"Left out: {len(own) - len(shown)} maps."] if len(own) > len(shown) else [],
         commands=again if command else [],
-        legend=_how_to_read(own),
+        means=means,
     )
 
 
@@ -195,72 +207,79 @@ def methods_table(runs: Mapping[str, pd.DataFrame], left: Mapping[str, float]) -
             if is_there and not np.isnan(values := _values(found, each.name)).all():
                 interval = share_interval if each.is_share else mean_interval
                 names = (each.name, f"{each.name}_low", f"{each.name}_high")
-                row |= dict(zip(names, interval(values, found["name"]), strict=True))
+                row |= dict(zip(names, interval(values, _recordings(found)), strict=True))
         if method in left:
             row |= {"sanity": left[method], "passes": left[method] < PASSED_BELOW}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
+def means_rows(table: pd.DataFrame) -> list[list[str]]:
+    """Return `methods_table` turned into cells: a row a measure, a column a method, how to read."""
+    rows = [["", *table["method"], "how to read"]]
+    rows.append(["excerpts", *map(str, table["excerpts"]), OF_CONTROLS])
+    for each in ATTRIBUTION:
+        if each.name in table:
+            bounds = table[[each.name, f"{each.name}_low", f"{each.name}_high"]].to_numpy(float)
+            cells = [
+                "" if np.isnan(one[0]) else Interval(*one).text().removesuffix(" (no interval)")
+                for one in bounds
+            ]
+            better = f" ({each.better} is better)" if each.better else ""
+            rows.append([each.heading, *cells, HOW_TO_READ[each.name] + better])
+    if "sanity" in table:
+        left = ["" if np.isnan(value) else f"{value:.2f}" for value in table["sanity"]]
+        rows.append(["left when shuffled", *left, OF_SANITY])
+        words = {True: "passes", False: "fails"}
+        rows.append(["sanity check", *(words.get(one, "") for one in table["passes"]), ""])
+    return rows
+
+
 def methods_markdown(table: pd.DataFrame) -> str:
-    """Return a table of methods as Markdown, means with their intervals."""
-    shown = [each for each in ATTRIBUTION if each.name in table]
-    heads = ["method", "excerpts", *(each.heading for each in shown)]
-    heads += ["left when shuffled", "sanity check"] if "sanity" in table else []
-    lines = [heads, ["---"] * len(heads)]
-    for row in records(table):
-        cells = [f"`{row['method']}`", str(row["excerpts"])]
-        for each in shown:
-            bounds = (row[each.name], row[f"{each.name}_low"], row[f"{each.name}_high"])
-            cells.append("" if pd.isna(bounds[0]) else Interval(*bounds).text())
-        if "sanity" in table and not pd.isna(row["sanity"]):
-            cells += [f"{row['sanity']:.2f}", "passes" if row["passes"] else "**fails**"]
-        lines.append(cells + [""] * (len(heads) - len(cells)))
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
-def print_attributions(table: pd.DataFrame, method: str) -> None:
-    """Print the measures of each map of a method, and their means beside those of the controls."""
-    columns = [
-        one for one in ATTRIBUTION if one.in_table and not np.isnan(_values(table, one.name)).all()
+    """Return `methods_table` as Markdown, a row a method, means with their intervals."""
+    heads, *lines = zip(*(row[:-1] for row in means_rows(table)), strict=True)
+    lines = [
+        [f"`{one}`", *("**fails**" if x == "fails" else x for x in cells)] for one, *cells in lines
     ]
-    names = [one.name for one in columns]
+    rows = [["method", *heads[1:]], ["---"] * len(heads), *lines]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
+
+
+def print_attributions(table: pd.DataFrame, means: Sequence[Sequence[str]]) -> None:
+    """Print the measures of each map of a method, and `means_rows`."""
+    own = of_methods(table)
+    columns = [
+        each
+        for each in ATTRIBUTION
+        if each.in_table and not np.isnan(_values(own, each.name)).all()
+    ]
     console = Console()
     console = console if console.is_terminal else Console(width=160)
-    shown = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    shown.add_column("excerpt")
-    for heading in ("target", "p", *(one.heading for one in columns)):
-        shown.add_column(heading, justify="right")
-
-    def add(name: str, target: str, values: Sequence[float]) -> None:
-        cells = ["-" if np.isnan(x) else f"{x:.2f}" for x in values]
-        shown.add_row(escape(name), target, *cells)
-
-    of_method = rows_of(table, map=method)
-    for row in records(of_method)[:ROWS_SHOWN]:
-        values = [float(row[name]) for name in ("probability", *names)]
-        add(str(row["name"]), instruments.name(row["target"]), values)
-    shown.add_section()
-    for one in table["map"].unique():
-        rows = rows_of(table, map=one)
-        means = [float(np.nanmean(_values(rows, name))) for name in ("probability", *names)]
-        add(f"mean, {one}", "", means)
-    console.print(shown)
-    console.print(_how_to_read(of_method), soft_wrap=True)
-    for one, rows in table.groupby("map", sort=False) if len(set(of_method["name"])) > 1 else ():
-        means = [
-            f"{name} {mean_interval(_values(rows, name), rows['name']).text()}"
-            for name in INTERVALS
-            if name in names
-        ]
-        console.print(f"{one}, mean with 95 % interval: {', '.join(means)}", soft_wrap=True)
-    if len(of_method) > ROWS_SHOWN:
-        console.print(f"{len(of_method) - ROWS_SHOWN} more in attributions.csv")
+    heads = ["excerpt", "target", *(each.heading for each in columns)]
+    rows = []
+    for row in records(own)[:ROWS_SHOWN]:
+        values = [float(row[each.name]) for each in columns]
+        cells = ["-" if np.isnan(x) else f"{x:z.2f}" for x in values]
+        rows.append([str(row["name"]), instruments.name(row["target"]), *cells])
+    for head, *lines in ([heads, *rows], means):
+        shown = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+        for cell in head:
+            is_text = cell in ("", "excerpt", "how to read")
+            shown.add_column(escape(cell), justify="left" if is_text else "right")
+        for line in lines:
+            shown.add_row(*map(escape, line))
+        console.print(shown)
+    if len(own) > ROWS_SHOWN:
+        console.print(f"{len(own) - ROWS_SHOWN} more in attributions.csv")
 
 
-def _how_to_read(table: pd.DataFrame) -> str:
-    """Return what the measures mean, those of dreams only where there are some."""
-    return HOW_TO_READ + OF_DREAMS * (not np.isnan(_values(table, "change_share")).all())
+def _recordings(table: pd.DataFrame) -> list[str]:
+    """Return what each row's sound comes from: of a dream and its original the same."""
+    of_dreams = "change_share" in table and table["change_share"].notna().to_numpy().any()
+    names = table["name"]
+    return (
+        names.str.replace("-(original|dream)$", "", regex=True) if of_dreams else names
+    ).tolist()
 
 
 def _mel(hz: Array) -> Array:

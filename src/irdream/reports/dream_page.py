@@ -123,6 +123,7 @@ def write_page(
     notes: Sequence[str] = (),
     commands: Sequence[tuple[str, str]] = (),
     legend: str = "",
+    means: Sequence[Sequence[str]] = (),
     shared: Sequence[str] = (),
     sweep: Mapping[str, Any] | None = None,
     others: Sequence[Mapping[str, Any]] = (),
@@ -135,6 +136,7 @@ def write_page(
         measures: that are shown of each dream, columns of its row; `legend` says what they mean.
         lead, notes: sentences below the title, and smaller ones.
         commands: what each is for, and what to type.
+        means: rows of a table; the first one heads it.
         shared: words that all jobs of a sweep have in common.
         sweep: `axes` and `swept` of a sweep's page; None: a run's.
         others: entries of jobs without dreams.
@@ -171,6 +173,7 @@ def write_page(
         notes=[*notes, *sounds.notes()],
         commands=commands,
         legend=legend,
+        means=means,
         shared=shared,
         given=given,
         kind=kind,
@@ -292,7 +295,7 @@ def _of_map(dream: PageDream) -> dict[str, str]:
         return {}
     said = (
         f"{row['map']}. Probability of {instruments.name(row['target'])}: "
-        f"{row['probability']:.2f} in the original, {row['probability_relevant']:.2f} in the "
+        f"{row['probability']:.2f} in the whole, {row['probability_relevant']:.2f} in the "
         f"relevant part, which has {row['energy_share']:.0%} of the energy, "
         f"{row['probability_rest']:.2f} in the rest."
     )

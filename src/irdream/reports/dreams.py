@@ -180,7 +180,7 @@ def another(judge: Recognizer, recognizer: Recognizer) -> Recognizer | None:
     """Return the judge; None, which is printed, where it dreams itself, or has other labels."""
     pairs = itertools.product(members_of(judge), members_of(recognizer))
     if any(same_weights(*pair) for pair in pairs):
-        why = "it is a network that dreams"
+        why = "it is one of the recognizers"
     elif set(judge.instruments).isdisjoint(recognizer.instruments):
         why = "it knows none of the labels"
     else:

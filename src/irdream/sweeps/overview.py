@@ -19,7 +19,7 @@ import pandas as pd
 
 from irdream import instruments
 from irdream.measures.table import HEADLINES
-from irdream.reports.attributions import methods_markdown, methods_table, of_methods
+from irdream.reports.attributions import means_rows, methods_markdown, methods_table, of_methods
 from irdream.reports.dream_page import (
     DREAMS,
     MAPS,
@@ -103,8 +103,8 @@ def write_overview(folder: Path, title: str) -> list[Path]:
         save_figure(heat_map_figure(jobs, first, second, metric), into / "heat_map.png")
     if metric and numeric:
         save_figure(sweep_curve_figure(jobs, numeric[0], metric, by=second), into / "curves.png")
-    _write_methods(sweep, into)
-    write_gallery(sweep, into / "gallery.html", title=title)
+    means = _write_methods(sweep, into)
+    write_gallery(sweep, into / "gallery.html", title=title, means=means)
     return [into / name for name in FILES if (into / name).is_file()]
 
 
@@ -151,8 +151,8 @@ def main_metric(jobs: Sequence[Job], preferred: Sequence[str] = HEADLINES) -> st
     return next((name for name in there if counts[name] > 1), there[0] if there else None)
 
 
-def _write_methods(sweep: Sweep, into: Path) -> None:
-    """Write the table of a sweep's attributions; none where it has none."""
+def _write_methods(sweep: Sweep, into: Path) -> list[list[str]]:
+    """Write the table of a sweep's attributions, and return it as cells; none where it has none."""
     runs, left = {}, {}
     for job in sweep.jobs:
         path = job.files / "attributions.csv"
@@ -162,10 +162,12 @@ def _write_methods(sweep: Sweep, into: Path) -> None:
             name = ", ".join(word.removeprefix("attribution=") for word in words)
             runs[name] = pd.read_csv(path)
             left |= {name: job.metrics[SANITY]} if SANITY in job.metrics else {}
-    if runs:
-        found = methods_table(runs, left)
-        save_table(found, into / "methods.csv")
-        write_text(methods_markdown(found), into / "methods.md")
+    if not runs:
+        return []
+    found = methods_table(runs, left)
+    save_table(found, into / "methods.csv")
+    write_text(methods_markdown(found), into / "methods.md")
+    return means_rows(found)
 
 
 def dream_table(sweep: Sweep) -> pd.DataFrame:
@@ -229,11 +231,14 @@ def _most(dreams: pd.DataFrame, by: list[str], name: str) -> int:
 # The gallery ---------------------------------------------------------------------------------
 
 
-def write_gallery(sweep: Sweep, path: Path, *, title: str) -> None:
+def write_gallery(
+    sweep: Sweep, path: Path, *, title: str, means: Sequence[Sequence[str]] = ()
+) -> None:
     """Write the dreams of a sweep as one HTML file that needs no other; none where it has none.
 
-    What the jobs left in their folders is read. Where dreams are too many, each job keeps its first
-    ones; the page says so. Raises OSError from the system (no such folder, full disk).
+    What the jobs left in their folders is read; `means` is a table of attributions. Where dreams
+    are too many, each job keeps its first ones; the page says so. Raises OSError from the system
+    (no such folder, full disk).
     """
     dreams = dream_table(sweep)
     if not len(dreams):
@@ -255,6 +260,7 @@ def write_gallery(sweep: Sweep, path: Path, *, title: str) -> None:
         kind=MAPS if "map" in dreams else DREAMS,
         notes=_notes(sweep, dreams, chosen),
         shared=sweep.shared,
+        means=means,
         sweep={
             "swept": sum(axis.name in sweep.swept for axis in axes),
             "axes": [_shown_axis(axis) for axis in axes],
@@ -293,10 +299,11 @@ def _job_entries(
 def _notes(sweep: Sweep, dreams: pd.DataFrame, chosen: pd.DataFrame) -> list[str]:
     """Return a line on what the page holds, and one each on what it lacks."""
     failed = sum(job.status == "failed" for job in sweep.jobs)
-    notes = [f"{len(sweep.jobs)} jobs, {failed} failed; {len(chosen)} dreams."]
+    noun = "maps" if "map" in dreams else "dreams"
+    notes = [f"{len(sweep.jobs)} jobs, {failed} failed; {len(chosen)} {noun}."]
     flags = chosen["unchanged"].tolist() if "unchanged" in chosen else []
     if unchanged := sum(flag is True for flag in flags):
         notes.append(f"{unchanged} of the dreams changed nothing.")
     if lost := len(dreams) - len(chosen):
-        notes.append(f"Left out: {lost} of {len(dreams)} dreams; each job's first ones are shown.")
+        notes.append(f"Left out: {lost} of {len(dreams)} {noun}; each job's first ones are shown.")
     return notes + [f"Not read: {line}." for line in sweep.damaged]

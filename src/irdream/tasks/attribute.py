@@ -15,7 +15,7 @@ from torch import Tensor
 
 from irdream import instruments
 from irdream.arguments import Natural, checked
-from irdream.attribution import Attribution, with_sound
+from irdream.attribution import Attribution, check_method, with_sound
 from irdream.attribution.sanity import cascade
 from irdream.datasets.base import Excerpt, tell_skipped
 from irdream.datasets.starts import Start
@@ -77,7 +77,8 @@ def attribute(
         maps with all weights shuffled.
 
     Raises:
-        InputError: a front end that gives no bands, a bad target, nothing to explain.
+        InputError: a front end that gives no bands, a method that does not suit the network, a bad
+            target, nothing to explain.
     """
     stopwatch = stopwatch or Stopwatch()
     if not hasattr(recognizer.stft_grid, "mel_basis"):
@@ -87,9 +88,12 @@ def attribute(
         )
     targets = None if target is None else parse_targets(target, recognizer.instruments)
     method = type(attribution).__name__
-    toward = "what is predicted" if targets is None else ", ".join(targets)
+    of_dreams = hasattr(start, "wanted")
+    toward = "the originals' labels and the targets" if of_dreams else "what is predicted"
+    toward = toward if targets is None else ", ".join(targets)
     name = getattr(start, "name", "the start")
     print(f"attribute: {name}, {method} of {toward}, {recognizer.where}", flush=True)
+    check_method(attribution, recognizer)
     judge = judge and another(judge, recognizer)
     if info:
         return {}
