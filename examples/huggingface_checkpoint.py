@@ -2,7 +2,7 @@
 
     pip install transformers
     python examples/huggingface_checkpoint.py MIT/ast-finetuned-audioset-10-10-0.4593 my/ast 3
-    python main.py task=dream target=Flute checkpoint=my/ast transform=none
+    python main.py task=dream target=Flute checkpoint=my/ast
 
 The first word is a name on the hub, or a folder that `save_pretrained` wrote; the third the seconds
 that the network gets at once.

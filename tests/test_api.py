@@ -224,6 +224,12 @@ def test_a_sound_file_is_read_at_the_rate_of_what_hears_it(
     assert dreams.signal.shape == (1, 12, 50)
 
 
+def test_an_axis_of_one_channel_is_left_out(on_sound, on_log_mels) -> None:
+    for network, start in ((on_sound, tones(2)), (on_log_mels, log_mels(2))):
+        dreams = dream(network, start[:, None], 3, **QUICK)
+        assert torch.equal(dreams.signal, dream(network, start, 3, **QUICK).signal)
+
+
 @pytest.mark.parametrize("kind", [np.float32, np.float64, torch.float64, torch.float16])
 def test_a_start_of_another_type_is_heard_in_the_networks(on_log_mels, kind) -> None:
     is_torch = isinstance(kind, torch.dtype)
@@ -266,6 +272,8 @@ NUMBERS = [3, "3", np.int64(3), torch.tensor(3), torch.tensor([3, 3]), np.array(
     [
         *((number, None) for number in NUMBERS),
         *((target, ["a", "b", "c", "kazoo", "e"]) for target in (3, "kazoo", [3, "kazoo"])),
+        ("kazoo", dict(enumerate(["a", "b", "c", "kazoo", "e"]))),
+        ("kazoo", np.array(["a", "b", "c", "kazoo", "e"])),
         # a number is a number, also where labels are numbers
         *((target, ["9", "3", "7", "1", "0"]) for target in (3, "1")),
     ],
@@ -396,6 +404,7 @@ def test_the_network_is_left_as_it_was(on_log_mels, frontend) -> None:
 @pytest.mark.parametrize(
     ("start", "message"),
     [
+        (torch.zeros(1, 1, 2, 3, 4), r"start has shape \(1, 2, 3, 4\) and type torch.float32; exp"),
         (torch.zeros(1, 2, 3, 4), r"start has shape \(1, 2, 3, 4\) and type torch.float32; expe"),
         (torch.zeros(2, 12, 20, dtype=torch.int16), r"and type torch.int16; expected floating po"),
         (torch.zeros(0, 12, 20), r"start has shape \(0, 12, 20\) and type torch.float32; expec"),
@@ -436,6 +445,7 @@ def test_a_target_that_is_none_is_refused(on_log_mels, target, message) -> None:
         ({"groups": [1, 2, 3, 4]}, r"groups has 4 values; expected one for each of 3 items"),
         ({"groups": [1, 2, 1]}, r"items of one group do not stand side by side; sort them"),
         ({"labels": ["a", "b"]}, r"gave \(2, 5\) for windows \(2, 12, 20\); expected \(2, 2\): "),
+        ({"labels": ["a", "a"]}, r"labels 'a', 'a'; expected two or more names, all different"),
         ({"output": "tanh"}, r"OnLogMels.output='tanh'; expected 'softmax' or 'sigmoid'"),
         ({"window_frames": 30}, r"20 frames are too short; expected at least one window of 30"),
         ({"constraint": FrequencyBand(high_hz=200.0)}, r"Given has no mel_basis, which this const"),

@@ -33,6 +33,14 @@ def test_log_mels_of_a_network_of_ones_own() -> None:
         found.sound()
 
 
+def test_a_sound_is_heard_at_the_rate_that_is_given() -> None:
+    network = nn.Sequential(nn.Conv1d(1, 3, 9), nn.AdaptiveAvgPool1d(1), nn.Flatten())
+    found = attribute(network, torch.randn(1, 4000), 1, sample_rate_hz=4000)
+    assert found.recognizer.sample_rate_hz == 4000
+    with pytest.raises(TypeError, match=r"attribute\(\) got an unexpected keyword argument 'lable"):
+        attribute(network, torch.randn(1, 4000), 1, lables=["a", "b", "c"])
+
+
 def test_a_sound_file_for_several_targets(tmp_path) -> None:
     time = torch.arange(4000) / 2000
     write_wav(tmp_path / "a.wav", 0.5 * torch.sin(2 * torch.pi * 300 * time), sample_rate_hz=2000)

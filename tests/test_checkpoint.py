@@ -44,16 +44,19 @@ def test_a_new_one_is_where_it_was_asked_for(
         ("return windows.mean(-1), windows.mean(-1) @ self.weight", False, ""),
         ("return (windows.mean(-1) @ self.weight)[:, :2]", False, r"Own gave \(2, 2\) for windows"),
         ("return windows / nothing", False, "Own failed on .*NameError: .*; expected a network"),
+        ("return self.lazy(windows.mean(-1))", False, ""),
+        ("return (windows.mean(-1) @ self.weight).softmax(1)", False, ""),
     ],
 )
 def test_a_model_of_ones_own_is_tried_before_it_is_trained(
-    forward, channel_axis, expected, tmp_path, tiny_frontend, monkeypatch
+    forward, channel_axis, expected, tmp_path, tiny_frontend, monkeypatch, caplog
 ) -> None:
     (tmp_path / "own_package.py").write_text(
         "import torch\nfrom torch import nn\n\n\nclass Own(nn.Module):\n"
         "    def __init__(self):\n        super().__init__()\n"
         f"        self.weight = nn.Parameter(torch.ones({tiny_frontend['n_mels']}, 11))\n"
-        "        self.kernel = nn.Parameter(torch.ones(11, 1, 3, 3))\n\n"
+        "        self.kernel = nn.Parameter(torch.ones(11, 1, 3, 3))\n"
+        f"        {'self.lazy = nn.LazyLinear(11)' * ('lazy' in forward)}\n\n"
         f"    def forward(self, windows):\n        {forward}\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
@@ -65,6 +68,7 @@ def test_a_model_of_ones_own_is_tried_before_it_is_trained(
         return
     made = checkpoint.new(**spec, device="cpu", trust=["own_package"])
     assert made.training
+    assert ("add up to 1: probabilities, it seems" in caplog.text) == ("softmax" in forward)
     save_recognizer(made, tmp_path / "checkpoint")
     path = str(tmp_path / "checkpoint")
     loaded = checkpoint.load(path=path, device="cpu", trust=["own_package"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import errno
 import json
 import os
@@ -76,6 +77,28 @@ def train_a_little(recognizer: Recognizer) -> None:
         optimizer.step()
     after = recognizer.model.parameters()
     assert all(not torch.equal(a, b) for a, b in zip(after, before, strict=True))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: torch.compile(model, backend="eager"),
+        torch.nn.DataParallel,
+        lambda model: model.half(),
+        lambda model: model.double(),
+    ],
+    ids=["compiled", "data parallel", "half", "double"],
+)
+def test_wrapped_networks_and_those_of_another_type_are_saved_as_plain_ones(
+    checkpoint: Path, tmp_path: Path, change
+) -> None:
+    plain = load_recognizer(checkpoint, trust=["my_package"])
+    about = {"window_seconds": plain.window_seconds, "instruments": plain.instruments}
+    other = Recognizer(frontend=plain.frontend, model=change(copy.deepcopy(plain.model)), **about)
+    save_recognizer(other, tmp_path / "other")
+    found = load_recognizer(tmp_path / "other", trust=["my_package"])
+    sound = torch.randn(5000, generator=torch.Generator().manual_seed(0)) / 10
+    assert found.predict(sound) == pytest.approx(plain.predict(sound), abs=1e-3)
 
 
 def test_weights_that_share_memory_can_be_saved(

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from irdream import instruments
 from irdream.errors import InputError
-from irdream.instruments import CODES, NAMES, parse
+from irdream.instruments import CODES, NAMES, find, labels_of, parse
 
 
 def test_codes_stand_in_alphabetical_order_and_have_names() -> None:
@@ -38,6 +39,27 @@ def test_a_misspelt_instrument(text: str, hint: str) -> None:
     with pytest.raises(InputError, match=f"^unknown instrument '{text}'; expected") as raised:
         parse(text)
     assert str(raised.value).endswith(f"; {hint}")
+
+
+def test_capitals_and_the_form_of_unicode_do_not_matter() -> None:
+    labels = ["Flo\u0308te", "Hi-Hat (open)"]
+    assert find("fl\u00f6te", labels) == labels[0]
+    with pytest.raises(InputError, match=r"did you mean 'Hi-Hat \(open\)'\?"):
+        parse("hi-hat", labels)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [("kick", "1"), ["kick", 1], np.array(["kick", "1"]), {1: "1", 0: "kick"}, {"1": 1, "kick": 0}],
+)
+def test_labels_of_all_kinds_are_text(given: Any) -> None:
+    assert labels_of(given) == ("kick", "1")
+
+
+@pytest.mark.parametrize("given", [[], ["a"], ["a", ""], ["a", "b", "a"], [1, "1"]])
+def test_labels_that_are_none_are_refused(given: Any) -> None:
+    with pytest.raises(InputError, match=r"^mine: labels .*; expected two or more names, all di"):
+        labels_of(given, "mine: ")
 
 
 @pytest.mark.parametrize("wrong", ["kazoo", "", "all", "guitar", "flu, flu", "fl\nu", None, 3])

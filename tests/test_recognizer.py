@@ -131,7 +131,7 @@ def test_logits_are_found_among_what_a_network_gives(output) -> None:
 def test_what_has_no_logits_is_refused_with_what_it_has(output, said) -> None:
     recognizer = toy()
     recognizer.model.forward = lambda windows: output  # type: ignore[method-assign]
-    expected = rf"Model gave {said} for windows \(4, 2, 10\); expected \(4, 3\): \(batch, instr"
+    expected = rf"Model gave {said} for windows \(4, 2, 10\); expected \(4, 3\): \(batch, label"
     with pytest.raises(InputError, match=expected) as error:
         recognizer.logits(torch.zeros(4, 2, 10))
     assert ("or named 'logits'" in str(error.value)) == (output is not B)
@@ -151,9 +151,30 @@ def test_a_network_may_overwrite_its_input_and_have_weights_of_another_type() ->
 
 def test_a_network_may_be_empty() -> None:
     """So that it is false, as lists are."""
-    recognizer = Recognizer(frontend=Frontend(), model=Model(), instruments=["a"] * 10)
+    recognizer = Recognizer(frontend=Frontend(), model=Model(), instruments="abcdefghij")
     windows = torch.randn(2, 10)
     assert torch.equal(recognizer.logits(windows, nn.Sequential()), windows)
+
+
+class Images(nn.Module):
+    """(batch, 1, 2, 10) -> (batch, 3), with batch norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 3, 2), nn.BatchNorm2d(3), nn.Flatten(2))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.body(images).mean(dim=2)
+
+
+def test_an_axis_of_channels_is_given_to_a_network_that_wants_one() -> None:
+    """Also where it is asked about one window first, which a convolution takes for an image."""
+    recognizer = Recognizer(frontend=Frontend(), model=Images().eval(), instruments="abc")
+    windows = torch.randn(1, 2, 10)
+    assert torch.equal(recognizer.logits(windows), recognizer.model(windows[:, None]))
+    assert recognizer.channel_axis is True
+    assert len(recognizer.predict(torch.randn(300).numpy())) == 3
+    assert recognizer.predict(torch.ones(1, 300)) == recognizer.predict(torch.ones(300))
 
 
 # What the outputs mean
@@ -218,11 +239,13 @@ def test_what_the_outputs_are() -> None:
     [
         (lambda: toy("relu"), r"Model.output='relu'; expected 'softmax' or 'sigmoid'"),
         (lambda: Recognizer(frontend=nn.Identity(), model=Model()),
-         "frontend Identity has no sample_rate_hz and no hop_samp"),
+         r"Identity has no sample_rate_hz and no hop_samples; set .*, frontend.hop_samples = 512"),
+        (lambda: toy(window_seconds=0.09), "window_seconds=0.09; expected at least a frame, 0.1 s"),
+        (lambda: toy().predict(torch.zeros(2, 100)), r"sound of shape \(2, 100\); expected one ch"),
         (lambda: window_starts(42, 43, 21),
          "42 frames are too short; expected at least one window of 43"),
     ],
-    ids=["output", "front end", "too short"],
+    ids=["output", "front end", "no frame", "two channels", "too short"],
 )  # fmt: skip
 def test_what_is_refused(make, message: str) -> None:
     with pytest.raises(InputError, match=message):

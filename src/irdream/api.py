@@ -106,7 +106,8 @@ def dream(
             one called "logits" or the only one of that shape is taken. It is left as it was. Or
             several recognizers and checkpoints, see `irdream.ensemble`: each must hear the target.
         start: waveforms (items, samples) or (samples,); log-mels (items, n_mels, frames), natural
-            log of the magnitude; or the path of a sound file. On the model's device or not.
+            log of the magnitude; or the path of a sound file. On the model's device or not. One
+            channel's axis, (items, 1, ...), is left out.
             Spectrograms in another unit are dreamed within their own range, with a warning.
         target: a class, by its number or its label; or one for each item. A single start is
             dreamed toward each of several targets.
@@ -167,7 +168,7 @@ def dream(
     numbers = [f"start-{i}" for i in range(len(signal))] if len(signal) > 1 else ["start"]
     names = [file.stem] if file else numbers
     signal, targets = _paired(signal, torch.tensor(classes, dtype=torch.long).to(signal.device))
-    usual, doubt = _usual(recognizer, signal, model)
+    usual, doubt = _usual(recognizer, signal)
     chosen = {"objective": LogProbability(), "optimizer": NormalizedAscent(), **usual, **settings}
     objective = chosen["objective"] = as_objective(chosen["objective"])
     ascent = Ascent(**chosen)
@@ -289,6 +290,7 @@ def _signal(start: Start, sample_rate_hz: int) -> Tensor:
             "floating-point numbers"
         ) from error
     signal = signal[None] if signal.ndim == 1 else signal
+    signal = signal.squeeze(1) if signal.ndim > 2 else signal  # of a single channel
     if signal.ndim not in (2, 3) or not signal.is_floating_point() or 0 in signal.shape:
         raise InputError(
             f"start has shape {tuple(signal.shape)} and type {signal.dtype}; expected floating "
@@ -306,20 +308,20 @@ def _like_weights(signal: Tensor, model: nn.Module) -> Tensor:
     return signal.to(weights.device, torch.promote_types(weights.dtype, torch.float32))
 
 
-def _usual(
-    recognizer: Recognizer, signal: Tensor, model: nn.Module
-) -> tuple[dict[str, Any], str | None]:
+def _usual(recognizer: Recognizer, signal: Tensor) -> tuple[dict[str, Any], str | None]:
     """Return the settings by default, and a doubt of the unit of the network's input."""
-    parametrization, doubt = _parametrization(recognizer, signal, model)
-    frontend = recognizer.frontend
-    is_ours = isinstance(recognizer, Ensemble) or isinstance(frontend, frontends.Spectral)
-    if signal.ndim == 2 and (is_ours or hasattr(frontend, "n_fft")) and doubt is None:
+    own = type(recognizer.frontend)
+    is_ours = issubclass(own, frontends.Spectral) and own.__module__ == frontends.__name__
+    is_ours |= isinstance(recognizer, Ensemble)
+    parametrization, doubt = _parametrization(recognizer, signal, is_ours)
+    has_stft = is_ours or hasattr(recognizer.frontend, "n_fft")
+    if signal.ndim == 2 and has_stft and doubt is None:
         return sound_settings(), None
     return {"parametrization": parametrization}, doubt
 
 
 def _parametrization(
-    recognizer: Recognizer, signal: Tensor, model: nn.Module
+    recognizer: Recognizer, signal: Tensor, is_ours: bool
 ) -> tuple[Parametrization, str | None]:
     """Return what dreams the network's input, and a doubt of its unit."""
     if signal.ndim == 2 and isinstance(recognizer.frontend, frontends.Waveform):
@@ -327,7 +329,7 @@ def _parametrization(
     with torch.no_grad():
         lowest, highest = torch.stack(log_mel_of(recognizer, signal).aminmax()).tolist()
     is_other, is_positive = is_other_unit(lowest, highest), 0.0 <= lowest < highest
-    if model is recognizer:  # the unit of its front end is known
+    if is_ours:  # the unit of the front end is known
         if signal.ndim == 2 or is_other or not (is_positive or highest > LOUDEST):
             return LogMel(), None
         return LogMel(), (

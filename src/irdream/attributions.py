@@ -10,12 +10,13 @@ found.relevance, found.mask(), found.sound(), found.show()
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from irdream.api import Model, Start, _class, _like_weights, _network, _paired, _recognizer, _signal
 from irdream.attribution import Attribution, SmoothGrad, with_sound
@@ -26,7 +27,7 @@ from irdream.errors import InputError
 from irdream.instruments import name as name_of
 from irdream.measures.attribution import top_share
 from irdream.measures.dreams import DB_PER_NATURAL
-from irdream.recognizer import Recognizer
+from irdream.recognizer import Output, Recognizer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,7 +99,11 @@ def attribute(
     target: Any = None,
     *,
     method: Attribution | None = None,
-    **about: Any,
+    frontend: nn.Module | None = None,
+    labels: Sequence[str] | None = None,
+    output: Output | None = None,
+    window_frames: int | None = None,
+    sample_rate_hz: int = 22_050,
 ) -> AttributionResult:
     """Say what a network listened to.
 
@@ -108,18 +113,20 @@ def attribute(
         start: likewise: waveforms, log-mels, or the path of a sound file.
         target: a class or one for each item; None: what is predicted.
         method: of `irdream.attribution`; None: `SmoothGrad()`.
-        about: a network that is no recognizer: `frontend`, `labels`, `output`, `window_frames`, see
-            `irdream.dream`.
+        frontend, labels, output, window_frames, sample_rate_hz: of a network that is no recognizer,
+            see `irdream.dream`.
 
     Raises:
         InputError: bad start or target; a network without gradients.
     """
     network = _network(model)
-    given = {"frontend": None, "labels": None, "output": None, "window_frames": None, **about}
-    rate_hz = getattr(network if isinstance(network, Recognizer) else given["frontend"],
-                      "sample_rate_hz", 22_050)  # fmt: skip
+    heard_by = network if isinstance(network, Recognizer) else frontend
+    rate_hz = getattr(heard_by, "sample_rate_hz", sample_rate_hz)
     signal = _like_weights(_signal(start, rate_hz), network)
-    recognizer = _recognizer(network, signal, rate_hz=rate_hz, **given)
+    recognizer = _recognizer(
+        network, signal, rate_hz=rate_hz, frontend=frontend, labels=labels, output=output,
+        window_frames=window_frames,
+    )  # fmt: skip
     check_answers(recognizer, signal)
     with frozen(recognizer), torch.no_grad():
         is_sound = signal.ndim == 2

@@ -6,6 +6,7 @@ are the same. Tasks leave a loaded recognizer as it was.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
@@ -24,6 +25,8 @@ from irdream.errors import InputError
 from irdream.instruments import CODES, find
 from irdream.recognizer import Recognizer
 from irdream.tracking import fetch_checkpoint
+
+_log = logging.getLogger(__name__)
 
 
 def load(
@@ -100,7 +103,7 @@ def new(
 ) -> Recognizer:
     """Return an untrained recognizer on its device; see `new_recognizer`.
 
-    Parts of one's own are tried on a second of silence.
+    Parts of one's own are tried on a second of silence, which gives lazy weights their shapes.
 
     Args:
         fine_tune: a checkpoint to train further (see `load`): its network, front end and window
@@ -149,7 +152,8 @@ def _further(
     known = [find(label, base.instruments) for label in labels]
     theirs, own = base.model.state_dict(), recognizer.model.state_dict()
     if known != list(base.instruments):
-        longer = build(labels=(*base.instruments, *labels, "")).model.state_dict()
+        more = map(str, range(len(base.instruments) + len(labels) + 1))
+        longer = build(labels=[*more]).model.state_dict()
         rows = {i: base.instruments.index(label) for i, label in enumerate(known) if label}
         for key in [key for key in theirs if longer[key].shape != theirs[key].shape]:
             outputs = own[key].cpu().clone()
@@ -170,9 +174,11 @@ def _is_ours(part: Mapping[str, Any]) -> bool:
 @torch.no_grad()
 def _try(recognizer: Recognizer) -> None:
     from irdream.dreaming.network import frozen
-    from irdream.dreaming.network_checks import ask_with_channels, log_mel_of
+    from irdream.dreaming.network_checks import doubt_of_output, log_mel_of, logits_of
 
     samples = math.ceil(recognizer.window_seconds * recognizer.sample_rate_hz)
+    silence = torch.zeros(1, samples, device=recognizer.device)
     with frozen(recognizer):
-        log_mel = log_mel_of(recognizer, torch.zeros(1, samples, device=recognizer.device))
-        ask_with_channels(recognizer, recognizer.windows(log_mel)[:, 0])
+        logits_of(recognizer, recognizer.windows(log_mel_of(recognizer, silence))[:, 0])
+    if doubt := doubt_of_output(recognizer, silence):
+        _log.warning("%s", doubt)

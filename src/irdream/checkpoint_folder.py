@@ -21,12 +21,13 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from irdream.checkpoint_names import NAMES, pitched
+from irdream.checkpoint_names import FORMS, NAMES, pitched
 from irdream.errors import InputError, told
 from irdream.files import replacing
-from irdream.instruments import CODES
-from irdream.recognizer import Recognizer
+from irdream.instruments import CODES, labels_of
+from irdream.recognizer import Recognizer, unwrapped
 
 FORMAT = 1
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -73,7 +74,8 @@ def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
     parts: `_target_`, and arguments that are attributes of the same name. Raises InputError when it
     cannot be built again from its spec. Each of the two files is whole or absent.
     """
-    parts = {"frontend": recognizer.frontend, "model": recognizer.model}
+    model = unwrapped(recognizer.model)
+    parts = {"frontend": recognizer.frontend, "model": model}
     known = recognizer.spec
     spec = {part: _spec_of(part, one, known.get(part, {})) for part, one in parts.items()}
     if spec != known:
@@ -82,7 +84,7 @@ def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     state = {
         key: value.detach().cpu().clone(memory_format=torch.contiguous_format)  # tied ones too
-        for key, value in recognizer.model.state_dict().items()
+        for key, value in model.state_dict().items()
     }
     about = {
         "format": FORMAT,
@@ -107,7 +109,8 @@ def _spec_of(part: str, module: nn.Module, given: Mapping[str, Any]) -> dict[str
         return dict(given)
     kind = type(module)
     target = f"{kind.__module__}.{kind.__qualname__}"
-    if kind.__module__ == "__main__" or "." in kind.__qualname__:
+    is_found = kind.__module__ != "__main__" and "." not in kind.__qualname__
+    if not is_found or isinstance(module, torch.jit.ScriptModule):
         raise InputError(
             f"the {part} is a {target}, which no checkpoint can name; expected a class at the top "
             "of a module that can be imported, such as my_package.Net"
@@ -138,7 +141,7 @@ def _check_built_again(recognizer: Recognizer, spec: Mapping[str, Mapping[str, A
     again._modules = built
     was_training, problem = recognizer.training, "it gives other logits"
     try:
-        built["model"].load_state_dict(recognizer.model.state_dict())
+        built["model"].load_state_dict(unwrapped(recognizer.model).state_dict(), assign=True)
         first, second = (one.eval().window_probabilities(waveform) for one in (recognizer, again))
         if torch.allclose(first, second, atol=1e-4):
             return
@@ -165,12 +168,7 @@ def load_recognizer(
     folder = CHECKPOINTS / path if path in NAMES else Path(path).expanduser()
     about, weights = _read(folder)
     spec = {part: about[part] for part in ("frontend", "model")}
-    labels = tuple(map(str, about["instruments"]))
-    if not all(labels) or len({*labels}) < max(2, len(labels)):
-        raise InputError(
-            f"checkpoint {str(folder)!r} has the labels {', '.join(map(repr, labels)) or 'none'}; "
-            "expected two or more names, all different"
-        )
+    labels = labels_of(about["instruments"], f"checkpoint {str(folder)!r} has the ")
     built = {part: _build(values, trust=trust) for part, values in spec.items()}
     target = spec["model"]["_target_"]
     try:
@@ -199,7 +197,8 @@ def load_recognizer(
 
 def _placed(recognizer: Recognizer, device: str | torch.device) -> Recognizer:
     """Move to a device, convolutions in the layout that is a third faster on a CPU."""
-    recognizer.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not any(map(is_lazy, recognizer.model.parameters())):
+        recognizer.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return recognizer.to(device)
 
 
@@ -210,8 +209,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             f"no checkpoint at {str(folder)!r} ({Path(error.filename).name} is missing); "
-            "expected a folder with recognizer.json and weights.safetensors, "
-            f"{', '.join(map(repr, NAMES))}, runs:/... or models:/..."
+            f"expected {FORMS}"
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError, safetensors.SafetensorError) as error:
         raise InputError(f"checkpoint {str(folder)!r} is damaged: {error}") from error

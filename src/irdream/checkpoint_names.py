@@ -6,6 +6,11 @@ import os
 import re
 
 NAMES = ("shipped", "second", "robust", "musicnn")  # that come along, each with a CARD.md
+FORMS = (
+    "a folder with recognizer.json and weights.safetensors, which "
+    "irdream.save(Recognizer(...), folder) makes of any network with its weights, "
+    f"{', '.join(map(repr, NAMES))}, runs:/... or models:/..."
+)  # in which a checkpoint is named
 _PITCHED = re.compile(r"(?P<path>.+)@(?P<semitones>[+-](?:12|1[01]|\d)(?:\.\d+)?)")
 
 

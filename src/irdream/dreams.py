@@ -175,7 +175,7 @@ class DreamResult(Dreams):
             raise InputError(
                 f"the dreams are spectrograms of {type(self.recognizer.frontend).__name__}, which "
                 "cannot become sound; expected a front end with n_fft and mel_basis, such as "
-                "frontend=HanLogMel(), or waveforms to start from"
+                "frontend=HanLogMel(), or waveforms and parametrization=Waveform()"
             )
         start, frontend = self.start, self.recognizer.frontend
         if self.waveform is not None:

@@ -26,8 +26,9 @@ class NotInstalledError(InputError, ImportError):
 
 def nearest(word: str, known: Iterable[str], *, count: int = 3) -> str:
     """Say which known words are like `word`: `"; did you mean 'flu'?"`, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=count, cutoff=0.6)
-    return f"; did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
+    folded = {one.casefold(): one for one in reversed([*known])}
+    close = difflib.get_close_matches(word.casefold(), [*folded][::-1], n=count, cutoff=0.6)
+    return f"; did you mean {' or '.join(repr(folded[one]) for one in close)}?" if close else ""
 
 
 def told(error: BaseException) -> str:

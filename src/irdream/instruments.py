@@ -6,7 +6,9 @@ its data or its checkpoint bring others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from irdream.errors import InputError, nearest
 
@@ -30,6 +32,25 @@ _CODE_OF = {code: code for code in NAMES} | {long: c for c, long in NAMES.items(
 _LISTED = 50  # labels in a message
 
 
+def labels_of(given: Iterable[object], where: str = "") -> tuple[str, ...]:
+    """Return labels as text, of a sequence or of what numbers them: {0: "kick"}, {"kick": 0}.
+
+    Raises:
+        InputError: for fewer than two, empty or equal ones; `where` opens the message.
+    """
+    if isinstance(given, Mapping):
+        is_number = all(isinstance(key, int) for key in given)
+        named: Any = given if is_number else {number: label for label, number in given.items()}
+        given = [named[number] for number in sorted(named)]
+    labels = tuple(map(str, given))
+    if not all(labels) or len({*labels}) < max(2, len(labels)):
+        raise InputError(
+            f"{where}labels {', '.join(map(repr, labels[:_LISTED])) or 'none'}; expected two or "
+            "more names, all different"
+        )
+    return labels
+
+
 def name(label: str) -> str:
     """Return the long name of an instrument's code; any other label as it is."""
     return NAMES.get(label, label)
@@ -38,7 +59,8 @@ def name(label: str) -> str:
 def find(text: str, labels: Sequence[str] = CODES) -> str | None:
     """Return the label that a text means; None: there is none.
 
-    Letter case, `_` and `-` do not matter, and an instrument's code and names are the same.
+    Letter case, `_`, `-` and the form of Unicode do not matter, and an instrument's code and names
+    are the same.
     """
     given = str(text).strip()
     if given in labels:
@@ -55,7 +77,7 @@ def parse(text: str, labels: Sequence[str] = CODES) -> str:
     found = find(text, labels)
     if found is None:
         words = [*labels, *(long for long, code in _CODE_OF.items() if code in labels)]
-        near = nearest(str(text).strip().lower(), dict.fromkeys(words))
+        near = nearest(str(text).strip(), dict.fromkeys(words))
         raise InputError(f"unknown instrument {text!r}; expected one of {in_words(labels)}{near}")
     return found
 
@@ -67,5 +89,5 @@ def in_words(labels: Sequence[str]) -> str:
 
 
 def _meaning(text: str) -> str:
-    word = text.strip().lower().replace("_", " ").replace("-", " ")
+    word = unicodedata.normalize("NFC", text).strip().lower().replace("_", " ").replace("-", " ")
     return _CODE_OF.get(word, word)

@@ -19,15 +19,17 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from irdream.audio import load_audio
 from irdream.audio.masking import bins_hz
 from irdream.errors import InputError
 from irdream.files import as_text
 from irdream.frontends import LogMel, Waveform
-from irdream.instruments import CODES
+from irdream.instruments import CODES, labels_of
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 _BATCH_WINDOWS = 128
@@ -40,7 +42,7 @@ class Recognizer(nn.Module):
     Args:
         frontend: waveform (batch, samples) -> log-mel (batch, n_mels, frames).
         model: log-mel windows (batch, n_mels, window_frames) -> logits (batch, instruments).
-        instruments: the labels on the axis `instruments`.
+        instruments: the labels on the axis `instruments`, see `labels_of`; none: not known.
         output: how logits become probabilities; None: as `model.output` says, or "softmax".
             "probabilities", as an argument alone: the model gives these in place of logits.
         window_seconds: what the model sees; 1 s is 43 frames of the default front end.
@@ -50,8 +52,6 @@ class Recognizer(nn.Module):
         card: how it was made and how well it does; kept in the checkpoint as it is.
         spec: `_target_` and arguments of frontend and model, needed to save it.
     """
-
-    channel_axis = False  # whether the model takes windows (batch, 1, n_mels, window_frames)
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Recognizer(nn.Module):
         super().__init__()
         self.frontend = frontend
         self.model = model
-        self.instruments = tuple(instruments)
+        self.instruments = labels_of(instruments) if len(instruments) else ()
         own = getattr(model, "output", None)  # or a layer of that name
         self.output: Output = output or (own if isinstance(own, str) else "softmax")  # type: ignore[assignment]
         known = get_args(Output) if output else ("softmax", "sigmoid")
@@ -78,16 +78,25 @@ class Recognizer(nn.Module):
                 f"{type(model).__name__}.output={self.output!r}; expected "
                 f"{' or '.join(map(repr, known))}"
             )
-        needed = ("sample_rate_hz", "hop_samples")
+        needed = {"sample_rate_hz": 22_050, "hop_samples": 512}
         if lacking := [name for name in needed if not hasattr(frontend, name)]:
+            remedy = ", ".join(f"frontend.{name} = {needed[name]}" for name in lacking)
             raise InputError(
-                f"frontend {type(frontend).__name__} has no {' and no '.join(lacking)}; expected "
-                "what the docstring of irdream.frontends says"
+                f"frontend {type(frontend).__name__} has no {' and no '.join(lacking)}; set "
+                f"what is true of it, such as {remedy}"
             )
         self.window_seconds = window_seconds
         self.sample_rate_hz = int(frontend.sample_rate_hz)  # type: ignore[arg-type]
         self.hop_samples = int(frontend.hop_samples)  # type: ignore[arg-type]
         self.window_frames = round(window_seconds * self.sample_rate_hz) // self.hop_samples
+        if self.window_frames < 1:
+            raise InputError(
+                f"window_seconds={window_seconds}; expected at least a frame, "
+                f"{self.hop_samples / self.sample_rate_hz:.3g} s"
+            )
+        # Whether the model takes windows (batch, 1, n_mels, window_frames); None: not asked yet.
+        is_ours = type(model).__module__.startswith("irdream.")  # which want none
+        self.channel_axis: bool | None = False if is_ours else None
         self.temperature = temperature
         self.thresholds = dict(thresholds or {})
         self.card = dict(card or {})
@@ -123,10 +132,8 @@ class Recognizer(nn.Module):
         several tensors: see `logits_among`. Raises InputError when it gives another shape.
         """
         network = self.model if network is None else network  # which may be empty, and so false
-        dtypes = (w.dtype for w in network.parameters() if w.is_floating_point())
-        given = self.network_input(windows)
-        given = given.to(next(dtypes, given.dtype), copy=True)  # it may overwrite its input
-        given = given.unsqueeze(1) if self.channel_axis else given
+        self.settle(windows, network)
+        given = self._given(windows, network, self.channel_axis is True)
         output = network(given)
         classes = len(self.instruments) or None
         logits = logits_among(output, len(windows), classes)
@@ -135,9 +142,31 @@ class Recognizer(nn.Module):
             raise InputError(
                 f"{type(self.model).__name__} gave {_shapes(output)} for windows "
                 f"{tuple(given.shape)}; expected ({len(windows)}, {classes or 'classes'}): "
-                f"(batch, instruments){several}"
+                f"(batch, labels){several}"
             )
         return logits if self.output == "probabilities" else logits / self.temperature
+
+    def _given(self, windows: Tensor, network: nn.Module, channel_axis: bool) -> Tensor:
+        weights = (w for w in network.parameters() if not is_lazy(w))
+        dtypes = (w.dtype for w in weights if w.is_floating_point())
+        given = self.network_input(windows)
+        given = given.to(next(dtypes, given.dtype), copy=True)  # it may overwrite its input
+        return given.unsqueeze(1) if channel_axis else given
+
+    @torch.no_grad()
+    def settle(self, windows: Tensor, network: nn.Module) -> None:
+        """Find out once whether a network takes two windows with an axis of channels alone."""
+        if self.channel_axis is not None:
+            return
+        pair, answered = windows[:1].expand(2, *windows.shape[1:]), {}
+        for channel_axis in (False, True):
+            with contextlib.suppress(Exception):  # whatever the user's own code raises
+                output = network(self._given(pair, network, channel_axis))
+                answered[channel_axis] = logits_among(output, 2, len(self.instruments) or None)
+                if answered[channel_axis] is not None:
+                    break
+        fit = [axis for axis, logits in answered.items() if logits is not None]
+        self.channel_axis = [*fit, *answered, False][0]
 
     def window_logits(self, log_mel: Tensor, hop_frames: int | None = None) -> Tensor:
         """Return (batch, windows, instruments) for log-mels (batch, n_mels, frames).
@@ -207,18 +236,23 @@ class Recognizer(nn.Module):
         return self.window_probabilities(waveform).mean(dim=1)
 
     @torch.no_grad()
-    def predict(self, sound: str | Path | Tensor) -> dict[str, float]:
+    def predict(self, sound: str | Path | Tensor | np.ndarray) -> dict[str, float]:
         """Return the probability of each label, the highest first.
 
         `sound` is a file, or a waveform (samples,) at `sample_rate_hz`. Raises InputError when it
         cannot be read, or is shorter than a window.
         """
-        if not isinstance(sound, Tensor):
-            sound = load_audio(
-                sound, sample_rate_hz=self.sample_rate_hz, min_seconds=self.window_seconds
+        if isinstance(sound, str | Path):
+            rate_hz, least = self.sample_rate_hz, self.window_seconds
+            waveform = load_audio(sound, sample_rate_hz=rate_hz, min_seconds=least)
+        else:
+            waveform = torch.as_tensor(sound).float().squeeze()
+        if waveform.ndim != 1:
+            raise InputError(
+                f"a sound of shape {tuple(waveform.shape)}; expected one channel: (samples,)"
             )
         was_training = self.training
-        probabilities = self.eval()(sound[None])[0].tolist()
+        probabilities = self.eval()(waveform[None])[0].tolist()
         self.train(was_training)
         found = dict(zip(self.instruments, probabilities, strict=True))
         return dict(sorted(found.items(), key=lambda item: -item[1]))
@@ -233,8 +267,7 @@ class Recognizer(nn.Module):
         """
         import pandas as pd
 
-        model = getattr(self.model, "_orig_mod", self.model)  # of a compiled one
-        named = {name: module for name, module in model.named_modules() if name}
+        named = {name: module for name, module in unwrapped(self.model).named_modules() if name}
         shapes = dict.fromkeys(named, "")
 
         def keep(name: str, output: Any) -> None:
@@ -302,6 +335,17 @@ class Recognizer(nn.Module):
             return None
         basis = cast(Tensor, basis).cpu()
         return basis @ bins_hz(basis.shape[1], self.sample_rate_hz, basis) / basis.sum(dim=1)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the network inside what `torch.compile` or a data-parallel wrapper made of it."""
+    while True:
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif type(model).__name__ == "OptimizedModule":  # a class whose import takes a second
+            model = model._orig_mod  # type: ignore[assignment]
+        else:
+            return model
 
 
 def same_weights(one: Recognizer, other: Recognizer) -> bool:

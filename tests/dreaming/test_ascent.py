@@ -450,9 +450,9 @@ class Counted(nn.Module):
 def test_there_is_no_forward_pass_only_for_logging(run, recognizer, changes, passes) -> None:
     recognizer.model = counted = Counted(recognizer.model)
     run(slice_windows=1000, **changes)
-    windows = [count for count in counted.windows if count > 1]  # less the checks at the start
+    windows = [count for count in counted.windows if count > 2]  # less the checks at the start
     assert windows == [20] * passes
-    assert len(counted.windows) - len(windows) <= 3
+    assert len(counted.windows) - len(windows) <= 4
 
 
 def test_on_step_sees_every_step_and_may_end_the_run(run) -> None:

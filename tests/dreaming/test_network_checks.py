@@ -218,7 +218,7 @@ def test_networks_that_cannot_be_dreamed_on_are_refused(make, told) -> None:
 
 @pytest.mark.parametrize("share", [lambda y: y.softmax(1), lambda y: y.sigmoid()])
 def test_probabilities_in_place_of_logits_are_warned_of(share) -> None:
-    net, told = Net(share), r"Net's outputs lie between 0 and 1.*give output='probabilities', or ou"
+    net, told = Net(share), r"Net's outputs lie between 0 and 1.*, or give output='probabilities' f"
     with pytest.warns(UserWarning, match=told) as warned:
         short(net)
     assert warned[0].filename == __file__
@@ -323,7 +323,7 @@ def known() -> Recognizer:
 @pytest.mark.parametrize(
     ("frontend", "told"),
     [
-        (nn.Identity(), r"frontend Identity has no sample_rate_hz and no hop_samples; expected"),
+        (nn.Identity(), r"frontend Identity has no sample_rate_hz and no hop_samples; set what"),
         (torch.abs, r"frontend is a builtin_function_or_method; expected a torch.nn.Module, such"),
         (HanLogMel(n_fft=4096), r"a waveform of 2000 samples is too short; expected more than"),
         (FrontEnd(lambda x: x @ x), r"frontend FrontEnd failed on \(1, 2000\) \(RuntimeError: mat"),

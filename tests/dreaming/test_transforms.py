@@ -106,6 +106,15 @@ def test_what_needs_bands_and_frames_refuses_raw_sound(name) -> None:
 # A chain
 
 
+def test_a_chain_views_raw_sound_by_what_can() -> None:
+    sound, keys = torch.randn(2, 100, generator=torch.Generator().manual_seed(1)), KEYS[:2]
+    views = Scale(frames=(0.5, 2.0)), Gain(db=6.0), Chain([TimeMask(frames=5), Jitter(frames=3)])
+    expected = views[1](sound, substream(keys, 1), 5)
+    expected = views[2](expected, substream(keys, 2), 5)
+    assert torch.equal(Chain(views)(sound, keys, 5), expected)
+    assert not torch.equal(expected, sound)
+
+
 def test_a_chain_applies_its_views_in_their_order() -> None:
     log_mel = torch.randn(3, 8, 9, generator=torch.Generator().manual_seed(1))
     keys = item_keys([1, 2, 3])

@@ -26,10 +26,10 @@ from irdream.attribution.base import (
     watching,
 )
 from irdream.attribution.inspection import check_single
-from irdream.dreaming.network import check_layers, frozen, simplified, unwrapped
+from irdream.dreaming.network import check_layers, frozen, simplified
 from irdream.ensemble import members_of
 from irdream.errors import InputError
-from irdream.recognizer import Recognizer
+from irdream.recognizer import Recognizer, unwrapped
 
 LEAST = 1e-20  # of what is divided by
 Rules = Mapping[Callable[..., Any], Callable[..., Any]]

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from irdream.attribution.inspection import inspected
-from irdream.dreaming.network import frozen, unwrapped
+from irdream.dreaming.network import frozen
 from irdream.dreaming.network_checks import Given
 from irdream.dreaming.probe import probing
 from irdream.errors import InputError
-from irdream.recognizer import Recognizer, window_starts
+from irdream.recognizer import Recognizer, unwrapped, window_starts
 
 BATCH_WINDOWS = 16
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
@@ -194,6 +194,7 @@ def watching(
         return output.clone()  # what follows may overwrite it
 
     def activations(windows: Tensor) -> tuple[Tensor, Tensor]:
+        recognizer.settle(windows, recognizer.model)
         kept.clear()
         logits = recognizer.logits(windows)
         if not kept or kept[0].ndim not in (3, 4):

@@ -27,7 +27,7 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 
 from irdream import arguments
 from irdream.arguments import shown
-from irdream.checkpoint_names import NAMES, pitched
+from irdream.checkpoint_names import FORMS, NAMES, pitched
 from irdream.cli import keys
 from irdream.cli.hydra_errors import explain, needed_extra, unknown_key, unknown_target
 from irdream.errors import InputError, nearest
@@ -236,10 +236,7 @@ def _problem_of_checkpoint(path: str) -> str:
     is_known = path.startswith(("runs:/", "models:/")) or path in NAMES
     if is_known or (Path(path).expanduser() / "recognizer.json").is_file():
         return ""
-    return (
-        "is no checkpoint; expected a folder with recognizer.json and weights.safetensors, "
-        f"{', '.join(map(repr, NAMES))}, runs:/... or models:/..."
-    )
+    return f"is no checkpoint; expected {FORMS}"
 
 
 def _typed_key(plain: Mapping[str, Any], place: str) -> str:

@@ -25,11 +25,12 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from irdream.dreaming.random_streams import item_keys, normal
 from irdream.errors import InputError
-from irdream.recognizer import Recognizer
+from irdream.recognizer import Recognizer, unwrapped
 
 AGREEMENT = 1e-4  # of the largest output, and of the norm of the gradient; rounding is 1e-6
 LISTED = 20  # layers in a message
@@ -46,17 +47,6 @@ _POOLS = (
 _SILENT = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)  # in eval mode
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the network inside what `torch.compile` or a data-parallel wrapper made of it."""
-    while True:
-        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            model = model.module
-        elif type(model).__name__ == "OptimizedModule":  # a class whose import takes a second
-            model = model._orig_mod  # type: ignore[assignment]
-        else:
-            return model
-
-
 @contextlib.contextmanager
 def frozen(recognizer: nn.Module) -> Iterator[None]:
     """Hold a recognizer in eval mode, without gradients in its weights and uncompiled.
@@ -64,7 +54,9 @@ def frozen(recognizer: nn.Module) -> Iterator[None]:
     What is compiled would be compiled anew for each number of items, and does not call hooks.
     """
     modes = [(module, module.training) for module in recognizer.modules()]
-    weights = [(weight, weight.requires_grad) for weight in recognizer.parameters()]
+    weights = [
+        (weight, weight.requires_grad) for weight in recognizer.parameters() if not is_lazy(weight)
+    ]
     with contextlib.ExitStack() as stack:
         eagerly = getattr(torch.compiler, "set_stance", None)  # since torch 2.6
         if eagerly and "torch._dynamo" in sys.modules:  # whose import takes seconds

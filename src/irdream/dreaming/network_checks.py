@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from irdream.dreaming.network import frozen, unwrapped
+from irdream.dreaming.network import frozen
 from irdream.dreaming.objectives import Objective
 from irdream.dreaming.record import Dreams
 from irdream.errors import InputError
 from irdream.frontends import Waveform
-from irdream.recognizer import Output, Recognizer
+from irdream.recognizer import Output, Recognizer, unwrapped
 
 LARGEST_PEAK = 10.0  # 20 dB above full scale: a waveform beyond it has another scale
 _SURE = 0.999  # a probability above which there is nothing left to be dreamed
@@ -77,19 +77,21 @@ def recognizer_around(
             "irdream.frontends.LogMel()"
         )
     frontend = copy.deepcopy(frontend).to(signal)
-    recognizer = Recognizer(frontend=frontend, model=model, instruments=labels or (), output=output)
+    recognizer = Recognizer(
+        frontend=frontend, model=model, instruments=() if labels is None else labels, output=output
+    )
     log_mel = log_mel_of(recognizer, signal[:1])
     recognizer.window_frames = window_frames or log_mel.shape[-1]
     seconds_a_frame = recognizer.hop_samples / recognizer.sample_rate_hz
     recognizer.window_seconds = recognizer.window_frames * seconds_a_frame
     with frozen(recognizer):
-        logits = ask_with_channels(recognizer, recognizer.windows(log_mel)[:, 0])
+        logits = logits_of(recognizer, recognizer.windows(log_mel)[:, 0])
     if logits.shape[1] < 2:
         raise InputError(
             f"{_name(recognizer)} gave {tuple(logits.shape)}, a single class, which is always "
             "certain; expected at least two: of one logit z give (z, 0)"
         )
-    recognizer.instruments = tuple(labels or map(str, range(logits.shape[1])))
+    recognizer.instruments = recognizer.instruments or tuple(map(str, range(logits.shape[1])))
     return recognizer
 
 
@@ -140,7 +142,7 @@ def check_answers(recognizer: Recognizer, signal: Tensor) -> None:
     with frozen(recognizer), torch.enable_grad():
         log_mel = log_mel_of(recognizer, signal[:1])
         window = recognizer.windows(log_mel)[:, 0].detach().clone().requires_grad_()
-        logits, slope = _logits(recognizer, window), None
+        logits, slope = logits_of(recognizer, window), None
         if not bool(logits.isfinite().all()):
             raise InputError(
                 f"{name} gives values that are not finite for the start; check its weights, and "
@@ -183,8 +185,8 @@ def doubt_of_output(recognizer: Recognizer, signal: Tensor) -> str | None:
         return None
     return (
         f"{_name(recognizer)}'s outputs lie between 0 and 1{' and add up to 1' * add_up}: "
-        "probabilities, it seems, where logits are expected; give output='probabilities', or "
-        "output='softmax' if they are logits"
+        "probabilities, it seems, where logits are expected; leave out its own softmax or sigmoid, "
+        "or give output='probabilities' from Python (output='softmax' if they are logits)"
     )
 
 
@@ -204,23 +206,7 @@ def doubt_of_dreams(objective: Objective, dreams: Dreams, targets: Tensor) -> st
     )
 
 
-def ask_with_channels(recognizer: Recognizer, window: Tensor) -> Tensor:
-    """Return the logits of a window (1, n_mels, frames) or (1, samples).
-
-    The recognizer's `channel_axis` is set where the network wants an axis of channels.
-    """
-    errors: list[InputError] = []
-    is_ours = type(recognizer.model).__module__.startswith("irdream.")  # which want none
-    for channel_axis in (False,) if is_ours else (False, True):
-        recognizer.channel_axis = channel_axis
-        try:
-            return _logits(recognizer, window)
-        except InputError as error:
-            errors.append(error)
-    raise min(errors, key=lambda error: error.__cause__ is not None)  # its own failure says less
-
-
-def _logits(recognizer: Recognizer, window: Tensor) -> Tensor:
+def logits_of(recognizer: Recognizer, window: Tensor) -> Tensor:
     """Return the logits of a window (1, n_mels, frames) or (1, samples), asked twice and alone."""
     for count in (2, 1):
         windows = window.expand(count, *window.shape[1:])
@@ -233,7 +219,8 @@ def _logits(recognizer: Recognizer, window: Tensor) -> Tensor:
             raise InputError(
                 f"{_name(recognizer)} failed on {tuple(windows.shape)} ({_line(error)}); expected "
                 f"a network that gives logits (batch, classes) for {shape}, or for (batch, 1, ...)"
-                ", and takes batches of any size"
+                ", and takes batches of any size; of a fixed length by window_frames or "
+                "window_seconds"
             ) from error
     return logits
 

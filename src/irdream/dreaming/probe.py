@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from irdream.dreaming.network import agreeing, check_layers, frozen, simplified_copies, unwrapped
+from irdream.dreaming.network import agreeing, check_layers, frozen, simplified_copies
 from irdream.ensemble import Ensemble
 from irdream.errors import InputError
-from irdream.recognizer import Recognizer, window_starts
+from irdream.recognizer import Recognizer, unwrapped, window_starts
 
 SLICE_WINDOWS = {"cpu": 12, "cuda": 512}  # in one forward pass, by device; elsewhere:
 SLICE_WINDOWS_ELSEWHERE = 128
@@ -53,6 +53,7 @@ class Probe:
         if mixed_precision and recognizer.device.type == "cuda":
             self._precision = torch.autocast("cuda", torch.bfloat16)
         self._taps: dict[str, Any] = {}
+        self._exits_early = False
 
     def __call__(
         self, log_mel: Tensor, *, output: bool | None = None, view: View | None = None
@@ -71,6 +72,7 @@ class Probe:
         log_mel = log_mel if view is None else view(log_mel, 0)
         windows = self.recognizer.windows(log_mel)
         shape, windows = windows.shape[:2], windows.flatten(0, 1)
+        self.recognizer.settle(windows, self.network)  # before the layers are read
         if self._networks:
             precision, self._precision = self._precision, contextlib.nullcontext()
             answer = functools.partial(self._forward, output=True)

@@ -28,6 +28,8 @@ __all__ = [
 class Transform(ABC):
     """A random view of log-mels; it raises an InputError for what it cannot view."""
 
+    takes_sound = False  # whether it views raw sound (items, samples), too
+
     @abstractmethod
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
         """Return the view, of the same shape.
@@ -41,13 +43,18 @@ class Transform(ABC):
 
 @dataclass
 class Chain(Transform):
-    """One view after the other, each with random numbers of its own."""
+    """One view after the other, each with random numbers of its own.
+
+    Raw sound (items, samples) is viewed by those that can, a jitter and a gain.
+    """
 
     transforms: Sequence[Transform]
+    takes_sound = True
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
         for i, transform in enumerate(self.transforms):
-            log_mel = transform(log_mel, substream(keys, i), step)
+            if log_mel.ndim > 2 or transform.takes_sound:
+                log_mel = transform(log_mel, substream(keys, i), step)
         return log_mel
 
 
@@ -57,6 +64,7 @@ class Jitter(Transform):
     """Shift each item circularly by up to so many frames, all equally likely, as in DeepDream."""
 
     frames: Natural
+    takes_sound = True
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
         frames = log_mel.shape[-1]
@@ -145,6 +153,7 @@ class Gain(Transform):
     """Make each item louder or softer by up to so many dB; of raw sound (items, samples) too."""
 
     db: Amount
+    takes_sound = True
 
     def __call__(self, log_mel: Tensor, keys: Tensor, step: int) -> Tensor:
         change = (2.0 * uniform(keys, step, 1) - 1.0) * (self.db * NATURAL_PER_DB)
