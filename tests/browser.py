@@ -1,7 +1,5 @@
 """Chromium for tests, driven through its own protocol (DevTools, over a pipe)."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

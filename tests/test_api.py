@@ -1,7 +1,5 @@
 """Dreaming from Python in a few lines."""
 
-from __future__ import annotations
-
 import inspect
 import subprocess
 import sys

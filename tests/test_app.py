@@ -1,7 +1,5 @@
 """The local page: a sound is sent, its dream comes back; and in Chromium, as a person would."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import os

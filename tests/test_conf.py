@@ -1,7 +1,5 @@
 """Every yaml under conf/ composes, and what it names can be built."""
 
-from __future__ import annotations
-
 import math
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """Files are the same while their content is; they are read once, and hidden ones do not count."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import time

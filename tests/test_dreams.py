@@ -1,7 +1,5 @@
 """What `dream` returns: sounds, files, figures, words, a notebook's cell."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Several recognizers as one: what its numbers are, and that each member hears its dreams."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor, nn

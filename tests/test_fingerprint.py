@@ -1,7 +1,5 @@
 """Two values are the same when they and their code are; what nobody can know is never the same."""
 
-from __future__ import annotations
-
 import functools
 import importlib
 import io

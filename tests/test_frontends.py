@@ -5,8 +5,6 @@ float32 kernels, whose rounding shows only in bands that are 100 dB below the lo
 note without any noise, where librosa's own float32 and float64 differ by 4e-4, it is 2e-3.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A task that is ended from outside says what it keeps."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The command line as a person types it, in processes of their own."""
 
-from __future__ import annotations
-
 import ast
 import csv
 import os

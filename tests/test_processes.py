@@ -1,7 +1,5 @@
 """Only a process that is surely gone counts as dead."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time

@@ -1,7 +1,5 @@
 """The repair on packages that imitate torchaudio's loader: it fails while lib/*.so is there."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

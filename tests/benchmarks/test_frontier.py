@@ -1,7 +1,5 @@
 """The frontier: what a network that knows tags answers, and the table of dreams on the way."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Mistakes on the command line end in one line that names the nearest word."""
 
-from __future__ import annotations
-
 import errno
 import re
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """TAB completes groups, choices and keys, in bash and whatever path Python is called by."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

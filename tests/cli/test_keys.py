@@ -1,7 +1,5 @@
 """Keys have the types of the arguments they are passed to, read from the source."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """The page of all keys says all that there is."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The examples run, and the page of the engine says what there is."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import re

@@ -1,7 +1,5 @@
 """Whole searches: Hydra, a launcher, a study in a file, and a task that is a parabola."""
 
-from __future__ import annotations
-
 import logging
 import re
 import shutil

@@ -3,8 +3,6 @@
 submitit is the real one. The jobs run in this process, one with each second that is waited.
 """
 
-from __future__ import annotations
-
 import os
 import pickle
 import re

@@ -1,7 +1,5 @@
 """What is swept is checked before a sweep begins, each value once."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

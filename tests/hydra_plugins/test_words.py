@@ -1,7 +1,5 @@
 """Paths and other text that people have are taken as they were typed."""
 
-from __future__ import annotations
-
 import unicodedata
 from typing import Any
 

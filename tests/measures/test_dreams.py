@@ -1,7 +1,5 @@
 """Changes of a log-mel by hand; onsets, pitch and a steady gain against librosa and by hand."""
 
-from __future__ import annotations
-
 import math
 
 import librosa

@@ -1,7 +1,5 @@
 """Aggregations by hand, batches of windows, and whole excerpts."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

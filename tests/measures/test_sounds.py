@@ -1,7 +1,5 @@
 """Measures of sounds against numbers worked out by hand, and one against Praat."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """One table names what is told of dreams and recognizers; what reads it agrees with it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

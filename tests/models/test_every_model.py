@@ -1,7 +1,5 @@
 """What holds for every network."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Against transformers' own feature extractors and networks, small ones with random weights."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The support vector machine in torch is that of scikit-learn, and can be dreamed on."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

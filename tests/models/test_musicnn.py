@@ -3,8 +3,6 @@
 The weights lie in files as TensorFlow writes them, of which a test makes the smallest.
 """
 
-from __future__ import annotations
-
 import itertools
 import zipfile
 from collections.abc import Mapping

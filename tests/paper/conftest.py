@@ -1,7 +1,5 @@
 """The paper's two experiments in seconds: 8000 Hz, twelve mel bands, tones, a tiny network."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

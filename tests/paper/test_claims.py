@@ -1,7 +1,5 @@
 """Each claim of the paper: its statistic, its interval, and its verdict by its rule."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Which excerpts are dreamed toward what, and how their dreams are compared."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 

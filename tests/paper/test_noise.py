@@ -1,7 +1,5 @@
 """Noises toward every instrument: their distances, their patterns, and steps without a stop."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import replace
 

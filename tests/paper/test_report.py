@@ -1,7 +1,5 @@
 """What stands in the tables, figures and sections of both experiments."""
 
-from __future__ import annotations
-
 import json
 import re
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """A study: batches, their order, what is kept of them, and resuming after it was killed."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """The whole task: its files, its metrics, what is refused, and what a killed run leaves behind."""
 
-from __future__ import annotations
-
 import logging
 import math
 import os

@@ -1,7 +1,5 @@
 """A batch of dreams: its rows say what stands in its files and arrays, and nothing else."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

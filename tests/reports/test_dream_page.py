@@ -1,7 +1,5 @@
 """The page of a run's dreams: what it holds."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The page of a run's dreams in Chromium: it plays, switches, draws, and fits."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

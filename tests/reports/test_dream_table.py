@@ -1,7 +1,5 @@
 """What is told of a run's dreams: averages say what they leave out, the last line what counts."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

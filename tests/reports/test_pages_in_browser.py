@@ -1,7 +1,5 @@
 """The report and the listening test in Chromium."""
 
-from __future__ import annotations
-
 import csv
 import io
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Experiments in seconds: tones of three instruments as WAVs, networks of two filters."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path

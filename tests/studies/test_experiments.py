@@ -1,7 +1,5 @@
 """Each experiment on tiny networks, judged by the rules of its yaml; and nothing is done twice."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Any

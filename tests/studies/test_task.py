@@ -1,7 +1,5 @@
 """The task: what it says, refuses, writes and logs; the experiments are in tests/studies."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

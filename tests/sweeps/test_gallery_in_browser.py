@@ -1,7 +1,5 @@
 """The gallery of a sweep in Chromium."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

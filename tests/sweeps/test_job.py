@@ -1,7 +1,5 @@
 """A folder that is used again holds, keeps and lists the files of one run."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A job is the same while its configuration is, and the content of all that it names."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Where the runs go: typed addresses, MLflow's variables, and what wins."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A sweep is told from its jobs' files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """A recognizer that tells loudness: level (i + 1) / 12 is instrument i."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The dream task as a function: files, measures, order, and what is skipped."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import re

@@ -1,7 +1,5 @@
 """What a task says it will do: a line, for which nothing is made; wrong input is refused."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

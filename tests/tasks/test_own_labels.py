@@ -1,7 +1,5 @@
 """Labels that are not IRMAS': from a folder of drums to a checkpoint, its scores and its dreams."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from functools import partial

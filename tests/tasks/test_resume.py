@@ -1,7 +1,5 @@
 """A training that is resumed is the one that was begun: to the same weights, or not at all."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Scores on what a checkpoint was trained on are marked wherever they are told."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Training from sound files to a checkpoint, with a network that is not ours."""
 
-from __future__ import annotations
-
 import logging
 import pickle
 import re

@@ -1,7 +1,5 @@
 """Training what is fitted at once: the same folds, checkpoint, thresholds and tables."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

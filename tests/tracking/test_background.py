@@ -1,7 +1,5 @@
 """A tracker that is opened beside the work does what it was asked, in order."""
 
-from __future__ import annotations
-
 import threading
 from typing import Any
 

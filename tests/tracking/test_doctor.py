@@ -1,7 +1,5 @@
 """Runs whose process is gone are found, others are left alone."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Each ablation is the best recipe without one of its parts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

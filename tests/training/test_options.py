@@ -1,7 +1,5 @@
 """Losses and averages of weights: what a training can have switched on."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

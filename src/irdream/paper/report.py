@@ -220,7 +220,7 @@ def _every_way(found: ExcerptFindings, folder: Path) -> Iterator[Comparison]:
         for row in rows:
             kind, way = row["kind"], row["way"]
             if kind == "dream" or (kind, way) == ("undreamed", "fast_griffin_lim"):
-                sounds.append(_sound(row, heads[kind] + pages.WAY_NAMES.get(way, way), folder))
+                sounds.append(_sound(row, heads[kind] + (pages.WAY_NAMES.get(way) or way), folder))
         own = ", ".join(map(instruments.name, excerpt.labels))
         title = f"{excerpt.name} ({own}) toward {instruments.name(rows[0]['target'])}"
         yield Comparison(title=title, sounds=sounds, caption=caption)
