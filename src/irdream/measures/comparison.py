@@ -23,7 +23,11 @@ from irdream.measures.recognition import TALLIED, Array, Report, tallied, tallie
 
 PERMUTATIONS = 10_000
 Permutations = Annotated[int, Ge(20)]  # with fewer no p is below 0.05
-MCNEMAR = "McNemar, exact"
+PERMUTATION, MCNEMAR = "paired permutation of recordings", "McNemar, exact"
+COLUMNS = (
+    "measure", "first_score", "second_score", "difference", "low", "high", "p_value", "test",
+    "first_alone", "second_alone",
+)  # fmt: skip
 _SWAPS = 500  # at a time
 _EQUAL = 1e-12  # differences that rounding makes of equal ones
 
@@ -42,8 +46,8 @@ def compare_reports(
 ) -> pd.DataFrame:
     """Compare two reports on the excerpts that both have, each by its own threshold.
 
-    Returns `differences`, with the columns data, excerpts, recordings and aggregation before them;
-    raises InputError for other instruments, or without an excerpt in common.
+    Returns `differences` behind the columns data, excerpts, recordings and aggregation; raises
+    InputError for other instruments, or without an excerpt in common.
     """
     check_same_labels(first.instruments, second.instruments)
     places = {name: i for i, name in enumerate(second.names)}
@@ -59,13 +63,10 @@ def compare_reports(
     )
     groups = [first.groups[i] for i in ours]
     found = differences(one, other, groups, permutations=permutations, seed=seed)
-    about = {
-        "data": first.dataset,
-        "excerpts": len(groups),
-        "recordings": len(set(groups)),
-        "aggregation": first.aggregation,
-    }
-    return pd.DataFrame([about] * len(found)).join(found)
+    about = [first.dataset, len(groups), len(set(groups)), first.aggregation]
+    for i, name in enumerate(("data", "excerpts", "recordings", "aggregation")):
+        found.insert(i, name, about[i])
+    return found
 
 
 def differences(
@@ -86,28 +87,19 @@ def differences(
     intervals = bootstrap(lambda times: _less(times @ first, times @ second), groups, seed=seed)
     swapped = _swapped(first, second, groups, permutations, seed)
     ours, theirs = tallied(first.sum(axis=0)), tallied(second.sum(axis=0))
-    rows = {}
+    rows = []
     for name, interval in intervals.items():
         as_large = np.abs(swapped[name]) >= abs(interval.estimate) - _EQUAL
         p_value = (1 + as_large.sum()) / (1 + permutations)
-        rows[name] = {
-            "measure": name,
-            "first_score": float(ours[name]),
-            "second_score": float(theirs[name]),
-            "difference": interval.estimate,
-            "low": interval.low,
-            "high": interval.high,
-            "p_value": np.nan if np.isnan(interval.estimate) else p_value,
-            "test": "paired permutation of recordings",
-        }
+        p_value = np.nan if np.isnan(interval.estimate) else p_value
+        scores = float(ours[name]), float(theirs[name])
+        rows.append([name, *scores, *interval, p_value, PERMUTATION, np.nan, np.nan])
     (right, single), others_right = first[:, -4:-2].T > 0, second[:, -4] > 0
     if single.any():
         alone = [int((right & ~others_right).sum()), int((others_right & ~right).sum())]
         p_value = binomtest(alone[0], sum(alone), 0.5).pvalue if sum(alone) else 1.0
-        rows[MCNEMAR] = rows["top1"] | {"p_value": float(p_value), "test": MCNEMAR}
-        rows[MCNEMAR] |= {"first_alone": alone[0], "second_alone": alone[1]}
-    columns = [*rows["top1"], "first_alone", "second_alone"]
-    return pd.DataFrame(list(rows.values()), columns=columns)
+        rows.append([*rows[TALLIED.index("top1")][:6], float(p_value), MCNEMAR, *alone])
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _less(ours: Array, theirs: Array) -> dict[str, Array]:

@@ -29,6 +29,7 @@ from irdream.reports.dreams import (
     Sonify,
     answer_rows,
     figure_of,
+    of_label,
     predict_file,
     write_iterates,
     write_sounds,
@@ -74,10 +75,9 @@ def write_dream(
         if judge is not None and target in judge.instruments:
             of_original, of_dream = (predict_file(x, target, judge) for x in (undreamed, path))
             answers["judge"] = judge.instruments, of_original, of_dream
-            index = torch.tensor([judge.instruments.index(target)])
-            row["judge_probability"] = float(of_dream.of_target(index)[0])
-            row["judge_on_top"] = bool(of_dream.on_top(index)[0])
-            row["undreamed_judge_on_top"] = bool(of_original.on_top(index)[0])
+            said = of_label(of_dream, target, judge.instruments)
+            row["judge_probability"], row["judge_on_top"] = said
+            row["undreamed_judge_on_top"] = of_label(of_original, target, judge.instruments)[1]
         rows = answer_rows(one.name, answers)
         write_iterates(one, recognizer, sonify, folder / "steps")
     if not is_drawn:

@@ -164,11 +164,15 @@ def write_iterates(
     """Write what lay between original and dream as `folder/STEPS/NAME.wav`, within full scale."""
     for steps, iterate in one.iterates.items():
         sound = iterate if iterate.ndim == 1 else one.sound(iterate, recognizer, sonify)
-        (folder / str(steps)).mkdir(parents=True, exist_ok=True)
         _, sound, rate_hz = one.full_band(sound) or (None, sound, recognizer.sample_rate_hz)
-        sound = sound * (FULL_SCALE / max(FULL_SCALE, float(sound.abs().max())))
         path = folder / str(steps) / f"{one.name}.wav"
-        write_wav(path, sound, sample_rate_hz=rate_hz)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_wav(path, scaled(sound), sample_rate_hz=rate_hz)
+
+
+def scaled(sound: Tensor) -> Tensor:
+    """Return a sound that a file can hold: quieter where it exceeds full scale."""
+    return sound * (FULL_SCALE / max(FULL_SCALE, float(sound.abs().max())))
 
 
 def index_of(target: str, recognizer: Recognizer) -> int:
@@ -200,6 +204,12 @@ def answer_rows(
             labels, *(answer.probabilities[0].tolist() for answer in both), strict=True
         )
     ]
+
+
+def of_label(answer: Answer, label: str, labels: Sequence[str]) -> tuple[float, bool]:
+    """Return the probability of a label in the answer on one item, and whether it is on top."""
+    index = torch.tensor([labels.index(label)])
+    return answer.of_target(index).item(), bool(answer.on_top(index))
 
 
 @torch.no_grad()

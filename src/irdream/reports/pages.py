@@ -26,9 +26,12 @@ from urllib.parse import quote
 import jinja2
 import pandas as pd
 import PIL.Image
+import rich.table
 import soundfile
 from markupsafe import Markup
 from pandas.api import types
+from rich.console import Console
+from rich.text import Text
 
 from irdream.errors import InputError
 from irdream.files import replacing
@@ -179,6 +182,16 @@ def write_markdown(page: Page, path: str | Path) -> None:
     """
     template = _environment().get_template("page.md.j2")
     write_text(template.render(page=page, link=_linker(Path(path))), path)
+
+
+def print_claims(page: Page, path: Path) -> None:
+    """Print the claims of a page with their verdicts, and where it is."""
+    table = rich.table.Table("", page.says.lower(), "verdict", "measured")
+    for claim in page.claims:
+        table.add_row(claim.code, Text(claim.says), claim.verdict, Text(claim.measured))
+    console = Console()
+    console.print(table)
+    console.print(f"report: {path}", soft_wrap=True)
 
 
 def render_html(template: str, *, scripts: Sequence[str], **values: Any) -> str:

@@ -22,7 +22,8 @@ from irdream.measures.table import BAR
 from irdream.paper.study import Stage
 from irdream.paper.trial import random_change
 from irdream.recognizer import Recognizer
-from irdream.studies.dreams import MAX_GAIN_DB, batches_of, dream, joined, scaled
+from irdream.reports.dreams import scaled
+from irdream.studies.dreams import MAX_GAIN_DB, batches_of, dream, joined
 from irdream.studies.report import Tables
 from irdream.studies.runner import Runner, Trained, Variant, weights_of
 from irdream.training.robust import Robust

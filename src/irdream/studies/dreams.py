@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -22,10 +23,11 @@ from irdream.dreaming.record import Dreams
 from irdream.dreaming.targets import item_seed, plan
 from irdream.measures.sounds import snr_db
 from irdream.recognizer import Recognizer
-from irdream.reports.dreams import FULL_SCALE, predict_file
+from irdream.reports.dreams import of_label, predict_file, scaled
 
 BATCH = 22  # dreams at once
 ITSELF = "itself"  # the listener that dreams
+UNKNOWN = (math.nan, math.nan)  # of a target that a listener lacks
 STEP_DB, MAX_GAIN_DB = 0.25, 24.0  # of dreams until the target is on top
 
 
@@ -67,11 +69,6 @@ def batches_of(data: str, excerpts: Sequence[Excerpt], recognizer: Recognizer) -
         seeds = [item_seed(0, e.name, t) for e, t in zip(chosen, targets, strict=True)]
         found.append(Batch(data, chosen, targets, waveform, indices, seeds, rate_hz))
     return found
-
-
-def scaled(sound: Tensor) -> Tensor:
-    """Return a sound that a file can hold."""
-    return sound * (FULL_SCALE / max(FULL_SCALE, float(sound.abs().max())))
 
 
 def dream(
@@ -120,17 +117,11 @@ def heard_by(listeners: Mapping[str, Recognizer], batch: Batch, sounds: Tensor) 
         for path, sound in zip(paths, sounds.cpu(), strict=True):
             write_wav(path, scaled(sound), sample_rate_hz=batch.sample_rate_hz)
         for listener, one in listeners.items():
-            pairs = zip(paths, batch.targets, strict=True)
-            answers = [_answer(path, target, one) for path, target in pairs]
-            columns = dict(zip(("probability", "on_top"), zip(*answers, strict=True), strict=True))
-            tables.append(known.assign(listener=listener, **columns))
+            known_by = one.instruments
+            answers = [
+                of_label(predict_file(path, x, one), x, known_by) if x in known_by else UNKNOWN
+                for path, x in zip(paths, batch.targets, strict=True)
+            ]
+            probability, on_top = np.array(answers, dtype=float).T
+            tables.append(known.assign(listener=listener, probability=probability, on_top=on_top))
     return pd.concat(tables, ignore_index=True)
-
-
-def _answer(path: Path, target: str, recognizer: Recognizer) -> tuple[float, float]:
-    """Return the target's probability, and 1 where it is on top; NaN where it is not known."""
-    if target not in recognizer.instruments:
-        return math.nan, math.nan
-    answer = predict_file(path, target, recognizer)
-    index = torch.tensor([recognizer.instruments.index(target)])
-    return float(answer.of_target(index)[0]), float(answer.on_top(index)[0])

@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from irdream.arguments import Count, Positive, checked
 from irdream.datasets.base import DataSet, announce, counted, part_words
@@ -27,7 +24,7 @@ from irdream.paper.noise import dream_noise
 from irdream.paper.pages import page_of, write_published
 from irdream.paper.report import report_excerpts, report_noise
 from irdream.paper.study import Study
-from irdream.reports.pages import Claim, write_html, write_markdown
+from irdream.reports.pages import print_claims, write_html, write_markdown
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import Tracker
 
@@ -109,7 +106,7 @@ def paper(
         tracker.log_metrics(metrics)
         for name in ("report.html", "report.md", *chosen):
             tracker.log_file(output_dir / name)
-    _print(page.claims, output_dir / "report.html")
+    print_claims(page, output_dir / "report.html")
     return metrics
 
 
@@ -124,12 +121,3 @@ def _check(study: Study, seconds: float) -> None:
     if seconds < recognizer.window_seconds:
         least = f"{recognizer.window_seconds:g}, the length of the recognizer's window"
         raise InputError(f"paper.seconds={seconds:g}; expected at least {least}")
-
-
-def _print(claims: Sequence[Claim], report: Path) -> None:
-    table = Table("", "the paper says", "verdict", "measured")
-    for claim in claims:
-        table.add_row(claim.code, Text(claim.says), claim.verdict, Text(claim.measured))
-    console = Console()
-    console.print(table)
-    console.print(f"report: {report}", soft_wrap=True)

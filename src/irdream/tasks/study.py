@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from irdream.arguments import Count, Positive, Seed, checked
 from irdream.datasets.base import DataSet, counted
@@ -24,6 +21,7 @@ from irdream.errors import InputError
 from irdream.files import ExistingPath
 from irdream.interrupts import keeping
 from irdream.recognizer import Recognizer
+from irdream.reports.pages import print_claims
 from irdream.runtime import choose_device
 from irdream.stopwatch import Stopwatch
 from irdream.studies.report import Tables, write
@@ -128,10 +126,5 @@ def study(
         tracker.log_metrics(metrics)
         for path in sorted(output_dir.glob("*.*")):
             tracker.log_file(path)
-    table = Table("", "claim", "verdict", "measured")
-    for claim in page.claims:
-        table.add_row(claim.code, Text(claim.says), claim.verdict, Text(claim.measured))
-    console = Console()
-    console.print(table)
-    console.print(f"report: {output_dir / 'report.html'}", soft_wrap=True)
+    print_claims(page, output_dir / "report.html")
     return metrics

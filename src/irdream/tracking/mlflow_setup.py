@@ -76,11 +76,6 @@ def import_mlflow(*, local: bool) -> None:
         logging.getLogger(f"mlflow.{name}").setLevel(logging.CRITICAL)
 
 
-def is_locked(error: Exception) -> bool:
-    """Say whether the database was only busy, so that waiting helps."""
-    return "is locked" in first_line(error)
-
-
 def is_away(error: Exception) -> bool:
     """Say whether a server, or its database, did not answer, as while it is restarted."""
     return _AWAY.search(str(error)) is not None

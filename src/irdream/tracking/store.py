@@ -213,12 +213,13 @@ class Store:
             pause_seconds = min(2 * pause_seconds, 5.0)
 
     def _may_pass(self, error: Exception) -> bool:
-        if not (setup.is_locked(error) or setup.is_away(error)):
+        is_away = setup.is_away(error)
+        if not (is_away or "is locked" in setup.first_line(error)):
             return False
         now = time.monotonic()
         if self._away_since is None:
             self._away_since = now
-            if setup.is_away(error):
+            if is_away:
                 logger.warning(
                     "the tracking store %s does not answer; waiting for it, %.0f s at most",
                     self.where,
