@@ -7,6 +7,7 @@ import soundfile
 from PIL import Image
 
 from irdream.reports.attributions import (
+    means_rows,
     methods_markdown,
     methods_table,
     write_attributions_page,
@@ -80,14 +81,14 @@ def test_the_page_plays_the_parts_and_draws_the_map_where_it_is(
     row = {"name": "a", "labels": "flu", "target": "flu", "file": "a", "energy_share": 0.5}
     row |= {"probability": 0.9, "probability_relevant": 0.8, "probability_rest": 0.1}
     table = pd.DataFrame([row | {"map": kind} for kind in ("SmoothGrad", "random", "edges")])
-    means = [["", "SmoothGrad", "how to read"], ["p rest", "0.10", "of the rest"]]
+    means = methods_table({"SmoothGrad": table}, {})
     write_attributions_page(table, tmp_path, means=means, command=["task=attribute"])
     browser.open(tmp_path / "index.html")
     browser.wait("document.getElementById('player').dataset.drawn")
     said = browser.run("document.getElementById('player-settings').textContent")
     assert said.startswith("SmoothGrad. Probability of flute: 0.90 in the whole, 0.80 in the")
     cells = "[...document.querySelectorAll('.means td, .means th')].map((b) => b.textContent)"
-    assert browser.run(cells) == [*means[0], *means[1]]
+    assert browser.run(cells) == [cell for row in means_rows(means) for cell in row]
     buttons = "[...document.querySelectorAll('#voices button')].map((b) => b.textContent)"
     assert browser.run(buttons) == ["Original", "Relevant", "Rest"]
     for key, name in (("x", "original"), ("x", "relevant"), ("d", "rest"), ("a", "original")):

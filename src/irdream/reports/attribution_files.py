@@ -39,7 +39,6 @@ from irdream.recognizer import Recognizer
 from irdream.reports.attributions import (
     attribution_figure,
     curves_figure,
-    means_rows,
     methods_table,
     print_attributions,
     summary,
@@ -260,7 +259,9 @@ class AttributionFiles:
             command: the words that were typed.
         """
         table = pd.DataFrame(self.rows)
-        metrics = summary(table, self.method)
+        sanity = {self.method: left(shuffled)} if shuffled else {}
+        means = methods_table({self.method: table}, sanity)
+        metrics = summary(means)
         if self.points:
             curves = pd.concat(self.points, ignore_index=True)
             save_table(curves, self.folder / "curves.csv")
@@ -268,9 +269,6 @@ class AttributionFiles:
         if shuffled:
             layers = pd.DataFrame(shuffled).T.rename_axis("layer").reset_index()
             save_table(layers, self.folder / "sanity.csv")
-            metrics["attribute/sanity"] = left(shuffled)
-        sanity = {self.method: left(shuffled)} if shuffled else {}
-        means = means_rows(methods_table({self.method: table}, sanity))
         with self.stopwatch("figures"):
             write_attributions_page(table, self.folder, means=means, command=command)
         with self.stopwatch("tracking"):

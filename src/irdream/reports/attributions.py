@@ -33,7 +33,7 @@ from irdream.reports.dream_page import (
     write_page,
 )
 from irdream.reports.figures import BLUE, GRAY, ORANGE, add_color_bar, caption, plain
-from irdream.reports.tables import mean_of, records, rows_of
+from irdream.reports.tables import records, rows_of
 
 Array = NDArray[np.floating]
 ROWS_SHOWN = 24
@@ -118,21 +118,16 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
     return figure
 
 
-def summary(table: pd.DataFrame, method: str) -> dict[str, float]:
-    """Return `attribute/<measure>`, the mean over the maps of the method, and of each control.
-
-    Args:
-        table: a row a map.
-        method: whose name is left out of the metrics' names.
-    """
-    metrics = {"attribute/count": float(len(rows_of(table, map=method)))}
-    for one, rows in table.groupby("map", sort=False):
-        for each in ATTRIBUTION:
-            values = _values(rows, each.name)
-            if np.isfinite(values).any():
-                name = each.name if one == method else f"{one}/{each.name}"
-                metrics[f"attribute/{name}"] = float(np.nanmean(values))
-    return metrics
+def summary(means: pd.DataFrame) -> dict[str, float]:
+    """Return `attribute/<measure>` of the rows of `methods_table`: a method's, each control's."""
+    own, *controls = records(means)
+    metrics = {"attribute/count": float(own["excerpts"])}
+    for each in (each.name for each in ATTRIBUTION if each.name in means):
+        for place, row in {"": own, **dict(zip(CONTROLS, controls, strict=True))}.items():
+            metrics |= {f"attribute/{place}/{each}".replace("//", "/"): row[each]}
+    if "sanity" in own:
+        metrics["attribute/sanity"] = own["sanity"]
+    return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
 
 def write_map(path: Path, relevance: Array, centers_hz: Array, sample_rate_hz: int) -> None:
@@ -153,15 +148,12 @@ def write_map(path: Path, relevance: Array, centers_hz: Array, sample_rate_hz: i
 
 
 def write_attributions_page(
-    table: pd.DataFrame, folder: Path, *, means: Sequence[Sequence[str]], command: Sequence[str]
+    table: pd.DataFrame, folder: Path, *, means: pd.DataFrame, command: Sequence[str]
 ) -> None:
-    """Write index.html into a run's folder, of attributions.csv, `means_rows`, the words typed."""
+    """Write index.html into a run's folder, of attributions.csv, its means, the words typed."""
     own = of_methods(table)
-    method, shown = str(records(own)[0]["map"]), own.head(MAX_DREAMS)
-    said = {
-        one: [mean_of(rows, f"probability{part}") for part in ("", "_relevant", "_rest")]
-        for one, rows in table.groupby("map", sort=False)
-    }
+    method, shown = str(own["map"].iloc[0]), own.head(MAX_DREAMS)
+    p = means.filter(regex="^probability(_relevant|_rest)?$").map("{:.2f}".format)
     line = functools.partial(line_of, command)
     again = [("The same again", line())]
     again += [("By a mask that is found by ascent", line(attribution="mask"))]
@@ -173,14 +165,13 @@ def write_attributions_page(
         measures=known_measures(own),
         kind=MAPS,
         lead=[
-            f"The class that is explained has a probability of {said[method][0]:.2f}, of "
-            f"{said[method][1]:.2f} in the relevant part alone and of {said[method][2]:.2f} in the "
-            f"rest. In a random part of the same size it is {said['random'][1]:.2f}, in its rest "
-            f"{said['random'][2]:.2f}."
+            f"The class that is explained has a probability of {p.iat[0, 0]}, of {p.iat[0, 1]} in "
+            f"the relevant part alone and of {p.iat[0, 2]} in the rest. In a random part of the "
+            f"same size it is {p.iat[1, 1]}, in its rest {p.iat[1, 2]}."
         ],
         notes=[f"Left out: {len(own) - len(shown)} maps."] if len(own) > len(shown) else [],
         commands=again if command else [],
-        means=means,
+        means=means_rows(means),
     )
 
 
@@ -203,8 +194,8 @@ def methods_table(runs: Mapping[str, pd.DataFrame], left: Mapping[str, float]) -
     for method, found in maps.items():
         row: dict[str, Any] = {"method": method, "excerpts": len(found)}
         for each in ATTRIBUTION:
-            is_there = each.in_table and each.name in found
-            if is_there and not np.isnan(values := _values(found, each.name)).all():
+            values = found[each.name].to_numpy(float) if each.name in found else np.array([np.nan])
+            if not np.isnan(values).all():
                 interval = share_interval if each.is_share else mean_interval
                 names = (each.name, f"{each.name}_low", f"{each.name}_high")
                 row |= dict(zip(names, interval(values, _recordings(found)), strict=True))
@@ -245,14 +236,10 @@ def methods_markdown(table: pd.DataFrame) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
 
 
-def print_attributions(table: pd.DataFrame, means: Sequence[Sequence[str]]) -> None:
-    """Print the measures of each map of a method, and `means_rows`."""
+def print_attributions(table: pd.DataFrame, means: pd.DataFrame) -> None:
+    """Print the measures of each map of a method, and their means with how to read them."""
     own = of_methods(table)
-    columns = [
-        each
-        for each in ATTRIBUTION
-        if each.in_table and not np.isnan(_values(own, each.name)).all()
-    ]
+    columns = known_measures(own)
     console = Console()
     console = console if console.is_terminal else Console(width=160)
     heads = ["excerpt", "target", *(each.heading for each in columns)]
@@ -261,7 +248,7 @@ def print_attributions(table: pd.DataFrame, means: Sequence[Sequence[str]]) -> N
         values = [float(row[each.name]) for each in columns]
         cells = ["-" if np.isnan(x) else f"{x:z.2f}" for x in values]
         rows.append([str(row["name"]), instruments.name(row["target"]), *cells])
-    for head, *lines in ([heads, *rows], means):
+    for head, *lines in ([heads, *rows], means_rows(means)):
         shown = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
         for cell in head:
             is_text = cell in ("", "excerpt", "how to read")
@@ -276,16 +263,9 @@ def print_attributions(table: pd.DataFrame, means: Sequence[Sequence[str]]) -> N
 def _recordings(table: pd.DataFrame) -> list[str]:
     """Return what each row's sound comes from: of a dream and its original the same."""
     of_dreams = "change_share" in table and table["change_share"].notna().to_numpy().any()
-    names = table["name"]
-    return (
-        names.str.replace("-(original|dream)$", "", regex=True) if of_dreams else names
-    ).tolist()
+    ends = "-(original|dream)$" if of_dreams else "$^"
+    return table["name"].str.replace(ends, "", regex=True).tolist()
 
 
 def _mel(hz: Array) -> Array:
     return 2595 * np.log10(1 + np.asarray(hz, float) / 700)
-
-
-def _values(table: pd.DataFrame, name: str) -> Array:
-    """Return a column of numbers, NaN where there is none."""
-    return table[name].to_numpy(dtype=float)

@@ -184,11 +184,11 @@ def write_page(
 
 def known_measures(table: pd.DataFrame, *, shares: bool = True) -> list[Measure]:
     """Return the measures of which a page can tell something, with or without yes and no."""
-    of_maps, needless = "map" in table, "no target" if has_target(table) else "target"
+    needless = "no target" if has_target(table) else "target"
     return [
         each
-        for each in (ATTRIBUTION if of_maps else MEASURES)
-        if (each.in_table if of_maps else each.in_gallery)
+        for each in (ATTRIBUTION if "map" in table else MEASURES)
+        if each.in_gallery
         if each.needs != needless and (shares or not each.is_share)
         if each.name in table and table[each.name].notna().to_numpy().any()
     ]
