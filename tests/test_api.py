@@ -459,11 +459,7 @@ def test_settings_that_do_not_fit_are_refused(on_log_mels, settings, message) ->
 @pytest.mark.parametrize(
     ("model", "target", "message"),
     [
-        (
-            nn.Identity(),
-            0,
-            r"Identity gave \(2, 12, 20\) for windows \(2, 12, 20\); expected \(2",
-        ),
+        (nn.Identity(), 0, r"Identity gave \(2, 12, 20\) for windows \(2, 12, 20\); expected \(2"),
         ("nowhere", 0, r"no checkpoint at 'nowhere'"),
         ("shipped", "flut", r"unknown target 'flut'; .* cel \(cello\), .*mean 'flu"),
     ],

@@ -205,10 +205,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "one label": (key(instruments=["kick"]), "has the labels 'kick'; expected two or more names"),
     "equal labels": (key(instruments=["a", "b", "a"]), "has the labels 'a', 'b', 'a'; expected tw"),
     "empty label": (key(instruments=["a", ""]), "has the labels 'a', ''; expected two or more"),
-    "output": (
-        key(output="sigmoid"),
-        "has the output 'sigmoid'; expected 'softmax', as my_",
-    ),
+    "output": (key(output="sigmoid"), "has the output 'sigmoid'; expected 'softmax', as my_"),
     "temperature": (key(temperature=0), "has the temperature 0; expected a number above 0"),
     "unknown output": (key(model=MY_NET | {"output": "tanh"}), "MyNet.output='tanh'; expected 'so"),
 }

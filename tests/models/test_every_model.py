@@ -45,11 +45,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "Light": {"width": 4},
     "Transfer": {"embedding": BODY, "features": 256, "frozen": False},
 }
-SMALLEST = {
-    "ConvNeXt": (16, 8),
-    "Pons2017Single": (5, 5),
-    "Pons2017Multi": (5, 5),
-}
+SMALLEST = {"ConvNeXt": (16, 8), "Pons2017Single": (5, 5), "Pons2017Multi": (5, 5)}
 every = pytest.mark.parametrize("name", sorted(MAKE))
 with_an_output = pytest.mark.parametrize("name", sorted(set(MAKE) - {"Han2016"}))
 ANY_LENGTH = ["AttentionPooling", "ConvNeXt", "Han2016", "Han2016BatchNorm", "Light", "Transfer"]

@@ -9,9 +9,7 @@ import pytest
 
 from irdream.instruments import CODES
 from irdream.measures.bootstrap import Interval
-from irdream.measures.recognition import (
-    Report,
-)
+from irdream.measures.recognition import Report
 from irdream.measures.table import IRMAS_TEST_EXCERPTS, IRMAS_TEST_LABELS
 from irdream.paper import claims
 from irdream.reports.pages import Claim

@@ -45,9 +45,7 @@ def run(
         torch.manual_seed(settings.get("seed", 0))
         defaults: dict[str, Any] = {
             "recognizer": new_recognizer(
-                frontend=tiny_frontend,
-                model={"_target_": "my_package.MyNet"},
-                trust=["my_package"],
+                frontend=tiny_frontend, model={"_target_": "my_package.MyNet"}, trust=["my_package"]
             ),
             "dataset": Folder(root=sounds, name="notes"),
             "optimizer": partial(torch.optim.Adam, lr=lr),

@@ -103,9 +103,7 @@ def test_targets_follow_the_labels(run) -> None:
 
 
 @pytest.mark.parametrize(
-    "parametrization",
-    [LogMel(), Waveform(), StftGain()],
-    ids=["log_mel", "waveform", "stft_gain"],
+    "parametrization", [LogMel(), Waveform(), StftGain()], ids=["log_mel", "waveform", "stft_gain"]
 )
 def test_the_table_tells_what_is_in_the_files(run, recognizer, tmp_path, parametrization) -> None:
     loop = tiny_ascent(parametrization, step_size=3.0)

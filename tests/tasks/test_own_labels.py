@@ -119,8 +119,7 @@ def test_a_training_of_other_labels_is_not_resumed(train_drums, drums, tmp_path)
     shutil.copytree(drums, tmp_path / "two")
     shutil.rmtree(tmp_path / "two" / "kick")
     with pytest.raises(
-        InputError,
-        match=r"model.instruments was 3, now 2; labels was hi hat kick snare, now hi",
+        InputError, match=r"model.instruments was 3, now 2; labels was hi hat kick snare, now hi"
     ):
         train_drums("again", dataset=Folder(root=tmp_path / "two"), resume=tmp_path / "run")
 
@@ -219,10 +218,7 @@ def test_a_network_on_waveforms_is_saved_loaded_scored_and_dreamed(
 
 def test_a_network_that_cannot_be_built_again_is_not_saved(my_package, tmp_path) -> None:
     for made, message in (
-        (
-            on_waveforms(my_package, classes=4),
-            r"again as .*: Error.* size mismatch .*; expected",
-        ),
+        (on_waveforms(my_package, classes=4), r"again as .*: Error.* size mismatch .*; expected"),
         (Recognizer(frontend=Waveform(), model=my_package.Gain(1, 2)), "takes 'net', which is not"),
     ):
         with pytest.raises(InputError, match=message):

@@ -116,10 +116,7 @@ def voiced_share(waveform: Tensor, *, sample_rate_hz: float) -> Tensor:
     when the sounds are shorter than a frame.
     """
     pitch = pitch_hz(
-        waveform,
-        sample_rate_hz=sample_rate_hz,
-        range_hz=VOICED_HZ,
-        hop_seconds=VOICED_HOP_SECONDS,
+        waveform, sample_rate_hz=sample_rate_hz, range_hz=VOICED_HZ, hop_seconds=VOICED_HOP_SECONDS
     )
     return pitch.isfinite().to(waveform.dtype).mean(dim=1)
 

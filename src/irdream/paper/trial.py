@@ -270,10 +270,7 @@ def gained(recognizer: Recognizer, waveform: Tensor, gain: Tensor) -> Callable[[
 
 @torch.no_grad()
 def at_size(
-    recognizer: Recognizer,
-    waveform: Tensor,
-    make: Callable[[Tensor], Tensor],
-    wanted_db: Tensor,
+    recognizer: Recognizer, waveform: Tensor, make: Callable[[Tensor], Tensor], wanted_db: Tensor
 ) -> Tensor:
     """Return `make(scale)` at the scale at which the log-mel has changed by an RMSE (items,)."""
     original = recognizer.log_mel(waveform)

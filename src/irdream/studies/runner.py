@@ -157,11 +157,7 @@ class Runner:
         return load_recognizer(folder / "checkpoint", device=self.device, trust=self.trust)
 
     def measured(
-        self,
-        one: Trained,
-        what: str,
-        make: Callable[[Recognizer], pd.DataFrame],
-        *decides: Any,
+        self, one: Trained, what: str, make: Callable[[Recognizer], pd.DataFrame], *decides: Any
     ) -> pd.DataFrame:
         """Return what `make` measures of a network, with its variant and seed; see `cell`."""
         words = f"{one.variant}, seed {one.seed}"

@@ -24,14 +24,7 @@ from omegaconf import DictConfig, open_dict
 from irdream import processes
 from irdream.errors import InputError
 from irdream.measures.table import HEADLINES, METRICS, UNCHANGED
-from irdream.sweeps.job import (
-    ELSEWHERE,
-    STATUSES,
-    Job,
-    OutputFolder,
-    forget_jobs,
-    read_jobs,
-)
+from irdream.sweeps.job import ELSEWHERE, STATUSES, Job, OutputFolder, forget_jobs, read_jobs
 from irdream.sweeps.signature import signature_of_sweep
 
 VARIABLE = "IRDREAM_SWEEP"

@@ -34,14 +34,7 @@ from irdream.instruments import in_words
 from irdream.interrupts import Interrupted, keeping, stopping
 from irdream.progress import DreamBar, dream_bar
 from irdream.recognizer import Recognizer
-from irdream.reports.dreams import (
-    FinishedDream,
-    Sonify,
-    another,
-    file_names,
-    index_of,
-    one_by_one,
-)
+from irdream.reports.dreams import FinishedDream, Sonify, another, file_names, index_of, one_by_one
 from irdream.sonification import GriffinLim, StftGain
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import Tracker

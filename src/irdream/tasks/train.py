@@ -51,15 +51,7 @@ from irdream.training.data import (
     training_data,
     training_words,
 )
-from irdream.training.loop import (
-    STATE,
-    Fit,
-    FitAtOnce,
-    Metrics,
-    Progress,
-    check_fitted,
-    is_fitted,
-)
+from irdream.training.loop import STATE, Fit, FitAtOnce, Metrics, Progress, check_fitted, is_fitted
 from irdream.training.losses import Loss
 from irdream.training.resume import FOLDER, Resumed, folder_of_state, settings_of
 from irdream.training.robust import Robust

@@ -114,11 +114,7 @@ def training_data(
         if absent := [recognizer.instruments[i] for i in (labels[some].sum(0) == 0).nonzero()]:
             logger.warning(words, ", ".join(absent))
     cut = partial(
-        WindowBatches,
-        labels=labels,
-        window_frames=least,
-        batch_size=batch_size,
-        balanced=balanced,
+        WindowBatches, labels=labels, window_frames=least, batch_size=batch_size, balanced=balanced
     )
     in_training = cut(log_mels=cut_from, excerpts=training)
     windows, steps = len(in_training), math.ceil(len(in_training) / batch_size)
