@@ -27,9 +27,9 @@ def this_process() -> dict[str, str]:
     return {"host": socket.gethostname(), "pid": str(os.getpid()), "boot_id": boot}
 
 
-def mark(process: Mapping[str, Any] | None = None) -> str:
-    """Return what `this_process` returned, here or there, as a text."""
-    return json.dumps(process or this_process(), sort_keys=True)
+def mark() -> str:
+    """Return what `this_process` returns as a text."""
+    return json.dumps(this_process(), sort_keys=True)
 
 
 def state(mark: Mapping[str, Any], since: float) -> State:

@@ -28,8 +28,8 @@ def job(step_size: object, octaves: object, rmse_db: float = math.nan, status: s
 TWO_BY_TWO = jobs(job(10, 2, 4.0), job(10, 1, 3.0), job(0.5, 1, 1.0), job(0.5, 2, 2.0))
 
 
-def heat_map(table: pd.DataFrame, **options: str) -> Figure:
-    return heat_map_figure(table, "dream.step_size", "dream.octaves", RMSE, **options)
+def heat_map(table: pd.DataFrame) -> Figure:
+    return heat_map_figure(table, "dream.step_size", "dream.octaves", RMSE)
 
 
 def curves(table: pd.DataFrame, by: str | None = "dream.octaves") -> Figure:
@@ -54,13 +54,13 @@ def means(ax: Axes) -> list[Line2D]:
 
 
 def test_the_map_is_ordered_by_number_and_carries_its_numbers(tmp_path):
-    figure = heat_map(TWO_BY_TWO, title="Which step?")
+    figure = heat_map(TWO_BY_TWO)
     ax, bar = figure.axes
     assert ticks(ax) == (["1", "2"], ["0.5", "10"])
     assert written(ax) == {(0, 0): "1.00", (1, 0): "2.00", (0, 1): "3.00", (1, 1): "4.00"}
     assert np.asarray(ax.images[0].get_array()).tolist() == [[1, 2], [3, 4]]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("dream.octaves", "dream.step_size")
-    assert (ax.get_title(), bar.get_ylabel()) == ("Which step?", f"{RMSE} (lower is better)")
+    assert (ax.get_title(), bar.get_ylabel()) == (RMSE, f"{RMSE} (lower is better)")
     save_figure(figure, tmp_path / "map.png")
 
 

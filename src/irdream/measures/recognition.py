@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from irdream.instruments import CODES
 from irdream.measures.bootstrap import Interval, bootstrap
 from irdream.measures.calibration import Calibration
-from irdream.measures.table import is_whole_irmas_test
+from irdream.measures.table import IRMAS_TEST_EXCERPTS, IRMAS_TEST_LABELS
 
 Array = NDArray[np.floating]
 Flags = NDArray[np.bool_]
@@ -209,8 +209,8 @@ class Report:
     @property
     def is_irmas_test(self) -> bool:
         """Whether as many excerpts and labels were scored as in the published results."""
-        scored, labels = int(self.labelled.sum()), int(self.scored_truth.sum())
-        return is_whole_irmas_test(excerpts=scored, labels=labels)
+        scored = int(self.labelled.sum()), int(self.scored_truth.sum())
+        return scored == (IRMAS_TEST_EXCERPTS, IRMAS_TEST_LABELS)
 
     @cached_property
     def predicted(self) -> Flags:

@@ -214,8 +214,3 @@ PUBLISHED = (
     PublishedScore("Zhong et al. 2023", 0.674, None, _ZHONG),
     PublishedScore("PaSST, waveform mixing", 0.692, 0.621, _PASST),
 )
-
-
-def is_whole_irmas_test(*, excerpts: int, labels: int) -> bool:
-    """Say whether as many excerpts and labels were scored as the IRMAS test set has."""
-    return (excerpts, labels) == (IRMAS_TEST_EXCERPTS, IRMAS_TEST_LABELS)

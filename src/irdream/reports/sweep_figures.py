@@ -38,20 +38,13 @@ def ordered(values: Iterable[Value]) -> list[Value]:
     return [*sorted(value for value in once if not isinstance(value, str)), *words]
 
 
-def heat_map_figure(
-    table: pd.DataFrame, rows: str, columns: str, metric: str, *, title: str = ""
-) -> Figure:
+def heat_map_figure(table: pd.DataFrame, rows: str, columns: str, metric: str) -> Figure:
     """Draw a metric over two swept values, with its numbers in the cells.
 
     Numbers stand from the least to the greatest, from above and from the left. A cell of
     several jobs shows the mean of those that have the metric. "×" marks a cell in which jobs
     failed, with their count where there is more than one job; a cell without a job is blank.
-
-    Args:
-        table: a row a job: status, and the columns of the keys `rows` and `columns` and the metric.
-
-    Raises:
-        InputError: when the table lacks a column.
+    Raises InputError when the table lacks a column, of status, the two keys and the metric.
     """
     _check(table, ["status", rows, columns, metric])
     down, across = _values(table, rows), _values(table, columns)
@@ -73,8 +66,8 @@ def heat_map_figure(
     greatest = float(np.nanmax(np.abs(means), initial=0.0)) or 1.0
     digits = int(np.clip(2 - math.floor(math.log10(greatest)), 0, 9))  # three for the greatest
     for i, j in np.ndindex(means.shape):
-        found = float(means[i, j]), int(jobs[i, j]), int(failed[i, j])
-        _write_cell(ax, (i, j), *found, digits, font_size)
+        of_cell = float(means[i, j]), int(jobs[i, j]), int(failed[i, j])
+        _write_cell(ax, (i, j), *of_cell, digits, font_size)
     names = [_name(value) for value in across]
     is_turned = max(map(len, names), default=0) * 0.09 > wide
     ax.set_xticks(np.arange(len(across)), names, fontsize=9, rotation=90 if is_turned else 0)
@@ -89,7 +82,7 @@ def heat_map_figure(
         least, most = int(counts[counts > 0].min()), int(counts.max())
         several = f"{most}" if least == most else f"{least} to {most}"
         note = f"mean of {several} jobs" if most > 1 else ""
-    _set_title(ax, title or metric, note)
+    _set_title(ax, metric, note)
     return figure
 
 
@@ -115,22 +108,13 @@ def _write_cell(
         )  # fmt: skip
 
 
-def sweep_curve_figure(
-    table: pd.DataFrame, key: str, metric: str, by: str | None = None, *, title: str = ""
-) -> Figure:
+def sweep_curve_figure(table: pd.DataFrame, key: str, metric: str, by: str | None = None) -> Figure:
     """Draw a metric over a swept number: a line through the means, and a dot a job.
 
     The axis is logarithmic where the numbers are above 0 and span more than a decade. A cross
-    at the bottom marks a value at which a job failed.
-
-    Args:
-        table: a row a job: status, and the columns of the keys and the metric.
-        key: on the horizontal axis; all its values are numbers.
-        metric: on the vertical axis; jobs without it do not count.
-        by: another key, a line for each of its values; None: one line.
-
-    Raises:
-        InputError: when the table lacks a column, or a value of `key` is no number.
+    at the bottom marks a value at which a job failed. There is a line for each value of the key
+    `by`; None: one. Raises InputError when the table lacks a column of status, keys and metric, or
+    a value of `key` is no number.
     """
     _check(table, ["status", key, metric, *([by] if by else [])])
     places = _numbers(table, key)
@@ -164,7 +148,7 @@ def sweep_curve_figure(
     notes = ["a dot a job, a line through the means"] if is_crowded else []
     if has_failed.any():
         notes.append(f"× failed: {has_failed.sum()} of {len(table)} jobs")
-    _set_title(ax, title or metric, "; ".join(notes))
+    _set_title(ax, metric, "; ".join(notes))
     plain(ax)
     return figure
 
@@ -221,8 +205,8 @@ def _axis_name(metric: str) -> str:
     return caption(metric, length=50) + (f" ({better} is better)" if better else "")
 
 
-def _set_title(ax: Axes, title: str, note: str) -> None:
-    text = caption(title, length=80) + (f"\n{note}" if note else "")
+def _set_title(ax: Axes, metric: str, note: str) -> None:
+    text = caption(metric, length=80) + (f"\n{note}" if note else "")
     ax.set_title(text, fontsize=10, parse_math=False)
 
 

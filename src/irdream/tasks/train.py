@@ -149,7 +149,8 @@ def train(
     if resumed:
         resumed.check(settings)
     embedded = is_embedded(recognizer, augmentation, robust)
-    how = "fitted at once" if fitted else _how(epochs, batch_size, resume if resumed else None)
+    how = f"at most {counted(epochs, 'epoch')} in batches of {batch_size} windows"
+    how = "fitted at once" if fitted else how + f", resuming {resume}" * bool(resumed and resume)
     if fine_tuned := recognizer.not_kept.get("fine_tune"):
         how += f", starting from {fine_tuned}"
     how += ", its frozen embedding computed once" * embedded
@@ -195,11 +196,6 @@ def train(
             robust_db=test_robust_db, seed=seed, stopwatch=stopwatch,
         )  # fmt: skip
     return metrics
-
-
-def _how(epochs: int, batch_size: int, resume: object) -> str:
-    how = f"at most {counted(epochs, 'epoch')} in batches of {batch_size} windows"
-    return f"{how}, resuming {resume}" if resume else how
 
 
 def _fit(

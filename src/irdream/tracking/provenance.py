@@ -33,9 +33,11 @@ def run_tags() -> dict[str, str]:
     `mlflow.*` are the names that the MLflow UI reads. Host, pid and boot id tell later whether the
     process of a run that is still marked RUNNING can be alive.
     """
-    user = ""
+    user = lock = ""
     with contextlib.suppress(KeyError, OSError):  # a container's user without an entry in passwd
         user = getpass.getuser()
+    with contextlib.suppress(OSError):  # outside a checkout there is none
+        lock = hashlib.sha256(_LOCK.read_bytes()).hexdigest()[:16]
     tags = {
         "mlflow.source.name": sys.argv[0],
         "mlflow.source.type": "LOCAL",
@@ -43,7 +45,7 @@ def run_tags() -> dict[str, str]:
         "irdream.version": __version__,
         "irdream.python": platform.python_version(),
         "irdream.torch": str(getattr(sys.modules.get("torch"), "__version__", "")),
-        "irdream.lock": lock_digest(_LOCK),
+        "irdream.lock": lock,
         **{f"irdream.{key}": value for key, value in this_process().items()},
         "irdream.command": shlex.join(sys.orig_argv),
     }
@@ -74,11 +76,6 @@ def git_tags(file: Path) -> dict[str, str]:
     dirty = any(not line.startswith("# ") for line in lines)
     tags = {"mlflow.source.git.commit": commit, "irdream.git_dirty": str(dirty).lower()}
     return tags if branch == "(detached)" else tags | {"mlflow.source.git.branch": branch}
-
-
-def lock_digest(path: Path) -> str:
-    """Return the first 16 hex digits of a lock file's SHA-256; empty where there is none."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""
 
 
 @cache
