@@ -3,8 +3,9 @@ import torch
 from torch import nn
 
 from irdream import attribute
-from irdream.attribution import GradientXInput, Occlusion
+from irdream.attribution import AscendedMask, GradientXInput, Occlusion
 from irdream.audio import write_wav
+from irdream.audio.stft import with_mel_mask
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 
@@ -57,6 +58,23 @@ def test_a_sound_file_for_several_targets(tmp_path) -> None:
     drawn = figure.axes[1].images[0].get_array()
     largest = found.relevance[1].abs().quantile(0.99)
     torch.testing.assert_close(torch.tensor(drawn).float(), found.relevance[1] / largest)
+
+
+def test_a_mask_that_a_method_gives_is_heard_and_drawn_as_it_is() -> None:
+    frontend = HanLogMel(sample_rate_hz=2000, n_fft=64, hop_samples=40, n_mels=9)
+    sound, method = 0.1 * torch.randn(1, 2000), AscendedMask(steps=2)
+    found = attribute(
+        Net(), sound, 1, method=method, frontend=frontend, labels=["w", "x", "y", "z"]
+    )
+    assert torch.equal(found.mask(0.1), found.relevance)
+    relevant, rest = found.sound()
+    torch.testing.assert_close(relevant + rest, sound)
+    expected = with_mel_mask(sound, found.relevance, found.recognizer.frontend)
+    torch.testing.assert_close(relevant, expected)
+    before, after = (found.show().axes[i].images[0].get_array() for i in (0, 2))
+    expected = torch.tensor(before) + 20 * found.relevance[0].log10()
+    expected = expected.clamp(min=float(before.min()))  # the quietest that is drawn
+    torch.testing.assert_close(torch.tensor(after), expected, atol=1e-3, rtol=0)
 
 
 def test_a_network_on_waveforms_is_explained_by_the_log_mel_of_its_sound() -> None:

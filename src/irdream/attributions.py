@@ -1,12 +1,4 @@
-"""What a network listened to, from Python in a few lines.
-
-from irdream import attribute
-from irdream.attribution import LRP
-
-found = attribute("shipped", "my.wav")                    # for what it predicts
-found = attribute(my_network, log_mels, target=3, method=LRP())
-found.relevance, found.mask(), found.sound(), found.show()
-"""
+"""What a network listened to, from Python in a few lines, see docs/attribution.md."""
 
 from __future__ import annotations
 
@@ -44,6 +36,7 @@ class AttributionResult:
         probabilities: what the recognizer says, (items, classes).
         waveform: (items, samples); None where log-mels were given.
         recognizer: that was asked.
+        gives_mask: whether the relevance is a mask itself.
     """
 
     relevance: Tensor
@@ -52,6 +45,7 @@ class AttributionResult:
     probabilities: Tensor
     waveform: Tensor | None
     recognizer: Recognizer
+    gives_mask: bool = False
 
     @property
     def _grid(self) -> Any:
@@ -59,8 +53,8 @@ class AttributionResult:
         return self.recognizer.frontend if self.waveform is None else self.recognizer.stft_grid
 
     def mask(self, share: float = 0.2) -> Tensor:
-        """Return 1 in the most relevant bins, this share of all, and 0 elsewhere."""
-        return top_share(self.relevance, share)
+        """Return 1 in the most relevant bins, this share of all, 0 elsewhere; or the mask found."""
+        return self.relevance if self.gives_mask else top_share(self.relevance, share)
 
     def sound(self, share: float = 0.2) -> tuple[Tensor, Tensor]:
         """Return what the mask lets through and the rest, (items, samples) each.
@@ -79,11 +73,11 @@ class AttributionResult:
         """Return a figure: what the network got, the relevance, and what a mask lets through."""
         from irdream.reports.attributions import attribution_figure
 
-        recognizer, mask = self.recognizer, self.mask(share)[item].cpu().numpy() > 0
-        log_mel, relevance = (x[item].cpu().numpy() for x in (self.log_mel, self.relevance))
-        level_db = log_mel * DB_PER_NATURAL
+        recognizer, values = self.recognizer, (self.log_mel, self.relevance, self.mask(share))
+        log_mel, relevance, mask = (x[item].cpu().numpy() for x in values)
+        level_db, gain_db = log_mel * DB_PER_NATURAL, 20 * np.log10(mask.clip(1e-20))
         label = name_of(recognizer.instruments[int(self.targets[item])])
-        kept = ("what a mask lets through", np.where(mask, level_db, level_db.min()))
+        kept = ("what a mask lets through", np.maximum(level_db + gain_db, level_db.min()))
         grid, is_known = self._grid, hasattr(self._grid, "mel_basis")
         return attribution_figure(
             [[("original", level_db), (f"for {label}", relevance), kept]],
@@ -144,8 +138,9 @@ def attribute(
         probabilities = probabilities.expand(len(targets), -1)
         signal = signal.expand(len(targets), *signal.shape[1:])
     waveform = signal if is_sound else None
-    relevance = with_sound(method or SmoothGrad(), waveform)(recognizer, log_mel, targets)
+    method = method or SmoothGrad()
+    relevance = with_sound(method, waveform)(recognizer, log_mel, targets)
     return AttributionResult(
         relevance=relevance, log_mel=log_mel, targets=targets, probabilities=probabilities,
-        waveform=waveform, recognizer=recognizer,
+        waveform=waveform, recognizer=recognizer, gives_mask=getattr(method, "gives_mask", False),
     )  # fmt: skip

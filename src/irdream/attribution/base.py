@@ -71,12 +71,7 @@ def with_sound(attribution: Attribution, waveform: Tensor | None) -> Attribution
 
 
 def target_logits(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean over windows of the targets' logits, (items,).
-
-    Args:
-        logits: (items, windows, classes).
-        targets: (items,).
-    """
+    """Return the mean over windows (items, windows, classes) of the targets' logits, (items,)."""
     return logits.mean(dim=1).gather(1, targets[:, None])[:, 0]
 
 
@@ -119,15 +114,11 @@ def mean_gradient(
 ) -> Tensor:
     """Return the mean over points of the gradient of the target's logit, as the log-mels.
 
-    All points of all items are one batch, that the probe cuts into slices.
+    All points of all items, `count` of each, are one batch, that the probe cuts into slices.
 
     Args:
-        recognizer: left as it was.
-        log_mel: (items, n_mels, frames).
-        targets: (items,).
         point: gives log-mels (n, n_mels, frames) for the places of items and the numbers of
-            points, (n,) each; None: the log-mels themselves.
-        count: of points for each item.
+            points, (n,) each; None: the log-mels (items, n_mels, frames) themselves.
         logits: computes them in the probe's place.
     """
     numbers = torch.arange(len(log_mel) * count, device=log_mel.device)
@@ -150,11 +141,8 @@ def over_windows(
 ) -> Tensor:
     """Explain window by window, and put the relevance together, (items, n_mels, frames).
 
-    Args:
-        recognizer: is frozen meanwhile.
-        log_mel: (items, n_mels, frames).
-        explain: windows (n, n_mels, window_frames) and the places of their items (n,) ->
-            relevance of these windows.
+    `explain` takes windows (n, n_mels, window_frames) and the places of their items (n,), and
+    returns the relevance of these windows. The recognizer is frozen meanwhile.
     """
     windows = recognizer.windows(log_mel)  # (items, windows, n_mels, window_frames)
     count, width = windows.shape[1], windows.shape[-1]
@@ -179,13 +167,8 @@ def watching(
 ) -> Iterator[Callable[[Tensor], tuple[Tensor, Tensor]]]:
     """Give what returns logits and a layer's output, (n, channels, ...), of windows.
 
-    Args:
-        recognizer: a single one.
-        layer: the name of a module.
-        key: that chose it, for messages.
-
-    Raises:
-        InputError: for a layer without channels in places.
+    `layer` is a module's name in a single recognizer, and `key` what chose it, for the InputError
+    of one that has no channels in places.
     """
     kept: list[Tensor] = []
 

@@ -31,13 +31,7 @@ def cascade(
 
     The maps are compared with their signs. In a map that is multiplied by the input, magnitudes
     stay alike whatever the network does; signs do not. A map without contrast is like no other: 0.
-
-    Args:
-        attribution: the method.
-        recognizer: is copied.
-        log_mel: (items, n_mels, frames).
-        targets: (items,).
-        seed: of the shuffling.
+    The recognizer is copied.
     """
     original = attribution(recognizer, log_mel, targets)
     changed, found = copy.deepcopy(recognizer), {}

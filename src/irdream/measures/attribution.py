@@ -1,19 +1,8 @@
 """How well a relevance map says what a recognizer listened to.
 
-p is the probability of the target: p(x) of the excerpt, p(m) of what the mask lets through, p(1-m)
-of the rest, both as the WAV files that were written. Each is one number an excerpt, and averaged.
-
-    average increase       1 if p(m) > p(x), else 0                              higher is better
-    average drop           max(0, p(x) - p(m)) / p(x)                            lower
-    average gain           max(0, p(m) - p(x)) / (1 - p(x))                      higher
-    faithfulness           p(x) - p(1-m)                                         higher
-    sparsity               Gini index of |relevance|: 0 even, 1 a single bin     higher
-    insertion, deletion    area under p over the share of bins that is shown or hidden, the most
-                           relevant first                                        higher, lower
-
 Sources: F. Paissan, M. Ravanelli, C. Subakan, "Listenable Maps for Audio Classifiers", ICML 2024
-(the first five, in percent there); N. Hurley and S. Rickard, IEEE Trans. Inf. Theory 55(10), 2009
-(Gini index); V. Petsiuk, A. Das, K. Saenko, "RISE", BMVC 2018 (insertion and deletion).
+(`wav_measures` and sparsity, in percent there); N. Hurley and S. Rickard, IEEE Trans. Inf. Theory
+55(10), 2009 (Gini index); V. Petsiuk, A. Das, K. Saenko, "RISE", BMVC 2018 (`curves`).
 """
 
 from __future__ import annotations
@@ -37,7 +26,10 @@ def top_share(relevance: Tensor, share: float | Tensor) -> Tensor:
 
 
 def wav_measures(whole: float, masked: float, rest: float) -> dict[str, float]:
-    """Return increase, drop, gain and faithfulness of an excerpt of p(x), p(m) and p(1-m)."""
+    """Return increase, drop, gain and faithfulness of an excerpt.
+
+    p of the target, of WAVs: of the excerpt, of what the mask lets through, of the rest.
+    """
     return {
         "increase": float(masked > whole),
         "drop": max(0.0, whole - masked) / max(whole, _LEAST),

@@ -1,13 +1,7 @@
 """What a run of attributions writes and measures.
 
-Files in its folder: index.html (a page to hear and see it), attributions.csv (a row for each map:
-the method's, and two controls of equal area, a random one and one of edges), probabilities.csv
-(what is predicted of originals and relevant parts), curves.csv and curves.png (insertion and
-deletion), sanity.csv (correlations with the maps of shuffled weights, by layer),
-`spectrograms/NAME.png`, `maps/NAME.png` (red for the class, blue against it), and
-`sounds/NAME-original.wav`, `-relevant.wav`, `-rest.wav`: what the mask lets through, and what it
-does not; the two add up to the original. Of deconvolved layers `layers/NAME/NUMBER-LAYER.wav`; of
-dreams `spectrograms/DREAM-evidence.png`.
+The files are those of docs/attribution.md; of each sound what the mask lets through and what it
+does not, which add up to it. The controls are masks of equal area, a random one and one of edges.
 """
 
 from __future__ import annotations
@@ -185,8 +179,6 @@ class AttributionFiles:
             "energy_share": float(relevant.square().sum() / original.square().sum()),
             "judge_agrees": judged,
             "file": stem.name,
-            "insertion": None,
-            "deletion": None,
         }
 
     def _curves(
@@ -253,10 +245,7 @@ class AttributionFiles:
     ) -> dict[str, float]:
         """Write the curves, log and print what was measured, and return the metrics.
 
-        Args:
-            tracker: gets metrics and files.
-            shuffled: correlations of the sanity check, of each layer; empty: it was not made.
-            command: the words that were typed.
+        `shuffled` are the sanity check's correlations, if it was made; `command` the words typed.
         """
         table = pd.DataFrame(self.rows)
         sanity = {self.method: left(shuffled)} if shuffled else {}
