@@ -52,7 +52,8 @@ def run(config: DictConfig) -> dict[str, float]:
     os.chdir(hydra_config.runtime.cwd)  # also with hydra.job.chdir paths mean where it was typed
     began = time.perf_counter()
     in_sweep = hydra_config.mode != RunMode.RUN
-    job = Job(hydra_config.overrides.task, hydra_config.runtime.output_dir)
+    typed: Any = OmegaConf.to_container(hydra_config.overrides.task)  # ${} as it was typed
+    job = Job(typed, hydra_config.runtime.output_dir)
     of_sweep = sweep.current() if in_sweep else None
     if in_sweep:
         job.number = int(hydra_config.job.num)
@@ -146,7 +147,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, interrupt)
     try:
         command.check_flags(sys.argv[1:])
-        sys.argv[1:] = as_grammar(command.without_files(sys.argv[1:]))
+        words = command.flags_first(command.without_files(sys.argv[1:]))
+        sys.argv[1:] = as_grammar(words)
         run()
     except KeyboardInterrupt as error:
         kept = "; ".join(filter(None, [str(error), sweep.interrupt()]))

@@ -85,11 +85,23 @@ def test_nothing_heavy_is_imported_before_the_configuration_is_known(tmp_path, w
         (["dataset=irmas"], "error: dataset.root is not set; IRMAS is Zenodo record 1290750"),
         (["device=cuda:77"], "error: device='cuda:77' cannot be used"),
         (["--multirn"], "error: unknown flag '--multirn'; did you mean '--multirun'?"),
+        (["dream.steps=${no.key}"], "error: dream.steps: Interpolation key 'no.key' not found"),
+        (
+            ["--config-dir=.", "experiment=broken"],
+            "broken.yaml\", line 1, column 8 expected ',' or",
+        ),
+        (
+            ["--config-dir=.", "experiment=mine"],
+            "error: experiment is no key of a task; expected '# @package _global_' as the first",
+        ),
     ],
 )
 def test_bad_input_ends_in_one_line(tmp_path, words, expected) -> None:
     write_tone(tmp_path / "short.wav", seconds=0.5)
     (tmp_path / "text.wav").write_text("no sound")
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "broken.yaml").write_text("dream: [1")
+    (tmp_path / "experiment" / "mine.yaml").write_text("dream: {steps: 2}")
     done = irdream("task=dream", "tracker=none", *words, cwd=tmp_path)
 
     assert done.returncode == 1

@@ -130,6 +130,11 @@ def answer(*overrides: str) -> str:
         ("store=README.md", "store=README.md is no folder: 'README.md' is a file"),
         ("task=paper paper.publish=README.md", "paper.publish=README.md is no folder"),
         ("store=", "store=; expected text"),
+        ("task=", "unknown task ''; expected one of attribute, compare,"),
+        ("experiment=unseen_font/fluidr", "unknown experiment 'unseen_font/fluidr'; expected one"),
+        ("experiment=my/one.yaml", "unknown experiment 'my/one.yaml'; expected a name: of FOLDER/"),
+        ("experiment=/my/one", "FOLDER/experiment/one.yaml it is --config-dir FOLDER experiment="),
+        ("+objective=logit", "objective is chosen twice; type objective=CHOICE without +, or in "),
         # what Hydra cannot read
         ("dream.steps", "dream.steps has no value; expected dream.steps=VALUE"),
         ("dream.steps=3 file.wav", "cannot read 'file.wav'; expected key=value, in quotes where"),
@@ -168,13 +173,26 @@ def test_what_is_right_is_let_through(words) -> None:
     ("words", "expected"),
     [
         (["--multirn"], "unknown flag '--multirn'; did you mean '--multirun'?"),
-        (["task=dream", "--zzz=1"], "unknown flag '--zzz'; see --help and --hydra-help"),
+        (["task=dream", "--target", "x"], "unknown flag '--target'; keys are typed without dashes"),
+        (["task=dream", "--zzz=1"], "unknown flag '--zzz'; keys are typed without dashes: targ"),
         (["-x"], "unknown flag '-x'; see --help and --hydra-help"),
     ],
 )
 def test_an_unknown_flag_is_answered_in_one_line(words, expected) -> None:
     with pytest.raises(InputError, match=re.escape(expected)):
         command.check_flags(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("task=dream -m target=flute,sax", "-m task=dream target=flute,sax"),
+        ("a=1 --config-dir my b=2 -cn=other ~c", "--config-dir my -cn=other a=1 b=2 ~c"),
+        ("a=1 --cfg job --package dream +b=2", "--cfg job --package dream a=1 +b=2"),
+    ],
+)
+def test_flags_may_stand_anywhere(words, expected) -> None:
+    assert command.flags_first(words.split()) == expected.split()
 
 
 def test_flags_of_hydra_are_let_through() -> None:

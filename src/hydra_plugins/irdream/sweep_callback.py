@@ -83,7 +83,8 @@ def check_sweep(config: DictConfig, loader: ConfigLoader | None = None) -> None:
     loader = loader or GlobalHydra.instance().config_loader()
     params = OmegaConf.to_container(config.hydra.sweeper).get("params") or {}  # type: ignore[union-attr]
     lines = [f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in params.items()]
-    words_of_jobs = probes([*lines, *config.hydra.overrides.task], loader)
+    typed: Any = OmegaConf.to_container(config.hydra.overrides.task)  # ${} as it was typed
+    words_of_jobs = probes([*lines, *typed], loader)
     folders: set[str] = set()
     for number, words in enumerate(itertools.islice(words_of_jobs, MOST)):
         job = loader.load_sweep_config(config, words)

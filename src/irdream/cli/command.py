@@ -59,9 +59,23 @@ def check_flags(words: Sequence[str]) -> None:
         flag = word.partition("=")[0]
         if flag.startswith("--") and not any(known.startswith(flag) for known in _FLAGS):
             near = nearest(flag, _FLAGS, count=1)
-            raise InputError(f"unknown flag {flag!r}{near or '; see --help and --hydra-help'}")
+            raise InputError(
+                f"unknown flag {flag!r}{near}; keys are typed without dashes: target=flute; "
+                "see --help and --hydra-help"
+            )
         if re.match(r"-[^-]", word) and not word[1:].startswith(_SHORT_FLAGS):
             raise InputError(f"unknown flag {word!r}; see --help and --hydra-help")
+
+
+def flags_first(words: Sequence[str]) -> list[str]:
+    """Return the words with flags and their values before keys, the one order argparse takes."""
+    is_flag = [
+        word.startswith("-")
+        or (before.startswith("-") and not (word.startswith("~") or "=" in before + word))
+        for before, word in zip(["", *words], words, strict=False)
+    ]
+    order = sorted(range(len(words)), key=lambda i: not is_flag[i])
+    return [words[i] for i in order]
 
 
 def without_files(words: list[str]) -> list[str]:
@@ -152,6 +166,11 @@ def _check_names(plain: Mapping[str, Any]) -> None:
         there += [f"{section}.{key}" for key in plain[section]]
     for name in there:
         if name not in names and name not in groups:
+            if isinstance(plain.get(name), Mapping) and (keys.CONF / name).is_dir():
+                raise InputError(
+                    f"{name} is no key of a task; expected '# @package _global_' as the first line "
+                    f"of a yaml in {name}/"
+                )
             raise InputError(unknown_key(name))
     for name in (*sections, *names, *groups):
         if name not in there and name not in plain:
@@ -265,6 +284,8 @@ def line(error: Exception, *, trust: Sequence[str] = ()) -> str | None:
     match = re.fullmatch(r"invalid literal for int\(\) with base 10: '(.*)'", str(error))
     if match and "omegaconf" in traceback.extract_tb(error.__traceback__)[-1].filename:
         return f"error: {match[1]!r} is no item of a list; expected a number, such as 0"
+    if type(error).__module__.startswith("yaml."):
+        return f"error: {' '.join(str(error).split())}"
     is_hydras = type(error).__module__.startswith(("hydra.", "omegaconf."))
     return f"error: {explain(error)}" if is_hydras else None
 

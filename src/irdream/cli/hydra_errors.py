@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from omegaconf.errors import ConfigKeyError
 
@@ -95,9 +96,19 @@ def unknown_target(key: str, target: str) -> str:
 def _no_choice(match: re.Match[str], error: Exception) -> str:
     if needed := needed_extra(str(error)):
         return needed
-    group, _, choice = match[1].rpartition("/")
+    found = re.search(r"Available options in '([^']+)'", str(error))
+    group = found[1] if found else match[1].rpartition("/")[0]
+    choice = match[1].removeprefix(group).lstrip("/")
     listed = str(error).partition("Available options")[2].partition("Config search path")[0]
     options = [line.strip() for line in listed.splitlines()[1:] if line.strip()]
+    if (within := choice.rpartition("/")[0]) and (CONF / group / within).is_dir():
+        options = [f"{within}/{one.stem}" for one in sorted((CONF / group / within).glob("*.yaml"))]
+    elif within or choice.endswith((".yaml", ".yml")):
+        name = Path(choice).stem
+        return (
+            f"unknown {group} {choice!r}; expected a name: of FOLDER/{group}/{name}.yaml it is "
+            f"--config-dir FOLDER {group}={name}"
+        )
     near = nearest(choice, options, count=2)
     return f"unknown {group} {choice!r}; expected one of {', '.join(options)}{near}"
 
@@ -143,7 +154,7 @@ def _unreadable(match: re.Match[str], error: Exception) -> str:
 
 
 _TOLD: dict[str, Callable[[re.Match[str], Exception], str]] = {
-    r"Could not find '([\w@/]+/[^'/]+)'": _no_choice,
+    r"Could not find '([\w@/]+/[^']*)'": _no_choice,
     r"Could not override '([^']+)'": lambda match, _: unknown_key(match[1]),
     r"Could not delete from config\. '([^']+)' does not exist": (
         lambda match, _: unknown_key(match[1])
@@ -152,7 +163,10 @@ _TOLD: dict[str, Callable[[re.Match[str], Exception], str]] = {
         lambda match, _: f"+{match[1]} adds a key that is there; leave out the +"
     ),
     r"Multiple values for ([\w/@.]+)\.": (
-        lambda match, _: f"{match[1]} is chosen twice; type {match[1]}=CHOICE without +"
+        lambda match, _: (
+            f"{match[1]} is chosen twice; type {match[1]}=CHOICE without +, or in the defaults of "
+            f"a yaml 'override /{match[1]}: CHOICE'"
+        )
     ),
     r"Error parsing override '([^'=]+)'\s+missing EQUAL": _no_value,
     r"Ambiguous value for argument '(([^=']+)=([^']*))'": (

@@ -41,9 +41,9 @@ def signature(config: DictConfig) -> str:
 def signature_of_sweep(config: DictConfig) -> str:
     """Return the same of a sweep: of what was typed in any order, and the configuration around."""
     plain: Any = OmegaConf.to_container(config)
-    plain.pop("hydra")
+    typed = plain.pop("hydra")["overrides"]["task"]
     places = {"store": config.store, "server": config.server, "cache_dir": config.cache_dir}
-    return _signature([_signed_words(config.hydra.overrides.task), plain], plain | places)
+    return _signature([_signed_words(typed), plain], plain | places)
 
 
 def _signature(given: Any, config: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from irdream import processes
 from irdream.errors import InputError
@@ -110,7 +110,7 @@ ending = Ending()
 def begin(config: DictConfig) -> Sweep:
     """Open the parent run of a multirun, and let the jobs know of it."""
     folder = Path(str(config.hydra.sweep.dir)).absolute()
-    overrides = list(config.hydra.overrides.task)
+    overrides: Any = OmegaConf.to_container(config.hydra.overrides.task)  # ${} as it was typed
     sweep = Sweep(name=folder.name, folder=str(folder), info=config.info, words=overrides)
     sweep.process, sweep.is_search = processes.mark(), config.hydra.sweeper._target_ == SEARCH
     ending.output = OutputFolder(folder, key="hydra.sweep.dir", kind="sweep")
