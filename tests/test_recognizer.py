@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
-from irdream.recognizer import Recognizer, logits_among, window_starts
+from irdream.networks import logits_among
+from irdream.recognizer import Recognizer, window_starts
 
 Settings = dict[str, Any]
 MY_NET: Settings = {"_target_": "my_package.MyNet"}
@@ -173,6 +174,20 @@ def test_an_axis_of_channels_is_given_to_a_network_that_wants_one() -> None:
     assert recognizer.channel_axis is True
     assert len(recognizer.predict(torch.randn(300).numpy())) == 3
     assert recognizer.predict(torch.ones(1, 300)) == recognizer.predict(torch.ones(300))
+
+
+def test_a_network_in_training_is_asked_without_its_statistics_and_random_numbers() -> None:
+    model = Images().train()
+    recognizer = Recognizer(frontend=Frontend(), model=model, instruments="abc")
+    torch.manual_seed(0)
+    expected = torch.randn(1, 2, 10), torch.rand(3)
+    torch.manual_seed(0)
+    windows = torch.randn(1, 2, 10)
+    recognizer.settle(windows, nn.Sequential(nn.Dropout(), model))
+    assert torch.equal(torch.rand(3), expected[1])
+    assert recognizer.channel_axis is True
+    assert model.training
+    assert model.body[1].num_batches_tracked == 0
 
 
 # What the outputs mean

@@ -27,7 +27,8 @@ from irdream.checkpoint_names import FORMS, NAMES, pitched
 from irdream.errors import InputError, told
 from irdream.files import replacing
 from irdream.instruments import CODES, labels_of
-from irdream.recognizer import Recognizer, unwrapped
+from irdream.networks import unwrapped
+from irdream.recognizer import Recognizer
 
 FORMAT = 1
 CHECKPOINTS = Path(__file__).parent / "checkpoints"

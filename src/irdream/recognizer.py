@@ -27,6 +27,7 @@ from irdream.errors import InputError
 from irdream.files import as_text
 from irdream.frontends import LogMel, Waveform
 from irdream.instruments import CODES, labels_of
+from irdream.networks import in_eval, logits_among, shapes, unwrapped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,7 +141,7 @@ class Recognizer(nn.Module):
         if logits is None:
             several = "" if isinstance(output, Tensor) else ", alone or named 'logits'"
             raise InputError(
-                f"{type(self.model).__name__} gave {_shapes(output)} for windows "
+                f"{type(self.model).__name__} gave {shapes(output)} for windows "
                 f"{tuple(given.shape)}; expected ({len(windows)}, {classes or 'classes'}): "
                 f"(batch, labels){several}"
             )
@@ -160,7 +161,8 @@ class Recognizer(nn.Module):
             return
         pair, answered = windows[:1].expand(2, *windows.shape[1:]), {}
         for channel_axis in (False, True):
-            with contextlib.suppress(Exception):  # whatever the user's own code raises
+            # Whatever the user's own code raises; a training's random numbers are not used up.
+            with contextlib.suppress(Exception), in_eval(network), torch.random.fork_rng([]):
                 output = network(self._given(pair, network, channel_axis))
                 answered[channel_axis] = logits_among(output, 2, len(self.instruments) or None)
                 if answered[channel_axis] is not None:
@@ -251,9 +253,8 @@ class Recognizer(nn.Module):
             raise InputError(
                 f"a sound of shape {tuple(waveform.shape)}; expected one channel: (samples,)"
             )
-        was_training = self.training
-        probabilities = self.eval()(waveform[None])[0].tolist()
-        self.train(was_training)
+        with in_eval(self):
+            probabilities = self(waveform[None])[0].tolist()
         found = dict(zip(self.instruments, probabilities, strict=True))
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
@@ -278,18 +279,16 @@ class Recognizer(nn.Module):
             module.register_forward_hook(lambda *given, name=name: keep(name, given[-1]))
             for name, module in named.items()
         ]
-        modes = [(module, module.training) for module in self.modules()]
         kinds = (b.dtype for b in self.frontend.buffers() if b.is_floating_point())
         samples = math.ceil(self.window_seconds * self.sample_rate_hz)
         silence = torch.zeros(1, samples, dtype=next(kinds, None), device=self.device)
         try:
-            with contextlib.suppress(Exception):  # of a front end or a network of the user's
-                self.logits(self.windows(self.eval().log_mel(silence))[:, 0])
+            # Of a front end or a network of the user's.
+            with contextlib.suppress(Exception), in_eval(self):
+                self.logits(self.windows(self.log_mel(silence))[:, 0])
         finally:
             for hook in hooks:
                 hook.remove()
-            for module, training in modes:
-                module.training = training
         types = [type(module).__name__ for module in named.values()]
         return pd.DataFrame({"type": types, "output": shapes.values()}, index=list(named))
 
@@ -337,62 +336,12 @@ class Recognizer(nn.Module):
         return basis @ bins_hz(basis.shape[1], self.sample_rate_hz, basis) / basis.sum(dim=1)
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the network inside what `torch.compile` or a data-parallel wrapper made of it."""
-    while True:
-        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            model = model.module
-        elif type(model).__name__ == "OptimizedModule":  # a class whose import takes a second
-            model = model._orig_mod  # type: ignore[assignment]
-        else:
-            return model
-
-
 def same_weights(one: Recognizer, other: Recognizer) -> bool:
     """Say whether two recognizers are the same network, however they were loaded."""
     if one is other or not (one.spec and one.spec == other.spec):
         return one is other
     weights = other.model.state_dict()
     return all(torch.equal(x, weights[key].to(x)) for key, x in one.model.state_dict().items())
-
-
-def logits_among(output: Any, batch: int, classes: int | None = None) -> Tensor | None:
-    """Return the logits (batch, classes) among what a network gives; None: there are none.
-
-    Of a tuple, list, mapping or object of several tensors the one named "logits" is taken, or the
-    only one of that shape. `classes`: None: any number.
-    """
-    named = _named(output)
-    fit = [
-        value
-        for value in ([named["logits"]] if "logits" in named else named.values())
-        if isinstance(value, Tensor) and value.ndim == 2 and len(value) == batch
-        if classes in (None, value.shape[1])
-    ]
-    return fit[0] if len(fit) == 1 else None
-
-
-def _named(output: Any) -> Mapping[Any, Any]:
-    """Return what a network gives by names or numbers."""
-    if isinstance(output, Tensor):
-        return {0: output}
-    if isinstance(output, Mapping):
-        return output
-    if isinstance(output, tuple | list):
-        return getattr(output, "_asdict", lambda: dict(enumerate(output)))()
-    return getattr(output, "__dict__", {})
-
-
-def _shapes(output: Any) -> str:
-    """Describe what a network gives: (2, 11), or a tuple of (2, 11), (2, 512)."""
-    if isinstance(output, Tensor):
-        return str(tuple(output.shape))
-    found = [
-        (f"{name}=" if isinstance(name, str) else "")
-        + (str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__)
-        for name, value in _named(output).items()
-    ]
-    return f"a {type(output).__name__}" + (f" of {', '.join(found)}" if found else "")
 
 
 def cut_windows(log_mel: Tensor, width: int, hop_frames: int | None = None) -> Tensor:

@@ -29,7 +29,8 @@ from irdream.attribution.inspection import check_single
 from irdream.dreaming.network import check_layers, frozen, simplified
 from irdream.ensemble import members_of
 from irdream.errors import InputError
-from irdream.recognizer import Recognizer, unwrapped
+from irdream.networks import unwrapped
+from irdream.recognizer import Recognizer
 
 LEAST = 1e-20  # of what is divided by
 Rules = Mapping[Callable[..., Any], Callable[..., Any]]

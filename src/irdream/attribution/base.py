@@ -15,7 +15,8 @@ from irdream.dreaming.network import frozen
 from irdream.dreaming.network_checks import Given
 from irdream.dreaming.probe import probing
 from irdream.errors import InputError
-from irdream.recognizer import Recognizer, unwrapped, window_starts
+from irdream.networks import unwrapped
+from irdream.recognizer import Recognizer, window_starts
 
 BATCH_WINDOWS = 16
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)

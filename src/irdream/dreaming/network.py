@@ -30,7 +30,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from irdream.dreaming.random_streams import item_keys, normal
 from irdream.errors import InputError
-from irdream.recognizer import Recognizer, unwrapped
+from irdream.networks import unwrapped
+from irdream.recognizer import Recognizer
 
 AGREEMENT = 1e-4  # of the largest output, and of the norm of the gradient; rounding is 1e-6
 LISTED = 20  # layers in a message

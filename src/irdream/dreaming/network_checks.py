@@ -19,7 +19,8 @@ from irdream.dreaming.objectives import Objective
 from irdream.dreaming.record import Dreams
 from irdream.errors import InputError
 from irdream.frontends import Waveform
-from irdream.recognizer import Output, Recognizer, unwrapped
+from irdream.networks import unwrapped
+from irdream.recognizer import Output, Recognizer
 
 LARGEST_PEAK = 10.0  # 20 dB above full scale: a waveform beyond it has another scale
 _SURE = 0.999  # a probability above which there is nothing left to be dreamed

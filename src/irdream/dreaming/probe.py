@@ -19,7 +19,8 @@ from torch.utils.checkpoint import checkpoint
 from irdream.dreaming.network import agreeing, check_layers, frozen, simplified_copies
 from irdream.ensemble import Ensemble
 from irdream.errors import InputError
-from irdream.recognizer import Recognizer, unwrapped, window_starts
+from irdream.networks import unwrapped
+from irdream.recognizer import Recognizer, window_starts
 
 SLICE_WINDOWS = {"cpu": 12, "cuda": 512}  # in one forward pass, by device; elsewhere:
 SLICE_WINDOWS_ELSEWHERE = 128
