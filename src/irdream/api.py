@@ -41,7 +41,13 @@ from irdream.dreaming.network_checks import (
 )
 from irdream.dreaming.objectives import ForwardOutput, LogProbability, Objective, as_objective
 from irdream.dreaming.optimizers import NormalizedAscent
-from irdream.dreaming.parametrizations import Fourier, LogMel, Parametrization, StftGain, Waveform
+from irdream.dreaming.parametrizations import (
+    LogMel,
+    LowResolution,
+    Parametrization,
+    StftGain,
+    Waveform,
+)
 from irdream.dreaming.parametrizations.log_mel import is_other_unit
 from irdream.dreaming.transforms import Transform, robust_views
 from irdream.dreams import DreamResult
@@ -252,11 +258,11 @@ def _network(model: Model | Sequence[Model]) -> nn.Module:
 def sound_settings() -> dict[str, Any]:
     """Return how sounds are dreamed by default: what is dreamed is what is heard.
 
-    A smooth gain on the sound's spectrum, a fixed number of steps, other random views in each:
-    what `task=dream` does.
+    A gain on the sound's spectrum, on coarse and fine grids at once, a fixed number of steps, other
+    random views in each: what `task=dream` does.
     """
     return {
-        "parametrization": Fourier(of=StftGain(max_gain_db=12.0, keep_peak=True), decay=(0.5, 0.5)),
+        "parametrization": LowResolution(of=StftGain(max_gain_db=15.0, keep_peak=True)),
         "transform": robust_views(),
         "step_size": 0.5,
         "steps": 60,

@@ -142,7 +142,7 @@ def _check(recognizer: Recognizer, ascent: Ascent, budget_db: object) -> None:
     if "sound" not in ascent.parametrization.kinds and not recognizer.is_invertible:
         raise InputError(
             f"no sound can be made of what {type(recognizer.frontend).__name__} gives; expected "
-            "parametrization=fourier_stft_gain, stft_gain or waveform, which dream the sound"
+            "parametrization=low_resolution_stft_gain, stft_gain or waveform, which dream the sound"
         )
 
 

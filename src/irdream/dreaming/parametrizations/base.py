@@ -112,7 +112,7 @@ def check_kinds(what: Parametrization, recognizer: Recognizer, originals: Origin
         why = "these networks have several kinds" if several else "this network takes waveforms"
         raise InputError(
             f"{type(what).__name__} dreams spectrograms, and {why}; expected StftGain() or "
-            "Waveform(): parametrization=fourier_stft_gain or waveform"
+            "Waveform(): parametrization=low_resolution_stft_gain or waveform"
         )
 
 

@@ -176,7 +176,7 @@ def pitch_at_samples(sound: Tensor, rate_hz: int) -> Tensor:
         raise InputError(
             f"parametrization Harmonic on a sound with {voiced.mean():.0%} of its frames "
             f"voiced; expected {LEAST_VOICED:.0%} or more, as of one note at a time: choose "
-            "parametrization=fourier_stft_gain"
+            "parametrization=low_resolution_stft_gain"
         )
     middle = (np.arange(len(found)) * HOP_SECONDS + PERIODS / PITCH_HZ[0] / 2)[voiced]
     octaves = np.log2(found[voiced])
