@@ -71,10 +71,11 @@ def test_a_mask_that_a_method_gives_is_heard_and_drawn_as_it_is() -> None:
     torch.testing.assert_close(relevant + rest, sound)
     expected = with_mel_mask(sound, found.relevance, found.recognizer.frontend)
     torch.testing.assert_close(relevant, expected)
-    before, after = (found.show().axes[i].images[0].get_array() for i in (0, 2))
-    expected = torch.tensor(before) + 20 * found.relevance[0].log10()
-    expected = expected.clamp(min=float(before.min()))  # the quietest that is drawn
-    torch.testing.assert_close(torch.tensor(after), expected, atol=1e-3, rtol=0)
+    drawn = [found.show().axes[i].images[0].get_array() for i in (0, 2)]
+    before, after = (torch.tensor(one) for one in drawn)
+    expected = before + 20 * found.relevance[0].log10()
+    expected = expected.clamp(min=before.min())  # the quietest that is drawn
+    torch.testing.assert_close(after, expected, atol=1e-3, rtol=0)
 
 
 def test_a_network_on_waveforms_is_explained_by_the_log_mel_of_its_sound() -> None:

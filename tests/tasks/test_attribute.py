@@ -90,6 +90,15 @@ def test_a_run_writes_a_row_for_each_map(run, tmp_path: Path, capsys) -> None:
     assert not any(HOW_TO_READ[one] in text for one in missing for text in (said, page))
 
 
+def test_the_sanity_check_takes_sounds_of_any_length(run, tmp_path: Path, sounds: Path) -> None:
+    (tmp_path / "in").mkdir()
+    sound, rate_hz = soundfile.read(sounds / "flu" / "flu0.wav")
+    for i in range(4):
+        soundfile.write(tmp_path / "in" / f"{i}.wav", sound[: 1600 - 100 * i], rate_hz)
+    run(start=FileStart(path=tmp_path / "in"), sanity=3, curves=False, figures=0)
+    assert pd.read_csv(tmp_path / "sanity.csv").columns.tolist() == ["layer", "0", "1", "2"]
+
+
 def test_relevant_and_rest_add_up_to_the_original(run, tmp_path: Path) -> None:
     run(curves=False, target="violin")
     table = pd.read_csv(tmp_path / "attributions.csv")

@@ -59,11 +59,7 @@ class AscendedMask:
         *,
         waveform: Tensor | None = None,
     ) -> Tensor:
-        """Return the mean gain of the bins of each band, (items, n_mels, frames), 0 to 1.
-
-        Raises:
-            InputError: where there is no waveform (items, samples).
-        """
+        """Return the mean gain of the bins of each band, 0 to 1; InputError without a waveform."""
         seeds = [0] * len(targets)  # nothing is random
         dreams = self.ascent.run(recognizer, waveform, targets, seeds, log_mel=log_mel)
         basis = cast(Tensor, recognizer.stft_grid.mel_basis)

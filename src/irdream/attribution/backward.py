@@ -88,11 +88,7 @@ class _RectifiedGradient:
         self.baseline: Baseline = baseline
 
     def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
-        """Return relevance (items, n_mels, frames).
-
-        Raises:
-            InputError: when the network calls neither ReLU nor LeakyReLU.
-        """
+        """Return relevance (items, n_mels, frames); InputError without ReLU and LeakyReLU."""
         base = baseline_of(recognizer, log_mel, self.baseline)
         mode = _Exchanged(_rectifiers(self.guided))
 

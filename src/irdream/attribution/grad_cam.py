@@ -38,11 +38,7 @@ class GradCAM:
         return layer
 
     def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
-        """Return relevance (items, n_mels, frames), none below 0.
-
-        Raises:
-            InputError: for several networks, an unknown layer, one without such an output.
-        """
+        """Return relevance (items, n_mels, frames), none below 0; InputError as `check`."""
         layer = self.check(recognizer)
 
         def maps(windows: Tensor, wanted: Tensor) -> Iterator[Tensor]:

@@ -125,11 +125,12 @@ def attribute(
         if getattr(attribution, "layers", None):
             with stopwatch("layers"):
                 written.add_layers(batch, waveform, log_mel, attribution)
-        if sanity and not shuffled:
+        if lacking := sanity - len(next(iter(shuffled.values()), [])):
             with stopwatch("sanity check"):
-                some = with_sound(attribution, waveform[:sanity])
-                first = (log_mel[:sanity], wanted[:sanity])
-                shuffled = cascade(some, recognizer, *first, seed=seed)
+                some = with_sound(attribution, waveform[:lacking])
+                first = (log_mel[:lacking], wanted[:lacking])
+                for name, values in cascade(some, recognizer, *first, seed=seed).items():
+                    shuffled[name] = shuffled.get(name, []) + values
     metrics = written.finish(tracker, shuffled, command)
     tell_skipped(bad)
     return metrics
