@@ -202,6 +202,7 @@ def test_a_sweep_that_is_killed_goes_on_and_is_one_in_the_store(tmp_path) -> Non
     again = irdream(*words, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert re.search(r"sweep: 3 jobs, [12] finished, [12] skipped", again.stdout)
+    assert re.search(r"listen: \S+-sweep/overview/gallery\.html\n", again.stdout)
 
     parent, below = sweep_runs(open_store(root=tmp_path / "mlruns"))
     assert parent.info.status == "FINISHED"

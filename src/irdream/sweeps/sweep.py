@@ -215,6 +215,8 @@ def _keep_overview(sweep: Sweep, store: Any) -> None:
     assert sweep.parent is not None
     for path in write_overview(Path(sweep.folder), sweep.name):
         store.log_file(sweep.parent, path, "")
+        if path.name == "gallery.html":
+            print(f"listen: {path}", flush=True)
     numbers = {"sweep/jobs": float(len(ending.jobs)), "sweep/failed": float(ending.failed)}
     now = int(time.time() * 1000)
     store.log(sweep.parent, points=[Point(name, v, now, 0) for name, v in numbers.items()])
