@@ -44,27 +44,16 @@ LISTED = 8  # dreams in a repr
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class DreamResult(Dreams):
-    """The dreams of one call. A notebook shows their pictures and plays their sounds.
+    """The dreams of one call. A notebook shows their pictures and plays their sounds."""
 
-    Attributes:
-        recognizer: that dreamed; `recognizer.predict(sound)` asks it again.
-        ascent: how.
-        start: the originals, (items, samples) or log-mels (items, n_mels, frames).
-        targets: indices of the classes, (items,).
-        names: of the originals: one for all, or one for each item.
-        file: that the start was read from; `save` writes its rate and all of its channels.
-        step_sizes: of each item; None: the ascent's.
-        judge: a recognizer that had no part in the dreams; None: there is none.
-    """
-
-    recognizer: Recognizer
-    ascent: Ascent
-    start: Tensor
-    targets: Tensor
-    names: Sequence[str]
-    file: Path | None = None
-    step_sizes: Sequence[float] | None = None
-    judge: Recognizer | None = None
+    recognizer: Recognizer  # that dreamed; `recognizer.predict(sound)` asks it again
+    ascent: Ascent  # how
+    start: Tensor  # the originals, (items, samples) or log-mels (items, n_mels, frames)
+    targets: Tensor  # indices of the classes, (items,)
+    names: Sequence[str]  # of the originals: one for all, or one for each item
+    file: Path | None = None  # of the start; `save` writes its rate and all of its channels
+    step_sizes: Sequence[float] | None = None  # of each item; None: the ascent's
+    judge: Recognizer | None = None  # that had no part in the dreams; None: there is none
 
     def sound(self) -> Tensor:
         """Return the dreams' waveforms (items, samples), on the CPU, at the recognizer's rate.

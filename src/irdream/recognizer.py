@@ -95,14 +95,19 @@ class Recognizer(nn.Module):
                 f"window_seconds={window_seconds}; expected at least a frame, "
                 f"{self.hop_samples / self.sample_rate_hz:.3g} s"
             )
-        # Whether the model takes windows (batch, 1, n_mels, window_frames); None: not asked yet.
-        is_ours = type(model).__module__.startswith("irdream.")  # which want none
-        self.channel_axis: bool | None = False if is_ours else None
         self.temperature = temperature
         self.thresholds = dict(thresholds or {})
         self.card = dict(card or {})
         self.spec = {part: dict(values) for part, values in (spec or {}).items()}
         self.not_kept: dict[str, Any] = {}  # arguments of the model that are not in its spec
+
+    @cached_property
+    def channel_axis(self) -> bool | None:
+        """Whether the model takes windows (batch, 1, n_mels, window_frames); None: not asked yet.
+
+        It is found out in use (`settle`), and so no setting: see `fingerprint_of`.
+        """
+        return False if type(self.model).__module__.startswith("irdream.") else None
 
     @property
     def device(self) -> torch.device:

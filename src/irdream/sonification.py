@@ -37,12 +37,9 @@ class StftGain:
     changed is changed; what the original lacks cannot be made louder than its noise floor.
     Overlapping frames share their gains through the inverse transform, so the log-mel of the
     result is near the dream's, not equal to it.
-
-    Args:
-        max_gain_db: the largest gain, up or down.
     """
 
-    max_gain_db: float = 60.0
+    max_gain_db: float = 60.0  # the largest, up or down
 
     @torch.no_grad()
     def __call__(
@@ -58,12 +55,9 @@ class MelInversion:
     """The mel bands inverted to frequency bins, with the phase of the original.
 
     The fine structure of the original is lost, and an undreamed excerpt, too, comes back changed.
-
-    Args:
-        iterations: of the mel inversion.
     """
 
-    iterations: int = 100
+    iterations: int = 100  # of the mel inversion
 
     @torch.no_grad()
     def __call__(
@@ -83,16 +77,11 @@ class GriffinLim:
     The phase comes from the fast Griffin-Lim algorithm (Perraudin, Balazs and Sondergaard 2013)
     of torchaudio, from zero phase. An undreamed excerpt, too, comes back changed by a decibel or
     two.
-
-    Args:
-        iterations: of Griffin-Lim.
-        mel_iterations: of the mel inversion.
-        momentum: of fast Griffin-Lim; 0 is the original algorithm.
     """
 
-    iterations: Natural = 64
-    mel_iterations: Natural = 100
-    momentum: float = 0.99
+    iterations: Natural = 64  # of Griffin-Lim
+    mel_iterations: Natural = 100  # of the mel inversion
+    momentum: float = 0.99  # of fast Griffin-Lim; 0 is the original algorithm
 
     @torch.no_grad()
     def __call__(

@@ -149,37 +149,23 @@ def tallied(sums: Array) -> dict[str, Array]:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The scores of one recognizer on one part of one data set.
+    """The scores of one recognizer on one part of one data set."""
 
-    Args:
-        dataset: what was scored, as it is to stand in tables and figures.
-        instruments: codes, the order of every axis `instruments`.
-        truth: labels (excerpts, instruments); excerpts without any are not scored.
-        scores: excerpts' scores (excerpts, instruments) by aggregation, s1 among them.
-        thresholds: by aggregation; the one of `aggregation`, of the headline, must be there.
-        chosen_on: where the thresholds come from: "checkpoint", "validation" or "given".
-        recordings, genres: of the excerpts; empty: not known.
-        temperature_scaled: s1 at `temperature`, as chosen on other excerpts.
-        seen: what the recognizer had excerpts for: "training", "validation", ""; empty: not known.
-        doubts: sentences that say why the scores are not those of a test.
-        has_parts: whether the data set has a test part of its own.
-    """
-
-    dataset: str
-    instruments: tuple[str, ...]
-    names: tuple[str, ...]
-    truth: Flags
-    scores: Mapping[str, Array]
-    thresholds: Mapping[str, float]
-    aggregation: str = "s1"
-    chosen_on: str = "given"
-    recordings: tuple[str, ...] = ()
-    genres: tuple[str, ...] = ()
-    temperature: float | None = None
-    temperature_scaled: Array | None = None
-    seen: tuple[str, ...] = ()
-    doubts: tuple[str, ...] = ()
-    has_parts: bool = True
+    dataset: str  # what was scored, as it is to stand in tables and figures
+    instruments: tuple[str, ...]  # codes, the order of every axis `instruments`
+    names: tuple[str, ...]  # of the excerpts
+    truth: Flags  # labels (excerpts, instruments); excerpts without any are not scored
+    scores: Mapping[str, Array]  # (excerpts, instruments) by aggregation, s1 among them
+    thresholds: Mapping[str, float]  # by aggregation, that of the headline among them
+    aggregation: str = "s1"  # of the headline
+    chosen_on: str = "given"  # where thresholds come from; or "checkpoint" or "validation"
+    recordings: tuple[str, ...] = ()  # of the excerpts; empty: not known
+    genres: tuple[str, ...] = ()  # likewise
+    temperature: float | None = None  # as chosen on other excerpts
+    temperature_scaled: Array | None = None  # s1 at that temperature
+    seen: tuple[str, ...] = ()  # what it had them for: "training", "validation" or ""; likewise
+    doubts: tuple[str, ...] = ()  # sentences that say why the scores are not those of a test
+    has_parts: bool = True  # whether the data set has a test part of its own
 
     @cached_property
     def labelled(self) -> Flags:

@@ -74,27 +74,18 @@ class Predictions:
 class Scoring:
     """How a recognizer is scored.
 
-    Args:
-        part: of the data set.
-        threshold: "checkpoint": the recognizer's own, or as "validation" when it has none;
-            "validation": the best on the validation split of the training part, on which a
-            temperature is fitted, too; a number: this one, for `aggregation` alone.
-        aggregation: what the headline scores use, see above.
-        batch_windows: the most windows in one forward pass.
-        validation_share: share of the training part that a threshold is chosen on, where the
-            checkpoint's card does not tell what it was validated on.
-        seed: which validation split, where the card does not tell.
-
-    Raises:
-        InputError: an argument out of range.
+    The threshold "checkpoint" is the recognizer's own, or as "validation" when it has none;
+    "validation" is the best on the validation split of the training part, on which a temperature
+    is fitted, too; a number is for `aggregation` alone. Raises InputError for an argument out of
+    range.
     """
 
-    part: PartName = "test"
+    part: PartName = "test"  # of the data set
     threshold: Literal["checkpoint", "validation"] | Annotated[float, Ge(0), Le(1)] = "checkpoint"
-    aggregation: Literal["s1", "s2", "max", "network"] = "s1"
-    batch_windows: Count = 128
-    validation_share: Share = 0.15
-    seed: int = 0
+    aggregation: Literal["s1", "s2", "max", "network"] = "s1"  # of the headline scores, see above
+    batch_windows: Count = 128  # the most in one forward pass
+    validation_share: Share = 0.15  # where the card does not tell what it was validated on
+    seed: int = 0  # of that split
 
     def files(self, recognizer: Recognizer, dataset: DataSet) -> Sequence[ExcerptFile]:
         """Return the files that will be scored, also of a part that is still to be rendered."""

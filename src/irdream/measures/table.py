@@ -19,31 +19,18 @@ IRMAS_TEST_LABELS = 4917
 
 @dataclass(frozen=True)
 class Measure:
-    """A number about each dream, or about a recognizer.
+    """A number about each dream, or about a recognizer."""
 
-    Attributes:
-        name: a column of dreams.csv, or of the table of a recognizer's scores.
-        label: heading in tables and galleries.
-        better: "higher", "lower", or "" where neither is.
-        unit: such as "dB"; "" for shares, probabilities and counts.
-        digits: after the point.
-        needs: "target", "no target", "judge" (and a target), or "" for every dream.
-        is_share: whether it says yes or no of a dream, so that it has no median.
-        in_table: whether it stands in the table that a run of dreams prints.
-        in_gallery: whether a sweep's gallery shows it.
-        is_partial: whether many dreams have no value, which is not told then.
-    """
-
-    name: str
-    label: str
-    better: Literal["", "higher", "lower"] = ""
-    unit: str = ""
-    digits: int = 2
-    needs: Literal["", "target", "no target", "judge"] = ""
-    is_share: bool = False
-    in_table: bool = False
-    in_gallery: bool = False
-    is_partial: bool = False
+    name: str  # a column of dreams.csv, or of the table of a recognizer's scores
+    label: str  # heading in tables and galleries
+    better: Literal["", "higher", "lower"] = ""  # "": neither is
+    unit: str = ""  # such as "dB"; "" for shares, probabilities and counts
+    digits: int = 2  # after the point
+    needs: Literal["", "target", "no target", "judge"] = ""  # a judge needs a target, too
+    is_share: bool = False  # says yes or no of a dream, so that it has no median
+    in_table: bool = False  # of those that a run of dreams prints
+    in_gallery: bool = False  # of those that a sweep's gallery shows
+    is_partial: bool = False  # of many dreams it has no value, which is not told then
 
     @property
     def heading(self) -> str:

@@ -65,24 +65,15 @@ class Found:
 class Study:
     """How the experiments dream, and where their batches are kept.
 
-    Args:
-        recognizer: whose output for the target is raised.
-        second: another recognizer, trained apart; None: no transfer is measured.
-        ascents: ways to dream, by name; "log_mel" must be there.
-        sonifications: ways from a dreamed log-mel to sound, by name; "gain" must be there.
-        cache_dir: where the batches are kept; None: to be given before dreaming.
-        seed: of targets and dreams.
-
-    Raises:
-        InputError: when "log_mel" or "gain" is missing, or the ascent has no confidence.
+    Raises InputError when "log_mel" or "gain" is missing, or the ascent has no confidence.
     """
 
-    recognizer: Recognizer
-    second: Recognizer | None
-    ascents: Mapping[str, Ascent]
-    sonifications: Mapping[str, Sonify]
-    cache_dir: str | Path | None = None
-    seed: int = 0
+    recognizer: Recognizer  # whose output for the target is raised
+    second: Recognizer | None  # another one, trained apart; None: no transfer is measured
+    ascents: Mapping[str, Ascent]  # ways to dream, by name, "log_mel" among them
+    sonifications: Mapping[str, Sonify]  # from a log-mel to sound, by name, "gain" among them
+    cache_dir: str | Path | None = None  # of the batches; None: to be given before dreaming
+    seed: int = 0  # of targets and dreams
 
     def __post_init__(self) -> None:
         for what, given, needed in (
@@ -118,10 +109,8 @@ class Study:
         """Dream all items in batches, each of which is kept once it is done.
 
         Args:
-            description: for the progress bar and the log.
             ascent: name of the way to dream.
             excerpts: what the items' numbers mean.
-            items: one dream each.
             ways: names of the sonifications, where dreams are not sound; None: all.
             steps: take so many and keep the last iterate; None: stop at the confidence.
             keep: whether the WAVs of an item and a kind are kept.

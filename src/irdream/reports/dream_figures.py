@@ -53,11 +53,8 @@ class SpectrogramScales:
     ) -> SpectrogramScales:
         """Choose scales for log-mels in dB (n_mels, frames); few bright points do not decide.
 
-        Args:
-            range_db: what is shown below the loudest point of originals and dreams.
-            frequencies_hz: centers of the bands, (n_mels,), ascending; None: unknown.
-            hop_seconds: time between frames.
-            ticks_hz: few where there are many small panels.
+        `range_db` is shown below the loudest point of originals and dreams; `frequencies_hz` are
+        the centers of the bands, (n_mels,), ascending; None: unknown.
         """
         peak = max(float(one.max()) for one in originals)
         loud = float(np.quantile(np.concatenate([one.ravel() for one in dreams]), _HIGHEST))

@@ -199,9 +199,8 @@ def write_run_page(
 ) -> None:
     """Write index.html into a run's folder: its dreams, those first that the judge agrees with.
 
-    Args:
-        labels: that the recognizer knows.
-        command: the words that were typed; none: nothing is said of how to repeat it.
+    `labels` are those that the recognizer knows; with the words of the `command` that was typed the
+    page says how to repeat it.
     """
     measures = known_measures(table, shares=False)
     by = next((m.name for m in measures if m.needs == "judge"), "target_probability_wav")

@@ -52,7 +52,7 @@ def write_dream(
     is_drawn: bool = True,
     stopwatch: Stopwatch | None = None,
 ) -> tuple[dict[str, object], list[dict[str, object]]]:
-    """Write a dream's sounds and picture, ask about its WAV, and return what the tables hold of it.
+    """Write a dream's sounds and picture, and return its rows of dreams.csv and probabilities.csv.
 
     Args:
         sonify: makes sound of it where it is a spectrogram.
@@ -60,9 +60,6 @@ def write_dream(
         judge: a network that had no part in it, asked where it knows the target.
         varied: the settings that are lists in this run.
         is_drawn: whether there is a picture.
-
-    Returns:
-        Its row of dreams.csv, and its rows of probabilities.csv.
     """
     stopwatch, target = stopwatch or Stopwatch(), one.item.target
     with stopwatch("sound"):
@@ -114,10 +111,7 @@ def measure(
 ) -> dict[str, object]:
     """Return a dream's row of the table; what is about a target or a judge is None without one.
 
-    Args:
-        on_wav: the answer on its WAV.
-        dreamed: its waveform (samples,).
-        labels: the codes on the axis of the answers.
+    `on_wav` is the answer on its WAV, `dreamed` its waveform (samples,), `labels` those of answers.
     """
     original, dream, objective = one.original[None], one.dream[None], one.curves["objective"]
     rmse_db = measures.rmse_db(original, dream).item()
@@ -226,11 +220,8 @@ def print_dreams(
 ) -> None:
     """Print the first dreams, the medians, how many succeeded, and what could not be read.
 
-    Args:
-        metrics: `summary` of the table.
-        bad: a line for each file that could not be read.
-        varied: the settings that are lists in this run.
-        omitted: dreams without a figure.
+    `metrics` are the `summary` of the table, `varied` the settings that are lists in this run;
+    `omitted` dreams have no figure.
     """
     console = Console()
     console = console if console.is_terminal else Console(width=WIDTH)  # a file has no width

@@ -71,9 +71,8 @@ def one_by_one(
 ) -> Iterator[FinishedDream]:
     """Split what an ascent returned into single dreams on the CPU.
 
-    Args:
-        original: log-mels (items, n_mels, frames), as of `recognizer.analysis`.
-        parametrization: of the dreams; None: they are not made with all channels of a file.
+    `original` are log-mels (items, n_mels, frames), as of `recognizer.analysis`. Without a
+    parametrization dreams are not made with all channels of a file.
     """
     log_mels, before = dreams.log_mel, original.cpu()
     if dreams.waveform is not None and recognizer.analysis is not recognizer.frontend:

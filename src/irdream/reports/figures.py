@@ -137,13 +137,9 @@ def curve_figure(
 ) -> Figure:
     """Draw a value over ascent steps: a thin line a dream, and their median.
 
-    A dream that stopped early keeps its last value in the median.
-
-    Args:
-        curves: for each dream its value at steps 0, 1, ...: (steps,).
-        label: what the value is.
-        limits: of the vertical axis; None: as the values ask for.
-        bar: a value that is drawn as a line.
+    A curve is (steps,), from step 0 on; a dream that stopped early keeps its last value in the
+    median. `limits` are those of the vertical axis; None: as the values ask for. `bar` is a value
+    that is drawn as a line.
     """
     curves = [np.asarray(curve, float) for curve in curves]
     steps = max((len(curve) for curve in curves), default=1)

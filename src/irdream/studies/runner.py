@@ -71,38 +71,22 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Runner:
-    """How an experiment trains and dreams.
+    """How an experiment trains and dreams."""
 
-    Args:
-        name: of the experiment.
-        network: builds an untrained recognizer, as `checkpoint.new`.
-        train: trains it, as `tasks.train.train`.
-        load: loads a checkpoint by its name, as `checkpoint.load`.
-        dataset: whose training part networks are trained on.
-        dreamed: data sets whose test parts are dreamed, by "rendered", "recorded" or so.
-        judges: recognizers that had no part in the dreams, by name.
-        cache_dir: where all is kept.
-        seeds: of the trainings.
-        per_instrument: excerpts of each label that are dreamed, toward a random other label.
-        seconds: of each.
-        steps: of a dream of fixed size.
-        device, trust: of the networks that are loaded.
-    """
-
-    name: str
-    network: Callable[..., Recognizer]
-    train: partial[dict[str, float]]
-    dataset: DataSet
-    dreamed: Mapping[str, DataSet]
-    load: Callable[..., Recognizer]
-    judges: Mapping[str, Recognizer]
-    cache_dir: Path
-    seeds: Sequence[int] = (0, 1, 2)
-    per_instrument: int = 2
-    seconds: float = 1.5
-    steps: int = 30
+    name: str  # of the experiment
+    network: Callable[..., Recognizer]  # builds an untrained one, as `checkpoint.new`
+    train: partial[dict[str, float]]  # trains it, as `tasks.train.train`
+    dataset: DataSet  # whose training part networks are trained on
+    dreamed: Mapping[str, DataSet]  # whose test parts are dreamed, by "rendered" or so
+    load: Callable[..., Recognizer]  # loads a checkpoint by its name, as `checkpoint.load`
+    judges: Mapping[str, Recognizer]  # that had no part in the dreams, by name
+    cache_dir: Path  # where all is kept
+    seeds: Sequence[int] = (0, 1, 2)  # of the trainings
+    per_instrument: int = 2  # excerpts of each label, dreamed toward a random other one
+    seconds: float = 1.5  # of each
+    steps: int = 30  # of a dream of fixed size
     device: torch.device | str = "cpu"
-    trust: Sequence[str] = ()
+    trust: Sequence[str] = ()  # packages of the networks that are loaded
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
     @cached_property

@@ -89,15 +89,15 @@ def amplitude(decibels: Tensor) -> Tensor:
 class _Augmentation:
     """The settings that both have, and the masks."""
 
-    gain_db: Range = (-12.0, 6.0)
-    equalizer_db: Amount = 4.0
-    noise_db: Range | None = (15.0, 60.0)
-    mix_share: From0To1 = 0.3
-    mix_db: Range = (3.0, 20.0)
-    union: bool = False
-    time_masks: Natural = 0
-    time_mask_share: From0To1 = 0.2
-    band_masks: Natural = 0
+    gain_db: Range = (-12.0, 6.0)  # level change of each window
+    equalizer_db: Amount = 4.0  # standard deviation of a smooth random curve over the bands
+    noise_db: Range | None = (15.0, 60.0)  # below the window's mean magnitude; None: no noise
+    mix_share: From0To1 = 0.3  # of windows that get another one of the batch mixed in
+    mix_db: Range = (3.0, 20.0)  # how far below the first
+    union: bool = False  # a mixture's labels are 1 for all that sounds; or shares by amplitude
+    time_masks: Natural = 0  # stripes of its mean that each window gets
+    time_mask_share: From0To1 = 0.2  # how wide at most, of all frames
+    band_masks: Natural = 0  # likewise along the bands
     band_mask_share: From0To1 = 0.15
 
     def __post_init__(self) -> None:
@@ -120,21 +120,9 @@ class _Augmentation:
 @checked
 @dataclass(frozen=True, kw_only=True)
 class SpectrogramAugmentation(_Augmentation):
-    """log-mels (batch, n_mels, frames) and labels (batch, instruments) -> the same, changed.
+    """log-mels (batch, n_mels, frames) and labels (batch, instruments) -> the same, changed."""
 
-    Args:
-        gain_db: range of the level change of each window.
-        equalizer_db: standard deviation of a smooth random curve over the mel bands.
-        noise_db: range of the level of noise below the window's mean magnitude; None: none.
-        mix_share: share of windows that get another one of the batch mixed in.
-        mix_db: range of how far below the first the other one is mixed.
-        union: the labels of a mixture are 1 for all that sounds, instead of shares by amplitude.
-        time_masks, band_masks: how many stripes of its mean each window gets.
-        time_mask_share, band_mask_share: how wide at most, of all frames or bands.
-        floor: of the front end, the magnitude added before its logarithm.
-    """
-
-    floor: Positive = 1e-5
+    floor: Positive = 1e-5  # of the front end, the magnitude added before its logarithm
 
     def __call__(
         self, log_mel: Tensor, labels: Tensor, generator: torch.Generator
@@ -170,19 +158,13 @@ class SpectrogramAugmentation(_Augmentation):
 class WaveformAugmentation(_Augmentation):
     """waveforms (batch, samples) and labels (batch, instruments) -> the same, changed.
 
-    Args:
-        semitones: largest change of pitch and speed, at most 1.
-        room_share: share of windows that sound as in a room.
-        room_seconds: range of the time in which a room's sound falls by 60 dB.
-        room_db: range of the level of the room's sound below the direct sound.
-
-    All others are as of `SpectrogramAugmentation`; masks are made on the log-mels.
+    Masks are made on the log-mels.
     """
 
-    semitones: From0To1 = 1.0
-    room_share: From0To1 = 0.3
-    room_seconds: Annotated[Sequence[Positive], Len(2, 2)] = (0.1, 0.8)
-    room_db: Range = (3.0, 20.0)
+    semitones: From0To1 = 1.0  # largest change of pitch and speed
+    room_share: From0To1 = 0.3  # of windows that sound as in a room
+    room_seconds: Annotated[Sequence[Positive], Len(2, 2)] = (0.1, 0.8)  # until 60 dB below
+    room_db: Range = (3.0, 20.0)  # level of the room's sound below the direct sound
     mix_share: From0To1 = 0.5
     mix_db: Range = (0.0, 12.0)
     union: bool = True

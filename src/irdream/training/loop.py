@@ -55,42 +55,27 @@ class Progress:
 class Fit:
     """A training run of one recognizer, which is trained in place.
 
-    Args:
-        optimizer: over the model's parameters; None: of a training that makes no steps.
-        plan: the optimizer's settings in each epoch, see `schedules.planned`; None: as they are.
-        augment: random views of training batches, or None.
-        random_start: move training windows within their excerpts.
-        epochs: at most.
-        patience: epochs without a lower validation loss before it ends.
-        seed: of shuffling, augmentation and dropout.
-        folder: where `best/`, `last/` and `state.pt` are kept.
-        mixed_precision: bfloat16 where that is faster, see `runtime.has_bfloat16`.
-        clip_norm: largest norm of the gradient, or None.
-        settings: kept in `state.pt`, for whoever resumes from it.
-        state: what `state.pt` of another run held, which this one resumes; None: it begins.
-
-    Raises:
-        InputError: in `run`, when a loss is no number, or `state` does not fit.
+    Raises InputError in `run`, when a loss is no number, or `state` does not fit.
     """
 
     recognizer: Recognizer
-    optimizer: torch.optim.Optimizer | None
-    plan: Plan | None
+    optimizer: torch.optim.Optimizer | None  # of the model's parameters; None: it makes no steps
+    plan: Plan | None  # its settings in each epoch, see `schedules.planned`; None: as they are
     training: WindowBatches
     validation: WindowBatches
-    augment: Augmentation | None
-    random_start: bool
-    epochs: int
-    patience: int
-    seed: int
-    folder: Path
-    mixed_precision: bool = True
+    augment: Augmentation | None  # random views of training batches
+    random_start: bool  # move training windows within their excerpts
+    epochs: int  # at most
+    patience: int  # epochs without a lower validation loss before it ends
+    seed: int  # of shuffling, augmentation and dropout
+    folder: Path  # where `best/`, `last/` and `state.pt` are kept
+    mixed_precision: bool = True  # bfloat16 where that is faster, see `runtime.has_bfloat16`
     loss: Loss = field(default_factory=Loss)
     averaging: Averaging | None = None
-    clip_norm: float | None = None
+    clip_norm: float | None = None  # largest norm of the gradient
     robust: Robust | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    state: Mapping[str, Any] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)  # kept for whoever resumes it
+    state: Mapping[str, Any] | None = None  # what `state.pt` of the run held that this resumes
 
     def __post_init__(self) -> None:
         if self.averaging is not None:

@@ -57,21 +57,14 @@ def perturb(
 @checked
 @dataclass(eq=False)
 class Robust:
-    """Robust training by one of the methods above.
-
-    Args:
-        epsilon_db: greatest change of a value of the log-mel.
-        steps: of `pgd` and `trades`; how often `free` uses a batch.
-        ramp_epochs: over which the change grows to `epsilon_db`.
-        weight: of the divergence in `trades`.
-    """
+    """Robust training by one of the methods above."""
 
     method: Method
     _: KW_ONLY
-    epsilon_db: Positive = 1.0
-    steps: Count = 4
-    ramp_epochs: Natural = 5
-    weight: Positive = 6.0
+    epsilon_db: Positive = 1.0  # greatest change of a value of the log-mel
+    steps: Count = 4  # of `pgd` and `trades`; how often `free` uses a batch
+    ramp_epochs: Natural = 5  # over which the change grows to `epsilon_db`
+    weight: Positive = 6.0  # of the divergence in `trades`
 
     def __post_init__(self) -> None:
         self._full = self._epsilon = self.epsilon_db / DB_PER_UNIT
