@@ -1,7 +1,5 @@
 """The masking threshold against numbers worked out by hand and a loop written plainly."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Decoding ahead, and what is said of excerpts."""
 
-from __future__ import annotations
-
 import gc
 import signal
 import threading

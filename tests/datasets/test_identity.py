@@ -1,7 +1,5 @@
 """When files and data sets are the same."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Small recognizers with random weights, and sounds to dream on."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """The loop: scores rise, items stop on their own, nothing is left behind in the model."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from functools import partial
@@ -427,7 +425,7 @@ class Counted(nn.Module):
         super().__init__()
         self.inner, self.windows = inner, []
 
-    def __deepcopy__(self, memo: dict) -> Counted:
+    def __deepcopy__(self, memo: dict) -> "Counted":
         copied = Counted(copy.deepcopy(self.inner, memo))
         copied.windows = self.windows
         return copied

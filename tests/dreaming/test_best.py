@@ -1,7 +1,5 @@
 """What is kept of each item, and when it is finished."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

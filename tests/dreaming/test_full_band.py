@@ -1,7 +1,5 @@
 """A dream at its source's rate and in its channels: as the network heard it, the rest as it was."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

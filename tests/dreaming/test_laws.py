@@ -5,8 +5,6 @@ constraint. The combinations are drawn, the same ones each time; each parametriz
 constraint, optimizer and objective stands in some of them.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any

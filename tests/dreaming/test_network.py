@@ -1,7 +1,5 @@
 """The simplified network computes the same with less work, and the user's own is not touched."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from typing import Any

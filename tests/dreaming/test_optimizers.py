@@ -1,7 +1,5 @@
 """Steps of known size, for each item on its own."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The recognizer as the loop reads it: its layers, its answers, and nothing left behind."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -102,7 +100,7 @@ class Counted(nn.Module):
         super().__init__()
         self.calls, self.inner = [], inner
 
-    def __deepcopy__(self, memo: dict) -> Counted:
+    def __deepcopy__(self, memo: dict) -> "Counted":
         return self
 
     def forward(self, x: Tensor) -> Tensor:

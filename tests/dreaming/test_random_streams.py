@@ -1,7 +1,5 @@
 """Random numbers of an item: what they are, that they are uniform, and whose they are."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

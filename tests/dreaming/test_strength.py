@@ -1,7 +1,5 @@
 """The strength of a dream: steps, gain and where it stops."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """From the words a user types to items."""
 
-from __future__ import annotations
-
 import pytest
 
 from irdream.dreaming.targets import Item, item_seed, parse_targets, plan

@@ -1,7 +1,5 @@
 """Random views: what holds for every one, for log-mels of any size, and what each one does."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

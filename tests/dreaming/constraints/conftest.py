@@ -1,7 +1,5 @@
 """Originals of every kind of signal, for constraints and a small front end in float64."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +30,7 @@ class Held:
         """Return the signal that obeys."""
         return self.constraint(signal, self.start.signal, self.prepared)
 
-    def rows(self, rows: Tensor) -> Held:
+    def rows(self, rows: Tensor) -> "Held":
         """Return it for some of the items."""
         start, prepared = rows_of([self.start, self.prepared], rows)
         return Held(self.constraint, start, prepared)  # type: ignore[arg-type]

@@ -1,7 +1,5 @@
 """Spectrograms that a sound has."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """What every constraint obeys, on every kind of signal that it can project."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import pytest

@@ -1,7 +1,5 @@
 """Limits of bins, bands and whole changes, in numbers."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The change stays below the masking threshold, measured independently of the projection."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Outside a mask nothing changes; inside, everything may."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

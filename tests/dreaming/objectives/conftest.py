@@ -1,7 +1,5 @@
 """A tiny network with smooth activations in float64, output in two windows."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pytest

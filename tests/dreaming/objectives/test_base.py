@@ -1,7 +1,5 @@
 """The algebra of objectives on numbers, and what is printed of it."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

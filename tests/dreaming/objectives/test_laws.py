@@ -1,7 +1,5 @@
 """What every objective obeys, by itself and in a sum."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import pytest

@@ -1,7 +1,5 @@
 """Objectives on layers: of activations worked out by hand, against a reference, in a group."""
 
-from __future__ import annotations
-
 import math
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """The penalty on what is audible of a change."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

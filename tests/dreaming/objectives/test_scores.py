@@ -1,7 +1,5 @@
 """Scores of the output, and penalties, on numbers worked out by hand and on a convolution."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Small recognizers in float64, sounds to dream on, and every parametrization."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any

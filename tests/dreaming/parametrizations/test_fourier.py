@@ -1,7 +1,5 @@
 """A detail as its spectrum: what is low, what is heavy, what an octave leaves out."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """Harmonics and bands of noise: near the original alone, the original without a gain."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

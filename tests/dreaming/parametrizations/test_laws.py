@@ -1,7 +1,5 @@
 """What holds for every parametrization, for random lengths and sizes, in float64."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

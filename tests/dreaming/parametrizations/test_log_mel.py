@@ -1,7 +1,5 @@
 """The log-mel as it is: its range, and that it is no sound."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

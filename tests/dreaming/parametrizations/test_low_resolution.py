@@ -1,7 +1,5 @@
 """A sum of grids: their sizes, what they share, what an octave leaves out."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

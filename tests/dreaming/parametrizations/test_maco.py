@@ -1,7 +1,5 @@
 """Phases of fixed magnitudes: which magnitudes, and that they hold whatever is dreamed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from types import SimpleNamespace
 

@@ -1,7 +1,5 @@
 """The waveform as it is, and a gain on its spectrum: peak, unit, what becomes of a sound."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
