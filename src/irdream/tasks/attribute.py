@@ -52,24 +52,16 @@ def attribute(
 ) -> dict[str, float]:
     """Explain the recognizer's answer on every excerpt of `start`, for every target.
 
+    Arguments that conf/config.yaml has as keys of `attribute` are explained there.
+
     Args:
         recognizer: left as it was; see `irdream.attribution.inspection` where it gets no log-mel.
-        start: gives the excerpts.
-        attribution: the method.
-        tracker: gets metrics and files.
-        output_dir: where the files are written.
         target: an instrument, several, `all`, `correct` or `incorrect`; None: what the recognizer
             predicts; of dreams the originals' labels and the targets.
         judge: is asked about what the mask lets through; None, or the recognizer again: none.
-        share: of the bins (mel band x frame) that the mask keeps, the most relevant ones; fewer
-            where fewer speak for the target. Not used where the method gives a mask.
-        curves: also measure insertion and deletion.
-        sanity: excerpts on which the layers' weights are shuffled; 0: none.
-        figures: at most so many spectrogram figures.
-        seed: of random targets and maps.
-        info: only say what would be done.
+        share: of the bins (mel band x frame); fewer where fewer speak for the target. Not used
+            where the method gives a mask.
         command: the words that were typed, for the page.
-        stopwatch: counts where the time goes.
 
     Returns:
         `attribute/count`; `attribute/<measure>`, a mean; `attribute/random/<measure>` and

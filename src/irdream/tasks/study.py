@@ -55,27 +55,15 @@ def study(
 ) -> dict[str, float]:
     """Run an experiment, or resume it, and write its report.
 
+    Arguments that conf/config.yaml has as keys of `study` are explained there; `network`, `train`
+    and `load` in `studies.runner.Runner`.
+
     Args:
         experiment: one of `irdream.studies`.
         question: what is asked, with the rules of the verdicts; see `studies.report.write`.
-        network: builds an untrained recognizer, see `checkpoint.new`.
-        train: trains it, see `tasks.train.train`.
-        load: loads a checkpoint by its name, see `checkpoint.load`.
         dataset: its training part is trained on, its test part is dreamed; of a mixture with
             rendered music that of the music.
-        tracker: gets the verdicts and the files.
-        output_dir: where the files are written.
-        recorded: a folder of recorded sounds by label, which are dreamed, too; None: none.
-        judges: checkpoints that had no part in the dreams.
-        seeds: of the trainings, one network each.
-        per_instrument: excerpts of each label that are dreamed.
-        seconds: of each.
-        steps: of a dream of fixed size.
         cache_dir: where networks and measured cells are kept; None: in `output_dir`.
-        publish: a folder that gets report.md, figure and tables; None: none.
-        device: of the networks, see `runtime.choose_device`.
-        trust: packages that the networks may come from.
-        info: only say what would be done.
 
     Returns:
         `study/<claim>`: 1 where it holds, 0.5 in part, 0 where it does not; none if not tested.
