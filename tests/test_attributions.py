@@ -30,6 +30,10 @@ def test_log_mels_of_a_network_of_ones_own() -> None:
     assert found.mask(0.1).sum(dim=(1, 2)).tolist() == [18] * 3
     with pytest.raises(InputError, match="there is no sound to be masked; expected waveforms"):
         found.sound()
+    whole = attribute(network, log_mels, method=Occlusion(bands=9, frames=20))
+    logits = network(log_mels) - network(lowest.expand_as(log_mels))
+    expected = logits.gather(1, whole.targets[:, None])[:, :, None].expand_as(log_mels) / 180
+    torch.testing.assert_close(whole.relevance, expected)
 
 
 def test_a_sound_is_heard_at_the_rate_that_is_given() -> None:

@@ -167,6 +167,11 @@ def test_layers_of_wrapped_networks_have_their_own_names(kind) -> None:
     torch.testing.assert_close(dreams.objective_curve, expected.objective_curve)
 
 
+def test_layers_of_a_scripted_network_are_refused() -> None:
+    with pytest.raises(InputError, match=r"layer 'head' of a scripted network; expected the modul"):
+        short(scripted(), objective=Layer("head"))
+
+
 def test_dreaming_works_where_gradients_are_off() -> None:
     net = Net()
     expected = short(net).signal

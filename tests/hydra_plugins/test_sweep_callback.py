@@ -1,5 +1,6 @@
 """What is swept is checked before a sweep begins, each value once."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +10,12 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
-from hydra_plugins.irdream.sweep_callback import check_sweep, probes
+from hydra_plugins.irdream.sweep_callback import SweepCallback, check_sweep, probes
 from irdream.cli import command
 from irdream.errors import InputError
+from irdream.sweeps import sweep
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -90,3 +93,12 @@ def test_what_the_sweepers_yaml_builds_is_trusted_or_was_typed(loader) -> None:
     check("trust=[mine]")
     check("hydra.sweeper.pruner={_target_: mine.Own}")
     check(target="optuna.samplers.Own")
+
+
+def test_a_full_disk_at_the_end_is_told_in_one_line(monkeypatch) -> None:
+    def end() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "gallery.html")
+
+    monkeypatch.setattr(sweep, "end", end)
+    with pytest.raises(SystemExit, match=r"^error: No space left on device 'gallery.html'; free "):
+        SweepCallback().on_multirun_end(OmegaConf.create())

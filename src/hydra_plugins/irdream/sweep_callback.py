@@ -53,7 +53,8 @@ class SweepCallback(Callback):
         """Close the parent run; that of a multirun that is killed is closed at exit."""
         from irdream.sweeps import sweep
 
-        sweep.end()
+        with _ending_the_program():
+            sweep.end()
 
 
 @contextmanager

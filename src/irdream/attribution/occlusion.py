@@ -35,7 +35,7 @@ class Occlusion:
     @torch.no_grad()
     def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
         """Return relevance (items, n_mels, frames)."""
-        base = baseline_of(recognizer, log_mel, self.baseline).expand(len(log_mel), -1, -1)
+        base = baseline_of(recognizer, log_mel, self.baseline).expand(*log_mel.shape[:2], 1)
 
         with probing(recognizer) as probe:
 

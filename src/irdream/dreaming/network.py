@@ -77,6 +77,11 @@ def frozen(recognizer: nn.Module) -> Iterator[None]:
 def check_layers(recognizer: Recognizer, layers: Sequence[str]) -> None:
     """Raise an InputError with the nearest layers when the network has no such layer."""
     model = unwrapped(recognizer.model)
+    if layers and isinstance(model, torch.jit.ScriptModule):
+        raise InputError(
+            f"layer {layers[0]!r} of a scripted network; expected the module that it was made "
+            "from, whose layers can be read"
+        )
     names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     for layer in layers:
         if layer not in names:
