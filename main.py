@@ -143,7 +143,8 @@ def open_tracker(config: Any) -> Any:
 
 def main() -> None:
     """Answer errors in one line; say by the exit status whether a job failed."""
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # as stderr is
+    if sys.stdout:  # which may be closed
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # as stderr is
     signal.signal(signal.SIGTERM, interrupt)
     try:
         command.check_flags(sys.argv[1:])
