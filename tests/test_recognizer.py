@@ -190,6 +190,17 @@ def test_a_network_in_training_is_asked_without_its_statistics_and_random_number
     assert model.body[1].num_batches_tracked == 0
 
 
+def test_of_a_long_sound_some_windows_are_heard_at_once(monkeypatch) -> None:
+    recognizer, sizes = toy(), []
+    heard = recognizer.logits
+    monkeypatch.setattr(recognizer, "logits", lambda x: sizes.append(len(x)) or heard(x))
+    ramp = torch.arange(1000.0)[None, None].repeat(2, 2, 1)
+    found = recognizer.window_logits(ramp)
+    assert found[1, :, 0].tolist() == [*range(0, 995, 5)][:199]
+    assert len(sizes) > 10
+    assert max(sizes) <= 32
+
+
 # What the outputs mean
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-_BATCH_WINDOWS = 128
+_BATCH_WINDOWS = 32
 Output = Literal["softmax", "sigmoid", "probabilities"]
 
 
@@ -182,7 +182,8 @@ class Recognizer(nn.Module):
         end where frames are left over. Raises InputError for less than one window.
         """
         windows = self.windows(log_mel, hop_frames)
-        return self.logits(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
+        batches = windows.flatten(0, 1).split(_BATCH_WINDOWS)  # of long sounds some at once
+        return torch.cat([*map(self.logits, batches)]).unflatten(0, windows.shape[:2])
 
     def transposed(self, semitones: float) -> Recognizer:
         """Return one that hears sounds higher by `semitones`, played faster by as much.
@@ -233,10 +234,7 @@ class Recognizer(nn.Module):
 
     def window_probabilities(self, waveform: Tensor) -> Tensor:
         """Return `probabilities` (batch, windows, instruments) of waveforms (batch, samples)."""
-        windows = self.windows(self.log_mel(waveform.to(self.device)))
-        batches = windows.flatten(0, 1).split(_BATCH_WINDOWS)
-        logits = torch.cat([self.logits(batch) for batch in batches])
-        return self.probabilities(logits).unflatten(0, windows.shape[:2])
+        return self.probabilities(self.window_logits(self.log_mel(waveform.to(self.device))))
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Return probabilities (batch, instruments) of (batch, samples), the mean over windows."""

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from irdream.audio import pitch
 from irdream.audio.pitch import pitch_hz
 from irdream.errors import InputError
 from irdream.measures.dreams import (
@@ -151,6 +152,17 @@ def test_the_pitch_of_a_vibrato_is_that_of_pyin() -> None:
     cents = 1200 * np.log2(found[:frames].numpy() / expected[:frames])[voiced[:frames]]
     assert np.abs(cents).max() < 25  # its grid is 10 cents
     assert voiced.mean() > 0.9
+
+
+def test_the_pitch_of_a_long_sound_is_found_some_frames_at_once(monkeypatch) -> None:
+    sizes, whole = [], pitch._autocorrelation
+    monkeypatch.setattr(pitch, "_autocorrelation", lambda x: sizes.append(len(x)) or whole(x))
+    sound = tone(200.0, harmonics=3).repeat(20)[None]
+    found = pitch_hz(sound, sample_rate_hz=RATE_HZ)
+    assert len(sizes) > 3
+    assert max(sizes) <= 256
+    monkeypatch.setattr(pitch, "_AT_ONCE", 10**6)
+    torch.testing.assert_close(found, pitch_hz(sound, sample_rate_hz=RATE_HZ), equal_nan=True)
 
 
 def test_noise_and_silence_have_no_pitch() -> None:

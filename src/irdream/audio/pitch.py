@@ -16,6 +16,7 @@ of voicing and octave cost something; the peak of the sound is not freed from it
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ HOP_SECONDS = 0.02
 PERIODS = 3  # of the lowest pitch in one frame
 VOICING_THRESHOLD, SILENCE_THRESHOLD = 0.45, 0.03
 NEAR_BEST = 0.9  # of the greatest strength
+_AT_ONCE = 256  # frames
 _FINER = 4  # steps of lag for each sample, in the autocorrelation
 
 
@@ -42,9 +44,16 @@ def pitch_hz(
     `range_hz` is the lowest and the highest pitch. Raises InputError when the sounds are shorter
     than a frame.
     """
-    found = []
-    for one in waveform.double():  # the transforms of many at once would need gigabytes
-        strength, demanded, first = _strengths(one, sample_rate_hz, range_hz, hop_seconds)
+    settings = sample_rate_hz, range_hz, hop_seconds
+    found = [torch.cat([*_pitches(one, *settings)]) for one in waveform.double()]
+    return torch.stack(found).to(waveform.dtype)
+
+
+def _pitches(
+    waveform: Tensor, rate_hz: float, range_hz: tuple[float, float], hop_seconds: float
+) -> Iterator[Tensor]:
+    """Yield the pitch of some frames after the other, (frames,)."""
+    for strength, demanded, first in _strengths(waveform, rate_hz, range_hz, hop_seconds):
         middle = strength[:, 1:-1]
         is_peak = (middle > strength[:, :-2]) & (middle >= strength[:, 2:])
         peaks = middle.masked_fill(~is_peak, 0.0)
@@ -54,15 +63,15 @@ def pitch_hz(
         left, middle, right = strength.gather(1, around).T
         bend = (left - 2 * middle + right).clamp(max=-1e-12)  # of a parabola through the three
         lag = first + place + (0.5 * (left - right) / bend).clamp(-0.5, 0.5)
-        found.append((_FINER * sample_rate_hz / lag).masked_fill(~(best > demanded), math.nan))
-    return torch.stack(found).to(waveform.dtype)
+        yield (_FINER * rate_hz / lag).masked_fill(~(best > demanded), math.nan)
 
 
 def _strengths(
     waveform: Tensor, rate_hz: float, range_hz: tuple[float, float], hop_seconds: float
-) -> tuple[Tensor, Tensor, int]:
-    """Return strengths (frames, lags), what is demanded of a frame (frames,), the second lag.
+) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """Yield strengths (frames, lags), what is demanded of a frame (frames,), the second lag.
 
+    The transforms of all frames at once would need gigabytes; so there are some after the other.
     Lags are quarters of a sample, from one below the shortest period to one above the longest.
     """
     length = round(PERIODS * rate_hz / range_hz[0])
@@ -70,21 +79,22 @@ def _strengths(
         raise InputError(
             f"a waveform of {len(waveform)} samples is too short; expected {length} or more"
         )
-    frames = waveform.unfold(0, length, round(hop_seconds * rate_hz))
+    peak = waveform.abs().max()
+    taper = torch.hann_window(length, dtype=waveform.dtype, device=waveform.device)
     one_period = slice(length // 3, length - length // 3)  # the middle one; of the lowest pitch
     two_periods = slice(length // 6, length - length // 6)
-    frames = frames - frames[:, two_periods].mean(dim=1, keepdim=True)
-    # NaN in silence, which is unvoiced then.
-    loudness = frames[:, one_period].abs().amax(dim=1) / waveform.abs().max()
-    demanded = VOICING_THRESHOLD + (
-        2.0 - loudness * (1.0 + VOICING_THRESHOLD) / SILENCE_THRESHOLD
-    ).clamp(min=0.0)
     shortest, longest = (_FINER * rate_hz / hz for hz in reversed(range_hz))
-    taper = torch.hann_window(length, dtype=frames.dtype, device=frames.device)
     first = math.ceil(shortest)
     lags = slice(first - 1, math.floor(longest) + 2)
-    strength = _autocorrelation(frames * taper)[:, lags] / _autocorrelation(taper[None])[:, lags]
-    return strength, demanded, first
+    of_taper = _autocorrelation(taper[None])[:, lags]
+    for frames in waveform.unfold(0, length, round(hop_seconds * rate_hz)).split(_AT_ONCE):
+        frames = frames - frames[:, two_periods].mean(dim=1, keepdim=True)
+        # NaN in silence, which is unvoiced then.
+        loudness = frames[:, one_period].abs().amax(dim=1) / peak
+        demanded = VOICING_THRESHOLD + (
+            2.0 - loudness * (1.0 + VOICING_THRESHOLD) / SILENCE_THRESHOLD
+        ).clamp(min=0.0)
+        yield _autocorrelation(frames * taper)[:, lags] / of_taper, demanded, first
 
 
 def _autocorrelation(frames: Tensor) -> Tensor:
