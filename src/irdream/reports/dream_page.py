@@ -327,7 +327,8 @@ def _levelled(voices: Sequence[_Voice], sounds: Sounds) -> dict[str, Any]:
         ],
         "rate": rate_hz,
         "unit": unit,
-        "levelNote": f"Levels are those of the files. All are played at {at:.1f} {unit} ({by}), "
+        "levelNote": "Levels are those of the files, but for a difference that exceeds full scale, "
+        f"whose file is softer. All are played at {at:.1f} {unit} ({by}), "
         "so that the louder one does not seem the better one.",
     }  # fmt: skip
 
