@@ -38,7 +38,7 @@ from irdream.tracking import NullTracker
 
 HOST = "127.0.0.1"
 MOST_BYTES = 200_000_000
-STRENGTHS = "quiet", "clear", "strong"  # which takes half as long again
+STRENGTHS = "quiet", "clear", "strong"
 
 
 class App(ThreadingHTTPServer):
