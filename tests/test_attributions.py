@@ -41,7 +41,7 @@ def test_a_sound_is_heard_at_the_rate_that_is_given() -> None:
     found = attribute(network, torch.randn(1, 4000), 1, sample_rate_hz=4000)
     assert found.recognizer.sample_rate_hz == 4000
     with pytest.raises(TypeError, match=r"attribute\(\) got an unexpected keyword argument 'lable"):
-        attribute(network, torch.randn(1, 4000), 1, lables=["a", "b", "c"])
+        attribute(network, torch.randn(1, 4000), 1, lables=["a", "b", "c"])  # type: ignore[call-arg]
 
 
 def test_a_sound_file_for_several_targets(tmp_path) -> None:

@@ -70,7 +70,9 @@ class Recognizer(nn.Module):
         super().__init__()
         self.frontend = frontend
         self.model = model
-        self.instruments = labels_of(instruments) if len(instruments) else ()
+        self.instruments: tuple[str, ...] = ()
+        if len(instruments):
+            self.instruments = labels_of(instruments)
         own = getattr(model, "output", None)  # or a layer of that name
         self.output: Output = output or (own if isinstance(own, str) else "softmax")  # type: ignore[assignment]
         known = get_args(Output) if output else ("softmax", "sigmoid")
