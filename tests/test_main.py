@@ -241,7 +241,7 @@ def test_a_sweep_stops_at_a_failed_job_where_it_is_asked_to(tmp_path) -> None:
     )  # fmt: skip
 
     assert done.returncode == 1
-    assert "sweep: 1 jobs, 1 failed" in done.stdout
+    assert "sweep: 1 job, 1 failed" in done.stdout
 
 
 def test_a_mistake_in_what_is_swept_is_found_before_the_sweep_begins(tmp_path) -> None:

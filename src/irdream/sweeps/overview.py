@@ -300,7 +300,8 @@ def _notes(sweep: Sweep, dreams: pd.DataFrame, chosen: pd.DataFrame) -> list[str
     """Return a line on what the page holds, and one each on what it lacks."""
     failed = sum(job.status == "failed" for job in sweep.jobs)
     noun = "maps" if "map" in dreams else "dreams"
-    notes = [f"{len(sweep.jobs)} jobs, {failed} failed; {len(chosen)} {noun}."]
+    jobs = f"{len(sweep.jobs)} job{'s' * (len(sweep.jobs) > 1)}"
+    notes = [f"{jobs}, {failed} failed; {len(chosen)} {noun}."]
     flags = chosen["unchanged"].tolist() if "unchanged" in chosen else []
     if unchanged := sum(flag is True for flag in flags):
         notes.append(f"{unchanged} of the dreams changed nothing.")

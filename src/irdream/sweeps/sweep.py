@@ -240,7 +240,7 @@ def table(jobs: Sequence[Job]) -> str:
         rows.append([str(job.number), own, job.status, seconds, *measures, job.error or ""])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    return "\n".join([f"sweep: {len(jobs)} jobs, {counted}", *lines])
+    return "\n".join([f"sweep: {len(jobs)} job{'s' * (len(jobs) > 1)}, {counted}", *lines])
 
 
 def choose_store(config: DictConfig, typed: Sequence[str], of_sweep: Any = None) -> None:
