@@ -28,7 +28,6 @@ from irdream.datasets.starts import FileStart
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.objectives import LogProbability
 from irdream.dreaming.optimizers import NormalizedAscent
-from irdream.dreaming.strength import with_strength
 from irdream.errors import InputError, told
 from irdream.files import distinct_names
 from irdream.recognizer import Recognizer
@@ -81,7 +80,8 @@ class App(ThreadingHTTPServer):
                 judge=self.judge,
                 start=FileStart(path=path, offset=offset or 0.0, seconds=seconds),
                 target=target,
-                ascent=with_strength(ascent, strength),  # type: ignore[arg-type]
+                ascent=ascent,
+                strength=strength,  # type: ignore[arg-type]
                 tracker=NullTracker(),
                 output_dir=path.parent,
                 figures=1,

@@ -13,7 +13,7 @@ from irdream.errors import InputError
     ("strength", "steps", "most_db", "confidence"),
     [
         (None, 60, 12.0, None),
-        ("quiet", 60, 12.0, 0.9),
+        ("quiet", 60, 12.0, 0.93),
         ("clear", 60, 12.0, None),
         ("strong", 60, 14.4, None),
         (2, 60, 24.0, None),
@@ -26,6 +26,7 @@ def test_steps_gain_and_stop(ascent, strength, steps, most_db, confidence) -> No
     given = ascent(parametrization=Fourier(of=inner), steps=60)
     made: Any = with_strength(given, strength)
     assert (made.steps, made.confidence) == (steps, confidence)
+    assert made.step_size == given.step_size * (0.25 if strength == "quiet" else 1.0)
     assert made.parametrization.of.max_gain_db == pytest.approx(most_db)
     assert made.parametrization.of.keep_peak
     assert made.parametrization.of.floor_db == 30.0

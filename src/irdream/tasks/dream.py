@@ -28,6 +28,7 @@ from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.best import Best
 from irdream.dreaming.constraints import RmseBudget
 from irdream.dreaming.objectives import as_objective
+from irdream.dreaming.strength import Strength, with_strength
 from irdream.dreaming.targets import Item, batches, item_seed, parse_targets, plan, several
 from irdream.errors import InputError
 from irdream.instruments import in_words
@@ -54,6 +55,7 @@ def dream(
     ascent: Ascent,
     tracker: Tracker,
     output_dir: Path,
+    strength: Strength = None,
     judge: Recognizer | None = None,
     sonification: Sonify | None = None,
     step_size: Several | None = None,
@@ -72,6 +74,7 @@ def dream(
 
     Args:
         recognizer: what is to predict the target; left as it was.
+        strength: see `with_strength`; a list of step sizes stays as it is.
         judge: predicts the WAVs, and the undreamed ones; None, or the recognizer again: none.
         sonification: makes sound of a dreamed spectrogram; None: a gain on the original's
             spectrum, or Griffin-Lim where the start is noise or not what is changed. Not used
@@ -91,6 +94,7 @@ def dream(
     step_sizes, budgets_db = several(step_size), several(budget_db)
     if len(step_sizes) == 1 and step_sizes[0] is not None:  # then files are not named by it
         ascent, step_sizes = replace(ascent, step_size=step_sizes[0]), [None]
+    ascent = with_strength(ascent, strength)
     _check(recognizer, ascent, budget_db)
     has_target, labels = as_objective(ascent.objective).reads_output, recognizer.instruments
     targets = parse_targets(target, labels) if has_target else [""]
