@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from irdream.datasets import composition as module
 from irdream.datasets.composition import (
     BASS,
     CHORDAL,
@@ -20,6 +21,7 @@ from irdream.datasets.composition import (
     level,
     perform,
     room,
+    with_vibrato,
 )
 from irdream.instruments import CODES
 
@@ -161,6 +163,50 @@ def test_a_player_performs_a_composition_at_a_random_level() -> None:
     assert whole.dtype == np.float32
     assert len(end) == len(whole) - round(0.25 * RATE_HZ)
     assert np.corrcoef(whole[-len(end) :], end)[0, 1] == pytest.approx(1)
+
+
+def pitches(sound: np.ndarray) -> np.ndarray:
+    """Return the pitch of one tone over time, in semitones above 440 Hz."""
+    spectrum = np.fft.fft(sound)
+    spectrum[len(sound) // 2 :] = 0
+    phase = np.unwrap(np.angle(np.fft.ifft(spectrum)))[2000:-2000]
+    frame = RATE_HZ // 100
+    return 12 * np.log2((phase[frame:] - phase[:-frame]) / frame * RATE_HZ / (2 * np.pi) / 440)
+
+
+def test_a_vibrato_swings_about_the_pitch() -> None:
+    tone = np.sin(2 * np.pi * 440 * np.arange(3 * RATE_HZ) / RATE_HZ).astype(np.float32)
+    for seed in range(8):
+        sound = with_vibrato(np.random.default_rng(seed), tone, sample_rate_hz=RATE_HZ)
+        assert sound.shape == tone.shape
+        assert sound.dtype == np.float32
+        pitch = pitches(sound)
+        assert 0.05 < np.abs(pitch).max() < 0.6
+        assert np.median(pitch) == pytest.approx(0, abs=0.05)
+        turns = (np.diff(np.sign(pitch[::50])) != 0).sum() / (len(pitch) / RATE_HZ) / 2
+        assert 3 < turns < 8
+
+
+def test_vibrato_does_not_tell_the_instrument(monkeypatch: pytest.MonkeyPatch) -> None:
+    swung: list[bool] = []
+
+    def note(rng, sound, *, sample_rate_hz):
+        swung.append(True)
+        return sound
+
+    monkeypatch.setattr(module, "with_vibrato", note)
+    counts = {}
+    for code in CODES:
+        swung.clear()
+        for seed in range(200):
+            music = Composition(leads=[(code, Voice(5), 0.0)], backing=[], backing_db=0.0)
+            rng = np.random.default_rng([seed, CODES.index(code)])
+            perform(rng, music, sine, sample_rate_hz=RATE_HZ, vibrato=seed % 2 == 0)
+        counts[code] = len(swung)
+    assert counts.pop("pia") == 0
+    assert 0 < counts.pop("gac") < 25
+    assert 5 < counts.pop("gel") < 40
+    assert all(25 < count < 65 for count in counts.values()), counts
 
 
 def test_a_lead_that_is_silent_is_told() -> None:

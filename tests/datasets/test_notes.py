@@ -124,6 +124,23 @@ def test_an_electric_guitar_is_distorted_and_a_piano_is_not(tmp_path: Path) -> N
     assert 3 <= sum(share > 0.03 for share in shares) <= 11
 
 
+def test_notes_that_are_held_die_away_or_swell_at_times(tmp_path: Path) -> None:
+    path = write_tone(tmp_path / "a.wav", A4_HZ, seconds=2.0)
+
+    def rise_db(instrument: str, seed: int) -> float:
+        voice = Voice(0, [Note(0.0, 1.0, 69, 100)])
+        rng = np.random.default_rng(seed)
+        sound = play(rng, [one(path, instrument=instrument)], voice, seconds=1.0, transposition=0)
+        early, late = sound[4000:6000], sound[16000:18000]
+        return float(20 * np.log10(late.std() / early.std()))
+
+    rises = np.array([rise_db("tru", seed) for seed in range(40)])
+    assert (rises < -5).any()
+    assert (rises > 5).any()
+    assert (np.abs(rises) < 5).sum() >= 20
+    assert max(abs(rise_db("pia", seed)) for seed in range(10)) < 1
+
+
 def test_all_players_take_turns_and_are_the_sources(make_notes: Callable[..., Notes]) -> None:
     data = make_notes()
     files = data.part("training", sample_rate_hz=SAMPLE_RATE_HZ).files

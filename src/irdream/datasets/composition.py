@@ -27,6 +27,7 @@ INSTRUMENTS: dict[str, tuple[tuple[int, ...], int, int]] = {
     "vio": ((40,), 55, 94),
     "voi": ((52, 53, 54), 48, 80),
 }
+VIBRATO = {"gac": 0.1, "gel": 0.2, "pia": 0.0}  # how often in a training part; others: 0.45
 CHORDAL = frozenset({"gac", "gel", "org", "pia"})
 BASS, PAD = (32, 33, 34, 35, 36, 37), (48, 49)
 KICK, SNARE, CLOSED_HAT, OPEN_HAT, CRASH, RIDE = 36, 38, 42, 46, 49, 51
@@ -119,6 +120,7 @@ def perform(
     sample_rate_hz: int,
     skipped_seconds: float = 0.0,
     leads: Sequence[Callable[[Voice], np.ndarray]] = (),
+    vibrato: bool = False,
 ) -> np.ndarray:
     """Return the sound of a composition in a random room, (samples,) float32, at -20 to -0.5 dB.
 
@@ -126,6 +128,8 @@ def perform(
         player: plays some voices together, at any level.
         skipped_seconds: at the beginning, which is left out.
         leads: play the predominant instruments, one each; none: the player does.
+        vibrato: give it to some of the predominant instruments, of whatever kind but a piano. Where
+            strings, flutes and voices alone have it, a recognizer takes it for these.
 
     Raises:
         SilentLeadError: when a predominant instrument does not sound.
@@ -135,6 +139,8 @@ def perform(
         sound = leads[place](voice) if leads else player([voice])
         if not sound.any():
             raise SilentLeadError(f"no sound of {code}")
+        if vibrato and rng.random() < VIBRATO.get(code, 0.45):
+            sound = with_vibrato(rng, sound, sample_rate_hz=sample_rate_hz)
         sounds.append(_at_level(sound, level_db))
     if composition.backing:
         sounds.append(_at_level(player(composition.backing), composition.backing_db))
@@ -142,6 +148,22 @@ def perform(
     mix = mix[round(skipped_seconds * sample_rate_hz) :]
     peak = np.abs(mix).max()
     return mix * np.float32(10 ** (rng.uniform(-20.0, -0.5) / 20) / peak) if peak > 0 else mix
+
+
+def with_vibrato(rng: np.random.Generator, sound: np.ndarray, *, sample_rate_hz: int) -> np.ndarray:
+    """Return a sound whose pitch and level swing, more and less in the course of time.
+
+    The pitch swings by up to 0.1 to 0.5 semitones, 4 to 7 times a second, the level by up to 4 dB.
+    """
+    rate_hz, semitones = rng.uniform(4.0, 7.0), rng.uniform(0.1, 0.5)
+    time = np.arange(len(sound)) / sample_rate_hz
+    turns = np.arange(0.0, time[-1] + 1.0, 0.5)
+    depth = np.interp(time, turns, rng.uniform(0.0, 1.0, len(turns)))
+    swing = depth * np.sin(2 * np.pi * rate_hz * time + rng.uniform(0, 2 * np.pi))
+    seconds = semitones / 12 * np.log(2) / (2 * np.pi * rate_hz)
+    level_db = rng.uniform(0.0, 4.0) * np.roll(swing, round(sample_rate_hz / rate_hz / 4))
+    bent = np.interp((time + seconds * swing) * sample_rate_hz, np.arange(len(sound)), sound)
+    return (bent * 10 ** (level_db / 20)).astype(np.float32)
 
 
 def lead(rng: np.random.Generator, instrument: str, piece: Piece) -> Voice:

@@ -4,8 +4,8 @@ A folder of notes has a folder for each instrument, and may have a `manifest.csv
 `file`, `class` and, where known, `pitch` (C4 is middle C), `player`, `source`, `licence` and `kind`
 (`note` or `phrase`). Each recording is played by one player; a note by the recorded note nearest in
 pitch, shifted by resampling. Notes of unknown pitch are played in the rhythm of the composition,
-phrases as they are. Organs add ranks, electric guitars are distorted or doubled, and strings,
-flutes and voices get vibrato, some of the time. The backing is played by SoundFonts.
+phrases as they are. Some of the time organs add ranks, electric guitars are distorted or doubled,
+and held notes die away or swell. The backing is played by SoundFonts.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ _PITCH = re.compile(r"(?<![A-Za-z])([A-G])([#sb]?)(-?\d)(?!\d)")
 _STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _QUIET = 0.02  # of the peak; what comes before is no part of a note
 _RELEASE_SECONDS = (0.03, 0.12)
-_VIBRATO = ("cel", "flu", "vio", "voi")
+_RANKS = {-12: 0.35, 12: 0.5, 19: 0.2, 24: 0.3, 28: 0.1, 31: 0.1}  # semitones above: how often
+_PLUCKED = frozenset({"gac", "gel", "pia"})  # whose notes die away by themselves
+_SHAPED_SHARE = 0.35  # of the other notes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,13 +261,11 @@ def play(
         once = partial(_melody, rng, single, seconds=seconds, limit=transposition)
         sound = once(voice)
         if instrument == "org":
-            for octaves in (-1, 1):
-                if rng.random() < 0.35:
-                    sound = sound + rng.uniform(0.2, 0.8) * once(_moved(voice, 12 * octaves))
+            for semitones, share in _RANKS.items():
+                if rng.random() < share:
+                    sound = sound + rng.uniform(0.2, 0.8) * once(_moved(voice, semitones))
         if instrument == "gel" and rng.random() < 0.3:  # the same played twice
             sound = sound + np.roll(once(voice), round(rng.uniform(0.01, 0.03) * SAMPLE_RATE_HZ))
-    if instrument in _VIBRATO and rng.random() < 0.35:
-        sound = _with_vibrato(rng, sound)
     if instrument == "gel":
         sound = _amplified(rng, sound)
     return sound.astype(np.float32)
@@ -301,6 +301,8 @@ def _melody(
         part = _shifted(played.path, semitones)[: max(0, min(held, samples - start))].copy()
         release = min(round(_RELEASE_SECONDS[1] * SAMPLE_RATE_HZ), len(part) // 2)
         part[len(part) - release :] *= np.linspace(1.0, 0.0, release, dtype=np.float32)
+        if played.instrument not in _PLUCKED and rng.random() < _SHAPED_SHARE:
+            part *= _shape(rng, len(part))
         sound[start : start + len(part)] += part * (note.velocity / 100) ** 1.5
     return sound
 
@@ -336,13 +338,12 @@ def _shifted(path: Path, semitones: int, *, is_phrase: bool = False) -> np.ndarr
     return sound.astype(np.float32)
 
 
-def _with_vibrato(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
-    """Return a sound whose pitch swings by 0.1 to 0.4 semitones, 4.5 to 6.5 times a second."""
-    rate_hz, semitones = rng.uniform(4.5, 6.5), rng.uniform(0.1, 0.4)
-    depth_seconds = semitones / 12 * np.log(2) / (2 * np.pi * rate_hz)
-    time = np.arange(len(sound)) / SAMPLE_RATE_HZ
-    swing = depth_seconds * np.sin(2 * np.pi * rate_hz * time + rng.uniform(0, 2 * np.pi))
-    return np.interp((time + swing) * SAMPLE_RATE_HZ, np.arange(len(sound)), sound)
+def _shape(rng: np.random.Generator, samples: int) -> np.ndarray:
+    """Return the level over time of a note that dies away or swells, (samples,) float32."""
+    time = np.arange(samples, dtype=np.float32) / SAMPLE_RATE_HZ
+    if rng.random() < 0.5:
+        return np.exp(-time / np.float32(rng.uniform(0.2, 1.0)))
+    return (0.1 + 0.9 * np.linspace(0.0, 1.0, samples, dtype=np.float32)) ** rng.uniform(0.5, 2.0)
 
 
 def _amplified(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:

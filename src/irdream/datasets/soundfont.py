@@ -220,6 +220,7 @@ class SoundFont:
                     sample_rate_hz=SAMPLE_RATE_HZ,
                     skipped_seconds=LEAD_IN_SECONDS,
                     leads=leads,
+                    vibrato=part == "training",
                 )
         raise InputError(
             f"dataset.{self.keys[part]}={self.fonts[part]} gave no sound of {' '.join(labels)} "
