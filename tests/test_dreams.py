@@ -159,6 +159,9 @@ def test_the_judge_answers_before_and_after(file: Path, tmp_path: Path, capsys) 
     alone = dream(recognizer, file, "kick", judge=recognizer, **PAPER)
     assert alone.judge_before is alone.judge_after is None
     assert "judge: none, since it is one of the recognizers" in capsys.readouterr().out
+    judge.window_seconds = 60.0
+    assert dream(made(), file, "kick", judge=judge, **PAPER).judge is None
+    assert "judge: none, since its window is 60 s and a sound has" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"judge is a Net; expected a checkpoint or a recognizer"):
         dream(made(), file, "kick", judge=Net(), **PAPER)
     with pytest.raises(InputError, match=r"no checkpoint at 'nobody'"):

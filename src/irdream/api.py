@@ -56,7 +56,7 @@ from irdream.errors import InputError, nearest
 from irdream.instruments import find, in_words
 from irdream.progress import dream_bar
 from irdream.recognizer import Output, Recognizer
-from irdream.reports.dreams import another
+from irdream.reports.dreams import another, suited
 
 Start = Tensor | np.ndarray | str | Path
 Model = nn.Module | str | Path
@@ -200,9 +200,13 @@ def dream(
             on_octave=on_octave,
         )
     _warn([doubt_of_dreams(objective, dreams, targets)])
+    if judge := judge and another(judge, recognizer):
+        wanted = [recognizer.instruments[i] for i in targets.tolist() if objective.reads_output]
+        hop = 1 if signal.ndim == 2 else recognizer.hop_samples
+        judge = suited(judge, wanted, [signal.shape[-1] * hop / recognizer.sample_rate_hz])
     return DreamResult(
         **vars(dreams), recognizer=recognizer, ascent=ascent, start=signal, targets=targets,
-        names=names, file=file, step_sizes=step_sizes, judge=judge and another(judge, recognizer),
+        names=names, file=file, step_sizes=step_sizes, judge=judge,
     )  # fmt: skip
 
 

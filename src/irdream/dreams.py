@@ -141,8 +141,9 @@ class DreamResult(Dreams):
         target = self.recognizer.instruments[self.targets[i]]
         before, after = (answer.of_target(self.targets)[i] for answer in (self.before, self.after))
         line = f"{name} toward {instruments.name(target)}: {before:.2f} → {after:.2f}"
-        if self.judge and self._has_sound and target in self.judge.instruments:
-            place = self.judge.instruments.index(target)
+        labels = self.judge.instruments if self.judge and self._has_sound else ()
+        if known := instruments.find(target, labels):
+            place = labels.index(known)
             before, after = (answer.probabilities[i, place] for answer in self._judged)
             line += f", judge {before:.2f} → {after:.2f}"
         return f"{line}, {steps}"
@@ -223,7 +224,7 @@ class DreamResult(Dreams):
             for one in self._finished(*self._sounds):
                 _, path = write_sounds(one, recognizer, GriffinLim(), Path(folder))
                 first = path.with_name(f"{one.name}-original.wav")
-                target = one.item.target if one.item.target in judge.instruments else ""
+                target = instruments.find(one.item.target, judge.instruments) or ""
                 pairs.append([predict_file(sound, target, judge) for sound in (first, path)])
         before, after = (joined(list(answers)) for answers in zip(*pairs, strict=True))
         return before, after

@@ -19,6 +19,9 @@ from irdream.attribution import (
     target_logits,
     with_sound,
 )
+from irdream.attribution.backward import _Exchanged
+from irdream.checkpoint_folder import load_recognizer
+from irdream.dreaming.network import simplified
 from irdream.ensemble import Ensemble
 from irdream.errors import InputError
 from irdream.recognizer import window_starts
@@ -57,6 +60,28 @@ def test_what_is_sent_back_is_rectified(method, guided, slope, around, log_mel, 
     torch.testing.assert_close(method(recognizer, log_mel, targets), wanted)
 
 
+@pytest.mark.parametrize("slope", [0.0, 0.3])
+@pytest.mark.parametrize(("method", "guided"), [(Deconvolution(), False), (GuidedBackprop(), True)])
+def test_of_convolutions_and_pooling_by_hooks(method, guided, slope, around, log_mel, targets):
+    torch.manual_seed(0)
+    recognizer = around(Deep(slope=slope))
+    base = baseline_of(recognizer, log_mel, "silence")
+    found = method(recognizer, log_mel, targets)
+
+    def rectified(module, given, y):
+        slope = getattr(module, "negative_slope", 0.0)
+        y = y.clone() if guided else given[0] + (y - given[0]).detach()
+        y.register_hook(lambda sent: torch.where(sent > 0, sent, slope * sent))
+        return y
+
+    for module in recognizer.modules():
+        if isinstance(module, nn.ReLU | nn.LeakyReLU):
+            module.register_forward_hook(rectified)
+    x = log_mel.clone().requires_grad_()
+    value = target_logits(recognizer.window_logits(x), targets).sum()
+    torch.testing.assert_close(found, torch.autograd.grad(value, x)[0] * (log_mel - base))
+
+
 @pytest.mark.parametrize("method", [Deconvolution(), GuidedBackprop()])
 def test_functions_are_rectified_like_modules(method, around, log_mel, targets) -> None:
     maps = [
@@ -88,6 +113,23 @@ def test_lrp_sums_to_the_logit_without_biases(gamma, around, log_mel, targets) -
     logit = target_logits(recognizer.window_logits(log_mel), targets)
     total = LRP(gamma=gamma, epsilon=1e-12)(recognizer, log_mel, targets).sum(dim=(1, 2))
     torch.testing.assert_close(total, logit.detach(), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["shipped", "second", "robust"])
+def test_lrp_and_what_biases_take_sum_to_the_logit(name) -> None:
+    recognizer, method = load_recognizer(name).eval(), LRP()
+    waveform = torch.randn(1, 33_000, generator=torch.Generator().manual_seed(0))
+    log_mel, targets = recognizer.log_mel(waveform), torch.tensor([3])
+    logit = target_logits(recognizer.window_logits(log_mel), targets).item()
+    relevance = float(method(recognizer, log_mel, targets).sum())
+    network = simplified(recognizer.model)
+    biases = [one.requires_grad_() for n, one in network.named_parameters() if n.endswith("bias")]
+    with _Exchanged(method._rules()):
+        windows = recognizer.logits(recognizer.windows(log_mel)[0], network)
+    windows.mean(dim=0)[3].backward()
+    taken = sum((b.grad * b).sum().item() for b in biases if b.grad is not None)
+    assert relevance + taken == pytest.approx(logit, rel=1e-4, abs=1e-3)
+    assert abs(taken) > 0.01
 
 
 def test_lrp_without_gamma_and_biases_is_gradient_times_input(around, log_mel, targets) -> None:

@@ -85,6 +85,18 @@ def test_integrated_gradients_of_a_parabola_by_hand(around, log_mel, targets) ->
     torch.testing.assert_close(found, expected)
 
 
+def test_integrated_gradients_are_the_mean_over_midpoints(around, log_mel, targets) -> None:
+    torch.manual_seed(0)
+    recognizer = around(Deep())
+    base, total = baseline_of(recognizer, log_mel, "silence"), torch.zeros_like(log_mel)
+    for share in (0.125, 0.375, 0.625, 0.875):
+        x = (base + share * (log_mel - base)).requires_grad_()
+        value = target_logits(recognizer.window_logits(x), targets).sum()
+        total += torch.autograd.grad(value, x)[0]
+    found = IntegratedGradients(steps=4)(recognizer, log_mel, targets)
+    torch.testing.assert_close(found, total / 4 * (log_mel - base))
+
+
 def test_smoothgrad_is_the_mean_over_noisy_copies(around, log_mel, targets) -> None:
     torch.manual_seed(0)
     recognizer = around(Deep())

@@ -110,8 +110,8 @@ def test_the_last_line_says_what_the_judge_predicts_and_leaves_out_what_is_equal
     }  # fmt: skip
     lines = printed(table(3, **judged), capsys)
     assert lines[-1] == (
-        "flute is the first guess in 3 of 3 WAVs, at 0.9 or more in 3; the judge agrees in 1 "
-        "(undreamed 0)"
+        "flute is the first guess in 3 of 3 WAVs, at 0.9 or more in 3; the judge agrees in 1 of 2 "
+        "that it was asked about (undreamed 0)"
     )
     assert "judge on top is not defined for 1 of 3 dreams" in lines
     assert any("p judge" in line for line in lines)

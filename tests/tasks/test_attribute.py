@@ -8,11 +8,13 @@ import torch
 from PIL import Image
 
 from irdream.attribution import LRP, AscendedMask, Deconvolution, GradCAM, GradientXInput
+from irdream.audio import load_audio
 from irdream.checkpoint_folder import new_recognizer
 from irdream.datasets.base import Excerpt
 from irdream.datasets.starts import DreamStart, FileStart
 from irdream.errors import InputError
 from irdream.frontends import Waveform
+from irdream.instruments import CODES, find
 from irdream.measures.table import ATTRIBUTION
 from irdream.recognizer import Recognizer
 from irdream.reports.attributions import HOW_TO_READ
@@ -56,7 +58,7 @@ def test_a_run_writes_a_row_for_each_map(run, tmp_path: Path, capsys) -> None:
         assert row["drop"] == pytest.approx(drop, abs=1e-4)
         for control in ("random", "edges"):  # of equal area
             assert maps[control][i]["area"] == pytest.approx(row["area"], abs=0.01)
-    missing = ("change_share", "judge_agrees")
+    missing = ("change_share", "judge_whole", "judge_agrees")
     shown = [each.name for each in ATTRIBUTION if each.name not in missing]
     for each in ATTRIBUTION:
         if each.needs != "judge" and each.name != "change_share":
@@ -168,13 +170,45 @@ def test_of_dreams_where_they_put_their_evidence(run, tmp_path: Path, sounds, ca
     assert " to " not in row  # of one recording there is no interval
 
 
-def test_a_judge_is_asked_about_the_relevant_part(run, tmp_path: Path, tiny_frontend) -> None:
+@pytest.mark.parametrize(
+    ("labels", "unknown"),
+    [
+        (CODES[::-1], ""),  # the same in another order
+        (("kick", "Flute", "violin", "snare"), "cel (cello)"),  # some, otherwise spelled
+        (("kick", "snare", "org"), "flu (flute), vio (violin), cel (cello)"),
+    ],
+)
+def test_a_judge_of_other_labels_is_asked_about_those_it_knows(
+    labels, unknown, run, tmp_path: Path, tiny_frontend, capsys
+) -> None:
     model = {"_target_": "irdream.models.Light", "width": 2}
-    judge = new_recognizer(frontend=tiny_frontend, model=model).eval()
-    metrics = run(judge=judge, curves=False)
-    table = pd.read_csv(tmp_path / "attributions.csv")
-    assert set(table["judge_agrees"]) <= {0.0, 1.0}
-    assert 0 <= metrics["attribute/judge_agrees"] <= 1
+    judge = new_recognizer(frontend=tiny_frontend, model=model, labels=labels).eval()
+    metrics = run(judge=judge, curves=False, target=["flu", "vio", "cel"], figures=0)
+    own = rows_of(pd.read_csv(tmp_path / "attributions.csv"), map="GradientXInput")
+    told = pd.read_csv(tmp_path / "probabilities.csv")
+    expected: dict[str, list[float]] = {"original": [], "relevant": []}
+    for row in records(own):
+        label = find(row["target"], labels)
+        for part, column in (("original", "judge_whole"), ("relevant", "judge_agrees")):
+            sound = load_audio(
+                tmp_path / "sounds" / f"{row['file']}-{part}.wav", sample_rate_hz=1000
+            )
+            answer = judge.predict(sound)
+            on_top = float(max(answer, key=answer.__getitem__) == label) if label else np.nan
+            expected[part].append(on_top)
+            assert row[column] == pytest.approx(on_top, nan_ok=True)
+            if label:
+                kept = rows_of(told, network="judge", file=row["file"], label=label)
+                kept = kept["original" if part == "original" else "dream"]
+                assert kept.item() == pytest.approx(answer[label], abs=2e-5)
+    for part, name in (("original", "judge_whole"), ("relevant", "judge_agrees")):
+        if np.isnan(expected[part]).all():
+            assert f"attribute/{name}" not in metrics
+        else:
+            assert metrics[f"attribute/{name}"] == pytest.approx(np.nanmean(expected[part]))
+    said = capsys.readouterr().out
+    line = f"judge: not asked about {unknown}, which it does not know\n"
+    assert line in said if unknown else "not asked" not in said
 
 
 @pytest.mark.parametrize("method", [GradientXInput(), AscendedMask(steps=2)])

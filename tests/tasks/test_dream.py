@@ -516,11 +516,15 @@ def test_what_both_networks_predict_and_what_lies_between_is_kept(
     assert "<code>python main.py a=b</code>" in page
 
 
-def test_a_judge_says_nothing_of_a_target_that_it_does_not_know(run, my_package) -> None:
-    labels = tuple("zither" if code == "sax" else code for code in CODES)
-    metrics, table, _ = run(target=["sax", "flu"], judge=another(my_package, labels))
+def test_a_judge_says_nothing_of_a_target_that_it_does_not_know(run, my_package, capsys) -> None:
+    others = {"sax": "zither", "flu": "Flute"}  # the second is the same in other words
+    judge = another(my_package, tuple(others.get(code, code) for code in CODES[::-1]))
+    metrics, table, _ = run(target=["sax", "flu"], judge=judge)
     assert table["judge_on_top"].isna().tolist() == [True, False] * 3
     assert metrics["dream/judge_on_top_undefined"] == 3
+    said = capsys.readouterr().out
+    assert "judge: not asked about sax (saxophone), which it does not know" in said
+    assert re.search(r"the judge agrees in \d of 3 that it was asked about \(undreamed \d\)", said)
 
 
 def test_a_layer_is_not_judged(run, my_package) -> None:
@@ -536,6 +540,18 @@ def test_who_is_no_judge(run, recognizer, my_package, capsys, why) -> None:
     judge = recognizer if "recognizers" in why else stranger
     metrics, _, _ = run(target="sax", judge=judge)
     assert f"judge: none, since {why}" in capsys.readouterr().out
+    assert not [name for name in metrics if "judge" in name]
+
+
+def test_a_judge_of_longer_windows_is_not_asked(run, my_package, capsys) -> None:
+    judge = another(my_package)
+    judge.window_seconds = 9.5
+    metrics, table, _ = run(target="sax", judge=judge)
+    assert re.search(
+        r"judge: none, since its window is 9.5 s and a sound has \d.\d{3} s",
+        capsys.readouterr().out,
+    )
+    assert table["judge_on_top"].isna().tolist() == [True] * 3
     assert not [name for name in metrics if "judge" in name]
 
 

@@ -187,7 +187,7 @@ class Deconvolution(_RectifiedGradient):
 class GuidedBackprop(_RectifiedGradient):
     """Deconvolution's rule and the activation's derivative, both, x (input - baseline).
 
-    Springenberg et al. 2015, section 3.4, for ReLU; for LeakyReLU as `Deconvolution`.
+    Springenberg et al. 2015, section 4, for ReLU; for LeakyReLU as `Deconvolution`.
 
     Args:
         baseline: see `baseline_of`.
@@ -207,8 +207,8 @@ class LRP:
     (Montavon et al. 2019, "Layer-Wise Relevance Propagation: An Overview"; Andeol et al. 2021 for
     negative values). Batch norm is folded into the convolution before it where it follows one in a
     chain; elsewhere it passes relevance on, value by value. ReLU, LeakyReLU, and max- and
-    mean-pooling need no rule. The relevance sums to the logit, less what the biases and epsilon
-    take. A product of activations, as attention has it, is not treated.
+    mean-pooling need no rule. Relevance and what the biases take sum to the logit, but for epsilon.
+    A product of activations, as attention has it, is not treated.
 
     Args:
         gamma: how much positive contributions are preferred; 0: not.

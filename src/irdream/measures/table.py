@@ -91,6 +91,7 @@ ATTRIBUTION = (  # of relevance maps, see irdream.measures.attribution
     Measure("sparsity", "sparsity", "higher", in_gallery=True),
     Measure("energy_share", "energy", in_gallery=True),
     Measure("change_share", "change in it", in_gallery=True),
+    Measure("judge_whole", "judge, whole", needs="judge", is_share=True, in_gallery=True),
     Measure("judge_agrees", "judge", "higher", needs="judge", is_share=True, in_gallery=True),
 )
 SCORES = (  # of recognizers, as metrics of the tasks evaluate and compare

@@ -40,7 +40,7 @@ from irdream.reports.attributions import (
     write_map,
 )
 from irdream.reports.dream_page import PROBABILITIES
-from irdream.reports.dreams import answer_rows, file_names, predict_file
+from irdream.reports.dreams import answer_rows, file_names, of_label, predict_file
 from irdream.reports.figures import save_figure
 from irdream.reports.tables import save_table
 from irdream.stopwatch import Stopwatch
@@ -156,15 +156,16 @@ class AttributionFiles:
         answers = [predict_file(path, item.target, self.recognizer) for path in paths.values()]
         index = torch.tensor([labels.index(item.target)])
         whole, kept, rest = (float(one.of_target(index)[0]) for one in answers)
-        told, judged = {"recognizer": (labels, answers[0], answers[1])}, None
-        if (judge := self.judge) and item.target in judge.instruments:
-            place = torch.tensor([judge.instruments.index(item.target)])
-            answer = predict_file(paths["relevant"], item.target, judge)
-            judged = float(answer.on_top(place)[0])
-            if kind == self.method:
-                before = predict_file(paths["original"], item.target, judge)
+        told, is_own = {"recognizer": (labels, answers[0], answers[1])}, kind == self.method
+        judge, judged = self.judge, dict[str, float]()
+        if judge and (known := instruments.find(item.target, judge.instruments)):
+            answer = predict_file(paths["relevant"], known, judge)
+            judged["judge_agrees"] = float(of_label(answer, known, judge.instruments)[1])
+            if is_own:
+                before = predict_file(paths["original"], known, judge)
+                judged["judge_whole"] = float(of_label(before, known, judge.instruments)[1])
                 told["judge"] = (judge.instruments, before, answer)
-        self.probabilities += answer_rows(stem.name, told) if kind == self.method else []
+        self.probabilities += answer_rows(stem.name, told) if is_own else []
         return {
             "name": excerpt.name,
             "labels": " ".join(excerpt.labels),
@@ -177,7 +178,9 @@ class AttributionFiles:
             "probability_rest": rest,
             **measures.wav_measures(whole, kept, rest),
             "energy_share": float(relevant.square().sum() / original.square().sum()),
-            "judge_agrees": judged,
+            "judge_whole": None,
+            "judge_agrees": None,
+            **judged,
             "file": stem.name,
         }
 

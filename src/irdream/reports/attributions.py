@@ -52,7 +52,8 @@ HOW_TO_READ = {  # by measure
     "sparsity": "Gini index of the map: 0 even, 1 a single bin",
     "energy_share": "share of the energy that the mask lets through",
     "change_share": "share of the energy of a dream's change that it lets through",
-    "judge_agrees": "share where a second network names the target in it",
+    "judge_whole": "share where a second network, the judge, names the target in the whole WAV",
+    "judge_agrees": "share where it does so in what the mask lets through",
 }
 OF_CONTROLS = "random and edges are masks of equal area: better than both?"
 OF_SANITY = f"correlation with maps of shuffled weights: below {PASSED_BELOW} passes"

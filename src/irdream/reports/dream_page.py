@@ -315,6 +315,8 @@ def _levelled(voices: Sequence[_Voice], sounds: Sounds) -> dict[str, Any]:
     peaks = [20 * math.log10(max(float(np.abs(v.samples).max()), 1e-9)) for v in voices]
     room = [level - peak + PEAK_DB for level, peak in zip(levels, peaks, strict=True)]
     at = min([LOUDNESS_LUFS, *filter(math.isfinite, room)])
+    may_exceed = any(voice.name == DREAMS.voices[-1] for voice in voices)
+    softer = ", but for a difference that exceeds full scale, whose file is softer" * may_exceed
     unit, by = ("LUFS", "ITU-R BS.1770-4") if is_lufs else ("dB", f"RMS, {NO_LUFS}")
     return {
         "voices": [
@@ -327,9 +329,8 @@ def _levelled(voices: Sequence[_Voice], sounds: Sounds) -> dict[str, Any]:
         ],
         "rate": rate_hz,
         "unit": unit,
-        "levelNote": "Levels are those of the files, but for a difference that exceeds full scale, "
-        f"whose file is softer. All are played at {at:.1f} {unit} ({by}), "
-        "so that the louder one does not seem the better one.",
+        "levelNote": f"Levels are those of the files{softer}. All are played at {at:.1f} {unit} "
+        f"({by}), so that the louder one does not seem the better one.",
     }  # fmt: skip
 
 
@@ -363,8 +364,9 @@ def _networks(
     for name, title in networks.items():
         rows = table[(table["file"] == row["file"]) & (table["network"] == name)]
         values = [list(each) for each in zip(*(rows[c].tolist() for c in COLUMNS), strict=True)]
-        values.sort(key=lambda each: (each[0] != row["target"], -max(each[1:])))
-        shown = [[instruments.name(x), x == row["target"], *p] for x, *p in values[:MOST_BARS]]
+        target = instruments.find(row["target"], rows["label"].tolist())
+        values.sort(key=lambda each: (each[0] != target, -max(each[1:])))
+        shown = [[instruments.name(x), x == target, *p] for x, *p in values[:MOST_BARS]]
         found += [{"name": title, "rows": shown, "more": len(values) - len(shown)}] if shown else []
     return found
 

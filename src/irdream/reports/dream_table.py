@@ -69,12 +69,12 @@ def write_dream(
         row = measure(one, on_wav, sound, recognizer.instruments)
         row |= kept_in(undreamed, path, recognizer)
         answers = {"recognizer": (recognizer.instruments, one.before, on_wav)}
-        if judge is not None and target in judge.instruments:
-            of_original, of_dream = (predict_file(x, target, judge) for x in (undreamed, path))
+        if judge is not None and (known := instruments.find(target, judge.instruments)):
+            of_original, of_dream = (predict_file(x, known, judge) for x in (undreamed, path))
             answers["judge"] = judge.instruments, of_original, of_dream
-            said = of_label(of_dream, target, judge.instruments)
+            said = of_label(of_dream, known, judge.instruments)
             row["judge_probability"], row["judge_on_top"] = said
-            row["undreamed_judge_on_top"] = of_label(of_original, target, judge.instruments)[1]
+            row["undreamed_judge_on_top"] = of_label(of_original, known, judge.instruments)[1]
         rows = answer_rows(one.name, answers)
         write_iterates(one, recognizer, sonify, folder / "steps")
     if not is_drawn:
@@ -313,5 +313,7 @@ def result(table: pd.DataFrame) -> str:
         line += f" (of the spectrograms: {spectrograms[0]}, {spectrograms[1]})"
     if "judge_on_top" in sums:
         undreamed = sums["undreamed_judge_on_top"]
-        line += f"; the judge agrees in {sums['judge_on_top']} (undreamed {undreamed})"
+        asked = int(table["judge_on_top"].notna().sum())
+        of = f" of {asked} that it was asked about" * (asked < count)
+        line += f"; the judge agrees in {sums['judge_on_top']}{of} (undreamed {undreamed})"
     return line

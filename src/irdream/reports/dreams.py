@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from irdream import instruments
 from irdream.audio import load_audio, write_wav
 from irdream.datasets.base import Excerpt
 from irdream.dreaming.full_band import full_band
@@ -184,12 +185,27 @@ def another(judge: Recognizer, recognizer: Recognizer) -> Recognizer | None:
     pairs = itertools.product(members_of(judge), members_of(recognizer))
     if any(same_weights(*pair) for pair in pairs):
         why = "it is one of the recognizers"
-    elif set(judge.instruments).isdisjoint(recognizer.instruments):
+    elif not any(instruments.find(x, judge.instruments) for x in recognizer.instruments):
         why = "it knows none of the labels"
     else:
         return judge
     print(f"judge: none, since {why}; another can be chosen", flush=True)
     return None
+
+
+def suited(
+    judge: Recognizer | None, targets: Iterable[str], seconds: Iterable[float]
+) -> Recognizer | None:
+    """Print of which targets a judge is not asked; None, and why, where a sound is too short."""
+    if judge and (shortest := min(seconds)) < judge.window_seconds:
+        window = f"its window is {judge.window_seconds:g} s and a sound has {shortest:.3f} s"
+        print(f"judge: none, since {window}; another can be chosen", flush=True)
+        return None
+    named = [target for target in dict.fromkeys(targets) if target]
+    unknown = [x for x in named if judge and not instruments.find(x, judge.instruments)]
+    if unknown:
+        print(f"judge: not asked about {instruments.in_words(unknown)}, which it does not know")
+    return judge
 
 
 def answer_rows(

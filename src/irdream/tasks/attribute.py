@@ -24,7 +24,7 @@ from irdream.errors import InputError
 from irdream.progress import track
 from irdream.recognizer import Recognizer
 from irdream.reports.attribution_files import AttributionFiles
-from irdream.reports.dreams import another
+from irdream.reports.dreams import another, suited
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import Tracker
 
@@ -102,13 +102,16 @@ def attribute(
             f"target={toward} and no excerpt has such a label; expected an instrument that the "
             f"recognizer knows: {instruments.in_words(recognizer.instruments)}"
         )
+    lengths = [len(one.waveform) for one in excerpts]
+    seconds = [length / recognizer.sample_rate_hz for length in lengths]
+    judge = suited(judge, (item.target for item in items), seconds)
     kept = None if getattr(attribution, "gives_mask", False) else share
     written = AttributionFiles(
         recognizer, judge, start, excerpts, items, method, kept, curves, figures, seed, output_dir,
         stopwatch,
     )  # fmt: skip
-    most, lengths = BATCH_SECONDS * recognizer.sample_rate_hz, [len(x.waveform) for x in excerpts]
-    parts, shuffled = [*batches(items, lengths, most)], dict[str, list[float]]()
+    most, shuffled = BATCH_SECONDS * recognizer.sample_rate_hz, dict[str, list[float]]()
+    parts = [*batches(items, lengths, most)]
     for batch in track(parts, "explaining", total=len(parts)):
         waveform, log_mel, wanted = _given(recognizer, excerpts, batch)
         with stopwatch("attribution"):
@@ -144,7 +147,7 @@ def _items(
     tops = [known[int(recognizer(x.waveform[None].to(device))[0].argmax())] for x in excerpts]
     wanted = getattr(start, "wanted", {})
     each = [
-        [code if code in known else top for code in wanted.get(name, [""])]
+        [instruments.find(label, known) or top for label in wanted.get(name, [""])]
         for name, top in zip(names, tops, strict=True)
     ]
     return [Item(i, code) for i, codes in enumerate(each) for code in dict.fromkeys(codes)]

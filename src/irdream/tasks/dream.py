@@ -35,7 +35,15 @@ from irdream.instruments import in_words
 from irdream.interrupts import Interrupted, keeping, stopping
 from irdream.progress import DreamBar, dream_bar
 from irdream.recognizer import Recognizer
-from irdream.reports.dreams import FinishedDream, Sonify, another, file_names, index_of, one_by_one
+from irdream.reports.dreams import (
+    FinishedDream,
+    Sonify,
+    another,
+    file_names,
+    index_of,
+    one_by_one,
+    suited,
+)
 from irdream.sonification import GriffinLim, StftGain
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import Tracker
@@ -107,6 +115,8 @@ def dream(
         return {}
     with stopwatch("reading audio"):
         excerpts, items, bad = _read(start, recognizer, planned)
+    seconds = [len(one.waveform) / recognizer.sample_rate_hz for one in excerpts]
+    judge = suited(judge, (item.target for item in items), seconds)
     with stopwatch("tracking"):
         tracker.log_data(
             getattr(start, "name", "start"), fingerprint_of_sounds(excerpts), context="start",
