@@ -96,6 +96,25 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     assert captured.out == captured.err == ""
 
 
+@pytest.mark.parametrize("samples", [700, 703, 736])
+def test_a_long_sound_is_taken_in_pieces_with_one_result(small, samples, monkeypatch) -> None:
+    waveform = torch.randn(2, samples, generator=torch.Generator().manual_seed(0)).double()
+    waveform.requires_grad_()
+    weight = torch.randn(2, 8, samples // 32, dtype=torch.float64)
+    whole = small(waveform)
+    (slope,) = torch.autograd.grad((whole * weight).sum(), waveform)
+    lengths: list[int] = []
+    small.stft.register_forward_pre_hook(lambda module, given: lengths.append(given[0].shape[-1]))
+    monkeypatch.setattr("irdream.frontends.FRAMES_AT_ONCE", 5)
+    found = small(waveform)
+    torch.testing.assert_close(found, whole, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        torch.autograd.grad((found * weight).sum(), waveform)[0], slope, rtol=0, atol=1e-12
+    )
+    assert max(lengths) <= 4 * 32 + 64
+    assert len(lengths) == 2 * -(-(samples // 32) // 5)  # once more for the gradient
+
+
 @pytest.mark.parametrize("samples", [0, 1, 512])
 def test_too_short(frontend: HanLogMel, samples: int) -> None:
     message = rf"a waveform of {samples} samples is too short; expected more than 512"

@@ -22,8 +22,10 @@ from types import ModuleType
 from typing import Annotated, Any, Literal
 
 import torch
+import torch.nn.functional as F
 from annotated_types import Ge, Le
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from irdream.arguments import Amount, Count, Positive, checked
 from irdream.audio.masking import bins_hz
@@ -34,6 +36,7 @@ Scale = Literal["natural", "db", "magnitude", "power"]
 Filters = Literal["slaney", "htk", "gammatone"]
 Taper = Literal["hann", "hamming", "blackman"]
 Power = Annotated[int, Ge(1), Le(2)]
+FRAMES_AT_ONCE = 4096  # of a long sound; spectra take ten times the memory of the log-mel, or more
 
 
 def _nnaudio() -> Any:
@@ -174,7 +177,7 @@ class LogMel(Spectral):
         self.n_mels, self.floor, self.window, self.window_samples = n_mels, floor, window, length
         self.f_min_hz, self.f_max_hz, self.filters, self.power = least, most, filters, power
         about: dict[str, Any] = {"win_length": length, "hop_length": hop_samples, "window": window}
-        self.stft = nnaudio.STFT(n_fft, **about, sr=sample_rate_hz, verbose=False)
+        self.stft = nnaudio.STFT(n_fft, **about, center=False, sr=sample_rate_hz, verbose=False)
         self.register_buffer("mel_basis", basis, persistent=False)
         self.register_buffer("taper", self.stft.wcos[0, 0].clone(), persistent=False)
 
@@ -185,8 +188,21 @@ class LogMel(Spectral):
                 f"a waveform of {waveform.shape[-1]} samples is too short; "
                 f"expected more than {self.n_fft // 2}"
             )
-        frames = waveform.shape[-1] // self.hop_samples
-        real, imaginary = self.stft(waveform, output_format="Complex")[:, :, :frames].unbind(-1)
+        frames, at_once = waveform.shape[-1] // self.hop_samples, FRAMES_AT_ONCE
+        padded = F.pad(waveform, (self.n_fft // 2, self.n_fft // 2), mode="reflect")
+        if frames <= at_once:
+            return self._log_mel(padded, frames)
+        parts, samples = [], (at_once - 1) * self.hop_samples + self.n_fft
+        for first in range(0, frames, at_once):  # the spectra are made again for the gradient
+            part = padded[:, first * self.hop_samples :][:, :samples], min(at_once, frames - first)
+            parts.append(
+                checkpoint(self._log_mel, *part, use_reentrant=False, preserve_rng_state=False)
+            )
+        return torch.cat(parts, dim=-1)
+
+    def _log_mel(self, padded: Tensor, frames: int) -> Tensor:
+        """Return the first frames of the log-mel of a waveform that is padded already."""
+        real, imaginary = self.stft(padded, output_format="Complex")[:, :, :frames].unbind(-1)
         vars(self.stft).pop("num_samples", None)  # so that a used front end equals a new one
         spectrum = real.square() + imaginary.square()
         if self.power == 1:

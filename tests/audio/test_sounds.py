@@ -62,7 +62,7 @@ class TestLoadAudio:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
-        soundfile.write(tmp_path / "a.wav", np.full((132_299, 2), 0.1), 44_100)
+        soundfile.write(tmp_path / "a.wav", np.linspace([-0.1] * 2, [0.1] * 2, 132_299), 44_100)
         assert load_audio("~/a.wav", sample_rate_hz=RATE_HZ).shape == (66_150,)
 
 
@@ -142,6 +142,15 @@ class TestSilence:
         dither = np.round(rng.uniform(-0.5, 0.5, RATE_HZ) + rng.uniform(-0.5, 0.5, RATE_HZ)) / 32768
         soundfile.write(tmp_path / "a.wav", dither, RATE_HZ)
         refused(tmp_path / "a.wav", r"is silent, its peak -90 dB; at least")
+
+    @pytest.mark.parametrize("rate_hz", [RATE_HZ, 44_100])
+    def test_a_constant_is_no_sound(self, tmp_path: Path, rate_hz: int) -> None:
+        dither = np.random.default_rng(0).integers(-1, 2, rate_hz) / 32768
+        soundfile.write(tmp_path / "a.wav", 0.25 + dither, rate_hz)
+        expected = r"a\.wav' is no sound: all its values are about 0\.25, a constant \(DC\)"
+        refused(tmp_path / "a.wav", expected)
+        soundfile.write(tmp_path / "b.wav", 0.25 + 0.01 * sine(1.0), RATE_HZ)
+        assert load_audio(tmp_path / "b.wav", sample_rate_hz=RATE_HZ).std() > 0.01
 
     def test_a_quiet_recording_is_read(self, tmp_path: Path) -> None:
         soundfile.write(tmp_path / "a.wav", 2e-4 * sine(1.0), RATE_HZ, subtype="PCM_24")
@@ -365,6 +374,30 @@ def test_odd_rates_cost_neither_gigabytes_nor_pitch(from_hz: int) -> None:
         assert abs(1200 * np.log2(new / old * from_hz / RATE_HZ)) < 1.0  # cents
 
 
+@pytest.mark.parametrize(
+    ("from_hz", "to_hz"),
+    [(44_100, 22_050), (22_050, 16_000), (8_000, 22_050), (22_050, 44_100), (96_000, 7_000)],
+)
+@pytest.mark.parametrize("samples", [9_000, 9_001, 3 * 2048])
+def test_a_long_sound_is_resampled_in_pieces_with_one_result(
+    from_hz: int, to_hz: int, samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchaudio.functional import resample as theirs
+
+    sound = torch.randn(2, samples, generator=torch.Generator().manual_seed(0))
+    whole, lengths = resample(sound, from_hz=from_hz, to_hz=to_hz), []
+
+    def record(waveform: torch.Tensor, old: int, new: int) -> torch.Tensor:
+        lengths.append(waveform.shape[-1])
+        return theirs(waveform, old, new)
+
+    monkeypatch.setattr("irdream.audio.sounds._BLOCK_FRAMES", 2000)
+    monkeypatch.setattr("torchaudio.functional.resample", record)
+    found = resample(sound, from_hz=from_hz, to_hz=to_hz)
+    torch.testing.assert_close(found, whole, rtol=0, atol=1e-6)
+    assert max(lengths) < 4_200
+
+
 def test_says_how_to_mend_a_torchaudio_that_does_not_import(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -374,6 +407,15 @@ def test_says_how_to_mend_a_torchaudio_that_does_not_import(
 
 
 # Writing
+
+
+def test_a_long_sound_is_written_in_pieces(tmp_path: Path, monkeypatch) -> None:
+    waveform = torch.linspace(-1, 1, 5001)
+    write_wav(tmp_path / "whole.wav", waveform, sample_rate_hz=RATE_HZ)
+    monkeypatch.setattr("irdream.audio.sounds._BLOCK_FRAMES", 1000)
+    write_wav(tmp_path / "pieces.wav", torch.stack([waveform, -waveform]), sample_rate_hz=RATE_HZ)
+    pieces, _ = soundfile.read(tmp_path / "pieces.wav", dtype="int16")
+    assert (pieces[:, 0] == soundfile.read(tmp_path / "whole.wav", dtype="int16")[0]).all()
 
 
 def test_comes_back_within_half_a_step(tmp_path: Path) -> None:

@@ -12,7 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from irdream.datasets.base import ExcerptFile, Excerpts, counted, decoding, tell_skipped
+from irdream.datasets.base import (
+    Excerpt,
+    ExcerptFile,
+    Excerpts,
+    counted,
+    decoding,
+    tell_long,
+    tell_skipped,
+)
 from irdream.datasets.cache import log_mels
 from irdream.errors import InputError
 
@@ -174,3 +182,18 @@ def test_what_is_skipped_is_told_with_the_first_reasons(caplog: pytest.LogCaptur
 def test_counts() -> None:
     said = [counted(n, "step") for n in (1, 0, 6705)]
     assert said == ["1 step", "0 steps", "6705 steps"]
+
+
+def test_a_long_sound_says_what_memory_it_takes_and_the_remedy(caplog) -> None:
+    excerpts = [
+        Excerpt(waveform=torch.zeros(60 * minutes), labels=(), name=f"m{minutes}")
+        for minutes in (3, 12)
+    ]
+    tell_long(excerpts[:1], 1, gb_a_minute=0.1)
+    assert caplog.messages == []
+    tell_long(excerpts, 1, gb_a_minute=0.1)
+    tell_long(excerpts[:1], 1, gb_a_minute=1e6)  # more than any machine has
+    first, second = caplog.messages
+    assert "'m12' has 12 minutes, for which about 1.2 GB of memory are needed" in first
+    assert "start.offset=60 start.seconds=30" in first
+    assert "'m3' has 3 minutes, for which about 3000000.0 GB" in second

@@ -100,7 +100,7 @@ def test_equal_files_and_numbered_excerpts_are_one_recording(tmp_path: Path) -> 
 
 
 def test_files_may_be_shorter_than_a_second(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.wav", np.ones(100), RATE_HZ)
+    soundfile.write(tmp_path / "a.wav", np.linspace(0, 1, 100), RATE_HZ)
     excerpts = Folder(root=tmp_path).part("test", sample_rate_hz=RATE_HZ)
     assert excerpts[0].waveform.shape == (100,)
 

@@ -272,7 +272,8 @@ def test_what_cannot_be_started_from(make, message, tmp_path) -> None:
         make(tmp_path).excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
 
 
-def test_a_part_of_a_long_file_is_taken(tmp_path: Path) -> None:
+@pytest.mark.parametrize("silence", [0, 0.5])
+def test_a_part_of_a_long_file_is_taken(tmp_path: Path, silence: float) -> None:
     ramp = np.linspace(-1, 1, 5 * RATE_HZ)
     soundfile.write(tmp_path / "long.wav", ramp, RATE_HZ, subtype="FLOAT")
     start = FileStart(path=tmp_path / "long.wav", offset=1.5, seconds=2.0)
@@ -280,7 +281,7 @@ def test_a_part_of_a_long_file_is_taken(tmp_path: Path) -> None:
     assert bad == []
     expected = torch.from_numpy(ramp[12_000:28_000]).float()
     torch.testing.assert_close(excerpt.waveform, expected, atol=1e-6, rtol=0)
-    ramp[2 * RATE_HZ : 4 * RATE_HZ] = 0
+    ramp[2 * RATE_HZ : 4 * RATE_HZ] = silence
     soundfile.write(tmp_path / "a.wav", ramp, RATE_HZ)
     start = FileStart(path=tmp_path / "a.wav", offset=2.0, seconds=1.5)
     _, bad = start.excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from irdream.dreaming import random_streams
 from irdream.dreaming.random_streams import item_keys, normal, substream, uniform
 
 WORD = 2**64
@@ -116,3 +117,17 @@ def test_keys_are_the_seeds() -> None:
     keys = item_keys((0, 2**63 - 1))
     assert keys.dtype == torch.int64
     assert keys.tolist() == [0, 2**63 - 1]
+
+
+def test_many_numbers_are_drawn_in_pieces_and_are_the_same(monkeypatch) -> None:
+    keys = item_keys([1, 2])
+    whole = uniform(keys, 3, 7, 11), normal(keys, 3, 7, 11)
+    monkeypatch.setattr("irdream.dreaming.random_streams._PLACES_AT_ONCE", 10)
+    most: list[int] = []
+    mixed = random_streams._mixed
+    monkeypatch.setattr(
+        random_streams, "_mixed", lambda word: most.append(word.shape[-1]) or mixed(word)
+    )
+    for one, other in zip(whole, (uniform(keys, 3, 7, 11), normal(keys, 3, 7, 11)), strict=True):
+        assert torch.equal(one, other)
+    assert max(most) <= 10

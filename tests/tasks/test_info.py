@@ -117,7 +117,7 @@ def test_one_line_is_said_and_nothing_is_made(words, line, here, capsys) -> None
 )
 def test_what_a_task_refuses_is_refused_before_its_line(words, message, here, capsys) -> None:
     (here / "text.wav").write_text("no sound")
-    soundfile.write(here / "a.wav", np.full(22_050, 0.1), 22_050)
+    soundfile.write(here / "a.wav", np.linspace(0, 0.1, 22_050), 22_050)
     with pytest.raises((InputError, InstantiationException), match=message):
         say(words, here / "run")
     assert capsys.readouterr().out == ""
@@ -130,7 +130,7 @@ def test_of_a_folder_nothing_is_decoded(here, capsys, monkeypatch) -> None:
 
     for level, name in enumerate(("flute/a.wav", "flute/b.wav", "voice/c.wav"), start=1):
         (here / name).parent.mkdir(exist_ok=True)
-        soundfile.write(here / name, np.full(22_050, 0.1 * level), 22_050)
+        soundfile.write(here / name, np.linspace(0, 0.1 * level, 22_050), 22_050)
     monkeypatch.setattr("irdream.audio.load_audio", refuse)
     monkeypatch.setattr("irdream.datasets.starts.load_audio", refuse)
     for words, said in {

@@ -272,7 +272,7 @@ def test_what_is_shorter_than_a_window_is_left_out(run: Run, tiny_frontend, capl
         frontend=tiny_frontend, model={"_target_": "irdream.models.Light"}, window_seconds=1.5
     )
     short = sounds / "voi" / "short.wav"
-    soundfile.write(short, np.ones(1200), RATE_HZ)
+    soundfile.write(short, np.linspace(0, 1, 1200), RATE_HZ)
     try:
         run(recognizer=made, epochs=1)
     finally:
@@ -328,7 +328,7 @@ def test_bad_files_are_skipped_and_listed(run, tmp_path, sounds, caplog) -> None
     bad = tmp_path / "sounds" / "pia"
     bad.mkdir()
     (bad / "no sound.wav").write_bytes(b"RIFF")
-    soundfile.write(bad / "short.wav", np.ones(100), RATE_HZ)
+    soundfile.write(bad / "short.wav", np.linspace(0, 1, 100), RATE_HZ)
     dataset = Folder(root=tmp_path / "sounds", name="some")
     with caplog.at_level(logging.WARNING):
         run(dataset=dataset, epochs=1)

@@ -63,7 +63,7 @@ def load_audio(
 
     Raises InputError when the file is missing, unreadable, no sound, cut off, empty, shorter than
     `min_seconds`, not finite, or of an absurd rate or channel count; and, but with `allow_silence`,
-    when it is silent, or its channels cancel each other out.
+    when it is silent or constant, or its channels cancel each other out.
     """
     path = Path(path).expanduser()
     mono, channels_peak, rate_hz = _read(path, _decode)
@@ -79,9 +79,13 @@ def load_audio(
         least = f"at least {20 * math.log10(MIN_PEAK):.0f} dB of full scale expected"
         found = f", its peak {20 * math.log10(channels_peak):.0f} dB" if channels_peak else ""
         raise bad(path, f"is silent{found}; {least}", "use a louder recording")
-    if np.abs(mono).max() < MIN_SHARE * channels_peak and not allow_silence:
+    lowest, highest = float(mono.min()), float(mono.max())
+    if max(-lowest, highest) < MIN_SHARE * channels_peak and not allow_silence:
         cancelled = "has channels that cancel each other out: their mean is silent"
         raise bad(path, cancelled, "turn one of them over, or export one alone")
+    if highest - lowest <= MIN_PEAK and not allow_silence:
+        constant = f"is no sound: all its values are about {highest:.3g}, a constant (DC)"
+        raise bad(path, constant, "export it again")
     # Scaled before resampling too, so that huge floats cannot overflow in the filter.
     waveform = _scale_to_peak(torch.from_numpy(mono))
     return _scale_to_peak(resample(waveform, from_hz=rate_hz, to_hz=sample_rate_hz))
@@ -116,7 +120,8 @@ def resample(waveform: Tensor, *, from_hz: int, to_hz: int) -> Tensor:
 
     The filter has numerator x denominator values: for rates without a common divisor that
     would be gigabytes, so such a ratio is rounded, which detunes by less than a cent. Raises
-    InputError when torchaudio cannot be imported.
+    InputError when torchaudio cannot be imported. Long sounds are filtered some seconds at a time,
+    since the filter takes up to 14 times the memory of what it is given.
     """
     if from_hz == to_hz:
         return waveform
@@ -128,7 +133,17 @@ def resample(waveform: Tensor, *, from_hz: int, to_hz: int) -> Tensor:
     except (OSError, ImportError) as error:
         remedy = "run `python -m irdream.repair_torchaudio`"
         raise InputError(f"torchaudio cannot be imported ({told(error)}); {remedy}") from error
-    return functional.resample(waveform, ratio.denominator, ratio.numerator)
+    old, new = ratio.denominator, ratio.numerator
+    # Cut where a sample of both rates is; the filter reaches 7 samples of the lower rate.
+    size, reach = old * math.ceil(_BLOCK_FRAMES / old), old * (1 + math.ceil(7 / min(old, new)))
+    parts = []
+    for first in range(0, max(1, waveform.shape[-1]), size):
+        before = min(first, reach)
+        part = waveform[..., first - before : first + size + reach]
+        skipped = before // old * new
+        part = functional.resample(part, old, new)[..., skipped : skipped + size // old * new]
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
 
 def write_wav(path: str | Path, waveform: Tensor, *, sample_rate_hz: int) -> None:
@@ -147,7 +162,10 @@ def write_wav(path: str | Path, waveform: Tensor, *, sample_rate_hz: int) -> Non
         problem = f"the waveform's peak is {peak:.4g}, above full scale 1; scale it down first"
     if problem:
         raise InputError(f"cannot write {str(path)!r}: {problem}")
-    pcm = (waveform.detach().cpu().double() * 32767).round().to(torch.int16).numpy().T
+    blocks = waveform.detach().cpu().split(_BLOCK_FRAMES, dim=-1)
+    pcm = (
+        torch.cat([(x.double() * 32767).round().to(torch.int16) for x in blocks], dim=-1).numpy().T
+    )
     # Encoded in memory: libsndfile reports a full disk as no OSError.
     encoded = io.BytesIO()
     soundfile.write(encoded, pcm, sample_rate_hz, format="WAV", subtype="PCM_16")
@@ -291,5 +309,7 @@ def _reason(error: soundfile.LibsndfileError) -> str:
 
 
 def _scale_to_peak(waveform: Tensor) -> Tensor:
-    peak = waveform.abs().max()
-    return waveform / peak if peak > 0 else waveform
+    """Divide a waveform that nobody else has, in place: an hour of it has gigabytes."""
+    lowest, highest = waveform.aminmax()
+    peak = torch.maximum(-lowest, highest)
+    return waveform.div_(peak) if peak > 0 else waveform

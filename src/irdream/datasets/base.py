@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -25,6 +26,7 @@ from irdream.audio import load_audio
 PartName = Literal["training", "test"]
 
 _REASONS = 20  # that are listed
+_LONG_MINUTES = 10.0
 _FOLDERS = 12  # that are named
 
 logger = logging.getLogger(__name__)
@@ -180,6 +182,19 @@ def tell_skipped(reasons: Sequence[str]) -> None:
     shown = lines[:_REASONS] + [f"and {len(lines) - _REASONS} more"] * (len(lines) > _REASONS)
     if shown:
         logger.warning("skipped %d excerpts:\n  %s", len(reasons), "\n  ".join(shown))
+
+
+def tell_long(excerpts: Sequence[Excerpt], sample_rate_hz: int, *, gb_a_minute: float) -> None:
+    """Warn, before the work begins, of what memory the longest sound takes, with the remedy."""
+    longest = max(excerpts, key=lambda one: len(one.waveform))
+    minutes = len(longest.waveform) / sample_rate_hz / 60
+    needed, free = minutes * gb_a_minute, psutil.virtual_memory().available / 1e9
+    if minutes > _LONG_MINUTES or needed > free:
+        logger.warning(
+            "%r has %.0f minutes, for which about %.1f GB of memory are needed (%.1f GB are free); "
+            "start.offset=60 start.seconds=30 takes 30 s of it, after the first minute",
+            longest.name, minutes, needed, free,
+        )  # fmt: skip
 
 
 def unlabelled_words(files: Sequence[ExcerptFile]) -> str:

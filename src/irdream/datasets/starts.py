@@ -314,7 +314,7 @@ def _cut(
     waveform = excerpt.waveform[round(offset * sample_rate_hz) :]
     if seconds is not None:
         waveform = waveform[: round(seconds * sample_rate_hz)]
-    if waveform.abs().max() < MIN_PEAK:
+    if waveform.max() - waveform.min() < 2 * MIN_PEAK:
         where = f"{len(waveform) / sample_rate_hz:g} s" + (f" after {offset:g} s" if offset else "")
         more = "; take more of it by start.seconds" if len(waveform) < len(excerpt.waveform) else ""
         raise InputError(f"{name!r} is silent in its first {where}{more}")

@@ -8,6 +8,7 @@ around it, on its place, on who has left the batch, or (but for rounding) on the
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ _KEY, _STREAM, _STEP, _PLACE = (
     _signed(word)
     for word in (0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xA0761D6478BD642F, 0xE7037ED1A0B428DB)
 )
+_PLACES_AT_ONCE = 2**20
 _FIRST, _SECOND = _signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB)
 
 
@@ -46,19 +48,33 @@ def uniform(keys: Tensor, step: int, *shape: int) -> Tensor:
         step: of the ascent; other steps draw other numbers.
         shape: of what is drawn for each item.
     """
-    places = torch.arange(math.prod(shape), device=keys.device)
-    start = _mixed(keys * _KEY + _signed((step + 1) * _STEP))
-    bits = _mixed(start[:, None] + places * _PLACE)
-    dtype = widest_float(keys.device.type)
-    digits = 53 if dtype == torch.float64 else 24
-    return (_shifted(bits, 64 - digits).to(dtype) / 2.0**digits).view(len(keys), *shape)
+    return _in_blocks(lambda some: _drawn(keys, step, some), keys, shape)
 
 
 def normal(keys: Tensor, step: int, *shape: int) -> Tensor:
     """Draw standard normal numbers, (items, *shape), likewise (Box and Muller 1958)."""
-    two = uniform(keys, step, 2, *shape)
-    radius = torch.sqrt(-2.0 * torch.log1p(-two[:, 0]))
-    return radius * torch.cos(2.0 * math.pi * two[:, 1])
+    count = math.prod(shape)
+
+    def block(places: Tensor) -> Tensor:
+        radius = torch.sqrt(-2.0 * torch.log1p(-_drawn(keys, step, places)))
+        return radius * torch.cos(2.0 * math.pi * _drawn(keys, step, places + count))
+
+    return _in_blocks(block, keys, shape)
+
+
+def _in_blocks(draw: Callable[[Tensor], Tensor], keys: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Draw some places at a time, since integers in between take many times the memory."""
+    places = torch.arange(math.prod(shape), device=keys.device).split(_PLACES_AT_ONCE)
+    return torch.cat([draw(some) for some in places], dim=1).view(len(keys), *shape)
+
+
+def _drawn(keys: Tensor, step: int, places: Tensor) -> Tensor:
+    """Return numbers of [0, 1), (items, places)."""
+    start = _mixed(keys * _KEY + _signed((step + 1) * _STEP))
+    bits = _mixed(start[:, None] + places * _PLACE)
+    dtype = widest_float(keys.device.type)
+    digits = 53 if dtype == torch.float64 else 24
+    return _shifted(bits, 64 - digits).to(dtype) / 2.0**digits
 
 
 def _mixed(word: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from irdream import instruments
 from irdream.arguments import Natural, checked
 from irdream.attribution import Attribution, check_method, with_sound
 from irdream.attribution.sanity import cascade
-from irdream.datasets.base import Excerpt, tell_skipped
+from irdream.datasets.base import Excerpt, tell_long, tell_skipped
 from irdream.datasets.starts import Start
 from irdream.dreaming.targets import Item, batches, parse_targets, plan
 from irdream.errors import InputError
@@ -28,6 +28,7 @@ from irdream.reports.dreams import another, suited
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import Tracker
 
+GB_A_MINUTE = 0.2  # of one sound
 BATCH_SECONDS = 32.0  # of sound at once: how often the bar moves; the probe slices further
 
 
@@ -95,6 +96,7 @@ def attribute(
         )
     if not excerpts:
         raise InputError(f"nothing to explain: {[*bad, 'no excerpts'][0]}")
+    tell_long(excerpts, recognizer.sample_rate_hz, gb_a_minute=GB_A_MINUTE)
     with stopwatch("predicting"):
         items = _items(recognizer, start, excerpts, targets, seed)
     if not items:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from irdream.arguments import Count, Natural, Several, checked
-from irdream.datasets.base import Excerpt, counted, tell_skipped
+from irdream.datasets.base import Excerpt, counted, tell_long, tell_skipped
 from irdream.datasets.identity import fingerprint_of_sounds
 from irdream.datasets.starts import Listed, Start
 from irdream.dreaming.ascent import Ascent
@@ -51,6 +51,7 @@ from irdream.tracking import Tracker
 if TYPE_CHECKING:
     import pandas as pd
 
+GB_A_MINUTE = 0.35  # of one sound, by default settings
 BATCH_SECONDS = 2048.0  # of sound that is dreamed at once: memory stays the same for any count
 
 
@@ -170,6 +171,7 @@ def _read(
     if not excerpts:
         tell_skipped(bad[1:])
         raise InputError(f"nothing to dream on: {[*bad, 'no excerpts'][0]}")
+    tell_long(excerpts, recognizer.sample_rate_hz, gb_a_minute=GB_A_MINUTE)
     items = planned.items([(excerpt.name, excerpt.labels) for excerpt in excerpts])
     bare = sorted({*range(len(excerpts))} - {item.excerpt for item in items})
     bad += [f"{excerpts[i].name!r}: no label is left to dream toward" for i in bare]

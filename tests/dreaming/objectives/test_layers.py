@@ -291,7 +291,7 @@ def test_a_reference_is_repeated_or_cut_and_shared_by_all_items(
 def test_a_reference_that_cannot_be_used_is_refused_before_the_first_step(
     tmp_path, name, message
 ) -> None:
-    soundfile.write(tmp_path / "short.wav", np.ones(3), 8000)
+    soundfile.write(tmp_path / "short.wav", np.arange(3) / 2, 8000)
     originals = originals_of(torch.zeros(1, 1, 9))
     with pytest.raises(InputError, match=message):
         Inversion("a", tmp_path / name).prepare(Analyzer(), lambda log_mel, layers: {}, originals)
