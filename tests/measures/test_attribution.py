@@ -44,16 +44,15 @@ def test_the_gini_index_is_half_the_mean_difference_over_the_mean() -> None:
 
 
 def test_curves_of_a_probability_that_is_the_mean() -> None:
-    log_mel = torch.ones(1, 1, 20)
     relevance = torch.arange(20.0).view(1, 1, 20)
+    heard, left = curves(lambda mask: mask.mean(dim=(1, 2)), relevance)
+    np.testing.assert_allclose(heard[0], LEVELS, atol=1e-6)
+    np.testing.assert_allclose(left[0], 1 - np.array(LEVELS), atol=1e-6)
+    assert area(heard).tolist() == pytest.approx([0.5])
     ramp = relevance / 19
-    base = torch.zeros(1, 1, 1)
-    shown, hidden = curves(lambda x: x.mean(dim=(1, 2)), log_mel, relevance, base)
-    np.testing.assert_allclose(shown[0], LEVELS, atol=1e-6)
-    np.testing.assert_allclose(hidden[0], 1 - np.array(LEVELS), atol=1e-6)
-    assert area(shown).tolist() == pytest.approx([0.5])
-    first, _ = curves(lambda x: x.mean(dim=(1, 2)), ramp, relevance, base)
+    first, last = curves(lambda mask: (mask * ramp).mean(dim=(1, 2)), relevance)
     assert float(first[0, 2]) == pytest.approx((19 + 18) / 19 / 20)  # of a tenth: the two largest
+    np.testing.assert_allclose(first[0] + last[0], np.full(7, 0.5), atol=1e-6)
 
 
 def test_controls() -> None:

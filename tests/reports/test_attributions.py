@@ -81,6 +81,13 @@ def test_the_page_plays_the_parts_and_draws_the_map_where_it_is(
     row = {"name": "a", "labels": "flu", "target": "flu", "file": "a", "energy_share": 0.5}
     row |= {"probability": 0.9, "probability_relevant": 0.8, "probability_rest": 0.1}
     table = pd.DataFrame([row | {"map": kind} for kind in ("SmoothGrad", "random", "edges")])
+    points = {"SmoothGrad": ([0, 0.8, 1.0], [1.0, 0.2, 0]), "random": ([0, 0, 1.0], [1.0, 1.0, 0])}
+    pd.concat(
+        pd.DataFrame(
+            {"file": "a", "map": kind, "share": [0, 0.5, 1], "insertion": a, "deletion": b}
+        )
+        for kind, (a, b) in points.items()
+    ).to_csv(tmp_path / "curves.csv", index=False)
     means = methods_table({"SmoothGrad": table}, {})
     write_attributions_page(table, tmp_path, means=means, command=["task=attribute"])
     browser.open(tmp_path / "index.html")
@@ -107,5 +114,14 @@ def test_the_page_plays_the_parts_and_draws_the_map_where_it_is(
     most, distance = browser.run(reddest)
     assert most > 100
     assert abs(distance) < 0.03
+    keys = "[...document.querySelectorAll('#curves figcaption span')].map((b) => b.textContent)"
+    assert browser.run(keys) == ["SmoothGrad 0.65", "random 0.25", "SmoothGrad 0.35", "random 0.75"]
+    line = "document.querySelector('#curves polyline.line-0').getAttribute('points')"
+    places = [[float(x) for x in pair.split(",")] for pair in browser.run(line).split()]
+    assert places[0] < places[1] < places[2]  # from left to right
+    assert places[1][1] - places[2][1] == pytest.approx(0.2 * (places[0][1] - places[2][1]))
+    for width in (400, 1280):
+        browser.open(tmp_path / "index.html", width=width)
+        assert browser.overflow() == 0
     assert browser.complaints() == []
     assert browser.requested() <= {"file", "data"}

@@ -72,8 +72,13 @@ def test_a_run_writes_a_row_for_each_map(run, tmp_path: Path, capsys) -> None:
     assert sorted(path.name for path in (tmp_path / "spectrograms").iterdir()) == [
         f"{row['file']}.png" for row in own[:2]
     ]
-    with Image.open(tmp_path / "curves.png") as picture:
-        assert picture.size > (500, 200)
+    for row in own:  # the same parts as in the WAVs
+        points = rows_of(curves, file=row["file"], map="GradientXInput", share=1)
+        assert points["insertion"].item() == pytest.approx(row["probability"], abs=1e-3)
+    entries = given_in((tmp_path / "index.html").read_text(encoding="utf-8"))["entries"]
+    name, shares, insertion, _ = entries[0]["curves"][0]
+    assert (name, shares[-1]) == ("GradientXInput", 1)
+    np.testing.assert_allclose(np.trapezoid(insertion, shares), own[0]["insertion"], atol=1e-3)
     assert {path.stem for path in (tmp_path / "maps").iterdir()} == {row["file"] for row in own}
     told = pd.read_csv(tmp_path / "probabilities.csv")
     one = rows_of(told, file=own[0]["file"], label=own[0]["target"])

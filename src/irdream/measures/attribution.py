@@ -49,22 +49,18 @@ def gini(relevance: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def curves(
-    probability: Callable[[Tensor], Tensor], log_mel: Tensor, relevance: Tensor, baseline: Tensor
-) -> tuple[Tensor, Tensor]:
+def curves(probability: Callable[[Tensor], Tensor], relevance: Tensor) -> tuple[Tensor, Tensor]:
     """Return the insertion and the deletion curve at `LEVELS`, (items, levels) each.
 
-    `probability` takes log-mels (items, n_mels, frames) and gives that of the targets, (items,).
-    `baseline` is what stands in hidden bins, such as silence; it is broadcast.
+    `probability` takes masks as the relevance (items, n_mels, frames), 1 in the most relevant bins
+    or in all others, and gives that of the targets in what they let through, (items,).
     """
-    ranks = _ranks(relevance)
-    whole, nothing = probability(log_mel), probability(baseline.expand_as(log_mel))
-    insertion, deletion = [nothing], [whole]
-    for level in LEVELS[1:-1]:
-        is_first = ranks < round(level * relevance[0].numel())
-        insertion.append(probability(torch.where(is_first, log_mel, baseline)))
-        deletion.append(probability(torch.where(is_first, baseline, log_mel)))
-    return torch.stack([*insertion, whole], dim=1), torch.stack([*deletion, nothing], dim=1)
+    ranks, bins = _ranks(relevance), relevance[0].numel()
+    masks = [(ranks < round(level * bins)).to(relevance) for level in LEVELS]
+    insertion = [probability(mask) for mask in masks]
+    inner = [probability(1 - mask) for mask in masks[1:-1]]
+    deletion = [insertion[-1], *inner, insertion[0]]
+    return torch.stack(insertion, dim=1), torch.stack(deletion, dim=1)
 
 
 def area(curve: Tensor) -> Tensor:

@@ -17,8 +17,6 @@ import torch
 from torch import Tensor
 
 from irdream import instruments
-from irdream.attribution import baseline_of
-from irdream.attribution.inspection import inspected
 from irdream.attribution.sanity import left
 from irdream.audio import write_wav
 from irdream.audio.stft import with_mel_mask
@@ -32,7 +30,6 @@ from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.recognizer import Recognizer
 from irdream.reports.attributions import (
     attribution_figure,
-    curves_figure,
     methods_table,
     print_attributions,
     summary,
@@ -42,13 +39,13 @@ from irdream.reports.attributions import (
 from irdream.reports.dream_page import PROBABILITIES
 from irdream.reports.dreams import answer_rows, file_names, of_label, predict_file
 from irdream.reports.figures import save_figure
-from irdream.reports.tables import save_table
+from irdream.reports.tables import CURVES, save_table
 from irdream.stopwatch import Stopwatch
 from irdream.tracking import Tracker
 
 FILES = (
-    "index.html", "attributions.csv", "probabilities.csv", "curves.csv", "curves.png", "sanity.csv",
-    "spectrograms", "maps", "sounds", "layers",
+    "index.html", "attributions.csv", PROBABILITIES, CURVES, "sanity.csv", "spectrograms", "maps",
+    "sounds", "layers",
 )  # fmt: skip
 
 
@@ -103,7 +100,7 @@ class AttributionFiles:
                     row["change_share"] = self._change_share(item, one)
             about = {"sparsity": measures.gini(found), "area": mask.mean(dim=(1, 2))}
             if self.with_curves:
-                about |= self._curves(names, kind, waveform, log_mel, targets, found)
+                about |= self._curves(names, kind, waveform, targets, found)
             for i, row in enumerate(rows):
                 row |= {name: float(values[i]) for name, values in about.items()}
                 if kind == self.method:
@@ -185,16 +182,18 @@ class AttributionFiles:
         }
 
     def _curves(
-        self, names: Sequence[str], kind: str, waveform: Tensor, log_mel: Tensor, targets: Tensor,
-        relevance: Tensor,
-    ) -> dict[str, Tensor]:  # fmt: skip
+        self, names: Sequence[str], kind: str, waveform: Tensor, targets: Tensor, relevance: Tensor
+    ) -> dict[str, Tensor]:
         """Return the areas under the insertion and deletion curves, which are kept."""
-        with self.stopwatch("curves"):
-            parts = [
-                _curves_of(recognizer, log_mel[p], targets[p], relevance[p])
-                for recognizer, p in inspected(self.recognizer, waveform)
-            ]
-        both = [torch.cat(curve) for curve in zip(*parts, strict=True)]
+        recognizer = self.recognizer
+        with self.stopwatch("curves"), probing(recognizer) as probe:
+
+            def probability(mask: Tensor) -> Tensor:
+                given = recognizer.log_mel(with_mel_mask(waveform, mask, recognizer.stft_grid))
+                logits = torch.cat([probe(given[part])[0] for part in probe.slices(given)])
+                return Answer.of(recognizer, logits, targets).of_target(targets)
+
+            both = measures.curves(probability, relevance)
         found = dict(zip(("insertion", "deletion"), both, strict=True))
         for i, name in enumerate(names):
             points = {curve: values[i].tolist() for curve, values in found.items()}
@@ -255,9 +254,7 @@ class AttributionFiles:
         means = methods_table({self.method: table}, sanity)
         metrics = summary(means)
         if self.points:
-            curves = pd.concat(self.points, ignore_index=True)
-            save_table(curves, self.folder / "curves.csv")
-            save_figure(curves_figure(curves), self.folder / "curves.png")
+            save_table(pd.concat(self.points, ignore_index=True), self.folder / CURVES)
         if shuffled:
             layers = pd.DataFrame(shuffled).T.rename_axis("layer").reset_index()
             save_table(layers, self.folder / "sanity.csv")
@@ -274,21 +271,6 @@ class AttributionFiles:
             each = ", ".join(f"{name} {left({name: x}):.2f}" for name, x in shuffled.items())
             print(f"sanity check on {count}, left when shuffled from the top to: {each}")
         return metrics
-
-
-def _curves_of(
-    recognizer: Recognizer, log_mel: Tensor, targets: Tensor, relevance: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the insertion and the deletion curve of items, (items, levels) each."""
-    with probing(recognizer) as probe:
-
-        def probability(given: Tensor) -> Tensor:
-            pairs = [(probe(given[p])[0], targets[p]) for p in probe.slices(given)]
-            answers = [(Answer.of(recognizer, *pair), pair[1]) for pair in pairs]
-            return torch.cat([answer.of_target(wanted) for answer, wanted in answers])
-
-        base = baseline_of(recognizer, log_mel, "silence")
-        return measures.curves(probability, log_mel, relevance, base)
 
 
 def _in_db(log_mel: Tensor) -> Any:

@@ -20,7 +20,6 @@ from rich.table import Table
 from irdream import instruments
 from irdream.attribution.sanity import PASSED_BELOW
 from irdream.datasets.base import counted
-from irdream.measures.attribution import LEVELS
 from irdream.measures.bootstrap import Interval, mean_interval, share_interval
 from irdream.measures.table import ATTRIBUTION
 from irdream.reports.dream_figures import RANGE_DB, TICKS_HZ, SpectrogramScales
@@ -32,12 +31,13 @@ from irdream.reports.dream_page import (
     line_of,
     write_page,
 )
-from irdream.reports.figures import BLUE, GRAY, ORANGE, add_color_bar, caption, plain
+from irdream.reports.figures import add_color_bar, caption
 from irdream.reports.tables import records, rows_of
 
 Array = NDArray[np.floating]
 ROWS_SHOWN = 24
 CONTROLS = ("random", "edges")
+OF_P = ("increase", "drop", "gain", "faithfulness")  # which follow from what is printed beside them
 LOWEST_HZ, MAP_ROWS = 50.0, 144  # of spectrograms on pages
 HOW_TO_READ = {  # by measure
     "probability": "probability of the target in the WAV",
@@ -47,8 +47,8 @@ HOW_TO_READ = {  # by measure
     "drop": "share of p that is lost in p relevant",
     "gain": "share of 1 - p that is gained there",
     "faithfulness": "p less p rest",
-    "insertion": "area under p, the most relevant bins shown first",
-    "deletion": "area under p, the same bins silenced first",
+    "insertion": "area under p over the share heard, most relevant first",
+    "deletion": "area under p over the share silenced, likewise",
     "sparsity": "Gini index of the map: 0 even, 1 a single bin",
     "energy_share": "share of the energy that the mask lets through",
     "change_share": "share of the energy of a dream's change that it lets through",
@@ -86,7 +86,11 @@ def attribution_figure(
     for ax, (head, values) in zip(axes.flat, [one for row in rows for one in row], strict=True):
         if head.startswith("for "):
             most = float(np.quantile(np.abs(values), 0.99)) or 1.0
-            add_color_bar(scales.difference(ax, values / most), ax, "against, for the class")
+            add_color_bar(
+                scales.difference(ax, values / most),
+                ax,
+                "against, for the class; 1: 99th percentile",
+            )
         else:
             add_color_bar(scales.log_mel(ax, values), ax, "dB re loudest of original")
         ax.set_title(head, fontsize=10)
@@ -96,26 +100,6 @@ def attribution_figure(
     for ax in axes[:, 0]:
         ax.set_ylabel("band" if centers_hz is None else "frequency (Hz)", fontsize=9)
     figure.suptitle(caption(title), fontsize=11, parse_math=False)
-    return figure
-
-
-def curves_figure(curves: pd.DataFrame) -> Figure:
-    """Draw mean insertion and deletion curves of each map.
-
-    Args:
-        curves: columns map, share, insertion, deletion.
-    """
-    figure = Figure(figsize=(8.0, 3.2), layout="constrained")
-    for ax, name in zip(figure.subplots(1, 2, sharey=True), ("insertion", "deletion"), strict=True):
-        for color, one in zip((ORANGE, GRAY, BLUE), curves["map"].unique(), strict=False):
-            of_map = curves[curves["map"] == one].groupby("share")[name].mean()
-            ax.plot(LEVELS, of_map, color=color, label=one)
-        done = "shown" if name == "insertion" else "hidden"
-        ax.set(ylim=(-0.02, 1.02), title=name)
-        ax.set_xlabel(f"share of bins {done}, the most relevant first", fontsize=9)
-        plain(ax)
-        ax.legend(fontsize=8, frameon=False)
-    figure.axes[0].set_ylabel("target probability", fontsize=9)
     return figure
 
 
@@ -240,7 +224,7 @@ def methods_markdown(table: pd.DataFrame) -> str:
 def print_attributions(table: pd.DataFrame, means: pd.DataFrame) -> None:
     """Print the measures of each map of a method, and their means with how to read them."""
     own = of_methods(table)
-    columns = known_measures(own)
+    columns = [each for each in known_measures(own) if each.name not in OF_P]
     console = Console()
     console = console if console.is_terminal else Console(width=160)
     heads = ["excerpt", "target", *(each.heading for each in columns)]
@@ -253,7 +237,7 @@ def print_attributions(table: pd.DataFrame, means: pd.DataFrame) -> None:
         shown = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
         for cell in head:
             is_text = cell in ("", "excerpt", "how to read")
-            shown.add_column(escape(cell), justify="left" if is_text else "right")
+            shown.add_column(escape(cell), justify="left" if is_text else "right", overflow="fold")
         for line in lines:
             shown.add_row(*map(escape, line))
         console.print(shown)

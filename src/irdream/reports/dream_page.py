@@ -32,6 +32,7 @@ from irdream.measures.sounds import loudness_lufs
 from irdream.measures.table import ATTRIBUTION, MEASURES, Measure
 from irdream.reports import pages
 from irdream.reports.dream_table import has_target, how_to_read, result
+from irdream.reports.tables import CURVES, curves_of
 
 MAX_DREAMS = 500
 MAX_CHARACTERS = 40_000_000  # of all sounds
@@ -141,7 +142,9 @@ def write_page(
         sweep: `axes` and `swept` of a sweep's page; None: a run's.
         others: entries of jobs without dreams.
     """
-    sounds, tables = Sounds(), {folder: _table(folder) for folder in {d.folder for d in dreams}}
+    sounds, folders = Sounds(), {dream.folder for dream in dreams}
+    tables = {folder: _table(folder / PROBABILITIES) for folder in folders}
+    curves = {folder: _table(folder / CURVES) if kind is MAPS else None for folder in folders}
     voices = [_main_voices(dream, sounds, kind) for dream in dreams]
     for dream, found in zip(dreams, voices, strict=True):  # these are left out first
         found += _more_voices(dream, sounds) if len(found) > 1 else []
@@ -152,7 +155,7 @@ def write_page(
             "values": [_number(dream.row.get(each.name)) for each in measures],
             "isOwn": dream.row["target"] in str(dream.row.get("labels")).split(),
             "networks": _networks(dream.row, tables[dream.folder], kind.networks),
-            **_of_map(dream),
+            **_of_map(dream, curves[dream.folder]),
             **_levelled(found, sounds),
         }
         for dream, found in zip(dreams, voices, strict=True)
@@ -161,6 +164,7 @@ def write_page(
     given = {
         "isSweep": sweep is not None, "axes": [], "swept": 0, **(sweep or {}),
         "voices": kind.voices,
+        "curves": [] if sweep else curves_of(curves[dreams[0].folder]),
         "measures": [each.heading for each in measures],
         "order": (judged or list(measures))[0].heading if measures else "",
         "entries": [*entries, *others],
@@ -287,7 +291,7 @@ def _more_voices(dream: PageDream, sounds: Sounds) -> list[_Voice]:
     ]
 
 
-def _of_map(dream: PageDream) -> dict[str, str]:
+def _of_map(dream: PageDream, curves: pd.DataFrame | None) -> dict[str, Any]:
     """Return what a page has of a map: its picture, a figure if there is one, and a line."""
     name, row = dream.row["file"], dream.row
     if "map" not in row:
@@ -299,7 +303,7 @@ def _of_map(dream: PageDream) -> dict[str, str]:
         f"{row['probability_rest']:.2f} in the rest."
     )
     paths = {"map": f"maps/{name}.png", "picture": f"spectrograms/{name}-evidence.png"}
-    return {"said": said} | {
+    return {"said": said, "curves": curves_of(curves, name)} | {
         part: pages.load_picture(dream.folder / path).uri
         for part, path in paths.items()
         if (dream.folder / path).is_file()
@@ -345,11 +349,11 @@ def _levels(sounds: Sequence[np.ndarray], rate_hz: int) -> tuple[list[float], bo
     return [float(10 * power.log10()) for power in powers], is_lufs
 
 
-def _table(folder: Path) -> pd.DataFrame | None:
-    """Return what both networks predict of a run's dreams; None where that was not kept."""
+def _table(path: Path) -> pd.DataFrame | None:
+    """Return a table of what was predicted; None where that was not kept."""
     kinds: Any = {"file": str, "network": str, "label": str}
     try:
-        return pd.read_csv(folder / PROBABILITIES, dtype=kinds, keep_default_na=False)
+        return pd.read_csv(path, dtype=kinds, keep_default_na=False)
     except (OSError, ValueError):  # pandas' errors are ValueErrors
         return None
 

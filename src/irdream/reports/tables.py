@@ -10,6 +10,8 @@ import pandas as pd
 
 from irdream.files import replacing
 
+CURVES = "curves.csv"  # of a run's maps: file, map, share, insertion, deletion
+
 
 def save_table(table: pd.DataFrame, path: str | Path) -> None:
     """Write a table as CSV (UTF-8, six decimals), whole or not at all.
@@ -38,3 +40,15 @@ def mean_of(table: pd.DataFrame, name: str) -> float:
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a dictionary for each row."""
     return [dict(zip(map(str, table.columns), row, strict=True)) for row in table.to_numpy()]
+
+
+def curves_of(table: pd.DataFrame | None, file: str | None = None) -> list[list[Any]]:
+    """Return of each map its name, shares, insertion and deletion, the mean of files or of one."""
+    found: list[list[Any]] = []
+    for name, rows in () if table is None else table.groupby("map", sort=False):
+        rows = rows if file is None else rows_of(rows, file=file)
+        if not len(shares := rows["share"].unique().tolist()):
+            continue
+        points = rows[["insertion", "deletion"]].to_numpy().reshape(-1, len(shares), 2)
+        found.append([name, shares, *points.mean(axis=0).round(4).T.tolist()])
+    return found

@@ -126,6 +126,26 @@
     at("level-note").textContent = entry.levelNote;
   }
 
+  // Insertion and deletion, each with its areas: p over the share of bins that is heard, or silenced.
+  function curvesChart(curves, which, title, done) {
+    const [x, y] = [(share) => 46 + 250 * share, (p) => 126 - 112 * p];
+    const axes = [0, 0.5, 1].map((at) => `<path d="M46 ${y(at)}H296"/><text x="40" y="${y(at) + 4}" text-anchor="end">${at}</text><text x="${x(at)}" y="142" text-anchor="middle">${100 * at}%</text>`);
+    const lines = curves.map(([, shares, ...both], k) => `<polyline class="line-${k}" points="${shares.map((share, i) => `${x(share)},${y(both[which][i])}`).join(" ")}"/>`);
+    const area = ([, shares, ...both]) => shares.slice(1).reduce((sum, share, i) => sum + ((share - shares[i]) * (both[which][i] + both[which][i + 1])) / 2, 0);
+    const keys = curves.map((one, k) => make("span", {}, make("i", { className: `line-${k}` }), `${one[0]} ${area(one).toFixed(2)}`));
+    const plot = make("div", { innerHTML: `<svg viewBox="0 0 316 162" role="img" aria-label="${title}">${axes.join("")}<text transform="translate(12 70) rotate(-90)" text-anchor="middle">probability</text><text x="171" y="158" text-anchor="middle">bins ${done}, the most relevant first</text>${lines.reverse().join("")}</svg>` });
+    return make("figure", {}, make("figcaption", {}, make("strong", { textContent: title }), ...keys), plot);
+  }
+
+  function drawCurves(box, curves, ofMean) {
+    const told = "Probability of the target while more and more of the sound is heard, or silenced, from the most relevant bins on; the numbers are areas. Insertion: higher is better; deletion: lower. A map that is no better than random found nothing, one that is no better than edges found where the sound is.";
+    box?.replaceChildren(...(curves?.length ? [
+      make("h3", { textContent: `What is kept and what is lost${ofMean}` }),
+      curvesChart(curves, 0, "Insertion", "heard"), curvesChart(curves, 1, "Deletion", "silenced"),
+      make("p", { className: "note", textContent: told }),
+    ] : []));
+  }
+
   function open(entry) {
     at("trouble").textContent = entry.trouble ?? "";
     at("player-title").textContent = entry.title;
@@ -134,6 +154,7 @@
     drawStrip(entry);
     drawFacts(entry);
     at("picture").replaceChildren(...(entry.picture ? [make("img", { src: entry.picture, alt: "Spectrograms and maps" })] : []));
+    drawCurves(at("curves"), entry.curves, "");
     const loaded = player.load(entry);
     loaded.then(() => drawPictures(entry)).catch(complain);
     refresh();
@@ -411,6 +432,7 @@
   } else {
     draw();
     at("previous").hidden = at("next").hidden = entries.length < 2;
+    drawCurves(at("mean-curves"), given.curves, ", in the mean of the maps");
     const heard = sorted().filter(({ voices }) => voices.length); // first one that becomes something else, step by step
     open(heard.find(({ isOwn, voices }) => !isOwn && voices.length > 3) ?? heard[0] ?? entries[0]);
   }
