@@ -31,7 +31,7 @@ from irdream.reports.dream_page import (
     line_of,
     write_page,
 )
-from irdream.reports.figures import add_color_bar, caption
+from irdream.reports.figures import NotebookFigure, add_color_bar, caption
 from irdream.reports.tables import records, rows_of
 
 Array = NDArray[np.floating]
@@ -45,7 +45,7 @@ HOW_TO_READ = {  # by measure
     "probability_rest": "in the WAV of the rest",
     "increase": "1 where p relevant exceeds p",
     "drop": "share of p that is lost in p relevant",
-    "gain": "share of 1 - p that is gained there",
+    "gain": "share of 1 - p that is gained there; says little where p is near 1",
     "faithfulness": "p less p rest",
     "insertion": "area under p over the share heard, most relevant first",
     "deletion": "area under p over the share silenced, likewise",
@@ -81,7 +81,7 @@ def attribution_figure(
         [first], [first], [np.ones(1)], range_db=RANGE_DB, frequencies_hz=centers_hz,
         hop_seconds=hop, ticks_hz=TICKS_HZ,
     )  # fmt: skip
-    figure = Figure(figsize=(12.0, 0.6 + 2.9 * len(rows)), layout="constrained")
+    figure = NotebookFigure(figsize=(12.0, 0.6 + 2.9 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), len(rows[0]), squeeze=False)
     for ax, (head, values) in zip(axes.flat, [one for row in rows for one in row], strict=True):
         if head.startswith("for "):
