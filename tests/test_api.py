@@ -187,9 +187,7 @@ def test_by_default_a_sound_is_dreamed_as_the_command_line_does(recognizer, wave
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", ["task=dream"])
-    typed = instantiate(
-        config.task.ascent.ascent, step_size=config.dream.step_size, _convert_="all"
-    )
+    typed = instantiate(config.task.ascent, step_size=config.dream.step_size, _convert_="all")
     of_python = Ascent(objective=LogProbability(), optimizer=NormalizedAscent(), **sound_settings())
     assert contents(typed) == contents(of_python)
 
