@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 STARTED = time.perf_counter()
+ON_CTRL_C = signal.getsignal(signal.SIGINT)
+if __name__ == "__main__" and ON_CTRL_C is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # in imports, which would end in a traceback
 os.environ["HYDRA_FULL_ERROR"] = (
     "1"  # lets Hydra's errors come to main(), which says them in a line
 )
@@ -146,6 +149,7 @@ def main() -> None:
     if sys.stdout:  # which may be closed
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # as stderr is
     signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, ON_CTRL_C)
     try:
         command.check_flags(sys.argv[1:])
         words = command.flags_first(command.without_files(sys.argv[1:]))

@@ -3,6 +3,10 @@
 import http.client
 import json
 import os
+import re
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +18,7 @@ import pytest
 import soundfile
 import torch
 
-from irdream.app import App
+from irdream.app import App, main
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
 from tests.browser import CHROMIUM
@@ -85,10 +89,11 @@ def test_a_sound_that_is_sent_comes_back_as_the_page_of_its_dream(app: App, soun
 @pytest.mark.parametrize(
     ("body", "given", "message"),
     [
-        (b"no sound", {}, "is not readable as sound"),
+        (b"no sound", {"name": "a/my [a] ü.m4a"}, "'my [a] ü.m4a' is not readable as sound"),
         (None, {"target": "zither"}, "unknown instrument 'zither'; expected one of cel (cello)"),
         (None, {"offset": "9"}, "start.offset=9 in 'my_sound', which ends at 3.000 s"),
         (None, {"seconds": "long"}, "seconds='long'; expected a number of seconds"),
+        (None, {"seconds": "nan"}, "seconds='nan'; expected a number of seconds"),
         (None, {"strength": "huge"}, "strength=huge; expected quiet or clear or strong"),
     ],
 )
@@ -96,12 +101,55 @@ def test_what_cannot_be_dreamed_is_answered_in_one_line(app, sound, body, given,
     (told,) = dreamed(app, sound.read_bytes() if body is None else body, **given)
     assert message in told["error"]
     assert "\n" not in told["error"]
+    assert list(app.folder.iterdir()) == []
 
 
 def test_a_sound_that_is_too_long_is_refused_before_it_is_read(app, sound, monkeypatch) -> None:
-    monkeypatch.setattr("irdream.app.MOST_BYTES", 100)
-    (told,) = dreamed(app, sound.read_bytes())
-    assert "expected at most 100: use a shorter sound" in told["error"]
+    monkeypatch.setattr("irdream.app.MOST_BYTES", 1000)
+    (told,) = dreamed(app, bytes(5_000_000))  # more than a socket holds; all of it is taken
+    assert "the sound has 5 MB; expected at most 0: use a shorter one" in told["error"]
+    assert not app.folder.exists()
+
+
+def test_a_second_sound_waits_and_is_told_so(app: App, sound: Path) -> None:
+    app.dreaming.acquire()
+    told: list[dict] = []
+    second = threading.Thread(target=lambda: told.extend(dreamed(app, sound.read_bytes())))
+    second.start()
+    second.join(timeout=0.5)
+    assert told == []
+    app.dreaming.release()
+    second.join()
+    assert told[0] == {"share": None}
+    assert told[1] == {"share": 0.0}
+    assert "page" in told[-1]
+
+
+@pytest.mark.parametrize("word", ["--checkpoint=nowhere", "--judge=nowhere"])
+def test_a_network_that_is_not_there_is_one_line(word, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["app", word])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    assert re.match(r"error: .*'nowhere'.*\n$", capsys.readouterr().err)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_ctrl_c_ends_it_in_the_middle_of_a_dream(sound: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "irdream.app", "--port=0", f"--folder={tmp_path}"]
+    app = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert app.stdout is not None
+    port = int(re.search(r":(\d+)/", app.stdout.readline())[1])  # type: ignore[index]
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("POST", "/dream?name=a.wav&target=flu", body=sound.read_bytes())
+    answer = connection.getresponse()
+    assert json.loads(answer.readline()) == {"share": 0.0}
+    answer.readline()
+    app.send_signal(signal.SIGINT)
+    rest, _ = app.communicate(timeout=60)
+    assert app.returncode == 0
+    assert rest.splitlines()[-1] == "stopped"
 
 
 def test_it_listens_here_alone_and_answers_no_other_page(app: App, tmp_path: Path) -> None:
@@ -117,7 +165,9 @@ def test_it_listens_here_alone_and_answers_no_other_page(app: App, tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None or os.name == "nt", reason="needs Chromium")
-def test_a_person_drops_a_sound_and_sees_its_dream(app, sound, tmp_path, browser) -> None:
+def test_a_person_drops_a_sound_and_sees_its_dream(
+    app, sound, tmp_path, browser, monkeypatch
+) -> None:
     browser.visit(app.address, width=400)
     assert browser.overflow() == 0
 
@@ -133,6 +183,10 @@ def test_a_person_drops_a_sound_and_sees_its_dream(app, sound, tmp_path, browser
     (tmp_path / "bad.wav").write_text("no sound")
     assert "is not readable as sound" in send(tmp_path / "bad.wav")
     assert browser.run("document.getElementById('page').hidden")
+    (tmp_path / "long.wav").write_bytes(bytes(20_000_000))
+    with monkeypatch.context() as patch:
+        patch.setattr("irdream.app.MOST_BYTES", 1_000_000)
+        assert "the sound has 20 MB; expected at most 1" in send(tmp_path / "long.wav")
     assert send(sound).startswith("Done.")
     assert not browser.run("document.getElementById('page').hidden")
     assert browser.run("document.getElementById('page').src").startswith(app.address)

@@ -49,6 +49,16 @@ def test_outside_the_environment_one_line_says_how_to_enter_it() -> None:
     )
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_ctrl_c_in_the_imports_prints_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "hydra.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass\n"
+    )
+    answer = irdream("target=flute", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert answer.returncode == -signal.SIGINT
+    assert answer.stderr == ""
+
+
 def imported(words: Sequence[str], names: Sequence[str], *, cwd: Path) -> list[str]:
     """Return which of some modules a command imports."""
     script = (

@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import secrets
+import shutil
 import threading
 import time
 from http import HTTPStatus
@@ -62,18 +65,32 @@ class App(ThreadingHTTPServer):
     def dream(self, sound: bytes, given: dict[str, str], progress: Any) -> str:
         """Dream a sound and return the name of its run's folder.
 
+        Of what is refused nothing is kept.
+
         Raises:
             InputError: a sound that cannot be read, a bad target, strength, offset or length.
         """
-        name = Path(given.get("name", "sound.wav"))
+        name = Path(given.get("name", "sound.wav").replace("\\", "/"))
         run = f"{time.strftime('%Y-%m-%d-%H-%M-%S')}-{secrets.token_hex(3)}"
         path = self.folder / run / f"{distinct_names([name.stem])[0]}{name.suffix}"
         path.parent.mkdir(parents=True)
         path.write_bytes(sound)
+        try:
+            self._dream(path, given, progress)
+        except InputError as error:
+            shutil.rmtree(path.parent)
+            line = str(error).removeprefix("nothing to dream on: ")
+            raise InputError(line.replace(str(path), name.name)) from None
+        return run
+
+    def _dream(self, path: Path, given: dict[str, str], progress: Any) -> None:
+        """Dream the sound of a file, and write beside it."""
         offset, seconds = (_number(given, key) for key in ("offset", "seconds"))
         target, strength = given.get("target", ""), given.get("strength", "clear")
         settings = {**sound_settings(), "steps": self.steps}
         ascent = Ascent(objective=LogProbability(), optimizer=NormalizedAscent(), **settings)
+        if self.dreaming.locked():
+            progress(None)
         with self.dreaming:
             dream(
                 recognizer=self.recognizer,
@@ -92,13 +109,15 @@ class App(ThreadingHTTPServer):
                 ],
                 progress=progress,
             )  # fmt: skip
-        return run
 
 
 def _number(given: dict[str, str], key: str) -> float | None:
     text = given.get(key, "").strip()
     try:
-        return float(text) if text else None
+        number = float(text) if text else None
+        if number is None or math.isfinite(number):
+            return number
+        raise ValueError
     except ValueError:
         raise InputError(f"{key}={text!r}; expected a number of seconds") from None
 
@@ -137,13 +156,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         try:
             if size > MOST_BYTES:
+                for first in range(0, size, MOST_BYTES):  # a browser reads no answer before
+                    self.rfile.read(min(MOST_BYTES, size - first))
                 raise InputError(
-                    f"{size} bytes; expected at most {MOST_BYTES}: use a shorter sound"
+                    f"the sound has {size / 1e6:.0f} MB; expected at most {MOST_BYTES / 1e6:.0f}: "
+                    "use a shorter one, or the command line"
                 )
             run = self.server.dream(self.rfile.read(size), given, lambda x: self._tell(share=x))
             self._tell(page=f"/{quote(run)}/", folder=str(self.server.folder / run))
         except InputError as error:
-            self._tell(error=str(error).removeprefix("nothing to dream on: "))
+            self._tell(error=str(error))
         except ConnectionError:
             pass  # the browser has left, and with it the dream
         except Exception as error:
@@ -181,16 +203,18 @@ def main() -> None:
     parser.add_argument("--folder", default="outputs/app", type=Path, help="for the runs")
     given = parser.parse_args()
     runtime.set_threads(None)
-    recognizer, judge = (checkpoint.load(path=path) for path in (given.checkpoint, given.judge))
     try:
-        app = App(recognizer, judge, given.folder, port=given.port)
+        networks = [checkpoint.load(path=path) for path in (given.checkpoint, given.judge)]
+        app = App(*networks, given.folder, port=given.port)
+        print(f"open {app.address} (Ctrl-C ends it)", flush=True)
+        app.serve_forever()
+    except InputError as error:
+        parser.exit(1, f"error: {error}\n")
     except OSError as error:
         parser.exit(1, f"error: --port {given.port}: {error.strerror}; choose another\n")
-    print(f"open {app.address} (Ctrl-C ends it)", flush=True)
-    try:
-        app.serve_forever()
     except KeyboardInterrupt:
-        print()
+        print("stopped", flush=True)
+        os._exit(0)  # with a thread that dreams, torch would abort at a usual end
 
 
 if __name__ == "__main__":

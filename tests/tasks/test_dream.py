@@ -616,6 +616,18 @@ def test_of_a_batch_that_is_interrupted_the_items_at_their_goal_are_kept(
     assert str(error).startswith("2 of 33 dreams are finished")
 
 
+def test_a_signal_while_the_page_is_written_says_that_all_is_kept(
+    run, tmp_path, monkeypatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("irdream.reports.dream_page.write_run_page", stop)
+    error, names = interrupted(run, tmp_path)
+    assert len(names) == 6
+    assert str(error) == f"all dreams are finished and kept in {tmp_path}"
+
+
 def test_where_no_dream_is_finished_nothing_is_written(run, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(DreamBar, "show", lambda *_, **__: signal.raise_signal(signal.SIGINT))
     error, names = interrupted(run, tmp_path, ascent=tiny_ascent(confidence=None))

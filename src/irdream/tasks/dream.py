@@ -51,7 +51,7 @@ from irdream.tracking import Tracker
 if TYPE_CHECKING:
     import pandas as pd
 
-GB_A_MINUTE = 0.35  # of one sound, by default settings
+GB_A_MINUTE = 0.3  # of one sound, by default settings
 BATCH_SECONDS = 2048.0  # of sound that is dreamed at once: memory stays the same for any count
 
 
@@ -142,7 +142,8 @@ def dream(
                 break
     if not written.rows:
         raise Interrupted(written.kept(), number=signals[0])
-    metrics = _tell(written, tracker, bad, command)
+    with keeping(written.kept):
+        metrics = _tell(written, tracker, bad, command)
     if signals:
         raise Interrupted(written.kept(), number=signals[0])
     return metrics
@@ -354,10 +355,13 @@ class _Written:
 
     def kept(self) -> str:
         """Say what is kept where not all were dreamed."""
-        counts = f"{len(self.rows)} of {len(self.items)} dreams"
-        kept = f"{counts} are finished and kept in {self.folder}"
-        done = kept if self.rows else "no dream was finished"
-        return f"{done}; type the same line again to dream all"
+        if not self.rows:
+            return "no dream was finished; type the same line again to dream all"
+        kept, total = len(self.rows), len(self.items)
+        if kept == total:
+            return f"all dreams are finished and kept in {self.folder}"
+        again = "type the same line again to dream all"
+        return f"{kept} of {total} dreams are finished and kept in {self.folder}; {again}"
 
 
 def _track(

@@ -9,8 +9,9 @@
   }
 
   function take({ share, page, folder, error }) {
-    if (share !== undefined) at("progress").value = share;
-    if (share !== undefined) say(share < 1 ? `Dreaming: ${Math.round(100 * share)} %` : "Writing the page");
+    if (share === null) say("Another dream is being made; this one begins after it");
+    else if (share !== undefined) at("progress").value = share;
+    if (typeof share === "number") say(share < 1 ? `Dreaming: ${Math.round(100 * share)} %` : "Writing the page");
     if (error !== undefined) say(error, true);
     if (page === undefined) return;
     say(`Done. The page and its sounds stay in ${folder}`);
@@ -31,16 +32,20 @@
     try {
       const answer = await fetch(`/dream?${new URLSearchParams(given)}`, { method: "POST", body: file });
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-      let rest = "";
+      let rest = "", isDone = false;
       for (;;) {
         const { done, value } = await reader.read();
         if (done) break;
         const lines = (rest + value).split("\n");
         rest = lines.pop();
-        lines.forEach((line) => take(JSON.parse(line)));
+        for (const told of lines.map((line) => JSON.parse(line))) {
+          take(told);
+          isDone ||= told.page !== undefined || told.error !== undefined;
+        }
       }
+      if (!isDone) throw new Error("it was stopped");
     } catch (error) {
-      say(`The program does not answer (${error.message}); is it still running?`, true);
+      say(`The program does not answer (${error.message}); start it again: make app`, true);
     }
     at("progress").hidden = true;
     at("go").disabled = false;
