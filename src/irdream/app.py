@@ -204,8 +204,8 @@ def main() -> None:
     given = parser.parse_args()
     runtime.set_threads(None)
     try:
-        networks = [checkpoint.load(path=path) for path in (given.checkpoint, given.judge)]
-        app = App(*networks, given.folder, port=given.port)
+        recognizer, judge = (checkpoint.load(path=path) for path in (given.checkpoint, given.judge))
+        app = App(recognizer, judge, given.folder, port=given.port)
         print(f"open {app.address} (Ctrl-C ends it)", flush=True)
         app.serve_forever()
     except InputError as error:
