@@ -158,7 +158,7 @@ def test_a_file_is_dreamed_written_measured_and_tracked(tmp_path) -> None:
         cwd=tmp_path, PYTHONIOENCODING="ascii",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "skipped 1 excerpts" in done.stderr
+    assert "skipped 1 excerpt" in done.stderr
     assert "bad.wav" in done.stderr
 
     (folder,) = tmp_path.glob("outputs/*/*-dream")

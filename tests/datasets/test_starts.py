@@ -325,3 +325,10 @@ def test_dreams_of_a_run_and_what_is_asked_of_them(tmp_path: Path) -> None:
     np.testing.assert_allclose(change, ramp, atol=1e-3)  # at full scale: a share is asked of it
     _, bad = DreamStart(path=tmp_path).excerpts(sample_rate_hz=RATE_HZ, min_seconds=1.0)
     assert len(bad) == 2  # of d
+
+
+def test_a_folder_that_is_typed_as_a_dot_has_its_name(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "drums").mkdir()
+    monkeypatch.chdir(tmp_path / "drums")
+    assert FileStart(path=Path()).name == "drums"
+    assert FileStart(path=Path("..") / "drums").name == "drums"

@@ -384,7 +384,7 @@ def test_values_that_are_none_are_refused(run, changes, message) -> None:
 
 def test_what_cannot_be_read_is_listed(run, caplog) -> None:
     run(target="flu", start=Start(bad=("'x.wav' is empty",)))
-    assert "skipped 1 excerpts" in caplog.text
+    assert "skipped 1 excerpt" in caplog.text
     assert "'x.wav' is empty" in caplog.text
 
 
@@ -395,7 +395,7 @@ def test_nothing_to_dream_on_is_an_error(run, caplog) -> None:
 
     with pytest.raises(InputError, match=r"nothing to dream on: 'x.wav' is empty \(0 frames\)"):
         run(start=Nothing())
-    assert caplog.messages == ["skipped 1 excerpts:\n  'y.wav' is silent"]
+    assert caplog.messages == ["skipped 1 excerpt:\n  'y.wav' is silent"]
 
 
 @pytest.mark.parametrize("confidence", [None, 0.2, 0.99])

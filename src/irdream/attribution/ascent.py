@@ -11,6 +11,7 @@ from irdream.arguments import Amount, Count, Positive, checked
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.objectives import Complement, LogProbability, MeanGain
 from irdream.dreaming.parametrizations import StftMask
+from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
 
@@ -60,8 +61,13 @@ class AscendedMask:
         waveform: Tensor | None = None,
     ) -> Tensor:
         """Return the mean gain of the bins of each band, 0 to 1; InputError without a waveform."""
+        if waveform is None:
+            raise InputError(
+                "AscendedMask masks the sound, and a log-mel alone was given; give a sound file or "
+                "waveforms, or choose another method, such as SmoothGrad()"
+            )
         seeds = [0] * len(targets)  # nothing is random
-        dreams = self.ascent.run(recognizer, waveform, targets, seeds, log_mel=log_mel)
+        dreams = self.ascent.run(recognizer, waveform, targets, seeds)
         basis = cast(Tensor, recognizer.stft_grid.mel_basis)
         gain = (basis / basis.sum(dim=1, keepdim=True)) @ dreams.signal.exp()
         return gain[..., : log_mel.shape[-1]]

@@ -181,7 +181,7 @@ def tell_skipped(reasons: Sequence[str]) -> None:
     lines = list(dict.fromkeys(reasons))
     shown = lines[:_REASONS] + [f"and {len(lines) - _REASONS} more"] * (len(lines) > _REASONS)
     if shown:
-        logger.warning("skipped %d excerpts:\n  %s", len(reasons), "\n  ".join(shown))
+        logger.warning("skipped %s:\n  %s", counted(len(reasons), "excerpt"), "\n  ".join(shown))
 
 
 def tell_long(excerpts: Sequence[Excerpt], sample_rate_hz: int, *, gb_a_minute: float) -> None:

@@ -146,7 +146,7 @@ class FileStart(_Sounds):
                 "such as start.path=my.wav"
             )
         self.path = Path(self.path).expanduser()
-        self.name = as_text(self.path.name)
+        self.name = as_text(self.path.absolute().name or str(self.path))
 
     def listed(self, *, sample_rate_hz: int, min_seconds: float) -> Listed:
         """Return the files' names; raise InputError where the only file cannot be read."""
