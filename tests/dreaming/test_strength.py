@@ -15,7 +15,7 @@ from irdream.errors import InputError
         (None, 60, 12.0, None),
         ("quiet", 60, 12.0, 0.93),
         ("clear", 60, 12.0, None),
-        ("strong", 60, 14.4, None),
+        ("strong", 60, 18.0, None),
         (2, 60, 24.0, None),
         (0.5, 30, 12.0, None),
         (0.001, 1, 12.0, None),
@@ -38,7 +38,7 @@ def test_what_has_no_gain_is_dreamed_for_longer_alone(ascent) -> None:
     log_mel = LogMel()
     made = with_strength(ascent(parametrization=log_mel, steps=10), "strong")
     assert made.parametrization is log_mel
-    assert made.steps == 12
+    assert made.steps == 15
 
 
 @pytest.mark.parametrize("strength", ["loud", 0, -1])

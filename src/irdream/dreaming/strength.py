@@ -12,7 +12,7 @@ from irdream.dreaming.parametrizations import Parametrization, StftGain
 
 ENOUGH = 0.93  # of the target, where a quiet dream stops: 0.9, and what a WAV may lose
 QUIET_STEP = 0.25  # length of its steps, as a factor, so that it does not overshoot
-FACTORS = {"quiet": 1.0, "clear": 1.0, "strong": 1.2}
+FACTORS = {"quiet": 1.0, "clear": 1.0, "strong": 1.5}
 
 Strength = Literal["quiet", "clear", "strong"] | Positive | None
 
@@ -24,9 +24,9 @@ def with_strength(ascent: Ascent, strength: Strength = None) -> Ascent:
     Args:
         ascent: how to dream; left as it is.
         strength: below 1 a factor of the steps; above 1 of the largest gain on the spectrum, in dB,
-            or where there is no gain of the steps. "strong" is 1.2: 18 dB instead of 15. "clear" is
-            1; "quiet" takes steps a quarter as long and stops where the target has a probability of
-            0.93. None: as it is.
+            or where there is no gain of the steps. "strong" is 1.5: 22.5 dB instead of 15. "clear"
+            is 1; "quiet" takes steps a quarter as long and stops where the target has a probability
+            of 0.93. None: as it is.
     """
     if strength is None:
         return ascent
