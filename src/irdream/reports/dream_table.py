@@ -313,7 +313,7 @@ def result(table: pd.DataFrame) -> str:
         line += f" (of the spectrograms: {spectrograms[0]}, {spectrograms[1]})"
     if "judge_on_top" in sums:
         undreamed = sums["undreamed_judge_on_top"]
-        asked = table["judge_on_top"].count()  # undefined where the judge does not know the target
+        asked = len(table["judge_on_top"].dropna())  # the judge may not know a target
         of = f" of {asked} that it was asked about" * (asked < count)
         line += f"; the judge agrees in {sums['judge_on_top']}{of} (undreamed {undreamed})"
     return line
