@@ -155,9 +155,7 @@ def test_what_is_typed_for_the_six_dreams_is_what_is_dreamed(six_dreams) -> None
     default = {"objective": LogProbability(), "optimizer": NormalizedAscent(), **six_dreams.PAPER}
     for way in six_dreams.WAYS.values():
         config = compose("config", ["experiment=paper_dream", *way.typed.split()])
-        typed = instantiate(
-            config.task.ascent.ascent, step_size=config.dream.step_size, _convert_="all"
-        )
+        typed = instantiate(config.task.ascent, step_size=config.dream.step_size, _convert_="all")
         assert contents(typed) == contents(Ascent(**default | way.settings))
 
 
