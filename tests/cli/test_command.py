@@ -300,6 +300,13 @@ ERRORS = [
      "No space left on device '/data/x'; free some space and run again"),
     (OSError(errno.EACCES, "text", "/data/x"),
      "Permission denied '/data/x'; change its permissions, or choose another folder"),
+    (OSError(errno.EFBIG, "text", "/data/x"),
+     "File too large '/data/x'; raise the limit on the size of files, 'ulimit -f', or choose "
+     "another disk"),
+    (OSError(errno.EMFILE, "text", "/data/x"),
+     "Too many open files '/data/x'; raise the limit on open files: ulimit -n 4096"),
+    (OSError(errno.EIO, "text", "/data/x"),
+     "Input/output error '/data/x'; check the disk, or choose another"),
 ]  # fmt: skip
 
 

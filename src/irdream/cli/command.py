@@ -43,6 +43,9 @@ _SYSTEM = {  # errors of the system that a person can mend, and how
     errno.ENOENT: "check the path",
     errno.EISDIR: "choose another name",
     errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EFBIG: "raise the limit on the size of files, 'ulimit -f', or choose another disk",
+    errno.EMFILE: "raise the limit on open files: ulimit -n 4096",
+    errno.EIO: "check the disk, or choose another",
 }
 TRUSTED = ("irdream.", "torch.optim.", "torch.nn.", "functools.partial")
 _FLAGS = (
