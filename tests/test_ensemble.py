@@ -84,10 +84,21 @@ def test_members_hear_by_their_own_front_end_rate_and_window() -> None:
     one, other = made(1), made(2, rate_hz=3000, seconds=1.5)
     both, waveform = Ensemble([one, other]), sounds()  # 1.5 s
     assert (both.sample_rate_hz, both.window_seconds, both.hop_samples) == (4000, 1.5, 1)
-    logs = one.log_probabilities(one.window_logits(one.log_mel(waveform))).mean(dim=1)
-    own = other.log_mel(resample(waveform, from_hz=4000, to_hz=3000))
-    logs = (logs + other.log_probabilities(other.window_logits(own))[:, 0]) / 2
+    own = resample(waveform, from_hz=4000, to_hz=3000)
+    logs = (one(waveform).log() + other(own).log()) / 2
     torch.testing.assert_close(both(waveform), logs.softmax(dim=1))
+
+
+def test_each_member_decides_on_the_whole_before_they_are_averaged() -> None:
+    """A window of which one of them is sure does not decide alone."""
+    members = [made(1), made(2)]
+    tones = sounds(4)
+    waveform = torch.cat([tones[0, :3000], tones[3, :3000]])[None]
+    wholes = [one.window_probabilities(waveform).mean(dim=1).log() for one in members]
+    found = Ensemble(members)(waveform)
+    torch.testing.assert_close(found, ((wholes[0] + wholes[1]) / 2).softmax(dim=1))
+    by_window = Ensemble(members).window_probabilities(waveform).mean(dim=1)
+    assert (found - by_window).abs().max() > 0.01
 
 
 def test_windows_of_members_with_fewer_are_interpolated_in_time() -> None:

@@ -6,7 +6,7 @@ front end, at its sample rate and pitch, in its windows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -101,12 +101,21 @@ class Ensemble(Recognizer):
 
         Raises InputError when they are shorter than a window.
         """
-        found = []
+        return _mean([_log(shares) for shares in self._of_members(waveform)]).softmax(dim=-1)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Return (batch, instruments) of (batch, samples): the geometric mean of the members'.
+
+        Each member's are the mean over its own windows first, so that it decides on the whole.
+        """
+        of_each = [_log(shares.mean(dim=1)) for shares in self._of_members(waveform)]
+        return torch.stack(of_each).mean(dim=0).softmax(dim=-1)
+
+    def _of_members(self, waveform: Tensor) -> Iterator[Tensor]:
+        """Yield each member's (batch, its windows, instruments)."""
         for one, places in zip(self.members, self.places, strict=True):
             sound = resample(waveform, from_hz=self.sample_rate_hz, to_hz=one.sample_rate_hz)
-            shares = one.window_probabilities(sound).index_select(-1, places)
-            found.append(shares.clamp(min=torch.finfo(shares.dtype).tiny).log())
-        return _mean(found).softmax(dim=-1)
+            yield one.window_probabilities(sound).index_select(-1, places)
 
     def logits(self, windows: Tensor, network: nn.Module | None = None) -> Tensor:
         """Return (batch, instruments) for windows (batch, n_mels, frames) or (batch, samples)."""
@@ -141,6 +150,10 @@ def _are_alike(one: nn.Module, other: nn.Module) -> bool:
         (type(one), plain[0], kept[0].keys()) == (type(other), plain[1], kept[1].keys())
         and all(torch.equal(value, kept[1][name]) for name, value in kept[0].items())
     )  # fmt: skip
+
+
+def _log(shares: Tensor) -> Tensor:
+    return shares.clamp(min=torch.finfo(shares.dtype).tiny).log()
 
 
 def _mean(several: Sequence[Tensor]) -> Tensor:

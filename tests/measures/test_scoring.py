@@ -5,10 +5,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from irdream.audio import load_audio, write_wav
+from irdream.datasets.folder import Folder
+from irdream.ensemble import Ensemble
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.measures.scoring import (
     POOLED_WINDOWS,
+    Scoring,
     aggregate,
     check_any_length,
     unwindowed_scores,
@@ -16,6 +20,7 @@ from irdream.measures.scoring import (
 )
 from irdream.models import Han2016, Pons2017Multi, Pons2017Single, Transfer
 from irdream.recognizer import Recognizer
+from irdream.stopwatch import Stopwatch
 
 # Two windows of one excerpt, one window of another, silence.
 WINDOWS = [
@@ -85,6 +90,29 @@ def test_batches_do_not_change_the_scores(batch_windows):
     assert max(sizes) <= batch_windows
     assert len(sizes) <= 2 + sum(len(x) for x in expected) / batch_windows
     assert not any(has_gradient for _, has_gradient in seen)
+
+
+def test_an_ensemble_is_scored_by_what_it_says_of_whole_excerpts(tmp_path) -> None:
+    both = Ensemble([_with_head(seed) for seed in (0, 1)]).eval()
+    for i, name in enumerate(("a", "b")):
+        noise = torch.randn(7000 + 999 * i, generator=torch.Generator().manual_seed(i))
+        (tmp_path / name).mkdir()
+        write_wav(tmp_path / name / "x.wav", 0.1 * noise, sample_rate_hz=4000)
+    report, _, _ = Scoring(threshold=0.5).score(both, Folder(root=tmp_path), Stopwatch())
+    paths = [tmp_path / name / "x.wav" for name in ("a", "b")]
+    with torch.no_grad():
+        waveforms = [load_audio(path, sample_rate_hz=4000)[None] for path in paths]
+        expected = torch.cat([both(waveform) for waveform in waveforms]).numpy()
+    np.testing.assert_allclose(report.scores["s1"], expected, rtol=1e-5)
+
+
+def _with_head(seed: int) -> Recognizer:
+    torch.manual_seed(seed)
+    frontend = HanLogMel(sample_rate_hz=4000, n_fft=128, hop_samples=50, n_mels=10)
+    model = nn.Sequential(nn.AdaptiveAvgPool2d((10, 1)), nn.Flatten(), nn.Linear(10, 2))
+    return Recognizer(
+        frontend=frontend, model=model, instruments=("a", "b"), window_seconds=0.5 * (1 + seed)
+    )
 
 
 # Whole excerpts

@@ -34,6 +34,7 @@ from irdream.datasets.base import (
     unlabelled_words,
 )
 from irdream.datasets.identity import Split, seen, seen_words, split_excerpts, unknown_words
+from irdream.ensemble import Ensemble
 from irdream.errors import InputError
 from irdream.measures.calibration import fit_temperature, temperature_scaled
 from irdream.measures.recognition import Array, Flags, Report, choose_threshold
@@ -173,6 +174,11 @@ class Scoring:
                     found.skipped.append(f"{file.name}: {error}")
                     continue
                 found.files.append(file)
+                if isinstance(recognizer, Ensemble):  # its members decide on the whole excerpt
+                    found.windows.append(
+                        recognizer(waveform[None].to(recognizer.device)).numpy(force=True)
+                    )
+                    continue
                 if self.aggregation == NETWORK:
                     found.unwindowed.append(unwindowed_scores(recognizer, log_mel[0]))
                 yield cut

@@ -65,8 +65,7 @@ def predict(
     names = distinct_names([excerpt.name for excerpt in excerpts])
     for file, excerpt in zip(names, excerpts, strict=True):
         with stopwatch("predicting"), torch.no_grad():
-            windows = recognizer.window_probabilities(excerpt.waveform[None])[0].cpu()
-        mean = windows.mean(dim=0)
+            mean = recognizer(excerpt.waveform[None])[0].cpu()
         best = [(labels[i], float(mean[i])) for i in mean.argsort(descending=True)]
         words = [f"{instruments.name(label)} {share:.2f}" for label, share in best[:top]]
         if len(rows) < ROWS_SHOWN:
@@ -74,7 +73,8 @@ def predict(
         probabilities = dict(zip(labels, mean.tolist(), strict=True))
         rows.append({"name": excerpt.name, "prediction": best[0][0], **probabilities})
         if over_time:
-            with stopwatch("figures"):
+            with stopwatch("figures"), torch.no_grad():
+                windows = recognizer.window_probabilities(excerpt.waveform[None])[0].cpu()
                 seconds = len(excerpt.waveform) / recognizer.sample_rate_hz
                 figure = over_time_figure(windows.numpy(), labels, seconds, title=excerpt.name)
                 (output_dir / "over_time").mkdir(parents=True, exist_ok=True)
