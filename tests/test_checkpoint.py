@@ -10,7 +10,8 @@ from irdream import checkpoint
 from irdream.checkpoint_folder import save_recognizer
 from irdream.errors import InputError
 from irdream.fingerprint import fingerprint_of
-from irdream.tracking import MlflowTracker, checkpoints
+from irdream.tracking import MlflowTracker
+from irdream.tracking import store as checkpoints
 
 MODEL = {"_target_": "my_package.MyNet"}
 TRUST = ["my_package"]

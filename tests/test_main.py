@@ -88,14 +88,10 @@ def test_nothing_heavy_is_imported_before_the_configuration_is_known(tmp_path, w
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["target=flut"], "error: unknown instrument 'flut'; expected one of cel (cello)"),
         (["start=file"], "error: start.path is not set; expected a sound file or a folder of them"),
-        (["start=file", "start.path=short.wav"], "is too short: 0.500 s"),
         (["start=file", "start.path=text.wav"], "error: nothing to dream on: "),
         (["dataset=irmas"], "error: dataset.root is not set; IRMAS is Zenodo record 1290750"),
-        (["device=cuda:77"], "error: device='cuda:77' cannot be used"),
         (["--multirn"], "error: unknown flag '--multirn'; did you mean '--multirun'?"),
-        (["dream.steps=${no.key}"], "error: dream.steps: Interpolation key 'no.key' not found"),
         (
             ["--config-dir=.", "experiment=broken"],
             "broken.yaml\", line 1, column 8 expected ',' or",
@@ -107,7 +103,6 @@ def test_nothing_heavy_is_imported_before_the_configuration_is_known(tmp_path, w
     ],
 )
 def test_bad_input_ends_in_one_line(tmp_path, words, expected) -> None:
-    write_tone(tmp_path / "short.wav", seconds=0.5)
     (tmp_path / "text.wav").write_text("no sound")
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "broken.yaml").write_text("dream: [1")

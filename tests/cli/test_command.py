@@ -70,13 +70,10 @@ def answer(*overrides: str) -> str:
         ("+dream.steps=5", "+dream.steps adds a key that is there; leave out the +"),
         # groups
         ("task=drem", "unknown task 'drem'; expected one of attribute, compare, "),
-        ("objective=logitt", ", logit, margin, mask, masked, neuron, probability, smooth, sparse"),
-        ("objective=logitt", "sparse; did you mean 'logit'"),
+        ("objective=logitt", ", masked, neuron, probability, smooth, sparse; did you mean 'logit'"),
         ("hydra/sweeper=optun", "unknown hydra/sweeper 'optun'; expected one of basic, optuna; di"),
         ("+objectiv=layer", "unknown key 'objectiv'; did you mean 'objective'"),
-        ("objectiv=layer", "unknown key 'objectiv'; did you mean 'objective'"),
         ("objective@dream=layer", "unknown key 'objective@dream'; did you mean 'objective'"),
-        ("+objective=layer", "objective is chosen twice; type objective=CHOICE without +"),
         # keys in groups
         ("objective.layr=a", "unknown key 'objective.layr'; did you mean 'objective.layer'?"),
         ("tracker.experimnt=a", "unknown key 'tracker.experimnt'; did you mean 'tracker.experimen"),

@@ -125,27 +125,6 @@ def test_the_strip_goes_from_the_original_to_the_dream(browser: Browser, page: P
     assert voice(browser) == "dream"
 
 
-def test_it_plays_in_a_sandboxed_frame(browser: Browser, page: Path) -> None:
-    """As MLflow shows it: scripts run, but the frame has no origin."""
-    outer = page.with_name("outer.html")
-    frame = '<iframe sandbox="allow-scripts" src="index.html" width="1200" height="800"></iframe>'
-    outer.write_text(f"<!doctype html>{frame}")
-    browser.open(outer)
-    (inner,) = (
-        target["targetId"]
-        for target in browser.send("Target.getTargets")["targetInfos"]
-        if target["type"] == "iframe"
-    )
-    attached = browser.send("Target.attachToTarget", targetId=inner, flatten=True)
-    browser.session = attached["sessionId"]
-    assert browser.run("self.origin") == "null"
-    browser.wait("document.getElementById('player').dataset.drawn")
-    browser.run("player.choose('original')")
-    browser.wait("player.position() > 0.2")
-    assert browser.run("document.getElementById('play').textContent").endswith("Pause")
-    assert browser.run("document.getElementById('trouble').textContent") == ""
-
-
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_fits_and_every_control_has_a_name(browser, page, width) -> None:
     opened(browser, page, width=width)

@@ -35,13 +35,6 @@ def read(folder: Path, *overrides: str) -> overview.Sweep:
     return overview.read_sweep(folder)
 
 
-def test_a_job_has_its_files_wherever_they_are(tmp_path: Path):
-    write_job(tmp_path, 0, "seed=0", folder=str(tmp_path / "seeds" / "nested"))
-    write_job(tmp_path, 1, "seed=1", folder="outputs/before/7", status="skipped")
-    folders = [job.files for job in overview.read_sweep(tmp_path).jobs]
-    assert folders == [tmp_path / "seeds" / "nested", Path("outputs/before/7")]
-
-
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [

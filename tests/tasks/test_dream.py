@@ -1,7 +1,6 @@
 """The dream task as a function: files, measures, order, and what is skipped."""
 
 import contextlib
-import math
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -369,11 +368,8 @@ def test_a_layer_can_be_dreamed_without_an_output(run, tmp_path) -> None:
     ("changes", "message"),
     [
         ({"variations": 0}, r"^variations=0; expected a whole number, at least 1"),
-        ({"step_size": []}, r"^step_size=\[\]; expected a number above 0, or a list of numbers"),
         ({"step_size": [1.0, -2]}, r"^step_size=\[1.0,-2\]; expected a number above 0, or a list"),
-        ({"step_size": "wide"}, r"^step_size=wide; expected a number above 0, or a list of"),
         ({"budget_db": True}, r"^budget_db=true; expected a number above 0, or a list of"),
-        ({"budget_db": math.nan}, r"^budget_db=nan; expected a number above 0, or a list of"),
         ({"target": "zither"}, r"unknown instrument 'zither'"),
     ],
 )

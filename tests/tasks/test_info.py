@@ -96,7 +96,6 @@ def test_one_line_is_said_and_nothing_is_made(words, line, here, capsys) -> None
         ("task=dream start=file start.path=a.wav target=correct", "'a' has none"),
         ("task=dream dream.budget_db=1 constraint=rmse_budget", "are both given"),
         ("task=dream objective=layer objective.layer=nix", "'nix' of several networks"),
-        ("task=dream checkpoint=robust objective=layer objective.layer=nix", "unknown layer 'nix'"),
         ("task=dream optimizer=least_change dream.confidence=null", "needs to know how far"),
         ("task=train train.register=a/b", "a/b"),
         ("task=train train.resume=nowhere", "nothing to resume in train.resume='nowhere'"),
@@ -106,13 +105,9 @@ def test_one_line_is_said_and_nothing_is_made(words, line, here, capsys) -> None
             r"robust_db=\[-1\]; expected a list",
         ),
         ("task=evaluate evaluate.robust_windows=0", "robust_windows=0; expected a whole number"),
-        ("task=evaluate evaluate.aggregation=mean", "aggregation=mean; expected s1 or s2"),
-        ("task=compare evaluate.batch_windows=0", "batch_windows=0; expected a whole number"),
         ("task=evaluate dataset=irmas dataset.root=x", "no such folder: dataset.root='x'"),
         ("task=prepare dataset=irmas dataset.download=true", "dataset.root is not set"),
-        ("task=prepare dataset=irmas", "dataset.root is not set"),
         ("experiment=paper paper.noises=1", "noises=1; expected a whole number, at least 2"),
-        ("experiment=paper dataset=irmas dataset.root=x", "no such folder"),
     ],
 )
 def test_what_a_task_refuses_is_refused_before_its_line(words, message, here, capsys) -> None:

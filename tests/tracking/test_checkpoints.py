@@ -5,8 +5,7 @@ import pytest
 
 from irdream.errors import InputError
 from irdream.tracking import MlflowTracker, fetch_checkpoint
-from irdream.tracking.checkpoints import check_names, register
-from irdream.tracking.store import Store, open_store
+from irdream.tracking.store import Store, check_names, open_store, register
 
 
 @pytest.fixture
@@ -38,16 +37,6 @@ def test_a_runs_checkpoint_is_used_where_it_lies(root: Path, run_id: str, checkp
     found = fetch_checkpoint(f"runs:/{run_id}/checkpoint", root=root)
     assert contents(found) == contents(checkpoint)
     assert found.is_relative_to(root)
-
-
-def test_a_newer_checkpoint_takes_over_the_alias(root: Path, run_id: str, checkpoint: Path) -> None:
-    assert registered(root, run_id) == "models:/net@champion"
-    (checkpoint / "recognizer.json").write_text('{"model": "han2016_bn"}')
-    with MlflowTracker(root=root) as tracker:
-        tracker.log_file(checkpoint)
-    uri = registered(root, tracker.run_id)
-    assert contents(fetch_checkpoint(uri, root=root)) == contents(checkpoint)
-    assert contents(fetch_checkpoint("models:/net/1", root=root)) != contents(checkpoint)
 
 
 def test_a_moved_store_still_has_its_checkpoints(root, run_id, tmp_path, checkpoint) -> None:

@@ -153,14 +153,14 @@ def test_what_is_written_twice_is_there_once(store: Store) -> None:
     run_id = store.start_run(store.experiment("irdream"), None, {})
     points = [Point("a", 1.0, 5, 1), Point("a", math.nan, 5, 2), Point("a", 2.0, 5, 2)]
     for _ in range(3):
-        store.log(run_id, points=points, params=[("p", "1")], tags=[("t", "1")])
+        store.log(run_id, points=points, params={"p": "1"}, tags={"t": "1"})
     history = store.client.get_metric_history(run_id, "a")
     assert sorted(str(point.value) for point in history) == ["1.0", "2.0", "nan"]
 
 
 def test_words_that_are_no_utf_8_are_kept_as_text(store: Store) -> None:
     run_id = store.start_run(store.experiment("irdream"), None, {"typed": "path=Fl\udcf6te"})
-    store.log(run_id, params=[("path", "Fl\udcf6te")], tags=[("more", "Fl\udcf6te")])
+    store.log(run_id, params={"path": "Fl\udcf6te"}, tags={"more": "Fl\udcf6te"})
     data = store.client.get_run(run_id).data
     assert data.params == {"path": "Fl\\xf6te"}
     assert (data.tags["typed"], data.tags["more"]) == ("path=Fl\\xf6te", "Fl\\xf6te")

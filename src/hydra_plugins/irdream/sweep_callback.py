@@ -24,7 +24,10 @@ from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from irdream.cli import command
 from irdream.errors import InputError
+from irdream.sweeps import sweep
+from irdream.sweeps.job import OutputFolder, same_folder
 
 MOST = 100  # jobs that are composed, 0.1 s each
 _INSIDE = 1e-9  # of an interval: its ends themselves need not be allowed
@@ -35,24 +38,18 @@ class SweepCallback(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """See that no other run writes to the folder, before Hydra does."""
-        from irdream.sweeps.job import OutputFolder
-
         HydraConfig.instance().set_config(config)
         with _ending_the_program():
             OutputFolder(config.hydra.run.dir, key="hydra.run.dir").check()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check what is swept, and open the parent run."""
-        from irdream.sweeps import sweep
-
         with _ending_the_program():
             check_sweep(config)
             sweep.begin(config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Close the parent run; that of a multirun that is killed is closed at exit."""
-        from irdream.sweeps import sweep
-
         with _ending_the_program():
             sweep.end()
 
@@ -60,8 +57,6 @@ class SweepCallback(Callback):
 @contextmanager
 def _ending_the_program() -> Iterator[None]:
     """End the program on an error, of which Hydra would make a warning, and run the jobs."""
-    from irdream.cli import command
-
     try:
         yield
     except Exception as error:
@@ -77,9 +72,6 @@ def check_sweep(config: DictConfig, loader: ConfigLoader | None = None) -> None:
     Raises:
         InputError: on the first mistake, or where two jobs would have one folder.
     """
-    from irdream.cli import command
-    from irdream.sweeps.job import same_folder
-
     _check_trust(config)
     loader = loader or GlobalHydra.instance().config_loader()
     params = OmegaConf.to_container(config.hydra.sweeper).get("params") or {}  # type: ignore[union-attr]

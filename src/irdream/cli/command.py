@@ -1,10 +1,8 @@
 """The command line without Hydra: configurations are checked, mistakes told in one line each.
 
 `check` holds a composed configuration, wherever its keys come from, against the arguments that they
-are passed to (`irdream.cli.keys`). `line` turns errors into one line with the nearest word. Library
-code never sees a configuration: main.py turns it into plain arguments.
-
-Nothing heavy is imported here, so that a typo is answered at once.
+are passed to (`irdream.cli.keys`). `line` turns errors into one line with the nearest word. Nothing
+heavy is imported here, so that a typo is answered at once.
 """
 
 from __future__ import annotations
@@ -143,7 +141,11 @@ def check(config: DictConfig) -> None:
     plain.pop("hydra", None)  # Hydra checks its own
     _check_names(plain)
     known = keys.all_keys()
-    values = {name: _value(config, name) for name in known}
+    values = {}
+    for name in known:
+        found = OmegaConf.select(config, name)  # interpolations are followed
+        is_node = OmegaConf.is_config(found)
+        values[name] = OmegaConf.to_container(found, resolve=True) if is_node else found
     arguments.check({name: (values[name], key.hint) for name, key in known.items()})
     given = values["checkpoint"]
     ours = {given} if isinstance(given, str) else {*given}
@@ -154,7 +156,12 @@ def check(config: DictConfig) -> None:
     if values["target"] is not None:
         parse_targets(values["target"], CODES if known_labels else None)
     _check_targets(plain, (*TRUSTED, *(f"{package}." for package in values["trust"])))
-    _check_paths(plain, _task(config))
+    try:
+        task = OmegaConf.to_container(config.task, resolve=True, throw_on_missing=True)
+    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+        key = str(error.full_key).removeprefix("task.")
+        raise InputError(f"{key} is not set; expected {key}=...") from error
+    _check_paths(plain, task)
 
 
 def _check_names(plain: Mapping[str, Any]) -> None:
@@ -186,12 +193,6 @@ def _check_names(plain: Mapping[str, Any]) -> None:
             )
 
 
-def _value(config: DictConfig, name: str) -> Any:
-    """Return a key's plain value; interpolations are followed."""
-    found = OmegaConf.select(config, name)
-    return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
-
-
 def _check_targets(plain: Mapping[str, Any], trusted: tuple[str, ...]) -> None:
     """Raise InputError for what may not be called, or is given what it does not take."""
     given: dict[str, tuple[Any, Any]] = {}
@@ -213,15 +214,6 @@ def _check_targets(plain: Mapping[str, Any], trusted: tuple[str, ...]) -> None:
             if value != "???" and "${" not in str(value):
                 given[f"{place}{name}"] = value, keys.hint(target, name)
     arguments.check(given)
-
-
-def _task(config: DictConfig) -> Any:
-    """Return the task with all that it needs, or raise InputError where a value is left open."""
-    try:
-        return OmegaConf.to_container(config.task, resolve=True, throw_on_missing=True)
-    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
-        key = str(error.full_key).removeprefix("task.")
-        raise InputError(f"{key} is not set; expected {key}=...") from error
 
 
 def _check_paths(plain: Mapping[str, Any], task: Any) -> None:

@@ -6,7 +6,7 @@ Nothing heavy is imported here.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from omegaconf.errors import ConfigKeyError
@@ -14,12 +14,7 @@ from omegaconf.errors import ConfigKeyError
 from irdream.cli.keys import CONF, groups, known_keys
 from irdream.errors import nearest, told
 
-EXTRAS = {  # of irdream, by what launchers are called
-    "joblib": "joblib",
-    "ray": "ray",
-    "slurm": "slurm",
-    "submitit": "slurm",
-}
+EXTRAS = {"joblib": "joblib", "ray": "ray", "slurm": "slurm", "submitit": "slurm"}  # of launchers
 
 
 def explain(error: Exception) -> str:
@@ -58,32 +53,22 @@ def unknown_key(key: str) -> str:
             f"{key} is no key of the {group} that is chosen; it belongs to "
             f"{group}={' or '.join(choices)}"
         )
-    if elsewhere := _elsewhere(last, known):
+    elsewhere = [name for name in known if name.rpartition(".")[2] == last]  # dream.steps for steps
+    depth = min((name.count(".") for name in elsewhere), default=0)
+    if elsewhere := [name for name in elsewhere if name.count(".") == depth]:
         return f"unknown key {key!r}; did you mean {' or '.join(map(repr, elsewhere[:3]))}?"
     beside = [name for name in known if name.rpartition(".")[0] == section]
+    names = {name.rpartition(".")[2]: name for name in beside}
+    near = re.sub(r"'(\w+)'", lambda word: repr(names[word[1]]), nearest(last, names, count=2))
     if key.startswith("hydra."):
         remedy = "; python main.py --cfg hydra shows Hydra's"
-    elif near := _nearest_beside(last, beside) or nearest(key, known, count=2):
+    elif near := near or nearest(key, known, count=2):
         remedy = near
     elif beside and section:
         remedy = f"; expected one of {', '.join(beside)}"
     else:
         remedy = "; python -m irdream.cli.reference shows all"
     return f"unknown key {key!r}{remedy}"
-
-
-def _elsewhere(last: str, known: Mapping[str, object]) -> list[str]:
-    """Return the right word in other places, such as dream.steps for steps, nearest the top."""
-    names = [name for name in known if name.rpartition(".")[2] == last]
-    depth = min((name.count(".") for name in names), default=0)
-    return [name for name in names if name.count(".") == depth]
-
-
-def _nearest_beside(last: str, beside: list[str]) -> str:
-    """Say which keys of a section have a last word like this one."""
-    names = {name.rpartition(".")[2]: name for name in beside}
-    near = nearest(last, names, count=2)
-    return re.sub(r"'(\w+)'", lambda match: repr(names[match[1]]), near)
 
 
 def unknown_target(key: str, target: str) -> str:
@@ -155,9 +140,8 @@ def _unreadable(match: re.Match[str], error: Exception) -> str:
 
 _TOLD: dict[str, Callable[[re.Match[str], Exception], str]] = {
     r"Could not find '([\w@/]+/[^']*)'": _no_choice,
-    r"Could not override '([^']+)'": lambda match, _: unknown_key(match[1]),
-    r"Could not delete from config\. '([^']+)' does not exist": (
-        lambda match, _: unknown_key(match[1])
+    r"Could not (?:override|delete from config\.) '([^']+)'": lambda match, _: unknown_key(
+        match[1]
     ),
     r"An item is already at '([^']+)'": (
         lambda match, _: f"+{match[1]} adds a key that is there; leave out the +"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from irdream.cli.keys import CONF, Key, all_keys, lines, sections
+from irdream.cli.keys import CONF, all_keys, lines, sections
 from irdream.errors import InputError
 
 _COMMAND = re.compile(r"(?P<words>.*?):\s+(?P<command>python main\.py .*)", re.DOTALL)
@@ -34,13 +34,10 @@ def _keys() -> Iterator[str]:
         heading = f"`{section}`" if section else "At the top"
         yield f"## {heading}\n\n{words[0].upper()}{words[1:]}.\n"
         yield "| key | default | expected | |\n| --- | --- | --- | --- |"
-        yield from (_row(key) for key in all_keys().values() if key.section == section)
+        for key in (key for key in all_keys().values() if key.section == section):
+            cells = (f"`{key.name}`", f"`{key.default}`", key.expected(), key.words)
+            yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
         yield ""
-
-
-def _row(key: Key) -> str:
-    cells = (f"`{key.name}`", f"`{key.default}`", key.expected(), key.words)
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def _groups() -> Iterator[str]:

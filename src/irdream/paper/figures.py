@@ -21,8 +21,14 @@ from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.paper.excerpts import ExcerptFindings, examples
 from irdream.paper.noise import NoiseFindings, by_noise
 from irdream.recognizer import Recognizer
-from irdream.reports.dream_figures import SpectrogramScales
-from irdream.reports.figures import BLUE, add_color_bar, caption, draw_bars, plain
+from irdream.reports.figures import (
+    BLUE,
+    SpectrogramScales,
+    add_color_bar,
+    caption,
+    draw_bars,
+    plain,
+)
 from irdream.reports.tables import rows_of
 
 Array = NDArray[np.floating]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import PIL.Image
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -22,7 +22,6 @@ from irdream.attribution.sanity import PASSED_BELOW
 from irdream.datasets.base import counted
 from irdream.measures.bootstrap import Interval, mean_interval, share_interval
 from irdream.measures.table import ATTRIBUTION
-from irdream.reports.dream_figures import RANGE_DB, TICKS_HZ, SpectrogramScales
 from irdream.reports.dream_page import (
     MAPS,
     MAX_DREAMS,
@@ -31,11 +30,17 @@ from irdream.reports.dream_page import (
     line_of,
     write_page,
 )
-from irdream.reports.figures import NotebookFigure, add_color_bar, caption
-from irdream.reports.tables import records, rows_of
+from irdream.reports.figures import (
+    RANGE_DB,
+    TICKS_HZ,
+    NotebookFigure,
+    SpectrogramScales,
+    add_color_bar,
+    caption,
+)
+from irdream.reports.tables import ROWS_SHOWN, records, rows_of, wide_console
 
 Array = NDArray[np.floating]
-ROWS_SHOWN = 24
 CONTROLS = ("random", "edges")
 OF_P = ("increase", "drop", "gain", "faithfulness")  # which follow from what is printed beside them
 LOWEST_HZ, MAP_ROWS = 50.0, 144  # of spectrograms on pages
@@ -86,11 +91,8 @@ def attribution_figure(
     for ax, (head, values) in zip(axes.flat, [one for row in rows for one in row], strict=True):
         if head.startswith("for "):
             most = float(np.quantile(np.abs(values), 0.99)) or 1.0
-            add_color_bar(
-                scales.difference(ax, values / most),
-                ax,
-                "against, for the class; 1: 99th percentile",
-            )
+            drawn = scales.difference(ax, values / most)
+            add_color_bar(drawn, ax, "against, for the class; 1: 99th percentile")
         else:
             add_color_bar(scales.log_mel(ax, values), ax, "dB re loudest of original")
         ax.set_title(head, fontsize=10)
@@ -121,7 +123,10 @@ def write_map(path: Path, relevance: Array, centers_hz: Array, sample_rate_hz: i
     Its rows are even in mel from 50 Hz to half the sample rate, as templates/spectrogram.js has
     them; its opacity is the square root of the magnitude over the 99th percentile of it.
     """
-    mels, ends = _mel(centers_hz), _mel(np.array([LOWEST_HZ, sample_rate_hz / 2]))
+    mels, ends = (
+        2595 * np.log10(1 + np.asarray(hz, float) / 700)
+        for hz in (centers_hz, (LOWEST_HZ, sample_rate_hz / 2))
+    )
     rows = ends[1] - (np.arange(MAP_ROWS) + 0.5) / MAP_ROWS * (ends[1] - ends[0])  # from the top
     values = np.stack([np.interp(rows, mels, column) for column in relevance.T], axis=1)
     shares = np.abs(values) / (float(np.quantile(np.abs(relevance), 0.99)) or 1.0)
@@ -177,13 +182,16 @@ def methods_table(runs: Mapping[str, pd.DataFrame], left: Mapping[str, float]) -
     maps |= {f"{one} (control)": rows_of(first, map=one) for one in CONTROLS}
     rows = []
     for method, found in maps.items():
+        recordings = found["name"].tolist()
+        if "change_share" in found and found["change_share"].notna().to_numpy().any():
+            recordings = [re.sub("-(original|dream)$", "", name) for name in recordings]
         row: dict[str, Any] = {"method": method, "excerpts": len(found)}
         for each in ATTRIBUTION:
             values = found[each.name].to_numpy(float) if each.name in found else np.array([np.nan])
             if not np.isnan(values).all():
                 interval = share_interval if each.is_share else mean_interval
                 names = (each.name, f"{each.name}_low", f"{each.name}_high")
-                row |= dict(zip(names, interval(values, _recordings(found)), strict=True))
+                row |= dict(zip(names, interval(values, recordings), strict=True))
         if method in left:
             row |= {"sanity": left[method], "passes": left[method] < PASSED_BELOW}
         rows.append(row)
@@ -225,8 +233,7 @@ def print_attributions(table: pd.DataFrame, means: pd.DataFrame) -> None:
     """Print the measures of each map of a method, and their means with how to read them."""
     own = of_methods(table)
     columns = [each for each in known_measures(own) if each.name not in OF_P]
-    console = Console()
-    console = console if console.is_terminal else Console(width=160)
+    console = wide_console()
     heads = ["excerpt", "target", *(each.heading for each in columns)]
     rows = []
     for row in records(own)[:ROWS_SHOWN]:
@@ -243,14 +250,3 @@ def print_attributions(table: pd.DataFrame, means: pd.DataFrame) -> None:
         console.print(shown)
     if len(own) > ROWS_SHOWN:
         console.print(f"{len(own) - ROWS_SHOWN} more in attributions.csv")
-
-
-def _recordings(table: pd.DataFrame) -> list[str]:
-    """Return what each row's sound comes from: of a dream and its original the same."""
-    of_dreams = "change_share" in table and table["change_share"].notna().to_numpy().any()
-    ends = "-(original|dream)$" if of_dreams else "$^"
-    return table["name"].str.replace(ends, "", regex=True).tolist()
-
-
-def _mel(hz: Array) -> Array:
-    return 2595 * np.log10(1 + np.asarray(hz, float) / 700)

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
@@ -34,10 +33,9 @@ from irdream.reports.dreams import (
     write_iterates,
     write_sounds,
 )
+from irdream.reports.tables import ROWS_SHOWN, wide_console
 from irdream.stopwatch import Stopwatch
 
-ROWS_SHOWN = 24  # of the table that is printed
-WIDTH = 160  # of that table at most, in characters, where it is not printed to a terminal
 HEADINGS = {"step_size": "step", "budget_db": "budget dB", "variation": "variation"}
 
 
@@ -223,15 +221,24 @@ def print_dreams(
     `metrics` are the `summary` of the table, `varied` the settings that are lists in this run;
     `omitted` dreams have no figure.
     """
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDTH)  # a file has no width
+    console = wide_console()
     console.print(_shown(table, metrics, varied))
     lines = [how_to_read(table)]
     if len(table) > ROWS_SHOWN:
         lines.append(f"{len(table) - ROWS_SHOWN} more dreams in dreams.csv")
     if omitted:
         lines.append(f"{omitted} dreams without a figure (dream.figures)")
-    for line in [*lines, *_left_out(table, metrics), result(table)]:
+    count = len(table)
+    if unchanged := int(metrics["dream/unchanged"]):
+        lines.append(
+            f"{unchanged} of {count} dreams changed nothing; the SNR is of the {count - unchanged} "
+            "that changed"
+        )
+    for each in measures_of(table):
+        undefined = int(metrics.get(f"dream/{each.name}_undefined", 0))
+        if undefined and not each.is_partial:
+            lines.append(f"{each.heading} is not defined for {undefined} of {count} dreams")
+    for line in [*lines, result(table)]:
         console.print(escape(line), soft_wrap=True)
     tell_skipped(bad)
 
@@ -275,21 +282,6 @@ def _shown(table: pd.DataFrame, metrics: Mapping[str, float], varied: Sequence[s
     cells = ["-" if median is None else f"{median:.{digits}f}" for median, digits in medians]
     shown.add_row("median", *("" for _ in words), *cells)
     return shown
-
-
-def _left_out(table: pd.DataFrame, metrics: Mapping[str, float]) -> list[str]:
-    """Say of which dreams the averages are not."""
-    lines, count = [], len(table)
-    if unchanged := int(metrics["dream/unchanged"]):
-        lines.append(
-            f"{unchanged} of {count} dreams changed nothing; the SNR is of the {count - unchanged} "
-            "that changed"
-        )
-    for each in measures_of(table):
-        undefined = int(metrics.get(f"dream/{each.name}_undefined", 0))
-        if undefined and not each.is_partial:
-            lines.append(f"{each.heading} is not defined for {undefined} of {count} dreams")
-    return lines
 
 
 def result(table: pd.DataFrame) -> str:

@@ -245,7 +245,7 @@ def figure_of(
     on_wav: Answer | None = None,
 ) -> Figure:
     """Draw original, dream and difference with the recognizer's outputs below, and a bar's line."""
-    from irdream.reports.dream_figures import spectrograms_figure  # 0.6 s, for matplotlib
+    from irdream.reports.figures import spectrograms_figure  # 0.6 s, for matplotlib
 
     is_known = not isinstance(recognizer.frontend, Given)
     hop_seconds = recognizer.analysis.hop_samples / recognizer.sample_rate_hz

@@ -1,4 +1,4 @@
-"""What figures are made of: bars, color bars, PNG files; and curves over steps.
+"""Figures of dreams: spectrograms and outputs, curves; and what other figures are made of, too.
 
 `matplotlib.figure.Figure` is used directly, without pyplot: no window system, no list of open
 figures that grows over a sweep, and safe in threads. Colors are readable by the color-blind
@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
 
@@ -28,6 +29,12 @@ Array = NDArray[np.floating]
 BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#7F7F7F"
 DPI = 125
 MOST_CLASSES = 24  # in a figure over time
+RANGE_DB = 80.0  # shown below the loudest point of a dream and its original
+MAX_FRAMES = 400  # that a panel draws: as many as it has pixels
+MOST_BARS = 16  # of instruments
+TICKS_HZ = (100, 300, 1000, 3000, 8000, 20_000)
+_HIGHEST, _LARGEST = 0.999, 0.99  # shares of the values within the scales
+_PANELS = ("original", "dream", "change")
 
 
 class NotebookFigure(Figure):
@@ -40,12 +47,9 @@ class NotebookFigure(Figure):
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG at 125 dots per inch, whole or not at all.
+    """Write a figure as PNG at 125 dots per inch, whole or not at all, or raise OSError.
 
     What the font lacks is drawn without a warning: a title may carry any file name.
-
-    Raises:
-        OSError: from the system (no such folder, no permission, full disk).
     """
     with replacing(path) as file, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
@@ -169,3 +173,180 @@ def curve_figure(
     ax.set_title(caption(title, length=80), fontsize=10, parse_math=False)
     plain(ax)
     return figure
+
+
+# Spectrograms ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectrogramScales:
+    """Draws log-mels and their differences, all on the scales of one figure."""
+
+    hop_seconds: float
+    mel_hz: Array | None  # centers of the bands, (n_mels,); None: unknown
+    peak_db: float  # the loudest point of the originals, which counts as 0 dB
+    low_db: float  # the scale of the log-mels
+    high_db: float
+    limit_db: float  # end of the scale of the differences
+    ticks_hz: Sequence[int]
+
+    @classmethod
+    def of(
+        cls,
+        originals: Sequence[Array],
+        dreams: Sequence[Array],
+        differences: Sequence[Array],
+        *,
+        range_db: float,
+        frequencies_hz: ArrayLike | None,
+        hop_seconds: float,
+        ticks_hz: Sequence[int] = (300, 1000, 3000, 8000),
+    ) -> SpectrogramScales:
+        """Choose scales for log-mels in dB (n_mels, frames); few bright points do not decide.
+
+        `range_db` is shown below the loudest point of originals and dreams; `frequencies_hz` are
+        the centers of the bands, (n_mels,), ascending; None: unknown.
+        """
+        peak = max(float(one.max()) for one in originals)
+        loud = float(np.quantile(np.concatenate([one.ravel() for one in dreams]), _HIGHEST))
+        high = max(0.0, loud - peak)
+        changes = np.abs(np.concatenate([one.ravel() for one in differences]))
+        return cls(
+            hop_seconds=hop_seconds,
+            mel_hz=None if frequencies_hz is None else np.asarray(frequencies_hz, float),
+            peak_db=peak,
+            low_db=high - range_db,
+            high_db=high,
+            limit_db=max(float(np.quantile(changes, _LARGEST)), 0.1),
+            ticks_hz=ticks_hz,
+        )
+
+    def log_mel(self, ax: Axes, values: Array) -> AxesImage:
+        """Draw a log-mel in dB, with ticks and without their labels."""
+        return self._draw(ax, values - self.peak_db, "magma", self.low_db, self.high_db)
+
+    def difference(self, ax: Axes, values: Array) -> AxesImage:
+        """Draw a difference in dB, likewise."""
+        return self._draw(ax, values, "RdBu_r", -self.limit_db, self.limit_db)
+
+    def _draw(self, ax: Axes, values: Array, colors: str, low: float, high: float) -> AxesImage:
+        n_mels, frames = values.shape
+        edges = np.linspace(0, frames, min(frames, MAX_FRAMES) + 1).astype(int)
+        thinned = np.add.reduceat(values, edges[:-1], axis=1) / np.diff(edges)  # neighbors' means
+        image = ax.imshow(
+            thinned, cmap=colors, vmin=low, vmax=high, origin="lower", aspect="auto",
+            interpolation="nearest",
+            extent=(0.0, frames * self.hop_seconds, -0.5, n_mels - 0.5),
+        )  # fmt: skip
+        if (hz := self.mel_hz) is not None:
+            shown = [one for one in self.ticks_hz if hz[0] <= one <= hz[-1]]
+            ax.set_yticks(np.interp(shown, hz, np.arange(len(hz))), [str(one) for one in shown])
+        ax.tick_params(labelsize=8, labelleft=False, labelbottom=False)
+        return image
+
+    def outline(self, ax: Axes, region: NDArray[np.bool_], color: str) -> None:
+        """Draw lines around the bins that are set, also along the edge of the spectrogram."""
+        if not region.any():
+            return
+        bands, frames = (np.arange(-1, size + 1) for size in region.shape)
+        seconds, inside = (frames + 0.5) * self.hop_seconds, np.pad(region, 1).astype(float)
+        limits = ax.axis()
+        ax.contour(seconds, bands, inside, levels=[0.5], colors=color, linewidths=1.0)
+        ax.axis(limits)
+
+
+def spectrograms_figure(
+    original_db: ArrayLike,
+    dream_db: ArrayLike,
+    *,
+    hop_seconds: float | None,
+    frequencies_hz: ArrayLike | None,
+    instruments: Sequence[str],
+    probabilities_before: ArrayLike,
+    probabilities_after: ArrayLike,
+    probabilities_wav: ArrayLike | None = None,
+    target: str = "",
+    confidence: float | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw a dream; it takes 0.3 s, written as PNG.
+
+    Args:
+        original_db, dream_db: log-mels in dB (20 log10 of the magnitude), (n_mels, frames).
+        hop_seconds: time between frames; None: unknown.
+        frequencies_hz: centers of the bands, (n_mels,), ascending; None: unknown.
+        instruments: codes, the axis of the probabilities.
+        probabilities_before, probabilities_after, probabilities_wav: of the original, the dream
+            as a spectrogram, and as a sound file, drawn as diamonds: (instruments,), 0 to 1.
+        target: code, drawn in another color.
+        confidence: probability that counts as success; drawn as a line.
+    """
+    original, dream = np.asarray(original_db, float), np.asarray(dream_db, float)
+    difference = dream - original
+    scales = SpectrogramScales.of(
+        [original], [original, dream], [difference],
+        range_db=RANGE_DB, frequencies_hz=frequencies_hz, hop_seconds=hop_seconds or 1.0,
+        ticks_hz=TICKS_HZ,
+    )  # fmt: skip
+    figure = NotebookFigure(figsize=(11.0, 5.0))
+    axes = figure.subplot_mosaic(  # a fixed layout is drawn in half the time
+        [list(_PANELS), ["outputs"] * 3], height_ratios=(3.0, 1.3),
+        gridspec_kw={
+            "left": 0.06, "right": 0.955, "wspace": 0.1, "hspace": 0.42, "top": 0.89,
+            "bottom": 0.06,
+        },
+    )  # fmt: skip
+    scales.log_mel(axes["original"], original)
+    levels = scales.log_mel(axes["dream"], dream)
+    change = scales.difference(axes["change"], difference)
+    heads = (
+        "original",
+        "dream",
+        f"dream − original: RMSE {np.sqrt(np.mean(difference**2)):.2f} dB",
+    )
+    for panel, head in zip(_PANELS, heads, strict=True):
+        axes[panel].set_xlabel("time (s)" if hop_seconds else "frame", fontsize=9)
+        axes[panel].tick_params(labelleft=panel == "original", labelbottom=True)
+        axes[panel].set_title(head, fontsize=10)
+    unit = "band" if frequencies_hz is None else "frequency (Hz)"
+    axes["original"].set_ylabel(unit, fontsize=9)
+    add_color_bar(levels, [axes["original"], axes["dream"]], "dB re loudest of original")
+    add_color_bar(change, axes["change"], "difference (dB)")
+    _draw_outputs(
+        axes["outputs"], probabilities_before, probabilities_after, probabilities_wav, instruments,
+        target, confidence,
+    )  # fmt: skip
+    figure.suptitle(caption(title), y=0.99, fontsize=11, parse_math=False)
+    return figure
+
+
+def _draw_outputs(
+    ax: Axes,
+    before: ArrayLike,
+    after: ArrayLike,
+    on_wav: ArrayLike | None,
+    instruments: Sequence[str],
+    target: str,
+    confidence: float | None,
+) -> None:
+    """Draw the probabilities of the original, of the dream, and of its WAV where there is one."""
+    outputs = [np.asarray(x) for x in (before, after, on_wav) if x is not None]
+    order = sorted(range(len(instruments)), key=lambda i: -max(x[i] for x in outputs))
+    order.sort(key=lambda i: instruments[i] != target)  # the target first, then the highest
+    drawn = sorted(order[:MOST_BARS])
+    before, after, *wavs = (x[drawn] for x in outputs)
+    instruments = [instruments[i] for i in drawn]
+    places = np.arange(len(drawn))
+    ax.bar(places - 0.2, before, width=0.36, color=GRAY, label="before")
+    draw_bars(ax, after, instruments, target, confidence, shift=0.2, width=0.36)
+    for wav in wavs:
+        ax.plot(
+            places + 0.2, wav, "D", color="white", markeredgecolor="black",
+            markersize=4.5, label="of the written WAV", clip_on=False,
+        )  # fmt: skip
+    highest = f" (highest {len(drawn)})" if len(order) > len(drawn) else ""
+    ax.set_ylabel(f"probability{highest}", fontsize=9)
+    ax.legend(
+        fontsize=7, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2,
+        borderpad=0, borderaxespad=0.3, handletextpad=0.4,
+    )  # fmt: skip

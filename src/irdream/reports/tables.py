@@ -1,4 +1,4 @@
-"""Tables as CSV files, and rows of tables."""
+"""Tables as CSV files and in the terminal, and rows of tables."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from rich.console import Console
 
 from irdream.files import replacing
 
 CURVES = "curves.csv"  # of a run's maps: file, map, share, insertion, deletion
 
+ROWS_SHOWN = 24  # of a table that is printed
+
+
+def wide_console() -> Console:
+    """Return what prints a table; where it is no terminal, which has a width, 160 characters."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
 
 def save_table(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a table as CSV (UTF-8, six decimals), whole or not at all.
-
-    Raises:
-        OSError: from the system (no such folder, no permission, full disk).
-    """
+    """Write a table as CSV (UTF-8, six decimals), whole or not at all, or raise OSError."""
     text = table.to_csv(index=False, float_format="%.6f", lineterminator="\n")
     with replacing(path) as file:
         file.write(text.encode("utf-8", errors="surrogateescape"))

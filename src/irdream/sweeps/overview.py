@@ -13,11 +13,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from irdream import instruments
+from irdream.datasets.base import counted
 from irdream.measures.table import HEADLINES
 from irdream.reports.attributions import means_rows, methods_markdown, methods_table, of_methods
 from irdream.reports.dream_page import (
@@ -60,7 +61,7 @@ class Sweep:
     def shared(self) -> list[str]:
         """The overrides that all jobs have in common."""
         words = self.jobs[0].overrides if self.jobs else ()
-        return [word for word in words if _parts(word)[0] not in self.swept]
+        return [word for word in words if word.lstrip("+~").split("=")[0] not in self.swept]
 
     def values(self, key: str) -> list[Value]:
         """Return the values of a key: numbers from the least, then words as they were typed."""
@@ -71,8 +72,7 @@ class Sweep:
         return all(not isinstance(values_of(job).get(key, ""), str) for job in self.jobs)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Axis:
+class Axis(NamedTuple):
     """What differs between dreams: its name, its values in order, and the value of each dream."""
 
     name: str
@@ -83,6 +83,14 @@ class Axis:
         """Return which of the values this is; None when it is none of them."""
         return self.values.index(value) if value in self.values else None
 
+    def shown(self) -> dict[str, Any]:
+        """Return what the page is given of it."""
+        texts = [value if isinstance(value, str) else f"{value:.10g}" for value in self.values]
+        if self.name.startswith("target"):
+            texts = [instruments.name(text) for text in texts]
+        is_numeric = not any(isinstance(value, str) for value in self.values)
+        return {"name": self.name, "values": texts, "isNumeric": is_numeric}
+
 
 def write_overview(folder: Path, title: str) -> list[Path]:
     """Write what compares a sweep's jobs, in place of what an earlier one left; return the files.
@@ -92,20 +100,20 @@ def write_overview(folder: Path, title: str) -> list[Path]:
     spectrograms and sounds.
     """
     sweep, into = read_sweep(folder), folder / FOLDER
+    files = [into / name for name in FILES]
     into.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        (into / name).unlink(missing_ok=True)
+    for path in files:
+        path.unlink(missing_ok=True)
     jobs, metric = table(sweep), main_metric(sweep.jobs)
     write_text(jobs.to_csv(index=False), into / "jobs.csv")
-    numeric = [key for key in sweep.swept if sweep.is_numeric(key)]
-    first, second, *_ = *numeric, *(key for key in sweep.swept if key not in numeric), None, None
+    first, second, *_ = *sorted(sweep.swept, key=lambda x: not sweep.is_numeric(x)), None, None
     if metric and first and second:
         save_figure(heat_map_figure(jobs, first, second, metric), into / "heat_map.png")
-    if metric and numeric:
-        save_figure(sweep_curve_figure(jobs, numeric[0], metric, by=second), into / "curves.png")
+    if metric and first and sweep.is_numeric(first):
+        save_figure(sweep_curve_figure(jobs, first, metric, by=second), into / "curves.png")
     means = _write_methods(sweep, into)
     write_gallery(sweep, into / "gallery.html", title=title, means=means)
-    return [into / name for name in FILES if (into / name).is_file()]
+    return [path for path in files if path.is_file()]
 
 
 def read_sweep(folder: Path) -> Sweep:
@@ -114,14 +122,10 @@ def read_sweep(folder: Path) -> Sweep:
     return Sweep(folder=folder, jobs=jobs, damaged=damaged)
 
 
-def _parts(word: str) -> tuple[str, str]:
-    key, _, value = word.lstrip("+~").partition("=")
-    return key, value
-
-
 def values_of(job: Job) -> dict[str, Value]:
     """Return the overrides of a job as keys and values, numbers as such."""
-    return {key: parse_value(value) for key, value in map(_parts, job.overrides)}
+    parts = (word.lstrip("+~").partition("=") for word in job.overrides)
+    return {key: parse_value(value) for key, _, value in parts}
 
 
 def parse_value(text: str) -> Value:
@@ -197,9 +201,8 @@ def dream_table(sweep: Sweep) -> pd.DataFrame:
 def dream_axes(sweep: Sweep, dreams: pd.DataFrame) -> list[Axis]:
     """Return what tells dreams apart: swept keys, excerpt, what differs within job and excerpt."""
     values = {job.number: values_of(job) for job in sweep.jobs}
-    numbers = dreams["number"].tolist()
     axes = [
-        Axis(name=key, values=sweep.values(key), of_dreams=[values[n].get(key) for n in numbers])
+        Axis(key, sweep.values(key), [values[n].get(key) for n in dreams["number"].tolist()])
         for key in sweep.swept
     ]
     columns = {"excerpt": _excerpts(dreams)}
@@ -207,10 +210,8 @@ def dream_axes(sweep: Sweep, dreams: pd.DataFrame) -> list[Axis]:
         if name in dreams and _most(dreams, ["number", "name"], name) > 1:
             found = [None if pd.isna(value) else value for value in dreams[name].tolist()]
             columns[f"{name} of the dream"] = found
-    for name, found in columns.items():
-        known = ordered(value for value in found if value is not None)
-        axes += [Axis(name=name, values=known, of_dreams=found)] if len(known) > 1 else []
-    return axes
+    known = {name: ordered(x for x in found if x is not None) for name, found in columns.items()}
+    return axes + [Axis(name, known[name], columns[name]) for name in columns if known[name][1:]]
 
 
 def _excerpts(dreams: pd.DataFrame) -> list[Any]:
@@ -249,9 +250,9 @@ def write_gallery(
     axes, folders = dream_axes(sweep, chosen), {job.number: job.files for job in sweep.jobs}
     shown = []
     for i, row in enumerate(chosen.to_dict("records")):
-        at = [axis.place(axis.of_dreams[i]) for axis in axes]
-        place = {"number": row["number"], "at": at}
-        shown.append(PageDream(folder=folders[row["number"]], row=row, place=place))
+        number, at = row["number"], [axis.place(axis.of_dreams[i]) for axis in axes]
+        place = {"number": number, "at": at}
+        shown.append(PageDream(folder=folders[number], row=row, place=place))
     write_page(
         path,
         shown,
@@ -263,18 +264,10 @@ def write_gallery(
         means=means,
         sweep={
             "swept": sum(axis.name in sweep.swept for axis in axes),
-            "axes": [_shown_axis(axis) for axis in axes],
+            "axes": [axis.shown() for axis in axes],
         },
         others=_job_entries(sweep, dreams, chosen, axes),
     )
-
-
-def _shown_axis(axis: Axis) -> dict[str, Any]:
-    is_numeric = not any(isinstance(value, str) for value in axis.values)
-    texts = [value if isinstance(value, str) else f"{value:.10g}" for value in axis.values]
-    if axis.name.startswith("target"):
-        texts = [instruments.name(text) for text in texts]
-    return {"name": axis.name, "values": texts, "isNumeric": is_numeric}
 
 
 def _job_entries(
@@ -284,14 +277,13 @@ def _job_entries(
     shown, dreamed = set(chosen["number"]), set(dreams["number"])
     entries = []
     for job in (job for job in sweep.jobs if job.number not in shown):
-        values = {key: value for key, value in values_of(job).items() if key in sweep.swept}
+        failed, values = job.status == "failed", values_of(job)
         text = "not finished" if job.status == "killed" else "no dreams"
         if job.number in dreamed:
             text = "left out"
-        elif job.status == "failed":
+        elif failed:
             text = f"failed: {(job.error or 'no reason given').removeprefix('error: ')}"
         at = [axis.place(values.get(axis.name)) for axis in axes]
-        failed = job.status == "failed"
         entries.append({"number": job.number, "at": at, "text": text, "hasFailed": failed})
     return entries
 
@@ -300,8 +292,7 @@ def _notes(sweep: Sweep, dreams: pd.DataFrame, chosen: pd.DataFrame) -> list[str
     """Return a line on what the page holds, and one each on what it lacks."""
     failed = sum(job.status == "failed" for job in sweep.jobs)
     noun = "maps" if "map" in dreams else "dreams"
-    jobs = f"{len(sweep.jobs)} job{'s' * (len(sweep.jobs) > 1)}"
-    notes = [f"{jobs}, {failed} failed; {len(chosen)} {noun}."]
+    notes = [f"{counted(len(sweep.jobs), 'job')}, {failed} failed; {len(chosen)} {noun}."]
     flags = chosen["unchanged"].tolist() if "unchanged" in chosen else []
     if unchanged := sum(flag is True for flag in flags):
         notes.append(f"{unchanged} of the dreams changed nothing.")

@@ -34,6 +34,7 @@ from irdream.measures.table import METRICS
 from irdream.recognizer import Recognizer
 from irdream.reports.tables import records, save_table
 from irdream.stopwatch import Stopwatch
+from irdream.tasks.common import keep
 from irdream.tracking import Tracker
 
 DEFAULT = Scoring()
@@ -94,15 +95,13 @@ def compare(
     with stopwatch("comparison"):
         table = compare_reports(*reports, permutations=permutations, seed=seed)
         table = table.assign(first=first, second=second, note="; ".join(doubts))
-    metrics = _metrics(table, reports)
-    tracker.log_metrics(metrics)
     tag_doubts(tracker, doubts)
     files = dataset.part(scoring.part, sample_rate_hz=recognizer.sample_rate_hz).files
     log_files(tracker, dataset.name, files, context="comparison")
     output_dir.mkdir(parents=True, exist_ok=True)
-    path = output_dir / "comparison.csv"
-    save_table(table, path)
-    tracker.log_file(path, "comparison")
+    save_table(table, output_dir / "comparison.csv")
+    metrics = _metrics(table, reports)
+    keep(tracker, metrics, output_dir, ["comparison.csv"], into="comparison")
     Console().print(Text("\n".join([*_lines(table), HOW_TO_READ, *doubts])), soft_wrap=True)
     tell_skipped(skipped)
     return metrics

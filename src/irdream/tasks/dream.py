@@ -14,14 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from irdream.arguments import Count, Natural, Several, checked
-from irdream.datasets.base import Excerpt, counted, tell_long, tell_skipped
+from irdream.datasets.base import Excerpt, counted, tell_long
 from irdream.datasets.identity import fingerprint_of_sounds
 from irdream.datasets.starts import Listed, Start
 from irdream.dreaming.ascent import Ascent
@@ -29,9 +30,8 @@ from irdream.dreaming.best import Best
 from irdream.dreaming.constraints import RmseBudget
 from irdream.dreaming.objectives import as_objective
 from irdream.dreaming.strength import Strength, with_strength
-from irdream.dreaming.targets import Item, batches, item_seed, parse_targets, plan, several
+from irdream.dreaming.targets import Item, batches, item_seed, parse_targets, several
 from irdream.errors import InputError
-from irdream.instruments import in_words
 from irdream.interrupts import Interrupted, keeping, stopping
 from irdream.progress import DreamBar, dream_bar
 from irdream.recognizer import Recognizer
@@ -46,11 +46,13 @@ from irdream.reports.dreams import (
 )
 from irdream.sonification import GriffinLim, StftGain
 from irdream.stopwatch import Stopwatch
+from irdream.tasks.common import keep, plan_items, read_start
 from irdream.tracking import Tracker
 
-if TYPE_CHECKING:
-    import pandas as pd
-
+FILES = (
+    "index.html", "dreams.csv", "probabilities.csv", "curves.csv", "curves.png", "spectrograms",
+    "sounds",
+)  # fmt: skip
 GB_A_MINUTE = 0.3  # of one sound, by default settings
 BATCH_SECONDS = 2048.0  # of sound that is dreamed at once: memory stays the same for any count
 
@@ -107,15 +109,26 @@ def dream(
     _check(recognizer, ascent, budget_db)
     has_target, labels = as_objective(ascent.objective).reads_output, recognizer.instruments
     targets = parse_targets(target, labels) if has_target else [""]
-    planned = _Plan(ascent, targets, step_sizes, budgets_db, variations, seed, labels)
+    lists = {"step_size": step_sizes, "budget_db": budgets_db, "variation": range(variations)}
+    varied = [name for name, values in lists.items() if len(values) > 1]
+    planned: Callable[[Listed], list[Item]] = partial(
+        plan_items, targets, known=labels, seed=seed, step_sizes=step_sizes, budgets_db=budgets_db,
+        variations=variations,
+    )  # fmt: skip
     if info:
         ascent.check(recognizer)
-    print(planned.line(start, recognizer), flush=True)
+    words = {"step_size": "step size", "budget_db": "budget", "variation": "variation"}
+    several_of = [counted(len(lists[name]), words[name]) for name in varied]
+    print(_intended(start, recognizer, ascent, targets, several_of, planned), flush=True)
     judge = judge and another(judge, recognizer)
     if info:
         return {}
     with stopwatch("reading audio"):
-        excerpts, items, bad = _read(start, recognizer, planned)
+        excerpts, bad = read_start(start, recognizer, "dream on")
+        tell_long(excerpts, recognizer.sample_rate_hz, gb_a_minute=GB_A_MINUTE)
+        items = planned([(excerpt.name, excerpt.labels) for excerpt in excerpts])
+    bare = sorted({*range(len(excerpts))} - {item.excerpt for item in items})
+    bad += [f"{excerpts[i].name!r}: no label is left to dream toward" for i in bare]
     seconds = [len(one.waveform) / recognizer.sample_rate_hz for one in excerpts]
     judge = suited(judge, (item.target for item in items), seconds)
     with stopwatch("tracking"):
@@ -127,7 +140,7 @@ def dream(
         changed = start.has_original and ascent.parametrization.from_original
         sonification = StftGain() if changed else GriffinLim()
     written = _Written(
-        recognizer, judge, sonification, items, planned.varied, figures, output_dir, stopwatch
+        recognizer, judge, sonification, items, varied, figures, output_dir, stopwatch
     )
     shown = dream_bar(len(items), steps=ascent.steps * ascent.octaves, told=progress)
     with stopping() as signals, keeping(written.kept), shown as bar:
@@ -143,7 +156,7 @@ def dream(
     if not written.rows:
         raise Interrupted(written.kept(), number=signals[0])
     with keeping(written.kept):
-        metrics = _tell(written, tracker, bad, command)
+        metrics = written.finish(tracker, bad, command)
     if signals:
         raise Interrupted(written.kept(), number=signals[0])
     return metrics
@@ -162,97 +175,29 @@ def _check(recognizer: Recognizer, ascent: Ascent, budget_db: object) -> None:
         )
 
 
-def _read(
-    start: Start, recognizer: Recognizer, planned: _Plan
-) -> tuple[list[Excerpt], list[Item], list[str]]:
-    """Return the excerpts, the dreams of them, and a line for each that is left out."""
-    excerpts, bad = start.excerpts(
-        sample_rate_hz=recognizer.sample_rate_hz, min_seconds=recognizer.window_seconds
+def _intended(
+    start: Start,
+    recognizer: Recognizer,
+    ascent: Ascent,
+    targets: Sequence[str],
+    several_of: Sequence[str],
+    planned: Callable[[Listed], list[Item]],
+) -> str:
+    """Say what will be dreamed; errors come before a data set is decoded."""
+    toward = ", ".join(targets)
+    what, dreams = f"the excerpts of {getattr(start, 'name', 'the start')}", ""
+    if hasattr(start, "listed"):  # a start of a user's may have no list
+        rate_hz, seconds = recognizer.sample_rate_hz, recognizer.window_seconds
+        found = start.listed(sample_rate_hz=rate_hz, min_seconds=seconds)  # type: ignore
+        what, count = counted(len(found), "excerpt"), len(planned(found))
+        dreams = f": {count} dreams" if count != len(found) else ""
+    words = [f"toward {toward}" if toward else f"by {ascent.objective!r}", *several_of]
+    may_stop = (toward and ascent.confidence is not None) or ascent.patience is not None
+    steps, octaves = counted(ascent.steps, "step"), counted(ascent.octaves, "octave")
+    return (
+        f"dream: {what} {', '.join(words)}{dreams}, {'at most ' if may_stop else ''}"
+        f"{steps} x {octaves}, {recognizer.where}"
     )
-    if not excerpts:
-        tell_skipped(bad[1:])
-        raise InputError(f"nothing to dream on: {[*bad, 'no excerpts'][0]}")
-    tell_long(excerpts, recognizer.sample_rate_hz, gb_a_minute=GB_A_MINUTE)
-    items = planned.items([(excerpt.name, excerpt.labels) for excerpt in excerpts])
-    bare = sorted({*range(len(excerpts))} - {item.excerpt for item in items})
-    bad += [f"{excerpts[i].name!r}: no label is left to dream toward" for i in bare]
-    return excerpts, items, bad
-
-
-def _tell(
-    written: _Written, tracker: Tracker, bad: Sequence[str], command: Sequence[str]
-) -> dict[str, float]:
-    """Write, log and print what came of the dreams, and return the metrics."""
-    from irdream.reports.dream_page import write_run_page
-    from irdream.reports.dream_table import print_dreams, summary, write_tables
-
-    table, dreamt = written.in_order()
-    metrics, omitted = summary(table), max(0, len(table) - written.figures)
-    with written.stopwatch("figures"):
-        write_tables(table, dreamt, written.folder)
-        labels = written.recognizer.instruments
-        write_run_page(table, written.folder, command=command, labels=labels)
-    with written.stopwatch("tracking"):
-        _track(tracker, dreamt, metrics, written.folder)
-    print_dreams(table, metrics, bad, varied=written.varied, omitted=omitted)
-    return metrics
-
-
-# What is dreamed ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What every excerpt is dreamed toward, and with which settings."""
-
-    ascent: Ascent
-    targets: Sequence[str]  # [""] where the objective has none
-    step_sizes: Sequence[float | None]  # None: the ascent's
-    budgets_db: Sequence[float | None]
-    variations: int
-    seed: int
-    labels: Sequence[str]  # of the recognizer
-
-    @property
-    def varied(self) -> list[str]:
-        """Return the settings that are lists, by their columns in dreams.csv."""
-        lists = {"step_size": self.step_sizes, "budget_db": self.budgets_db}
-        varied = [name for name, values in lists.items() if len(values) > 1]
-        return [*varied, *(["variation"] if self.variations > 1 else [])]
-
-    def items(self, excerpts: Listed) -> list[Item]:
-        """Return the dreams of excerpts, given by names and labels; errors as `targets.plan`."""
-        names, labels = [name for name, _ in excerpts], [labels for _, labels in excerpts]
-        items = plan(
-            self.targets, names, labels, seed=self.seed, known=self.labels,
-            step_sizes=self.step_sizes, budgets_db=self.budgets_db, variations=self.variations,
-        )  # fmt: skip
-        if not items:
-            raise InputError(
-                f"target={self.targets[0]} and no excerpt has such a label; expected an instrument "
-                f"that the recognizer knows: {in_words(self.labels)}"
-            )
-        return items
-
-    def line(self, start: Start, recognizer: Recognizer) -> str:
-        """Return the line that says what will be dreamed; errors before a data set is decoded."""
-        what, dreams = f"the excerpts of {getattr(start, 'name', 'the start')}", ""
-        if hasattr(start, "listed"):  # a start of a user's may have no list
-            rate_hz, seconds = recognizer.sample_rate_hz, recognizer.window_seconds
-            found = start.listed(sample_rate_hz=rate_hz, min_seconds=seconds)  # type: ignore
-            what, items = counted(len(found), "excerpt"), self.items(found)
-            dreams = f": {len(items)} dreams" if len(items) != len(found) else ""
-        ascent, toward = self.ascent, ", ".join(self.targets)
-        words = [f"toward {toward}" if toward else f"by {ascent.objective!r}"]
-        counts = len(self.step_sizes), len(self.budgets_db), self.variations
-        names = "step size", "budget", "variation"
-        words += [counted(n, name) for n, name in zip(counts, names, strict=True) if n > 1]
-        may_stop = (toward and ascent.confidence is not None) or ascent.patience is not None
-        steps, octaves = counted(ascent.steps, "step"), counted(ascent.octaves, "octave")
-        return (
-            f"dream: {what} {', '.join(words)}{dreams}, {'at most ' if may_stop else ''}"
-            f"{steps} x {octaves}, {recognizer.where}"
-        )
 
 
 def _dream_batch(
@@ -302,9 +247,6 @@ def _dream_batch(
     yield from (one for i, one in enumerate(finished) if i not in unfinished)
 
 
-# What is written ------------------------------------------------------------------------------
-
-
 @dataclass
 class _Written:
     """The dreams that are finished: their sounds and figures are files, each has a row."""
@@ -345,13 +287,28 @@ class _Written:
                 save_table(pd.DataFrame(self.rows), self.folder / "dreams.csv")
                 save_table(pd.DataFrame(self.probabilities), self.folder / PROBABILITIES)
 
-    def in_order(self) -> tuple[pd.DataFrame, list[FinishedDream]]:
-        """Return rows and dreams as the items stand."""
+    def finish(
+        self, tracker: Tracker, bad: Sequence[str], command: Sequence[str]
+    ) -> dict[str, float]:
+        """Write, log and print what came of the dreams, as the items stand; return the metrics."""
         import pandas as pd
+
+        from irdream.reports.dream_page import write_run_page
+        from irdream.reports.dream_table import print_dreams, summary, write_tables
 
         place = {one.item: i for i, one in enumerate(self.dreamt)}
         order = [place[item] for item in self.items if item in place]
-        return pd.DataFrame([self.rows[i] for i in order]), [self.dreamt[i] for i in order]
+        table, dreamt = pd.DataFrame([self.rows[i] for i in order]), [self.dreamt[i] for i in order]
+        metrics, omitted = summary(table), max(0, len(table) - self.figures)
+        with self.stopwatch("figures"):
+            write_tables(table, dreamt, self.folder)
+            labels = self.recognizer.instruments
+            write_run_page(table, self.folder, command=command, labels=labels)
+        with self.stopwatch("tracking"):
+            _track_curves(tracker, dreamt)
+            keep(tracker, metrics, self.folder, FILES)
+        print_dreams(table, metrics, bad, varied=self.varied, omitted=omitted)
+        return metrics
 
     def kept(self) -> str:
         """Say what is kept where not all were dreamed."""
@@ -364,11 +321,8 @@ class _Written:
         return f"{kept} of {total} dreams are finished and kept in {self.folder}; {again}"
 
 
-def _track(
-    tracker: Tracker, dreamt: Sequence[FinishedDream], metrics: dict[str, float], output_dir: Path
-) -> None:
-    """Log the measures, the mean curves and the files."""
-    tracker.log_metrics(metrics)
+def _track_curves(tracker: Tracker, dreamt: Sequence[FinishedDream]) -> None:
+    """Log the mean curves."""
     for name in ("target_probability", "objective"):
         curves = [one.curves[name] for one in dreamt]
         longest = max(map(len, curves))  # a finished dream holds its last value
@@ -376,7 +330,3 @@ def _track(
         for step, value in enumerate(np.mean(held, axis=0)):
             if np.isfinite(value):  # not where the network was left before its output
                 tracker.log_metrics({f"dream/curve/{name}": float(value)}, step=step)
-    for name in ("index.html", "dreams.csv", "probabilities.csv", "curves.csv", "curves.png"):
-        tracker.log_file(output_dir / name)
-    for folder in filter(Path.is_dir, (output_dir / "spectrograms", output_dir / "sounds")):
-        tracker.log_file(folder)

@@ -22,6 +22,7 @@ from irdream.measures.scoring import Scoring
 from irdream.recognizer import Recognizer
 from irdream.reports.recognition import print_report, robust_metrics, write_report
 from irdream.stopwatch import Stopwatch
+from irdream.tasks.common import keep
 from irdream.tracking import Tracker
 
 logger = logging.getLogger(__name__)
@@ -77,24 +78,17 @@ def evaluate(
     excerpts = dataset.part(scoring.part, sample_rate_hz=recognizer.sample_rate_hz)
     with stopwatch("adversarial search"):
         changed = robustness(
-            recognizer,
-            excerpts,
-            robust_db,
-            steps=robust_steps,
-            windows=robust_windows,
-            batch_windows=scoring.batch_windows,
-            seed=seed,
-        )
+            recognizer, excerpts, robust_db, steps=robust_steps, windows=robust_windows,
+            batch_windows=scoring.batch_windows, seed=seed,
+        )  # fmt: skip
     metrics = report.metrics() | {"eval/skipped": float(unread)} | robust_metrics(changed)
     if not report.has_parts:
         logger.warning("%r has no test part: scored are the excerpts for training", dataset.name)
-    tracker.log_metrics(metrics)
     tag_doubts(tracker, report.doubts)
     log_files(tracker, dataset.name, excerpts.files, context="evaluation")
     with stopwatch("tables and figures"):
         paths = write_report(report, output_dir, changed)
-    for path in paths:
-        tracker.log_file(path, "evaluation")
+    keep(tracker, metrics, output_dir, (path.name for path in paths), into="evaluation")
     print_report(report, changed)
     tell_skipped(skipped)
     return metrics

@@ -26,6 +26,7 @@ from irdream.paper.report import report_excerpts, report_noise
 from irdream.paper.study import Study
 from irdream.reports.pages import print_claims, write_html, write_markdown
 from irdream.stopwatch import Stopwatch
+from irdream.tasks.common import keep
 from irdream.tracking import Tracker
 
 
@@ -103,9 +104,7 @@ def paper(
     for verdict, count in page.tally.items():
         metrics[f"paper/claims_{verdict.replace(' ', '_')}"] = float(count)
     with stopwatch("tracking"):
-        tracker.log_metrics(metrics)
-        for name in ("report.html", "report.md", *chosen):
-            tracker.log_file(output_dir / name)
+        keep(tracker, metrics, output_dir, ("report.html", "report.md", *chosen))
     print_claims(page, output_dir / "report.html")
     return metrics
 

@@ -18,12 +18,12 @@ from irdream import instruments
 from irdream.arguments import Count, checked
 from irdream.datasets.base import tell_skipped
 from irdream.datasets.starts import Start
-from irdream.errors import InputError
 from irdream.files import distinct_names
 from irdream.recognizer import Recognizer
 from irdream.reports.figures import over_time_figure, save_figure
 from irdream.reports.tables import save_table
 from irdream.stopwatch import Stopwatch
+from irdream.tasks.common import keep, read_start
 from irdream.tracking import Tracker
 
 ROWS_SHOWN = 50
@@ -55,11 +55,7 @@ def predict(
     if info:
         return {}
     with stopwatch("reading audio"):
-        excerpts, bad = start.excerpts(
-            sample_rate_hz=recognizer.sample_rate_hz, min_seconds=recognizer.window_seconds
-        )
-    if not excerpts:
-        raise InputError(f"nothing to predict: {[*bad, 'no sound files'][0]}")
+        excerpts, bad = read_start(start, recognizer, "predict", none="no sound files")
     rows: list[dict[str, object]] = []
     table = Table("file", "most probable")
     names = distinct_names([excerpt.name for excerpt in excerpts])
@@ -80,14 +76,11 @@ def predict(
                 (output_dir / "over_time").mkdir(parents=True, exist_ok=True)
                 save_figure(figure, output_dir / "over_time" / f"{file}.png")
     save_table(pd.DataFrame(rows), output_dir / "predictions.csv")
-    tracker.log_file(output_dir / "predictions.csv")
-    if over_time:
-        tracker.log_file(output_dir / "over_time")
     console = Console()
     console.print(table)
     if len(rows) > ROWS_SHOWN:
         console.print(f"{len(rows) - ROWS_SHOWN} more files in predictions.csv")
     tell_skipped(bad)
     metrics = {"predict/files": float(len(rows)), "predict/skipped": float(len(bad))}
-    tracker.log_metrics(metrics)
+    keep(tracker, metrics, output_dir, ("predictions.csv", "over_time"))
     return metrics

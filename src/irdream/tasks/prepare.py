@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
+
 from irdream.datasets.base import DataSet, warn_unlabelled
-from irdream.files import replacing
+from irdream.reports.tables import save_table
 from irdream.stopwatch import Stopwatch
+from irdream.tasks.common import keep
 from irdream.tracking import Tracker
 
 _PARTS = ("training", "test")
@@ -51,21 +54,19 @@ def prepare(
     for part, files in parts.items():
         if part == "training" or files != parts["training"]:  # one folder may be both
             warn_unlabelled(files, f"without use in the {part} part")
-    lines = ["part,label,excerpts"]
+    rows = []
     for part, files in parts.items():
         counts = Counter(label for file in files for label in file.labels or ("",))
-        lines += [f"{part},{label},{count}" for label, count in sorted(counts.items())]
-    table = output_dir / "excerpts.csv"
-    with replacing(table) as file:
-        file.write("".join(f"{line}\n" for line in lines).encode())
-    tracker.log_file(table)
+        rows += [(part, label, count) for label, count in sorted(counts.items())]
+    table = pd.DataFrame(rows, columns=["part", "label", "excerpts"])
+    save_table(table, output_dir / "excerpts.csv")
     counts = {"excerpts": len, "recordings": lambda files: len({one.recording for one in files})}
     metrics = {
         f"prepare/{part}_{what}": float(count(files))
         for part, files in parts.items()
         for what, count in counts.items()
     }
-    tracker.log_metrics(metrics)
+    keep(tracker, metrics, output_dir, ["excerpts.csv"])
     return metrics
 
 

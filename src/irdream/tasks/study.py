@@ -26,6 +26,7 @@ from irdream.runtime import choose_device
 from irdream.stopwatch import Stopwatch
 from irdream.studies.report import Tables, write
 from irdream.studies.runner import Runner
+from irdream.tasks.common import keep
 from irdream.tracking import Tracker
 
 
@@ -87,22 +88,12 @@ def study(
     if info:
         return {}
     runner = Runner(
-        name=name,
-        network=network,
-        train=train if isinstance(train, partial) else partial(train),
-        dataset=dataset,
-        dreamed=sounds,
-        load=load,
-        judges={one: load(path=one) for one in judges},
-        cache_dir=Path(cache_dir or output_dir).expanduser(),
-        seeds=seeds,
-        per_instrument=per_instrument,
-        seconds=seconds,
-        steps=steps,
-        device=choose_device(device),
-        trust=trust,
-        stopwatch=stopwatch,
-    )
+        name=name, network=network, train=train if isinstance(train, partial) else partial(train),
+        dataset=dataset, dreamed=sounds, load=load, judges={one: load(path=one) for one in judges},
+        cache_dir=Path(cache_dir or output_dir).expanduser(), seeds=seeds,
+        per_instrument=per_instrument, seconds=seconds, steps=steps, device=choose_device(device),
+        trust=trust, stopwatch=stopwatch,
+    )  # fmt: skip
     with keeping(lambda: "networks and what was measured are kept; to resume type the same line"):
         tables = experiment(runner)
     folders = [output_dir, *([] if publish is None else [Path(publish).expanduser()])]
@@ -111,8 +102,6 @@ def study(
     worth = {"holds": 1.0, "holds in part": 0.5, "does not hold": 0.0}
     metrics = {f"study/{c.code}": worth[c.verdict] for c in page.claims if c.verdict in worth}
     with stopwatch("tracking"):
-        tracker.log_metrics(metrics)
-        for path in sorted(output_dir.glob("*.*")):
-            tracker.log_file(path)
+        keep(tracker, metrics, output_dir, sorted(path.name for path in output_dir.glob("*.*")))
     print_claims(page, output_dir / "report.html")
     return metrics

@@ -37,7 +37,7 @@ from irdream.reports.tables import save_table
 from irdream.stopwatch import Stopwatch
 from irdream.tasks.evaluate import evaluate
 from irdream.tracking import Tracker
-from irdream.tracking.checkpoints import check_names
+from irdream.tracking.store import check_names
 from irdream.training.augmentation import (
     Augmentation,
     SpectrogramAugmentation,
@@ -122,11 +122,7 @@ def train(
     stopwatch, loss = stopwatch or Stopwatch(), loss or Loss()
     if not isinstance(recognizer, Recognizer):
         recognizer = recognizer(labels=labels_of(dataset))
-    _check_on_waveforms(recognizer, augmentation, robust)
     dataset = Labelled(dataset, recognizer.instruments, recognizer.sample_rate_hz)
-    _check_registry(register, alias, None if info else tracker)
-    if test:
-        _check_test(dataset, recognizer, test_robust_db)
     steps: dict[str, Any] = {
         "epochs": epochs, "patience": patience, "random_start": random_start,
         "mixed_precision": mixed_precision, "loss": loss, "averaging": averaging,
@@ -136,8 +132,18 @@ def train(
         "split": split, "validation_share": validation_share, "batch_size": batch_size,
         "balanced": balanced,
     }  # fmt: skip
+    _check_on_waveforms(recognizer, augmentation, robust)
+    _check_registry(register, alias, None if info else tracker)
+    if test:
+        _check_test(dataset, recognizer, test_robust_db)
     if fitted := is_fitted(recognizer):
-        _check_fitted(recognizer, augmentation, resume, steps)
+        needs_epochs = {
+            "augmentation=waveform": isinstance(augmentation, WaveformAugmentation),
+            "train.label_smoothing": loss.label_smoothing > 0, "train.robust": robust,
+            "train.weight_averaging": averaging, "train.clip_norm": clip_norm,
+            "train.resume": resume,
+        }  # fmt: skip
+        check_fitted(recognizer, needs_epochs)
         augmentation = None  # masks are there unless they are switched off
     folder = folder_of_state(resume, output_dir)
     loss.check(recognizer)
@@ -149,14 +155,18 @@ def train(
     if resumed:
         resumed.check(settings)
     embedded = is_embedded(recognizer, augmentation, robust)
-    how = f"at most {counted(epochs, 'epoch')} in batches of {batch_size} windows"
-    how = "fitted at once" if fitted else how + f", resuming {resume}" * bool(resumed and resume)
-    if fine_tuned := recognizer.not_kept.get("fine_tune"):
-        how += f", starting from {fine_tuned}"
-    how += ", its frozen embedding computed once" * embedded
-    how += ", then scored on the test part" * test
+    fine_tuned = recognizer.not_kept.get("fine_tune")
+    how = {
+        "fitted at once": fitted,
+        f"at most {counted(epochs, 'epoch')} in batches of {batch_size} windows": not fitted,
+        f"resuming {resume}": resumed and resume and not fitted,
+        f"starting from {fine_tuned}": fine_tuned,
+        "its frozen embedding computed once": embedded,
+        "then scored on the test part": test,
+    }
     what = training_words(dataset, recognizer, split, validation_share, seed)
-    print(f"train: {what}, {how}, {recognizer.where}", flush=True)
+    words = ", ".join([what, *(words for words, holds in how.items() if holds), recognizer.where])
+    print(f"train: {words}", flush=True)
     if info:
         return {}
     with stopwatch("finding excerpts"):
@@ -171,7 +181,15 @@ def train(
         )  # fmt: skip
         log_files(tracker, dataset.name, data.excerpts.files, context="training")
         settings |= {"the validation part": described(data.validation_files)}
-    fit = _fit(recognizer, data, steps, made, plan, output_dir / FOLDER, settings, resumed)
+    kind: Any = Fit
+    if fitted:
+        kind = partial(FitAtOnce, recordings=[file.recording for file in data.excerpts.files])
+        steps |= {"epochs": 1, "patience": 1, "random_start": False, "mixed_precision": False}
+    fit = kind(
+        recognizer=recognizer, optimizer=made, plan=plan, training=data.training,
+        validation=data.validation, augment=data.augment, folder=output_dir / FOLDER,
+        settings=settings, state=resumed and resumed.state, **steps,
+    )  # fmt: skip
     if resumed:
         resumed.take_up(settings, fit.folder, tracker)
     with stopwatch("training"), keeping(lambda: _kept(fit.folder)):
@@ -198,28 +216,6 @@ def train(
     return metrics
 
 
-def _fit(
-    recognizer: Recognizer,
-    data: TrainingData,
-    steps: dict[str, Any],
-    optimizer: torch.optim.Optimizer | None,
-    plan: Any,
-    folder: Path,
-    settings: dict[str, Any],
-    resumed: Resumed | None,
-) -> Fit:
-    """Return what trains; of an optimizer, or without one all at once."""
-    kind: Callable[..., Fit] = Fit
-    if optimizer is None:
-        kind = partial(FitAtOnce, recordings=[file.recording for file in data.excerpts.files])
-        steps |= {"epochs": 1, "patience": 1, "random_start": False, "mixed_precision": False}
-    return kind(
-        recognizer=recognizer, optimizer=optimizer, plan=plan, training=data.training,
-        validation=data.validation, augment=data.augment, folder=folder, settings=settings,
-        state=resumed and resumed.state, **steps,
-    )  # fmt: skip
-
-
 def _check_on_waveforms(
     recognizer: Recognizer, augmentation: Augmentation | None, robust: Robust | None
 ) -> None:
@@ -235,21 +231,6 @@ def _check_on_waveforms(
         raise InputError(
             "train.robust and a network on waveforms; expected null, as it changes log-mels"
         )
-
-
-def _check_fitted(
-    recognizer: Recognizer, augmentation: Augmentation | None, resume: object, steps: dict[str, Any]
-) -> None:
-    """Refuse what needs epochs, or a gradient, for what is fitted at once."""
-    asked = {
-        "augmentation=waveform": isinstance(augmentation, WaveformAugmentation),
-        "train.label_smoothing": steps["loss"].label_smoothing > 0,
-        "train.robust": steps["robust"],
-        "train.weight_averaging": steps["averaging"],
-        "train.clip_norm": steps["clip_norm"],
-        "train.resume": resume,
-    }
-    check_fitted(recognizer, asked)
 
 
 def _card(

@@ -4,9 +4,9 @@ A task talks to a `Tracker`; which one is main's business. mlflow is imported wh
 opened: `import irdream.tracking` costs 0.1 s, the first `MlflowTracker` of a process about 2 s.
 """
 
-from irdream.tracking.checkpoints import fetch_checkpoint
 from irdream.tracking.mlflow_setup import create_store
 from irdream.tracking.provenance import run_tags
+from irdream.tracking.store import fetch_checkpoint
 from irdream.tracking.tracker import MlflowTracker, NullTracker, Status, Tracker, flat
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What irdream asks of MLflow, whether the store is a folder or a server.
+"""What irdream asks of MLflow's runs and checkpoints, in a folder or on a server.
 
 It adds two things to MLflow's client: a locked database and a server that is restarted are waited
 for, and what a person can mend is said in one line. A server may do what it was asked and be ended
@@ -8,17 +8,22 @@ first (`Store.once`). One SQLite file carries 8 processes on one machine.
 
 from __future__ import annotations
 
+import atexit
+import itertools
 import logging
 import math
 import os
 import random
+import re
+import shutil
+import tempfile
 import time
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from irdream.errors import InputError
 from irdream.files import as_text
@@ -31,7 +36,12 @@ if TYPE_CHECKING:
 OPENING_TAG = "irdream.opening"
 """A run's own word, by which it is found when the answer to its opening was lost."""
 
+_PAIRS_PER_CALL = 100  # more are refused
 _KNOWN_SERVER = "IRDREAM_KNOWN_SERVER"  # in the environment, so that a sweep's jobs inherit it
+
+_RUN = re.compile(r"runs:/(?P<run_id>\w+)/(?P<path>.+)")
+_MODEL = re.compile(r"models:/(?P<name>[^@/]+)(@(?P<alias>[\w\-]+)|/(?P<version>\d+))")
+_copies: dict[tuple[str, str], Path] = {}
 
 logger = logging.getLogger(__name__)
 
@@ -103,19 +113,19 @@ class Store:
         run_id: str,
         *,
         points: Sequence[Point] = (),
-        params: Sequence[tuple[str, str]] = (),
-        tags: Sequence[tuple[str, str]] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Write at most 1000 points, 100 parameters and 100 tags; writing twice is harmless."""
+        """Write at most 1000 points, parameters and tags; writing twice is harmless."""
         from mlflow.entities import Metric, Param, RunTag
 
-        self.patiently(
-            self.client.log_batch,
-            run_id,
-            metrics=[Metric(*point) for point in points],
-            params=[Param(key, as_text(value)) for key, value in params],
-            tags=[RunTag(key, as_text(value)) for key, value in tags],
-        )
+        metrics = [Metric(*point) for point in points]
+        pairs = [Param(key, as_text(value)) for key, value in (params or {}).items()]
+        words = [RunTag(key, as_text(value)) for key, value in (tags or {}).items()]
+        for i in range(0, max(len(pairs), len(words), 1), _PAIRS_PER_CALL):
+            batch = slice(i, i + _PAIRS_PER_CALL)
+            given = {"metrics": [] if i else metrics, "params": pairs[batch], "tags": words[batch]}
+            self.patiently(self.client.log_batch, run_id, **given)
 
     def log_file(self, run_id: str, path: Path, folder: str) -> None:
         """Copy a file, or a folder file by file, to the run's artifacts.
@@ -170,16 +180,8 @@ class Store:
 
     def once(self, create: Callable[[], T], find: Callable[[], T | None]) -> T:
         """Create something; before a second try see whether the first one did it after all."""
-        is_asked = False
-
-        def create_unless_found() -> T:
-            nonlocal is_asked
-            if is_asked and (found := find()) is not None:
-                return found
-            is_asked = True
-            return create()
-
-        return self.patiently(create_unless_found)
+        tries = itertools.count()
+        return self.patiently(lambda: (find() if next(tries) else None) or create())
 
     def again(self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Call; where another process wrote the same row at the same time, call again."""
@@ -245,23 +247,18 @@ def open_store(*, root: Path, uri: str | None = None) -> Store:
     where = setup.without_password(uri)
     is_known = os.environ.pop(_KNOWN_SERVER, None) == where
     if not is_known:
-        _ask(where)
+        try:  # fails within seconds; MLflow itself would go on for a minute
+            urllib.request.urlopen(f"{where.rstrip('/')}/health", timeout=5.0).close()
+        except urllib.error.HTTPError as error:
+            error.close()  # it did answer
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"no tracking server answers at {where} ({error}); start it, correct the address, "
+                "or track in a local folder: server=null store=mlruns"
+            ) from error
     store = _connect(uri, where=where, artifacts=None, answered=is_known)
     os.environ[_KNOWN_SERVER] = where
     return store
-
-
-def _ask(where: str) -> None:
-    """Fail within seconds where no server answers; MLflow itself would go on for a minute."""
-    try:
-        urllib.request.urlopen(f"{where.rstrip('/')}/health", timeout=5.0).close()
-    except urllib.error.HTTPError as error:
-        error.close()  # it did answer
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"no tracking server answers at {where} ({error}); start it, correct the address, or "
-            "track in a local folder: server=null store=mlruns"
-        ) from error
 
 
 def _connect(uri: str, *, where: str, artifacts: str | None, answered: bool = True) -> Store:
@@ -282,3 +279,110 @@ def _connect(uri: str, *, where: str, artifacts: str | None, answered: bool = Tr
             remedy = f"run '{setup.command('db', 'upgrade', setup.without_password(uri))}'"
         raise InputError(f"cannot open the tracking store {where}: {line}; {remedy}") from error
     return store
+
+
+# Checkpoints ----------------------------------------------------------------------------------
+
+
+def fetch_checkpoint(uri: str, *, root: Path, uri_server: str | None = None) -> Path:
+    """Return the local folder of `runs:/<run id>/<path>`, `models:/NAME@alias` or `models:/NAME/3`.
+
+    In the local store `root` it is used where it lies; of a tracking server, `uri_server`, which is
+    asked in its place, it is copied, once in a process, to a folder that goes at exit. Raises
+    InputError when the address has another form, or nothing is there.
+    """
+    if not (_RUN.fullmatch(uri) or _MODEL.fullmatch(uri)):
+        raise InputError(
+            f"cannot read the checkpoint address {uri!r}; expected 'runs:/<run id>/checkpoint' "
+            "or 'models:/<name>@<alias>'"
+        )
+    if uri_server:
+        if (uri, uri_server) not in _copies:
+            _copies[uri, uri_server] = _fetch(uri, open_store(root=root, uri=uri_server))
+        return _copies[uri, uri_server]
+    if not setup.exists(Path(root).expanduser() / setup.DATABASE):
+        raise InputError(
+            f"there is no tracking store in {root} to find {uri} in; name the checkpoint's folder "
+            "instead, or the store's"
+        )
+    return _fetch(uri, open_store(root=root))
+
+
+def check_names(name: str, alias: str) -> None:
+    """Raise InputError unless `models:/name@alias` is an address."""
+    if not re.fullmatch(r"\w[\w.\-]{0,99}", name):
+        raise InputError(
+            f"train.register={name!r}; expected a name of letters, digits, '-', '_' and '.', "
+            "such as han"
+        )
+    is_reserved = re.fullmatch(r"latest|v\d+", alias, re.IGNORECASE)  # by MLflow
+    if is_reserved or not re.fullmatch(r"[\w\-]{1,100}", alias):
+        raise InputError(
+            f"train.alias={alias!r}; expected a word of letters, digits, '-' and '_', such as "
+            "champion, not 'latest' nor a version such as 'v2'"
+        )
+
+
+def register(store: Store, run_id: str, *, name: str, path: str, alias: str) -> str:
+    """Make a run's checkpoint the version of `name` that `alias` points to; return its address."""
+    from mlflow.exceptions import MlflowException
+
+    source = f"runs:/{run_id}/{path}"
+    try:
+        if not store.patiently(store.client.list_artifacts, run_id, path):
+            raise _missing(source, store)
+        try:
+            store.patiently(store.client.create_registered_model, name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        tags = {OPENING_TAG: uuid.uuid4().hex}
+
+        def added() -> Any:
+            versions = store.client.search_model_versions(f"name = '{name}'")
+            return next((one for one in versions if tags.items() <= one.tags.items()), None)
+
+        create = store.client.create_model_version
+        version = store.once(lambda: create(name, source, run_id, tags=tags), added)
+        store.again(store.client.set_registered_model_alias, name, alias, str(version.version))
+    except MlflowException as error:
+        raise InputError(
+            f"cannot register {source} as {name!r} in the tracking store {store.where}: "
+            f"{setup.first_line(error)}; it stays there, and can be loaded as checkpoint={source}"
+        ) from error
+    return f"models:/{name}@{alias}"
+
+
+def _fetch(uri: str, store: Store) -> Path:
+    """Return the folder of an address, where it lies or where it is copied to."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    client, place, copied_to = store.client, uri, None
+    try:
+        if model := _MODEL.fullmatch(uri):
+            name, version = model["name"], model["version"]
+            if version is None:
+                by_alias = client.get_model_version_by_alias
+                version = str(store.patiently(by_alias, name, model["alias"]).version)
+            place = store.patiently(client.get_model_version_download_uri, name, version)
+        if run := _RUN.fullmatch(place):
+            artifacts = store.patiently(client.get_run, run["run_id"]).info.artifact_uri
+            place = f"{artifacts}/{run['path']}"
+        if not place.startswith("file:"):
+            copied_to = tempfile.mkdtemp(prefix="irdream_checkpoint_")
+            atexit.register(shutil.rmtree, copied_to, ignore_errors=True)
+        given = {"artifact_uri": place, "dst_path": copied_to, "tracking_uri": client.tracking_uri}
+        folder = Path(store.patiently(download_artifacts, **given))
+    except (MlflowException, OSError) as error:
+        raise _missing(uri, store) from error
+    if not folder.is_dir():
+        raise _missing(uri, store)
+    return folder
+
+
+def _missing(uri: str, store: Store) -> InputError:
+    return InputError(
+        f"no checkpoint folder at {uri} in the tracking store {store.where}; see the run's "
+        "artifacts, or the registered models, in the MLflow UI"
+    )

@@ -71,7 +71,7 @@ def open_sweep(
             _end_dead_children(run_id, store)
             every_tag[OPENED_TAG] = str(time.time())
             store.patiently(store.client.update_run, run_id, status="RUNNING")
-            store.log(run_id, tags=list(every_tag.items()))
+            store.log(run_id, tags=every_tag)
             return run_id, str(found[0].info.run_name)
     sweeps = store.find_runs(_KIND, experiment_id=experiment_id)
     taken = {str(run.info.run_name) for run in sweeps}
@@ -143,7 +143,7 @@ def _folder(run: Run) -> str:
 
 def adopt_job(store: Store, run_id: str, parent: str, sweep: str) -> None:
     """Put a job that finished before below another sweep, so that it is compared there."""
-    store.log(run_id, tags=[(PARENT_TAG, parent), (SWEEP_TAG, sweep)])
+    store.log(run_id, tags={PARENT_TAG: parent, SWEEP_TAG: sweep})
 
 
 def how_to_compare(

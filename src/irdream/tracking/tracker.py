@@ -13,16 +13,15 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from irdream.errors import InputError
-from irdream.tracking.checkpoints import check_names, register
 from irdream.tracking.provenance import packages, run_tags
-from irdream.tracking.store import Point, open_store
+from irdream.tracking.store import Point, check_names, open_store, register
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -30,11 +29,10 @@ if TYPE_CHECKING:
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 PARENT_TAG = "mlflow.parentRunId"
 SWEEP_TAG = "irdream.sweep"
-NAME_TAG = "mlflow.runName"
 
 _BEGINS_AFTER_SECONDS = 2.0  # when a first step has been made, since an import slows it down
 _TURN_SECONDS = 1e-4  # that an import may keep the interpreter from the steps beside it
-_POINTS_PER_BATCH, _PAIRS_PER_BATCH = 1000, 100
+_POINTS_PER_BATCH = 1000
 _PARAM_CHARACTERS, _TAG_CHARACTERS, _DATA_NAME_CHARACTERS = 6000, 5000, 500
 _KEY_CHARACTERS = _NAME_CHARACTERS = 250  # SQLite would take longer names, PostgreSQL refuses them
 
@@ -145,9 +143,9 @@ class MlflowTracker(Tracker):
         self._monitor: Any = None
         self._store = open_store(root=root, uri=uri)
         self.experiment_id = self._store.experiment(experiment)
-        every_tag = run_tags() | dict(tags or {})
+        every_tag = _tags(run_tags() | dict(tags or {}))
         name = run_name and _cut(run_name, _NAME_CHARACTERS)
-        self.run_id = self._store.start_run(self.experiment_id, name, _tags(every_tag))
+        self.run_id = self._store.start_run(self.experiment_id, name, every_tag)
         self._is_open = True
         atexit.register(self._close_at_exit)
         try:
@@ -170,9 +168,8 @@ class MlflowTracker(Tracker):
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Keep settings, flat; a text over 6000 characters is cut (keep the config as a file)."""
-        pairs = [(_key(k), _cut(v, _PARAM_CHARACTERS)) for k, v in flat(params).items()]
-        for i in range(0, len(pairs), _PAIRS_PER_BATCH):
-            self._store.log(self.run_id, params=pairs[i : i + _PAIRS_PER_BATCH])
+        texts = {_key(k): _cut(v, _PARAM_CHARACTERS) for k, v in flat(params).items()}
+        self._store.log(self.run_id, params=texts)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Keep numbers; an infinity is kept as NaN, MLflow would make it 1.8e308."""
@@ -214,9 +211,7 @@ class MlflowTracker(Tracker):
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; a text over 5000 characters is cut."""
-        pairs = list(_tags(tags).items())
-        for i in range(0, len(pairs), _PAIRS_PER_BATCH):
-            self._store.log(self.run_id, tags=pairs[i : i + _PAIRS_PER_BATCH])
+        self._store.log(self.run_id, tags=_tags(tags))
 
     def register(self, name: str, *, alias: str = "champion", path: str = "checkpoint") -> str:
         check_names(name, alias)
@@ -267,56 +262,40 @@ class BackgroundTracker:
     """
 
     def __init__(self, opened: Callable[[], Tracker]) -> None:
-        self._opened = opened
-        self._tracker: Any = None
-        self._error: BaseException | None = None
-        self._calls: deque[Callable[[Any], object]] = deque()
-        self._lock = threading.Lock()
         self._needed = threading.Event()
-        self._thread = threading.Thread(target=self._open, name="tracker", daemon=True)
-        self._thread.start()
+        self._thread = ThreadPoolExecutor(1, "tracker")
+        self._opened = self._last = self._thread.submit(self._open, opened)
 
-    def _open(self) -> None:
+    def _open(self, opened: Callable[[], Tracker]) -> Any:
         self._needed.wait(_BEGINS_AFTER_SECONDS)
         interval = sys.getswitchinterval()
         sys.setswitchinterval(_TURN_SECONDS)
         try:
-            tracker = self._opened()
-            while True:
-                with self._lock:
-                    if not self._calls:
-                        self._tracker = tracker
-                        return
-                    call = self._calls.popleft()
-                call(tracker)
-        except BaseException as error:
-            self._error = error
+            return opened()
         finally:
             sys.setswitchinterval(interval)
 
-    def _wait(self) -> None:
-        self._needed.set()
-        self._thread.join()
-
     def _now(self) -> Any:
         """Wait until it is open and has done all that it was asked."""
-        self._wait()
-        if self._error is not None:
-            raise self._error
-        return self._tracker
+        self._needed.set()
+        self._last.result()
+        return self._opened.result()
 
     def _later(self, name: str, *given: Any, **named: Any) -> None:
-        with self._lock:
-            if self._tracker is None and self._error is None:
-                self._calls.append(lambda tracker: getattr(tracker, name)(*given, **named))
-                return
-        getattr(self._now(), name)(*given, **named)
+        def call(after: Future[Any]) -> None:
+            after.result()
+            getattr(self._opened.result(), name)(*given, **named)
+
+        if self._last.done():
+            call(self._last)
+        else:
+            self._last = self._thread.submit(call, self._last)
 
     @property
     def run_id(self) -> str | None:
-        """The store's name for this run; None where it could not be opened."""
-        self._wait()
-        return None if self._tracker is None else self._tracker.run_id
+        """The store's name for this run; None where it could not be opened or asked."""
+        self._needed.set()
+        return None if self._last.exception() else self._opened.result().run_id
 
     def __getattr__(self, name: str) -> Any:
         if name in ("log_params", "log_metrics", "log_text", "log_data", "set_tags"):
@@ -332,7 +311,7 @@ class BackgroundTracker:
 
 
 def _tags(tags: Mapping[str, str]) -> dict[str, str]:
-    longest = {NAME_TAG: _NAME_CHARACTERS}
+    longest = {"mlflow.runName": _NAME_CHARACTERS}
     return {_key(k): _cut(str(v), longest.get(k, _TAG_CHARACTERS)) for k, v in tags.items()}
 
 
@@ -354,16 +333,14 @@ def flat(config: Mapping[str, object]) -> dict[str, str]:
 
     Lists, and mappings inside them, become compact JSON; an empty mapping stays, as `{}`.
     """
-    return dict(_flat_items(config, ""))
-
-
-def _flat_items(config: Mapping[str, object], prefix: str) -> Iterator[tuple[str, str]]:
+    found: dict[str, str] = {}
     for key, value in config.items():
         value = sorted(value, key=str) if isinstance(value, set | frozenset) else value
         if isinstance(value, Mapping) and value:
-            yield from _flat_items(value, f"{prefix}{key}.")
+            found |= {f"{key}.{inner}": text for inner, text in flat(value).items()}
         elif value is None or isinstance(value, bool | list | tuple | Mapping):
             text = json.dumps(value, separators=(",", ":"), default=str, ensure_ascii=False)
-            yield f"{prefix}{key}", text
+            found[key] = text
         else:
-            yield f"{prefix}{key}", str(value)
+            found[key] = str(value)
+    return found
