@@ -65,10 +65,8 @@ class App(ThreadingHTTPServer):
     def dream(self, sound: bytes, given: dict[str, str], progress: Any) -> str:
         """Dream a sound and return the name of its run's folder.
 
-        Of what is refused nothing is kept.
-
-        Raises:
-            InputError: a sound that cannot be read, a bad target, strength, offset or length.
+        Raises InputError for a sound that cannot be read, a bad target, strength, offset or length,
+        of which nothing is kept.
         """
         name = Path(given.get("name", "sound.wav").replace("\\", "/"))
         run = f"{time.strftime('%Y-%m-%d-%H-%M-%S')}-{secrets.token_hex(3)}"

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from hydra.utils import get_object
 
 from irdream import arguments
 from irdream.arguments import fits
-from irdream.cli import keys
+from irdream.cli import keys, reference
 from irdream.cli.keys import CONF, all_keys, groups, hint, lines, parameters, sections
+from irdream.errors import InputError
 
 TARGETS = sorted(
     {
@@ -110,3 +112,26 @@ def test_only_of_irdream_a_name_can_be_missing() -> None:
     assert keys.is_missing("irdream.nowhere.Thing")
     assert not keys.is_missing("irdream.models.Han2016")
     assert not keys.is_missing("my.Net")
+
+
+# The page of all keys
+
+
+def test_a_key_has_its_default_its_range_and_its_meaning_and_each_choice_a_line() -> None:
+    page = reference.page()
+    row = "| `dream.octaves` | `1` | a whole number, at least 1 | levels, the coarsest first; 1: f"
+    assert row in page
+    assert "| `log_mel` | Dream the spectrogram, as the paper did | `python main.py task=d" in page
+    for path in CONF.glob("*/*.yaml"):
+        assert f"| `{path.stem}` | " in page
+
+
+def test_a_choice_must_say_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "# @package _global_\n# One,\n# two:\n#   python main.py a=b\n# More: x\nb: 1\n"
+    )
+    assert reference.choice(path) == ("One, two", "python main.py a=b")
+    path.write_text("b: 1\n")
+    with pytest.raises(InputError, match=r"a\.yaml says nothing; expected '# What it is:"):
+        reference.choice(path)

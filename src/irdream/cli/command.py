@@ -131,9 +131,8 @@ def typed_targets(words: Sequence[str]) -> dict[str, str]:
 def check(config: DictConfig) -> None:
     """Check keys, types, ranges, the target's words, paths, and what would be called with what.
 
-    Raises:
-        InputError: a line for each value that cannot be used; or one on another mistake.
-        omegaconf.errors.OmegaConfBaseException: where an interpolation leads nowhere.
+    Raises InputError with a line for each value that cannot be used, or one on another mistake;
+    OmegaConfBaseException where an interpolation leads nowhere.
     """
     from irdream.dreaming.targets import parse_targets
 

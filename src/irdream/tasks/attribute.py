@@ -91,14 +91,10 @@ def attribute(
             where the method gives a mask.
         command: the words that were typed, for the page.
 
-    Returns:
-        `attribute/count`; `attribute/<measure>`, a mean; `attribute/random/<measure>` and
-        `attribute/edges/<measure>`, those of the controls; `attribute/sanity`, what is left of the
-        maps with all weights shuffled.
-
-    Raises:
-        InputError: a front end that gives no bands, a method that does not suit the network, a bad
-            target, nothing to explain.
+    Returns `attribute/count`; `attribute/<measure>`, a mean; `attribute/random/<measure>` and
+    `attribute/edges/<measure>`, those of the controls; `attribute/sanity`, what is left of the maps
+    with all weights shuffled. Raises InputError for a front end that gives no bands, a method that
+    does not suit the network, a bad target, or nothing to explain.
     """
     stopwatch = stopwatch or Stopwatch()
     if not hasattr(recognizer.stft_grid, "mel_basis"):

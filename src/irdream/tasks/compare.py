@@ -61,14 +61,10 @@ def compare(
 ) -> dict[str, float]:
     """Score two recognizers, in eval mode, on a part of `dataset` and test the differences.
 
-    `names` are of the two, for the table; several for an ensemble.
-
-    Returns:
-        `compare/micro_f1`, `compare/micro_f1_other`, `..._difference`, `..._low`, `..._high` and
-        `..._p`, and so for macro_f1, top1 and lrap; `compare/top1_mcnemar_p`.
-
-    Raises:
-        InputError: as `evaluate`; checkpoints with different labels.
+    `names` are of the two, for the table; several for an ensemble. Returns `compare/micro_f1`,
+    `compare/micro_f1_other`, `..._difference`, `..._low`, `..._high` and `..._p`, and so for
+    macro_f1, top1 and lrap; `compare/top1_mcnemar_p`. Raises InputError as `evaluate`, and for
+    checkpoints with different labels.
     """
     stopwatch = stopwatch or Stopwatch()
     check_same_labels(recognizer.instruments, other.instruments)

@@ -30,8 +30,7 @@ def doctor(
 ) -> dict[str, float]:
     """Close the runs that are marked RUNNING by processes that died on this machine.
 
-    Returns:
-        `doctor/closed`, `doctor/alive`, `doctor/elsewhere`: how many runs there were.
+    Returns how many runs there were: `doctor/closed`, `doctor/alive`, `doctor/elsewhere`.
     """
     root = Path(store).expanduser()
     where = server or root.absolute()

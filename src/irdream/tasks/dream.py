@@ -3,9 +3,8 @@
 Files in `output_dir`: index.html (a page to hear and see them), dreams.csv (a row a dream),
 probabilities.csv (what both networks predict, before and after), curves.csv (probability and
 objective over steps), curves.png, `spectrograms/NAME.png`, `sounds/NAME-original.wav`, `-dream.wav`
-and `-difference.wav`, `steps/STEPS/NAME.wav` (the first dreams on the way). The three sounds of a
-dream share one scale. The dream's WAV is read again, and what is predicted of it stands beside what
-is predicted of the spectrogram.
+and `-difference.wav` on one scale, `steps/STEPS/NAME.wav` (the first dreams on the way). The WAV of
+a dream is read again: what is predicted of it stands beside what is predicted of the spectrogram.
 
 What writes tables and figures is imported where it is used: the first step waits for none of it.
 """
@@ -94,12 +93,9 @@ def dream(
         command: the words that were typed, for the page.
         progress: is given the share of the dreaming that is done, 0 to 1.
 
-    Returns:
-        `dream/<measure>` and `dream/<measure>_median`, see `summary`.
-
-    Raises:
-        InputError: bad target, step size, budget or number of variations; nothing to dream on.
-        Interrupted: by a signal, after the dreams that are finished were written.
+    Returns `dream/<measure>` and `dream/<measure>_median`, see `summary`. Raises InputError for bad
+    targets, step sizes, budgets or numbers of variations, or nothing to dream on; Interrupted by a
+    signal, after the dreams that are finished were written.
     """
     stopwatch = stopwatch or Stopwatch()
     step_sizes, budgets_db = several(step_size), several(budget_db)

@@ -47,18 +47,13 @@ def evaluate(
     """Score `recognizer` on a part of `dataset`, write tables and figures, print the scores.
 
     Excerpts that cannot be read are skipped and listed at the end; those without labels are
-    predicted but not scored.
+    predicted but not scored. The recognizer is in eval mode. Arguments that conf/config.yaml has as
+    keys are explained there.
 
-    The recognizer is in eval mode. Arguments that conf/config.yaml has as keys are explained there.
-
-    Returns:
-        `eval/micro_f1`, `eval/macro_f1`, `eval/top1` and more, see `Report.metrics`;
-        `eval/skipped`: the number of excerpts that could not be read; `eval/robust_accuracy_1dB`
-        and the like.
-
-    Raises:
-        InputError: an argument out of range; an empty or wholly unreadable part; no labels, or none
-            that the recognizer knows.
+    Returns `eval/micro_f1`, `eval/macro_f1`, `eval/top1` and more, see `Report.metrics`;
+    `eval/skipped`, the number of excerpts that could not be read; `eval/robust_accuracy_1dB` and
+    the like. Raises InputError for an argument out of range, an empty or wholly unreadable part,
+    no labels, or none that the recognizer knows.
     """
     stopwatch = stopwatch or Stopwatch()
     dataset = Labelled(dataset, recognizer.instruments, recognizer.sample_rate_hz)

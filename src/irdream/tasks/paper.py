@@ -52,12 +52,9 @@ def paper(
 ) -> dict[str, float]:
     """Run the experiments, or resume them, and write the report; for the keys see conf/config.yaml.
 
-    Returns:
-        `paper/...`: the numbers behind the claims; `paper/claims_<verdict>`: how many there are.
-
-    Raises:
-        InputError: an unknown part, a number out of range, nothing to dream on, excerpts shorter
-            than the recognizer's window.
+    Returns `paper/...`, the numbers behind the claims, and `paper/claims_<verdict>`, how many there
+    are. Raises InputError for an unknown part, a number out of range, nothing to dream on, or
+    excerpts shorter than the recognizer's window.
     """
     stopwatch, recognizer = stopwatch or Stopwatch(), study.recognizer
     _check(study, seconds)

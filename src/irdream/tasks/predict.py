@@ -43,11 +43,8 @@ def predict(
 ) -> dict[str, float]:
     """Predict each file of `start`; conf/config.yaml explains the keys.
 
-    Returns:
-        `predict/files`; `predict/skipped`: how many could not be read.
-
-    Raises:
-        InputError: nothing that can be read.
+    Returns `predict/files`; `predict/skipped`, how many could not be read. Raises InputError where
+    none can be.
     """
     stopwatch = stopwatch or Stopwatch()
     name, labels = getattr(start, "name", "the start"), recognizer.instruments

@@ -31,14 +31,8 @@ def prepare(
 ) -> dict[str, float]:
     """Prepare `dataset`, print what was found, and write `excerpts.csv` (part, label, count).
 
-    With `info` it is only said what would be done.
-
-    Returns:
-        `prepare/training_excerpts`, `prepare/training_recordings`, `prepare/test_excerpts`
-        and `prepare/test_recordings`.
-
-    Raises:
-        InputError: whatever the data set finds wrong.
+    Returns `prepare/training_excerpts`, `prepare/training_recordings`, `prepare/test_excerpts` and
+    `prepare/test_recordings`. Raises InputError for whatever the data set finds wrong.
     """
     stopwatch = stopwatch or Stopwatch()
     print(f"prepare: {_intended(dataset, sample_rate_hz)}", flush=True)

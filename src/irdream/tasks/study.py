@@ -66,11 +66,8 @@ def study(
             rendered music that of the music.
         cache_dir: where networks and measured cells are kept; None: in `output_dir`.
 
-    Returns:
-        `study/<claim>`: 1 where it holds, 0.5 in part, 0 where it does not; none if not tested.
-
-    Raises:
-        InputError: no experiment, nothing to train on or to dream, sounds that are too short.
+    Returns `study/<claim>`: 1 where it holds, 0.5 in part, 0 where it does not; none if not tested.
+    Raises InputError for no experiment, nothing to train on or to dream, or too short sounds.
     """
     if experiment is None:
         raise InputError("task=study has no experiment; expected one: experiment=robust_dreams")

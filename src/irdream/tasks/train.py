@@ -109,15 +109,11 @@ def train(
         test_robust_db: changes in dB that it is tested under, see `evaluate`'s robust_db.
         trust: packages that the checkpoint's own model may come from.
 
-    Returns:
-        `train/loss`, `val/loss`, `val/top1` of the best epoch, `train/epochs`; with `test` what
-        `evaluate` returns, too.
-
-    Raises:
-        InputError: no training part, or no test part that was asked for; what changes log-mels, for
-            a network on waveforms; unreadable files only, labels that are unknown, nothing to
-            resume or a run with other settings, no way to register, or whatever the optimizer or
-            the scheduler refuses.
+    Returns `train/loss`, `val/loss`, `val/top1` of the best epoch, `train/epochs`; with `test` what
+    `evaluate` returns, too. Raises InputError for no training part, or no test part that was asked
+    for; what changes log-mels, for a network on waveforms; unreadable files only, labels that are
+    unknown, nothing to resume or a run with other settings, no way to register, or whatever the
+    optimizer or the scheduler refuses.
     """
     stopwatch, loss = stopwatch or Stopwatch(), loss or Loss()
     if not isinstance(recognizer, Recognizer):

@@ -72,8 +72,7 @@ class Tracker:
     def register(self, name: str, *, alias: str = "champion", path: str = "checkpoint") -> str:
         """Give a checkpoint that was kept with `log_file` a name; return its address.
 
-        Raises:
-            InputError: when there is no such checkpoint, no registry, or a name is none.
+        Raises InputError when there is no such checkpoint, no registry, or a name is none.
         """
         raise InputError(
             f"cannot register a checkpoint as {name!r}: this run is not kept; expected a tracker "
@@ -104,7 +103,8 @@ class MlflowTracker(Tracker):
 
     Metrics are written in batches of up to 1000, every few seconds and at the end, since a call
     costs 5 to 25 ms on SQLite and such a batch 150; what waits is lost only to kill -9 and power
-    cuts. For one thread; in a forked child it does nothing at exit.
+    cuts. For one thread; in a forked child it does nothing at exit. Every method raises InputError
+    when the store cannot be opened or written.
 
     Args:
         root: the folder of the local store (`mlflow.db`, `artifacts/`).
@@ -113,9 +113,6 @@ class MlflowTracker(Tracker):
         flush_seconds: how long metrics may wait to be written.
         uri: the address of a tracking server, used in place of `root`.
         system_seconds: between MLflow's samples of the machine (`system/...`); None: none.
-
-    Raises:
-        InputError: here and in every method, when the store cannot be opened or written.
     """
 
     run_id: str
