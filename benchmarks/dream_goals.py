@@ -12,9 +12,9 @@ from torch import Tensor
 from benchmarks.contenders import ascent
 from benchmarks.problems import Problem, Settings, excerpt_problem
 from benchmarks.report import ratio, seconds, summary, take_turns
+from irdream.dreaming.best import Dreams
 from irdream.dreaming.objectives import Margin
 from irdream.dreaming.optimizers import LeastChange, MarginStep
-from irdream.dreaming.record import Dreams
 from irdream.measures.dreams import rmse_db
 
 CONFIDENCE = 0.9

@@ -12,7 +12,7 @@ from benchmarks.report import ROOT
 from irdream.checkpoint_folder import load_recognizer, new_recognizer
 from irdream.datasets.soundfont import SoundFont
 from irdream.datasets.starts import ExcerptStart
-from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
+from irdream.dreaming.parametrizations.base import NATURAL_PER_DB
 from irdream.dreaming.targets import item_seed, plan
 from irdream.recognizer import Recognizer
 

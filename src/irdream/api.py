@@ -48,7 +48,7 @@ from irdream.dreaming.parametrizations import (
     StftGain,
     Waveform,
 )
-from irdream.dreaming.parametrizations.log_mel import is_other_unit
+from irdream.dreaming.parametrizations.base import is_other_unit
 from irdream.dreaming.transforms import Transform, robust_views
 from irdream.dreams import DreamResult
 from irdream.ensemble import Ensemble, as_one

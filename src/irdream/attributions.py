@@ -103,7 +103,7 @@ def attribute(
 
     Args:
         model: as `irdream.dream` takes it; of a network that gets no log-mel the log-mel of the
-            sound is explained, see `irdream.attribution.inspection`.
+            sound is explained, see `irdream.attribution.base`.
         start: likewise: waveforms, log-mels, or the path of a sound file.
         target: a class or one for each item; None: what is predicted.
         method: of `irdream.attribution`; None: `SmoothGrad()`.

@@ -17,9 +17,9 @@ from irdream import instruments
 from irdream.datasets.base import Excerpt, counted
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.batch import joined
+from irdream.dreaming.best import Answer, Dreams
 from irdream.dreaming.network import frozen
 from irdream.dreaming.objectives import as_objective
-from irdream.dreaming.record import Answer, Dreams
 from irdream.dreaming.targets import Item
 from irdream.errors import InputError
 from irdream.measures.table import BAR

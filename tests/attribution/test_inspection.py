@@ -19,7 +19,7 @@ from irdream.attribution import (
     check_method,
     with_sound,
 )
-from irdream.attribution.inspection import Inspected, inspected
+from irdream.attribution.base import Inspected, inspected
 from irdream.audio.stft import with_mel_gain
 from irdream.checkpoint_folder import load_recognizer
 from irdream.ensemble import Ensemble

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from irdream.dreaming.ascent import Octave
 from irdream.dreaming.batch import Start
-from irdream.dreaming.best import DeferredRead
+from irdream.dreaming.best import Answer, DeferredRead, Dreams
 from irdream.dreaming.constraints import BandRange, Consistency, MaxChange, RmseBudget, SnrFloor
 from irdream.dreaming.objectives import (
     Diversity,
@@ -25,8 +25,7 @@ from irdream.dreaming.objectives import (
 )
 from irdream.dreaming.optimizers import MarginStep, NormalizedAscent
 from irdream.dreaming.parametrizations import Fourier, LogMel, Maco, StftGain, Waveform
-from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
-from irdream.dreaming.record import Answer, Dreams
+from irdream.dreaming.parametrizations.base import NATURAL_PER_DB
 from irdream.dreaming.transforms import Jitter, Noise, Transform
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from irdream.dreaming.batch import Batch, Evaluation, Start, rows_of
-from irdream.dreaming.best import PROGRESS, Best, DeferredRead
+from irdream.dreaming.best import PROGRESS, Answer, Best, DeferredRead, Dreams, first_step
 from irdream.dreaming.objectives import Layer, LogProbability, Objective
 from irdream.dreaming.optimizers import Optimizer
-from irdream.dreaming.record import Answer, Dreams, first_step
 from irdream.dreaming.transforms import Jitter
 
 TARGETS = torch.tensor([2, 7, 0])

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from irdream.audio import load_audio, resample
 from irdream.dreaming.batch import Originals
-from irdream.dreaming.full_band import full_band
 from irdream.dreaming.parametrizations import Fourier, StftGain, Waveform
+from irdream.dreaming.parametrizations.base import full_band
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
 

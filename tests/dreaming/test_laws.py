@@ -17,6 +17,7 @@ from torch import Tensor
 
 from irdream.dreaming import constraints, optimizers, transforms
 from irdream.dreaming.ascent import Ascent
+from irdream.dreaming.best import Dreams
 from irdream.dreaming.constraints.base import Constraints
 from irdream.dreaming.objectives import (
     L2,
@@ -30,7 +31,6 @@ from irdream.dreaming.objectives import (
     TotalVariation,
 )
 from irdream.dreaming.parametrizations import LogMel, Parametrization
-from irdream.dreaming.record import Dreams
 from tests.dreaming.parametrizations.conftest import MADE as PARAMETRIZATIONS
 from tests.dreaming.test_transforms import MADE as VIEWS
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from irdream import dream
+from irdream.dreaming.best import Dreams
 from irdream.dreaming.objectives import ForwardOutput, Layer
 from irdream.dreaming.parametrizations import LogMel
-from irdream.dreaming.record import Dreams
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer

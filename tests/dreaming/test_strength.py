@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from irdream.dreaming.ascent import with_strength
 from irdream.dreaming.parametrizations import Fourier, LogMel, StftGain
-from irdream.dreaming.strength import with_strength
 from irdream.errors import InputError
 
 

@@ -6,7 +6,6 @@ windows overlap it is summed, and divided by their number: the first and last ha
 one window alone hears, count half, as in the recognizer's own answer.
 """
 
-from irdream.attribution.ascent import AscendedMask
 from irdream.attribution.backward import LRP, Deconvolution, GuidedBackprop
 from irdream.attribution.base import (
     Attribution,
@@ -15,9 +14,14 @@ from irdream.attribution.base import (
     target_logits,
     with_sound,
 )
-from irdream.attribution.grad_cam import GradCAM
-from irdream.attribution.gradients import GradientXInput, IntegratedGradients, SmoothGrad
-from irdream.attribution.occlusion import Occlusion
+from irdream.attribution.methods import (
+    AscendedMask,
+    GradCAM,
+    GradientXInput,
+    IntegratedGradients,
+    Occlusion,
+    SmoothGrad,
+)
 
 __all__ = [
     "LRP",

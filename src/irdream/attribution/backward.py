@@ -19,13 +19,13 @@ from irdream.arguments import Amount, Positive, checked
 from irdream.attribution.base import (
     Baseline,
     baseline_of,
+    check_single,
     convolutions,
     mean_gradient,
     over_windows,
     parts_of,
     watching,
 )
-from irdream.attribution.inspection import check_single
 from irdream.dreaming.network import check_layers, frozen, simplified
 from irdream.ensemble import members_of
 from irdream.errors import InputError

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from irdream.dreaming.best import Dreams
 from irdream.dreaming.network import frozen
 from irdream.dreaming.objectives import Objective
-from irdream.dreaming.record import Dreams
 from irdream.errors import InputError
 from irdream.frontends import Waveform
 from irdream.networks import unwrapped

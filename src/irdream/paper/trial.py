@@ -24,10 +24,10 @@ from irdream.audio.masking import masking_violation
 from irdream.audio.stft import inverse_stft, stft
 from irdream.datasets.base import Excerpt
 from irdream.dreaming.ascent import Ascent
+from irdream.dreaming.best import Answer, Dreams, first_step
 from irdream.dreaming.parametrizations import Parametrization, StftGain
 from irdream.dreaming.parametrizations.sound import QUIETEST_RMS
 from irdream.dreaming.random_streams import item_keys, normal, substream
-from irdream.dreaming.record import Answer, Dreams, first_step
 from irdream.dreaming.targets import Item, item_seed
 from irdream.measures import dreams as measures
 from irdream.measures import sounds

@@ -18,7 +18,7 @@ from torch import Tensor
 from irdream import instruments
 from irdream.audio import load_audio
 from irdream.datasets.base import counted, tell_skipped
-from irdream.dreaming.record import Answer
+from irdream.dreaming.best import Answer
 from irdream.measures import dreams as measures
 from irdream.measures.sounds import snr_db
 from irdream.measures.table import BAR, MEASURES, UNCHANGED_DB, Measure, setting_words

@@ -16,10 +16,10 @@ from torch import Tensor
 from irdream import instruments
 from irdream.audio import load_audio, write_wav
 from irdream.datasets.base import Excerpt
-from irdream.dreaming.full_band import full_band
+from irdream.dreaming.best import Answer, Dreams
 from irdream.dreaming.network_checks import Given
 from irdream.dreaming.parametrizations import Parametrization
-from irdream.dreaming.record import Answer, Dreams
+from irdream.dreaming.parametrizations.base import full_band
 from irdream.dreaming.targets import Item
 from irdream.ensemble import members_of
 from irdream.files import distinct_names
@@ -48,7 +48,7 @@ class FinishedDream:
     steps: int
     step_size: float  # in the parametrization's unit
     curves: dict[str, np.ndarray]  # target_probability and objective, (steps + 1,) each
-    # of the dream's waveform: see `irdream.dreaming.full_band`
+    # of the dream's waveform: see `irdream.dreaming.parametrizations.base`
     full_band: Callable[[Tensor], tuple[Tensor, Tensor, int] | None] = lambda dream: None
     iterates: Mapping[int, Tensor] = field(default_factory=dict)  # by steps: waveforms or log-mels
 

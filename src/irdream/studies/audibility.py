@@ -14,7 +14,7 @@ from irdream.audio.masking import masking_violation
 from irdream.audio.pitch import pitch_hz
 from irdream.dreaming.constraints import MaskingProjection, RmseBudget, SnrFloor
 from irdream.dreaming.parametrizations import Harmonic, StftGain, Waveform
-from irdream.dreaming.parametrizations.harmonic import LEAST_VOICED
+from irdream.dreaming.parametrizations.sound import LEAST_VOICED
 from irdream.recognizer import Recognizer
 from irdream.studies.dreams import ITSELF, MAX_GAIN_DB, Batch, dream, heard_by, joined, rows_for
 from irdream.studies.report import Tables

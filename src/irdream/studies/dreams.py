@@ -16,10 +16,10 @@ from torch import Tensor
 from irdream.audio import write_wav
 from irdream.datasets.base import Excerpt
 from irdream.dreaming.ascent import Ascent
+from irdream.dreaming.best import Dreams
 from irdream.dreaming.objectives import LogProbability
 from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import Parametrization
-from irdream.dreaming.record import Dreams
 from irdream.dreaming.targets import item_seed, plan
 from irdream.measures.sounds import snr_db
 from irdream.recognizer import Recognizer

@@ -26,8 +26,8 @@ from irdream.audio import write_wav
 from irdream.audio.stft import with_mel_mask
 from irdream.datasets.base import Excerpt, counted, tell_long, tell_skipped
 from irdream.datasets.starts import Start
+from irdream.dreaming.best import Answer
 from irdream.dreaming.probe import probing
-from irdream.dreaming.record import Answer
 from irdream.dreaming.targets import Item, batches, parse_targets
 from irdream.errors import InputError
 from irdream.measures import attribution as measures
@@ -83,7 +83,7 @@ def attribute(
     Arguments that conf/config.yaml has as keys of `attribute` are explained there.
 
     Args:
-        recognizer: left as it was; see `irdream.attribution.inspection` where it gets no log-mel.
+        recognizer: left as it was; see `irdream.attribution.base` where it gets no log-mel.
         target: an instrument, several, `all`, `correct` or `incorrect`; None: what the recognizer
             predicts; of dreams the originals' labels and the targets.
         judge: is asked about what the mask lets through; None, or the recognizer again: none.

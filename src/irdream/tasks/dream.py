@@ -24,11 +24,10 @@ from irdream.arguments import Count, Natural, Several, checked
 from irdream.datasets.base import Excerpt, counted, tell_long
 from irdream.datasets.identity import fingerprint_of_sounds
 from irdream.datasets.starts import Listed, Start
-from irdream.dreaming.ascent import Ascent
+from irdream.dreaming.ascent import Ascent, Strength, with_strength
 from irdream.dreaming.best import Best
 from irdream.dreaming.constraints import RmseBudget
 from irdream.dreaming.objectives import as_objective
-from irdream.dreaming.strength import Strength, with_strength
 from irdream.dreaming.targets import Item, batches, item_seed, parse_targets, several
 from irdream.errors import InputError
 from irdream.interrupts import Interrupted, keeping, stopping

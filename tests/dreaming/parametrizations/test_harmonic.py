@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from irdream.dreaming.batch import Originals
 from irdream.dreaming.parametrizations import Harmonic, StftGain
-from irdream.dreaming.parametrizations.harmonic import excitation, harmonics_of, pitch_at_samples
+from irdream.dreaming.parametrizations.sound import excitation, harmonics_of, pitch_at_samples
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.measures.sounds import spectral_flatness

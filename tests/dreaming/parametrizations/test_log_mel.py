@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from irdream.dreaming.parametrizations import Fourier, LogMel
-from irdream.dreaming.parametrizations.log_mel import NATURAL_PER_DB
+from irdream.dreaming.parametrizations.base import NATURAL_PER_DB
 from irdream.errors import InputError
 
 

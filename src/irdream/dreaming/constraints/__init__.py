@@ -1,15 +1,14 @@
 """Constraints: what a dream must obey (see `base`)."""
 
-from irdream.dreaming.constraints.base import Constraint, Constraints
-from irdream.dreaming.constraints.consistency import Consistency, with_consistency
+from irdream.dreaming.constraints.base import Consistency, Constraint, Constraints, with_consistency
 from irdream.dreaming.constraints.limits import (
     BandRange,
     LoudnessLock,
+    MaskingProjection,
     MaxChange,
     RmseBudget,
     SnrFloor,
 )
-from irdream.dreaming.constraints.masking import MaskingProjection
 from irdream.dreaming.constraints.masks import (
     FrequencyBand,
     Harmonic,

@@ -1,13 +1,5 @@
-"""Objectives: what a dream maximizes (see `base`)."""
+"""Objectives: what a dream maximizes (see `scores`)."""
 
-from irdream.dreaming.objectives.base import (
-    Custom,
-    ForwardOutput,
-    Objective,
-    WeightedSum,
-    as_objective,
-    of_target,
-)
 from irdream.dreaming.objectives.layers import (
     Caricature,
     Channel,
@@ -22,13 +14,19 @@ from irdream.dreaming.objectives.scores import (
     L2,
     Blur,
     Complement,
+    Custom,
+    ForwardOutput,
     Logit,
     LogProbability,
     Margin,
     MaskingPenalty,
     MeanGain,
+    Objective,
     Probability,
     TotalVariation,
+    WeightedSum,
+    as_objective,
+    of_target,
 )
 
 __all__ = [

@@ -22,7 +22,7 @@ from torch import Tensor
 from irdream.arguments import Amount, checked
 from irdream.audio import load_audio
 from irdream.dreaming.batch import Originals
-from irdream.dreaming.objectives.base import ForwardOutput, Objective, Prepared, ReadLayers
+from irdream.dreaming.objectives.scores import ForwardOutput, Objective, Prepared, ReadLayers
 from irdream.errors import InputError
 from irdream.files import ExistingPath
 

@@ -10,14 +10,18 @@ Constraints hold the signal; then the network gets it.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from irdream.audio import load_channels, resample
 from irdream.dreaming.batch import Kind, Originals, Start
 from irdream.ensemble import Ensemble
 from irdream.errors import InputError
@@ -181,3 +185,137 @@ def resize(detail: Tensor, size: tuple[int, ...]) -> Tensor:
         return detail
     mode = "linear" if detail.ndim == 2 else "bilinear"
     return F.interpolate(detail[:, None], size=size, mode=mode, align_corners=False)[:, 0]
+
+
+NATURAL_PER_DB = math.log(10.0) / 20.0
+FULL_RANGE_DB = (-100.0, 20.0)  # from the floor to the loudest band of a full-scale sine
+_FULL = tuple(value * NATURAL_PER_DB for value in FULL_RANGE_DB)
+_LOG_MAGNITUDES = (-30.0, 8.0)  # natural log: what lies beyond is in another unit
+_BEYOND = 2e-6  # natural log: two roundings of a float32 at the floor
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LogMelStart(Start):
+    least: Tensor | None = None  # (items, 1, 1) each, where an item has a range of its own
+    most: Tensor | None = None
+
+
+class LogMel(Additive[_LogMelStart]):
+    """The signal is the log-mel (items, n_mels, frames), natural log of the magnitude.
+
+    Values of an original that lie outside -100 to 20 dB widen its range, so that it is dreamed
+    as it is.
+
+    Args:
+        range_db: least and largest value of a dream, in dB re magnitude 1, held to 0.0001 dB. The
+            default is from the front end's floor to the loudest band of a full-scale sine. None:
+            that of each original and a tenth more, whatever its unit is; a step unit is then
+            1/120 of that.
+
+    Raises:
+        InputError: when the range is none; by `start`: when an original is no log of a magnitude.
+    """
+
+    kinds = ("spectrogram",)
+
+    def __init__(self, *, range_db: Sequence[float] | None = FULL_RANGE_DB) -> None:
+        if range_db is not None and not (len(range_db) == 2 and range_db[0] < range_db[1]):
+            raise InputError(
+                f"parametrization.range_db={list(range_db)}; expected [least, most] in dB, "
+                "such as [-100, 20], or null"
+            )
+        self.range_db = None if range_db is None else tuple(range_db)
+        self.step_unit = "dB" if range_db else "1/120 of its range"
+        self._least, self._most = (value * NATURAL_PER_DB for value in range_db or FULL_RANGE_DB)
+
+    def start(self, recognizer: Recognizer, originals: Originals) -> _LogMelStart:
+        """Return the log-mel of the original, and its limits where they are its own."""
+        log_mel = originals.log_mel
+        low, high = log_mel.amin((1, 2), keepdim=True), log_mel.amax((1, 2), keepdim=True)
+        if self.range_db is None:
+            margin = ((high - low) / 10.0).clamp(min=NATURAL_PER_DB)
+            least = torch.where(low < 0, low - margin, (low - margin).clamp(min=0.0))
+            return _LogMelStart(**vars(originals), signal=log_mel, least=least, most=high + margin)
+        lowest, highest = torch.stack([low.amin(), high.amax()]).tolist()
+        held = self._least <= lowest and highest <= self._most
+        if not held and is_other_unit(lowest, highest):
+            raise InputError(
+                f"log-mels from {lowest:.4g} to {highest:.4g}; expected the natural log of "
+                "magnitudes, as the front end LogMel gives it of sounds within full scale "
+                f"({_FULL[0]:.4g} to {_FULL[1]:.4g}): convert them (dB / 8.686, or the log of "
+                "magnitudes), or give parametrization.range_db=null, which is their own range"
+            )
+        if _FULL[0] - _BEYOND <= lowest and highest <= _FULL[1] + _BEYOND:
+            return _LogMelStart(**vars(originals), signal=log_mel)
+        least = torch.where(low < _FULL[0], low.clamp(max=self._least), self._least) - _BEYOND
+        most = torch.where(high > _FULL[1], high.clamp(min=self._most), self._most) + _BEYOND
+        return _LogMelStart(**vars(originals), signal=log_mel, least=least, most=most)
+
+    def unit(self, start: _LogMelStart) -> Tensor:
+        """Return 1 dB in natural units, or 1/120 of an item's range, (items, 1, 1)."""
+        if self.range_db is None and start.least is not None and start.most is not None:
+            return (start.most - start.least) / 120.0
+        return start.signal.new_full((len(start.signal), 1, 1), NATURAL_PER_DB)
+
+    def signal(self, start: _LogMelStart, parameters: Tensor) -> Tensor:
+        signal = super().signal(start, parameters)
+        if start.least is not None:
+            return signal.clamp(start.least, start.most)
+        # The gradient of torch.clamp takes three times as long as that of hardtanh, which is zero
+        # at the limits; so these lie a little outside, and silence at the floor can be changed.
+        return F.hardtanh(signal, self._least - _BEYOND, self._most + _BEYOND)
+
+
+def is_other_unit(lowest: float, highest: float) -> bool:
+    """Say whether values cannot be the natural log of magnitudes of a sound."""
+    least, most = _LOG_MAGNITUDES
+    return not (least <= lowest and highest <= most)
+
+
+@torch.no_grad()
+def full_band(
+    path: Path,
+    recognizer: Recognizer,
+    parametrization: Parametrization,
+    original: Tensor,
+    signal: Tensor,
+    dream: Tensor,
+) -> tuple[Tensor, Tensor, int] | None:
+    """Return original and dream (channels, samples), and their sample rate.
+
+    The mean of their channels at the recognizer's rate is what it was given. None where the file is
+    mono and has no higher rate.
+
+    Args:
+        path: of the file that the original is the beginning of.
+        recognizer: that dreamed.
+        parametrization: of the dream.
+        original: (samples,), at the recognizer's rate.
+        signal: of the dream, in the parametrization's own shape.
+        dream: (samples,).
+
+    Raises:
+        InputError: when the file cannot be read.
+    """
+    sound, rate_hz = load_channels(path)
+    low_hz, samples = recognizer.sample_rate_hz, len(original)
+    if len(sound) == 1 and rate_hz <= low_hz:
+        return None
+    if rate_hz < low_hz:
+        sound, rate_hz = resample(sound, from_hz=rate_hz, to_hz=low_hz), low_hz
+    sound = sound[:, : round(samples / low_hz * rate_hz)]
+    low = resample(sound, from_hz=rate_hz, to_hz=low_hz)[:, :samples]
+    mean = low.mean(dim=0)
+    level = (original @ mean) / mean.square().sum()  # the original's peak is 1
+    sound, low, mean = sound * level, low * level, mean * level
+    item = original[None].to(recognizer.device)
+    originals = Originals(
+        log_mel=recognizer.log_mel(item), sound=item, keys=torch.zeros(1, dtype=torch.long)
+    )
+    start = parametrization.start(recognizer, originals)
+    side = (low - mean).to(item)
+    changed, level = parametrization.beside(recognizer, start, signal[None].to(item), side)
+    level = level.cpu()
+    change = dream + changed.cpu() - level * low
+    change = resample(change, from_hz=low_hz, to_hz=rate_hz)[:, : sound.shape[1]]
+    return sound, level * sound + change, rate_hz
