@@ -157,8 +157,8 @@ def test_a_spectrogram_is_made_one_that_a_sound_has_every_few_steps(
     consistency, log_mel = Consistency(every=3), recognizer.log_mel(waveform)
     run(optimizer=(optimizer := Watched()), constraint=consistency)
 
-    start = Start(log_mel=log_mel, keys=TARGETS, sound=waveform, signal=log_mel)
-    prepared = consistency.prepare(recognizer, start, "spectrogram")
+    start = Start(recognizer=None, log_mel=log_mel, keys=TARGETS, sound=waveform, signal=log_mel)
+    prepared = consistency.prepare(start, "spectrogram")
     for step in range(1, 6):
         before, after = optimizer.seen[step - 1][1], optimizer.seen[step][0]
         if (step + 1) % 3:
@@ -224,7 +224,7 @@ class Broken(Objective):
     def __init__(self, place: str) -> None:
         self.place = place
 
-    def prepare(self, recognizer, read_layers, originals) -> dict[str, Tensor]:
+    def prepare(self, read_layers, originals) -> dict[str, Tensor]:
         return failing("prepare")() if self.place == "prepare" else {}
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
@@ -378,7 +378,7 @@ def test_groups_have_to_stand_side_by_side(run) -> None:
 )
 def test_octaves_are_coarser_grids(parametrization, shape, coarser, expected) -> None:
     signal = torch.zeros(1, *shape)
-    start = Start(log_mel=signal, keys=torch.zeros(1), signal=signal)
+    start = Start(recognizer=None, log_mel=signal, keys=torch.zeros(1), signal=signal)
     found = parametrization.regrid(start, parametrization.parameters(start), coarser)
     assert found.shape == (1, *expected)
 

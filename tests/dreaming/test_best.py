@@ -21,7 +21,7 @@ def best_of(count: int, objective: Objective | None = None, **settings: Any) -> 
     """Return what is kept of so many items, and a batch of them."""
     values = torch.zeros(count, 1)
     items = torch.arange(count)
-    start = Start(log_mel=values, keys=items, signal=values)
+    start = Start(recognizer=None, log_mel=values, keys=items, signal=values)
     batch = Batch(
         items=items, start=start, held=[], prepared={}, parameters=values, undreamed=values,
         unit=values + 1, step=values + 1, targets=items, keys=items, groups=items,

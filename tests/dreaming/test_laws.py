@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from irdream.dreaming import constraints, optimizers, transforms
-from irdream.dreaming.ascent import Ascent
+from irdream.dreaming.ascent import Ascent, _Run
 from irdream.dreaming.best import Dreams
 from irdream.dreaming.constraints.base import Constraints
 from irdream.dreaming.objectives import (
@@ -230,21 +230,23 @@ def test_what_is_heard_obeys_the_constraint_at_every_step(tiny, sounds, name) ->
     @drawn(3, "constraint", name)
     def law(make) -> None:
         loop, heard = make(), []
-        listen = loop.parametrization.log_mel
+        listen = _Run._input_of
 
-        def probing(recognizer, start, signal, waveform) -> Tensor:
-            heard.append((start, signal.detach(), None if waveform is None else waveform.detach()))
-            return listen(recognizer, start, signal, waveform)
+        def probing(run, signal, batch) -> tuple[Tensor | None, Tensor]:
+            waveform, log_mel = listen(run, signal, batch)
+            held = None if waveform is None else waveform.detach()
+            heard.append((batch.start, signal.detach(), held))
+            return waveform, log_mel
 
-        loop.parametrization.log_mel = probing  # type: ignore[method-assign]
-        recognizer, waveform = tiny(), sounds(3, 1000)
-        dreams = loop.run(recognizer, waveform, TARGETS, SEEDS)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_Run, "_input_of", probing)
+            dreams = loop.run(tiny(), sounds(3, 1000), TARGETS, SEEDS)
         given = loop.constraint if isinstance(loop.constraint, list) else [loop.constraint]
         given = [one for one in given if one.every is None]
         last = Constraints(given[-1:], loop.parametrization.kinds)  # the others may be undone
         assert len(heard) > 1
         for start, signal, sound in heard:
-            prepared = last.prepare(recognizer, start)
+            prepared = last.prepare(start)
             obeying = {"sound": sound, loop.parametrization.acts_on: signal}
             for kind in loop.parametrization.kinds:
                 held = last.project(kind, obeying[kind], start, prepared)

@@ -8,6 +8,7 @@ place of the maximum, which is deconvolution's unpooling by switches, and LRP's 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from irdream.arguments import Amount, Positive, checked
 from irdream.attribution.base import (
     Baseline,
+    FromBaseline,
     baseline_of,
     check_single,
     convolutions,
@@ -78,18 +80,13 @@ def _rectifiers(guided: bool) -> Rules:
     return {**dict.fromkeys((F.relu, torch.relu, Tensor.relu), relu), F.leaky_relu: leaky}
 
 
-@checked
-class _RectifiedGradient:
+class _RectifiedGradient(FromBaseline):
     """What the two below share."""
 
     guided: bool
 
-    def __init__(self, *, baseline: Baseline = "silence") -> None:
-        self.baseline: Baseline = baseline
-
-    def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
-        """Return relevance (items, n_mels, frames); InputError without ReLU and LeakyReLU."""
-        base = baseline_of(recognizer, log_mel, self.baseline)
+    def gradient(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
+        """Return what comes back; InputError without ReLU and LeakyReLU."""
         mode = _Exchanged(_rectifiers(self.guided))
 
         def logits(given: Tensor) -> Tensor:
@@ -104,27 +101,21 @@ class _RectifiedGradient:
                 "ReLU nor LeakyReLU: it would be the plain gradient; choose "
                 "attribution=gradient_x_input"
             )
-        return gradient * (log_mel - base)
+        return gradient
 
 
+@checked
+@dataclass(kw_only=True)
 class Deconvolution(_RectifiedGradient):
     """The activation is applied to what comes back, in place of its derivative, x (input - base).
 
     Zeiler and Fergus 2014, section 2.1, for ReLU; for LeakyReLU of slope a, what comes back is
     multiplied by a where it is negative, so that a = 1, a linear layer, gives the gradient.
-
-    Args:
-        baseline: see `baseline_of`.
-        layers: names of layers that `layer_maps` is to give, or "all": the convolutions.
     """
 
     guided = False
-
-    def __init__(
-        self, *, baseline: Baseline = "silence", layers: str | Sequence[str] | None = None
-    ) -> None:
-        super().__init__(baseline=baseline)
-        self.layers = layers
+    baseline: Baseline = "silence"
+    layers: str | Sequence[str] | None = None  # that `layer_maps` gives; "all": the convolutions
 
     def check(self, recognizer: Recognizer) -> list[str]:
         """Return the layers; InputError for several networks, and where there are no such ones."""
@@ -184,22 +175,23 @@ class Deconvolution(_RectifiedGradient):
         return strongest, (found / most[:, None, None]).clamp(max=1)
 
 
+@checked
+@dataclass(kw_only=True)
 class GuidedBackprop(_RectifiedGradient):
     """Deconvolution's rule and the activation's derivative, both, x (input - baseline).
 
     Springenberg et al. 2015, section 4, for ReLU; for LeakyReLU as `Deconvolution`.
-
-    Args:
-        baseline: see `baseline_of`.
     """
 
     guided = True
+    baseline: Baseline = "silence"
 
 
 # Layer-wise relevance propagation -------------------------------------------------------------
 
 
 @checked
+@dataclass(kw_only=True)
 class LRP:
     """Layer-wise relevance propagation (Bach et al. 2015), as gradient x input of changed layers.
 
@@ -209,14 +201,10 @@ class LRP:
     chain; elsewhere it passes relevance on, value by value. ReLU, LeakyReLU, and max- and
     mean-pooling need no rule. Relevance and what the biases take sum to the logit, but for epsilon.
     A product of activations, as attention has it, is not treated.
-
-    Args:
-        gamma: how much positive contributions are preferred; 0: not.
-        epsilon: added to the magnitude of what is divided by.
     """
 
-    def __init__(self, *, gamma: Amount = 0.25, epsilon: Positive = 1e-6) -> None:
-        self.gamma, self.epsilon = gamma, epsilon
+    gamma: Amount = 0.25  # how much positive contributions are preferred; 0: not
+    epsilon: Positive = 1e-6  # added to the magnitude of what is divided by
 
     def check(self, recognizer: Recognizer) -> None:
         """Raise an InputError for several networks, or one that gets no log-mel."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Literal, Protocol, cast
@@ -19,13 +20,26 @@ from irdream.errors import InputError
 from irdream.networks import unwrapped
 from irdream.recognizer import Recognizer, window_starts
 
+BATCH_WINDOWS = 16
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+Baseline = Literal["silence", "mean"]
+Logits = Callable[[Tensor], Tensor]  # (items, n_mels, frames) -> (items, windows, classes)
+OTHERS = (
+    "choose gradient_x_input, integrated_gradients, smoothgrad, occlusion, deconvolution, "
+    "guided_backprop or mask"
+)
+
 
 class Inspected(Ensemble):
     """A recognizer of the log-mels of one sound, around a member that gets anything.
 
-    A log-mel is heard as the sound with a gain on each bin of its spectrum, the difference to the
-    sound's own log-mel, with its phase; see `irdream.audio.stft.with_mel_gain`. It is a single
-    window, as long as the sound, of which the logits of all the member's windows are given.
+    A log-mel is made a sound, by a gain on each bin of the spectrum (`with_mel_gain`), and this is
+    what the network gets. So every method explains bands and frames, although the network knows
+    none. It is a single window, as long as the sound, of which the logits of all the member's
+    windows are given.
+
+    Source: the virtual inspection layer of Vielhaben, Lapuschkin, Montavon and Samek 2024,
+    "Explainable AI for time series via virtual inspection layers", section 3.
 
     Args:
         recognizer: the member.
@@ -70,12 +84,6 @@ def inspected(
         yield Inspected(recognizer, waveform[i : i + 1]), slice(i, i + 1)
 
 
-OTHERS = (
-    "choose gradient_x_input, integrated_gradients, smoothgrad, occlusion, deconvolution, "
-    "guided_backprop or mask"
-)
-
-
 def check_single(recognizer: Recognizer, what: str, remedy: str = OTHERS) -> None:
     """Raise an InputError for what knows the layers of a single network on log-mels alone."""
     if isinstance(recognizer, Inspected):
@@ -85,12 +93,6 @@ def check_single(recognizer: Recognizer, what: str, remedy: str = OTHERS) -> Non
         )
     if isinstance(recognizer, Ensemble):
         raise InputError(f"{what} of several networks; expected a single one: checkpoint=robust")
-
-
-BATCH_WINDOWS = 16
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
-Baseline = Literal["silence", "mean"]
-Logits = Callable[[Tensor], Tensor]  # (items, n_mels, frames) -> (items, windows, classes)
 
 
 class Attribution(Protocol):
@@ -104,6 +106,24 @@ class Attribution(Protocol):
     def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
         """Return the relevance (items, n_mels, frames) of log-mels for targets (items,)."""
         ...
+
+
+class FromBaseline(ABC):
+    """Gradient x (input - baseline): what is as quiet as the baseline has no relevance.
+
+    On a linear network it is the weights times the input.
+    """
+
+    baseline: Baseline  # see `baseline_of`
+
+    @abstractmethod
+    def gradient(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
+        """Return a gradient of the targets' logits, as the log-mels."""
+
+    def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
+        """Return relevance (items, n_mels, frames); InputError as `gradient`."""
+        base = baseline_of(recognizer, log_mel, self.baseline)
+        return self.gradient(recognizer, log_mel, targets) * (log_mel - base)
 
 
 def check_method(attribution: Attribution, recognizer: Recognizer) -> None:
@@ -127,7 +147,7 @@ def with_sound(attribution: Attribution, waveform: Tensor | None) -> Attribution
     """Return a method that is given the sound as well, where it says `needs_sound`.
 
     The log-mels are those of `recognizer.stft_grid`; a network that gets no such ones is explained
-    by those of its sound, see `irdream.attribution.base`.
+    by those of its sound, see `Inspected`.
     """
     method = cast(Any, attribution)
     if getattr(attribution, "needs_sound", False):

@@ -1,12 +1,9 @@
-"""Methods that need gradients alone, so that they hold for any network.
-
-All give a gradient times what the excerpt has above the baseline: a band that is as quiet as
-silence has no relevance, and on a linear network all three are its weights times the input.
-"""
+"""Methods by gradients, by maps of a layer, by silenced patches, and by a mask that is found."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
 from typing import cast
 
@@ -17,6 +14,7 @@ from torch import Tensor
 from irdream.arguments import Amount, Count, Positive, checked
 from irdream.attribution.base import (
     Baseline,
+    FromBaseline,
     baseline_of,
     check_single,
     convolutions,
@@ -38,88 +36,63 @@ from irdream.recognizer import Recognizer
 
 
 @checked
-class GradientXInput:
-    """Gradient x (input - baseline) (Shrikumar et al. 2016, arXiv:1605.01713).
+@dataclass(kw_only=True)
+class GradientXInput(FromBaseline):
+    """Gradient x (input - baseline) (Shrikumar et al. 2016, arXiv:1605.01713)."""
 
-    Args:
-        baseline: see `baseline_of`.
-    """
+    baseline: Baseline = "silence"
 
-    def __init__(self, *, baseline: Baseline = "silence") -> None:
-        self.baseline: Baseline = baseline
-
-    def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
-        """Return relevance (items, n_mels, frames)."""
-        base = baseline_of(recognizer, log_mel, self.baseline)
-        return mean_gradient(recognizer, log_mel, targets) * (log_mel - base)
+    def gradient(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
+        return mean_gradient(recognizer, log_mel, targets)
 
 
 @checked
-class IntegratedGradients:
+@dataclass(kw_only=True)
+class IntegratedGradients(FromBaseline):
     """The gradient's mean on the line from the baseline (Sundararajan et al. 2017, equation 1).
 
     The sum of the relevance is the logit of the excerpt less that of the baseline, but for the
     rule that integrates: the midpoints of `steps` parts.
-
-    Args:
-        steps: of the line.
-        baseline: see `baseline_of`.
     """
 
-    def __init__(self, *, steps: Count = 32, baseline: Baseline = "silence") -> None:
-        self.steps = steps
-        self.baseline: Baseline = baseline
+    steps: Count = 32  # of the line
+    baseline: Baseline = "silence"
 
-    def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
-        """Return relevance (items, n_mels, frames)."""
+    def gradient(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
         base = baseline_of(recognizer, log_mel, self.baseline).expand_as(log_mel)
 
         def point(items: Tensor, numbers: Tensor) -> Tensor:
             share = ((numbers + 0.5) / self.steps).to(log_mel)[:, None, None]
             return torch.lerp(base[items], log_mel[items], share)
 
-        gradient = mean_gradient(recognizer, log_mel, targets, point=point, count=self.steps)
-        return gradient * (log_mel - base)
+        return mean_gradient(recognizer, log_mel, targets, point=point, count=self.steps)
 
 
 @checked
-class SmoothGrad:
+@dataclass(kw_only=True)
+class SmoothGrad(FromBaseline):
     """The gradient's mean over noisy copies (Smilkov et al. 2017), x (input - baseline).
 
     The noise is the same for all items, so that none depends on the others.
-
-    Args:
-        samples: noisy copies.
-        noise_db: standard deviation of the noise on the log-mel.
-        baseline: see `baseline_of`.
-        seed: of the noise.
     """
 
-    def __init__(
-        self,
-        *,
-        samples: Count = 16,
-        noise_db: Amount = 6.0,
-        baseline: Baseline = "silence",
-        seed: int = 0,
-    ) -> None:
-        self.samples, self.noise_db, self.seed = samples, noise_db, seed
-        self.baseline: Baseline = baseline
+    samples: Count = 16  # noisy copies
+    noise_db: Amount = 6.0  # standard deviation of the noise on the log-mel
+    baseline: Baseline = "silence"
+    seed: int = 0  # of the noise
 
-    def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
-        """Return relevance (items, n_mels, frames)."""
-        base = baseline_of(recognizer, log_mel, self.baseline)
+    def gradient(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
         keys = item_keys([self.seed + i for i in range(self.samples)], log_mel.device)
 
         def point(items: Tensor, numbers: Tensor) -> Tensor:
             noise = normal(keys[numbers], 0, *log_mel.shape[1:]).to(log_mel)
             return log_mel[items] + self.noise_db * NATURAL_PER_DB * noise
 
-        gradient = mean_gradient(recognizer, log_mel, targets, point=point, count=self.samples)
-        return gradient * (log_mel - base)
+        return mean_gradient(recognizer, log_mel, targets, point=point, count=self.samples)
 
 
 @checked
+@dataclass(kw_only=True)
 class GradCAM:
     """Channels of a layer weighed by their mean gradient, summed, and rectified.
 
@@ -131,8 +104,7 @@ class GradCAM:
             frames); None: the last convolution.
     """
 
-    def __init__(self, *, layer: str | None = None) -> None:
-        self.layer = layer
+    layer: str | None = None
 
     def check(self, recognizer: Recognizer) -> str:
         """Return the layer; InputError for several networks, and where there is no such layer."""
@@ -166,23 +138,18 @@ def _cam(activations: Tensor, gradient: Tensor, size: tuple[int, ...]) -> Tensor
 
 
 @checked
+@dataclass(kw_only=True)
 class Occlusion:
     """Patches side by side are set to the baseline (Zeiler and Fergus 2014, section 4.2).
 
-    What the logit of a window falls by is spread evenly over the patch's bins. On a network that
-    adds up its input, the sum of the relevance is that of the logit less the baseline's.
-
-    Args:
-        bands: height of a patch.
-        frames: its width; half a window away from an edge it is cut off there.
-        baseline: see `baseline_of`.
+    What the logit of a window falls by is spread evenly over the patch's bins; it needs no
+    gradient. On a network that adds up its input, the sum of the relevance is that of the logit
+    less the baseline's.
     """
 
-    def __init__(
-        self, *, bands: Count = 16, frames: Count = 11, baseline: Baseline = "silence"
-    ) -> None:
-        self.bands, self.frames = bands, frames
-        self.baseline: Baseline = baseline
+    bands: Count = 16  # height of a patch
+    frames: Count = 11  # its width; half a window away from an edge it is cut off there
+    baseline: Baseline = "silence"  # see `baseline_of`
 
     @torch.no_grad()
     def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
@@ -211,41 +178,22 @@ class Occlusion:
 
 
 @checked
+@dataclass(kw_only=True)
 class AscendedMask:
     """A gain m of 0 to 1 on the spectrum that maximizes log p(m) + log(1 - p(1-m)) - s mean(m).
 
     p is the target's probability in a window of the sound that m lets through, the mean over
     windows is taken; s is `sparsity`. What L-MAC (Paissan et al. 2024) trains a decoder for is here
     found for each excerpt, as a dream: `parametrization=stft_mask`, `objective=mask`, Adam.
-
-    Args:
-        steps: of the ascent.
-        step_size: Adam's, on the logit of the gain.
-        sparsity: what a gain of 1 everywhere costs.
-        bins: of the spectrum to a point of the mask's grid.
-        frames: to a point of it.
     """
 
     needs_sound = gives_mask = True
 
-    def __init__(
-        self,
-        *,
-        steps: Count = 20,
-        step_size: Positive = 0.3,
-        sparsity: Amount = 4.0,
-        bins: Count = 4,
-        frames: Count = 4,
-    ) -> None:
-        self.ascent = Ascent(
-            parametrization=StftMask(bins=bins, frames=frames),
-            objective=LogProbability() + Complement() - sparsity * MeanGain(),
-            optimizer=torch.optim.Adam,
-            step_size=step_size,
-            steps=steps,
-            confidence=None,
-            keep="last",
-        )
+    steps: Count = 20  # of the ascent
+    step_size: Positive = 0.3  # Adam's, on the logit of the gain
+    sparsity: Amount = 4.0  # what a gain of 1 everywhere costs
+    bins: Count = 4  # of the spectrum to a point of the mask's grid
+    frames: Count = 4  # to a point of it
 
     def __call__(
         self,
@@ -261,8 +209,14 @@ class AscendedMask:
                 "AscendedMask masks the sound, and a log-mel alone was given; give a sound file or "
                 "waveforms, or choose another method, such as SmoothGrad()"
             )
+        ascent = Ascent(
+            parametrization=StftMask(bins=self.bins, frames=self.frames),
+            objective=LogProbability() + Complement() - self.sparsity * MeanGain(),
+            optimizer=torch.optim.Adam, steps=self.steps, step_size=self.step_size,
+            confidence=None, keep="last",
+        )  # fmt: skip
         seeds = [0] * len(targets)  # nothing is random
-        dreams = self.ascent.run(recognizer, waveform, targets, seeds)
+        dreams = ascent.run(recognizer, waveform, targets, seeds)
         basis = cast(Tensor, recognizer.stft_grid.mel_basis)
         gain = (basis / basis.sum(dim=1, keepdim=True)) @ dreams.signal.exp()
         return gain[..., : log_mel.shape[-1]]

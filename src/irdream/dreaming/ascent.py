@@ -105,7 +105,7 @@ class Ascent:
             raise InputError("nothing to dream on; expected a waveform or a log-mel")
         keys = item_keys(list(seeds), targets.device)
         with self._opened(recognizer) as run:
-            originals = Originals(log_mel=log_mel, keys=keys, sound=waveform)
+            originals = Originals(recognizer=recognizer, log_mel=log_mel, keys=keys, sound=waveform)
             batch = run.batch(originals, targets, step_sizes, groups)
             best = Best(
                 run.objective, refines=run.optimizer.refines, patience=self.patience,
@@ -239,11 +239,13 @@ class _Run:
         return self.probe.slices(batch.start.log_mel, self.ascent.slice_windows, groups)
 
     def _input_of(self, signal: Tensor, batch: Batch) -> tuple[Tensor | None, Tensor]:
-        parametrization, start = self.parametrization, batch.start
-        waveform = parametrization.waveform(self.recognizer, start, signal)
-        if waveform is not None and self.kind == "spectrogram":
-            waveform = self.constraints.project("sound", waveform, start, batch.held)
-        return waveform, parametrization.log_mel(self.recognizer, start, signal, waveform)
+        """Return the sound that a signal makes, if any, and the log-mel that the network gets."""
+        waveform = self.parametrization.waveform(batch.start, signal)
+        if waveform is None:
+            return None, signal
+        if self.kind == "spectrogram":
+            waveform = self.constraints.project("sound", waveform, batch.start, batch.held)
+        return waveform, self.recognizer.log_mel(waveform)
 
     @torch.no_grad()
     def batch(
@@ -251,8 +253,8 @@ class _Run:
     ) -> Batch:
         """Return all items, undreamed; arguments as of `Ascent.run`."""
         ascent, keys, parametrization = self.ascent, originals.keys, self.parametrization
-        check_kinds(parametrization, self.recognizer, originals)
-        start = parametrization.start(self.recognizer, originals)
+        check_kinds(parametrization, originals)
+        start = parametrization.start(originals)
         undreamed, unit = parametrization.parameters(start), parametrization.unit(start)
         step = (ascent.step_size if sizes is None else per_item(sizes.to(unit), unit)) * unit
         parameters = undreamed
@@ -264,8 +266,8 @@ class _Run:
             items=items, start=start, parameters=parameters, undreamed=undreamed, unit=unit,
             step=step, targets=targets, keys=substream(keys, _VIEWS),
             groups=items if groups is None else numbered(groups),
-            held=self.constraints.prepare(self.recognizer, start),
-            prepared=self.objective.prepare(self.recognizer, self.probe.activations, originals),
+            held=self.constraints.prepare(start),
+            prepared=self.objective.prepare(self.probe.activations, originals),
         )  # fmt: skip
 
     @torch.no_grad()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -20,6 +20,7 @@ LEAST_MAGNITUDE = 1e-12  # so that the logarithm of digital silence is finite
 class Originals:
     """What is dreamed on; of a network on sound `log_mel` are its waveforms, (items, samples)."""
 
+    recognizer: Any  # that dreams
     log_mel: Tensor  # (items, n_mels, frames)
     keys: Tensor  # of the items' random streams, (items,)
     sound: Tensor | None = None  # (items, samples); None where only log-mels are known
@@ -31,13 +32,18 @@ class Originals:
         needs = f"{type(user).__name__} needs the originals' waveforms"
         raise InputError(f"{needs}, and only log-mels were given; expected waveforms")
 
+    def start(self, signal: Tensor, *, spectrum: Tensor | None = None, **own: Any) -> Start:
+        """Return what a parametrization starts from, with whatever else it needs."""
+        return Start(**vars(self), signal=signal, spectrum=spectrum, own=own)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Start(Originals):
-    """The undreamed signal; a parametrization adds what it needs in a class of its own."""
+    """The undreamed signal."""
 
     signal: Tensor  # log-mel or gain (items, bands or bins, frames), or waveform (items, samples)
     spectrum: Tensor | None = None  # |STFT| of the original where the signal is a gain on it
+    own: dict[str, Any] = field(default_factory=dict)  # of the parametrization
 
     @property
     def level(self) -> Tensor:

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from irdream.dreaming.batch import Batch, Evaluation, joined, per_item, rows_of
-from irdream.dreaming.objectives import Objective
-from irdream.dreaming.objectives.scores import of_target
+from irdream.dreaming.objectives import Objective, of_target
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 from irdream.runtime import DeferredRead

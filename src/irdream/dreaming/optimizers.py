@@ -211,7 +211,8 @@ class MarginStep(Optimizer):
     """The step at whose end the objective, were it straight, would be at its goal.
 
     DeepFool's rule (Moosavi-Dezfooli, Fawzi and Frossard 2016), toward a confidence instead of a
-    border: (goal - score) / |g|^2 * g. Three things are added:
+    border: (goal - score) / |g|^2 * g. It needs an objective with a goal: `margin` is the
+    straightest; of several windows `log_probability` gets there sooner. Three things are added:
 
     - the step size is the longest step, since the objective is straight only nearby;
     - an item remembers which share of the last promise came, and promises accordingly;

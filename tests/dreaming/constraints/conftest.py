@@ -69,7 +69,9 @@ class Bench:
         """Return what a parametrization that dreams this kind of signal starts from."""
         log_mel = self.recognizer.log_mel(waveform)
         keys = item_keys([*range(len(waveform))])
-        originals = vars(Originals(log_mel=log_mel, sound=waveform, keys=keys))
+        originals = vars(
+            Originals(recognizer=self.recognizer, log_mel=log_mel, sound=waveform, keys=keys)
+        )
         if kind == "gain":
             spectrum = stft(waveform, self.frontend).abs()
             return Start(**originals, signal=torch.zeros_like(spectrum), spectrum=spectrum)
@@ -79,7 +81,7 @@ class Bench:
         """Prepare a constraint; on two sounds of half a second unless others are given."""
         waveform = self.sounds(2, 4000, seed=1) if waveform is None else waveform
         start = self.start(kind, waveform)
-        prepared = constraint.prepare(self.recognizer, start, KINDS[kind])  # type: ignore[arg-type]
+        prepared = constraint.prepare(start, KINDS[kind])  # type: ignore[arg-type]
         tensors = [value for value in prepared.values() if isinstance(value, Tensor)]
         assert all(len(value) == len(waveform) for value in tensors)
         return Held(constraint, start, prepared)

@@ -62,7 +62,7 @@ class TinyNetwork:
         run = start if run is None else run
         with torch.no_grad():
             prepared = objective.prepare(
-                None, self.read_layers, Originals(log_mel=run, sound=run, keys=items)
+                self.read_layers, Originals(recognizer=None, log_mel=run, sound=run, keys=items)
             )
         activations = self.read_layers(log_mel)
         logits = activations["features"] @ self.last.to(log_mel).T

@@ -35,7 +35,7 @@ class Known(Objective):
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         return self.scores[output.items]
 
-    def prepare(self, recognizer, read_layers, originals) -> dict[str, Tensor]:
+    def prepare(self, read_layers, originals) -> dict[str, Tensor]:
         return {repr(self): torch.zeros(len(originals.log_mel))}
 
     def __repr__(self) -> str:

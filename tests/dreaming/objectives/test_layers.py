@@ -25,7 +25,7 @@ from irdream.dreaming.objectives import (
 from irdream.errors import InputError
 
 NONE = torch.empty(0)
-ONE = Originals(log_mel=torch.zeros(1, 2, 3), keys=torch.zeros(1))
+ONE = Originals(recognizer=None, log_mel=torch.zeros(1, 2, 3), keys=torch.zeros(1))
 # (1 item, 2 windows, 2 channels, 2 mels, 3 frames): 0 to 11 in the first window, then 12 to 23
 SPECTROGRAMS = torch.arange(24.0).view(1, 2, 2, 2, 3)
 FEATURES = torch.tensor([[[1.0, 2.0, 4.0], [3.0, 4.0, 0.0]]])  # (1 item, 2 windows, 3 features)
@@ -42,7 +42,7 @@ OUTPUT = ForwardOutput(
 
 
 def value(objective: Objective) -> float:
-    prepared = objective.prepare(None, lambda log_mel, layers: {}, ONE)
+    prepared = objective.prepare(lambda log_mel, layers: {}, ONE)
     score = objective(ForwardOutput(**{**vars(OUTPUT), "prepared": prepared}), NONE)
     assert score.shape == (1,)
     return float(score)
@@ -193,7 +193,7 @@ def test_a_file_that_holds_no_direction_is_refused(tmp_path) -> None:
 
 
 def originals_of(log_mel: Tensor) -> Originals:
-    return Originals(log_mel=log_mel, keys=torch.arange(len(log_mel)))
+    return Originals(recognizer=Analyzer(), log_mel=log_mel, keys=torch.arange(len(log_mel)))
 
 
 def output_of(activations: Tensor, **others: Any) -> ForwardOutput:
@@ -208,7 +208,7 @@ def against(objective, activations: list, reference: list) -> Tensor:
         {"a": torch.tensor(reference)},
         originals_of(torch.zeros(len(reference), 2, 3)),
     )
-    prepared = objective.prepare(None, lambda log_mel, layers: known, originals)
+    prepared = objective.prepare(lambda log_mel, layers: known, originals)
     assert all(key.startswith(repr(objective)) for key in prepared)
     return objective(output_of(torch.tensor(activations), prepared=prepared), NONE)
 
@@ -267,7 +267,7 @@ def test_a_reference_is_repeated_or_cut_and_shared_by_all_items(
 
     objective = kind("a", path)
     originals = torch.zeros(3, 1, frames, dtype=torch.float64)
-    prepared = objective.prepare(Analyzer(), read_layers, originals_of(originals))
+    prepared = objective.prepare(read_layers, originals_of(originals))
     expected = np.tile(sound, 3)[:frames]
     assert len(asked) == 1
     repeated = torch.from_numpy(expected)[None, None]
@@ -294,7 +294,7 @@ def test_a_reference_that_cannot_be_used_is_refused_before_the_first_step(
     soundfile.write(tmp_path / "short.wav", np.arange(3) / 2, 8000)
     originals = originals_of(torch.zeros(1, 1, 9))
     with pytest.raises(InputError, match=message):
-        Inversion("a", tmp_path / name).prepare(Analyzer(), lambda log_mel, layers: {}, originals)
+        Inversion("a", tmp_path / name).prepare(lambda log_mel, layers: {}, originals)
 
 
 # Gram matrices of two channels: of items 0 and 1 diag(2, 0), of 2 diag(0, 8), of 3 all ones

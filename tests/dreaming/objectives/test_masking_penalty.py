@@ -29,7 +29,9 @@ def read_layers(log_mel, layers):
 
 
 def originals(log_mel: torch.Tensor, waveform: torch.Tensor) -> Originals:
-    return Originals(log_mel=log_mel, sound=waveform, keys=torch.arange(len(waveform)))
+    return Originals(
+        recognizer=RECOGNIZER, log_mel=log_mel, sound=waveform, keys=torch.arange(len(waveform))
+    )
 
 
 def output_of(penalty, waveform, change, *, sound: bool) -> ForwardOutput:
@@ -41,7 +43,7 @@ def output_of(penalty, waveform, change, *, sound: bool) -> ForwardOutput:
         log_probabilities=logs,
         log_mel=start if sound else start + change,
         start=start,
-        prepared=penalty.prepare(RECOGNIZER, read_layers, originals(start, waveform)),
+        prepared=penalty.prepare(read_layers, originals(start, waveform)),
         items=torch.arange(len(waveform)),
     )
     return replace(step, waveform=waveform + change, start_waveform=waveform) if sound else step
@@ -144,7 +146,7 @@ def test_what_it_prepares_has_an_axis_of_items_and_its_name() -> None:
     waveform = 0.2 * noise(1, 3, 900)
     start = RECOGNIZER.log_mel(waveform)
     both = LogProbability() - MaskingPenalty() - MaskingPenalty(margin_db=6.0)
-    prepared = both.prepare(RECOGNIZER, read_layers, originals(start, waveform))
+    prepared = both.prepare(read_layers, originals(start, waveform))
 
     assert len(prepared) == 4
     assert all(key.startswith("masking_penalty") for key in prepared)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from irdream.dreaming.batch import Originals
 from irdream.dreaming.objectives import (
     L1,
     L2,
@@ -74,7 +75,8 @@ class Loudness:
 
 def test_the_complement_is_what_the_original_has_beside_the_dream() -> None:
     objective = Complement()
-    assert not objective.prepare(Loudness(), None, None)  # type: ignore[arg-type]
+    originals = Originals(recognizer=Loudness(), log_mel=LOGITS, keys=TARGETS)
+    assert not objective.prepare(lambda log_mel, layers: {}, originals)
     start, dream = torch.tensor([[3.0, 3.0], [1.0, 1.0]]), torch.tensor([[1.0, 1.0], [1.0, 1.0]])
     output = ForwardOutput(
         logits=LOGITS, log_probabilities=LOGITS, waveform=dream, start_waveform=start

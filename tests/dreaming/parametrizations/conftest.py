@@ -81,15 +81,18 @@ class Bench:
         seeds: list[int] | None = None,
     ) -> Start:
         """Return what items of any log-mel start from."""
-        return parametrization.start(self.recognizer, self.originals(log_mel, sound, seeds))
+        return parametrization.start(self.originals(log_mel, sound, seeds))
 
-    @staticmethod
     def originals(
-        log_mel: Tensor, sound: Tensor | None = None, seeds: list[int] | None = None
+        self,
+        log_mel: Tensor,
+        sound: Tensor | None = None,
+        seeds: list[int] | None = None,
+        recognizer: Recognizer | None = None,
     ) -> Originals:
         """Return originals of any log-mel, with or without sound."""
-        keys = item_keys(seeds or [*range(len(log_mel))])
-        return Originals(log_mel=log_mel, sound=sound, keys=keys)
+        keys, recognizer = item_keys(seeds or [*range(len(log_mel))]), recognizer or self.recognizer
+        return Originals(recognizer=recognizer, log_mel=log_mel, sound=sound, keys=keys)
 
     def sounds(self, items: int, samples: int) -> Tensor:
         """Return different sounds (items, samples)."""
@@ -100,8 +103,8 @@ class Bench:
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return signal, sound and log-mel of parameters."""
         signal = parametrization.signal(origin, parameters)
-        sound = parametrization.waveform(self.recognizer, origin, signal)
-        return signal, sound, parametrization.log_mel(self.recognizer, origin, signal, sound)
+        sound = parametrization.waveform(origin, signal)
+        return signal, sound, signal if sound is None else self.recognizer.log_mel(sound)
 
     def changed(self, parametrization: Parametrization, origin: Start, size: float = 3.0) -> Tensor:
         """Return the undreamed parameters and a random change, each item's from its key."""

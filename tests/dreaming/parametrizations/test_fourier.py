@@ -9,7 +9,7 @@ from irdream.dreaming.parametrizations import Fourier, LogMel, Waveform
 
 def test_weights_fall_with_the_frequency_of_each_axis(bench) -> None:
     origin = bench.origin(Fourier(of=LogMel(), decay=(1.0, 2.0)), bench.sounds(1, 800), [1])
-    weights = origin.weights[0, 0]  # 9 bands, 20 frames
+    weights = origin.own["weights"][0, 0]  # 9 bands, 20 frames
 
     assert weights.shape == (9, 11)
     torch.testing.assert_close(weights[:, 2] / weights[:, 4], torch.full_like(weights[:, 0], 4.0))
@@ -63,7 +63,7 @@ def test_an_octave_has_only_low_frequencies(bench, points) -> None:
 def test_an_octave_of_a_sound_goes_by_time() -> None:
     fourier = Fourier(of=Waveform())
     waveform = torch.zeros(1, 100, dtype=torch.float64)
-    originals = Originals(log_mel=waveform, sound=waveform, keys=torch.zeros(1))
-    origin = fourier.start(None, originals)  # type: ignore[arg-type]
+    originals = Originals(recognizer=None, log_mel=waveform, sound=waveform, keys=torch.zeros(1))
+    origin = fourier.start(originals)
     parameters = fourier.parameters(origin)
     assert fourier.regrid(origin, parameters, (4.0, 2.0)).shape == (1, 2, 26)

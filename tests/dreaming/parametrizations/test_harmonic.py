@@ -34,9 +34,11 @@ def vibrato(orders: tuple[int, ...] = tuple(range(1, 9))) -> tuple[Tensor, Tenso
 
 def started(recognizer: Recognizer, sound: Tensor, **settings):
     keys = torch.zeros(len(sound), dtype=torch.long)
-    originals = Originals(log_mel=recognizer.log_mel(sound), sound=sound, keys=keys)
+    originals = Originals(
+        recognizer=recognizer, log_mel=recognizer.log_mel(sound), sound=sound, keys=keys
+    )
     made = Harmonic(**settings)
-    return made, made.start(recognizer, originals)
+    return made, made.start(originals)
 
 
 def snr_db(sound: Tensor, other: Tensor) -> float:
@@ -62,7 +64,7 @@ def test_without_gains_it_is_the_original(recognizer) -> None:
     sound = vibrato()[0][None]
     made, start = started(recognizer, sound)
     signal = made.signal(start, made.parameters(start))
-    torch.testing.assert_close(made.waveform(recognizer, start, signal), sound, atol=1e-6, rtol=0)
+    torch.testing.assert_close(made.waveform(start, signal), sound, atol=1e-6, rtol=0)
 
 
 def test_a_gain_changes_its_harmonic_alone(recognizer) -> None:
@@ -95,7 +97,7 @@ def test_its_gradient_is_finite_and_the_peak_is_kept(recognizer) -> None:
     sound = vibrato()[0][None]
     made, start = started(recognizer, sound)
     parameters = (0.3 * torch.randn(made.parameters(start).shape)).requires_grad_()
-    dream = made.waveform(recognizer, start, made.signal(start, parameters))
+    dream = made.waveform(start, made.signal(start, parameters))
     torch.testing.assert_close(dream.abs().amax(), sound.abs().amax())
     (slope,) = torch.autograd.grad(recognizer.log_mel(dream).sum(), parameters)
     assert slope.isfinite().all()
@@ -118,10 +120,12 @@ def gained(recognizer: Recognizer, sound: Tensor, gain_db: float, floor_db: floa
     made = StftGain(max_gain_db=24.0, floor_db=floor_db)
     keys = torch.zeros(1, dtype=torch.long)
     log_mel = recognizer.log_mel(sound[None])
-    start = made.start(recognizer, Originals(log_mel=log_mel, sound=sound[None], keys=keys))
+    start = made.start(
+        Originals(recognizer=recognizer, log_mel=log_mel, sound=sound[None], keys=keys)
+    )
     signal = made.parameters(start)
     signal[:, 36:46] = gain_db * math.log(10) / 20  # 775 to 990 Hz
-    return made.waveform(recognizer, start, signal)[0]
+    return made.waveform(start, signal)[0]
 
 
 def test_a_gain_raises_an_overtone_that_is_not_there(recognizer) -> None:

@@ -10,7 +10,7 @@ from irdream.dreaming.parametrizations import LogMel, LowResolution, Waveform
 
 def origin_of(parametrization, n_mels: int = 8, frames: int = 20) -> Any:
     log_mel = torch.full((2, n_mels, frames), -4.0, dtype=torch.float64)
-    return parametrization.start(None, Originals(log_mel=log_mel, keys=torch.zeros(2)))
+    return parametrization.start(Originals(recognizer=None, log_mel=log_mel, keys=torch.zeros(2)))
 
 
 def test_it_has_a_point_for_each_cell_of_each_grid() -> None:
@@ -65,8 +65,8 @@ def test_a_shared_level_fits_an_octave_in_time() -> None:
 def test_an_octave_of_a_sound_goes_by_time() -> None:
     low = LowResolution(of=Waveform(), levels=3)
     sound = torch.zeros(1, 100)
-    originals = Originals(log_mel=sound, sound=sound, keys=torch.zeros(1))
-    origin = low.start(None, originals)  # type: ignore[arg-type]
+    originals = Originals(recognizer=None, log_mel=sound, sound=sound, keys=torch.zeros(1))
+    origin = low.start(originals)
     assert low.regrid(origin, low.parameters(origin), (4.0, 2.0)).shape == (1, 25 + 50)
 
 

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from irdream.arguments import Natural, checked
-from irdream.audio.stft import as_many_frames, band_shares, inverse_stft, stft
+from irdream.audio.stft import inverse_stft, stft, with_mel_gain
 from irdream.dreaming.batch import Kind, Start, log_of
 from irdream.errors import InputError
-from irdream.recognizer import Recognizer
 
 Prepared = Sequence[dict[str, Any]]  # by each of several constraints
 
@@ -46,7 +45,7 @@ class Constraint(ABC):
             prepared: what `prepare` returned, of the same items.
         """
 
-    def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
+    def prepare(self, start: Start, kind: Kind) -> dict[str, Any]:
         """Compute once a run what does not change; tensors have an axis of items."""
         return {}
 
@@ -74,8 +73,8 @@ class Constraints:
                 )
             self.held.append((constraint, fit[0]))
 
-    def prepare(self, recognizer: Recognizer, start: Start) -> list[dict[str, Any]]:
-        return [constraint.prepare(recognizer, start, kind) for constraint, kind in self.held]
+    def prepare(self, start: Start) -> list[dict[str, Any]]:
+        return [constraint.prepare(start, kind) for constraint, kind in self.held]
 
     def project(
         self, kind: Kind, signal: Tensor, start: Start, prepared: Prepared, step: int | None = None
@@ -117,29 +116,23 @@ class Consistency(Constraint):
     def __init__(self, *, every: Natural) -> None:
         self.every = every
 
-    def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
-        """Return the original's spectrum, and what relates its bins to mel bands."""
+    def prepare(self, start: Start, kind: Kind) -> dict[str, Any]:
         if kind == "sound" or not self.every:
             return {}
-        waveform, frontend = start.waveform_for(self), recognizer.stft_grid
-        prepared = {"recognizer": recognizer, "stft": stft(waveform, frontend), "sound": waveform}
-        if start.spectrum is None:
-            prepared["log_mel"] = start.log_mel
-        return prepared
+        start.waveform_for(self)
+        return {"start": start}
 
     def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
         if not prepared:
             return signal
-        recognizer, spectrum = prepared["recognizer"], prepared["stft"]
-        frontend, gain = recognizer.stft_grid, signal
-        if "log_mel" in prepared:
-            gain = band_shares(cast(Tensor, frontend.mel_basis)) @ (signal - prepared["log_mel"])
-            gain = as_many_frames(gain, spectrum.shape[-1])
-        samples = prepared["sound"].shape[-1]
-        sound = inverse_stft(spectrum * gain.exp(), frontend, samples=samples)
-        if "log_mel" in prepared:
-            return recognizer.log_mel(sound)
-        return log_of(stft(sound, frontend).abs()) - log_of(spectrum.abs())
+        start: Start = prepared["start"]
+        waveform, grid = start.waveform_for(self), start.recognizer.stft_grid
+        if start.spectrum is None:
+            sound = with_mel_gain(waveform, signal - start.log_mel, grid)
+            return start.recognizer.log_mel(sound)
+        spectrum = stft(waveform, grid)
+        sound = inverse_stft(spectrum * signal.exp(), grid, samples=waveform.shape[-1])
+        return log_of(stft(sound, grid).abs()) - log_of(spectrum.abs())
 
 
 def with_consistency(

@@ -20,7 +20,6 @@ from irdream.dreaming.constraints.masks import mel_basis
 from irdream.dreaming.parametrizations.base import NATURAL_PER_DB
 from irdream.errors import InputError
 from irdream.files import ExistingPath
-from irdream.recognizer import Recognizer
 
 LEAST_ENERGY = 1e-12  # sum of squares that counts as silence: below 24 bit
 
@@ -78,7 +77,7 @@ class BandRange(Constraint):
                 f"band {band}; expected the least below the most, such as -100 and 20"
             )
 
-    def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
+    def prepare(self, start: Start, kind: Kind) -> dict[str, Any]:
         """Return the two limits in natural log, (items, 1 or rows, 1) each."""
         rows, count = start.signal.shape[1], len(self.least_db)
         if count not in (1, rows):
@@ -111,7 +110,7 @@ class RmseBudget(Constraint):
     db: Several  # the budget; or one for each item of the run
     acts_on = ("spectrogram",)
 
-    def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
+    def prepare(self, start: Start, kind: Kind) -> dict[str, Any]:
         """Return the largest sums of squares, (items,)."""
         items, budget = len(start.signal), start.signal.new_tensor(self.db) * NATURAL_PER_DB
         if budget.ndim and len(budget) not in (1, items):
@@ -136,7 +135,7 @@ class SnrFloor(Constraint):
     db: float  # the least ratio, 10 log10(sum x^2 / sum (dream - x)^2)
     acts_on = ("sound",)
 
-    def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
+    def prepare(self, start: Start, kind: Kind) -> dict[str, Any]:
         """Return the largest energy of a change, (items,)."""
         energy = start.waveform_for(self).square().sum(dim=1)
         return {"energy": (energy * 10.0 ** (-self.db / 10.0)).clamp(min=LEAST_ENERGY)}
@@ -155,7 +154,7 @@ class LoudnessLock(Constraint):
 
     acts_on = ("spectrogram", "sound")
 
-    def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
+    def prepare(self, start: Start, kind: Kind) -> dict[str, Any]:
         """Return the energy, (items,), of a spectrogram in natural log; the level under a gain."""
         if kind == "sound":
             return {"energy": _energy(start.waveform_for(self))}
@@ -218,11 +217,15 @@ MOST_CHANGE = 100.0  # natural log: e^-100 is silence, e^100 more than any sound
 @checked
 @dataclass(kw_only=True)
 class MaskingProjection(Constraint):
-    """See the module.
+    """The change stays below what the original masks (`irdream.audio.masking`).
 
-    On a spectrogram it costs next to nothing; on a sound three rounds, with their gradient, take
-    about 25 ms for 3 s on one core. Steps are small, so few rounds do; more of them keep more of a
-    large change.
+    On a spectrogram the magnitude of the change is that of the original times abs(e^c - 1), c being
+    what was added in natural log. A gain on bins is held to the bins' threshold; a mel band to the
+    sum of its bins' thresholds (as magnitudes), weighed as the front end does: a band may hide a
+    change in one of its bins. On a sound the spectrum of the change is cut to the threshold and
+    inverted, some times in turn; what is then left above is removed by scaling the item's change.
+    Three rounds, with their gradient, take about 25 ms for 3 s on one core; more of them keep more
+    of a large change.
     """
 
     margin_db: float = 0.0  # how far below the threshold the change stays; negative: above
@@ -230,9 +233,9 @@ class MaskingProjection(Constraint):
     full_scale_db: float | None = None  # dB SPL of a sine of amplitude 1; None: loudest bin is 96
     acts_on = ("spectrogram", "sound")
 
-    def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
+    def prepare(self, start: Start, kind: Kind) -> dict[str, Any]:
         """Return the largest magnitude of a change in each bin, or the limits of a spectrogram."""
-        frontend: Any = recognizer.stft_grid
+        frontend: Any = start.recognizer.stft_grid
         threshold = masking_threshold(
             start.waveform_for(self),
             n_fft=frontend.n_fft,
@@ -245,7 +248,7 @@ class MaskingProjection(Constraint):
         if kind == "sound":
             return {"most": magnitude, "frontend": frontend}
         if start.spectrum is None:
-            magnitude = torch.matmul(mel_basis(recognizer).to(magnitude.dtype), magnitude)
+            magnitude = torch.matmul(mel_basis(start.recognizer).to(magnitude.dtype), magnitude)
         share = as_many_frames(magnitude, start.signal.shape[-1]) / start.level.exp()
         down = torch.log1p(-share.clamp(max=1.0)).clamp(min=-MOST_CHANGE)
         up = torch.log1p(share).clamp(max=MOST_CHANGE)

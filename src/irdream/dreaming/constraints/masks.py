@@ -28,11 +28,11 @@ class Mask(Constraint):
     acts_on = ("spectrogram",)
 
     @abstractmethod
-    def mask(self, recognizer: Recognizer, start: Start, kind: Kind) -> Tensor:
+    def mask(self, start: Start, kind: Kind) -> Tensor:
         """Return where changes are allowed, bool, of a shape that broadcasts to the signal's."""
 
-    def prepare(self, recognizer: Recognizer, start: Start, kind: Kind) -> dict[str, Any]:
-        mask = self.mask(recognizer, start, kind).to(start.signal.device)
+    def prepare(self, start: Start, kind: Kind) -> dict[str, Any]:
+        mask = self.mask(start, kind).to(start.signal.device)
         return {"mask": mask.expand(len(start.signal), *mask.shape[1:])}
 
     def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
@@ -59,12 +59,12 @@ class TimeRange(Mask):
                 "expected 0 <= start < end, such as 0.5 and 1.5"
             )
 
-    def mask(self, recognizer: Recognizer, start: Start, kind: Kind) -> Tensor:
+    def mask(self, start: Start, kind: Kind) -> Tensor:
         """Return (1, 1, frames) or (1, samples)."""
         signal = start.signal if kind == "spectrogram" else start.waveform_for(self)
-        hop_samples = recognizer.hop_samples if kind == "spectrogram" else 1
+        hop_samples = start.recognizer.hop_samples if kind == "spectrogram" else 1
         count = torch.arange(signal.shape[-1], dtype=torch.float64)
-        seconds = count * hop_samples / recognizer.sample_rate_hz
+        seconds = count * hop_samples / start.recognizer.sample_rate_hz
         inside = (seconds >= self.start_seconds) & (seconds < self.end)
         if not bool(inside.any()):
             raise InputError(
@@ -98,20 +98,21 @@ class FrequencyBand(Mask):
                 "0 <= low < high, such as 200 and 2000"
             )
 
-    def mask(self, recognizer: Recognizer, start: Start, kind: Kind) -> Tensor:
+    def mask(self, start: Start, kind: Kind) -> Tensor:
         """Return (1, rows, 1) or (1, bins of the whole excerpt)."""
+        rate_hz = start.recognizer.sample_rate_hz
         if kind == "spectrogram":
-            hz = row_frequencies_hz(recognizer, start)
+            hz = row_frequencies_hz(start)
         else:
             samples = start.waveform_for(self).shape[-1]
             bins = torch.arange(samples // 2 + 1, dtype=torch.float64)
-            hz = bins * recognizer.sample_rate_hz / samples
+            hz = bins * rate_hz / samples
         inside = (hz >= self.low_hz) & (hz <= self.most_hz)
         if not bool(inside.any()):
             raise InputError(
                 f"constraint.low_hz={self.low_hz:g}, high_hz={self.most_hz:g} holds none of the "
                 f"{len(hz)} bands or bins; choose a wider band below "
-                f"{recognizer.sample_rate_hz / 2:g} Hz"
+                f"{rate_hz / 2:g} Hz"
             )
         return inside[None, :, None] if kind == "spectrogram" else inside[None]
 
@@ -129,7 +130,7 @@ class OnlyLoud(Mask):
 
     below_peak_db: Amount
 
-    def mask(self, recognizer: Recognizer, start: Start, kind: Kind) -> Tensor:
+    def mask(self, start: Start, kind: Kind) -> Tensor:
         """Return (items, rows, frames)."""
         peak = start.level.amax(dim=(1, 2), keepdim=True)
         return start.level >= peak - self.below_peak_db * NATURAL_PER_DB
@@ -161,7 +162,7 @@ class Harmonic(Mask):
             if value < 1 or value % 2 == 0:
                 raise InputError(f"constraint.{name}={value}; expected an odd number, such as 17")
 
-    def mask(self, recognizer: Recognizer, start: Start, kind: Kind) -> Tensor:
+    def mask(self, start: Start, kind: Kind) -> Tensor:
         """Return (items, rows, frames)."""
         from scipy.ndimage import median_filter  # 0.4 s that other dreams need not wait for
 
@@ -178,8 +179,9 @@ class Percussive(Harmonic):
     sign = -1.0
 
 
-def row_frequencies_hz(recognizer: Recognizer, start: Start) -> Tensor:
+def row_frequencies_hz(start: Start) -> Tensor:
     """Return the frequency of each row, (rows,): a bin's, or a mel band's center of gravity."""
+    recognizer = start.recognizer
     if start.spectrum is not None:
         return bins_hz(start.spectrum.shape[1], recognizer.sample_rate_hz, start.signal)
     if isinstance(centers_hz := getattr(recognizer.frontend, "centers_hz", None), Tensor):

@@ -1,5 +1,13 @@
-"""Objectives: what a dream maximizes (see `scores`)."""
+"""Objectives: what a dream maximizes (see `base`)."""
 
+from irdream.dreaming.objectives.base import (
+    Custom,
+    ForwardOutput,
+    Objective,
+    WeightedSum,
+    as_objective,
+    of_target,
+)
 from irdream.dreaming.objectives.layers import (
     Caricature,
     Channel,
@@ -14,19 +22,13 @@ from irdream.dreaming.objectives.scores import (
     L2,
     Blur,
     Complement,
-    Custom,
-    ForwardOutput,
     Logit,
     LogProbability,
     Margin,
     MaskingPenalty,
     MeanGain,
-    Objective,
     Probability,
     TotalVariation,
-    WeightedSum,
-    as_objective,
-    of_target,
 )
 
 __all__ = [

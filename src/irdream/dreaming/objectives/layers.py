@@ -22,7 +22,7 @@ from torch import Tensor
 from irdream.arguments import Amount, checked
 from irdream.audio import load_audio
 from irdream.dreaming.batch import Originals
-from irdream.dreaming.objectives.scores import ForwardOutput, Objective, Prepared, ReadLayers
+from irdream.dreaming.objectives.base import ForwardOutput, Objective, Prepared, ReadLayers
 from irdream.errors import InputError
 from irdream.files import ExistingPath
 
@@ -139,7 +139,7 @@ class Direction(OnLayer):
         named = isinstance(direction, str | Path)
         self.direction = str(direction) if named else self.vector.tolist()
 
-    def prepare(self, recognizer: Any, read_layers: ReadLayers, originals: Originals) -> Prepared:
+    def prepare(self, read_layers: ReadLayers, originals: Originals) -> Prepared:
         """Return the direction where the log-mels are, (items, channels)."""
         return {repr(self): self.vector.to(originals.log_mel).expand(len(originals.log_mel), -1)}
 
@@ -171,12 +171,12 @@ class _LikeReference(OnLayer):
         super().__init__(layer)
         self.reference = None if reference is None else str(reference)
 
-    def prepare(self, recognizer: Any, read_layers: ReadLayers, originals: Originals) -> Prepared:
+    def prepare(self, read_layers: ReadLayers, originals: Originals) -> Prepared:
         """Return the reference's activations, (items, windows, *shape of the layer's output)."""
         log_mel = originals.log_mel
         if self.reference is None:
             return {repr(self): read_layers(log_mel, self.layers)[self.layer]}
-        reference = _log_mel_of(self.reference, recognizer, like=log_mel)
+        reference = _log_mel_of(self.reference, originals.recognizer, like=log_mel)
         activations = read_layers(reference, self.layers)[self.layer]
         return {repr(self): activations.expand(len(log_mel), *activations.shape[1:])}
 
@@ -192,9 +192,9 @@ class Inversion(_LikeReference):
     them", CVPR 2015, section 2, the normalized Euclidean loss.
     """
 
-    def prepare(self, recognizer: Any, read_layers: ReadLayers, originals: Originals) -> Prepared:
+    def prepare(self, read_layers: ReadLayers, originals: Originals) -> Prepared:
         """Return the reference's activations, and their mean square (items,)."""
-        prepared = super().prepare(recognizer, read_layers, originals)
+        prepared = super().prepare(read_layers, originals)
         square = prepared[repr(self)].square().flatten(1).mean(dim=1)
         square = torch.where(square > 0, square, torch.ones_like(square))  # not of a silent layer
         return prepared | {f"{self!r} mean square": square}

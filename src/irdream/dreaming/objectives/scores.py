@@ -1,20 +1,15 @@
-"""What an objective is: a score for each item, higher is better, and the algebra of scores.
+"""Objectives on the network's outputs, and penalties on the dream itself.
 
-Scores keep the axis of items and are averaged over the windows of an item, so that neither the
-size of a batch nor the length of an excerpt changes a step. `a + 0.5 * b - c` is an objective
-again; what it prints is what it computes.
+A penalty is at least 0, and larger where a dream is rougher, further away or easier to hear:
+`log_probability - 0.01 * total_variation`. Penalties read the log-mel (items, n_mels, frames)
+before random views, in dB; or, where a network takes sound, a waveform (items, samples), in units
+of full scale and along its one axis.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
-import re
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from numbers import Real
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,213 +19,15 @@ from irdream.arguments import Amount, checked
 from irdream.audio.masking import masking_threshold
 from irdream.audio.stft import stft
 from irdream.dreaming.batch import Originals
+from irdream.dreaming.objectives.base import (
+    ForwardOutput,
+    Objective,
+    Prepared,
+    ReadLayers,
+    of_target,
+)
 from irdream.dreaming.parametrizations.base import NATURAL_PER_DB
 from irdream.errors import InputError
-
-Prepared = dict[str, Tensor]  # tensors with an axis of items, by names
-# Gives the activations of log-mels (items, n_mels, frames) by the names of layers:
-ReadLayers = Callable[[Tensor, Sequence[str]], dict[str, Tensor]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ForwardOutput:
-    """What is known of some items in one step, all of one length.
-
-    Attributes:
-        logits: (items, windows, instruments); empty where no objective reads them.
-        log_probabilities: the same shape; their exponentials sum to one.
-        activations: of the layers that were asked for, by module name,
-            (items, windows, *shape of the layer's output).
-        log_mel: the dream, before the random views, (items, n_mels, frames).
-        start: the original's log-mel, the same shape.
-        signal: of the parametrization, such as a gain, (items, ...).
-        waveform: the dream as sound, (items, samples), where the parametrization makes sound.
-        start_waveform: the original, (items, samples).
-        prepared: what the objective's own `prepare` returned, of these items.
-        items: their places among the items of the run, (items,).
-        groups: (items,); items of one group were asked to differ or to share.
-    """
-
-    logits: Tensor
-    log_probabilities: Tensor
-    activations: Mapping[str, Tensor] = field(default_factory=dict)
-    log_mel: Tensor = field(default_factory=lambda: torch.empty(0))
-    start: Tensor = field(default_factory=lambda: torch.empty(0))
-    signal: Tensor = field(default_factory=lambda: torch.empty(0))
-    waveform: Tensor | None = None
-    start_waveform: Tensor | None = None
-    prepared: Mapping[str, Tensor] = field(default_factory=dict)
-    items: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
-    groups: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
-
-    def probabilities(self) -> Tensor:
-        """Return an item's probabilities, the mean over its windows, (items, instruments)."""
-        return self.log_probabilities.exp().mean(dim=1)
-
-
-class Objective(ABC):
-    """Returns a score for each item.
-
-    Attributes:
-        layers: names of the modules whose activations it reads.
-        reads_output: whether it reads logits; where nothing does, the network is left after
-            the last layer that is read, and no item stops at a confidence.
-        needs_whole_groups: whether an item's score depends on others of its group.
-    """
-
-    layers: tuple[str, ...] = ()
-    reads_output: bool = False
-    needs_whole_groups: bool = False
-
-    @abstractmethod
-    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return (items,)."""
-
-    def prepare(self, recognizer: Any, read_layers: ReadLayers, originals: Originals) -> Prepared:
-        """Compute once a run what does not change, for `output.prepared`.
-
-        `read_layers` reads activations of log-mels, without gradients; `originals` are of all
-        items. Keys begin with the objective's own `repr`.
-        """
-        return {}
-
-    def goal(self, confidence: float) -> float | None:
-        """Return the score at which a target's probability is `confidence`, if it follows."""
-        return None
-
-    def __repr__(self) -> str:
-        return self._call
-
-    @cached_property
-    def _call(self) -> str:
-        """The call that makes it; arguments that are None, or no attributes, are left out."""
-        arguments = []
-        for parameter in inspect.signature(type(self)).parameters.values():
-            value = getattr(self, parameter.name, None)
-            named = f"{parameter.name}=" if parameter.kind is parameter.KEYWORD_ONLY else ""
-            arguments += [] if value is None else [f"{named}{value!r}"]
-        name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
-        return f"{name}({', '.join(arguments)})" if arguments else name
-
-    def __add__(self, other: Objective | float) -> Objective:
-        if isinstance(other, Real) and other == 0:  # sum() begins with 0
-            return self
-        if not isinstance(other, Objective):
-            return NotImplemented
-        return WeightedSum([*_terms(self), *_terms(other)])
-
-    def __sub__(self, other: Objective) -> Objective:
-        return self + (-other) if isinstance(other, Objective) else NotImplemented
-
-    def __mul__(self, weight: float) -> Objective:
-        if not isinstance(weight, Real):
-            return NotImplemented
-        return WeightedSum([(float(weight) * w, objective) for w, objective in _terms(self)])
-
-    def __truediv__(self, divisor: float) -> Objective:
-        return self * (1.0 / float(divisor)) if isinstance(divisor, Real) else NotImplemented
-
-    def __neg__(self) -> Objective:
-        return self * -1.0
-
-    __radd__ = __add__
-    __rmul__ = __mul__
-
-
-class WeightedSum(Objective):
-    """The sum of objectives times their weights.
-
-    Args:
-        terms: (weight, objective) each, or a mapping with these two keys.
-
-    Raises:
-        InputError: when there are no terms, or one has no weight that is a number or no objective.
-    """
-
-    def __init__(self, terms: Sequence[tuple[float, Objective] | Mapping[str, Any]]) -> None:
-        if not terms:
-            raise InputError("objective.terms is empty; expected weights and objectives")
-        self.terms = [_term(term) for term in terms]
-        objectives = [objective for _, objective in self.terms]
-        self.layers = tuple(dict.fromkeys(name for o in objectives for name in o.layers))
-        self.reads_output = any(o.reads_output for o in objectives)
-        self.needs_whole_groups = any(o.needs_whole_groups for o in objectives)
-
-    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        score: Any = 0.0
-        for weight, objective in self.terms:
-            score = score + weight * objective(output, targets)
-        return score
-
-    def prepare(self, recognizer: Any, read_layers: ReadLayers, originals: Originals) -> Prepared:
-        prepared: Prepared = {}
-        for _, objective in self.terms:
-            prepared |= objective.prepare(recognizer, read_layers, originals)
-        return prepared
-
-    def goal(self, confidence: float) -> float | None:
-        weight, objective = self.terms[0]
-        goal = objective.goal(confidence)
-        return None if len(self.terms) > 1 or goal is None or weight <= 0 else weight * goal
-
-    def __repr__(self) -> str:
-        text = ""
-        for weight, objective in self.terms:
-            size = repr(abs(weight)).removesuffix(".0")
-            factor = "" if size == "1" else f"{size} * "
-            sign = "-" if weight < 0 else "+"
-            text += f" {sign} " if text else "-" * (sign == "-")
-            text += f"{factor}{objective!r}"
-        return text
-
-
-class Custom(Objective):
-    """A function of the forward output and the targets, as an objective; it reads the output."""
-
-    reads_output = True
-
-    def __init__(self, function: Callable[[ForwardOutput, Tensor], Tensor]) -> None:
-        self.function = function
-
-    def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        return self.function(output, targets)
-
-    def __repr__(self) -> str:
-        return getattr(self.function, "__name__", type(self.function).__name__)
-
-
-def as_objective(objective: Objective | Callable[[ForwardOutput, Tensor], Tensor]) -> Objective:
-    """Return an objective as it is, and a function as one; refuse what cannot be called."""
-    if isinstance(objective, Objective):
-        return objective
-    if not callable(objective):
-        raise InputError(f"objective={objective!r}; expected an objective or a function")
-    return Custom(objective)
-
-
-def of_target(values: Tensor, targets: Tensor) -> Tensor:
-    """Pick (items, windows) from (items, windows, instruments) by targets (items,)."""
-    index = targets[:, None, None].expand(-1, values.shape[1], 1)
-    return values.gather(2, index)[..., 0]
-
-
-def _terms(objective: Objective) -> list[tuple[float, Objective]]:
-    return objective.terms if isinstance(objective, WeightedSum) else [(1.0, objective)]
-
-
-def _term(term: Any) -> tuple[float, Objective]:
-    """Return weight and objective of a pair, or of a mapping from a yaml."""
-    if isinstance(term, Mapping):
-        if set(term) != {"weight", "objective"}:
-            raise InputError(
-                f"objective.terms has {sorted(map(str, term))}; expected weight and objective"
-            )
-        term = term["weight"], term["objective"]
-    weight, objective = term
-    if not isinstance(weight, Real):
-        raise InputError(f"weight={weight!r} of an objective; expected a number")
-    return float(weight), as_objective(objective)
-
 
 LEAST_POWER = 1e-30  # so that nothing is divided by 0
 
@@ -277,8 +74,7 @@ class Logit(Objective):
 class Margin(Objective):
     """The target's log-odds: log p_t less the log-sum-exp of the others' log p.
 
-    Under a softmax it is the target's logit less the log-sum-exp of the other logits; it is
-    straight where log p bends, and neither ends nor runs away with what all logits share.
+    It is straight where log p bends, and neither ends nor runs away with what all logits share.
     """
 
     reads_output = True
@@ -301,11 +97,9 @@ class Complement(Objective):
     reads_output = True
     _recognizer: Any = None  # of the run
 
-    def prepare(
-        self, recognizer: Any, read_layers: ReadLayers, originals: Originals
-    ) -> dict[str, Tensor]:
+    def prepare(self, read_layers: ReadLayers, originals: Originals) -> Prepared:
         """Keep the network, which gets what is left in each step."""
-        self._recognizer = recognizer
+        self._recognizer = originals.recognizer
         return {}
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
@@ -333,8 +127,7 @@ class MeanGain(Objective):
 class TotalVariation(Objective):
     """The mean absolute step from band to band and from frame to frame, summed, in dB.
 
-    One edge costs as much as a slope to the same height, and noise costs most. Source: Rudin,
-    Osher and Fatemi 1992, here for each axis on its own.
+    One edge costs as much as a slope to the same height. Source: Rudin, Osher and Fatemi 1992.
     """
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
@@ -366,16 +159,12 @@ class Blur(Objective):
     """The mean squared difference to the blurred log-mel, along each axis on its own, in dB^2.
 
     The blur is [1 2 1] / 4 with repeated edges: a slope costs nothing, what alternates costs
-    most. Subtracted, it draws a dream toward its blur a little in each step, instead of blurring
-    it every few steps (Yosinski and others 2015, "Understanding neural networks through deep
-    visualization").
-
-    `mels` weighs the blur along the mel bands, `frames` that along the frames or a waveform's
-    samples.
+    most. Subtracted, it draws a dream toward its blur a little in each step (after Yosinski and
+    others 2015, "Understanding neural networks through deep visualization").
     """
 
-    mels: Amount = 1.0
-    frames: Amount = 1.0
+    mels: Amount = 1.0  # weight of the blur along the mel bands
+    frames: Amount = 1.0  # of that along the frames, or a waveform's samples
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         log_mel = output.log_mel
@@ -390,23 +179,21 @@ class Blur(Objective):
 class MaskingPenalty(Objective):
     """How far the change lies above the masking threshold, in dB, the mean over all bins.
 
-    Never negative: it is to be subtracted, `log_probability - 0.1 * masking_penalty`. Bins
-    below the threshold count as 0, so that only what is audible is pushed down, as in Qin et
+    Bins below the threshold count as 0, so that only what is audible is pushed down, as in Qin et
     al. (2019), section 4; in dB, since of powers the loudest bin alone would rule the gradient.
-    Where the parametrization makes sound, the bins are those of its spectrum; otherwise mel
-    bands, whose threshold is the sum of their bins' (as magnitudes), weighed as the front end
-    weighs the bins.
+    Where the parametrization makes sound, the bins are those of its spectrum; otherwise mel bands,
+    whose threshold is the sum of their bins' (as magnitudes), weighed as the front end does.
     """
 
     margin_db: float = 0.0  # how far below the threshold the change should stay
     full_scale_db: float | None = None  # dB SPL of a sine of amplitude 1; None: loudest bin is 96
 
     def __post_init__(self) -> None:
-        self._frontend: Any = None  # of the run; its transform is needed in each step
+        self._frontend: Any = None  # of the run
 
-    def prepare(self, recognizer: Any, read_layers: ReadLayers, originals: Originals) -> Prepared:
+    def prepare(self, read_layers: ReadLayers, originals: Originals) -> Prepared:
         """Return the powers from which a change is audible, of bins and of mel bands."""
-        frontend = self._frontend = recognizer.stft_grid
+        frontend = self._frontend = originals.recognizer.stft_grid
         bins = masking_threshold(
             originals.waveform_for(self),
             n_fft=frontend.n_fft,

@@ -2,10 +2,9 @@
 
 The ascent changes an item's *parameters*. A parametrization turns them into a *signal*: a
 log-mel or a gain on a spectrum (both spectrograms, natural log of magnitude), or a waveform.
-Constraints hold the signal; then the network gets it.
+Constraints hold the signal; then the network gets its log-mel, or that of the sound it makes.
 
     parameters --signal()--> signal --constraints--> signal --waveform()--> sound, or None
-                                                      `------log_mel()----> log-mel
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -27,10 +24,14 @@ from irdream.ensemble import Ensemble
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
-S = TypeVar("S", bound=Start)
+NATURAL_PER_DB = math.log(10.0) / 20.0
+FULL_RANGE_DB = (-100.0, 20.0)  # from the floor to the loudest band of a full-scale sine
+_FULL = tuple(value * NATURAL_PER_DB for value in FULL_RANGE_DB)
+_LOG_MAGNITUDES = (-30.0, 8.0)  # natural log: what lies beyond is in another unit
+_BEYOND = 2e-6  # natural log: two roundings of a float32 at the floor
 
 
-class Parametrization(ABC, Generic[S]):
+class Parametrization(ABC):
     """See the module.
 
     Attributes:
@@ -50,32 +51,29 @@ class Parametrization(ABC, Generic[S]):
         return self.kinds[0]
 
     @abstractmethod
-    def start(self, recognizer: Recognizer, originals: Originals) -> S:
+    def start(self, originals: Originals) -> Start:
         """Return the undreamed signal, with what the other methods need."""
 
     @abstractmethod
-    def parameters(self, start: S) -> Tensor:
+    def parameters(self, start: Start) -> Tensor:
         """Return the parameters of the undreamed signal, (items, ...)."""
 
     @abstractmethod
-    def unit(self, start: S) -> Tensor:
+    def unit(self, start: Start) -> Tensor:
         """Return one `step_unit` in the parameters' own unit, (items, 1, ...)."""
 
     @abstractmethod
-    def signal(self, start: S, parameters: Tensor) -> Tensor:
+    def signal(self, start: Start, parameters: Tensor) -> Tensor:
         """Return the signal of parameters, differentiable."""
 
-    def waveform(self, recognizer: Recognizer, start: S, signal: Tensor) -> Tensor | None:
+    def waveform(self, start: Start, signal: Tensor) -> Tensor | None:
         """Return the sound (items, samples) of a signal, differentiable; None: it is no sound."""
         return None
 
-    def beside(
-        self, recognizer: Recognizer, start: S, signal: Tensor, sound: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def beside(self, start: Start, signal: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
         """Return what becomes of what the network was not given.
 
         Args:
-            recognizer: that dreamed.
             start: of one item.
             signal: (1, ...).
             sound: what its channels have beside their mean, (channels, samples).
@@ -85,13 +83,7 @@ class Parametrization(ABC, Generic[S]):
         """
         return sound, sound.new_ones(())
 
-    def log_mel(
-        self, recognizer: Recognizer, start: S, signal: Tensor, waveform: Tensor | None
-    ) -> Tensor:
-        """Return the log-mel (items, n_mels, frames) of a signal and its sound, differentiable."""
-        return signal if waveform is None else recognizer.log_mel(waveform)
-
-    def regrid(self, start: S, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
+    def regrid(self, start: Start, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
         """Return the parameters for an octave that is coarser than full size by these factors.
 
         Args:
@@ -101,7 +93,7 @@ class Parametrization(ABC, Generic[S]):
         """
         return parameters
 
-    def absorb(self, start: S, parameters: Tensor, signal: Tensor) -> Tensor:
+    def absorb(self, start: Start, parameters: Tensor, signal: Tensor) -> Tensor:
         """Return parameters whose signal is `signal`, the constrained one, where there are any.
 
         So that parameters do not run away behind a constraint.
@@ -109,10 +101,10 @@ class Parametrization(ABC, Generic[S]):
         return parameters
 
 
-def check_kinds(what: Parametrization, recognizer: Recognizer, originals: Originals) -> None:
+def check_kinds(what: Parametrization, originals: Originals) -> None:
     """Raise an InputError where spectrograms are to be dreamed, and there are only sounds."""
     if originals.log_mel.ndim == 2 and "sound" not in what.kinds:
-        several = isinstance(recognizer, Ensemble)
+        several = isinstance(originals.recognizer, Ensemble)
         why = "these networks have several kinds" if several else "this network takes waveforms"
         raise InputError(
             f"{type(what).__name__} dreams spectrograms, and {why}; expected StftGain() or "
@@ -120,41 +112,31 @@ def check_kinds(what: Parametrization, recognizer: Recognizer, originals: Origin
         )
 
 
-class Additive(Parametrization[S]):
+class Additive(Parametrization):
     """The parameters are a detail that is added to the undreamed signal.
 
     At an octave the detail has fewer points and is interpolated to full size (see `ascent`).
     """
 
-    def parameters(self, start: S) -> Tensor:
+    def parameters(self, start: Start) -> Tensor:
         return start.signal.new_zeros(start.signal.shape)
 
-    def signal(self, start: S, parameters: Tensor) -> Tensor:
-        return start.signal + resize(parameters, tuple(start.signal.shape[1:]))
+    def signal(self, start: Start, parameters: Tensor) -> Tensor:
+        return start.signal + resize(parameters, start.signal.shape[1:])
 
-    def regrid(self, start: S, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
+    def regrid(self, start: Start, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
         shape = start.signal.shape[1:]
-        factors = tuple(coarser)[-len(shape) :]
-        grid = [min(n, max(2, round(n / by))) for n, by in zip(shape, factors, strict=True)]
-        return resize(parameters, tuple(grid))
+        return resize(parameters, coarser_grid(shape, tuple(coarser)[-len(shape) :]))
 
-    def absorb(self, start: S, parameters: Tensor, signal: Tensor) -> Tensor:
+    def absorb(self, start: Start, parameters: Tensor, signal: Tensor) -> Tensor:
         """Return the difference to the undreamed signal, at full size."""
         return signal - start.signal if parameters.shape == signal.shape else parameters
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wrapped(Start):
-    """The start of a wrapper; `of` is that of the parametrization inside."""
-
-    of: Any
-
-
-W = TypeVar("W", bound=Wrapped)
-
-
-class Wrapper(Parametrization[W]):
+class Wrapper(Parametrization):
     """Dreams the signal of another parametrization in other terms; range and sound are left to it.
+
+    Its start has that of the parametrization inside, as `own["of"]`.
 
     Raises:
         InputError: when `of` is none of `classes`.
@@ -170,41 +152,31 @@ class Wrapper(Parametrization[W]):
         self.of = of
         self.step_unit, self.kinds = of.step_unit, of.kinds
 
-    def waveform(self, recognizer: Recognizer, start: W, signal: Tensor) -> Tensor | None:
-        return self.of.waveform(recognizer, start.of, signal)
+    def waveform(self, start: Start, signal: Tensor) -> Tensor | None:
+        return self.of.waveform(start.own["of"], signal)
 
-    def beside(
-        self, recognizer: Recognizer, start: W, signal: Tensor, sound: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        return self.of.beside(recognizer, start.of, signal, sound)
+    def beside(self, start: Start, signal: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
+        return self.of.beside(start.own["of"], signal, sound)
 
 
-def resize(detail: Tensor, size: tuple[int, ...]) -> Tensor:
+def coarser_grid(shape: Sequence[int], factors: Sequence[float]) -> list[int]:
+    """Return the points of a grid along each axis of a shape, two at least where there are two."""
+    return [min(n, max(2, round(n / by))) for n, by in zip(shape, factors, strict=True)]
+
+
+def resize(detail: Tensor, size: Sequence[int]) -> Tensor:
     """Interpolate (items, ...) linearly to another size of its one or two axes."""
     if tuple(detail.shape[1:]) == tuple(size):
         return detail
     mode = "linear" if detail.ndim == 2 else "bilinear"
-    return F.interpolate(detail[:, None], size=size, mode=mode, align_corners=False)[:, 0]
+    return F.interpolate(detail[:, None], size=tuple(size), mode=mode, align_corners=False)[:, 0]
 
 
-NATURAL_PER_DB = math.log(10.0) / 20.0
-FULL_RANGE_DB = (-100.0, 20.0)  # from the floor to the loudest band of a full-scale sine
-_FULL = tuple(value * NATURAL_PER_DB for value in FULL_RANGE_DB)
-_LOG_MAGNITUDES = (-30.0, 8.0)  # natural log: what lies beyond is in another unit
-_BEYOND = 2e-6  # natural log: two roundings of a float32 at the floor
+class LogMel(Additive):
+    """The log-mel itself, as in the paper: (items, n_mels, frames), natural log of the magnitude.
 
-
-@dataclass(frozen=True, kw_only=True)
-class _LogMelStart(Start):
-    least: Tensor | None = None  # (items, 1, 1) each, where an item has a range of its own
-    most: Tensor | None = None
-
-
-class LogMel(Additive[_LogMelStart]):
-    """The signal is the log-mel (items, n_mels, frames), natural log of the magnitude.
-
-    Values of an original that lie outside -100 to 20 dB widen its range, so that it is dreamed
-    as it is.
+    The dream is no sound: a sonification has to find one. Values of an original that lie outside
+    -100 to 20 dB widen its range, so that it is dreamed as it is.
 
     Args:
         range_db: least and largest value of a dream, in dB re magnitude 1, held to 0.0001 dB. The
@@ -228,14 +200,14 @@ class LogMel(Additive[_LogMelStart]):
         self.step_unit = "dB" if range_db else "1/120 of its range"
         self._least, self._most = (value * NATURAL_PER_DB for value in range_db or FULL_RANGE_DB)
 
-    def start(self, recognizer: Recognizer, originals: Originals) -> _LogMelStart:
+    def start(self, originals: Originals) -> Start:
         """Return the log-mel of the original, and its limits where they are its own."""
         log_mel = originals.log_mel
         low, high = log_mel.amin((1, 2), keepdim=True), log_mel.amax((1, 2), keepdim=True)
         if self.range_db is None:
             margin = ((high - low) / 10.0).clamp(min=NATURAL_PER_DB)
             least = torch.where(low < 0, low - margin, (low - margin).clamp(min=0.0))
-            return _LogMelStart(**vars(originals), signal=log_mel, least=least, most=high + margin)
+            return originals.start(log_mel, least=least, most=high + margin)
         lowest, highest = torch.stack([low.amin(), high.amax()]).tolist()
         held = self._least <= lowest and highest <= self._most
         if not held and is_other_unit(lowest, highest):
@@ -246,24 +218,29 @@ class LogMel(Additive[_LogMelStart]):
                 "magnitudes), or give parametrization.range_db=null, which is their own range"
             )
         if _FULL[0] - _BEYOND <= lowest and highest <= _FULL[1] + _BEYOND:
-            return _LogMelStart(**vars(originals), signal=log_mel)
+            return originals.start(log_mel)
         least = torch.where(low < _FULL[0], low.clamp(max=self._least), self._least) - _BEYOND
         most = torch.where(high > _FULL[1], high.clamp(min=self._most), self._most) + _BEYOND
-        return _LogMelStart(**vars(originals), signal=log_mel, least=least, most=most)
+        return originals.start(log_mel, least=least, most=most)
 
-    def unit(self, start: _LogMelStart) -> Tensor:
+    def unit(self, start: Start) -> Tensor:
         """Return 1 dB in natural units, or 1/120 of an item's range, (items, 1, 1)."""
-        if self.range_db is None and start.least is not None and start.most is not None:
-            return (start.most - start.least) / 120.0
-        return start.signal.new_full((len(start.signal), 1, 1), NATURAL_PER_DB)
+        if self.range_db is None:
+            return (start.own["most"] - start.own["least"]) / 120.0
+        return one_db(start)
 
-    def signal(self, start: _LogMelStart, parameters: Tensor) -> Tensor:
+    def signal(self, start: Start, parameters: Tensor) -> Tensor:
         signal = super().signal(start, parameters)
-        if start.least is not None:
-            return signal.clamp(start.least, start.most)
+        if start.own:
+            return signal.clamp(start.own["least"], start.own["most"])
         # The gradient of torch.clamp takes three times as long as that of hardtanh, which is zero
         # at the limits; so these lie a little outside, and silence at the floor can be changed.
         return F.hardtanh(signal, self._least - _BEYOND, self._most + _BEYOND)
+
+
+def one_db(start: Start) -> Tensor:
+    """Return 1 dB in natural units for each item, (items, 1, 1)."""
+    return start.signal.new_full((len(start.signal), 1, 1), NATURAL_PER_DB)
 
 
 def is_other_unit(lowest: float, highest: float) -> bool:
@@ -281,10 +258,12 @@ def full_band(
     signal: Tensor,
     dream: Tensor,
 ) -> tuple[Tensor, Tensor, int] | None:
-    """Return original and dream (channels, samples), and their sample rate.
+    """Return original and dream at the source's sample rate and in its channels, and the rate.
 
-    The mean of their channels at the recognizer's rate is what it was given. None where the file is
-    mono and has no higher rate.
+    A network hears the mean of the channels, up to half its sample rate. What a dream does there
+    is done to each channel; above it they stay as they are, but for the level that keeps the
+    dream's peak. The low-pass filter of the resampling crossfades between the two in the highest
+    tenth of the network's band.
 
     Args:
         path: of the file that the original is the beginning of.
@@ -293,6 +272,9 @@ def full_band(
         original: (samples,), at the recognizer's rate.
         signal: of the dream, in the parametrization's own shape.
         dream: (samples,).
+
+    Returns:
+        (channels, samples) each; None where the file is mono and has no higher rate.
 
     Raises:
         InputError: when the file cannot be read.
@@ -309,12 +291,13 @@ def full_band(
     level = (original @ mean) / mean.square().sum()  # the original's peak is 1
     sound, low, mean = sound * level, low * level, mean * level
     item = original[None].to(recognizer.device)
-    originals = Originals(
-        log_mel=recognizer.log_mel(item), sound=item, keys=torch.zeros(1, dtype=torch.long)
+    keys = torch.zeros(1, dtype=torch.long)
+    log_mel = recognizer.log_mel(item)
+    start = parametrization.start(
+        Originals(recognizer=recognizer, log_mel=log_mel, sound=item, keys=keys)
     )
-    start = parametrization.start(recognizer, originals)
     side = (low - mean).to(item)
-    changed, level = parametrization.beside(recognizer, start, signal[None].to(item), side)
+    changed, level = parametrization.beside(start, signal[None].to(item), side)
     level = level.cpu()
     change = dream + changed.cpu() - level * low
     change = resample(change, from_hz=low_hz, to_hz=rate_hz)[:, : sound.shape[1]]

@@ -13,27 +13,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from irdream.dreaming.batch import Originals
-from irdream.dreaming.parametrizations.base import Additive, LogMel, Wrapped, Wrapper
+from irdream.dreaming.batch import Originals, Start
+from irdream.dreaming.parametrizations.base import Additive, LogMel, Wrapper
 from irdream.dreaming.parametrizations.sound import Waveform
 from irdream.dreaming.random_streams import substream, uniform
 from irdream.errors import InputError
-from irdream.recognizer import Recognizer
 
 
-@dataclass(frozen=True, kw_only=True)
-class _FourierStart(Wrapped):
-    weights: Tensor  # of the coefficients, (items, 1, *coefficients)
-
-
-class Fourier(Wrapper[_FourierStart]):
+class Fourier(Wrapper):
     """The detail of another parametrization is the inverse real FFT of weighted coefficients.
 
     Parameters are (items, 2, bands, 1 + frames // 2), or (items, 2, 1 + samples // 2): real and
@@ -65,33 +59,30 @@ class Fourier(Wrapper[_FourierStart]):
             )
         self.decay = tuple(decay)
 
-    def start(self, recognizer: Recognizer, originals: Originals) -> _FourierStart:
-        """Return what `of` starts from, and the weights."""
-        of = self.of.start(recognizer, originals)
+    def start(self, originals: Originals) -> Start:
+        """Return what `of` starts from, and the weights, (items, 1, *coefficients)."""
+        of = self.of.start(originals)
         weights = self._weights(tuple(of.signal.shape[1:]), of.signal)
         weights = weights.expand(len(of.signal), 1, *weights.shape)
-        return _FourierStart(
-            **vars(originals), signal=of.signal, spectrum=of.spectrum, of=of, weights=weights
-        )
+        return originals.start(of.signal, spectrum=of.spectrum, of=of, weights=weights)
 
-    def parameters(self, start: _FourierStart) -> Tensor:
-        """Return zeros."""
-        items, _, *coefficients = start.weights.shape
+    def parameters(self, start: Start) -> Tensor:
+        items, _, *coefficients = start.own["weights"].shape
         return start.signal.new_zeros(items, 2, *coefficients)
 
-    def unit(self, start: _FourierStart) -> Tensor:
+    def unit(self, start: Start) -> Tensor:
         """Return the unit of `of`, for which the weights are scaled."""
-        return self.of.unit(start.of)[:, None]
+        return self.of.unit(start.own["of"])[:, None]
 
-    def signal(self, start: _FourierStart, parameters: Tensor) -> Tensor:
+    def signal(self, start: Start, parameters: Tensor) -> Tensor:
         """Return the signal of `of` with the detail."""
-        weights, shape = start.weights, start.signal.shape
+        weights, shape = start.own["weights"], start.signal.shape
         real, imaginary = (fitted(parameters, tuple(weights.shape[2:])) * weights).unbind(1)
         spectrum = torch.complex(real, imaginary)
         detail = torch.fft.irfftn(spectrum, s=shape[1:], dim=_axes(shape), norm="ortho")
-        return self.of.signal(start.of, detail)
+        return self.of.signal(start.own["of"], detail)
 
-    def regrid(self, start: _FourierStart, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
+    def regrid(self, start: Start, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
         """Keep the frequencies up to 1 / (2 * coarser), or add zeros for those up to it."""
         points = start.signal.shape[1:]
         factors = tuple(coarser)[-len(points) :]
@@ -102,7 +93,7 @@ class Fourier(Wrapper[_FourierStart]):
         rows = [min(n, 2 * most + 1) for n, most in zip(points[:-1], highest[:-1], strict=True)]
         return fitted(parameters, (*rows, highest[-1] + 1))
 
-    def absorb(self, start: _FourierStart, parameters: Tensor, signal: Tensor) -> Tensor:
+    def absorb(self, start: Start, parameters: Tensor, signal: Tensor) -> Tensor:
         """Return the coefficients of the difference to the undreamed signal.
 
         At an octave the frequencies that it lacks are left out.
@@ -110,7 +101,7 @@ class Fourier(Wrapper[_FourierStart]):
         detail = signal - start.signal
         spectrum = torch.fft.rfftn(detail, dim=_axes(detail.shape), norm="ortho")
         coefficients = torch.stack([spectrum.real, spectrum.imag], dim=1)
-        return fitted(coefficients / start.weights, tuple(parameters.shape[2:]))
+        return fitted(coefficients / start.own["weights"], tuple(parameters.shape[2:]))
 
     def _weights(self, points: tuple[int, ...], like: Tensor) -> Tensor:
         """Return the weights, such that a step along a white gradient has the size of a step."""
@@ -161,22 +152,22 @@ class Reference(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class _MacoStart(Wrapped):
-    magnitude: Tensor  # (items, bands or 1, coefficients)
+class Maco(Wrapper):
+    """The parameters are the phases, in radians, of a spectrum of natural magnitudes (MACO).
 
+    A dream can grow any pattern, also such as no sound has. Here the magnitudes of its spectrum
+    (the two-dimensional FFT of a log-mel, the FFT of a waveform) are held to their mean over a
+    reference, and only the phases, that is what is where, are dreamed: no step size can leave the
+    statistics of the reference.
 
-class Maco(Wrapper[_MacoStart]):
-    """The parameters are the phases, in radians, of a spectrum of fixed magnitudes.
+    Parameters are (items, bands, 1 + frames // 2), or (items, 1, 1 + samples // 2). The dream does
+    not start from the original but from random phases, each item's from its own stream; the
+    original gives its length, and with no reference its magnitudes. The range or the peak of `of`
+    is held after that. An octave changes nothing. A log-mel becomes sound by Griffin-Lim.
 
-    Parameters are (items, bands, 1 + frames // 2), or (items, 1, 1 + samples // 2). The mean
-    level (the coefficient at zero frequency) is that of the reference too. The dream does not
-    start from the original but from random phases, each item's from its own stream; the original
-    gives its length, and with no reference its magnitudes. The range or the peak of `of` is held
-    after that. An octave changes nothing.
-
-    A log-mel becomes sound by a sonification, which has no original to lean on, so by default by
-    Griffin-Lim.
+    Source: T. Fel et al., "Unlocking feature visualization for deeper networks with MAgnitude
+    Constrained Optimization", NeurIPS 2023, section 3, there for pictures; here the phases are kept
+    odd, as those of real spectra, so that the magnitudes hold exactly.
 
     Args:
         of: LogMel or Waveform.
@@ -196,43 +187,42 @@ class Maco(Wrapper[_MacoStart]):
         self.step_unit = "radians"
         self.reference = reference
 
-    def start(self, recognizer: Recognizer, originals: Originals) -> _MacoStart:
-        """Return the signal of the first phases, and the magnitudes."""
-        of = self.of.start(recognizer, originals)
+    def start(self, originals: Originals) -> Start:
+        """Return the signal of the first phases, and the magnitudes, (items, rows, columns)."""
+        of = self.of.start(originals)
         if self.reference is None:
             magnitude = _magnitude(_spectrogram(of.signal))
         else:
-            magnitude = self._mean_magnitude(self.reference, recognizer, originals)
+            magnitude = self._mean_magnitude(self.reference, originals)
             magnitude = magnitude.expand(len(of.signal), -1, -1)
-        start = _MacoStart(**vars(originals), signal=of.signal, of=of, magnitude=magnitude)
+        start = originals.start(of.signal, of=of, magnitude=magnitude)
         return replace(start, signal=self.signal(start, self.parameters(start)))
 
-    def parameters(self, start: _MacoStart) -> Tensor:
+    def parameters(self, start: Start) -> Tensor:
         """Return the first phases, uniform in 0 to 2 pi."""
-        magnitude, keys = start.magnitude, substream(start.keys, _STREAM)
+        magnitude, keys = start.own["magnitude"], substream(start.keys, _STREAM)
         return 2.0 * math.pi * uniform(keys, 0, *magnitude.shape[1:]).to(magnitude.dtype)
 
-    def unit(self, start: _MacoStart) -> Tensor:
+    def unit(self, start: Start) -> Tensor:
         return start.signal.new_ones(len(start.signal), 1, 1)
 
-    def signal(self, start: _MacoStart, parameters: Tensor) -> Tensor:
+    def signal(self, start: Start, parameters: Tensor) -> Tensor:
         """Return the signal with these phases, in the range of `of`."""
-        original = start.of.signal
+        original = start.own["of"].signal
         size = tuple(_spectrogram(original).shape[1:])
-        spectrum = torch.polar(start.magnitude, _odd(parameters, size[-1]))
+        spectrum = torch.polar(start.own["magnitude"], _odd(parameters, size[-1]))
         signal = torch.fft.irfft2(spectrum, s=size).view_as(original)
-        return self.of.signal(start.of, signal - original)
+        return self.of.signal(start.own["of"], signal - original)
 
-    def absorb(self, start: _MacoStart, parameters: Tensor, signal: Tensor) -> Tensor:
+    def absorb(self, start: Start, parameters: Tensor, signal: Tensor) -> Tensor:
         """Return the phases of the constrained signal; its magnitudes are held again."""
         rows = _spectrogram(signal)
         first, inner, last = _columns(torch.fft.rfft2(rows).angle(), rows.shape[-1])
         return torch.cat([first / 2, inner, last / 2], dim=2)
 
-    def _mean_magnitude(
-        self, reference: Reference, recognizer: Recognizer, originals: Originals
-    ) -> Tensor:
+    def _mean_magnitude(self, reference: Reference, originals: Originals) -> Tensor:
         """Return the mean over a reference, at the items' length, (1, rows, coefficients)."""
+        recognizer = originals.recognizer
         excerpts, _ = reference.excerpts(
             sample_rate_hz=recognizer.sample_rate_hz, min_seconds=recognizer.window_seconds
         )
@@ -245,9 +235,9 @@ class Maco(Wrapper[_MacoStart]):
         sums = like.new_zeros(1)
         for excerpt in excerpts:  # one at a time: a long dream needs long references
             waveform = _of_length(excerpt.waveform.to(like), like.shape[-1])[None]
-            log_mel = recognizer.log_mel(waveform)
-            one = Originals(log_mel=log_mel, sound=waveform, keys=originals.keys[:1])
-            sums = sums + _magnitude(_spectrogram(self.of.start(recognizer, one).signal))
+            log_mel, keys = recognizer.log_mel(waveform), originals.keys[:1]
+            one = replace(originals, log_mel=log_mel, sound=waveform, keys=keys)
+            sums = sums + _magnitude(_spectrogram(self.of.start(one).signal))
         return sums / len(excerpts)
 
 

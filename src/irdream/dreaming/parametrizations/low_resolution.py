@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -19,23 +18,16 @@ from annotated_types import Gt
 from torch import Tensor
 
 from irdream.arguments import Count, checked
-from irdream.dreaming.batch import Originals
-from irdream.dreaming.parametrizations.base import Additive, Wrapped, Wrapper, resize
+from irdream.dreaming.batch import Originals, Start
+from irdream.dreaming.parametrizations.base import Additive, Wrapper, resize
 from irdream.dreaming.random_streams import normal
 from irdream.errors import InputError
-from irdream.recognizer import Recognizer
 
-Grid = tuple[int, ...]
 Above1 = Annotated[float, Gt(1)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Start(Wrapped):
-    gain: Tensor  # by which a step on many grids is larger, (items, 1)
-
-
 @checked
-class LowResolution(Wrapper[_Start]):
+class LowResolution(Wrapper):
     """The detail of another parametrization is a sum of grids, each interpolated to full size.
 
     Level k has points for 1 / ratio**k of the bands and of the frames. Parameters are (items,
@@ -66,22 +58,22 @@ class LowResolution(Wrapper[_Start]):
             )
         self.levels, self.ratio, self.shared = levels, ratio, shared
 
-    def start(self, recognizer: Recognizer, originals: Originals) -> _Start:
-        """Return what `of` starts from, and how much larger steps are on many grids."""
-        of = self.of.start(recognizer, originals)
+    def start(self, originals: Originals) -> Start:
+        """Return what `of` starts from, and how much larger steps are on many grids, (items, 1)."""
+        of = self.of.start(originals)
         gain = self._gain(of.signal[:1]).expand(len(of.signal), 1)
-        return _Start(**vars(originals), signal=of.signal, spectrum=of.spectrum, of=of, gain=gain)
+        return originals.start(of.signal, spectrum=of.spectrum, of=of, gain=gain)
 
-    def parameters(self, start: _Start) -> Tensor:
+    def parameters(self, start: Start) -> Tensor:
         return self._zeros(start.signal)
 
-    def unit(self, start: _Start) -> Tensor:
-        return self.of.unit(start.of).flatten(1) / start.gain
+    def unit(self, start: Start) -> Tensor:
+        return self.of.unit(start.own["of"]).flatten(1) / start.own["gain"]
 
-    def signal(self, start: _Start, parameters: Tensor) -> Tensor:
-        return self.of.signal(start.of, self._detail(start.signal, parameters))
+    def signal(self, start: Start, parameters: Tensor) -> Tensor:
+        return self.of.signal(start.own["of"], self._detail(start.signal, parameters))
 
-    def regrid(self, start: _Start, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
+    def regrid(self, start: Start, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
         """Keep the levels that are no finer than the octave, or add zeros for those up to it."""
         kept = [math.prod(self._grid(start.signal, self.levels - 1))]
         for k in range(self.levels - 2, -1, -1):
@@ -91,17 +83,16 @@ class LowResolution(Wrapper[_Start]):
                 kept.append(math.prod(self._grid(start.signal, k)))
         return F.pad(parameters, (0, sum(kept) - parameters.shape[1]))  # may be negative
 
-    def absorb(self, start: _Start, parameters: Tensor, signal: Tensor) -> Tensor:
+    def absorb(self, start: Start, parameters: Tensor, signal: Tensor) -> Tensor:
         """Share the difference to the constrained signal among the levels, the coarsest first.
 
         So a coarse level does not run away while the finest undoes it.
         """
-        size = tuple(signal.shape[1:])
         rest = signal - start.signal - self._detail(signal, parameters)
         absorbed = []
         for level in self._levels(signal, parameters):
-            share = _mean(rest, tuple(level.shape[1:]))
-            rest = rest - resize(share, size)
+            share = F.interpolate(rest[:, None], size=level.shape[1:], mode="area")[:, 0]  # means
+            rest = rest - resize(share, signal.shape[1:])
             absorbed.append((level + share).flatten(1))
         return torch.cat(absorbed, dim=1)
 
@@ -111,10 +102,8 @@ class LowResolution(Wrapper[_Start]):
 
     def _detail(self, signal: Tensor, parameters: Tensor) -> Tensor:
         """Return the sum of the levels at the size of a signal."""
-        size = tuple(signal.shape[1:])
-        return functools.reduce(
-            torch.add, [resize(level, size) for level in self._levels(signal, parameters)]
-        )
+        levels = [resize(level, signal.shape[1:]) for level in self._levels(signal, parameters)]
+        return functools.reduce(torch.add, levels)
 
     def _levels(self, signal: Tensor, parameters: Tensor) -> list[Tensor]:
         """Return the levels that are there, (items, *grid) each, the coarsest first."""
@@ -125,7 +114,7 @@ class LowResolution(Wrapper[_Start]):
             levels.append(level.unflatten(1, grid))
         return levels
 
-    def _grid(self, signal: Tensor, k: int) -> Grid:
+    def _grid(self, signal: Tensor, k: int) -> tuple[int, ...]:
         """Return the size of level k for signals (items, ...)."""
         return tuple(
             1 if self.shared and k and axis else min(n, max(2, round(n / self.ratio**k)))
@@ -142,10 +131,3 @@ class LowResolution(Wrapper[_Start]):
             (step,) = torch.autograd.grad(detail, parameters, gradient)
         change = self._detail(signal, step)
         return (change.square().mean() / step.square().mean()).sqrt().view(1, 1)
-
-
-def _mean(signal: Tensor, grid: Grid) -> Tensor:
-    """Return the means over the cells of a grid of no more points, (items, *grid)."""
-    if tuple(signal.shape[1:]) == grid:
-        return signal
-    return F.interpolate(signal[:, None], size=grid, mode="area")[:, 0]

@@ -1,12 +1,14 @@
-"""Dreaming the sound, or a gain on its short-time spectrum: what is dreamed is what is written."""
+"""Dreaming the sound, a gain on its short-time spectrum, or its overtones: dreamed as written."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import math
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,21 +19,23 @@ from irdream.arguments import Count, Positive, checked
 from irdream.audio.pitch import HOP_SECONDS, PERIODS, PITCH_HZ, pitch_hz
 from irdream.audio.stft import inverse_stft, stft
 from irdream.dreaming.batch import Originals, Start
-from irdream.dreaming.parametrizations.base import NATURAL_PER_DB, Additive, resize
+from irdream.dreaming.parametrizations.base import (
+    NATURAL_PER_DB,
+    Additive,
+    coarser_grid,
+    one_db,
+    resize,
+)
 from irdream.errors import InputError
-from irdream.recognizer import Recognizer
 
 QUIETEST_RMS = 1e-3  # of full scale; so that digital silence can be changed
-
-
-@dataclass(frozen=True, kw_only=True)
-class _WaveformStart(Start):
-    peak: Tensor  # the largest magnitude of a dream, (items, 1)
+LEAST_VOICED = 0.5  # of the frames
+_TINY = 1e-9
 
 
 @checked
 @dataclass(kw_only=True)
-class Waveform(Additive[_WaveformStart]):
+class Waveform(Additive):
     """The signal is the waveform (items, samples); full scale is 1.
 
     A step is a percentage of the original's root mean square, so that quiet and loud excerpts
@@ -43,35 +47,72 @@ class Waveform(Additive[_WaveformStart]):
     kinds = ("sound",)
     peak: Positive = 1.0  # largest magnitude of a dream
 
-    def start(self, recognizer: Recognizer, originals: Originals) -> _WaveformStart:
+    def start(self, originals: Originals) -> Start:
         """Return the original, and the largest magnitude of its dream."""
         waveform = originals.waveform_for(self)
         loudest = waveform.abs().amax(dim=1, keepdim=True)
         peak = torch.where(loudest > 1.0, loudest.clamp(min=self.peak), self.peak)
-        return _WaveformStart(**vars(originals), signal=waveform, peak=peak)
+        return originals.start(waveform, peak=peak)
 
-    def unit(self, start: _WaveformStart) -> Tensor:
+    def unit(self, start: Start) -> Tensor:
         rms = start.signal.square().mean(dim=1, keepdim=True).sqrt()
         return rms.clamp(min=QUIETEST_RMS) / 100.0
 
-    def signal(self, start: _WaveformStart, parameters: Tensor) -> Tensor:
-        return super().signal(start, parameters).clamp(-start.peak, start.peak)
+    def signal(self, start: Start, parameters: Tensor) -> Tensor:
+        return super().signal(start, parameters).clamp(-start.own["peak"], start.own["peak"])
 
-    def waveform(self, recognizer: Recognizer, start: _WaveformStart, signal: Tensor) -> Tensor:
+    def waveform(self, start: Start, signal: Tensor) -> Tensor:
         return signal
 
 
-@dataclass(frozen=True, kw_only=True)
-class _GainStart(Start):
-    stft: Tensor  # of the original, complex, (items, bins, frames)
-    peak: Tensor  # the largest magnitude of the original, (items, 1)
-    floor: Tensor | None  # of the excitation, complex, (items, bins, frames)
+class _Gain(Additive):
+    """The signal is a gain (items, rows, frames), natural log, 0 undreamed, that makes sound."""
+
+    step_unit = "dB"
+    kinds = ("spectrogram", "sound")  # the gain can be held, and the sound that it makes
+    max_gain_db: float
+    keep_peak: bool
+
+    @abstractmethod
+    def _changed(self, start: Start, signal: Tensor) -> Tensor:
+        """Return the sound (items, samples) at its own level."""
+
+    def unit(self, start: Start) -> Tensor:
+        return one_db(start)
+
+    def signal(self, start: Start, parameters: Tensor) -> Tensor:
+        return self._limited(resize(parameters, start.signal.shape[1:]))
+
+    def waveform(self, start: Start, signal: Tensor) -> Tensor:
+        sound = self._changed(start, signal)
+        return sound * self._level(start, sound)
+
+    def beside(self, start: Start, signal: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sound at the level that keeps the peak, and this level."""
+        level = self._level(start, self._changed(start, signal))
+        return level * sound, level
+
+    def absorb(self, start: Start, parameters: Tensor, signal: Tensor) -> Tensor:
+        return super().absorb(start, parameters, self._limited(signal))
+
+    def _level(self, start: Start, sound: Tensor) -> Tensor:
+        """Return the factor that gives sounds the original's peak, (items, 1)."""
+        if not self.keep_peak:
+            return sound.new_ones(())
+        original, dream = (
+            each.abs().amax(dim=1, keepdim=True) for each in (start.waveform_for(self), sound)
+        )
+        return original / dream.clamp(min=torch.finfo(dream.dtype).tiny)
+
+    def _limited(self, gain: Tensor) -> Tensor:
+        most = self.max_gain_db * NATURAL_PER_DB
+        return gain.clamp(-most, most)
 
 
 @checked
 @dataclass(kw_only=True)
-class StftGain(Additive[_GainStart]):
-    """The signal is a gain on each bin and frame (items, bins, frames), natural log; 0 undreamed.
+class StftGain(_Gain):
+    """The signal is a gain on each bin and frame of the short-time spectrum (items, bins, frames).
 
     How it becomes sound: the original's STFT times exp(gain), with the original's phase, through
     the inverse STFT. The network gets what its front end makes of that sound in every step, so
@@ -80,18 +121,16 @@ class StftGain(Additive[_GainStart]):
     With a `max_gain_db` of more than 20 dB single bins near silence run away, and can be heard.
 
     With a `floor_db` the gain also raises harmonics of the pitch and noise, so far below the RMS of
-    50 ms (see `harmonic.excitation`), which are not there without it: so overtones and breath can
-    come where there are none.
+    50 ms (see `excitation`), so that overtones and breath can come where there are none.
     """
 
-    step_unit = "dB"
-    kinds = ("spectrogram", "sound")  # the gain can be held, and the sound that it makes
     max_gain_db: Positive = 12.0  # up or down
     keep_peak: bool = False  # of the original; otherwise it may exceed full scale
     floor_db: Positive | None = None  # None: only what there is
 
-    def start(self, recognizer: Recognizer, originals: Originals) -> _GainStart:
+    def start(self, originals: Originals) -> Start:
         """Return no gain; refuse a front end that is no STFT and has no known sample rate."""
+        recognizer, floor = originals.recognizer, None
         if not hasattr(recognizer.stft_grid, "n_fft"):
             raise InputError(
                 f"parametrization StftGain with {type(recognizer.frontend).__name__}; expected a "
@@ -101,57 +140,25 @@ class StftGain(Additive[_GainStart]):
         waveform = originals.waveform_for(self)
         spectrum = stft(waveform, recognizer.stft_grid)
         magnitude = spectrum.abs()
-        none = torch.zeros_like(magnitude)
-        peak, floor = waveform.abs().amax(dim=1, keepdim=True), None
         if self.floor_db is not None:
             rate_hz = recognizer.sample_rate_hz
             added = [excitation(sound, rate_hz, self.floor_db) for sound in waveform]
             floor = stft(torch.stack(added), recognizer.stft_grid)
-        return _GainStart(
-            **vars(originals), signal=none, spectrum=magnitude, stft=spectrum, peak=peak,
-            floor=floor,
-        )  # fmt: skip
+        none = torch.zeros_like(magnitude)
+        return originals.start(none, spectrum=magnitude, stft=spectrum, floor=floor)
 
-    def unit(self, start: _GainStart) -> Tensor:
-        """Return 1 dB in natural units, the same for all items."""
-        return start.signal.new_full((len(start.signal), 1, 1), NATURAL_PER_DB)
-
-    def signal(self, start: _GainStart, parameters: Tensor) -> Tensor:
-        return self._limited(resize(parameters, tuple(start.signal.shape[1:])))
-
-    def waveform(self, recognizer: Recognizer, start: _GainStart, signal: Tensor) -> Tensor:
-        sound = self._changed(recognizer, start, signal)
-        return sound * self._level(start, sound)
-
-    def _changed(self, recognizer: Recognizer, start: _GainStart, signal: Tensor) -> Tensor:
-        """Return the sound at its own level."""
-        spectrum = start.stft * signal.exp()
-        if start.floor is not None:
-            spectrum = spectrum + start.floor * signal.expm1()
-        samples = start.waveform_for(self).shape[-1]
-        return inverse_stft(spectrum, recognizer.stft_grid, samples=samples)
-
-    def beside(
-        self, recognizer: Recognizer, start: _GainStart, signal: Tensor, sound: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def beside(self, start: Start, signal: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sound with the same gain, and the level that keeps the peak."""
-        level = self._level(start, self._changed(recognizer, start, signal))
-        grid, samples = recognizer.stft_grid, sound.shape[-1]
-        return level * inverse_stft(stft(sound, grid) * signal.exp(), grid, samples=samples), level
+        grid = start.recognizer.stft_grid
+        sound = inverse_stft(stft(sound, grid) * signal.exp(), grid, samples=sound.shape[-1])
+        return super().beside(start, signal, sound)
 
-    def _level(self, start: _GainStart, sound: Tensor) -> Tensor:
-        """Return the factor that gives sounds the original's peak, (items, 1)."""
-        if not self.keep_peak:
-            return sound.new_ones(())
-        peak = sound.abs().amax(dim=1, keepdim=True)
-        return start.peak / peak.clamp(min=torch.finfo(peak.dtype).tiny)
-
-    def absorb(self, start: _GainStart, parameters: Tensor, signal: Tensor) -> Tensor:
-        return super().absorb(start, parameters, self._limited(signal))
-
-    def _limited(self, gain: Tensor) -> Tensor:
-        most = self.max_gain_db * NATURAL_PER_DB
-        return gain.clamp(-most, most)
+    def _changed(self, start: Start, signal: Tensor) -> Tensor:
+        spectrum = start.own["stft"] * signal.exp()
+        if start.own["floor"] is not None:
+            spectrum = spectrum + start.own["floor"] * signal.expm1()
+        samples = start.waveform_for(self).shape[-1]
+        return inverse_stft(spectrum, start.recognizer.stft_grid, samples=samples)
 
 
 @checked
@@ -172,119 +179,73 @@ class StftMask(StftGain):
         super().__init__()
         self.bins, self.frames = bins, frames
 
-    def parameters(self, start: _GainStart) -> Tensor:
+    def parameters(self, start: Start) -> Tensor:
         """Return zeros on the grid."""
         return self.regrid(start, start.signal.new_zeros(len(start.signal), 2, 2), (1.0, 1.0))
 
-    def unit(self, start: _GainStart) -> Tensor:
+    def unit(self, start: Start) -> Tensor:
         """Return 1, the same for all items."""
         return start.signal.new_ones(len(start.signal), 1, 1)
 
-    def signal(self, start: _GainStart, parameters: Tensor) -> Tensor:
+    def signal(self, start: Start, parameters: Tensor) -> Tensor:
         """Return the logarithm of the gain at full size."""
-        return F.logsigmoid(resize(parameters, tuple(start.signal.shape[1:])))
+        return F.logsigmoid(resize(parameters, start.signal.shape[1:]))
 
-    def regrid(self, start: _GainStart, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
+    def regrid(self, start: Start, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
         """Interpolate the logits to a grid that is coarser than its own by these factors."""
         cells = self.bins * coarser[0], self.frames * coarser[1]
-        shape = start.signal.shape[1:]
-        grid = [min(n, max(2, round(n / cell))) for n, cell in zip(shape, cells, strict=True)]
-        return resize(parameters, tuple(grid))
+        return resize(parameters, coarser_grid(start.signal.shape[1:], cells))
 
-    def absorb(self, start: _GainStart, parameters: Tensor, signal: Tensor) -> Tensor:
+    def absorb(self, start: Start, parameters: Tensor, signal: Tensor) -> Tensor:
         """Return the parameters as they are: logits of a gain that is held would be infinite."""
         return parameters
 
 
-LEAST_VOICED = 0.5  # of the frames
-_TINY = 1e-9
-
-
-@dataclass(frozen=True, kw_only=True)
-class _HarmonicStart(Start):
-    rows: Tensor  # what each gain is of, (items, rows, samples)
-    peak: Tensor  # of the original, (items, 1)
-
-
 @checked
-class Harmonic(Additive[_HarmonicStart]):
-    """The signal is a gain on harmonics, then on bands of noise, (items, rows, points in time).
+@dataclass(kw_only=True)
+class Harmonic(_Gain):
+    """A gain on the harmonics of a tracked pitch, then on bands of noise, (items, rows, points).
 
-    In natural log; 0 undreamed. The sound gets the original's peak.
+        dream(t) = original(t) + sum over k of (exp(g_k(t)) - 1) b_k(t)
 
-    Args:
-        harmonics: how many; those above the network's band stay silent.
-        bands: of noise, wider toward high frequencies.
-        points_a_second: of a gain, between which it is interpolated.
-        max_gain_db: the largest gain, up or down.
-        floor_db: how loud a harmonic or band is at least, below the RMS of the frame.
+    Each b_k is a harmonic of the original, found by shifting it to 0 Hz along the pitch and
+    smoothing over two periods, or a band of what the harmonics leave over. So without gains the
+    dream is the original itself, and a gain is smooth in time: it cannot flicker from bin to bin.
+    To each b_k is added a little of a harmonic, or of noise, as loud as `floor_db` says, so that
+    there is something to be made louder where the original has no overtone. The sound gets the
+    original's peak.
+
+    After J. Engel et al., "DDSP: differentiable digital signal processing", ICLR 2020, section 3:
+    there amplitudes and noise bands are a network's outputs, here they are analysed and then
+    dreamed. Rows of the samples' length are kept: 15 MB for 3 s at 22,050 Hz.
 
     Raises:
         InputError: by `start`, for a sound with less than half of its frames voiced, as noise,
             drums and dense mixtures. A chord with a common period passes, as one low note.
     """
 
-    step_unit = "dB"
-    kinds = ("spectrogram", "sound")
+    keep_peak = True
+    harmonics: Count = 40  # those above the network's band stay silent
+    bands: Count = 16  # of noise, wider toward high frequencies
+    points_a_second: Positive = 20.0  # of a gain, between which it is interpolated
+    max_gain_db: Positive = 24.0  # up or down
+    floor_db: Positive = 40.0  # how loud each is at least, below the RMS of the frame
 
-    def __init__(
-        self,
-        *,
-        harmonics: Count = 40,
-        bands: Count = 16,
-        points_a_second: Positive = 20.0,
-        max_gain_db: Positive = 24.0,
-        floor_db: Positive = 40.0,
-    ) -> None:
-        self.harmonics, self.bands = harmonics, bands
-        self.points_a_second, self.floor_db = points_a_second, floor_db
-        self._most = max_gain_db * NATURAL_PER_DB
-
-    def start(self, recognizer: Recognizer, originals: Originals) -> _HarmonicStart:
-        """Return no gain, and the harmonics and bands of the originals."""
-        sound = originals.waveform_for(self)
-        rows = torch.stack([self._rows(recognizer, one) for one in sound])
-        points = max(2, round(sound.shape[1] / recognizer.sample_rate_hz * self.points_a_second))
+    def start(self, originals: Originals) -> Start:
+        """Return no gain, and what each gain is of, (items, rows, samples)."""
+        sound, rate_hz = originals.waveform_for(self), originals.recognizer.sample_rate_hz
+        rows = torch.stack([self._rows(originals.recognizer, one) for one in sound])
+        points = max(2, round(sound.shape[1] / rate_hz * self.points_a_second))
         none = sound.new_zeros(len(sound), self.harmonics + self.bands, points)
-        peak = sound.abs().amax(dim=1, keepdim=True)
-        return _HarmonicStart(**vars(originals), signal=none, rows=rows, peak=peak)
+        return originals.start(none, rows=rows)
 
-    def unit(self, start: _HarmonicStart) -> Tensor:
-        """Return 1 dB in natural units, the same for all items."""
-        return start.signal.new_full((len(start.signal), 1, 1), NATURAL_PER_DB)
+    def _changed(self, start: Start, signal: Tensor) -> Tensor:
+        rows = start.own["rows"]
+        size = rows.shape[2]
+        more = F.interpolate(signal.expm1(), size=size, mode="linear", align_corners=True)
+        return start.waveform_for(self) + (more * rows).sum(dim=1)
 
-    def signal(self, start: _HarmonicStart, parameters: Tensor) -> Tensor:
-        """Return the gain at full size, clipped to the largest."""
-        size = tuple(start.signal.shape[1:])
-        return resize(parameters, size).clamp(-self._most, self._most)
-
-    def waveform(self, recognizer: Recognizer, start: _HarmonicStart, signal: Tensor) -> Tensor:
-        """Return the original with its harmonics and bands at their gains."""
-        sound = self._changed(start, signal)
-        return sound * self._level(start, sound)
-
-    def beside(
-        self, recognizer: Recognizer, start: _HarmonicStart, signal: Tensor, sound: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the sound, and the level that keeps the peak."""
-        level = self._level(start, self._changed(start, signal))
-        return level * sound, level
-
-    def absorb(self, start: _HarmonicStart, parameters: Tensor, signal: Tensor) -> Tensor:
-        """Return the gain, clipped to the largest."""
-        return super().absorb(start, parameters, signal.clamp(-self._most, self._most))
-
-    def _changed(self, start: _HarmonicStart, signal: Tensor) -> Tensor:
-        more = F.interpolate(
-            signal.expm1(), size=start.rows.shape[2], mode="linear", align_corners=True
-        )
-        return start.waveform_for(self) + (more * start.rows).sum(dim=1)
-
-    @staticmethod
-    def _level(start: _HarmonicStart, sound: Tensor) -> Tensor:
-        return start.peak / sound.abs().amax(dim=1, keepdim=True).clamp(min=_TINY)
-
-    def _rows(self, recognizer: Recognizer, sound: Tensor) -> Tensor:
+    def _rows(self, recognizer: Any, sound: Tensor) -> Tensor:
         """Return harmonics and bands of a sound (samples,), (rows, samples)."""
         rate_hz = recognizer.sample_rate_hz
         alone = sound.cpu()  # phases need float64, which not every device has
@@ -314,7 +275,7 @@ def harmonics_of(
     taper = torch.hann_window(length, dtype=torch.float64, device=sound.device)
     found, pure = [], []
     for turn in _turns(pitch, count, sample_rate_hz):
-        amplitude = 2.0 * _smooth((sound * turn.conj())[None], taper / taper.sum())[0]
+        amplitude = 2.0 * _smooth(sound * turn.conj(), taper)
         found.append((amplitude * turn).real)
         pure.append(turn.real)
     return torch.stack(found).to(sound), torch.stack(pure).to(sound)
@@ -366,7 +327,7 @@ def excitation(sound: Tensor, sample_rate_hz: int, floor_db: float) -> Tensor:
 def _floor(sound: Tensor, sample_rate_hz: int, floor_db: float) -> Tensor:
     """Return the RMS over 50 ms, so many dB lower, (samples,)."""
     taper = torch.hann_window(sample_rate_hz // 20, device=sound.device, dtype=sound.dtype)
-    power = _smooth(sound.square()[None], taper / taper.sum())[0].clamp(min=0.0)
+    power = _smooth(sound.square(), taper).clamp(min=0.0)
     return power.sqrt() * 10.0 ** (-floor_db / 20.0)
 
 
@@ -376,10 +337,10 @@ def _noise(like: Tensor) -> Tensor:
 
 
 def _smooth(values: Tensor, taper: Tensor) -> Tensor:
-    """Return the convolution of (rows, samples) with a taper, centered."""
-    n_fft = values.shape[1] + len(taper)
-    product = torch.fft.fft(values, n_fft) * torch.fft.fft(taper, n_fft)
-    smooth = torch.fft.ifft(product)[:, len(taper) // 2 :][:, : values.shape[1]]
+    """Return the mean of (samples,) under a taper, centered."""
+    n_fft = len(values) + len(taper)
+    product = torch.fft.fft(values, n_fft) * torch.fft.fft(taper / taper.sum(), n_fft)
+    smooth = torch.fft.ifft(product)[len(taper) // 2 :][: len(values)]
     return smooth if values.is_complex() else smooth.real
 
 
