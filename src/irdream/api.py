@@ -161,19 +161,16 @@ def dream(
     """
     settings = _given(locals())
     judge = None if judge is None else _judge(judge)
-    model = _network(model)
-    rate = getattr(model if isinstance(model, Recognizer) else frontend, "sample_rate_hz", None)
-    signal = _like_weights(_signal(start, rate or sample_rate_hz), model)
-    recognizer = _recognizer(
-        model, signal, rate_hz=sample_rate_hz, frontend=frontend, labels=labels, output=output,
+    network = _network(model)
+    recognizer, signal = _opened(
+        network, start, sample_rate_hz, frontend=frontend, labels=labels, output=output,
         window_frames=window_frames,
     )  # fmt: skip
-    several: Any = [target] if np.ndim(target) == 0 else target  # type: ignore[arg-type]
-    classes = [_class(one, list(recognizer.instruments)) for one in several]
+    targets = _classes(target, recognizer).to(signal.device)
     file = Path(start).expanduser() if isinstance(start, str | Path) else None
     numbers = [f"start-{i}" for i in range(len(signal))] if len(signal) > 1 else ["start"]
     names = [file.stem] if file else numbers
-    signal, targets = _paired(signal, torch.tensor(classes, dtype=torch.long).to(signal.device))
+    signal, targets = _paired(signal, targets)
     usual, doubt = _usual(recognizer, signal)
     chosen = {"objective": LogProbability(), "optimizer": NormalizedAscent(), **usual, **settings}
     objective = chosen["objective"] = as_objective(chosen["objective"])
@@ -184,7 +181,7 @@ def dream(
         raise InputError(f"step_sizes={list(step_sizes or ())}; expected numbers above 0")
     if objective.reads_output:
         check_answers(recognizer, signal)
-        if output is None and not isinstance(getattr(model, "output", None), str):
+        if output is None and not isinstance(getattr(network, "output", None), str):
             doubts.append(doubt_of_output(recognizer, signal))
     _warn(doubts)
     with dream_bar(len(signal), steps=ascent.steps * ascent.octaves, shown=progress) as bar:
@@ -218,20 +215,25 @@ def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: x for name, x in given.items() if not (x is unset[name] or x == "default")}
 
 
-def _recognizer(model: nn.Module, signal: Tensor, *, rate_hz: int, **about: Any) -> Recognizer:
-    """Return a recognizer, or one around a network, that fits the start."""
+def _opened(
+    model: nn.Module, start: Start, rate_hz: int, **about: Any
+) -> tuple[Recognizer, Tensor]:
+    """Return a recognizer, or one around a network, and the start that it fits."""
+    knows = model if isinstance(model, Recognizer) else about["frontend"]
+    signal = _signal(start, getattr(knows, "sample_rate_hz", None) or rate_hz)
+    signal = _like_weights(signal, model)
     if not isinstance(model, Recognizer):
         recognizer = recognizer_around(model, signal, rate_hz=rate_hz, **about)
         if about["frontend"] is not None:
             check_start(recognizer, signal)
-        return recognizer
+        return recognizer, signal
     if any(given is not None for given in about.values()):
         raise InputError(
             "frontend, labels, output and window_frames belong to the recognizer; expected "
             "none of them, or recognizer.model in its place"
         )
     check_start(model, signal)
-    return model
+    return model, signal
 
 
 def _judge(judge: Model | Sequence[Model]) -> Recognizer:
@@ -355,6 +357,13 @@ def _parametrization(
         "and transforms are 0.1151 of their unit; parametrization=LogMel(range_db=None) says so, "
         "LogMel() that they are such logs"
     )
+
+
+def _classes(target: Any, recognizer: Recognizer) -> Tensor:
+    """Return the numbers of one class or several, (targets,)."""
+    several = [target] if np.ndim(target) == 0 else target
+    classes = [_class(one, list(recognizer.instruments)) for one in several]
+    return torch.tensor(classes, dtype=torch.long)
 
 
 def _class(target: Any, labels: list[str]) -> int:

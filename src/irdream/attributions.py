@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from irdream.api import Model, Start, _class, _like_weights, _network, _paired, _recognizer, _signal
+from irdream.api import Model, Start, _classes, _network, _opened, _paired
 from irdream.attribution import Attribution, SmoothGrad, with_sound
 from irdream.audio.stft import with_mel_mask
 from irdream.dreaming.network import frozen
@@ -27,25 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class AttributionResult:
-    """What was relevant in each item.
+    """What was relevant in each item."""
 
-    Attributes:
-        relevance: (items, n_mels, frames); positive speaks for the target.
-        log_mel: of `recognizer.stft_grid`, or what was given, the same shape.
-        targets: indices of the classes, (items,).
-        probabilities: what the recognizer says, (items, classes).
-        waveform: (items, samples); None where log-mels were given.
-        recognizer: that was asked.
-        gives_mask: whether the relevance is a mask itself.
-    """
-
-    relevance: Tensor
-    log_mel: Tensor
-    targets: Tensor
-    probabilities: Tensor
-    waveform: Tensor | None
-    recognizer: Recognizer
-    gives_mask: bool = False
+    relevance: Tensor  # (items, n_mels, frames); positive speaks for the target
+    log_mel: Tensor  # of `recognizer.stft_grid`, or what was given, the same shape
+    targets: Tensor  # indices of the classes, (items,)
+    probabilities: Tensor  # what the recognizer says, (items, classes)
+    waveform: Tensor | None  # (items, samples); None where log-mels were given
+    recognizer: Recognizer  # that was asked
+    gives_mask: bool = False  # whether the relevance is a mask itself
 
     @property
     def _grid(self) -> Any:
@@ -113,12 +103,8 @@ def attribute(
     Raises:
         InputError: bad start or target; a network without gradients.
     """
-    network = _network(model)
-    heard_by = network if isinstance(network, Recognizer) else frontend
-    rate_hz = getattr(heard_by, "sample_rate_hz", sample_rate_hz)
-    signal = _like_weights(_signal(start, rate_hz), network)
-    recognizer = _recognizer(
-        network, signal, rate_hz=rate_hz, frontend=frontend, labels=labels, output=output,
+    recognizer, signal = _opened(
+        _network(model), start, sample_rate_hz, frontend=frontend, labels=labels, output=output,
         window_frames=window_frames,
     )  # fmt: skip
     check_answers(recognizer, signal)
@@ -132,9 +118,8 @@ def attribute(
     if target is None:
         targets = probabilities.argmax(dim=1)
     else:
-        several = list(target) if isinstance(target, list | tuple | Tensor) else [target]
-        classes = [_class(one, list(recognizer.instruments)) for one in several]
-        log_mel, targets = _paired(log_mel, torch.tensor(classes, device=log_mel.device))
+        targets = _classes(target, recognizer).to(log_mel.device)
+        log_mel, targets = _paired(log_mel, targets)
         probabilities = probabilities.expand(len(targets), -1)
         signal = signal.expand(len(targets), *signal.shape[1:])
     waveform = signal if is_sound else None

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from irdream.dreaming.ascent import Octave
+from irdream.dreaming.ascent import Octave, with_strength
 from irdream.dreaming.batch import Start
 from irdream.dreaming.best import Answer, DeferredRead, Dreams
 from irdream.dreaming.constraints import BandRange, Consistency, MaxChange, RmseBudget, SnrFloor
@@ -157,7 +157,8 @@ def test_a_spectrogram_is_made_one_that_a_sound_has_every_few_steps(
     consistency, log_mel = Consistency(every=3), recognizer.log_mel(waveform)
     run(optimizer=(optimizer := Watched()), constraint=consistency)
 
-    start = Start(recognizer=None, log_mel=log_mel, keys=TARGETS, sound=waveform, signal=log_mel)
+    originals = {"log_mel": log_mel, "keys": TARGETS, "sound": waveform}
+    start = Start(recognizer=recognizer, **originals, signal=log_mel)
     prepared = consistency.prepare(start, "spectrogram")
     for step in range(1, 6):
         before, after = optimizer.seen[step - 1][1], optimizer.seen[step][0]
@@ -617,3 +618,43 @@ def test_the_host_does_not_wait_for_the_device_in_a_step(
         )  # fmt: skip
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize(
+    ("strength", "steps", "most_db", "confidence"),
+    [
+        (None, 60, 12.0, None),
+        ("quiet", 60, 12.0, 0.93),
+        ("clear", 60, 12.0, None),
+        ("strong", 60, 18.0, None),
+        (2, 60, 24.0, None),
+        (0.5, 30, 12.0, None),
+        (0.001, 1, 12.0, None),
+    ],
+)
+def test_steps_gain_and_stop(ascent, strength, steps, most_db, confidence) -> None:
+    inner = StftGain(max_gain_db=12.0, keep_peak=True, floor_db=30.0)
+    given = ascent(parametrization=Fourier(of=inner), steps=60)
+    made: Any = with_strength(given, strength)
+    assert (made.steps, made.confidence) == (steps, confidence)
+    assert made.step_size == given.step_size * (0.25 if strength == "quiet" else 1.0)
+    assert made.parametrization.of.max_gain_db == pytest.approx(most_db)
+    assert made.parametrization.of.keep_peak
+    assert made.parametrization.of.floor_db == 30.0
+    assert inner.max_gain_db == 12.0  # of the caller: as it was
+    assert given.steps == 60
+
+
+def test_what_has_no_gain_is_dreamed_for_longer_alone(ascent) -> None:
+    log_mel = LogMel()
+    made = with_strength(ascent(parametrization=log_mel, steps=10), "strong")
+    assert made.parametrization is log_mel
+    assert made.steps == 15
+
+
+@pytest.mark.parametrize("strength", ["loud", 0, -1])
+def test_another_strength_is_refused(ascent, strength) -> None:
+    with pytest.raises(
+        InputError, match=rf"^strength={strength}; expected quiet or clear or strong, or"
+    ):
+        with_strength(ascent(), strength)

@@ -28,18 +28,11 @@ _VALUES_AT_ONCE = 2**22  # of frames x bins; some ten tensors of that size are a
 
 
 class Violation(NamedTuple):
-    """How far a change rises above the masking threshold of the original, for each item.
+    """How far a change rises above the masking threshold of the original, for each item."""
 
-    Attributes:
-        share: of the time-frequency bins, 0 to 1, (items,).
-        excess_db: the mean over all bins of the dB above the threshold, 0 where below, (items,).
-        noise_to_mask_db: 10 log10 of the mean over all bins of power of the change over
-            threshold, at least -100, (items,).
-    """
-
-    share: Tensor
-    excess_db: Tensor
-    noise_to_mask_db: Tensor
+    share: Tensor  # of the time-frequency bins, 0 to 1, (items,)
+    excess_db: Tensor  # the mean over all bins of the dB above the threshold, 0 where below
+    noise_to_mask_db: Tensor  # 10 log10 of the bins' mean of change over threshold, at least -100
 
 
 def bark(hz: Tensor) -> Tensor:

@@ -175,17 +175,11 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the recognizer says of some items.
+    """What the recognizer says of some items."""
 
-    Attributes:
-        probabilities: mean over the windows, (items, instruments); they sum to one.
-        scores: the network's own outputs, likewise (raw sigmoids, or the softmax again).
-        windows: the target's probability in each window, (items, windows).
-    """
-
-    probabilities: Tensor
-    scores: Tensor
-    windows: Tensor
+    probabilities: Tensor  # mean over the windows, (items, instruments); they sum to one
+    scores: Tensor  # the network's own outputs, likewise (raw sigmoids, or the softmax again)
+    windows: Tensor  # the target's probability in each window, (items, windows)
 
     @classmethod
     @torch.no_grad()
@@ -223,35 +217,23 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Dreams:
-    """The result of an ascent.
+    """The result of an ascent."""
 
-    Attributes:
-        signal: the best iterate of each item, in the parametrization's own shape.
-        log_mel: what the network gets of it, (items, n_mels, frames).
-        waveform: (items, samples) where the parametrization makes sound, else None.
-        before, after: what the recognizer says of the originals and of `log_mel`.
-        steps: steps from the original to `signal`, (items,).
-        flip_steps: steps until the target is first the most probable, (items,); NaN: never.
-        reached: whether the confidence was reached, (items,).
-        probability_curve: the target's probability before each step and after the last,
-            (steps + 1, items); NaN after an item's stop, and where the network was left early.
-        objective_curve: the objective likewise.
-        item_steps: steps taken, summed over the items: what the run cost.
-        iterates: of each watched item its best iterates after some steps, by the steps: waveforms
-            (samples,), or log-mels (n_mels, frames) where dreams are no sound.
-    """
-
-    signal: Tensor
-    log_mel: Tensor
-    waveform: Tensor | None
-    before: Answer
-    after: Answer
-    steps: Tensor
-    flip_steps: Tensor
-    reached: Tensor
+    signal: Tensor  # the best iterate of each item, in the parametrization's own shape
+    log_mel: Tensor  # what the network gets of it, (items, n_mels, frames)
+    waveform: Tensor | None  # (items, samples) where the parametrization makes sound, else None
+    before: Answer  # what the recognizer says of the originals
+    after: Answer  # and of `log_mel`
+    steps: Tensor  # from the original to `signal`, (items,)
+    flip_steps: Tensor  # until the target is first the most probable, (items,); NaN: never
+    reached: Tensor  # whether the confidence was, (items,)
+    # Of the target before each step and after the last, (steps + 1, items); NaN after an item's
+    # stop, and where the network was left early:
     probability_curve: Tensor
-    objective_curve: Tensor
-    item_steps: int
+    objective_curve: Tensor  # likewise
+    item_steps: int  # steps taken, summed over the items: what the run cost
+    # Of each watched item its best iterates after some steps, by the steps: waveforms (samples,),
+    # or log-mels (n_mels, frames) where dreams are no sound:
     iterates: Mapping[int, Mapping[int, Tensor]] = field(default_factory=dict)
 
 

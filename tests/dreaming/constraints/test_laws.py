@@ -1,13 +1,15 @@
-"""What every constraint obeys, on every kind of signal that it can project."""
+"""What every constraint obeys, on every kind of signal; and spectrograms that a sound has."""
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from irdream.audio.stft import inverse_stft, stft
 from irdream.dreaming.constraints import (
     BandRange,
     Consistency,
@@ -23,6 +25,7 @@ from irdream.dreaming.constraints import (
     RmseBudget,
     SnrFloor,
     TimeRange,
+    with_consistency,
 )
 from irdream.errors import InputError
 
@@ -176,3 +179,36 @@ def test_one_that_needs_sound_says_so(bench, constraint) -> None:
     expected = rf"{type(constraint).__name__} needs the originals' waveforms, and only log-mels"
     with pytest.raises(InputError, match=expected):
         constraint.prepare(silent, "spectrogram")
+
+
+def test_a_gain_becomes_that_of_its_sound(bench, project) -> None:
+    waveform = bench.sounds(2, 4000, seed=1)
+    found, asked, held = project(Consistency(every=1), "gain", waveform=waveform, size=0.2)
+    spectrum = stft(waveform, bench.frontend) * asked.exp()
+    sound = inverse_stft(spectrum, bench.frontend, samples=4000)
+    expected = stft(sound, bench.frontend).abs().log() - held.start.spectrum.log()
+    torch.testing.assert_close(found, expected)
+    assert not torch.allclose(found, asked, atol=1e-3)
+
+
+def test_a_log_mel_becomes_that_of_a_sound(bench, project) -> None:
+    """Made again of what a sound has, it changes by less than before."""
+    found, asked, held = project(Consistency(every=1), "log_mel")
+    assert (held(found) - found).square().mean() < 0.5 * (found - asked).square().mean()
+    unchanged = held(held.start.log_mel)
+    torch.testing.assert_close(unchanged, held.start.log_mel, atol=1e-6, rtol=0)
+
+
+def test_a_sound_stays(project) -> None:
+    found, asked, _ = project(Consistency(every=1), "sound")
+    assert found is asked
+
+
+def test_it_is_put_before_other_constraints() -> None:
+    one = MaxChange(db=1.0)
+    for one_or_more, others in ((None, []), (one, [one]), ([one, one], [one, one])):
+        held: Any = with_consistency(one_or_more, 5)
+        first, *rest = held
+        assert isinstance(first, Consistency)
+        assert (first.every, rest) == (5, others)
+        assert with_consistency(one_or_more, 0) is one_or_more

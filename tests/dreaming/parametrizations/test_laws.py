@@ -67,7 +67,7 @@ def test_every_tensor_has_an_axis_of_items_and_the_type_of_the_sound(
 
 
 def assert_has_items(start: Start, count: int) -> None:
-    for value in vars(start).values():
+    for value in (*vars(start).values(), *start.own.values()):
         if isinstance(value, Start):
             assert_has_items(value, count)
         assert not isinstance(value, torch.Tensor) or len(value) == count
@@ -148,7 +148,7 @@ def test_what_wraps_another_can_be_held_as_it(bench, parametrization) -> None:
     of = getattr(parametrization, "of", parametrization)
     assert parametrization.kinds == of.kinds
     origin = bench.origin(parametrization, bench.sounds(2, 500), [1, 2])
-    assert origin.spectrum is getattr(origin, "of", origin).spectrum
+    assert origin.spectrum is origin.own.get("of", origin).spectrum
 
 
 @examples(15)
@@ -220,7 +220,7 @@ def test_a_step_along_a_white_gradient_is_one_unit_of_the_signal(bench, name) ->
     step = 1e-3 * parametrization.unit(origin) * gradient / size
     of = getattr(parametrization, "of", parametrization)
     change = rms(parametrization.signal(origin, start + step) - signal) / 1e-3
-    steps = change / of.unit(getattr(origin, "of", origin)).flatten()
+    steps = change / of.unit(origin.own.get("of", origin)).flatten()
     assert 0.7 < steps.mean() < 1.4
 
 

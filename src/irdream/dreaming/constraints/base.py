@@ -23,26 +23,19 @@ Prepared = Sequence[dict[str, Any]]  # by each of several constraints
 
 
 class Constraint(ABC):
-    """See the module.
+    """See the module."""
 
-    Attributes:
-        acts_on: the kinds of signal that it can hold: "spectrogram", a log-mel or a gain (items,
-            bands or bins, frames) in natural log; "sound", a waveform (items, samples).
-        every: None: it holds in every evaluation; n: it acts once after each nth step of an
-            octave, and has no part in the gradient; 0: never.
-    """
-
-    acts_on: tuple[Kind, ...]
+    acts_on: tuple[Kind, ...]  # what it can hold; see `Parametrization.kinds`
+    # None: it holds in every evaluation; n: it acts once after each nth step of an octave, and has
+    # no part in the gradient; 0: never:
     every: int | None = None
 
     @abstractmethod
     def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
         """Return the signal that obeys; unchanged where it obeys already.
 
-        Args:
-            signal: of one of the kinds.
-            original: what a change is measured from: the start's signal, or its sound.
-            prepared: what `prepare` returned, of the same items.
+        A change is measured from `original`, the start's signal or its sound; `prepared` is what
+        `prepare` returned, of the same items.
         """
 
     def prepare(self, start: Start, kind: Kind) -> dict[str, Any]:
@@ -53,12 +46,8 @@ class Constraint(ABC):
 class Constraints:
     """Several constraints, each applied to the kind of signal that it can hold.
 
-    Args:
-        constraints: in their order.
-        kinds: of signal that the parametrization has: "spectrogram", "sound", or both.
-
     Raises:
-        InputError: when one can hold none of them.
+        InputError: when one can hold none of the kinds that the parametrization has.
     """
 
     def __init__(self, constraints: Sequence[Constraint], kinds: Sequence[Kind]) -> None:

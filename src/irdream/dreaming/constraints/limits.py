@@ -37,14 +37,11 @@ class MaxChange(Constraint):
         return limited(signal, original - most, original + most)
 
 
+@dataclass(kw_only=True, eq=False)
 class BandRange(Constraint):
     """The values of a spectrogram's row stay in its range, also where the original's do not.
 
-    Args:
-        least_db: one number, or one for each row: of a log-mel in dB re magnitude 1, of a gain
-            in dB.
-        most_db: the same for the largest.
-        path: of a .npy file with the two, (2, n_mels), which is used instead; None: none.
+    Limits are one number, or one for each row: of a log-mel in dB re magnitude 1, of a gain in dB.
 
     Raises:
         InputError: when the file cannot be used or a range is none; from `prepare`, when there
@@ -53,43 +50,41 @@ class BandRange(Constraint):
 
     acts_on = ("spectrogram",)
 
-    def __init__(
-        self,
-        *,
-        least_db: float | Sequence[float] = -100.0,
-        most_db: float | Sequence[float] = 20.0,
-        path: ExistingPath | None = None,
-    ) -> None:
-        self.name = "least_db, most_db" if path is None else f"path={str(path)!r}"
-        least, most = (least_db, most_db) if path is None else _read(path)
+    least_db: float | Sequence[float] = -100.0
+    most_db: float | Sequence[float] = 20.0
+    path: ExistingPath | None = None  # of a .npy file with the two, (2, n_mels), used instead
+
+    def __post_init__(self) -> None:
+        self.name = "least_db, most_db" if self.path is None else f"path={str(self.path)!r}"
+        least, most = (self.least_db, self.most_db) if self.path is None else _read(self.path)
         sizes = np.size(least), np.size(most)
         if len({*sizes} - {1}) > 1:
             raise InputError(
                 f"constraint.least_db has {sizes[0]} numbers and most_db {sizes[1]}; expected as "
                 "many, or one for all bands"
             )
-        self.least_db, self.most_db = np.broadcast_arrays(np.atleast_1d(least), most)
-        empty = np.flatnonzero(~(self.least_db < self.most_db))  # NaN is found as well
+        least, most = np.broadcast_arrays(np.atleast_1d(least), most)
+        empty = np.flatnonzero(~(least < most))  # NaN is found as well
         if len(empty):
             band = empty[0]
             raise InputError(
-                f"constraint.{self.name}: {self.least_db[band]:g} to {self.most_db[band]:g} in "
+                f"constraint.{self.name}: {least[band]:g} to {most[band]:g} in "
                 f"band {band}; expected the least below the most, such as -100 and 20"
             )
+        self.limits_db = {"least": least, "most": most}
 
     def prepare(self, start: Start, kind: Kind) -> dict[str, Any]:
         """Return the two limits in natural log, (items, 1 or rows, 1) each."""
-        rows, count = start.signal.shape[1], len(self.least_db)
+        signal, count = start.signal, len(self.limits_db["least"])
+        rows = signal.shape[1]
         if count not in (1, rows):
             raise InputError(
                 f"constraint.{self.name} has {count} numbers; expected {rows}, one for each "
                 "band of the front end, or a single one"
             )
         return {
-            name: start.signal.new_tensor((db * NATURAL_PER_DB).tolist())[None, :, None].repeat(
-                len(start.signal), 1, 1
-            )
-            for name, db in {"least": self.least_db, "most": self.most_db}.items()
+            name: signal.new_tensor(db * NATURAL_PER_DB).view(1, -1, 1).repeat(len(signal), 1, 1)
+            for name, db in self.limits_db.items()
         }
 
     def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:

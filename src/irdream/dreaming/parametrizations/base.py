@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -32,19 +33,13 @@ _BEYOND = 2e-6  # natural log: two roundings of a float32 at the floor
 
 
 class Parametrization(ABC):
-    """See the module.
+    """See the module."""
 
-    Attributes:
-        step_unit: what one unit of `dream.step_size` is, for people.
-        kinds: what constraints can hold, the signal's own kind first: "spectrogram" where it is
-            (items, bands or bins, frames) in natural log, "sound" where it is (items, samples);
-            both where a spectrogram is made into sound.
-        from_original: whether a dream is a change of the original.
-    """
-
-    step_unit: str
+    step_unit: str  # what one unit of `dream.step_size` is, for people
+    # What constraints can hold, the signal's own kind first: "spectrogram", (items, bands or bins,
+    # frames) in natural log, "sound", (items, samples); both where one is made into the other:
     kinds: tuple[Kind, ...]
-    from_original: bool = True
+    from_original: bool = True  # whether a dream is a change of the original
 
     @property
     def acts_on(self) -> Kind:
@@ -71,25 +66,17 @@ class Parametrization(ABC):
         return None
 
     def beside(self, start: Start, signal: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what becomes of what the network was not given.
+        """Return what becomes of what the network was not given, of one item's signal (1, ...).
 
-        Args:
-            start: of one item.
-            signal: (1, ...).
-            sound: what its channels have beside their mean, (channels, samples).
-
-        Returns:
-            The same as it is in the dream, and the gain of what lies above the network's band.
+        That is what its channels have beside their mean, (channels, samples), as it is in the
+        dream, and the gain of what lies above the network's band.
         """
         return sound, sound.new_ones(())
 
     def regrid(self, start: Start, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
-        """Return the parameters for an octave that is coarser than full size by these factors.
+        """Return the parameters, of the octave before, for one that is so much coarser.
 
-        Args:
-            start: of the items.
-            parameters: of the octave before, or of the undreamed signal.
-            coarser: factors of at least 1 for (bands, frames); the last holds for a waveform.
+        `coarser` has factors of at least 1 for (bands, frames); the last holds for a waveform.
         """
         return parameters
 
@@ -133,6 +120,7 @@ class Additive(Parametrization):
         return signal - start.signal if parameters.shape == signal.shape else parameters
 
 
+@dataclass(kw_only=True)
 class Wrapper(Parametrization):
     """Dreams the signal of another parametrization in other terms; range and sound are left to it.
 
@@ -142,14 +130,15 @@ class Wrapper(Parametrization):
         InputError: when `of` is none of `classes`.
     """
 
-    classes: tuple[type[Additive], ...] = (Additive,)
+    classes = (Additive,)
     expected = "LogMel, Waveform, StftGain or another Additive"
+    of: Additive
 
-    def __init__(self, of: Additive) -> None:
+    def __post_init__(self) -> None:
+        of = self.of
         if not isinstance(of, self.classes):
             found = repr(of) if of is None or isinstance(of, str) else type(of).__name__
             raise InputError(f"parametrization.of={found}; expected an object: {self.expected}")
-        self.of = of
         self.step_unit, self.kinds = of.step_unit, of.kinds
 
     def waveform(self, start: Start, signal: Tensor) -> Tensor | None:
@@ -172,31 +161,29 @@ def resize(detail: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(detail[:, None], size=tuple(size), mode=mode, align_corners=False)[:, 0]
 
 
+@dataclass(kw_only=True)
 class LogMel(Additive):
     """The log-mel itself, as in the paper: (items, n_mels, frames), natural log of the magnitude.
 
     The dream is no sound: a sonification has to find one. Values of an original that lie outside
     -100 to 20 dB widen its range, so that it is dreamed as it is.
 
-    Args:
-        range_db: least and largest value of a dream, in dB re magnitude 1, held to 0.0001 dB. The
-            default is from the front end's floor to the loudest band of a full-scale sine. None:
-            that of each original and a tenth more, whatever its unit is; a step unit is then
-            1/120 of that.
-
     Raises:
         InputError: when the range is none; by `start`: when an original is no log of a magnitude.
     """
 
     kinds = ("spectrogram",)
+    # Least and largest value of a dream, in dB re magnitude 1, held to 0.0001 dB. None: that of
+    # each original and a tenth more, whatever its unit is; a step unit is then 1/120 of that:
+    range_db: Sequence[float] | None = FULL_RANGE_DB
 
-    def __init__(self, *, range_db: Sequence[float] | None = FULL_RANGE_DB) -> None:
+    def __post_init__(self) -> None:
+        range_db = self.range_db
         if range_db is not None and not (len(range_db) == 2 and range_db[0] < range_db[1]):
             raise InputError(
                 f"parametrization.range_db={list(range_db)}; expected [least, most] in dB, "
                 "such as [-100, 20], or null"
             )
-        self.range_db = None if range_db is None else tuple(range_db)
         self.step_unit = "dB" if range_db else "1/120 of its range"
         self._least, self._most = (value * NATURAL_PER_DB for value in range_db or FULL_RANGE_DB)
 

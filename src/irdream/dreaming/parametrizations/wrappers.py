@@ -1,32 +1,35 @@
-"""Dreaming a detail as its spectrum, low frequencies first, as in feature visualization.
+"""Dreaming the detail of another parametrization in other terms: its spectrum, phases, or grids.
 
-A step that is equal in all coefficients would be mostly fine grain, since most coefficients are
-of high frequencies; weighting them by the inverse of the frequency gives dreams with large
-shapes. The frequencies are those of a spectrogram (modulations: cycles a band, cycles a frame) or
-of the sound (cycles a sample).
+A step that is equal in all coefficients or points would be mostly fine grain, since most of them
+are fine. Weighting a spectrum by the inverse of the frequency (low modulations of a log-mel, low
+frequencies of a sound), or adding grids of many resolutions, gives dreams with large shapes.
 
-Source: C. Olah, A. Mordvintsev, L. Schubert, "Feature visualization", Distill 2017, section
-"Preconditioning and parameterization".
+Source of `Fourier`: C. Olah, A. Mordvintsev, L. Schubert, "Feature visualization", Distill 2017,
+section "Preconditioning and parameterization".
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Protocol
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Gt
 from torch import Tensor
 
+from irdream.arguments import Count, checked
 from irdream.dreaming.batch import Originals, Start
-from irdream.dreaming.parametrizations.base import Additive, LogMel, Wrapper
+from irdream.dreaming.parametrizations.base import Additive, LogMel, Wrapper, resize
 from irdream.dreaming.parametrizations.sound import Waveform
-from irdream.dreaming.random_streams import substream, uniform
+from irdream.dreaming.random_streams import normal, substream, uniform
 from irdream.errors import InputError
 
 
+@dataclass(kw_only=True)
 class Fourier(Wrapper):
     """The detail of another parametrization is the inverse real FFT of weighted coefficients.
 
@@ -42,22 +45,21 @@ class Fourier(Wrapper):
     large. A step of equal size in all coefficients, as Adam takes it, changes the signal less:
     on a log-mel by about 1/5 of a unit for a decay of 0.5, and 1/25 for 1.
 
-    Args:
-        of: LogMel, Waveform or StftGain.
-        decay: along mel bands and frames; the last holds for a waveform.
-
     Raises:
         InputError: for another `of`, or a decay that is not two numbers of at least 0.
     """
 
-    def __init__(self, *, of: Additive, decay: Sequence[float] = (1.0, 1.0)) -> None:
-        super().__init__(of)
+    of: Additive  # LogMel, Waveform or StftGain
+    decay: Sequence[float] = (1.0, 1.0)  # along mel bands and frames; a waveform has the last
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        decay = self.decay
         if not (len(decay) == 2 and all(0 <= d < math.inf for d in decay)):
             raise InputError(
                 f"parametrization.decay={list(decay)}; expected two numbers of at least 0, for "
                 "mel bands and frames, such as [1, 1]"
             )
-        self.decay = tuple(decay)
 
     def start(self, originals: Originals) -> Start:
         """Return what `of` starts from, and the weights, (items, 1, *coefficients)."""
@@ -152,6 +154,7 @@ class Reference(Protocol):
         ...
 
 
+@dataclass(kw_only=True)
 class Maco(Wrapper):
     """The parameters are the phases, in radians, of a spectrum of natural magnitudes (MACO).
 
@@ -169,11 +172,6 @@ class Maco(Wrapper):
     Constrained Optimization", NeurIPS 2023, section 3, there for pictures; here the phases are kept
     odd, as those of real spectra, so that the magnitudes hold exactly.
 
-    Args:
-        of: LogMel or Waveform.
-        reference: whose mean magnitudes are held, each excerpt cut or repeated to the original's
-            length; None: each item holds its own original's.
-
     Raises:
         InputError: for another `of`; by `start`: when the reference has no excerpt.
     """
@@ -182,10 +180,14 @@ class Maco(Wrapper):
     classes = (LogMel, Waveform)
     expected = "LogMel or Waveform"
 
-    def __init__(self, *, of: Additive, reference: Reference | None = None) -> None:
-        super().__init__(of)
+    of: Additive  # LogMel or Waveform
+    # Whose mean magnitudes are held, each excerpt cut or repeated to the original's length; None:
+    # each item holds its own original's:
+    reference: Reference | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.step_unit = "radians"
-        self.reference = reference
 
     def start(self, originals: Originals) -> Start:
         """Return the signal of the first phases, and the magnitudes, (items, rows, columns)."""
@@ -272,3 +274,109 @@ def _columns(phases: Tensor, frames: int) -> tuple[Tensor, ...]:
 def _of_length(waveform: Tensor, samples: int) -> Tensor:
     """Cut or repeat (samples,)."""
     return waveform.repeat(-(-samples // len(waveform)))[:samples]
+
+
+@checked
+@dataclass(kw_only=True)
+class LowResolution(Wrapper):
+    """The detail of another parametrization is a sum of grids, each interpolated to full size.
+
+    Level k has points for 1 / ratio**k of the bands and of the frames. Parameters are (items,
+    points of all levels), the coarsest level first. At an octave the levels finer than it are
+    left out, all but the coarsest. A point of a coarse grid gathers the gradients of all points
+    around it, so what a region has in common is changed first; with `shared`, what all windows of
+    an excerpt have in common.
+
+    The unit is such that a step of RMS 1 along a gradient changes the signal by one step unit RMS
+    if the gradient of the signal is white; a step of the same size in all points changes it less.
+
+    Raises:
+        InputError: for another `of`, and for `shared` on a waveform, which has no bands.
+    """
+
+    of: Additive  # LogMel, Waveform or StftGain
+    levels: Count = 4  # how many grids, the finest at full size
+    ratio: Annotated[float, Gt(1)] = 2.0  # how much coarser each level is than the one before
+    shared: bool = False  # the coarser levels are one column of bands, the same in all frames
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shared and self.of.acts_on == "sound":
+            raise InputError(
+                f"parametrization.shared=true with {type(self.of).__name__}; expected a signal "
+                "with bands, such as LogMel, or parametrization.shared=false"
+            )
+
+    def start(self, originals: Originals) -> Start:
+        """Return what `of` starts from, and how much larger steps are on many grids, (items, 1)."""
+        of = self.of.start(originals)
+        gain = self._gain(of.signal[:1]).expand(len(of.signal), 1)
+        return originals.start(of.signal, spectrum=of.spectrum, of=of, gain=gain)
+
+    def parameters(self, start: Start) -> Tensor:
+        return self._zeros(start.signal)
+
+    def unit(self, start: Start) -> Tensor:
+        return self.of.unit(start.own["of"]).flatten(1) / start.own["gain"]
+
+    def signal(self, start: Start, parameters: Tensor) -> Tensor:
+        return self.of.signal(start.own["of"], self._detail(start.signal, parameters))
+
+    def regrid(self, start: Start, parameters: Tensor, coarser: Sequence[float]) -> Tensor:
+        """Keep the levels that are no finer than the octave, or add zeros for those up to it."""
+        kept = [math.prod(self._grid(start.signal, self.levels - 1))]
+        for k in range(self.levels - 2, -1, -1):
+            axes = coarser[:1] if self.shared and k else coarser  # a shared one has one frame
+            axes = coarser[-1:] if self.of.acts_on == "sound" else axes
+            if all(self.ratio**k >= by * (1 - 1e-9) for by in axes):
+                kept.append(math.prod(self._grid(start.signal, k)))
+        return F.pad(parameters, (0, sum(kept) - parameters.shape[1]))  # may be negative
+
+    def absorb(self, start: Start, parameters: Tensor, signal: Tensor) -> Tensor:
+        """Share the difference to the constrained signal among the levels, the coarsest first.
+
+        So a coarse level does not run away while the finest undoes it.
+        """
+        rest = signal - start.signal - self._detail(signal, parameters)
+        absorbed = []
+        for level in self._levels(signal, parameters):
+            share = F.interpolate(rest[:, None], size=level.shape[1:], mode="area")[:, 0]  # means
+            rest = rest - resize(share, signal.shape[1:])
+            absorbed.append((level + share).flatten(1))
+        return torch.cat(absorbed, dim=1)
+
+    def _zeros(self, signal: Tensor) -> Tensor:
+        points = sum(math.prod(self._grid(signal, k)) for k in range(self.levels))
+        return signal.new_zeros(len(signal), points)
+
+    def _detail(self, signal: Tensor, parameters: Tensor) -> Tensor:
+        """Return the sum of the levels at the size of a signal."""
+        levels = [resize(level, signal.shape[1:]) for level in self._levels(signal, parameters)]
+        return functools.reduce(torch.add, levels)
+
+    def _levels(self, signal: Tensor, parameters: Tensor) -> list[Tensor]:
+        """Return the levels that are there, (items, *grid) each, the coarsest first."""
+        levels: list[Tensor] = []
+        while parameters.shape[1]:
+            grid = self._grid(signal, self.levels - 1 - len(levels))
+            level, parameters = parameters.tensor_split([math.prod(grid)], dim=1)
+            levels.append(level.unflatten(1, grid))
+        return levels
+
+    def _grid(self, signal: Tensor, k: int) -> tuple[int, ...]:
+        """Return the size of level k for signals (items, ...)."""
+        return tuple(
+            1 if self.shared and k and axis else min(n, max(2, round(n / self.ratio**k)))
+            for axis, n in enumerate(signal.shape[1:])
+        )
+
+    def _gain(self, signal: Tensor) -> Tensor:
+        """Return how much a step of RMS 1 along a white gradient changes signals, (1, 1)."""
+        key = torch.zeros(1, dtype=torch.int64, device=signal.device)
+        gradient = normal(key, 0, *signal.shape[1:]).to(signal.dtype)
+        with torch.enable_grad():
+            parameters = self._zeros(signal).requires_grad_()
+            detail = self._detail(signal, parameters)
+            (step,) = torch.autograd.grad(detail, parameters, gradient)
+        change = self._detail(signal, step)
+        return (change.square().mean() / step.square().mean()).sqrt().view(1, 1)
