@@ -37,7 +37,7 @@ from omegaconf import DictConfig, OmegaConf  # noqa: E402
 from hydra_plugins.irdream import _pruning as pruning  # noqa: E402
 from hydra_plugins.irdream._words import as_grammar  # noqa: E402
 from irdream.cli import command  # noqa: E402
-from irdream.interrupts import interrupt  # noqa: E402
+from irdream.processes import interrupt  # noqa: E402
 from irdream.sweeps import signature as job_signature  # noqa: E402
 from irdream.sweeps import sweep  # noqa: E402
 from irdream.sweeps.job import Job  # noqa: E402
@@ -95,7 +95,7 @@ def perform(config: DictConfig, job: Job, of_sweep: sweep.Sweep | None) -> dict[
     if of_sweep and signed and not config.sweep.force and of_sweep.leaves_out(signed, job):
         return job.metrics
     from irdream import runtime
-    from irdream.stopwatch import Stopwatch
+    from irdream.progress import Stopwatch
 
     stopwatch = Stopwatch(started=STARTED if of_sweep is None else None)
     threads = runtime.set_threads(config.threads)

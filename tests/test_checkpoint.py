@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from irdream import checkpoint
-from irdream.checkpoint_folder import save_recognizer
+from irdream.checkpoint_folder import load_recognizer, save_recognizer
 from irdream.errors import InputError
 from irdream.fingerprint import fingerprint_of
 from irdream.tracking import MlflowTracker
@@ -188,3 +188,15 @@ def test_the_second_one_is_another_network_on_the_same_sounds() -> None:
         probabilities = second.probabilities(second.window_logits(log_mel))
     assert probabilities.shape == (1, 1, 11)
     assert float(probabilities.sum()) == pytest.approx(1.0)
+
+
+def test_one_alone_takes_sounds_at_another_rate() -> None:
+    tone = torch.sin(torch.arange(2 * 44_100) * 2 * torch.pi * 440 / 44_100)
+    lower = checkpoint.load(path="robust@-12", device="cpu")
+    assert (lower.sample_rate_hz, lower.window_seconds) == (44_100, 0.5)
+    assert lower.where == "on cpu"
+    plain = load_recognizer("robust")
+    torch.testing.assert_close(lower(tone[None]), plain(tone[None]), atol=1e-4, rtol=0)
+    with torch.no_grad():
+        found = load_recognizer("robust@-12").predict(tone)
+    assert found == pytest.approx(plain.predict(tone), abs=1e-4)

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 import main
-from irdream.interrupts import Interrupted, interrupt
+from irdream.processes import Interrupted, interrupt
 from irdream.runtime import cores
 from irdream.tracking.store import open_store
 from tests.tiny import sweep_runs, write_tone

@@ -18,10 +18,9 @@ import torch
 from irdream import runtime
 from irdream.arguments import Positive
 from irdream.checkpoint_folder import load_recognizer, new_recognizer
-from irdream.checkpoint_names import pitched
-from irdream.contents import content_of
 from irdream.ensemble import as_one
 from irdream.errors import InputError
+from irdream.files import content_of, pitched
 from irdream.instruments import CODES, find
 from irdream.recognizer import Recognizer
 from irdream.tracking import fetch_checkpoint

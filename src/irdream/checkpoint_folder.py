@@ -23,9 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from irdream.checkpoint_names import FORMS, NAMES, pitched
 from irdream.errors import InputError, told
-from irdream.files import replacing
+from irdream.files import FORMS, NAMES, pitched, replacing
 from irdream.instruments import CODES, labels_of
 from irdream.networks import unwrapped
 from irdream.recognizer import Recognizer

@@ -1,6 +1,6 @@
 """When two things are the same: one answer for sweeps, caches and studies that are resumed.
 
-A file is known by its content (`irdream.contents`), code by its source, a value by what it holds
+A file is known by its content (`irdream.files`), code by its source, a value by what it holds
 and by the code of its class. What cannot be known (a function typed in a notebook, a scripted
 network, an open file) is the same as nothing. A job of a sweep that is skipped does not import
 torch.
@@ -22,7 +22,7 @@ from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import Any, Literal
 
-from irdream.contents import content_of, files_below
+from irdream.files import content_of, files_below
 
 LIBRARIES = ("numpy", "torch")  # known by name as Python's own are, whatever their version
 _PLAIN = (type(None), bool, int, float, str)

@@ -23,8 +23,8 @@ from irdream.paper.excerpts import (
     wrong_pairs,
 )
 from irdream.paper.study import Found
+from irdream.progress import Stopwatch
 from irdream.sonification import StftGain
-from irdream.stopwatch import Stopwatch
 
 
 def excerpt(labels: str, i: int = 0) -> Excerpt:

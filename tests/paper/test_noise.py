@@ -20,8 +20,8 @@ from irdream.paper.noise import (
     sound_distances,
 )
 from irdream.paper.study import Found
+from irdream.progress import Stopwatch
 from irdream.reports.tables import rows_of
-from irdream.stopwatch import Stopwatch
 
 
 def found(**arrays: list[np.ndarray]) -> Found:

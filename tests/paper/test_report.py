@@ -14,9 +14,9 @@ from irdream.paper.excerpts import ExcerptFindings, dream_excerpts
 from irdream.paper.noise import NoiseFindings, dream_noise
 from irdream.paper.pages import NOISE_TABLES, WAY_NAMES, WAY_TABLES, Chapter, page_of
 from irdream.paper.report import _baseline, report_excerpts, report_noise
+from irdream.progress import Stopwatch
 from irdream.reports.pages import Section
 from irdream.reports.tables import mean_of, records, rows_of
-from irdream.stopwatch import Stopwatch
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from irdream.dreaming.objectives import Logit
 from irdream.dreaming.parametrizations import Waveform
 from irdream.dreaming.targets import Item
 from irdream.errors import InputError
-from irdream.interrupts import Interrupted
 from irdream.paper import study as module
 from irdream.paper.study import Found, Study, kept
+from irdream.processes import Interrupted
 from irdream.recognizer import Recognizer
 from irdream.sonification import GriffinLim
 from irdream.sonification import StftGain as Gain

@@ -23,7 +23,7 @@ from irdream.dreaming.parametrizations import LogMel, Maco, StftGain, Waveform
 from irdream.dreaming.transforms import Jitter
 from irdream.errors import InputError
 from irdream.instruments import CODES
-from irdream.interrupts import Interrupted, interrupt
+from irdream.processes import Interrupted, interrupt
 from irdream.progress import DreamBar
 from irdream.recognizer import Recognizer
 from irdream.reports import dream_table, figures

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from irdream.checkpoint_folder import load_recognizer, new_recognizer
 from irdream.datasets.folder import Folder
 from irdream.errors import InputError
-from irdream.interrupts import Interrupted
+from irdream.processes import Interrupted
 from irdream.training.augmentation import SpectrogramAugmentation
 from irdream.training.losses import Loss
 from irdream.training.robust import Robust

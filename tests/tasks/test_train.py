@@ -23,8 +23,8 @@ from irdream.instruments import CODES
 from irdream.measures.scoring import AGGREGATIONS
 from irdream.models import Han2016Body
 from irdream.models.transfer import embed
+from irdream.progress import Stopwatch
 from irdream.recognizer import Recognizer
-from irdream.stopwatch import Stopwatch
 from irdream.tracking import MlflowTracker
 from irdream.training.augmentation import SpectrogramAugmentation, WaveformAugmentation
 from irdream.training.averaging import Averaging

@@ -25,10 +25,10 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 
 from irdream import arguments
 from irdream.arguments import shown
-from irdream.checkpoint_names import FORMS, NAMES, pitched
 from irdream.cli import keys
 from irdream.cli.hydra_errors import explain, needed_extra, unknown_key, unknown_target
 from irdream.errors import InputError, nearest
+from irdream.files import FORMS, NAMES, pitched
 from irdream.instruments import CODES
 
 _OF_LAUNCHERS = ("joblib.", "ray.")  # what is raised there is no defect: a process has died

@@ -21,10 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from irdream.contents import content_of, remember_in
 from irdream.datasets.base import Excerpt, Excerpts, decoding
 from irdream.errors import InputError
-from irdream.files import as_text, replacing
+from irdream.files import as_text, content_of, remember_in, replacing
 from irdream.fingerprint import UnknowableError, fingerprint_of
 from irdream.progress import track
 

@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from irdream.arguments import Share, checked
-from irdream.contents import content_of
 from irdream.datasets.base import Excerpt, ExcerptFile
 from irdream.errors import InputError
-from irdream.files import as_text
+from irdream.files import as_text, content_of
 from irdream.fingerprint import fingerprint_of
 from irdream.tracking import Tracker
 

@@ -25,12 +25,11 @@ from scipy import signal
 
 from irdream.arguments import Count, Natural, checked
 from irdream.audio import audio_files, load_audio
-from irdream.contents import content_of
 from irdream.datasets.base import ExcerptFile, Excerpts, PartName
 from irdream.datasets.composition import Note, Voice
 from irdream.datasets.soundfont import SAMPLE_RATE_HZ, TIM_GM6MB, Fonts, SoundFont
 from irdream.errors import InputError
-from irdream.files import ExistingPath, read_text
+from irdream.files import ExistingPath, content_of, read_text
 from irdream.instruments import CODES, parse
 
 MANIFEST = "manifest.csv"

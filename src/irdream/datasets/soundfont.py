@@ -24,13 +24,12 @@ from filelock import FileLock
 
 from irdream.arguments import Count, Natural, checked
 from irdream.audio import write_wav
-from irdream.contents import content_of
 from irdream.datasets import composition
 from irdream.datasets.base import ExcerptFile, Excerpts, PartName
 from irdream.datasets.composition import SilentLeadError, Voice, compose, draw_piece, perform
 from irdream.datasets.irmas import Irmas
 from irdream.errors import InputError
-from irdream.files import replacing
+from irdream.files import content_of, replacing
 from irdream.fingerprint import fingerprint_of
 from irdream.instruments import CODES
 from irdream.progress import track

@@ -38,9 +38,8 @@ from irdream.ensemble import Ensemble
 from irdream.errors import InputError
 from irdream.measures.calibration import fit_temperature, temperature_scaled
 from irdream.measures.recognition import Array, Flags, Report, choose_threshold
-from irdream.progress import track
+from irdream.progress import Stopwatch, track
 from irdream.recognizer import Recognizer
-from irdream.stopwatch import Stopwatch
 
 AGGREGATIONS = ("s1", "s2", "max")
 NETWORK = "network"

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from irdream.arguments import checked
 from irdream.errors import InputError
-from irdream.models.inputs import check_size, initialize
+from irdream.networks import check_size, initialize
 
 
 @checked

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from irdream.arguments import Count, checked
-from irdream.models.inputs import check_size, initialize
+from irdream.networks import check_size, initialize
 
 FILTERS = (32, 64, 128, 256)
 UNITS = 1024

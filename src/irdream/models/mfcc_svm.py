@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from irdream.arguments import Count, Positive, checked
 from irdream.audio.stft import dct_basis
 from irdream.errors import InputError, need
-from irdream.models.inputs import check_size
+from irdream.networks import check_size
 
 FOLDS = 3  # of recordings, for the sigmoid
 _TINY = 1e-6  # added to a variance: the root of zero has no gradient

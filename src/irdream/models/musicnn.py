@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from irdream.arguments import Count, checked
 from irdream.errors import InputError
-from irdream.models.inputs import check_size
+from irdream.networks import check_size
 
 N_MELS = 96
 NAMES = ("MTT_musicnn", "MTT_vgg", "MSD_musicnn", "MSD_vgg")

@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from irdream.models.inputs import check_size, initialize
+from irdream.networks import check_size, initialize
 
 HEIGHTS = (5, 80)
 FILTERS = {1: 128, 3: 64, 5: 32}  # by their width in frames

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from irdream.errors import InputError
 from irdream.files import ExistingPath
 from irdream.models.han2016 import SLOPE
-from irdream.models.inputs import check_network, check_size
+from irdream.networks import check_network, check_size
 
 
 class AttentionPooling(nn.Module):

@@ -22,7 +22,7 @@ from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.measures.recognition import Report
 from irdream.measures.scoring import Scoring
 from irdream.paper.study import Found, Study
-from irdream.stopwatch import Stopwatch
+from irdream.progress import Stopwatch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from irdream.dreaming.targets import Item
 from irdream.errors import InputError
 from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.paper.study import Found, Study
-from irdream.stopwatch import Stopwatch
+from irdream.progress import Stopwatch
 
 Array = NDArray[np.floating]
 

@@ -30,8 +30,8 @@ from irdream.dreaming.targets import Item
 from irdream.errors import InputError
 from irdream.files import replacing
 from irdream.fingerprint import UnknowableError, fingerprint_of
-from irdream.interrupts import keeping
 from irdream.paper.trial import KINDS, Keep, Trial
+from irdream.processes import keeping
 from irdream.progress import track
 from irdream.recognizer import Recognizer
 from irdream.reports.dreams import Sonify, file_names

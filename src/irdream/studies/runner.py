@@ -33,8 +33,8 @@ from irdream.measures.dreams import rmse_db
 from irdream.measures.scoring import Scoring
 from irdream.paper.study import Stage, kept
 from irdream.paper.trial import at_size, gained, random_change
+from irdream.progress import Stopwatch
 from irdream.recognizer import Recognizer
-from irdream.stopwatch import Stopwatch
 from irdream.studies.dreams import (
     ITSELF,
     MAX_GAIN_DB,

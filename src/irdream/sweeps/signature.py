@@ -16,9 +16,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from irdream.checkpoint_names import pitched
-from irdream.contents import content_of, remember_in
 from irdream.errors import InputError
+from irdream.files import content_of, pitched, remember_in
 from irdream.fingerprint import code_of, fingerprint_of
 
 # What does not change what a job finds; left out wherever it stands.

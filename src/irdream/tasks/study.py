@@ -19,11 +19,11 @@ from irdream.datasets.folder import Folder
 from irdream.datasets.soundfont import SoundFont
 from irdream.errors import InputError
 from irdream.files import ExistingPath
-from irdream.interrupts import keeping
+from irdream.processes import keeping
+from irdream.progress import Stopwatch
 from irdream.recognizer import Recognizer
 from irdream.reports.pages import print_claims
 from irdream.runtime import choose_device
-from irdream.stopwatch import Stopwatch
 from irdream.studies.report import Tables, write
 from irdream.studies.runner import Runner
 from irdream.tasks.common import keep

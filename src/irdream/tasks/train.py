@@ -27,14 +27,14 @@ from irdream.datasets.mixture import Labelled, labels_of
 from irdream.errors import InputError, told
 from irdream.files import ExistingPath
 from irdream.frontends import Waveform
-from irdream.interrupts import keeping
 from irdream.measures.calibration import fit_temperature
 from irdream.measures.recognition import choose_threshold
 from irdream.measures.robustness import check_robustness
 from irdream.measures.scoring import AGGREGATIONS, aggregate, listed_part, window_scores
+from irdream.processes import keeping
+from irdream.progress import Stopwatch
 from irdream.recognizer import Recognizer
 from irdream.reports.tables import save_table
-from irdream.stopwatch import Stopwatch
 from irdream.tasks.evaluate import evaluate
 from irdream.tracking import Tracker
 from irdream.tracking.store import check_names

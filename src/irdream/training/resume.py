@@ -20,9 +20,8 @@ from typing import Any
 import torch
 
 from irdream.checkpoint_folder import load_recognizer
-from irdream.contents import content_of
 from irdream.errors import InputError
-from irdream.files import replacing
+from irdream.files import content_of, replacing
 from irdream.recognizer import Recognizer
 from irdream.tracking import Tracker, flat
 from irdream.training.loop import STATE, Progress
