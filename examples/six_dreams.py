@@ -38,7 +38,7 @@ from irdream.dreaming.parametrizations import Fourier, LogMel, StftGain, Wavefor
 from irdream.dreaming.transforms import with_jitter
 from irdream.files import replacing
 from irdream.measures import dreams as measures
-from irdream.measures.sounds import snr_db
+from irdream.measures.dreams import snr_db
 from irdream.recognizer import Recognizer
 from irdream.reports.dreams import predict_file
 from irdream.reports.figures import BLUE, GRAY, ORANGE, save_figure

@@ -7,10 +7,9 @@ import pytest
 import soundfile
 
 from irdream.datasets import notes as notes_module
-from irdream.datasets.base import ExcerptFile
+from irdream.datasets.base import ExcerptFile, Mixture
 from irdream.datasets.composition import Note, Voice
 from irdream.datasets.identity import split_excerpts
-from irdream.datasets.mixture import Mixture
 from irdream.datasets.notes import Notes, RecordedNote, play
 from irdream.datasets.soundfont import SAMPLE_RATE_HZ, SoundFont
 from irdream.errors import InputError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from irdream.datasets.mixture import Labelled
+from irdream.datasets.base import Labelled
 from irdream.datasets.openmic import (
     INSTRUMENTS,
     LABELS_CSV,

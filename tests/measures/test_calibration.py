@@ -4,7 +4,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from irdream.measures.calibration import (
+from irdream.measures.recognition import (
     BINS,
     HIGHEST,
     LOWEST,

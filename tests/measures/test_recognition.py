@@ -12,7 +12,6 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from irdream.measures.calibration import temperature_scaled
 from irdream.measures.recognition import (
     ORACLE,
     TALLIED,
@@ -24,6 +23,7 @@ from irdream.measures.recognition import (
     instrument_scores,
     tallied,
     tallies,
+    temperature_scaled,
 )
 from irdream.measures.scoring import aggregate
 

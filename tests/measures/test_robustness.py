@@ -14,7 +14,7 @@ from irdream.measures.bootstrap import share_interval
 from irdream.measures.robustness import check_robustness, drawn_windows, robust_accuracy, robustness
 from irdream.recognizer import Recognizer
 from irdream.reports.recognition import robust_line, robust_metrics
-from irdream.training.robust import DB_PER_UNIT
+from irdream.training.losses import DB_PER_UNIT
 
 
 class Levels(nn.Module):

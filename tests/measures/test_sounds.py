@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from irdream.errors import InputError
-from irdream.measures.sounds import (
+from irdream.measures.dreams import (
     db_x,
     log_spectral_distance_db,
     loudness_lufs,

@@ -18,7 +18,7 @@ from irdream.datasets.base import Excerpt
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.parametrizations import Fourier, LogMel, LowResolution, StftGain, Waveform
 from irdream.dreaming.targets import Item, item_seed
-from irdream.measures import sounds
+from irdream.measures import dreams as sounds
 from irdream.paper.trial import KINDS, Keep, Trial, random_change
 from irdream.recognizer import Recognizer
 from irdream.sonification import StftGain as Gain

@@ -6,8 +6,13 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from irdream.measures.calibration import BINS, temperature_scaled
-from irdream.measures.recognition import Report, instrument_scores, scores_of
+from irdream.measures.recognition import (
+    BINS,
+    Report,
+    instrument_scores,
+    scores_of,
+    temperature_scaled,
+)
 from irdream.measures.table import IRMAS_TEST_EXCERPTS, IRMAS_TEST_LABELS, PUBLISHED
 from irdream.reports.figures import save_figure
 from irdream.reports.recognition import (

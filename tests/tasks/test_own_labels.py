@@ -15,8 +15,8 @@ import torch
 from irdream import checkpoint, save
 from irdream.audio import load_audio
 from irdream.checkpoint_folder import load_recognizer
+from irdream.datasets.base import Mixture, labels_of
 from irdream.datasets.folder import Folder
-from irdream.datasets.mixture import Mixture, labels_of
 from irdream.datasets.soundfont import SoundFont
 from irdream.datasets.starts import ExcerptStart, FileStart
 from irdream.dreaming import parametrizations
@@ -31,7 +31,7 @@ from irdream.tasks.paper import paper
 from irdream.tasks.predict import predict
 from irdream.tracking import NullTracker
 from irdream.training.augmentation import WaveformAugmentation
-from irdream.training.robust import Robust
+from irdream.training.losses import Robust
 from tests.tasks.conftest import write_notes
 from tests.tiny import tiny_ascent
 

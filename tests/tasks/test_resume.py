@@ -18,8 +18,7 @@ from irdream.datasets.folder import Folder
 from irdream.errors import InputError
 from irdream.processes import Interrupted
 from irdream.training.augmentation import SpectrogramAugmentation
-from irdream.training.losses import Loss
-from irdream.training.robust import Robust
+from irdream.training.losses import Loss, Robust
 from tests.tiny import Notebook
 
 Run = Callable[..., dict[str, float]]

@@ -27,10 +27,9 @@ from irdream.progress import Stopwatch
 from irdream.recognizer import Recognizer
 from irdream.tracking import MlflowTracker
 from irdream.training.augmentation import SpectrogramAugmentation, WaveformAugmentation
-from irdream.training.averaging import Averaging
 from irdream.training.loop import Fit
-from irdream.training.losses import Loss
-from irdream.training.robust import Robust
+from irdream.training.losses import Loss, Robust
+from irdream.training.schedules import Averaging
 from tests.tiny import Notebook
 
 RATE_HZ = 1000

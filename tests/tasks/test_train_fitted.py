@@ -15,9 +15,8 @@ from irdream.models import MfccSvm
 from irdream.tasks.evaluate import evaluate
 from irdream.tracking import NullTracker
 from irdream.training.augmentation import WaveformAugmentation
-from irdream.training.averaging import Averaging
-from irdream.training.losses import Loss
-from irdream.training.robust import Robust
+from irdream.training.losses import Loss, Robust
+from irdream.training.schedules import Averaging
 
 SVM = {"_target_": "irdream.models.MfccSvm", "coefficients": 6}
 

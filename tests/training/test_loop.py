@@ -17,12 +17,10 @@ from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
 from irdream.training import losses as loss_module
 from irdream.training.augmentation import SpectrogramAugmentation
-from irdream.training.averaging import Averaging
 from irdream.training.data import WindowBatches
 from irdream.training.loop import Fit, Metrics
-from irdream.training.losses import Loss
-from irdream.training.robust import Robust
-from irdream.training.schedules import planned
+from irdream.training.losses import Loss, Robust
+from irdream.training.schedules import Averaging, planned
 
 WINDOW = 25
 MY_NET = {"_target_": "my_package.MyNet"}

@@ -11,8 +11,8 @@ from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.models import Transfer
 from irdream.recognizer import Recognizer
-from irdream.training.averaging import Averaging, averaging
 from irdream.training.losses import Loss
+from irdream.training.schedules import Averaging, averaging
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5, *[0.0] * 8], [0.0, 3.0, -2.0, *[1.0] * 8]])
 LABELS = torch.tensor([[1.0, *[0.0] * 10], [0.8, 0.2, *[0.0] * 9]])

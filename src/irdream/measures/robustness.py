@@ -28,7 +28,7 @@ from irdream.errors import InputError
 from irdream.measures.bootstrap import share_interval
 from irdream.progress import track
 from irdream.recognizer import Recognizer
-from irdream.training.robust import DB_PER_UNIT, perturb
+from irdream.training.losses import DB_PER_UNIT, perturb
 
 Item = TypeVar("Item")
 _NONE = (

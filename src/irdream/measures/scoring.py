@@ -36,8 +36,14 @@ from irdream.datasets.base import (
 from irdream.datasets.identity import Split, seen, seen_words, split_excerpts, unknown_words
 from irdream.ensemble import Ensemble
 from irdream.errors import InputError
-from irdream.measures.calibration import fit_temperature, temperature_scaled
-from irdream.measures.recognition import Array, Flags, Report, choose_threshold
+from irdream.measures.recognition import (
+    Array,
+    Flags,
+    Report,
+    choose_threshold,
+    fit_temperature,
+    temperature_scaled,
+)
 from irdream.progress import Stopwatch, track
 from irdream.recognizer import Recognizer
 

@@ -30,7 +30,6 @@ from irdream.dreaming.parametrizations.sound import QUIETEST_RMS
 from irdream.dreaming.random_streams import item_keys, normal, substream
 from irdream.dreaming.targets import Item, item_seed
 from irdream.measures import dreams as measures
-from irdream.measures import sounds
 from irdream.measures.table import BAR
 from irdream.recognizer import Recognizer
 from irdream.reports.dreams import FULL_SCALE, Sonify, file_names
@@ -203,15 +202,15 @@ class _Batch:
             **self._predictions(self.recognizer, read, "wav_"),
             "wav_rmse_db": measures.rmse_db(original, of_wav),
             "realized_correlation": measures.correlation(log_mel - original, of_wav - original),
-            "snr_db": sounds.snr_db(x, y),
-            "segmental_snr_db": sounds.segmental_snr_db(x, y, **segments),
-            "db_x": sounds.db_x(x, y),
-            "log_spectral_distance_db": sounds.log_spectral_distance_db(x, y, **frames),
+            "snr_db": measures.snr_db(x, y),
+            "segmental_snr_db": measures.segmental_snr_db(x, y, **segments),
+            "db_x": measures.db_x(x, y),
+            "log_spectral_distance_db": measures.log_spectral_distance_db(x, y, **frames),
             "masking_violation": violation.share,
             "masking_excess_db": violation.excess_db,
             "noise_to_mask_db": violation.noise_to_mask_db,
-            "flatness": sounds.spectral_flatness(y, **frames),
-            "voiced_share": sounds.voiced_share(y, sample_rate_hz=rate_hz),
+            "flatness": measures.spectral_flatness(y, **frames),
+            "voiced_share": measures.voiced_share(y, sample_rate_hz=rate_hz),
             **self._predictions(self.second, read, "transfer_wav_"),
         }
 

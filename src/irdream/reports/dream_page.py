@@ -28,7 +28,7 @@ from markupsafe import Markup
 from irdream import instruments
 from irdream.datasets.base import counted
 from irdream.errors import InputError
-from irdream.measures.sounds import loudness_lufs
+from irdream.measures.dreams import loudness_lufs
 from irdream.measures.table import ATTRIBUTION, MEASURES, Measure
 from irdream.reports import pages
 from irdream.reports.dream_table import has_target, how_to_read, result

@@ -20,7 +20,7 @@ from irdream.audio import load_audio
 from irdream.datasets.base import counted, tell_skipped
 from irdream.dreaming.best import Answer
 from irdream.measures import dreams as measures
-from irdream.measures.sounds import snr_db
+from irdream.measures.dreams import snr_db
 from irdream.measures.table import BAR, MEASURES, UNCHANGED_DB, Measure, setting_words
 from irdream.recognizer import Recognizer
 from irdream.reports.dreams import (

@@ -20,8 +20,8 @@ from rich.text import Text
 
 from irdream import instruments
 from irdream.measures.bootstrap import Interval
-from irdream.measures.calibration import BINS
 from irdream.measures.recognition import (
+    BINS,
     ORACLE,
     Flags,
     Report,

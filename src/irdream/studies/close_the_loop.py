@@ -26,7 +26,7 @@ from irdream.reports.dreams import scaled
 from irdream.studies.dreams import MAX_GAIN_DB, batches_of, dream, joined
 from irdream.studies.report import Tables
 from irdream.studies.runner import Runner, Trained, Variant, weights_of
-from irdream.training.robust import Robust
+from irdream.training.losses import Robust
 
 BEFORE, DREAMS, NOISE, FGSM, MORE = "before", "dreams", "noise", "FGSM", "more of the same"
 STEP_DB = 0.5  # of a dream that is trained on

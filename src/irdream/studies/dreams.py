@@ -21,7 +21,7 @@ from irdream.dreaming.objectives import LogProbability
 from irdream.dreaming.optimizers import NormalizedAscent
 from irdream.dreaming.parametrizations import Parametrization
 from irdream.dreaming.targets import item_seed, plan
-from irdream.measures.sounds import snr_db
+from irdream.measures.dreams import snr_db
 from irdream.recognizer import Recognizer
 from irdream.reports.dreams import of_label, predict_file, scaled
 

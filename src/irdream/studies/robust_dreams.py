@@ -13,7 +13,7 @@ from irdream.arguments import Amount, Count, Positive
 from irdream.studies.dreams import joined
 from irdream.studies.report import Tables
 from irdream.studies.runner import Runner, Variant
-from irdream.training.robust import Method, Robust
+from irdream.training.losses import Method, Robust
 
 
 def robust_dreams(

@@ -21,9 +21,8 @@ import torch
 
 from irdream import __version__
 from irdream.checkpoint_folder import load_recognizer
-from irdream.datasets.base import DataSet, Excerpt
+from irdream.datasets.base import DataSet, Excerpt, Labelled, labels_of
 from irdream.datasets.identity import described, fingerprint_of_sounds
-from irdream.datasets.mixture import Labelled, labels_of
 from irdream.datasets.starts import ExcerptStart
 from irdream.dreaming.constraints import RmseBudget
 from irdream.dreaming.parametrizations import StftGain

@@ -17,9 +17,15 @@ from rich.console import Console
 from rich.text import Text
 
 from irdream.arguments import checked
-from irdream.datasets.base import DataSet, announce, part_words, tell_skipped, warn_unlabelled
+from irdream.datasets.base import (
+    DataSet,
+    Labelled,
+    announce,
+    part_words,
+    tell_skipped,
+    warn_unlabelled,
+)
 from irdream.datasets.identity import log_files, tag_doubts
-from irdream.datasets.mixture import Labelled
 from irdream.measures.bootstrap import Interval
 from irdream.measures.comparison import (
     MCNEMAR,

@@ -14,9 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from irdream.arguments import Amount, Count, checked
-from irdream.datasets.base import DataSet, announce, part_words, tell_skipped, warn_unlabelled
+from irdream.datasets.base import (
+    DataSet,
+    Labelled,
+    announce,
+    part_words,
+    tell_skipped,
+    warn_unlabelled,
+)
 from irdream.datasets.identity import log_files, tag_doubts
-from irdream.datasets.mixture import Labelled
 from irdream.measures.robustness import check_robustness, robustness
 from irdream.measures.scoring import Scoring
 from irdream.recognizer import Recognizer

@@ -14,8 +14,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Len
 
 from irdream.arguments import Count, Positive, checked
-from irdream.datasets.base import DataSet, announce, counted, part_words
-from irdream.datasets.mixture import Labelled
+from irdream.datasets.base import DataSet, Labelled, announce, counted, part_words
 from irdream.errors import InputError
 from irdream.instruments import in_words
 from irdream.measures.scoring import listed_part

@@ -21,14 +21,12 @@ from rich.console import Console
 from irdream import __version__
 from irdream.arguments import Amount, Count, Positive, Share, checked
 from irdream.checkpoint_folder import load_recognizer, save_recognizer
-from irdream.datasets.base import DataSet, counted, has_no_test
+from irdream.datasets.base import DataSet, Labelled, counted, has_no_test, labels_of
 from irdream.datasets.identity import Split, described, log_files, packed
-from irdream.datasets.mixture import Labelled, labels_of
 from irdream.errors import InputError, told
 from irdream.files import ExistingPath
 from irdream.frontends import Waveform
-from irdream.measures.calibration import fit_temperature
-from irdream.measures.recognition import choose_threshold
+from irdream.measures.recognition import choose_threshold, fit_temperature
 from irdream.measures.robustness import check_robustness
 from irdream.measures.scoring import AGGREGATIONS, aggregate, listed_part, window_scores
 from irdream.processes import keeping
@@ -43,7 +41,6 @@ from irdream.training.augmentation import (
     SpectrogramAugmentation,
     WaveformAugmentation,
 )
-from irdream.training.averaging import Averaging
 from irdream.training.data import (
     TrainingData,
     is_embedded,
@@ -52,10 +49,9 @@ from irdream.training.data import (
     training_words,
 )
 from irdream.training.loop import STATE, Fit, FitAtOnce, Metrics, Progress, check_fitted, is_fitted
-from irdream.training.losses import Loss
+from irdream.training.losses import Loss, Robust
 from irdream.training.resume import FOLDER, Resumed, folder_of_state, settings_of
-from irdream.training.robust import Robust
-from irdream.training.schedules import planned
+from irdream.training.schedules import Averaging, planned
 
 
 @checked

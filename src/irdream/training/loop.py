@@ -26,11 +26,9 @@ from irdream.files import replacing
 from irdream.progress import track
 from irdream.recognizer import Recognizer
 from irdream.training.augmentation import Augmentation
-from irdream.training.averaging import Averaging
 from irdream.training.data import WindowBatches
-from irdream.training.losses import ForwardPass, Loss
-from irdream.training.robust import Robust
-from irdream.training.schedules import Plan, continued
+from irdream.training.losses import ForwardPass, Loss, Robust
+from irdream.training.schedules import Averaging, Plan, continued
 
 Metrics = dict[str, float]
 STATE = "state.pt"

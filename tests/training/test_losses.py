@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
-from irdream.training.losses import ForwardPass, Loss
-from irdream.training.robust import DB_PER_UNIT, Method, Robust, perturb, robust
+from irdream.training.losses import DB_PER_UNIT, ForwardPass, Loss, Method, Robust, perturb, robust
 
 
 class Net(nn.Module):
