@@ -3,6 +3,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from irdream.errors import InputError
@@ -167,3 +168,64 @@ def test_bad_settings(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         robust(**{"method": "fgsm", **settings})
     assert robust(None, epsilon_db=1.0) is None
+
+
+# Losses
+
+
+LOGITS = torch.tensor([[2.0, -1.0, 0.5, *[0.0] * 8], [0.0, 3.0, -2.0, *[1.0] * 8]])
+SHARES = torch.tensor([[1.0, *[0.0] * 10], [0.8, 0.2, *[0.0] * 9]])
+
+
+def recognizer(output: Any = "softmax") -> Recognizer:
+    return Recognizer(frontend=HanLogMel(n_mels=12), model=nn.Identity(), output=output)
+
+
+def test_label_smoothing_is_torchs() -> None:
+    loss = Loss("categorical", 0.1)
+    expected = F.cross_entropy(LOGITS, SHARES, label_smoothing=0.1, reduction="none")
+    smooth = loss(recognizer(), LOGITS, SHARES, smooth=True).sum(1)
+    torch.testing.assert_close(smooth, expected)
+    plain = F.cross_entropy(LOGITS, SHARES, reduction="none")
+    torch.testing.assert_close(loss(recognizer(), LOGITS, SHARES).sum(1), plain)  # validation
+
+
+def test_binary_takes_all_that_has_a_share_as_present() -> None:
+    heard, loss = recognizer("sigmoid"), Loss("binary", 0.2)
+    loss.check(heard)
+    p = LOGITS.sigmoid()
+    present = (SHARES > 0).float()
+    expected = -(present * p.log() + (1 - present) * (1 - p).log())
+    torch.testing.assert_close(loss(heard, LOGITS, SHARES), expected)
+    smooth = -((present * 0.8 + 0.1) * p.log() + (0.9 - present * 0.8) * (1 - p).log())
+    torch.testing.assert_close(loss(heard, LOGITS, SHARES, smooth=True), smooth)
+
+
+def test_a_binary_loss_needs_sigmoids() -> None:
+    Loss().check(recognizer())
+    message = r"train.loss=binary needs sigmoids, and Identity has a softmax; give model.output=sig"
+    with pytest.raises(InputError, match=message):
+        Loss("binary").check(recognizer())
+
+
+@pytest.mark.parametrize("kind", ["categorical", "binary"])
+def test_a_divergence_is_zero_from_itself_and_above_elsewhere(kind) -> None:
+    heard, loss, other = recognizer(), Loss(kind), LOGITS.flip(1)
+    assert loss.divergence(heard, LOGITS, LOGITS).abs().max() < 1e-6
+    apart = loss.divergence(heard, LOGITS, other).sum(1)
+    assert (apart > 0.1).all()
+    if kind == "categorical":
+        ours = F.kl_div(other.log_softmax(1), LOGITS.softmax(1), reduction="none").sum(1)
+        torch.testing.assert_close(apart, ours)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "hinge"}, "kind=hinge; expected categorical or binary"),
+        ({"label_smoothing": 1.0}, "label_smoothing=1.0; expected a number from 0 to 0.99"),
+    ],
+)
+def test_bad_losses(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Loss(**settings)

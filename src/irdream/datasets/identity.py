@@ -228,9 +228,9 @@ def seen(card: Mapping[str, Any], files: Sequence[ExcerptFile]) -> tuple[str, ..
     if "training_contents" not in data:
         return ()
     known = {
-        data[f"{use}_contents"][i : i + _CHARACTERS]: use
+        content: use
         for use in ("validation", "training")
-        for i in range(0, len(data[f"{use}_contents"]), _CHARACTERS)
+        for content in re.findall("." * _CHARACTERS, data[f"{use}_contents"])
     }
     return tuple(known.get(content, "") for content in contents(files))
 

@@ -50,9 +50,9 @@ class RecordedNote:
     path: Path
     instrument: str
     player: str
-    key: int | None
-    is_phrase: bool
-    licence: str = ""
+    key: int | None = None
+    is_phrase: bool = False
+    licence: str = "licence unknown"
 
 
 @checked
@@ -216,16 +216,8 @@ def _of_name(path: Path, root: Path) -> list[RecordedNote]:
         instrument = parse(folders[0])
     except (IndexError, InputError):
         return []
-    return [
-        RecordedNote(
-            path=path,
-            instrument=instrument,
-            player="/".join(folders[1:]),
-            key=_key(path.stem),
-            is_phrase=False,
-            licence="licence unknown",
-        )
-    ]
+    player, key = "/".join(folders[1:]), _key(path.stem)
+    return [RecordedNote(path=path, instrument=instrument, player=player, key=key)]
 
 
 def _key(text: str) -> int | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -27,30 +27,18 @@ from irdream.files import ExistingPath, as_text
 
 Readable = tuple[list[Excerpt], list[str]]
 Listed = list[tuple[str, tuple[str, ...]]]
-
-
-class Start(Protocol):
-    """What `start=...` must be; `listed`, which tells what will be dreamed on, may be missing.
-
-    `has_original` says whether the start is worth keeping in the sound of the dream: then the dream
-    is made of it by a gain, otherwise the sound is made from the spectrogram alone. `excerpts` also
-    returns a line for each that could not be read; `listed` gives names and labels, and renders
-    nothing.
-    """
-
-    has_original: bool
-
-    def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable: ...
-
-    def listed(self, *, sample_rate_hz: int, min_seconds: float) -> Listed: ...
-
-
 Source = tuple[str, tuple[str, ...], Callable[[], Excerpt]]  # name, labels, what reads it
 
 
-class _Sounds:
-    """What the starts below share: an excerpt is as much of a sound as was asked for."""
+class Start:
+    """What `start=...` must be; `listed`, which tells what will be dreamed on, may be missing.
 
+    `has_original` says whether the start is worth keeping in the sound of the dream: then the dream
+    is made of it by a gain, otherwise the sound is made from the spectrogram alone. Those below say
+    what there is by `_sources`; an excerpt is as much of a sound as was asked for.
+    """
+
+    has_original = True
     seconds: float | None
     offset: float = 0.0
 
@@ -85,7 +73,7 @@ class _Sounds:
 
 @checked
 @dataclass(kw_only=True, eq=False)
-class ExcerptStart(_Sounds):
+class ExcerptStart(Start):
     """Excerpts of a data set, evenly over the instruments of their first label.
 
     Args:
@@ -99,7 +87,6 @@ class ExcerptStart(_Sounds):
     part: PartName = "test"
     seconds: float | None = 3.0
     seed: int = 0
-    has_original = True
 
     @property
     def name(self) -> str:
@@ -125,7 +112,7 @@ class ExcerptStart(_Sounds):
 
 
 @dataclass(kw_only=True, eq=False)
-class FileStart(_Sounds):
+class FileStart(Start):
     """A sound file, or all sound files below a folder; whole, whatever their length.
 
     Args:
@@ -137,7 +124,6 @@ class FileStart(_Sounds):
     path: ExistingPath | None
     offset: Amount = 0.0
     seconds: float | None = None
-    has_original = True
 
     def __post_init__(self) -> None:
         if self.path is None:
@@ -172,7 +158,7 @@ class FileStart(_Sounds):
 
 
 @checked
-class DreamStart(_Sounds):
+class DreamStart(Start):
     """Originals and dreams of a run of `task=dream`, to see what the network took of them.
 
     Args:
@@ -180,7 +166,6 @@ class DreamStart(_Sounds):
         count: of dreams, the first of the table.
     """
 
-    has_original = True
     seconds = None
 
     def __init__(self, *, path: ExistingPath | None, count: Count = 11) -> None:
@@ -238,7 +223,7 @@ class DreamStart(_Sounds):
 
 @checked
 @dataclass(kw_only=True, eq=False)
-class NoiseStart(_Sounds):
+class NoiseStart(Start):
     """Gaussian noise of full scale, each one drawn from its own seed.
 
     Args:
