@@ -1,10 +1,9 @@
 """Files: written whole or not at all, names that no two of them share, what they contain.
 
 Everything is written to a temporary name in the same folder, synced, and moved over the final name.
-`tempfile` was not used: its files are readable by their owner only. A file's content, as a hash, is
-read once: while its size, times and inode are the same, so is its content; that is remembered in
-the process and, after `remember_in`, from one process to the next. 6705 files of IRMAS take seconds
-at first, and 50 ms from then on.
+A file's content, as a hash, is read once: while its size, times and inode are the same, so is its
+content. That is remembered in the process and, after `remember_in`, from one process to the next:
+6705 files of IRMAS take seconds at first, and 50 ms from then on.
 """
 
 from __future__ import annotations

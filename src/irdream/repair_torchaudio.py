@@ -7,9 +7,7 @@ import stops with `OSError: Could not load this library: .../libtorchaudio.so`. 
 nothing of that library: torchaudio's transforms are written in Python, and its loader allows for
 the library not to be there. So the files `torchaudio/lib/*.so` are removed, but only where torch
 has no CUDA and the import fails in exactly this way; installing torchaudio again brings them back.
-
-The set-up runs this once, after pip. Pinning the CPU index of pytorch.org instead was rejected: a
-machine with a GPU needs the other build, and one set-up serves both.
+The set-up runs this once, after pip.
 """
 
 from __future__ import annotations

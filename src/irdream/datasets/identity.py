@@ -171,7 +171,6 @@ def _drawn_groups(
 
     Always one of the label that is furthest below its share, until the part is as near to the
     wanted size as it gets. The last recording of a label stays in the training part.
-    scikit-learn's StratifiedGroupKFold offers only the shares 1/k and takes one label each.
     """
     counts: dict[str, Counter[str]] = {group: Counter() for group in groups}
     for file, group in zip(files, groups, strict=True):

@@ -12,9 +12,6 @@ instruments of a clip were never asked about and have no row; they count as abse
 label are left out. There are twenty labels; the nine that are among IRMAS' eleven have their codes.
 Guitar, which is acoustic or electric, is one of IRMAS' only where it is mapped to it.
 
-The CSV is read and not openmic-2018.npz, which holds 200 MB of features beside the labels, and
-sample keys that numpy may have pickled.
-
 A table of predominant instruments may take the place of these labels, with the columns sample_key
 and label (several: separated by `;`, or in several rows). OpenPIR (Cochran, Lee and Kim; CC BY 4.0)
 has labels for 1228 of the clips.

@@ -4,9 +4,8 @@ Blocks of a 7 x 7 depthwise convolution, a layer norm over the channels, and two
 with GELU and a global response normalization between them, added to their input. The stem and
 the two steps to a coarser grid are padded so that every band and frame counts: 128 x 43
 becomes 32 x 22, 16 x 11 and 8 x 6. The mean over these and a dense layer give the logits.
-On a CPU it trains at 0.8 of the speed of Han's network. Adapted to log-mels: an overlapping stem
-that keeps twice as many steps in time as in frequency, a batch norm on the input, 3 x 3 steps
-where the paper has 2 x 2, three levels where it has four.
+Adapted to log-mels: an overlapping stem that keeps twice as many steps in time as in frequency, a
+batch norm on the input, 3 x 3 steps where the paper has 2 x 2, three levels where it has four.
 
 Sources: Z. Liu et al., "A ConvNet for the 2020s", CVPR 2022 (blocks, initialization, stochastic
 depth); S. Woo et al., "ConvNeXt V2", CVPR 2023 (global response normalization).

@@ -5,13 +5,11 @@
 A window becomes the mean and the standard deviation over its frames, of its MFCCs and of their
 first differences: 80 numbers for 20 coefficients. For each instrument a machine with an RBF kernel
 tells the windows that have it from all others. Its decision value becomes a probability by Platt's
-sigmoid, fitted to recordings that the machine was not trained on, since the values of its own
-windows are too good. (scikit-learn's `SVC(probability=True)` does not regard recordings.)
+sigmoid, fitted to recordings that the machine was not trained on.
 
 scikit-learn fits it in one go, and it is copied into tensors. After that it runs, is saved and is
-loaded as a network is, without scikit-learn. The time of a fit grows nearly with the square of the
-windows: 4,000 took 10 s of one core, 10,000 took 47 s. Nearly all windows become support vectors,
-and a checkpoint has 0.4 kB for each.
+loaded as a network is. The time of a fit grows nearly with the square of the windows (4,000: 10 s
+of one core); nearly all become support vectors, of 0.4 kB each in a checkpoint.
 
 In its place: `knn`, the nearest windows weighed by exp(-gamma d^2), the share with an instrument
 being its probability (S. Dudani, IEEE SMC-6, 1976); `gmm`, for each instrument a Gaussian mixture
