@@ -25,7 +25,7 @@ from scipy import signal
 
 from irdream.arguments import Count, Natural, checked
 from irdream.audio import audio_files, load_audio
-from irdream.datasets.base import ExcerptFile, Excerpts, PartName
+from irdream.datasets.base import ExcerptFile, PartName
 from irdream.datasets.composition import Note, Voice
 from irdream.datasets.soundfont import SAMPLE_RATE_HZ, TIM_GM6MB, Fonts, SoundFont
 from irdream.errors import InputError
@@ -105,13 +105,6 @@ class Notes(SoundFont):
         """What was recorded, with its licences, for the card of a checkpoint."""
         named = {f"{n.player.partition(': ')[0]} ({n.licence})" for n in self._recorded}
         return f"music played by recorded notes: {', '.join(sorted(named))}"
-
-    def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
-        """Return one part, its excerpts with their players; rendered first where it is not."""
-        excerpts = super().part(name, sample_rate_hz=sample_rate_hz)
-        players = {file.name: file.source for file in self.listed(name)}
-        files = [replace(file, source=players[file.name]) for file in excerpts.files]
-        return Excerpts(files, excerpts.load)
 
     def _deciding(self, name: PartName) -> list[object]:
         notes = [(content_of(note.path), note.player, note.key) for note in self._recorded]

@@ -25,9 +25,8 @@ from filelock import FileLock
 from irdream.arguments import Count, Natural, checked
 from irdream.audio import write_wav
 from irdream.datasets import composition
-from irdream.datasets.base import ExcerptFile, Excerpts, PartName
+from irdream.datasets.base import ExcerptFile, Excerpts, PartName, audio_loader
 from irdream.datasets.composition import SilentLeadError, Voice, compose, draw_piece, perform
-from irdream.datasets.irmas import Irmas
 from irdream.errors import InputError
 from irdream.files import content_of, replacing
 from irdream.fingerprint import fingerprint_of
@@ -44,6 +43,7 @@ LABELS_SHARE = (0.5, 0.35, 0.15)  # test excerpts with one, two and three labels
 Fonts = str | Annotated[Sequence[str], Len(1)]
 CENTS = (-30, -20, -10, 0, 10, 20, 30)
 _PARTS: tuple[PartName, PartName] = ("training", "test")
+_GENRE = "pop_roc"  # of IRMAS', the nearest
 _DRUM_CHANNEL = 9
 _VOICES = 256  # that sound at once
 _SILENT_SECONDS = 0.1  # after a reset, far more than it needs
@@ -95,9 +95,8 @@ class SoundFont:
 
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
         """Return one part, rendered first when it is not in the cache."""
-        folder = self._rendered(name)
-        tree = Irmas(root=folder, official_counts=False)
-        return tree.part(name, sample_rate_hz=sample_rate_hz)
+        self._render(name)
+        return Excerpts(self.listed(name), audio_loader(sample_rate_hz))
 
     def is_rendered(self, name: PartName) -> bool:
         """Say whether a part is in the cache."""
@@ -111,7 +110,7 @@ class SoundFont:
     def prepare(self) -> None:
         """Render both parts."""
         for name in _PARTS:
-            self._rendered(name)
+            self._render(name)
 
     def folder(self, name: PartName) -> Path:
         """Return where a part is or will be; its name holds all that decides its sound."""
@@ -132,10 +131,11 @@ class SoundFont:
     def _work(self, name: PartName) -> list[tuple[str, int]]:
         return [(code, i) for code in CODES for i in range(self.counts[name])]
 
-    def _rendered(self, name: PartName) -> Path:
+    def _render(self, name: PartName) -> None:
+        """Render a part unless it is in the cache."""
         folder = self.folder(name)
         if self.is_rendered(name):
-            return folder
+            return
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / f"{folder.name}.lock"):
             if not self.is_rendered(name):
@@ -144,7 +144,6 @@ class SoundFont:
                     self._write(folder, name, code, i)
                 with replacing(folder / "complete.json") as file:
                     file.write(json.dumps({"fonts": self.fonts[name], "seed": self.seed}).encode())
-        return folder
 
     def _drawn(
         self, folder: Path, name: PartName, code: str, i: int
@@ -158,13 +157,17 @@ class SoundFont:
             recording, stems = f"{code}-{i:04d}", [f"{code}-{i:04d}"]
             inner = Path("IRMAS-TestingData-Part1", "Part1")
         else:
-            labels, stem = (code,), f"[{code}][nod][pop_roc]{i:04d}"
+            labels, stem = (code,), f"[{code}][nod][{_GENRE}]{i:04d}"
             recording = f"{code}/{stem}"
             stems = [f"{stem}__{k + 1}" for k in range(int(rng.integers(1, 4)))]
             inner = Path("IRMAS-TrainingData", code)
         return rng, [
             ExcerptFile(
-                path=folder / inner / f"{stem}.wav", name=stem, labels=labels, recording=recording
+                path=folder / inner / f"{stem}.wav",
+                name=stem,
+                labels=labels,
+                recording=recording,
+                genre="" if name == "test" else _GENRE,
             )
             for stem in stems
         ]
