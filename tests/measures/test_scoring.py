@@ -19,8 +19,8 @@ from irdream.measures.scoring import (
     window_scores,
 )
 from irdream.models import Han2016, Pons2017Multi, Pons2017Single, Transfer
+from irdream.progress import Stopwatch
 from irdream.recognizer import Recognizer
-from irdream.stopwatch import Stopwatch
 
 # Two windows of one excerpt, one window of another, silence.
 WINDOWS = [

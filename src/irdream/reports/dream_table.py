@@ -22,6 +22,7 @@ from irdream.dreaming.best import Answer
 from irdream.measures import dreams as measures
 from irdream.measures.dreams import snr_db
 from irdream.measures.table import BAR, MEASURES, UNCHANGED_DB, Measure, setting_words
+from irdream.progress import Stopwatch
 from irdream.recognizer import Recognizer
 from irdream.reports.dreams import (
     FinishedDream,
@@ -34,7 +35,6 @@ from irdream.reports.dreams import (
     write_sounds,
 )
 from irdream.reports.tables import ROWS_SHOWN, wide_console
-from irdream.stopwatch import Stopwatch
 
 HEADINGS = {"step_size": "step", "budget_db": "budget dB", "variation": "variation"}
 

@@ -32,7 +32,7 @@ from irdream.dreaming.targets import Item, batches, parse_targets
 from irdream.errors import InputError
 from irdream.measures import attribution as measures
 from irdream.measures.dreams import DB_PER_NATURAL
-from irdream.progress import track
+from irdream.progress import Stopwatch, track
 from irdream.recognizer import Recognizer
 from irdream.reports.attributions import (
     attribution_figure,
@@ -46,7 +46,6 @@ from irdream.reports.dream_page import PROBABILITIES
 from irdream.reports.dreams import another, answer_rows, file_names, of_label, predict_file, suited
 from irdream.reports.figures import save_figure
 from irdream.reports.tables import CURVES, save_table
-from irdream.stopwatch import Stopwatch
 from irdream.tasks.common import keep, plan_items, read_start
 from irdream.tracking import Tracker
 

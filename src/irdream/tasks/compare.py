@@ -37,9 +37,9 @@ from irdream.measures.comparison import (
 from irdream.measures.recognition import Report
 from irdream.measures.scoring import Scoring
 from irdream.measures.table import METRICS
+from irdream.progress import Stopwatch
 from irdream.recognizer import Recognizer
 from irdream.reports.tables import records, save_table
-from irdream.stopwatch import Stopwatch
 from irdream.tasks.common import keep
 from irdream.tracking import Tracker
 

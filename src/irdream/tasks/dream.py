@@ -30,8 +30,8 @@ from irdream.dreaming.constraints import RmseBudget
 from irdream.dreaming.objectives import as_objective
 from irdream.dreaming.targets import Item, batches, item_seed, parse_targets, several
 from irdream.errors import InputError
-from irdream.interrupts import Interrupted, keeping, stopping
-from irdream.progress import DreamBar, dream_bar
+from irdream.processes import Interrupted, keeping, stopping
+from irdream.progress import DreamBar, Stopwatch, dream_bar
 from irdream.recognizer import Recognizer
 from irdream.reports.dreams import (
     FinishedDream,
@@ -43,7 +43,6 @@ from irdream.reports.dreams import (
     suited,
 )
 from irdream.sonification import GriffinLim, StftGain
-from irdream.stopwatch import Stopwatch
 from irdream.tasks.common import keep, plan_items, read_start
 from irdream.tracking import Tracker
 

@@ -25,9 +25,9 @@ from irdream.datasets.base import (
 from irdream.datasets.identity import log_files, tag_doubts
 from irdream.measures.robustness import check_robustness, robustness
 from irdream.measures.scoring import Scoring
+from irdream.progress import Stopwatch
 from irdream.recognizer import Recognizer
 from irdream.reports.recognition import print_report, robust_metrics, write_report
-from irdream.stopwatch import Stopwatch
 from irdream.tasks.common import keep
 from irdream.tracking import Tracker
 

@@ -23,8 +23,8 @@ from irdream.paper.noise import dream_noise
 from irdream.paper.pages import page_of, write_published
 from irdream.paper.report import report_excerpts, report_noise
 from irdream.paper.study import Study
+from irdream.progress import Stopwatch
 from irdream.reports.pages import print_claims, write_html, write_markdown
-from irdream.stopwatch import Stopwatch
 from irdream.tasks.common import keep
 from irdream.tracking import Tracker
 

@@ -19,10 +19,10 @@ from irdream.arguments import Count, checked
 from irdream.datasets.base import tell_skipped
 from irdream.datasets.starts import Start
 from irdream.files import distinct_names
+from irdream.progress import Stopwatch
 from irdream.recognizer import Recognizer
 from irdream.reports.figures import over_time_figure, save_figure
 from irdream.reports.tables import save_table
-from irdream.stopwatch import Stopwatch
 from irdream.tasks.common import keep, read_start
 from irdream.tracking import Tracker
 

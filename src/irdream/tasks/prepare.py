@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from irdream.datasets.base import DataSet, warn_unlabelled
+from irdream.progress import Stopwatch
 from irdream.reports.tables import save_table
-from irdream.stopwatch import Stopwatch
 from irdream.tasks.common import keep
 from irdream.tracking import Tracker
 

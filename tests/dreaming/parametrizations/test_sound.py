@@ -13,7 +13,7 @@ from irdream.dreaming.parametrizations import Harmonic, StftGain, StftMask, Wave
 from irdream.dreaming.parametrizations.sound import excitation, harmonics_of, pitch_at_samples
 from irdream.errors import InputError
 from irdream.frontends import ConstantQ, HanLogMel
-from irdream.measures.sounds import spectral_flatness
+from irdream.measures.dreams import spectral_flatness
 from irdream.recognizer import Recognizer
 
 
