@@ -257,19 +257,9 @@ def test_how_far_it_stays_right(run, recognizer, capsys):
     assert plain == {name: x for name, x in metrics.items() if "robust" not in name}
 
 
-def test_what_cannot_be_changed_is_refused_at_once(run, recognizer, tmp_path):
-    recognizer.model.register_forward_hook(lambda _, __, logits: logits.detach())
-    for dataset, settings, message in (
-        (ToyData(test=["cel+flu"]), {"robust_db": [1.0]}, "excerpts with one label, and there is"),
-        (
-            ToyData(test=["cel"]),
-            {"robust_db": [-1.0]},
-            r"robust_db=\[-1.0\]; expected a list of numbers",
-        ),
-        (ToyData(test=["broken cel"]), {"robust_db": [1.0]}, "and LoudnessModel has none; leave"),
-    ):
-        with pytest.raises(InputError, match=message):
-            run(dataset, **settings)
+def test_what_cannot_be_changed_is_refused_at_once(run, tmp_path):
+    with pytest.raises(InputError, match="excerpts with one label, and there is"):
+        run(ToyData(test=["cel+flu"]), robust_db=[1.0])
     assert not (tmp_path / "run").exists()
 
 

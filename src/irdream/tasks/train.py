@@ -124,23 +124,18 @@ def train(
         "split": split, "validation_share": validation_share, "batch_size": batch_size,
         "balanced": balanced,
     }  # fmt: skip
-    _check_on_waveforms(recognizer, augmentation, robust)
-    _check_registry(register, alias, None if info else tracker)
+    if register is not None:
+        _check_registry(register, alias, None if info else tracker)
     if test:
         _check_test(dataset, recognizer, test_robust_db)
-    if fitted := is_fitted(recognizer):
-        needs_epochs = {
-            "augmentation=waveform": isinstance(augmentation, WaveformAugmentation),
-            "train.label_smoothing": loss.label_smoothing > 0, "train.robust": robust,
-            "train.weight_averaging": averaging, "train.clip_norm": clip_norm,
-            "train.resume": resume,
-        }  # fmt: skip
-        check_fitted(recognizer, needs_epochs)
-        augmentation = None  # masks are there unless they are switched off
+    _check_network(recognizer, augmentation, resume, steps)
     folder = folder_of_state(resume, output_dir)
-    loss.check(recognizer)
-    made = None if fitted else _made(optimizer, recognizer)
-    plan = None if fitted else planned(_made(optimizer, recognizer), scheduler, epochs)
+    made = plan = None
+    if fitted := is_fitted(recognizer):
+        augmentation = None  # masks are there unless they are switched off
+    else:
+        made = _made(optimizer, recognizer)
+        plan = planned(_made(optimizer, recognizer), scheduler, epochs)
     choices = {"optimizer": optimizer, "scheduler": scheduler, "augmentation": augmentation}
     settings = settings_of(recognizer, **choices, **division, **steps)
     resumed = Resumed.read(folder, recognizer.device, trust) if folder else None
@@ -148,17 +143,13 @@ def train(
         resumed.check(settings)
     embedded = is_embedded(recognizer, augmentation, robust)
     fine_tuned = recognizer.not_kept.get("fine_tune")
-    how = {
-        "fitted at once": fitted,
-        f"at most {counted(epochs, 'epoch')} in batches of {batch_size} windows": not fitted,
-        f"resuming {resume}": resumed and resume and not fitted,
-        f"starting from {fine_tuned}": fine_tuned,
-        "its frozen embedding computed once": embedded,
-        "then scored on the test part": test,
-    }
+    how = f"at most {counted(epochs, 'epoch')} in batches of {batch_size} windows"
+    how = "fitted at once" if fitted else how + f", resuming {resume}" * bool(resumed and resume)
+    how += f", starting from {fine_tuned}" * bool(fine_tuned)
+    how += ", its frozen embedding computed once" * embedded
+    how += ", then scored on the test part" * test
     what = training_words(dataset, recognizer, split, validation_share, seed)
-    words = ", ".join([what, *(words for words, holds in how.items() if holds), recognizer.where])
-    print(f"train: {words}", flush=True)
+    print(f"train: {what}, {how}, {recognizer.where}", flush=True)
     if info:
         return {}
     with stopwatch("finding excerpts"):
@@ -189,8 +180,8 @@ def train(
     best = load_recognizer(fit.folder / "best", device=recognizer.device, trust=list(trust))
     _calibrate(best, data)
     by, hours = {"by": split, "validation_share": validation_share}, stopwatch.seconds["training"]
-    about = {"split": by, "seed": seed, "hours": round(hours / 3600, 2)}
-    best.card = _card(dataset.name, data, progress, recognizer.device) | about
+    best.card = _card(dataset.name, data, progress, recognizer.device)
+    best.card |= {"split": by, "seed": seed, "hours": round(hours / 3600, 2)}
     if fine_tuned:
         best.card["fine_tuned_from"] = fine_tuned
     if resumed:
@@ -208,21 +199,55 @@ def train(
     return metrics
 
 
-def _check_on_waveforms(
-    recognizer: Recognizer, augmentation: Augmentation | None, robust: Robust | None
+def _check_registry(register: str, alias: str, tracker: Tracker | None) -> None:
+    """Refuse before the training a checkpoint's name that would be refused after it."""
+    check_names(register, alias)
+    if tracker is not None and tracker.run_id is None:
+        raise InputError(
+            f"train.register={register} needs a run that is kept; expected a tracker with a store: "
+            "leave tracker=none out"
+        )
+
+
+def _check_test(dataset: DataSet, recognizer: Recognizer, robust_db: Sequence[float]) -> None:
+    """Refuse before the training what could not be scored after it."""
+    try:
+        files = listed_part(dataset, "test", recognizer)
+    except InputError as error:
+        raise InputError(f"train.test=true has nothing to score: {error}") from error
+    if has_no_test(dataset, files, recognizer.sample_rate_hz):
+        raise InputError(
+            f"train.test=true has nothing to score: {dataset.name!r} has no test part, all its "
+            "excerpts are trained on; expected the folders training and test below dataset.root"
+        )
+    check_robustness(recognizer, files, robust_db)
+
+
+def _check_network(
+    recognizer: Recognizer, augmentation: Augmentation | None, resume: object, steps: dict[str, Any]
 ) -> None:
-    """Refuse for a network on waveforms what changes log-mels."""
-    if not isinstance(recognizer.frontend, Waveform):
-        return
-    if isinstance(augmentation, SpectrogramAugmentation):
+    """Refuse what does not suit a network: one on waveforms, one that is fitted at once, others."""
+    on_waveforms = isinstance(recognizer.frontend, Waveform)
+    if on_waveforms and isinstance(augmentation, SpectrogramAugmentation):
         raise InputError(
             "augmentation=spectrogram and a network on waveforms; expected augmentation=waveform "
             "or augmentation=none"
         )
-    if robust is not None:
+    if on_waveforms and steps["robust"] is not None:
         raise InputError(
             "train.robust and a network on waveforms; expected null, as it changes log-mels"
         )
+    if is_fitted(recognizer):
+        needs_epochs = {
+            "augmentation=waveform": isinstance(augmentation, WaveformAugmentation),
+            "train.label_smoothing": steps["loss"].label_smoothing > 0,
+            "train.robust": steps["robust"],
+            "train.weight_averaging": steps["averaging"],
+            "train.clip_norm": steps["clip_norm"],
+            "train.resume": resume,
+        }
+        check_fitted(recognizer, needs_epochs)
+    steps["loss"].check(recognizer)
 
 
 def _card(
@@ -287,32 +312,6 @@ def _kept(folder: Path) -> str:
         return "nothing is kept yet"
     again = shlex.quote(f"train.resume={folder.parent}")
     return f"finished epochs are kept; to resume type the same line with {again}"
-
-
-def _check_test(dataset: DataSet, recognizer: Recognizer, robust_db: Sequence[float]) -> None:
-    """Refuse before the training what could not be scored after it."""
-    try:
-        files = listed_part(dataset, "test", recognizer)
-    except InputError as error:
-        raise InputError(f"train.test=true has nothing to score: {error}") from error
-    if has_no_test(dataset, files, recognizer.sample_rate_hz):
-        raise InputError(
-            f"train.test=true has nothing to score: {dataset.name!r} has no test part, all its "
-            "excerpts are trained on; expected the folders training and test below dataset.root"
-        )
-    check_robustness(recognizer, files, robust_db)
-
-
-def _check_registry(register: str | None, alias: str, tracker: Tracker | None) -> None:
-    """Refuse before the training what would be refused after it."""
-    if register is None:
-        return
-    check_names(register, alias)
-    if tracker is not None and tracker.run_id is None:
-        raise InputError(
-            f"train.register={register} needs a run that is kept; expected a tracker with a store: "
-            "leave tracker=none out"
-        )
 
 
 def _made(
