@@ -18,9 +18,7 @@ STARTED = time.perf_counter()
 ON_CTRL_C = signal.getsignal(signal.SIGINT)
 if __name__ == "__main__" and ON_CTRL_C is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # in imports, which would end in a traceback
-os.environ["HYDRA_FULL_ERROR"] = (
-    "1"  # lets Hydra's errors come to main(), which says them in a line
-)
+os.environ["HYDRA_FULL_ERROR"] = "1"  # lets Hydra's errors come to main(), which says them
 
 try:
     import hydra

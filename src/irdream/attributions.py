@@ -61,7 +61,7 @@ class AttributionResult:
 
     def show(self, item: int = 0, share: float = 0.2) -> Figure:
         """Return a figure: what the network got, the relevance, and what a mask lets through."""
-        from irdream.reports.attributions import attribution_figure
+        from irdream.reports.figures import attribution_figure
 
         recognizer, values = self.recognizer, (self.log_mel, self.relevance, self.mask(share))
         log_mel, relevance, mask = (x[item].cpu().numpy() for x in values)

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from irdream import __version__, processes
-from irdream.tracking import run_tags
-from irdream.tracking.provenance import git_tags, packages
+from irdream.tracking.provenance import git_tags, packages, run_tags
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -69,9 +69,8 @@ class SlurmLauncher(BaseSubmititLauncher):
     ) -> Sequence[JobReturn]:
         """Submit the jobs and wait for all of them; one that was killed has failed.
 
-        Raises:
-            InputError: when Slurm is not there or refuses the jobs.
-            SystemExit: when a job ends the sweep; the others are cancelled.
+        Raises InputError when Slurm is not there or refuses the jobs; SystemExit when a job ends
+        the sweep: the others are cancelled.
         """
         if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
             raise InputError(

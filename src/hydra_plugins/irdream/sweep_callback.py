@@ -69,8 +69,7 @@ def _ending_the_program() -> Iterator[None]:
 def check_sweep(config: DictConfig, loader: ConfigLoader | None = None) -> None:
     """Compose and check jobs in which each value that is swept stands once.
 
-    Raises:
-        InputError: on the first mistake, or where two jobs would have one folder.
+    Raises InputError on the first mistake, or where two jobs would have one folder.
     """
     _check_trust(config)
     loader = loader or GlobalHydra.instance().config_loader()

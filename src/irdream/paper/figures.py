@@ -65,7 +65,7 @@ def targets_figure(found: ExcerptFindings, recognizer: Recognizer) -> Figure:
     originals = [DB_PER_NATURAL * grid.arrays["original"][of[0]] for of in places]
     dreams = [[DB_PER_NATURAL * grid.arrays["dream"][i] for i in of] for of in places]
     changes = [[one - o for one in row] for o, row in zip(originals, dreams, strict=True)]
-    scales = SpectrogramScales.of(
+    scales = SpectrogramScales(
         originals, list(chain(*dreams)), list(chain(*changes)),
         range_db=80.0, **_mel_axes(recognizer),
     )  # fmt: skip
@@ -100,7 +100,7 @@ def noise_figure(found: NoiseFindings, color: str, recognizer: Recognizer) -> Fi
     dreams = DB_PER_NATURAL * dream[:SHOWN_NOISES]
     changes = dreams - noises[:, None]
     means, rmse_db = changes.mean(axis=0), np.sqrt(np.mean(changes**2, axis=(2, 3))).mean(axis=0)
-    scales = SpectrogramScales.of(
+    scales = SpectrogramScales(
         list(noises), list(dreams), list(means), range_db=60.0, **_mel_axes(recognizer)
     )
     outlined = np.broadcast_to(found.bands[color][..., None], means.shape)

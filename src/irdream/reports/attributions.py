@@ -1,4 +1,4 @@
-"""Figures and the printed table of what a recognizer listened to."""
+"""Tables, maps and the page of what a recognizer listened to."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import PIL.Image
-from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from rich import box
 from rich.markup import escape
 from rich.table import Table
@@ -29,14 +28,6 @@ from irdream.reports.dream_page import (
     known_measures,
     line_of,
     write_page,
-)
-from irdream.reports.figures import (
-    RANGE_DB,
-    TICKS_HZ,
-    NotebookFigure,
-    SpectrogramScales,
-    add_color_bar,
-    caption,
 )
 from irdream.reports.tables import ROWS_SHOWN, records, rows_of, wide_console
 
@@ -62,47 +53,6 @@ HOW_TO_READ = {  # by measure
 }
 OF_CONTROLS = "random and edges are masks of equal area: better than both?"
 OF_SANITY = f"correlation with maps of shuffled weights: below {PASSED_BELOW} passes"
-
-
-def attribution_figure(
-    rows: Sequence[Sequence[tuple[str, Array]]],
-    *,
-    hop_seconds: float | None,
-    centers_hz: ArrayLike | None,
-    title: str = "",
-) -> Figure:
-    """Draw log-mels and maps side by side, in rows of equal length.
-
-    Args:
-        rows: titles and values (n_mels, frames); what is titled "for" a class is a map, drawn in
-            units of the 99th percentile of its magnitude, all else a log-mel in dB, whose scale is
-            that of the first.
-        hop_seconds: time between frames; None: they are counted.
-        centers_hz: centers of the bands, (n_mels,), ascending; None: unknown.
-        title: of the whole figure.
-    """
-    first, hop = rows[0][0][1], hop_seconds or 1.0
-    scales = SpectrogramScales.of(
-        [first], [first], [np.ones(1)], range_db=RANGE_DB, frequencies_hz=centers_hz,
-        hop_seconds=hop, ticks_hz=TICKS_HZ,
-    )  # fmt: skip
-    figure = NotebookFigure(figsize=(12.0, 0.6 + 2.9 * len(rows)), layout="constrained")
-    axes = figure.subplots(len(rows), len(rows[0]), squeeze=False)
-    for ax, (head, values) in zip(axes.flat, [one for row in rows for one in row], strict=True):
-        if head.startswith("for "):
-            most = float(np.quantile(np.abs(values), 0.99)) or 1.0
-            drawn = scales.difference(ax, values / most)
-            add_color_bar(drawn, ax, "against, for the class; 1: 99th percentile")
-        else:
-            add_color_bar(scales.log_mel(ax, values), ax, "dB re loudest of original")
-        ax.set_title(head, fontsize=10)
-        ax.tick_params(labelleft=ax in axes[:, 0], labelbottom=ax in axes[-1])
-    for ax in axes[-1]:
-        ax.set_xlabel("time (s)" if hop_seconds else "frame", fontsize=9)
-    for ax in axes[:, 0]:
-        ax.set_ylabel("band" if centers_hz is None else "frequency (Hz)", fontsize=9)
-    figure.suptitle(caption(title), fontsize=11, parse_math=False)
-    return figure
 
 
 def summary(means: pd.DataFrame) -> dict[str, float]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
 
@@ -178,48 +177,34 @@ def curve_figure(
 # Spectrograms ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
 class SpectrogramScales:
-    """Draws log-mels and their differences, all on the scales of one figure."""
+    """Draws log-mels in dB (n_mels, frames) and their differences, all on the scales of one figure.
 
-    hop_seconds: float
-    mel_hz: Array | None  # centers of the bands, (n_mels,); None: unknown
-    peak_db: float  # the loudest point of the originals, which counts as 0 dB
-    low_db: float  # the scale of the log-mels
-    high_db: float
-    limit_db: float  # end of the scale of the differences
-    ticks_hz: Sequence[int]
+    The loudest point of the originals counts as 0 dB, and `range_db` is shown below that of
+    originals and dreams; few bright points do not decide. `frequencies_hz` are the centers of the
+    bands, (n_mels,), ascending, and `hop_seconds` is the time between frames; None: unknown.
+    """
 
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         originals: Sequence[Array],
         dreams: Sequence[Array],
         differences: Sequence[Array],
         *,
         range_db: float,
         frequencies_hz: ArrayLike | None,
-        hop_seconds: float,
+        hop_seconds: float | None,
         ticks_hz: Sequence[int] = (300, 1000, 3000, 8000),
-    ) -> SpectrogramScales:
-        """Choose scales for log-mels in dB (n_mels, frames); few bright points do not decide.
-
-        `range_db` is shown below the loudest point of originals and dreams; `frequencies_hz` are
-        the centers of the bands, (n_mels,), ascending; None: unknown.
-        """
-        peak = max(float(one.max()) for one in originals)
+    ) -> None:
+        self.hop_seconds, self.ticks_hz = hop_seconds or 1.0, ticks_hz
+        self.time = "time (s)" if hop_seconds else "frame"
+        self.mel_hz = None if frequencies_hz is None else np.asarray(frequencies_hz, float)
+        self.peak_db = max(float(one.max()) for one in originals)
         loud = float(np.quantile(np.concatenate([one.ravel() for one in dreams]), _HIGHEST))
-        high = max(0.0, loud - peak)
+        self.high_db = max(0.0, loud - self.peak_db)
+        self.low_db = self.high_db - range_db
         changes = np.abs(np.concatenate([one.ravel() for one in differences]))
-        return cls(
-            hop_seconds=hop_seconds,
-            mel_hz=None if frequencies_hz is None else np.asarray(frequencies_hz, float),
-            peak_db=peak,
-            low_db=high - range_db,
-            high_db=high,
-            limit_db=max(float(np.quantile(changes, _LARGEST)), 0.1),
-            ticks_hz=ticks_hz,
-        )
+        self.limit_db = max(float(np.quantile(changes, _LARGEST)), 0.1)
 
     def log_mel(self, ax: Axes, values: Array) -> AxesImage:
         """Draw a log-mel in dB, with ticks and without their labels."""
@@ -228,6 +213,14 @@ class SpectrogramScales:
     def difference(self, ax: Axes, values: Array) -> AxesImage:
         """Draw a difference in dB, likewise."""
         return self._draw(ax, values, "RdBu_r", -self.limit_db, self.limit_db)
+
+    def label(self, ax: Axes, title: str, *, is_left: bool, is_bottom: bool) -> None:
+        """Give a panel its title, and say what is on its axes where it is at an edge."""
+        ax.set_title(title, fontsize=10)
+        ax.tick_params(labelleft=is_left, labelbottom=is_bottom)
+        ax.set_xlabel(self.time if is_bottom else "", fontsize=9)
+        unit = "band" if self.mel_hz is None else "frequency (Hz)"
+        ax.set_ylabel(unit if is_left else "", fontsize=9)
 
     def _draw(self, ax: Axes, values: Array, colors: str, low: float, high: float) -> AxesImage:
         n_mels, frames = values.shape
@@ -283,9 +276,9 @@ def spectrograms_figure(
     """
     original, dream = np.asarray(original_db, float), np.asarray(dream_db, float)
     difference = dream - original
-    scales = SpectrogramScales.of(
+    scales = SpectrogramScales(
         [original], [original, dream], [difference],
-        range_db=RANGE_DB, frequencies_hz=frequencies_hz, hop_seconds=hop_seconds or 1.0,
+        range_db=RANGE_DB, frequencies_hz=frequencies_hz, hop_seconds=hop_seconds,
         ticks_hz=TICKS_HZ,
     )  # fmt: skip
     figure = NotebookFigure(figsize=(11.0, 5.0))
@@ -305,11 +298,7 @@ def spectrograms_figure(
         f"dream − original: RMSE {np.sqrt(np.mean(difference**2)):.2f} dB",
     )
     for panel, head in zip(_PANELS, heads, strict=True):
-        axes[panel].set_xlabel("time (s)" if hop_seconds else "frame", fontsize=9)
-        axes[panel].tick_params(labelleft=panel == "original", labelbottom=True)
-        axes[panel].set_title(head, fontsize=10)
-    unit = "band" if frequencies_hz is None else "frequency (Hz)"
-    axes["original"].set_ylabel(unit, fontsize=9)
+        scales.label(axes[panel], head, is_left=panel == "original", is_bottom=True)
     add_color_bar(levels, [axes["original"], axes["dream"]], "dB re loudest of original")
     add_color_bar(change, axes["change"], "difference (dB)")
     _draw_outputs(
@@ -317,6 +306,43 @@ def spectrograms_figure(
         target, confidence,
     )  # fmt: skip
     figure.suptitle(caption(title), y=0.99, fontsize=11, parse_math=False)
+    return figure
+
+
+def attribution_figure(
+    rows: Sequence[Sequence[tuple[str, Array]]],
+    *,
+    hop_seconds: float | None,
+    centers_hz: ArrayLike | None,
+    title: str = "",
+) -> Figure:
+    """Draw log-mels and maps side by side, in rows of equal length.
+
+    Args:
+        rows: titles and values (n_mels, frames); what is titled "for" a class is a map, drawn in
+            units of the 99th percentile of its magnitude, all else a log-mel in dB, whose scale is
+            that of the first.
+        hop_seconds: time between frames; None: they are counted.
+        centers_hz: centers of the bands, (n_mels,), ascending; None: unknown.
+        title: of the whole figure.
+    """
+    first = rows[0][0][1]
+    scales = SpectrogramScales(
+        [first], [first], [np.ones(1)], range_db=RANGE_DB, frequencies_hz=centers_hz,
+        hop_seconds=hop_seconds, ticks_hz=TICKS_HZ,
+    )  # fmt: skip
+    figure = NotebookFigure(figsize=(12.0, 0.6 + 2.9 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), len(rows[0]), squeeze=False)
+    for (i, j), ax in np.ndenumerate(axes):
+        head, values = rows[i][j]
+        if head.startswith("for "):
+            most = float(np.quantile(np.abs(values), 0.99)) or 1.0
+            drawn = scales.difference(ax, values / most)
+            add_color_bar(drawn, ax, "against, for the class; 1: 99th percentile")
+        else:
+            add_color_bar(scales.log_mel(ax, values), ax, "dB re loudest of original")
+        scales.label(ax, head, is_left=j == 0, is_bottom=i == len(rows) - 1)
+    figure.suptitle(caption(title), fontsize=11, parse_math=False)
     return figure
 
 

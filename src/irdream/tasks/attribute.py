@@ -35,7 +35,6 @@ from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.progress import Stopwatch, track
 from irdream.recognizer import Recognizer
 from irdream.reports.attributions import (
-    attribution_figure,
     methods_table,
     print_attributions,
     summary,
@@ -44,7 +43,7 @@ from irdream.reports.attributions import (
 )
 from irdream.reports.dream_page import PROBABILITIES
 from irdream.reports.dreams import another, answer_rows, file_names, of_label, predict_file, suited
-from irdream.reports.figures import save_figure
+from irdream.reports.figures import attribution_figure, save_figure
 from irdream.reports.tables import CURVES, save_table
 from irdream.tasks.common import keep, plan_items, read_start
 from irdream.tracking import Tracker

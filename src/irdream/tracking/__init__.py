@@ -5,17 +5,14 @@ opened: `import irdream.tracking` costs 0.1 s, the first `MlflowTracker` of a pr
 """
 
 from irdream.tracking.mlflow_setup import create_store
-from irdream.tracking.provenance import run_tags
 from irdream.tracking.store import fetch_checkpoint
-from irdream.tracking.tracker import MlflowTracker, NullTracker, Status, Tracker, flat
+from irdream.tracking.tracker import MlflowTracker, NullTracker, Tracker, flat
 
 __all__ = [
     "MlflowTracker",
     "NullTracker",
-    "Status",
     "Tracker",
     "create_store",
     "fetch_checkpoint",
     "flat",
-    "run_tags",
 ]

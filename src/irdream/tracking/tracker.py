@@ -139,10 +139,10 @@ class MlflowTracker(Tracker):
         self._pid = os.getpid()
         self._monitor: Any = None
         self._store = open_store(root=root, uri=uri)
-        self.experiment_id = self._store.experiment(experiment)
+        experiment_id = self._store.experiment(experiment)
         every_tag = _tags(run_tags() | dict(tags or {}))
         name = run_name and _cut(run_name, _NAME_CHARACTERS)
-        self.run_id = self._store.start_run(self.experiment_id, name, every_tag)
+        self.run_id = self._store.start_run(experiment_id, name, every_tag)
         self._is_open = True
         atexit.register(self._close_at_exit)
         try:
