@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -82,10 +81,10 @@ class DreamResult(Dreams):
 
         folder, dreamt = Path(folder).expanduser(), self._finished(*self._sounds)
         rows, probabilities = [], []
-        with self._asked() as (recognizer, judge):
+        with frozen(self.recognizer), frozen(self.judge or self.recognizer):
             for i, one in enumerate(dreamt):
-                how: Any = {"judge": judge, "is_drawn": figures is None or i < figures}
-                row, answers = write_dream(one, recognizer, GriffinLim(), folder, **how)
+                how: Any = {"judge": self.judge, "is_drawn": figures is None or i < figures}
+                row, answers = write_dream(one, self.recognizer, GriffinLim(), folder, **how)
                 rows.append(row)
                 probabilities += answers
         table = pd.DataFrame(rows)
@@ -123,10 +122,10 @@ class DreamResult(Dreams):
         from irdream.reports.pages import render_html
 
         dreamt = self._finished(*self._sounds)[:SHOWN]
-        with tempfile.TemporaryDirectory() as name, self._asked() as (recognizer, _):
+        with tempfile.TemporaryDirectory() as name, frozen(self.recognizer):
             folder = Path(name)
             for one in dreamt:
-                write_dream(one, recognizer, GriffinLim(), folder)
+                write_dream(one, self.recognizer, GriffinLim(), folder)
             shown = [(one.name, self._line(i)) for i, one in enumerate(dreamt)]
             more = len(self.steps) - len(shown)
             return render_html("dreams.html.j2", scripts=[], shown=shown, folder=folder, more=more)
@@ -209,20 +208,13 @@ class DreamResult(Dreams):
         sounds = [None] * len(items) if dreams is None else list(dreams)
         return [replace(one, waveform=x) for one, x in zip(finished, sounds, strict=True)]
 
-    @contextlib.contextmanager
-    def _asked(self) -> Iterator[tuple[Recognizer, Recognizer | None]]:
-        """Give the recognizer and the judge in eval mode, and leave them as they were."""
-        with frozen(self.recognizer), frozen(self.judge or self.recognizer):
-            yield self.recognizer, self.judge
-
     @cached_property
     def _judged(self) -> tuple[Answer, Answer]:
         """The judge's answers on originals and dreams, as WAVs."""
-        pairs = []
-        with tempfile.TemporaryDirectory() as folder, self._asked() as (recognizer, judge):
-            assert judge is not None
+        judge, pairs = cast(Recognizer, self.judge), []
+        with tempfile.TemporaryDirectory() as folder, frozen(self.recognizer), frozen(judge):
             for one in self._finished(*self._sounds):
-                _, path = write_sounds(one, recognizer, GriffinLim(), Path(folder))
+                _, path = write_sounds(one, self.recognizer, GriffinLim(), Path(folder))
                 first = path.with_name(f"{one.name}-original.wav")
                 target = instruments.find(one.item.target, judge.instruments) or ""
                 pairs.append([predict_file(sound, target, judge) for sound in (first, path)])

@@ -78,13 +78,10 @@ class Ensemble(Recognizer):
     ) -> Tensor:
         """Return the mean log probabilities (batch, windows, instruments), not normalized.
 
-        There are as many windows as the member with most of them has; those of the others are
-        interpolated in time.
-
-        Args:
-            log_mel: (batch, n_mels, frames), or waveforms (batch, samples).
-            hop_frames: not used: each member's windows overlap by half.
-            ask: returns the window logits of a member, by its place, on its log-mels.
+        `log_mel` is (batch, n_mels, frames), or waveforms (batch, samples). There are as many
+        windows as the member with most of them has, which overlap by half; those of the others are
+        interpolated in time. `ask` returns the window logits of a member, by its place, on its
+        log-mels.
         """
         found = []
         for i, one in enumerate(self.members):

@@ -1,17 +1,16 @@
 """Small recognizers with random weights, and sounds to dream on."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from irdream.dreaming.ascent import Ascent
-from irdream.dreaming.objectives import LogProbability
-from irdream.dreaming.optimizers import NormalizedAscent
-from irdream.dreaming.parametrizations import LogMel
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
+from tests.tiny import tiny_ascent
 
 
 class SmallNet(nn.Module):
@@ -93,15 +92,4 @@ def sounds() -> Callable[[int, int], Tensor]:
 def ascent() -> Callable[..., Ascent]:
     """Make an ascent of log p on log-mels, 6 steps of 1 dB to no confidence, but for `changes`."""
 
-    def make(**changes) -> Ascent:
-        settings = {
-            "parametrization": LogMel(),
-            "objective": LogProbability(),
-            "optimizer": NormalizedAscent(),
-            "step_size": 1.0,
-            "steps": 6,
-            "confidence": None,
-        }
-        return Ascent(**{**settings, **changes})
-
-    return make
+    return partial(tiny_ascent, steps=6, confidence=None)

@@ -133,9 +133,9 @@ class Watched(NormalizedAscent):
         super().__init__(norm="sign")
         self.seen: list[tuple[Tensor, Tensor]] = []
 
-    def step(self, parameters, gradient, context, state) -> Tensor:
-        moved = super().step(parameters, gradient, context, state)
-        self.seen.append((parameters, moved))
+    def step(self, batch, seen, state) -> Tensor:
+        moved = super().step(batch, seen, state)
+        self.seen.append((batch.parameters, moved))
         return moved
 
 

@@ -39,7 +39,7 @@ def seen(*probabilities: float, **changes: Any) -> Evaluation:
         "probability": values,
         "reached": values >= 0.9,
         "on_top": (values >= 0.5).float(),
-        "gradient": None,
+        "gradient": torch.empty(len(values), 0),
         **changes,
     }
     return Evaluation(**told)
@@ -197,10 +197,10 @@ class There(Optimizer):
     def start(self, parameters: Tensor) -> dict:
         return {"step": torch.zeros(len(parameters))}
 
-    def step(self, parameters, gradient, view, state) -> Tensor:
+    def step(self, batch, seen, state) -> Tensor:
         state["step"] += 1
-        way = torch.where(state["step"] <= 3, 1.0, -9.0).to(gradient).view(-1, 1, 1)
-        return parameters + way * view.step * gradient.sign()
+        way = torch.where(state["step"] <= 3, 1.0, -9.0).to(seen.gradient).view(-1, 1, 1)
+        return batch.parameters + way * batch.step * seen.gradient.sign()
 
 
 def run(tiny, sounds, loop, **more) -> Dreams:

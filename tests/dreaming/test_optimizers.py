@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,6 @@ from irdream.dreaming.optimizers import (
     NormalizedAscent,
     Optimizer,
     State,
-    StepContext,
     TorchOptimizer,
     as_optimizer,
     normalized,
@@ -28,6 +28,7 @@ from irdream.errors import InputError
 GRADIENT = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0)) * torch.tensor(
     [1e-25, 1.0, 1e5]
 ).view(3, 1, 1)
+STEPS = 0.1 * torch.arange(1.0, 5.0).view(-1, 1, 1)
 SIZES = {
     "rms": lambda x: x.square().mean(dim=(1, 2)).sqrt(),
     "mean_abs": lambda x: x.abs().mean(dim=(1, 2)),
@@ -35,25 +36,28 @@ SIZES = {
 }
 
 
-def view(items: int = 3, **changes) -> StepContext:
-    """Return what an optimizer may know, with step sizes 0.1, 0.2, ..."""
-    known: dict[str, Any] = {
-        "score": torch.full((items,), -2.0),
-        "goal": -0.1,
-        "reached": torch.zeros(items, dtype=torch.bool),
-        "undreamed": torch.zeros(items, 4, 5),
-        "step": 0.1 * torch.arange(1.0, items + 1).view(-1, 1, 1),
-    }
-    return StepContext(**{**known, **changes})
+def take(
+    optimizer: Optimizer, parameters: Tensor, gradient: Tensor, state: State, **changes: Any
+) -> Tensor:
+    """Return where a step goes, with the step sizes 0.1, 0.2, ..., far from the goal."""
+    items = len(gradient)
+    batch: Any = SimpleNamespace(
+        parameters=parameters,
+        undreamed=torch.zeros(items, 4, 5),
+        step=changes.pop("step", STEPS[:items]),
+    )
+    far = {"score": torch.full((items,), -2.0), "goal": -0.1, "reached": torch.zeros(items) > 0}
+    seen: Any = SimpleNamespace(gradient=gradient, **(far | changes))
+    return optimizer.step(batch, seen, state)
 
 
 def step(
-    optimizer: Optimizer, gradient: Tensor = GRADIENT, state: State | None = None, **changes
+    optimizer: Optimizer, gradient: Tensor = GRADIENT, state: State | None = None, **changes: Any
 ) -> Tensor:
     """Return one step from zero."""
     start = torch.zeros_like(gradient)
     state = optimizer.start(start) if state is None else state
-    return optimizer.step(start, gradient, view(len(gradient), **changes), state)
+    return take(optimizer, start, gradient, state, **changes)
 
 
 # Normalized -----------------------------------------------------------------------------------
@@ -92,7 +96,7 @@ def test_momentum_keeps_a_share_of_the_earlier_directions() -> None:
     step(optimizer, one, state)
     moved = step(optimizer, 7.0 * other, state)
 
-    torch.testing.assert_close(moved, view().step * normalized(0.5 * one + other))
+    torch.testing.assert_close(moved, STEPS[:3] * normalized(0.5 * one + other))
 
 
 # Of torch.optim ---------------------------------------------------------------------------------
@@ -116,7 +120,7 @@ def test_an_optimizer_of_torch_steps_up_as_it_would_alone(name) -> None:
     optimizer, parameters = as_optimizer(FACTORIES[name]), start
     state = optimizer.start(start)
     for gradient in gradients:
-        parameters = optimizer.step(parameters, gradient, view(), state)
+        parameters = take(optimizer, parameters, gradient, state)
 
     for i, rate in enumerate([0.1, 0.2, 0.3]):
         alone = torch.nn.Parameter(start[i].clone())
@@ -149,9 +153,8 @@ def test_the_others_go_on_as_if_nobody_had_left(name, leave, after) -> None:
             state_of_left, left, rows = parted.pick(state_of_left, stay), left[stay], stay
             if i and name != "momentum":
                 assert len(state_of_left["optimizer"].param_groups) == len(stay)
-        everything = whole.step(everything, gradient, view(4), state)
-        seen = view(len(rows), step=view(4).step[rows])
-        left = parted.step(left, gradient[rows], seen, state_of_left)
+        everything = take(whole, everything, gradient, state)
+        left = take(parted, left, gradient[rows], state_of_left, step=STEPS[rows])
 
     torch.testing.assert_close(left, everything[stay])
 
@@ -160,9 +163,9 @@ def test_parameters_that_a_constraint_has_changed_are_taken_over() -> None:
     optimizer = as_optimizer(torch.optim.SGD)
     start = torch.zeros(3, 4, 5)
     state = optimizer.start(start)
-    optimizer.step(start, torch.ones(3, 4, 5), view(), state)
-    moved = optimizer.step(start + 5.0, torch.ones(3, 4, 5), view(), state)
-    torch.testing.assert_close(moved, 5.0 + view().step.expand(3, 4, 5))
+    take(optimizer, start, torch.ones(3, 4, 5), state)
+    moved = take(optimizer, start + 5.0, torch.ones(3, 4, 5), state)
+    torch.testing.assert_close(moved, 5.0 + STEPS[:3].expand(3, 4, 5))
 
 
 @pytest.mark.parametrize("items", [1, 3])
@@ -186,7 +189,7 @@ def test_what_cannot_step_is_refused(factory, reason, items) -> None:
 def test_a_function_from_gradient_to_direction_is_an_optimizer() -> None:
     optimizer = as_optimizer(torch.sign)
     assert isinstance(optimizer, FromFunction)
-    torch.testing.assert_close(step(optimizer), view().step * GRADIENT.sign())
+    torch.testing.assert_close(step(optimizer), STEPS[:3] * GRADIENT.sign())
     assert repr(optimizer) == "sign"
 
 
@@ -228,17 +231,17 @@ def test_the_step_size_is_the_longest_margin_step() -> None:
     slope = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(3))
     moved = step(plain_margin_step(), slope, score=torch.full((3,), -1e4))
     torch.testing.assert_close(SIZES["rms"](moved), torch.tensor([0.1, 0.2, 0.3]))
-    torch.testing.assert_close(moved, view().step * normalized(slope))
+    torch.testing.assert_close(moved, STEPS[:3] * normalized(slope))
 
 
 def test_an_item_of_which_the_promise_did_not_come_is_promised_less() -> None:
     optimizer, slope = MarginStep(pull=0.0), torch.ones(1, 4, 5)
     state = optimizer.start(slope)
     known = {"score": torch.tensor([-2.0]), "goal": 0.0, "step": torch.full((1, 1, 1), 100.0)}
-    first = optimizer.step(torch.zeros(1, 4, 5), slope, view(1, **known), state)
+    first = take(optimizer, torch.zeros(1, 4, 5), slope, state, **known)
     assert float((slope * first).sum()) == pytest.approx(2.0)
     known["score"] = torch.tensor([-1.0])  # half of what was promised
-    second = optimizer.step(first, slope, view(1, **known), state)
+    second = take(optimizer, first, slope, state, **known)
     assert float((slope * (second - first)).sum()) == pytest.approx(1.0 / 0.5)
 
 

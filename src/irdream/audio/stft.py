@@ -74,10 +74,8 @@ def inverse_stft(spectrum: Tensor, frontend: Any, *, samples: int) -> Tensor:
 def with_mel_gain(waveform: Tensor, gain: Tensor, frontend: Any) -> Tensor:
     """Return a sound (items, samples) with a gain on its spectrum, with its phase.
 
-    Args:
-        waveform: (items, samples).
-        gain: (items, n_mels, frames), natural log; each bin gets the mean of its bands'.
-        frontend: with `n_fft`, `hop_samples` and `mel_basis`.
+    Of the gain, (items, n_mels, frames) in natural log, each bin gets the mean of its bands'. The
+    front end has `n_fft`, `hop_samples` and `mel_basis`.
     """
     return _times(waveform, gain, torch.exp, frontend)
 

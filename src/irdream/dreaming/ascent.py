@@ -16,7 +16,6 @@ them. Nothing in a step waits for a CUDA device.
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,10 +28,11 @@ from torch import Tensor
 from irdream.arguments import Amount, Count, Positive, Share, checked
 from irdream.dreaming.batch import Batch, Evaluation, Originals, joined, numbered, per_item, rows_of
 from irdream.dreaming.best import Answer, Best, Dreams, Octave, first_step
-from irdream.dreaming.constraints import Constraint, Constraints
+from irdream.dreaming.constraints import Constraint, Constraints, listed
 from irdream.dreaming.objectives import ForwardOutput, Objective, as_objective, of_target
-from irdream.dreaming.optimizers import State, StepContext, as_optimizer
+from irdream.dreaming.optimizers import State, as_optimizer
 from irdream.dreaming.parametrizations import Parametrization, StftGain, check_kinds
+from irdream.dreaming.parametrizations.base import Wrapper
 from irdream.dreaming.probe import Probe, probing
 from irdream.dreaming.random_streams import item_keys, normal, substream
 from irdream.dreaming.transforms import Transform
@@ -66,8 +66,7 @@ class Ascent:
 
     @property
     def constraints(self) -> list[Constraint]:
-        given = self.constraint or ()
-        return [given] if isinstance(given, Constraint) else list(given)
+        return listed(self.constraint)
 
     def run(
         self,
@@ -197,7 +196,9 @@ class _Run:
                 prepared=batch.prepared, items=batch.items, groups=batch.groups,
             )  # fmt: skip
             score = self.objective(output, batch.targets)
-            slope = torch.autograd.grad(score.sum(), parameters)[0] if gradient else None
+            slope = score.new_empty(len(score), 0)
+            if gradient:
+                (slope,) = torch.autograd.grad(score.sum(), parameters)
         score, logits, logs = score.detach(), logits.detach(), logs.detach()
         probability = on_top = torch.full_like(score, torch.nan)
         if self.objective.reads_output:
@@ -210,21 +211,16 @@ class _Run:
         return Evaluation(
             signal=signal.detach(), score=score, probability=probability, on_top=on_top,
             reached=(on_top == 1) & (probability >= (self.confidence or math.inf)),
-            logits=logits, gradient=slope,
+            logits=logits, gradient=slope, goal=self.goal,
         )  # fmt: skip
 
     def _stepped(self, batch: Batch, seen: Evaluation, state: State, step: int) -> Batch:
-        assert seen.gradient is not None
-        parameters, start = batch.parameters, batch.start
+        start = batch.start
         signal = self.constraints.after_step(self.kind, seen.signal, start, batch.held, step)
         if signal is not None:
-            parameters = self.parametrization.absorb(start, parameters, signal)
-        context = StepContext(
-            score=seen.score, goal=self.goal, reached=seen.reached, undreamed=batch.undreamed,
-            step=batch.step,
-        )  # fmt: skip
-        parameters = self.optimizer.step(parameters, seen.gradient, context, state)
-        return replace(batch, parameters=parameters)
+            parameters = self.parametrization.absorb(start, batch.parameters, signal)
+            batch = replace(batch, parameters=parameters)
+        return replace(batch, parameters=self.optimizer.step(batch, seen, state))
 
     def _regridded(self, batch: Batch, octave: int) -> Batch:
         coarser = [ratio**octave for ratio in self.ascent.octave_ratio]
@@ -336,10 +332,5 @@ def _with_gain(parametrization: Parametrization, factor: float) -> Parametrizati
     """Return a copy whose gain may be larger; None where it has no gain."""
     if type(parametrization) is StftGain:  # a mask, which is one, has no largest gain
         return replace(parametrization, max_gain_db=parametrization.max_gain_db * factor)
-    inner = getattr(parametrization, "of", None)
-    inner = inner and _with_gain(inner, factor)
-    if inner is None:
-        return None
-    wrapper = copy.copy(parametrization)
-    wrapper.of = inner  # type: ignore[attr-defined]
-    return wrapper
+    inner = isinstance(parametrization, Wrapper) and _with_gain(parametrization.of, factor)
+    return replace(parametrization, of=inner) if inner else None

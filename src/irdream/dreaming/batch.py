@@ -78,7 +78,8 @@ class Evaluation:
     on_top: Tensor  # 1 where the target is the most probable, 0 elsewhere, (items,)
     reached: Tensor  # whether the items have the confidence, (items,)
     logits: Tensor  # (items, windows, instruments)
-    gradient: Tensor | None  # of the score with respect to the parameters
+    gradient: Tensor  # of the score with respect to the parameters; empty if not asked for
+    goal: float | None = None  # the score that the optimizer aims at, where one is
 
 
 def rows_of(tree: Tree, rows: slice | Tensor) -> Tree:

@@ -115,7 +115,7 @@ class Best:
 
         Raises InputError when the objective or its gradient is not finite.
         """
-        now, gradient = self.now, seen.gradient
+        now = self.now
         if not last_octave:  # there they wait for the next octave
             now = replace(now, waited=torch.zeros_like(now.waited))
         elif self.patience is not None:
@@ -124,7 +124,7 @@ class Best:
         if self.objective.needs_whole_groups:  # a group is left while one of its items is
             counts = torch.zeros(self.count, device=left.device)
             left = counts.index_add_(0, batch.groups, left.float())[batch.groups] > 0
-        sums = seen.score.sum() + (0 if gradient is None else gradient.sum())
+        sums = seen.score.sum() + seen.gradient.sum()
         count, finite = self.deferred.read(left.sum(), sums.isfinite()) or (len(left), True)
         if not finite:
             self.check_finite(batch, is_broken=True)

@@ -6,8 +6,9 @@ logits, whether they are numbers and have a gradient. All raise InputError.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -45,14 +46,12 @@ def as_network(model: Any) -> nn.Module:
     model = unwrapped(model)
     if any(is_lazy(weight) or weight.is_meta for weight in model.parameters()):
         raise InputError(f"{name} has weights without values; load them, or call it once")
-    try:
-        with frozen(model):
-            return model
-    except (NotImplementedError, RuntimeError) as error:
-        raise InputError(
-            f"{name} cannot be held in eval mode with its weights fixed ({_line(error)}); expected "
-            "a module that can, such as the one that it was exported from"
-        ) from error
+    expected = "a module that can, such as the one that it was exported from"
+    with (
+        _told(f"{name} cannot be held in eval mode with its weights fixed", expected),
+        frozen(model),
+    ):
+        return model
 
 
 @torch.no_grad()
@@ -101,19 +100,13 @@ def log_mel_of(recognizer: Recognizer, signal: Tensor) -> Tensor:
     if signal.ndim == 3 or isinstance(recognizer.frontend, Waveform):
         return signal
     name, shape = type(recognizer.frontend).__name__, tuple(signal.shape)
-    expected = "expected (batch, samples) -> (batch, n_mels, frames), floating point"
-    try:
+    expected = "(batch, samples) -> (batch, n_mels, frames), floating point"
+    with _told(f"frontend {name} failed on {shape}", expected):
         log_mel = recognizer.log_mel(signal)
-    except InputError:
-        raise
-    except Exception as error:  # whatever the user's own code raises
-        raise InputError(
-            f"frontend {name} failed on {shape} ({_line(error)}); {expected}"
-        ) from error
     if not isinstance(log_mel, Tensor) or log_mel.ndim != 3 or not log_mel.is_floating_point():
         found = getattr(log_mel, "shape", None)
         shown = type(log_mel).__name__ if found is None else str(tuple(found))
-        raise InputError(f"frontend {name} gave {shown} for {shape}; {expected}")
+        raise InputError(f"frontend {name} gave {shown} for {shape}; expected {expected}")
     return log_mel
 
 
@@ -209,20 +202,15 @@ def doubt_of_dreams(objective: Objective, dreams: Dreams, targets: Tensor) -> st
 
 def logits_of(recognizer: Recognizer, window: Tensor) -> Tensor:
     """Return the logits of a window (1, n_mels, frames) or (1, samples), asked twice and alone."""
+    shape = "(batch, n_mels, frames)" if window.ndim == 3 else "(batch, samples)"
+    expected = (
+        f"a network that gives logits (batch, classes) for {shape}, or for (batch, 1, ...), and "
+        "takes batches of any size; of a fixed length by window_frames or window_seconds"
+    )
     for count in (2, 1):
         windows = window.expand(count, *window.shape[1:])
-        try:
+        with _told(f"{_name(recognizer)} failed on {tuple(windows.shape)}", expected):
             logits = recognizer.logits(windows)
-        except InputError:
-            raise
-        except Exception as error:  # whatever the user's own code raises
-            shape = "(batch, n_mels, frames)" if window.ndim == 3 else "(batch, samples)"
-            raise InputError(
-                f"{_name(recognizer)} failed on {tuple(windows.shape)} ({_line(error)}); expected "
-                f"a network that gives logits (batch, classes) for {shape}, or for (batch, 1, ...)"
-                ", and takes batches of any size; of a fixed length by window_frames or "
-                "window_seconds"
-            ) from error
     return logits
 
 
@@ -238,3 +226,14 @@ def _name(recognizer: Recognizer) -> str:
 def _line(error: Exception) -> str:
     """Return an exception as one line of moderate length."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+
+
+@contextlib.contextmanager
+def _told(problem: str, expected: str) -> Iterator[None]:
+    """Say in a line whatever the user's own code raises."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{problem} ({_line(error)}); expected {expected}") from error

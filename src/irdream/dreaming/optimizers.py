@@ -14,34 +14,23 @@ from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 
 from irdream.arguments import Amount, Positive, Share, checked
-from irdream.dreaming.batch import per_item, rows_of
+from irdream.dreaming.batch import Batch, Evaluation, per_item, rows_of
 from irdream.dreaming.objectives import Objective
 from irdream.errors import InputError
 
 State = dict[str, Any]
 Norm = Literal["rms", "mean_abs", "sign", "none"]
+ZeroToOne = Annotated[float, Ge(0), Le(1)]
+AboveZeroToOne = Annotated[float, Gt(0), Le(1)]
+_RAISE = 0.25  # of the promise that is added where the goal was passed without the confidence
+_TINY = 1e-20
 _LEAST = 1e-35  # of float32, and such that a step divided by it is finite
 
 
-@dataclass(frozen=True, kw_only=True)
-class StepContext:
-    """What an optimizer may know of the items besides their gradients."""
-
-    score: Tensor  # the objective, (items,)
-    goal: float | None  # what the optimizer's own `goal` returned
-    reached: Tensor  # whether the items have the confidence now, (items,)
-    undreamed: Tensor  # the parameters of the undreamed signal
-    step: Tensor  # the step size in the parameters' own unit, (items, 1, ...)
-
-
 class Optimizer(ABC):
-    """Takes steps up; see `step`.
+    """Takes steps up; see `step`."""
 
-    Attributes:
-        refines: an item that has the confidence continues, and of the iterates that have it the
-            one with the least change is kept.
-    """
-
+    # An item that has the confidence continues, and the one with the least change is kept:
     refines: bool = False
 
     def goal(self, objective: Objective, confidence: float | None) -> float | None:
@@ -59,10 +48,16 @@ class Optimizer(ABC):
         return rows_of(state, rows)
 
     @abstractmethod
-    def step(
-        self, parameters: Tensor, gradient: Tensor, context: StepContext, state: State
-    ) -> Tensor:
-        """Return the next parameters (items, ...), and change `state`; the gradient points up."""
+    def step(self, batch: Batch, seen: Evaluation, state: State) -> Tensor:
+        """Return the next parameters (items, ...), and change `state`.
+
+        Args:
+            batch: has the present `parameters`, those of the `undreamed` signal, and the size of a
+                `step` in the parameters' own unit, (items, 1, ...).
+            seen: has the `gradient`, which points up, the `score`, the `goal`, and whether the
+                confidence is `reached` now.
+            state: as `start` returned it.
+        """
 
 
 @checked
@@ -70,30 +65,27 @@ class Optimizer(ABC):
 class NormalizedAscent(Optimizer):
     """Each step has the step size, whatever the gradient's.
 
-    Args:
-        norm: "rms": the root mean square of the direction is one; "mean_abs": its mean
-            magnitude is one, as in DeepDream (Mordvintsev et al. 2015); "sign": the sign;
-            "none": the gradient as it is.
-        momentum: share of the earlier directions that is kept before the norm is taken again,
-            0 to below 1 (Dong et al. 2018).
+    By the norm "rms" the root mean square of the direction is one; by "mean_abs" its mean
+    magnitude, as in DeepDream (Mordvintsev et al. 2015); "sign" takes the sign, "none" the gradient
+    as it is.
     """
 
     norm: Norm = "rms"
+    # Share of earlier directions, kept before the norm is taken again (Dong et al. 2018):
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
 
     def start(self, parameters: Tensor) -> State:
         return {"velocity": torch.zeros_like(parameters)} if self.momentum else {}
 
-    def step(
-        self, parameters: Tensor, gradient: Tensor, context: StepContext, state: State
-    ) -> Tensor:
+    def step(self, batch: Batch, seen: Evaluation, state: State) -> Tensor:
         """Step by the step size; no step where the gradient is zero."""
+        gradient, parameters = seen.gradient, batch.parameters
         if self.momentum:
             state["velocity"] = self.momentum * state["velocity"] + normalized(gradient, self.norm)
             gradient = state["velocity"]
         if self.norm in ("sign", "none"):
-            return torch.addcmul(parameters, context.step, normalized(gradient, self.norm))
-        return torch.addcmul(parameters, context.step / size(gradient, self.norm), gradient)
+            return torch.addcmul(parameters, batch.step, normalized(gradient, self.norm))
+        return torch.addcmul(parameters, batch.step / size(gradient, self.norm), gradient)
 
     def __repr__(self) -> str:
         return f"normalized_ascent({self.norm}{f', {self.momentum:g}' if self.momentum else ''})"
@@ -126,10 +118,8 @@ class FromFunction(Optimizer):
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self.function = function
 
-    def step(
-        self, parameters: Tensor, gradient: Tensor, context: StepContext, state: State
-    ) -> Tensor:
-        return parameters + context.step * self.function(gradient)
+    def step(self, batch: Batch, seen: Evaluation, state: State) -> Tensor:
+        return batch.parameters + batch.step * self.function(seen.gradient)
 
     def __repr__(self) -> str:
         return getattr(self.function, "__name__", repr(self.function))
@@ -156,16 +146,14 @@ class TorchOptimizer(Optimizer):
             state["optimizer"].param_groups = [groups[i] for i in chosen]
         return {**state, "items": [state["items"][i] for i in chosen]}
 
-    def step(
-        self, parameters: Tensor, gradient: Tensor, context: StepContext, state: State
-    ) -> Tensor:
+    def step(self, batch: Batch, seen: Evaluation, state: State) -> Tensor:
         items = state["items"]
-        for item, now, up in zip(items, parameters, gradient, strict=True):
+        for item, now, up in zip(items, batch.parameters, seen.gradient, strict=True):
             item.data.copy_(now)
             item.grad = -up
         try:
             if "optimizer" not in state:
-                rates = context.step.flatten(1).mean(dim=1).tolist()
+                rates = batch.step.flatten(1).mean(dim=1).tolist()
                 state["optimizer"] = self.factory([{"params": [item]} for item in items])
                 for group, rate in zip(state["optimizer"].param_groups, rates, strict=True):
                     group["lr"] = rate
@@ -197,12 +185,6 @@ def as_optimizer(optimizer: Any) -> Optimizer:
         f"optimizer={optimizer!r}; expected an irdream optimizer, a class of torch.optim or a "
         "function from gradients to directions"
     )
-
-
-ZeroToOne = Annotated[float, Ge(0), Le(1)]
-AboveZeroToOne = Annotated[float, Gt(0), Le(1)]
-_TINY = 1e-20
-_RAISE = 0.25  # of the promise that is added where the goal was passed without the confidence
 
 
 @checked
@@ -244,31 +226,30 @@ class MarginStep(Optimizer):
         zeros = parameters.new_zeros(len(parameters))
         return {"promised": zeros, "before": zeros, "pull": zeros + self.pull, "raised": zeros}
 
-    def step(
-        self, parameters: Tensor, gradient: Tensor, context: StepContext, state: State
-    ) -> Tensor:
-        assert context.goal is not None
-        missing = context.goal + state["raised"] - context.score
-        passed = (missing <= 0) & ~context.reached  # the mean of windows is there, the item is not
+    def step(self, batch: Batch, seen: Evaluation, state: State) -> Tensor:
+        assert seen.goal is not None
+        gradient = seen.gradient
+        missing = seen.goal + state["raised"] - seen.score
+        passed = (missing <= 0) & ~seen.reached  # the mean of windows is there, the item is not
         state["raised"] = state["raised"] + torch.where(passed, _RAISE - missing, 0.0)
         missing = torch.where(passed, _RAISE, missing).clamp(min=0.0)
 
         believed = state["promised"] > 0
-        came = (context.score - state["before"]) / state["promised"].clamp(min=_TINY)
+        came = (seen.score - state["before"]) / state["promised"].clamp(min=_TINY)
         gain = torch.where(believed, came.clamp(self.least_gain, 1.0), 1.0)
 
         largest = gradient.flatten(1).abs().amax(dim=1).clamp(min=_TINY)
         direction = gradient / per_item(largest, gradient)  # squares of tiny gradients underflow
         square = direction.flatten(1).square().sum(dim=1).clamp(min=_TINY)
-        longest = context.step.flatten(1).mean(dim=1) * (gradient[0].numel() * square).sqrt()
+        longest = batch.step.flatten(1).mean(dim=1) * (gradient[0].numel() * square).sqrt()
         promise = torch.minimum(missing / gain / largest, longest)  # over the largest slope
-        detail = parameters - context.undreamed
+        detail = batch.parameters - batch.undreamed
         had = (direction * detail).flatten(1).sum(dim=1)
         from_here = detail + per_item(promise / square, direction) * direction
         from_undreamed = per_item((promise + had) / square, direction) * direction
-        state["promised"], state["before"] = promise * largest, context.score
+        state["promised"], state["before"] = promise * largest, seen.score
         pull, state["pull"] = per_item(state["pull"], detail), state["pull"] * self.decay
-        return context.undreamed + from_here.lerp(from_undreamed, pull)
+        return batch.undreamed + from_here.lerp(from_undreamed, pull)
 
     def __repr__(self) -> str:
         return f"margin_step(pull={self.pull:g}, decay={self.decay:g})"
@@ -299,21 +280,19 @@ class LeastChange(MarginStep):
         own = {"norm": zeros, "shrink": zeros + self.shrink, "turn": zeros + self.turn}
         return {**super().start(parameters), **own, "arrived": zeros > 0}
 
-    def step(
-        self, parameters: Tensor, gradient: Tensor, context: StepContext, state: State
-    ) -> Tensor:
+    def step(self, batch: Batch, seen: Evaluation, state: State) -> Tensor:
         """Take a margin step, or one around the sphere of the present norm."""
-        toward = super().step(parameters, gradient, context, state)
-        detail = parameters - context.undreamed
+        toward = super().step(batch, seen, state)
+        detail = batch.parameters - batch.undreamed
         norm = torch.where(state["arrived"], state["norm"], _rms(detail))
-        arrived = state["arrived"] | context.reached
-        norm = norm * torch.where(context.reached, 1.0 - state["shrink"], 1.0 + state["shrink"])
-        turned = detail + per_item(state["turn"] * norm, detail) * normalized(gradient)
+        arrived = state["arrived"] | seen.reached
+        norm = norm * torch.where(seen.reached, 1.0 - state["shrink"], 1.0 + state["shrink"])
+        turned = detail + per_item(state["turn"] * norm, detail) * normalized(seen.gradient)
         around = turned * per_item(norm / _rms(turned).clamp(min=_TINY), detail)
         state["norm"], state["arrived"] = norm, arrived
         for name, decay in (("shrink", self.shrink_decay), ("turn", self.turn_decay)):
             state[name] = torch.where(arrived, decay * state[name], state[name])
-        return torch.where(per_item(arrived, detail), context.undreamed + around, toward)
+        return torch.where(per_item(arrived, detail), batch.undreamed + around, toward)
 
     def __repr__(self) -> str:
         return f"least_change(shrink={self.shrink:g}, turn={self.turn:g})"

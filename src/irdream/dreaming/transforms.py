@@ -87,13 +87,10 @@ class FrequencyShift(Transform):
     """Shift each item by some mel bands; nothing wraps, the outermost band is repeated.
 
     A fraction interpolates between two bands, which smooths.
-
-    Raises:
-        InputError: when `bands` is no whole number although `whole`.
     """
 
     bands: Amount  # the largest shift, up or down; all are equally likely
-    whole: bool = False  # shift by whole bands only
+    whole: bool = False  # shift by whole bands only; `bands` is a whole number then
 
     def __post_init__(self) -> None:
         if self.whole and self.bands != int(self.bands):
@@ -117,12 +114,9 @@ class Scale(Transform):
     """Scale each item about its center, each axis by a factor of its own.
 
     Above 1 it is stretched and its edges are lost; below 1 it is shrunk and its edges repeated.
-
-    Raises:
-        InputError: when factors are no two numbers above 0 in order.
     """
 
-    mels: Sequence[float] = (1.0, 1.0)  # least and largest factor; all between are equally likely
+    mels: Sequence[float] = (1.0, 1.0)  # least and largest factor, above 0; all are equally likely
     frames: Sequence[float] = (1.0, 1.0)  # the same in time
 
     def __post_init__(self) -> None:

@@ -1,6 +1,12 @@
 """Constraints: what a dream must obey (see `base`)."""
 
-from irdream.dreaming.constraints.base import Consistency, Constraint, Constraints, with_consistency
+from irdream.dreaming.constraints.base import (
+    Consistency,
+    Constraint,
+    Constraints,
+    listed,
+    with_consistency,
+)
 from irdream.dreaming.constraints.limits import (
     BandRange,
     LoudnessLock,
@@ -20,5 +26,5 @@ from irdream.dreaming.constraints.masks import (
 __all__ = [
     "BandRange", "Consistency", "Constraint", "Constraints", "FrequencyBand", "Harmonic",
     "LoudnessLock", "MaskingProjection", "MaxChange", "OnlyLoud", "Percussive", "RmseBudget",
-    "SnrFloor", "TimeRange", "with_consistency",
+    "SnrFloor", "TimeRange", "listed", "with_consistency",
 ]  # fmt: skip

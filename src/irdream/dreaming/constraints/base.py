@@ -128,7 +128,9 @@ def with_consistency(
     constraint: Constraint | Sequence[Constraint] | None, every: int
 ) -> Constraint | Sequence[Constraint] | None:
     """Return constraints with a consistency before them; as they are where `every` is 0."""
-    if not every:
-        return constraint
-    given = [constraint] if isinstance(constraint, Constraint) else constraint or ()
-    return [Consistency(every=every), *given]
+    return [Consistency(every=every), *listed(constraint)] if every else constraint
+
+
+def listed(constraint: Constraint | Sequence[Constraint] | None) -> list[Constraint]:
+    """Return one constraint, several or none as a list."""
+    return [constraint] if isinstance(constraint, Constraint) else list(constraint or ())

@@ -22,6 +22,8 @@ from irdream.errors import InputError
 from irdream.files import ExistingPath
 
 LEAST_ENERGY = 1e-12  # sum of squares that counts as silence: below 24 bit
+INSIDE = 1.0 - 1e-5  # of the threshold, 0.0001 dB, so that no rounding lifts a bin above it
+MOST_CHANGE = 100.0  # natural log: e^-100 is silence, e^100 more than any sound
 
 
 @checked
@@ -163,52 +165,6 @@ class LoudnessLock(Constraint):
         return signal + 0.5 * (prepared["energy"] - now)[:, None, None]
 
 
-def limited(signal: Tensor, least: Tensor | float, most: Tensor | float) -> Tensor:
-    """Return the signal between two limits; what lies outside goes a few roundings inside.
-
-    Kept at its limit as a difference to the original and added up again, a value could come out
-    beyond it, where a clamp has no gradient: the ascent could never move it again.
-    """
-    room = 64 * torch.finfo(signal.dtype).eps
-    inside = (signal >= least) & (signal <= most)
-    return torch.where(inside, signal, signal.clamp(least + room, most - room))  # type: ignore[arg-type]
-
-
-def scaled_to(signal: Tensor, original: Tensor, energy: Tensor) -> Tensor:
-    """Scale `signal - original` down to sums of squares of at most `energy` (items,), above 0."""
-    change = (signal - original).square().flatten(1).sum(dim=1)
-    scale = (energy / torch.maximum(change, energy)).sqrt()  # exactly 1 within the budget
-    return original.lerp(signal, scale.view(-1, *[1] * (signal.ndim - 1)))  # exact at 0 and at 1
-
-
-def _energy(sound: Tensor) -> Tensor:
-    return sound.square().sum(dim=1).clamp(min=LEAST_ENERGY)
-
-
-def _log_energy(level: Tensor) -> Tensor:
-    return (2.0 * level).flatten(1).logsumexp(dim=1)
-
-
-def _read(path: str | Path) -> np.ndarray:
-    try:
-        limits = np.load(Path(path).expanduser(), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"constraint.path={str(path)!r} cannot be read ({error}); expected a .npy file as "
-            "numpy.save writes it"
-        ) from error
-    if not (isinstance(limits, np.ndarray) and limits.ndim == 2 and len(limits) == 2):
-        raise InputError(
-            f"constraint.path={str(path)!r} holds {getattr(limits, 'shape', 'no array')}; "
-            "expected (2, n_mels): the least and the most of each band, in dB"
-        )
-    return limits.astype(np.float64)
-
-
-INSIDE = 1.0 - 1e-5  # of the threshold, 0.0001 dB, so that no rounding lifts a bin above it
-MOST_CHANGE = 100.0  # natural log: e^-100 is silence, e^100 more than any sound
-
-
 @checked
 @dataclass(kw_only=True)
 class MaskingProjection(Constraint):
@@ -260,3 +216,45 @@ class MaskingProjection(Constraint):
         magnitude = stft(signal - original, frontend).abs()
         largest = (magnitude / most).amax(dim=(1, 2)).clamp(min=1.0)
         return original.lerp(signal, largest.reciprocal()[:, None])
+
+
+def limited(signal: Tensor, least: Tensor | float, most: Tensor | float) -> Tensor:
+    """Return the signal between two limits; what lies outside goes a few roundings inside.
+
+    Kept at its limit as a difference to the original and added up again, a value could come out
+    beyond it, where a clamp has no gradient: the ascent could never move it again.
+    """
+    room = 64 * torch.finfo(signal.dtype).eps
+    inside = (signal >= least) & (signal <= most)
+    return torch.where(inside, signal, signal.clamp(least + room, most - room))  # type: ignore[arg-type]
+
+
+def scaled_to(signal: Tensor, original: Tensor, energy: Tensor) -> Tensor:
+    """Scale `signal - original` down to sums of squares of at most `energy` (items,), above 0."""
+    change = (signal - original).square().flatten(1).sum(dim=1)
+    scale = (energy / torch.maximum(change, energy)).sqrt()  # exactly 1 within the budget
+    return original.lerp(signal, scale.view(-1, *[1] * (signal.ndim - 1)))  # exact at 0 and at 1
+
+
+def _energy(sound: Tensor) -> Tensor:
+    return sound.square().sum(dim=1).clamp(min=LEAST_ENERGY)
+
+
+def _log_energy(level: Tensor) -> Tensor:
+    return (2.0 * level).flatten(1).logsumexp(dim=1)
+
+
+def _read(path: str | Path) -> np.ndarray:
+    try:
+        limits = np.load(Path(path).expanduser(), allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"constraint.path={str(path)!r} cannot be read ({error}); expected a .npy file as "
+            "numpy.save writes it"
+        ) from error
+    if not (isinstance(limits, np.ndarray) and limits.ndim == 2 and len(limits) == 2):
+        raise InputError(
+            f"constraint.path={str(path)!r} holds {getattr(limits, 'shape', 'no array')}; "
+            "expected (2, n_mels): the least and the most of each band, in dB"
+        )
+    return limits.astype(np.float64)

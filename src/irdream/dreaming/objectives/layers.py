@@ -113,14 +113,10 @@ class Neuron(Channel):
 class Direction(OnLayer):
     """The inner product of the activations with a vector, averaged over positions and windows.
 
-    With a power the product at each position is multiplied by max(cosine, 0.1) ** cosine_power, so
-    that activations which point elsewhere count for less, however large they are (as
-    `objectives.direction` of the library lucid, issue 116).
-
-    Args:
-        layer: the module's name.
-        direction: (channels,) numbers, or the path of a .npy file of them.
-        cosine_power: 0: the inner product alone.
+    The direction is (channels,) numbers, or the path of a .npy file of them. With a power the
+    product at each position is multiplied by max(cosine, 0.1) ** cosine_power, so that activations
+    which point elsewhere count for less, however large they are (as `objectives.direction` of the
+    library lucid, issue 116).
 
     Raises:
         InputError: when the direction is none; when called, if it has not the layer's channels.
@@ -158,10 +154,8 @@ class Direction(OnLayer):
 class _LikeReference(OnLayer):
     """A score against a reference's activations, which stay in memory for the whole run.
 
-    Args:
-        layer: the module's name.
-        reference: path of a sound file, repeated or cut to the item's length; None: the item's
-            own original.
+    The reference is the path of a sound file, repeated or cut to the item's length; None: the
+    item's own original.
 
     Raises:
         InputError: in `prepare`, if the file cannot be used.
