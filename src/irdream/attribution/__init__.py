@@ -24,18 +24,7 @@ from irdream.attribution.methods import (
 )
 
 __all__ = [
-    "LRP",
-    "AscendedMask",
-    "Attribution",
-    "Deconvolution",
-    "GradCAM",
-    "GradientXInput",
-    "GuidedBackprop",
-    "IntegratedGradients",
-    "Occlusion",
-    "SmoothGrad",
-    "baseline_of",
-    "check_method",
-    "target_logits",
-    "with_sound",
-]
+    "LRP", "AscendedMask", "Attribution", "Deconvolution", "GradCAM", "GradientXInput",
+    "GuidedBackprop", "IntegratedGradients", "Occlusion", "SmoothGrad", "baseline_of",
+    "check_method", "target_logits", "with_sound",
+]  # fmt: skip

@@ -4,11 +4,6 @@ from irdream.audio.folders import audio_files, sounds_below
 from irdream.audio.sounds import MIN_PEAK, load_audio, load_channels, resample, write_wav
 
 __all__ = [
-    "MIN_PEAK",
-    "audio_files",
-    "load_audio",
-    "load_channels",
-    "resample",
-    "sounds_below",
+    "MIN_PEAK", "audio_files", "load_audio", "load_channels", "resample", "sounds_below",
     "write_wav",
-]
+]  # fmt: skip

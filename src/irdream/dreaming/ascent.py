@@ -332,5 +332,7 @@ def _with_gain(parametrization: Parametrization, factor: float) -> Parametrizati
     """Return a copy whose gain may be larger; None where it has no gain."""
     if type(parametrization) is StftGain:  # a mask, which is one, has no largest gain
         return replace(parametrization, max_gain_db=parametrization.max_gain_db * factor)
-    inner = isinstance(parametrization, Wrapper) and _with_gain(parametrization.of, factor)
+    if not isinstance(parametrization, Wrapper):
+        return None
+    inner = _with_gain(parametrization.of, factor)
     return replace(parametrization, of=inner) if inner else None
