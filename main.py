@@ -36,7 +36,6 @@ from hydra_plugins.irdream import _pruning as pruning  # noqa: E402
 from hydra_plugins.irdream._words import as_grammar  # noqa: E402
 from irdream.cli import command  # noqa: E402
 from irdream.processes import interrupt  # noqa: E402
-from irdream.sweeps import signature as job_signature  # noqa: E402
 from irdream.sweeps import sweep  # noqa: E402
 from irdream.sweeps.job import Job  # noqa: E402
 
@@ -89,7 +88,7 @@ def perform(config: DictConfig, job: Job, of_sweep: sweep.Sweep | None) -> dict[
     command.prepare(config, job.overrides)
     command.check(config)
     sweep.choose_store(config, job.overrides, of_sweep)
-    signed = job_signature.signature(config) if of_sweep and of_sweep.parent else None
+    signed = sweep.signature(config) if of_sweep and of_sweep.parent else None
     if of_sweep and signed and not config.sweep.force and of_sweep.leaves_out(signed, job):
         return job.metrics
     from irdream import runtime
