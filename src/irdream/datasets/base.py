@@ -218,29 +218,24 @@ class Labelled:
         return kept
 
 
+@dataclass(kw_only=True, eq=False)
 class Mixture:
     """The excerpts of several data sets.
 
-    Args:
-        datasets: by the names that begin the names of their excerpts.
-        weights: how often the training excerpts of each are used, 1 where it is not named; each
-            time they are augmented anew.
-
-    Raises:
-        InputError: no data set, or a weight of one that there is not.
+    Raises InputError without a data set, or for a weight of one that there is not.
     """
 
-    def __init__(
-        self,
-        *,
-        datasets: Mapping[str, DataSet],
-        weights: Mapping[str, int] | None = None,
-        name: str = "mixture",
-    ) -> None:
-        self.datasets, self.weights, self.name = dict(datasets), dict(weights or {}), name
+    datasets: Mapping[str, DataSet]  # by the names that begin the names of their excerpts
+    weights: Mapping[str, int] | None = None  # how often training excerpts are used, each time
+    # augmented anew; 1 where a data set is not named
+    name: str = "mixture"
+
+    def __post_init__(self) -> None:
+        self.datasets, weights = dict(self.datasets), dict(self.weights or {})
+        self.weights = weights
         if not self.datasets:
             raise InputError("dataset.datasets is empty; expected data sets by name")
-        for key, weight in self.weights.items():
+        for key, weight in weights.items():
             if key not in self.datasets or not isinstance(weight, int) or weight < 0:
                 raise InputError(
                     f"dataset.weights: {key}={weight}; expected whole numbers of at least 0 for "
@@ -292,7 +287,7 @@ class Mixture:
         return [getattr(one, name)() for one in self.datasets.values() if hasattr(one, name)]
 
     def _named(self, key: str, part: str, files: Sequence[ExcerptFile]) -> list[ExcerptFile]:
-        times = self.weights.get(key, 1) if part == "training" else 1
+        times = (self.weights or {}).get(key, 1) if part == "training" else 1
         return [
             replace(
                 file,

@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 from irdream.audio import sounds_below
 from irdream.datasets.identity import md5_of
 from irdream.errors import InputError
+from irdream.files import ExistingPath
 from irdream.progress import byte_bar
 
 _CHUNK_BYTES = 2**18
@@ -68,7 +69,7 @@ class Downloadable:
     title: str
     choice: str
     source: str
-    root: Path | None
+    root: ExistingPath | None
     download: bool
 
     def archives(self) -> Sequence[Archive]:
@@ -84,9 +85,10 @@ class Downloadable:
         """Return the root; raise InputError where there is none, saying where the data set is."""
         if self.root is None:
             raise InputError(f"dataset.root is not set; {self.where()}")
-        if not self.root.is_dir():
-            raise InputError(f"no such folder: dataset.root={str(self.root)!r}; {self.where()}")
-        return self.root
+        root = Path(self.root).expanduser()
+        if not root.is_dir():
+            raise InputError(f"no such folder: dataset.root={str(root)!r}; {self.where()}")
+        return root
 
     def to_prepare(self) -> str:
         """Say what `prepare` would do, if it was asked for; raise InputError without a root."""
@@ -94,13 +96,13 @@ class Downloadable:
             return ""
         if self.root is None:
             raise InputError(f"dataset.root is not set; name the folder for {self.source}")
-        return f"fetches what {str(self.root)!r} lacks of {self.source}"
+        return f"fetches what {str(Path(self.root).expanduser())!r} lacks of {self.source}"
 
     def prepare(self) -> None:
         """Fetch and unpack what is missing, and scan the tree anew."""
         if not self.to_prepare() or self.root is None:
             return
-        fetch_archives(self.root, self.archives())
+        fetch_archives(Path(self.root).expanduser(), self.archives())
         for name, value in vars(type(self)).items():
             if isinstance(value, cached_property):
                 vars(self).pop(name, None)

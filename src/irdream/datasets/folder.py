@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -28,25 +29,15 @@ from irdream.instruments import find, parse
 _PARTS = ("training", "test")
 
 
+@dataclass(kw_only=True, eq=False)
 class Folder:
-    """The sound files below `root`.
+    """The sound files below `root`."""
 
-    Args:
-        root: a folder, or a single file.
-        labels_csv: labels of the files; when given, it alone says them.
-        name: what the data set is called in tables.
-    """
+    root: ExistingPath | None  # a folder, or a single file
+    labels_csv: ExistingPath | None = None  # labels of the files; when given, it alone says them
+    name: str = "folder"  # what the data set is called in tables
 
-    def __init__(
-        self,
-        *,
-        root: ExistingPath | None,
-        labels_csv: ExistingPath | None = None,
-        name: str = "folder",
-    ) -> None:
-        self.root = None if root is None else Path(root).expanduser()
-        self.labels_csv = None if labels_csv is None else Path(labels_csv).expanduser()
-        self.name = name
+    def __post_init__(self) -> None:
         self._scanned: dict[Path, list[ExcerptFile]] = {}
 
     def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
@@ -56,20 +47,24 @@ class Folder:
     def summary(self) -> str:
         """Say in one line what was found."""
         training, test = (len(self._files(part)) for part in _PARTS)
-        if self._part_folder("test") == self.root:
-            return f"found {test} sound files below {self.root}, the same in both parts"
-        return f"found {training} training and {test} test files in {self.root}"
+        if self._part_folder("test") == self._root:
+            return f"found {test} sound files below {self._root}, the same in both parts"
+        return f"found {training} training and {test} test files in {self._root}"
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The labels of its training part, sorted."""
         return tuple(sorted({label for file in self._files("training") for label in file.labels}))
 
-    def _part_folder(self, name: str) -> Path:
+    @property
+    def _root(self) -> Path:
         if self.root is None:
             raise InputError("dataset.root is not set; expected a folder of sound files")
-        is_split = all((self.root / part).is_dir() for part in _PARTS)
-        return self.root / name if is_split else self.root
+        return Path(self.root).expanduser()
+
+    def _part_folder(self, name: str) -> Path:
+        is_split = all((self._root / part).is_dir() for part in _PARTS)
+        return self._root / name if is_split else self._root
 
     def _files(self, name: str) -> list[ExcerptFile]:
         folder = self._part_folder(name)
@@ -96,9 +91,8 @@ class Folder:
     @cached_property
     def _csv_labels(self) -> dict[Path, tuple[str, ...]]:
         assert self.labels_csv is not None
-        assert self.root is not None
-        root = self.root if self.root.is_dir() else self.root.parent
-        return read_labels(self.labels_csv, root=root)
+        root = self._root if self._root.is_dir() else self._root.parent
+        return read_labels(Path(self.labels_csv).expanduser(), root=root)
 
 
 def read_labels(labels_csv: Path, *, root: Path) -> dict[Path, tuple[str, ...]]:

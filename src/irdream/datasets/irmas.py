@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -46,30 +47,18 @@ _ARCHIVES = (  # name, MD5, sound files
 logger = logging.getLogger(__name__)
 
 
+@dataclass(kw_only=True, eq=False)
 class Irmas(Downloadable):
-    """The unzipped tree of IRMAS below `root`, whole or partial, or any tree like it.
+    """The unzipped tree of IRMAS below `root`, whole or partial, or any tree like it."""
 
-    Args:
-        root: the folder that holds the unzipped archives, at any depth.
-        download: let `prepare()` fetch what is missing.
-        official_counts: compare with the counts of the published data set.
-        name: what the data set is called in tables.
-    """
+    root: ExistingPath | None  # the folder that holds the unzipped archives, at any depth
+    download: bool = False  # let `prepare()` fetch what is missing
+    official_counts: bool = True  # compare with the counts of the published data set
+    name: str = "irmas"  # what the data set is called in tables
 
     title, choice = "IRMAS", "irmas"
     source = "Zenodo record 1290750, about 9 GB unzipped, licence CC BY-NC-SA 3.0"
     about = "recordings in the tree of IRMAS"
-
-    def __init__(
-        self,
-        *,
-        root: ExistingPath | None,
-        download: bool = False,
-        official_counts: bool = True,
-        name: str = "irmas",
-    ) -> None:
-        self.root = None if root is None else Path(root).expanduser()
-        self.download, self.name, self.official_counts = download, name, official_counts
 
     def archives(self) -> list[Archive]:
         """Return the four archives of the Zenodo record."""
@@ -91,7 +80,7 @@ class Irmas(Downloadable):
         conflicts = sum(len({path.parent.name for path in group}) > 1 for group in groups)
         found = self._found(len(self._paths["training"]), len(self._paths["test"]))
         return (
-            f"{found} below {self.root}; {pairs} byte-equal pairs, "
+            f"{found} below {self.existing_root()}; {pairs} byte-equal pairs, "
             f"{conflicts} of them under two labels"
         )
 

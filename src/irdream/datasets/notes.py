@@ -56,49 +56,28 @@ class RecordedNote:
 
 
 @checked
+@dataclass(kw_only=True, eq=False)
 class Notes(SoundFont):
     """Excerpts of the eleven instruments, played by recorded notes.
 
-    Args:
-        root: the folder of the notes.
-        rendered: where the excerpts are written; each choice gets a folder of its own.
-        exclude_sources: sources or players that are not used, such as for their licence.
-        test_sources: sources or players that play the test part alone; without them all play both.
-        transposition: semitones by which a note is shifted, at most.
-        fonts: of the backing.
-        training_recordings, test_excerpts, single_label, seed: as of `SoundFont`.
-
-    Raises:
-        InputError: no notes, a manifest that cannot be understood, or an unknown source.
+    Raises InputError without notes, for a manifest that cannot be understood, or an unknown source.
     """
 
-    def __init__(
-        self,
-        *,
-        root: ExistingPath | None,
-        rendered: str | Path = "data/notes",
-        exclude_sources: Sequence[str] = (),
-        test_sources: Sequence[str] = (),
-        transposition: Annotated[int, Ge(0), Le(12)] = 4,
-        fonts: Fonts = (TIM_GM6MB,),
-        training_recordings: Count = 60,
-        test_excerpts: Count = 10,
-        single_label: bool = False,
-        seed: Natural = 0,
-        name: str = "notes",
-    ) -> None:
-        super().__init__(
-            root=rendered,
-            fonts=fonts,
-            training_recordings=training_recordings,
-            test_excerpts=test_excerpts,
-            single_label=single_label,
-            seed=seed,
-            name=name,
-        )
-        self.notes = None if root is None else Path(root).expanduser()
-        self.transposition = transposition
-        self.exclude_sources, self.test_sources = list(exclude_sources), list(test_sources)
+    root: ExistingPath | None  # the folder of the notes
+    rendered: str | Path = "data/notes"  # where excerpts are written, as root of a SoundFont
+    exclude_sources: Sequence[str] = ()  # sources or players not used, such as for their licence
+    test_sources: Sequence[str] = ()  # that play the test part alone; without them all play both
+    transposition: Annotated[int, Ge(0), Le(12)] = 4  # semitones that a note is shifted, at most
+    fonts: Fonts = (TIM_GM6MB,)  # of the backing
+    training_recordings: Count = 60  # this and what follows as of a SoundFont
+    test_excerpts: Count = 10
+    seed: Natural = 0
+    name: str = "notes"
+
+    @property
+    def cache(self) -> Path:
+        """Where the parts are rendered."""
+        return Path(self.rendered).expanduser()
 
     @property
     def about(self) -> str:
@@ -109,7 +88,8 @@ class Notes(SoundFont):
     def _deciding(self, name: PartName) -> list[object]:
         notes = [(content_of(note.path), note.player, note.key) for note in self._recorded]
         code = content_of(__file__)
-        return [*super()._deciding(name), code, notes, self.transposition, self.test_sources]
+        played = [self.transposition, list(self.test_sources)]
+        return [*super()._deciding(name), code, notes, *played]
 
     def _drawn(
         self, folder: Path, name: PartName, code: str, i: int
@@ -140,22 +120,20 @@ class Notes(SoundFont):
         }
         if lacking := [code for code, names in players.items() if not names]:
             raise InputError(
-                f"{self.notes} has no notes of {', '.join(lacking)}; expected a folder of notes "
+                f"{self.root} has no notes of {', '.join(lacking)}; expected a folder of notes "
                 f"for each of {', '.join(CODES)}"
             )
         return players
 
     @cached_property
     def _recorded(self) -> list[RecordedNote]:
-        if self.notes is None:
+        if self.root is None:
             raise InputError("dataset.root is not set; expected a folder of recorded notes")
-        manifest = self.notes / MANIFEST
-        if manifest.is_file():
+        root = Path(self.root).expanduser()
+        if (manifest := root / MANIFEST).is_file():
             notes = _of_manifest(manifest)
         else:
-            notes = [
-                note for path in audio_files(self.notes) for note in _of_name(path, self.notes)
-            ]
+            notes = [note for path in audio_files(root) for note in _of_name(path, root)]
         for key, sources in (
             ("exclude_sources", self.exclude_sources),
             ("test_sources", self.test_sources),
@@ -164,7 +142,7 @@ class Notes(SoundFont):
                 if not any(_is_of(note.player, [source]) for note in notes):
                     names = sorted({note.player.partition(": ")[0] for note in notes} - {""})
                     raise InputError(
-                        f"dataset.{key}: {source!r} is no source of {self.notes}; expected some of "
+                        f"dataset.{key}: {source!r} is no source of {root}; expected some of "
                         f"{', '.join(names)}"
                     )
         return [note for note in notes if not _is_of(note.player, self.exclude_sources)]

@@ -24,6 +24,7 @@ import io
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -53,50 +54,39 @@ logger = logging.getLogger(__name__)
 
 
 @checked
+@dataclass(kw_only=True, eq=False)
 class OpenMic(Downloadable):
-    """The unpacked tree of OpenMIC-2018, whole or partial.
+    """The unpacked tree of OpenMIC-2018, whole or partial."""
 
-    Args:
-        root: the folder of the tree, or one at most two levels above it.
-        guitar: what OpenMIC's guitar is called, "gac" or "gel"; None: guitar.
-        relevance: from which an instrument that was asked about is a label.
-        predominant: a table of predominant instruments; then its clips and labels alone.
-        download: let `prepare()` fetch what is missing.
-        name: what the data set is called in tables.
-    """
+    root: ExistingPath | None  # the folder of the tree, or one at most two levels above it
+    guitar: Literal["gac", "gel"] | None = None  # what OpenMIC's is called; None: guitar
+    relevance: Annotated[float, Gt(0), Le(1)] = 0.5  # from which what was asked about is a label
+    predominant: ExistingPath | None = None  # a table of labels; then its clips alone
+    download: bool = False  # let `prepare()` fetch what is missing
+    name: str = "openmic"  # what the data set is called in tables
 
     title, choice = "OpenMIC", "openmic"
     source = "Zenodo record 1432913, 2.6 GB to fetch, licence CC BY 4.0"
 
-    def __init__(
-        self,
-        *,
-        root: ExistingPath | None,
-        guitar: Literal["gac", "gel"] | None = None,
-        relevance: Annotated[float, Gt(0), Le(1)] = 0.5,
-        predominant: ExistingPath | None = None,
-        download: bool = False,
-        name: str = "openmic",
-    ) -> None:
-        self.root = None if root is None else Path(root).expanduser()
-        self.predominant = None if predominant is None else Path(predominant).expanduser()
-        self.codes = {one: find(one) or one for one in INSTRUMENTS} | (
-            {} if guitar is None else {"guitar": guitar}
-        )
-        self.classes = tuple(self.codes.values()) if predominant is None else ()  # IRMAS' eleven
-        self.relevance, self.download = relevance, download
-        self.name = name
-        self.labels = WEAK if self.predominant is None else f"labels of {self.predominant.name}"
+    def __post_init__(self) -> None:
+        self.codes = {one: find(one) or one for one in INSTRUMENTS}
+        self.codes |= {} if self.guitar is None else {"guitar": self.guitar}
+        self.classes, self.labels = tuple(self.codes.values()), WEAK
+        self._table: Path | None = None
+        if self.predominant is not None:
+            self._table = Path(self.predominant).expanduser()
+            self.classes, self.labels = (), f"labels of {self._table.name}"  # IRMAS' eleven
         self.about = f"clips of OpenMIC-2018, {self.labels}"
 
     def archives(self) -> list[Archive]:
         """Return the one archive of the Zenodo record, without its features."""
-        tree = None if self.root is None else find_tree(self.root)
+        root = Path(self.root or "").expanduser()
+        tree = None if self.root is None else find_tree(root)
         return [
             Archive(
                 url="https://zenodo.org/records/1432913/files/openmic-2018-v1.0.0.tgz?download=1",
                 md5="e4ccf187e2bb5ab2e115416e8aafe7f4",
-                folder="openmic-2018" if tree is None else str(tree.relative_to(self.root or "")),
+                folder="openmic-2018" if tree is None else str(tree.relative_to(root)),
                 sounds=sum(OFFICIAL.values()),
                 leave_out=("vggish",),
             )
@@ -132,9 +122,9 @@ class OpenMic(Downloadable):
 
     @cached_property
     def _labels(self) -> Labels:
-        if self.predominant is None:
+        if self._table is None:
             return read_labels(self._tree / LABELS_CSV, self.codes, relevance=self.relevance)
-        return read_predominant(self.predominant, self.codes)
+        return read_predominant(self._table, self.codes)
 
     @cached_property
     def _paths(self) -> dict[str, Path]:
@@ -165,11 +155,11 @@ class OpenMic(Downloadable):
     def _check_clips(self) -> None:
         """Warn of clips that are not everywhere; refuse a table of other clips."""
         listed = [key for keys in self._splits.values() for key in keys]
-        wanted = [key for key in listed if self.predominant is None or key in self._labels]
+        wanted = [key for key in listed if self._table is None or key in self._labels]
         if not wanted:
-            nobody = f"none of the {len(self._labels)} clips of {str(self.predominant)!r} is"
+            nobody = f"none of the {len(self._labels)} clips of {str(self._table)!r} is"
             raise InputError(f"{nobody} OpenMIC's; expected sample keys such as {listed[0]}")
-        table = (self.predominant or self._tree / LABELS_CSV).name
+        table = (self._table or self._tree / LABELS_CSV).name
         for problem, keys, known in (
             ("have no sound file", wanted, self._paths),
             (f"have no row in {table}", wanted, self._labels),

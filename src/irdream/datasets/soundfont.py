@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,45 +51,37 @@ _SILENT_SECONDS = 0.1  # after a reset, far more than it needs
 
 
 @checked
+@dataclass(kw_only=True, eq=False)
 class SoundFont:
-    """Rendered excerpts of the eleven instruments.
+    """Rendered excerpts of the eleven instruments."""
 
-    Args:
-        root: the cache folder; each choice of the arguments below gets a folder of its own.
-        fonts: `TimGM6mb`, which pip installs, or paths of .sf2 and .sf3 files; one or a list.
-        test_fonts: of the test part, so that it is played by fonts that were not trained on;
-            None: the same.
-        training_recordings: for each instrument; each gives one to three excerpts.
-        test_excerpts: for each instrument as the first label.
-        single_label: give every test excerpt one label only.
-        seed: of the music.
-    """
+    root: str | Path  # the cache folder; each choice of what follows gets a folder of its own
+    fonts: Fonts = (TIM_GM6MB,)  # or paths of .sf2 and .sf3 files; one or a list
+    test_fonts: Fonts | None = None  # of the test part, not trained on; None: the same
+    training_recordings: Count = 60  # for each instrument; each gives one to three excerpts
+    test_excerpts: Count = 10  # for each instrument as the first label
+    single_label: bool = False  # give every test excerpt one label only
+    seed: Natural = 0  # of the music
+    name: str = "soundfont"
 
-    def __init__(
-        self,
-        *,
-        root: str | Path,
-        fonts: Fonts = (TIM_GM6MB,),
-        test_fonts: Fonts | None = None,
-        training_recordings: Count = 60,
-        test_excerpts: Count = 10,
-        single_label: bool = False,
-        seed: Natural = 0,
-        name: str = "soundfont",
-    ) -> None:
-        trained = [fonts] if isinstance(fonts, str) else list(fonts)
-        tested = [test_fonts] if isinstance(test_fonts, str) else list(test_fonts or trained)
-        self.counts = {"training": training_recordings, "test": test_excerpts}
-        self.fonts = {"training": trained, "test": tested}
-        self.keys = {"training": "fonts", "test": "fonts" if test_fonts is None else "test_fonts"}
-        self.seed, self.single_label = seed, single_label
-        self.name, self.root = name, Path(root).expanduser()
+    @property
+    def cache(self) -> Path:
+        """Where the parts are rendered."""
+        return Path(self.root).expanduser()
+
+    def _choice(self, part: PartName) -> tuple[str, list[str], int]:
+        """Return which argument says the fonts of a part, the fonts, and how much there is."""
+        is_own = part == "test" and self.test_fonts is not None
+        fonts = self.test_fonts if is_own else self.fonts
+        listed = [fonts] if isinstance(fonts, str) else list(fonts or ())
+        count = self.test_excerpts if part == "test" else self.training_recordings
+        return "test_fonts" if is_own else "fonts", listed, count
 
     @property
     def about(self) -> str:
         """What the excerpts are, for the card of a checkpoint."""
         trained, tested = (
-            ", ".join(Path(font).stem for font in self.fonts[part]) for part in _PARTS
+            ", ".join(Path(font).stem for font in self._choice(part)[1]) for part in _PARTS
         )
         told = f"music rendered by {trained}"
         return told if trained == tested else f"{told}, for the test by {tested}"
@@ -105,7 +98,7 @@ class SoundFont:
     def to_prepare(self) -> str:
         """Say what `prepare` would do; nothing where it is done."""
         parts = [f"the {name} part" for name in _PARTS if not self.is_rendered(name)]
-        return f"renders {' and '.join(parts)} into {self.root}" if parts else ""
+        return f"renders {' and '.join(parts)} into {self.cache}" if parts else ""
 
     def prepare(self) -> None:
         """Render both parts."""
@@ -114,13 +107,14 @@ class SoundFont:
 
     def folder(self, name: PartName) -> Path:
         """Return where a part is or will be; its name holds all that decides its sound."""
-        return self.root / f"{name}-{fingerprint_of(self._deciding(name))[:12]}"
+        return self.cache / f"{name}-{fingerprint_of(self._deciding(name))[:12]}"
 
     def _deciding(self, name: PartName) -> list[object]:
         """Return all that decides the sound of a part."""
         code = [content_of(file) for file in (__file__, str(composition.__file__))]
-        fonts = [content_of(font_path(font)) for font in self.fonts[name]]
-        choice = [code, fonts, self.seed, name, self.counts[name]]
+        _, fonts, count = self._choice(name)
+        contents = [content_of(font_path(font)) for font in fonts]
+        choice = [code, contents, self.seed, name, count]
         return choice + ([self.single_label] if name == "test" else [])
 
     def listed(self, name: PartName) -> list[ExcerptFile]:
@@ -129,21 +123,21 @@ class SoundFont:
         return [file for work in self._work(name) for file in self._drawn(folder, name, *work)[1]]
 
     def _work(self, name: PartName) -> list[tuple[str, int]]:
-        return [(code, i) for code in CODES for i in range(self.counts[name])]
+        return [(code, i) for code in CODES for i in range(self._choice(name)[2])]
 
     def _render(self, name: PartName) -> None:
         """Render a part unless it is in the cache."""
-        folder = self.folder(name)
+        folder, (_, fonts, _) = self.folder(name), self._choice(name)
         if self.is_rendered(name):
             return
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root / f"{folder.name}.lock"):
+        with FileLock(folder.with_name(f"{folder.name}.lock")):
             if not self.is_rendered(name):
                 work = self._work(name)
                 for code, i in track(work, f"rendering the {name} part", total=len(work)):
                     self._write(folder, name, code, i)
                 with replacing(folder / "complete.json") as file:
-                    file.write(json.dumps({"fonts": self.fonts[name], "seed": self.seed}).encode())
+                    file.write(json.dumps({"fonts": fonts, "seed": self.seed}).encode())
 
     def _drawn(
         self, folder: Path, name: PartName, code: str, i: int
@@ -204,11 +198,12 @@ class SoundFont:
         leads: Sequence[Callable[[Voice], np.ndarray]] = (),
     ) -> np.ndarray:
         """Return music in which `labels` are predominant, (samples,)."""
+        key, fonts, _ = self._choice(part)
         for _ in range(ATTEMPTS):  # each another draw from the same stream
             piece = draw_piece(rng, seconds=seconds + LEAD_IN_SECONDS)
             player = partial(
                 render,
-                font=font_path(str(rng.choice(self.fonts[part]))),
+                font=font_path(str(rng.choice(fonts))),
                 seconds=piece.seconds,
                 sample_rate_hz=SAMPLE_RATE_HZ,
                 cents=int(rng.choice(CENTS)),
@@ -225,7 +220,7 @@ class SoundFont:
                     vibrato=part == "training",
                 )
         raise InputError(
-            f"dataset.{self.keys[part]}={self.fonts[part]} gave no sound of {' '.join(labels)} "
+            f"dataset.{key}={fonts} gave no sound of {' '.join(labels)} "
             f"in {ATTEMPTS} attempts; expected General MIDI SoundFonts"
         )
 
