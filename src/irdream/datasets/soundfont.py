@@ -69,19 +69,19 @@ class SoundFont:
         """Where the parts are rendered."""
         return Path(self.root).expanduser()
 
-    def _choice(self, part: PartName) -> tuple[str, list[str], int]:
-        """Return which argument says the fonts of a part, the fonts, and how much there is."""
-        is_own = part == "test" and self.test_fonts is not None
-        fonts = self.test_fonts if is_own else self.fonts
-        listed = [fonts] if isinstance(fonts, str) else list(fonts or ())
-        count = self.test_excerpts if part == "test" else self.training_recordings
-        return "test_fonts" if is_own else "fonts", listed, count
+    def _fonts(self, part: PartName) -> list[str]:
+        own = self.test_fonts if part == "test" else None
+        fonts = self.fonts if own is None else own
+        return [fonts] if isinstance(fonts, str) else list(fonts)
+
+    def _count(self, part: PartName) -> int:
+        return self.test_excerpts if part == "test" else self.training_recordings
 
     @property
     def about(self) -> str:
         """What the excerpts are, for the card of a checkpoint."""
         trained, tested = (
-            ", ".join(Path(font).stem for font in self._choice(part)[1]) for part in _PARTS
+            ", ".join(Path(font).stem for font in self._fonts(part)) for part in _PARTS
         )
         told = f"music rendered by {trained}"
         return told if trained == tested else f"{told}, for the test by {tested}"
@@ -112,9 +112,8 @@ class SoundFont:
     def _deciding(self, name: PartName) -> list[object]:
         """Return all that decides the sound of a part."""
         code = [content_of(file) for file in (__file__, str(composition.__file__))]
-        _, fonts, count = self._choice(name)
-        contents = [content_of(font_path(font)) for font in fonts]
-        choice = [code, contents, self.seed, name, count]
+        fonts = [content_of(font_path(font)) for font in self._fonts(name)]
+        choice = [code, fonts, self.seed, name, self._count(name)]
         return choice + ([self.single_label] if name == "test" else [])
 
     def listed(self, name: PartName) -> list[ExcerptFile]:
@@ -123,11 +122,11 @@ class SoundFont:
         return [file for work in self._work(name) for file in self._drawn(folder, name, *work)[1]]
 
     def _work(self, name: PartName) -> list[tuple[str, int]]:
-        return [(code, i) for code in CODES for i in range(self._choice(name)[2])]
+        return [(code, i) for code in CODES for i in range(self._count(name))]
 
     def _render(self, name: PartName) -> None:
         """Render a part unless it is in the cache."""
-        folder, (_, fonts, _) = self.folder(name), self._choice(name)
+        folder = self.folder(name)
         if self.is_rendered(name):
             return
         folder.mkdir(parents=True, exist_ok=True)
@@ -137,7 +136,7 @@ class SoundFont:
                 for code, i in track(work, f"rendering the {name} part", total=len(work)):
                     self._write(folder, name, code, i)
                 with replacing(folder / "complete.json") as file:
-                    file.write(json.dumps({"fonts": fonts, "seed": self.seed}).encode())
+                    file.write(json.dumps({"fonts": self._fonts(name), "seed": self.seed}).encode())
 
     def _drawn(
         self, folder: Path, name: PartName, code: str, i: int
@@ -198,7 +197,7 @@ class SoundFont:
         leads: Sequence[Callable[[Voice], np.ndarray]] = (),
     ) -> np.ndarray:
         """Return music in which `labels` are predominant, (samples,)."""
-        key, fonts, _ = self._choice(part)
+        fonts = self._fonts(part)
         for _ in range(ATTEMPTS):  # each another draw from the same stream
             piece = draw_piece(rng, seconds=seconds + LEAD_IN_SECONDS)
             player = partial(
@@ -219,6 +218,7 @@ class SoundFont:
                     leads=leads,
                     vibrato=part == "training",
                 )
+        key = "fonts" if part == "training" or self.test_fonts is None else "test_fonts"
         raise InputError(
             f"dataset.{key}={fonts} gave no sound of {' '.join(labels)} "
             f"in {ATTEMPTS} attempts; expected General MIDI SoundFonts"

@@ -74,19 +74,13 @@ class Start:
 @checked
 @dataclass(kw_only=True, eq=False)
 class ExcerptStart(Start):
-    """Excerpts of a data set, evenly over the instruments of their first label.
-
-    Args:
-        count: how many; fewer when the part has fewer.
-        seconds: how much of each, from its beginning; None: all.
-        seed: which ones.
-    """
+    """Excerpts of a data set, evenly over the instruments of their first label."""
 
     dataset: DataSet
-    count: Count = 11
+    count: Count = 11  # fewer when the part has fewer
     part: PartName = "test"
-    seconds: float | None = 3.0
-    seed: int = 0
+    seconds: float | None = 3.0  # of each, from its beginning; None: all
+    seed: int = 0  # which ones
 
     @property
     def name(self) -> str:
@@ -113,17 +107,11 @@ class ExcerptStart(Start):
 
 @dataclass(kw_only=True, eq=False)
 class FileStart(Start):
-    """A sound file, or all sound files below a folder; whole, whatever their length.
-
-    Args:
-        path: the file or the folder.
-        offset: where in each file the excerpt begins, in seconds.
-        seconds: how much of each from there; None: all.
-    """
+    """A sound file, or all sound files below a folder; whole, whatever their length."""
 
     path: ExistingPath | None
-    offset: Amount = 0.0
-    seconds: float | None = None
+    offset: Amount = 0.0  # where in each file the excerpt begins, in seconds
+    seconds: float | None = None  # of each, from there; None: all
 
     def __post_init__(self) -> None:
         if self.path is None:
@@ -158,24 +146,22 @@ class FileStart(Start):
 
 
 @checked
+@dataclass(kw_only=True, eq=False)
 class DreamStart(Start):
-    """Originals and dreams of a run of `task=dream`, to see what the network took of them.
+    """Originals and dreams of a run of `task=dream`, to see what the network took of them."""
 
-    Args:
-        path: the run's folder, with dreams.csv and sounds/.
-        count: of dreams, the first of the table.
-    """
-
+    path: ExistingPath | None  # the run's folder, with dreams.csv and sounds/
+    count: Count = 11  # of dreams, the first of the table
     seconds = None
 
-    def __init__(self, *, path: ExistingPath | None, count: Count = 11) -> None:
-        self.path, self.count = None if path is None else Path(path).expanduser(), count
-        self.name = "dreams" if self.path is None else as_text(self.path.name)
+    def __post_init__(self) -> None:
+        self._run = Path(self.path or "").expanduser()
+        self.name = "dreams" if self.path is None else as_text(self._run.name)
 
     @cached_property
     def _rows(self) -> list[dict[str, str]]:
-        table = self.path and self.path / "dreams.csv"
-        if table is None or not table.is_file():
+        table = self._run / "dreams.csv"
+        if self.path is None or not table.is_file():
             raise InputError(
                 f"start.path={self.path}; expected the folder of a run of task=dream, with "
                 "dreams.csv"
@@ -185,7 +171,7 @@ class DreamStart(Start):
 
     @property
     def _folder(self) -> Path:
-        return (self.path or Path()) / "sounds"
+        return self._run / "sounds"
 
     @property
     def wanted(self) -> dict[str, list[str]]:
@@ -224,17 +210,12 @@ class DreamStart(Start):
 @checked
 @dataclass(kw_only=True, eq=False)
 class NoiseStart(Start):
-    """Gaussian noise of full scale, each one drawn from its own seed.
-
-    Args:
-        color: "white", or "pink" with a power falling by 3 dB an octave.
-        seed: of the first; the others follow from it.
-    """
+    """Gaussian noise of full scale, each one drawn from its own seed."""
 
     count: Count = 3
     seconds: float = 1.0
-    color: Literal["white", "pink"] = "white"
-    seed: Natural = 0
+    color: Literal["white", "pink"] = "white"  # pink: its power falls by 3 dB an octave
+    seed: Natural = 0  # of the first; the others follow from it
     has_original = False
 
     @property
