@@ -18,6 +18,8 @@ import pytest
 from filelock import FileLock
 
 from irdream.datasets.download import Archive, fetch_archives, unpack
+from irdream.datasets.irmas import Irmas
+from irdream.datasets.openmic import OpenMic
 from irdream.errors import InputError
 
 USAGE = namedtuple("usage", "total used free")
@@ -231,6 +233,31 @@ class TestDownload:
         held = FileLock(tmp_path / ".irdream-download.lock")
         with held, pytest.raises(InputError, match=r"another download is at work in .*; wait for"):
             server.fetch(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make_root", "match"),
+    [
+        (lambda _: None, r"dataset\.root is not set; {} is"),
+        (lambda tmp: tmp / "x", r"no such folder: dataset\.root='.*x'; {} is"),
+        (lambda tmp: tmp, "no (IRMAS tree|openmic.*csv) below '.*'; {} is"),
+    ],
+    ids=["none", "missing", "empty"],
+)
+@pytest.mark.parametrize(
+    ("kind", "source"),
+    [
+        (Irmas, r"Zenodo record 1290750, .* 9 GB .*CC BY-NC-SA 3\.0; .*dataset=irmas"),
+        (OpenMic, r"Zenodo record 1432913, 2\.6 GB .*CC BY 4\.0; .*dataset=openmic"),
+    ],
+)
+def test_without_a_tree_one_line_says_where_to_get_it(
+    tmp_path: Path, make_root: Any, match: str, kind: Any, source: str
+) -> None:
+    data = kind(root=make_root(tmp_path))  # making one costs nothing and cannot fail
+    expected = f"{match.format(kind.title)} {source} dataset.root=... dataset.download=true"
+    with pytest.raises(InputError, match=f"^{expected}$"):
+        data.part("training", sample_rate_hz=22_050)
 
 
 class TestUnpack:

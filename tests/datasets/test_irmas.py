@@ -123,24 +123,6 @@ def test_sounds_without_a_label_are_left_out_and_told_by_folder(root, caplog) ->
 
 
 @pytest.mark.parametrize(
-    ("make_root", "match"),
-    [
-        (lambda _: None, r"dataset\.root is not set; IRMAS is"),
-        (lambda tmp: tmp / "x", r"no such folder: dataset\.root='.*x'; IRMAS is"),
-        (lambda tmp: tmp, "no IRMAS tree below"),
-    ],
-    ids=["none", "missing", "empty"],
-)
-def test_without_a_tree_one_line_says_where_to_get_it(tmp_path: Path, make_root, match) -> None:
-    data = Irmas(root=make_root(tmp_path))  # making one costs nothing and cannot fail
-    with pytest.raises(InputError, match=match) as caught:
-        data.part("training", sample_rate_hz=RATE_HZ)
-    message = str(caught.value)
-    assert re.search("Zenodo record 1290750, .* 9 GB .*CC BY-NC-SA 3.0; .* dataset.downl", message)
-    assert "\n" not in message
-
-
-@pytest.mark.parametrize(
     "data", [b"gel\t\nvoi\t\n", b"gel\r\nvoi\r\n", b"\xef\xbb\xbfgel\nvoi", b"gel\n\nvoi\ngel\n"]
 )
 def test_annotations_are_read_however_their_lines_end(tmp_path: Path, data: bytes) -> None:

@@ -141,22 +141,6 @@ def test_warns_of_clips_that_are_not_everywhere(tree, caplog) -> None:
         assert line in caplog.messages
 
 
-@pytest.mark.parametrize(
-    ("make_root", "match"),
-    [
-        (lambda _: None, r"dataset\.root is not set; OpenMIC is Zenodo record 1432913"),
-        (lambda tmp: tmp / "x", r"no such folder: dataset\.root='.*x'; OpenMIC is Zenodo"),
-        (lambda tmp: tmp, rf"no {LABELS_CSV} below '.*'; OpenMIC is Zenodo record 1432913"),
-    ],
-    ids=["none", "missing", "empty"],
-)
-def test_without_a_tree_one_line_says_where_to_get_it(tmp_path: Path, make_root, match) -> None:
-    data = OpenMic(root=make_root(tmp_path))  # making one costs nothing
-    with pytest.raises(InputError, match=match) as caught:
-        data.part("test", sample_rate_hz=RATE_HZ)
-    assert "task=prepare dataset=openmic dataset.root=... dataset.download=t" in str(caught.value)
-
-
 def write(path: str, text: str) -> Callable[[Path], object]:
     return lambda tree: (tree / path).write_text(text)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any, Literal
 
 import torch
@@ -115,17 +116,13 @@ def warmup_cosine(optimizer: Optimizer, *, epochs: int, warmup_epochs: int = 3) 
 
 
 @checked
+@dataclass(eq=False)
 class Averaging:
-    """The average of a model's weights, kept beside it.
+    """The average of a model's weights, kept beside it."""
 
-    Args:
-        rule: "swa", or a decay between 0 and 1, such as 0.999.
-        start: the share of the epochs after which "swa" begins.
-    """
-
-    def __init__(self, rule: Rule, *, start: From0To1 = 0.5) -> None:
-        self.rule: Rule = rule
-        self.start = start
+    rule: Rule  # "swa", or a decay between 0 and 1, such as 0.999
+    _: KW_ONLY
+    start: From0To1 = 0.5  # the share of the epochs after which "swa" begins
 
     def begin(self, model: nn.Module) -> None:
         """Make a copy of the model, in which the average will be."""
