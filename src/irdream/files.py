@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import csv
 import hashlib
+import io
 import json
 import logging
 import os
@@ -103,6 +105,22 @@ def read_text(path: Path) -> str:
         raise InputError(f"{str(path)!r} is not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
         raise InputError(f"cannot read {str(path)!r}: {error.strerror}; check it") from None
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Read the rows of a CSV, "" where a cell is missing; InputError where a column is missing."""
+    reader = csv.DictReader(io.StringIO(read_text(path)), restkey="", restval="")
+    try:
+        reader.fieldnames = [column.strip() for column in reader.fieldnames or ()]
+        rows = list(reader)
+    except csv.Error as error:
+        raise InputError(f"{str(path)!r} line {reader.line_num + 1}: {error}; mend it") from None
+    if missing := [column for column in columns if column not in reader.fieldnames]:
+        found = ", ".join(reader.fieldnames) or "nothing"
+        raise InputError(
+            f"{str(path)!r} has no {missing[0]}; found {found}, expected {', '.join(columns)}"
+        )
+    return rows
 
 
 def _composed(text: str) -> str:

@@ -194,7 +194,7 @@ def test_a_pitch_is_read_from_a_name(text: str, key: int | None) -> None:
 @pytest.mark.parametrize(
     ("header", "row", "message"),
     [
-        ("file,kind", "a.wav,note", "has no column 'class'; expected file, class"),
+        ("file,kind", "a.wav,note", "has no class; found file, kind, expected file, class"),
         ("file,class,pitch", "a.wav,flu,H2",
          "pitch 'H2' of a.wav; expected a note such as C4 or F#3"),
         ("file,class", "a.wav,flut", "unknown instrument 'flut'"),

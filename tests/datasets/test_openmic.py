@@ -203,7 +203,10 @@ def test_predominant_labels_take_the_place_of_the_others(tree, tmp_path) -> None
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("song,mood\na,b\n", r"has no sample_key; found song, mood, expected sample_key, label"),
+        (
+            "song,mood\na,b\n",
+            r"has no sample_key; found song, mood, expected sample_key, label",
+        ),
         ("", r"has no sample_key; found nothing, expected"),
         ("sample_key,genre\n", r"has no label; found sample_key, genre"),
         ("sample_key,label\n9_9,flute\n", r"none of the 1 clips of '.*p\.csv' is OpenMIC's; expe"),

@@ -10,7 +10,6 @@ and held notes die away or swell. The backing is played by SoundFonts.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ from irdream.datasets.base import ExcerptFile, PartName
 from irdream.datasets.composition import Note, Voice
 from irdream.datasets.soundfont import SAMPLE_RATE_HZ, TIM_GM6MB, Fonts, SoundFont
 from irdream.errors import InputError
-from irdream.files import ExistingPath, content_of, read_text
+from irdream.files import ExistingPath, content_of, read_table
 from irdream.instruments import CODES, parse
 
 MANIFEST = "manifest.csv"
@@ -155,11 +154,8 @@ def _is_of(player: str, sources: Sequence[str]) -> bool:
 
 def _of_manifest(path: Path) -> list[RecordedNote]:
     """Return the notes that a manifest names; raise InputError for what cannot be understood."""
-    rows = csv.DictReader(read_text(path).splitlines())
-    if lacking := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
-        raise InputError(f"{path} has no column {lacking[0]!r}; expected {', '.join(COLUMNS)}")
     notes = []
-    for row in rows:
+    for row in read_table(path, COLUMNS):
         pitch = row.get("pitch") or ""
         key = _key(pitch)
         if pitch and key is None:

@@ -19,8 +19,6 @@ has labels for 1228 of the clips.
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections import Counter
 from collections.abc import Mapping
@@ -36,7 +34,7 @@ from irdream.audio import sounds_below
 from irdream.datasets.base import ExcerptFile, Excerpts, PartName, audio_loader
 from irdream.datasets.download import Archive, Downloadable
 from irdream.errors import InputError
-from irdream.files import ExistingPath, read_text
+from irdream.files import ExistingPath, read_table, read_text
 from irdream.instruments import find
 
 OFFICIAL: dict[PartName, int] = {"training": 14_915, "test": 5_085}
@@ -202,7 +200,7 @@ def read_labels(path: Path, codes: Mapping[str, str], *, relevance: float) -> La
     column is missing, or a relevance is no number.
     """
     clips: dict[str, dict[str, float]] = {}
-    for row in _read_table(path, ("sample_key", "instrument", "relevance")):
+    for row in read_table(path, ("sample_key", "instrument", "relevance")):
         clip, name = clips.setdefault(row["sample_key"].strip(), {}), row["instrument"].strip()
         try:
             clip[codes.get(name, name)] = float(row["relevance"])
@@ -218,25 +216,9 @@ def read_labels(path: Path, codes: Mapping[str, str], *, relevance: float) -> La
 def read_predominant(path: Path, codes: Mapping[str, str]) -> Labels:
     """Read the labels of each sample key from a table with the columns sample_key and label."""
     labels: Labels = {}
-    for row in _read_table(path, ("sample_key", "label")):
+    for row in read_table(path, ("sample_key", "label")):
         words = [word.strip() for word in row["label"].split(";") if word.strip()]
         found = [codes.get(word) or find(word) or word for word in words]
         key = row["sample_key"].strip()
         labels[key] = tuple(dict.fromkeys((*labels.get(key, ()), *found)))
     return labels
-
-
-def _read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Return rows that have these columns, empty where a cell is missing."""
-    reader = csv.DictReader(io.StringIO(read_text(path)), restkey="", restval="")
-    try:
-        reader.fieldnames = [column.strip() for column in reader.fieldnames or ()]
-        rows = list(reader)
-    except csv.Error as error:
-        raise InputError(f"{str(path)!r} line {reader.line_num + 1}: {error}; mend it") from None
-    if missing := [column for column in columns if column not in reader.fieldnames]:
-        found = ", ".join(reader.fieldnames) or "nothing"
-        raise InputError(
-            f"{str(path)!r} has no {missing[0]}; found {found}, expected {', '.join(columns)}"
-        )
-    return rows
