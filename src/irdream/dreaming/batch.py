@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
+from irdream.audio.masking import masking_threshold
 from irdream.errors import InputError
 
 Tree = TypeVar("Tree")
@@ -25,12 +26,26 @@ class Originals:
     keys: Tensor  # of the items' random streams, (items,)
     sound: Tensor | None = None  # (items, samples); None where only log-mels are known
 
+    @classmethod
+    def of(cls, recognizer: Any, sound: Tensor) -> Originals:
+        """Return those of sounds (items, samples), with the random streams of their places."""
+        keys, log_mel = torch.arange(len(sound)), recognizer.log_mel(sound)
+        return cls(recognizer=recognizer, log_mel=log_mel, keys=keys, sound=sound)
+
     def waveform_for(self, user: object) -> Tensor:
         """Return the sound; where only log-mels are known refuse, naming the class of the user."""
         if self.sound is not None:
             return self.sound
         needs = f"{type(user).__name__} needs the originals' waveforms"
         raise InputError(f"{needs}, and only log-mels were given; expected waveforms")
+
+    def masked_for(self, user: Any) -> Tensor:
+        """Return the sound's `masking_threshold`, by the `full_scale_db` of the user."""
+        grid = self.recognizer.stft_grid
+        return masking_threshold(
+            self.waveform_for(user), n_fft=grid.n_fft, hop_samples=grid.hop_samples,
+            sample_rate_hz=grid.sample_rate_hz, full_scale_db=user.full_scale_db,
+        )  # fmt: skip
 
     def start(self, signal: Tensor, *, spectrum: Tensor | None = None, **own: Any) -> Start:
         """Return what a parametrization starts from, with whatever else it needs."""

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from irdream.audio.stft import stft
 from irdream.dreaming.batch import Originals, Start, rows_of
 from irdream.dreaming.constraints import Constraint
-from irdream.dreaming.random_streams import item_keys
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
 
@@ -67,15 +66,11 @@ class Bench:
 
     def start(self, kind: str, waveform: Tensor) -> Start:
         """Return what a parametrization that dreams this kind of signal starts from."""
-        log_mel = self.recognizer.log_mel(waveform)
-        keys = item_keys([*range(len(waveform))])
-        originals = vars(
-            Originals(recognizer=self.recognizer, log_mel=log_mel, sound=waveform, keys=keys)
-        )
+        originals = Originals.of(self.recognizer, waveform)
         if kind == "gain":
             spectrum = stft(waveform, self.frontend).abs()
-            return Start(**originals, signal=torch.zeros_like(spectrum), spectrum=spectrum)
-        return Start(**originals, signal=waveform if kind == "sound" else log_mel)
+            return originals.start(torch.zeros_like(spectrum), spectrum=spectrum)
+        return originals.start(waveform if kind == "sound" else originals.log_mel)
 
     def held(self, constraint: Constraint, kind: str, waveform: Tensor | None = None) -> Held:
         """Prepare a constraint; on two sounds of half a second unless others are given."""

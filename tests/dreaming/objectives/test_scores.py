@@ -227,12 +227,6 @@ def read_layers(log_mel, layers):
     return {}
 
 
-def originals(log_mel: torch.Tensor, waveform: torch.Tensor) -> Originals:
-    return Originals(
-        recognizer=RECOGNIZER, log_mel=log_mel, sound=waveform, keys=torch.arange(len(waveform))
-    )
-
-
 def output_of(penalty, waveform, change, *, sound: bool) -> ForwardOutput:
     """Return the output for a changed sound, or a changed log-mel."""
     start = RECOGNIZER.log_mel(waveform)
@@ -242,7 +236,7 @@ def output_of(penalty, waveform, change, *, sound: bool) -> ForwardOutput:
         log_probabilities=logs,
         log_mel=start if sound else start + change,
         start=start,
-        prepared=penalty.prepare(read_layers, originals(start, waveform)),
+        prepared=penalty.prepare(read_layers, Originals.of(RECOGNIZER, waveform)),
         items=torch.arange(len(waveform)),
     )
     return replace(step, waveform=waveform + change, start_waveform=waveform) if sound else step
@@ -343,9 +337,8 @@ def test_going_down_its_gradient_makes_a_change_less_audible() -> None:
 
 def test_what_it_prepares_has_an_axis_of_items_and_its_name() -> None:
     waveform = 0.2 * noise(1, 3, 900)
-    start = RECOGNIZER.log_mel(waveform)
     both = LogProbability() - MaskingPenalty() - MaskingPenalty(margin_db=6.0)
-    prepared = both.prepare(read_layers, originals(start, waveform))
+    prepared = both.prepare(read_layers, Originals.of(RECOGNIZER, waveform))
 
     assert len(prepared) == 4
     assert all(key.startswith("masking_penalty") for key in prepared)

@@ -123,12 +123,7 @@ def dreamed(
     recognizer: Recognizer, parametrization: Any, original: Tensor, change: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the signal and the sound of parameters that are a change times the unit."""
-    sound = original[None]
-    keys = torch.zeros(1).long()
-    originals = Originals(
-        recognizer=recognizer, log_mel=recognizer.log_mel(sound), sound=sound, keys=keys
-    )
-    start = parametrization.start(originals)
+    start = parametrization.start(Originals.of(recognizer, original[None]))
     parameters = parametrization.parameters(start) + change * parametrization.unit(start)
     signal = parametrization.signal(start, parameters)
     return signal[0], parametrization.waveform(start, signal)[0]
@@ -175,9 +170,7 @@ def test_each_channel_gets_the_gain_and_what_lies_above_the_level(
     signal = torch.zeros(129, 126)
     signal[16:64] = math.log(2.0)  # around 1000 Hz: bins of 31.25 Hz
     gain = StftGain(keep_peak=keep_peak)
-    start = gain.start(
-        Originals(recognizer=recognizer, log_mel=original, sound=original[None], keys=signal)
-    )
+    start = gain.start(Originals.of(recognizer, original[None]))
     dream = gain.waveform(start, signal[None])[0]
     level = 20 * math.log10(float(dream.abs().max())) if not keep_peak else 0.0
     found = full_band(path, recognizer, gain, original, signal, dream)

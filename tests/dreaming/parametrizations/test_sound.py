@@ -155,12 +155,8 @@ def vibrato(orders: tuple[int, ...] = tuple(range(1, 9))) -> tuple[Tensor, Tenso
 
 
 def tracked(recognizer: Recognizer, sound: Tensor, **settings):
-    keys = torch.zeros(len(sound), dtype=torch.long)
-    originals = Originals(
-        recognizer=recognizer, log_mel=recognizer.log_mel(sound), sound=sound, keys=keys
-    )
     made = Harmonic(**settings)
-    return made, made.start(originals)
+    return made, made.start(Originals.of(recognizer, sound))
 
 
 def snr_db(sound: Tensor, other: Tensor) -> float:
@@ -240,11 +236,7 @@ def test_noise_is_refused(recognizer) -> None:
 def gained(recognizer: Recognizer, sound: Tensor, gain_db: float, floor_db: float | None) -> Tensor:
     """Return a sound with a gain on the bins around 880 Hz."""
     made = StftGain(max_gain_db=24.0, floor_db=floor_db)
-    keys = torch.zeros(1, dtype=torch.long)
-    log_mel = recognizer.log_mel(sound[None])
-    start = made.start(
-        Originals(recognizer=recognizer, log_mel=log_mel, sound=sound[None], keys=keys)
-    )
+    start = made.start(Originals.of(recognizer, sound[None]))
     signal = made.parameters(start)
     signal[:, 36:46] = gain_db * math.log(10) / 20  # 775 to 990 Hz
     return made.waveform(start, signal)[0]

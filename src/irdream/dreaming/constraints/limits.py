@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from irdream.arguments import Natural, Positive, Several, checked
-from irdream.audio.masking import masking_threshold
 from irdream.audio.stft import as_many_frames, inverse_stft, stft
 from irdream.dreaming.batch import LEAST_MAGNITUDE, Kind, Start
 from irdream.dreaming.constraints.base import Constraint
@@ -186,18 +185,10 @@ class MaskingProjection(Constraint):
 
     def prepare(self, start: Start, kind: Kind) -> dict[str, Any]:
         """Return the largest magnitude of a change in each bin, or the limits of a spectrogram."""
-        frontend: Any = start.recognizer.stft_grid
-        threshold = masking_threshold(
-            start.waveform_for(self),
-            n_fft=frontend.n_fft,
-            hop_samples=frontend.hop_samples,
-            sample_rate_hz=frontend.sample_rate_hz,
-            full_scale_db=self.full_scale_db,
-        )
         share = INSIDE * 10.0 ** (-self.margin_db / 20.0)
-        magnitude = (share * threshold.sqrt()).clamp(min=LEAST_MAGNITUDE)
+        magnitude = (share * start.masked_for(self).sqrt()).clamp(min=LEAST_MAGNITUDE)
         if kind == "sound":
-            return {"most": magnitude, "frontend": frontend}
+            return {"most": magnitude, "frontend": start.recognizer.stft_grid}
         if start.spectrum is None:
             magnitude = torch.matmul(mel_basis(start.recognizer).to(magnitude.dtype), magnitude)
         share = as_many_frames(magnitude, start.signal.shape[-1]) / start.level.exp()

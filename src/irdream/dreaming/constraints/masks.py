@@ -184,11 +184,9 @@ def row_frequencies_hz(start: Start) -> Tensor:
     recognizer = start.recognizer
     if start.spectrum is not None:
         return bins_hz(start.spectrum.shape[1], recognizer.sample_rate_hz, start.signal)
-    if isinstance(centers_hz := getattr(recognizer.frontend, "centers_hz", None), Tensor):
-        return centers_hz.to(start.signal)
-    basis = mel_basis(recognizer)
-    hz = bins_hz(basis.shape[1], recognizer.sample_rate_hz, basis)
-    return torch.mv(basis, hz) / basis.sum(dim=1)
+    if (centers_hz := recognizer.centers_hz(recognizer.frontend)) is None:
+        mel_basis(recognizer)  # says what it lacks
+    return centers_hz
 
 
 def mel_basis(recognizer: Recognizer) -> Tensor:

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from irdream.arguments import Amount, checked
-from irdream.audio.masking import masking_threshold
 from irdream.audio.stft import stft
 from irdream.dreaming.batch import Originals
 from irdream.dreaming.objectives.base import (
@@ -194,14 +193,9 @@ class MaskingPenalty(Objective):
     def prepare(self, read_layers: ReadLayers, originals: Originals) -> Prepared:
         """Return the powers from which a change is audible, of bins and of mel bands."""
         frontend = self._frontend = originals.recognizer.stft_grid
-        bins = masking_threshold(
-            originals.waveform_for(self),
-            n_fft=frontend.n_fft,
-            hop_samples=frontend.hop_samples,
-            sample_rate_hz=frontend.sample_rate_hz,
-            full_scale_db=self.full_scale_db,
+        bins = (originals.masked_for(self) * 10.0 ** (-self.margin_db / 10.0)).clamp(
+            min=LEAST_POWER
         )
-        bins = (bins * 10.0 ** (-self.margin_db / 10.0)).clamp(min=LEAST_POWER)
         basis = frontend.mel_basis.to(bins.dtype)
         bands = torch.matmul(basis, bins[..., : originals.log_mel.shape[-1]].sqrt()).square()
         return {f"{self!r} bins": bins, f"{self!r} bands": bands}

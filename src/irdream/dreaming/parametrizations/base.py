@@ -278,11 +278,7 @@ def full_band(
     level = (original @ mean) / mean.square().sum()  # the original's peak is 1
     sound, low, mean = sound * level, low * level, mean * level
     item = original[None].to(recognizer.device)
-    keys = torch.zeros(1, dtype=torch.long)
-    log_mel = recognizer.log_mel(item)
-    start = parametrization.start(
-        Originals(recognizer=recognizer, log_mel=log_mel, sound=item, keys=keys)
-    )
+    start = parametrization.start(Originals.of(recognizer, item))
     side = (low - mean).to(item)
     changed, level = parametrization.beside(start, signal[None].to(item), side)
     level = level.cpu()
