@@ -19,7 +19,7 @@ from irdream.arguments import Count, checked
 from irdream.datasets.base import tell_skipped
 from irdream.datasets.starts import Start
 from irdream.files import distinct_names
-from irdream.progress import Stopwatch
+from irdream.progress import Stopwatch, track
 from irdream.recognizer import Recognizer
 from irdream.reports.figures import over_time_figure, save_figure
 from irdream.reports.tables import save_table
@@ -56,7 +56,8 @@ def predict(
     rows: list[dict[str, object]] = []
     table = Table("file", "most probable")
     names = distinct_names([excerpt.name for excerpt in excerpts])
-    for file, excerpt in zip(names, excerpts, strict=True):
+    pairs = zip(names, excerpts, strict=True)
+    for file, excerpt in track(pairs, "predicting", total=len(excerpts)):
         with stopwatch("predicting"), torch.no_grad():
             mean = recognizer(excerpt.waveform[None])[0].cpu()
         best = [(labels[i], float(mean[i])) for i in mean.argsort(descending=True)]
