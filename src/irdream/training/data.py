@@ -179,48 +179,37 @@ def _readable(excerpts: Excerpts, recognizer: Recognizer) -> Excerpts:
     return excerpts.subset(good)
 
 
+@dataclass(kw_only=True, eq=False)
 class WindowBatches:
     """The windows of some excerpts, without overlap, in shuffled or fixed order.
 
-    Args:
-        log_mels: of all excerpts; or their waveforms, or the features of their windows.
-        excerpts: indices of those to use.
-        labels: of all excerpts, (excerpts, instruments).
-        batch_size: windows in a batch; in the last one there may be one more.
-        balanced: draw windows so that the labels are equally frequent; as many as there are.
-
-    Raises:
-        InputError: when there is nothing to use, or an excerpt is shorter than a window.
+    Raises InputError when there is nothing to use, or an excerpt is shorter than a window.
     """
 
-    def __init__(
-        self,
-        *,
-        log_mels: LogMels | Waveforms | Embedded,
-        excerpts: Sequence[int],
-        labels: Tensor,
-        window_frames: int,
-        batch_size: int,
-        balanced: bool = False,
-    ) -> None:
-        if not len(excerpts):
+    log_mels: LogMels | Waveforms | Embedded  # of all excerpts; see below
+    excerpts: Sequence[int]  # those to use
+    labels: Tensor  # of all excerpts, (excerpts, instruments)
+    window_frames: int
+    batch_size: int  # windows in a batch; in the last one there may be one more
+    balanced: bool = False  # draw as many windows, so that the labels are equally frequent
+
+    def __post_init__(self) -> None:
+        if not len(self.excerpts):
             raise InputError("no excerpts to train on; expected at least one in each part")
-        self.log_mels, self.labels, self.balanced = log_mels, labels, balanced
-        self.window_frames, self.batch_size = window_frames, batch_size
-        indices = np.asarray(excerpts)
-        counts = log_mels.frames[indices] // window_frames
+        indices, width = np.asarray(self.excerpts), self.window_frames
+        counts = self.log_mels.frames[indices] // width
         if counts.min() < 1:
-            short = int(log_mels.frames[indices].min())
+            short = int(self.log_mels.frames[indices].min())
             raise InputError(
                 f"an excerpt of {short} frames is too short; "
-                f"expected at least one window of {window_frames}"
+                f"expected at least one window of {width}"
             )
-        self.excerpts = np.repeat(indices, counts)
-        self.starts = np.concatenate([np.arange(count) for count in counts]) * window_frames
+        self.excerpt_of = np.repeat(indices, counts)  # of each window
+        self.starts = np.concatenate([np.arange(count) for count in counts]) * width
 
     def __len__(self) -> int:
         """Return the number of windows."""
-        return len(self.excerpts)
+        return len(self.excerpt_of)
 
     def batches(
         self, generator: torch.Generator | None = None, *, random_start: bool = False
@@ -235,7 +224,7 @@ class WindowBatches:
         if generator is not None and random_start:
             shift = torch.rand(len(self), generator=generator).numpy() - 0.5
             shift = shift if self.balanced else shift[drawn]  # a window may be drawn again
-            room = self.log_mels.frames[self.excerpts[drawn]] - self.window_frames
+            room = self.log_mels.frames[self.excerpt_of[drawn]] - self.window_frames
             starts = np.clip(starts + np.rint(shift * self.window_frames), 0, room).astype(int)
         # A single last window joins the batch before, as no batch norm could be trained on it.
         size = self.batch_size
@@ -245,7 +234,7 @@ class WindowBatches:
 
     def cut(self, rows: np.ndarray, starts: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
         """Return some windows and their labels; `starts`: in frames, others than their own."""
-        excerpts = self.excerpts[rows]
+        excerpts = self.excerpt_of[rows]
         starts = self.starts[rows] if starts is None else starts
         windows = self.log_mels.windows(excerpts, starts, self.window_frames)
         return windows, self.labels[torch.from_numpy(excerpts)]
@@ -262,7 +251,7 @@ class WindowBatches:
         order = torch.randperm(len(self), generator=generator)
         if not self.balanced:
             return order
-        has = (self.labels[torch.from_numpy(self.excerpts)] > 0).double()
+        has = (self.labels[torch.from_numpy(self.excerpt_of)] > 0).double()
         each = has / has.sum(dim=0).clamp(min=1) / has.sum(dim=1, keepdim=True).clamp(min=1)
         shares = each.sum(dim=1)[order].cumsum(0)
         offset = torch.rand((), generator=generator, dtype=torch.float64)

@@ -185,7 +185,7 @@ class Fit:
     def _top1(self, probabilities: Tensor) -> float:
         """Return how many excerpts have their label on top of their windows' mean."""
         excerpts, group = torch.unique(
-            torch.from_numpy(self.validation.excerpts), return_inverse=True
+            torch.from_numpy(self.validation.excerpt_of), return_inverse=True
         )
         sums = torch.zeros(len(excerpts), probabilities.shape[1])
         sums.index_add_(0, group, probabilities)
@@ -285,7 +285,7 @@ class FitAtOnce(Fit):
         model: Any = self.recognizer.model
         generator = torch.Generator().manual_seed(self.seed)
         rows = self.training.drawn(generator)[: model.max_windows].numpy()
-        excerpts = self.training.excerpts[rows]
+        excerpts = self.training.excerpt_of[rows]
         labels = self.training.labels[torch.from_numpy(excerpts)]
         statistics = torch.cat(
             [
