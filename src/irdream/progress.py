@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import rich.progress
@@ -38,17 +39,18 @@ def byte_bar() -> Progress:
     )
 
 
+@dataclass
 class DreamBar:
-    """Shows steps and finished items of one batch after the other.
+    """Shows steps and finished items of one batch after the other."""
 
-    `total` items have `steps` each, at most; `told` is given the share that is done, 0 to 1.
-    """
+    bar: Progress
+    total: int  # items
+    steps: int  # of each, at most
+    told: Told = lambda share: None  # is given the share that is done, 0 to 1
+    done: int = 0
 
-    def __init__(
-        self, bar: Progress, total: int, steps: int, told: Told = lambda share: None
-    ) -> None:
-        self.bar, self.done, self.steps, self.total, self.told = bar, 0, steps, total, told
-        self.task = bar.add_task("dreaming", total=total)
+    def __post_init__(self) -> None:
+        self.task = self.bar.add_task("dreaming", total=self.total)
 
     def show(self, step: int, items: int, finished: int) -> None:
         """Show the present batch: its steps, and those of its items that are finished."""

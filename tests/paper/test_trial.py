@@ -18,7 +18,7 @@ from irdream.datasets.base import Excerpt
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.parametrizations import Fourier, LogMel, LowResolution, StftGain, Waveform
 from irdream.dreaming.targets import Item, item_seed
-from irdream.measures import dreams as sounds
+from irdream.measures import dreams as measures
 from irdream.paper.trial import KINDS, Keep, Trial, random_change
 from irdream.recognizer import Recognizer
 from irdream.sonification import StftGain as Gain
@@ -249,17 +249,17 @@ def assert_judged(row: Row, x: Tensor, y: Tensor) -> None:
     expected = {
         "snr_db": 10 * torch.log10(x.square().sum() / (y - x).square().sum()),
         "db_x": 20 * torch.log10((y - x).abs().max() / x.abs().max()),
-        "segmental_snr_db": sounds.segmental_snr_db(x, y, frame_samples=256, hop_samples=128),
-        "log_spectral_distance_db": sounds.log_spectral_distance_db(x, y, **SETTINGS),
+        "segmental_snr_db": measures.segmental_snr_db(x, y, frame_samples=256, hop_samples=128),
+        "log_spectral_distance_db": measures.log_spectral_distance_db(x, y, **SETTINGS),
         "masking_excess_db": violation.excess_db,
         "noise_to_mask_db": violation.noise_to_mask_db,
-        "flatness": sounds.spectral_flatness(y, **SETTINGS),
+        "flatness": measures.spectral_flatness(y, **SETTINGS),
     }
     for name, value in expected.items():
         assert row[name] == pytest.approx(float(value), rel=1e-3, abs=1e-4), name
     # Shares of bins and frames: one of them may lie at the limit.
     assert row["masking_violation"] == pytest.approx(float(violation.share), abs=2e-3)
-    voiced = float(sounds.voiced_share(y, sample_rate_hz=RATE_HZ))
+    voiced = float(measures.voiced_share(y, sample_rate_hz=RATE_HZ))
     assert row["voiced_share"] == pytest.approx(voiced, abs=0.011)
 
 
