@@ -68,12 +68,11 @@ def one_by_one(
     excerpts: Sequence[Excerpt],
     original: Tensor,
     step_sizes: Sequence[float],
-    parametrization: Parametrization | None = None,
+    parametrization: Parametrization,
 ) -> Iterator[FinishedDream]:
     """Split what an ascent returned into single dreams on the CPU.
 
-    `original` are log-mels (items, n_mels, frames), as of `recognizer.analysis`. Without a
-    parametrization dreams are not made with all channels of a file.
+    `original` are log-mels (items, n_mels, frames), as of `recognizer.analysis`.
     """
     log_mels, before = dreams.log_mel, original.cpu()
     if dreams.waveform is not None and recognizer.analysis is not recognizer.frontend:
@@ -87,24 +86,18 @@ def one_by_one(
         steps, iterates = int(dreams.steps[i]), dreams.iterates.get(i, {})
         seen = int(np.isfinite(curves["objective"][:, i]).sum())
         more = {}
-        if excerpt.path is not None and parametrization and parametrization.from_original:
+        if excerpt.path is not None and parametrization.from_original:
             of_dream = (excerpt.path, recognizer, parametrization, excerpt.waveform)
             more["full_band"] = functools.partial(full_band, *of_dream, dreams.signal[i].cpu())
         yield FinishedDream(
-            name=name,
-            item=item,
-            excerpt=excerpt,
-            original=before[i],
-            dream=log_mels[i],
+            name=name, item=item, excerpt=excerpt, original=before[i], dream=log_mels[i],
             waveform=None if dreams.waveform is None else dreams.waveform[i].cpu(),
-            before=dreams.before.one(i),
-            after=dreams.after.one(i),
-            steps=steps,
+            before=dreams.before.one(i), after=dreams.after.one(i), steps=steps,
             step_size=step_sizes[i],
             curves={name: curve[:seen, i] for name, curve in curves.items()},
             iterates={after: one.cpu() for after, one in iterates.items() if after < steps},
             **more,
-        )
+        )  # fmt: skip
 
 
 def file_names(
