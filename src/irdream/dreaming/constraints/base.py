@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -109,7 +110,7 @@ class Consistency(Constraint):
         if kind == "sound" or not self.every:
             return {}
         start.waveform_for(self)
-        return {"start": start}
+        return {"start": replace(start, own={})}
 
     def __call__(self, signal: Tensor, original: Tensor, prepared: dict[str, Any]) -> Tensor:
         if not prepared:
