@@ -359,17 +359,10 @@ class Report:
         return float(sum(self.seen[i] == use for i in np.flatnonzero(self.labelled)))
 
     def metrics(self) -> dict[str, float]:
-        """Return the run's metrics; the names are stable.
+        """Return the run's metrics, which docs/measures.md explains; what is not known is left out.
 
-        eval/micro_f1, eval/macro_f1 and their precision and recall, eval/threshold: by the
-        headline aggregation. eval/s1_..., eval/s2_..., eval/max_...: the same by each one.
-        eval/oracle_...: by the threshold that is best on the scored excerpts themselves, and
-        eval/oracle_s1_... by each aggregation. eval/top1: left out when no excerpt has a single
-        label. eval/excerpts: scored ones. eval/lrap, eval/map, eval/map_micro: see `scores_of`.
-        eval/ece, eval/top1_ece, eval/brier: see `Calibration`; eval/temperature and
-        eval/temperature_scaled_...: where one was fitted. eval/micro_f1_low, ..._high: of 95 %.
-        eval/trained_on, eval/validated_on: excerpts that the recognizer had before, where that is
-        known. eval/no_test_part: 1 where the data set has none.
+        Plain names such as eval/micro_f1 are by the headline aggregation, eval/oracle_... by the
+        threshold that is best on the scored excerpts themselves; eval/excerpts counts scored ones.
         """
         metrics = dict(self.headline)
         for (by, source), scores in self.found.items():
