@@ -305,22 +305,21 @@ class Report:
         return self.scores[self.aggregation] >= self.thresholds[self.aggregation]
 
     @cached_property
-    def settings(self) -> dict[tuple[str, str], float]:
-        """Thresholds by aggregation and where they come from, the oracle's among them."""
+    def found(self) -> dict[tuple[str, str], dict[str, float]]:
+        """The scores (`scores_of`) by aggregation and where the threshold is from, or ORACLE."""
         found = {}
         for by in self.scores:
+            truth, scores = self.scored_truth, self.scored(by)
             if by in self.thresholds:
-                found[by, self.chosen_on] = self.thresholds[by]
-            found[by, ORACLE] = choose_threshold(self.scored(by), self.scored_truth)[0]
+                found[by, self.chosen_on] = scores_of(truth, scores, self.thresholds[by])
+            best, _ = choose_threshold(scores, truth)
+            found[by, ORACLE] = scores_of(truth, scores, best)
         return found
 
-    @cached_property
-    def found(self) -> dict[tuple[str, str], dict[str, float]]:
-        """The scores (`scores_of`) by each of `settings`."""
-        return {
-            (by, source): scores_of(self.scored_truth, self.scored(by), threshold)
-            for (by, source), threshold in self.settings.items()
-        }
+    @property
+    def settings(self) -> dict[tuple[str, str], float]:
+        """The thresholds by each of `found`."""
+        return {by: scores["threshold"] for by, scores in self.found.items()}
 
     @property
     def headline(self) -> dict[str, float]:
