@@ -30,24 +30,16 @@ _log = logging.getLogger(__name__)
 
 def load(
     *,
-    path: str | Sequence[str],
-    device: str = "auto",
-    trust: Sequence[str] = (),
-    store: str | Path = "mlruns",
-    server: str | None = None,
+    path: str | Sequence[str],  # a folder, a name, runs:/ID/checkpoint, models:/NAME@ALIAS; or some
+    device: str = "auto",  # see `runtime.choose_device`
+    trust: Sequence[str] = (),  # packages that the checkpoint may name
+    store: str | Path = "mlruns",  # the folder of the local tracking store
+    server: str | None = None,  # the address of a tracking server, asked instead of `store`
 ) -> Recognizer:
     """Return a recognizer in eval mode, on its device; of several checkpoints an `Ensemble`.
 
-    Args:
-        path: a checkpoint's folder, one that comes along (see `checkpoint_names`),
-            `runs:/ID/checkpoint` or `models:/NAME@ALIAS`; or several of them.
-        device: see `runtime.choose_device`.
-        trust: packages that the checkpoint may name.
-        store: the folder of the local tracking store.
-        server: the address of a tracking server, asked instead of `store`.
-
-    Raises:
-        InputError: see `load_recognizer`, `fetch_checkpoint` and `Ensemble`.
+    Names are those of `files.NAMES`. Raises InputError: see `load_recognizer`, `fetch_checkpoint`
+    and `Ensemble`.
     """
     paths = [path] if isinstance(path, str) else path
     folders = [_folder(one, store, server) for one in paths]

@@ -227,16 +227,8 @@ class ConstantQ(Spectral):
 
     Source: J. Brown, "Calculation of a constant Q spectral transform", JASA 89(1), 1991.
 
-    Args:
-        n_bins: bands.
-        bins_per_octave: 12 are semitones.
-        f_min_hz: of the lowest bin; 32.703 Hz is the note C1.
-        floor: the logarithm is that of (magnitude^2 + floor^2) / 2.
-        scale, coefficients: what the network gets, see `LogMel`.
-
-    Raises:
-        InputError: when the highest bin lies above half the sample rate, or there are more
-            coefficients than bins; by a call, when the waveform is shorter than a hop.
+    Raises InputError when the highest bin lies above half the sample rate, or there are more
+    coefficients than bins; by a call, when the waveform is shorter than a hop.
     """
 
     def __init__(
@@ -245,11 +237,11 @@ class ConstantQ(Spectral):
         sample_rate_hz: Count = 22_050,
         hop_samples: Count = 512,
         n_bins: Count = 84,
-        bins_per_octave: Count = 12,
-        f_min_hz: Positive = 32.703,
-        floor: Positive = 1e-5,
+        bins_per_octave: Count = 12,  # 12 are semitones
+        f_min_hz: Positive = 32.703,  # of the lowest bin; the note C1
+        floor: Positive = 1e-5,  # the logarithm is that of (magnitude^2 + floor^2) / 2
         window: Taper = "hann",
-        scale: Scale = "natural",
+        scale: Scale = "natural",  # this and what follows: what the network gets, see `LogMel`
         coefficients: Count | None = None,
     ) -> None:
         places = torch.arange(n_bins, dtype=torch.float64)

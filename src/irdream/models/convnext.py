@@ -30,13 +30,7 @@ from irdream.networks import check_size, initialize
 class ConvNeXt(nn.Module):
     """log-mel (batch, n_mels, frames), at least 16 x 8 -> logits (batch, instruments).
 
-    Args:
-        channels: of each level.
-        blocks: of each level, as many numbers as `channels`.
-        drop_path: how often the last block is skipped in training; the first never is.
-
-    Raises:
-        InputError: when `channels` and `blocks` differ in length.
+    Raises InputError when `channels` and `blocks` differ in length.
     """
 
     any_length: ClassVar[bool] = True
@@ -44,9 +38,9 @@ class ConvNeXt(nn.Module):
     def __init__(
         self,
         *,
-        channels: Sequence[int] = (48, 96, 192),
-        blocks: Sequence[int] = (2, 2, 2),
-        drop_path: Annotated[float, Ge(0), Lt(1)] = 0.1,
+        channels: Sequence[int] = (48, 96, 192),  # of each level
+        blocks: Sequence[int] = (2, 2, 2),  # of each level
+        drop_path: Annotated[float, Ge(0), Lt(1)] = 0.1,  # how often the last block is skipped
         output: str = "softmax",
         instruments: int = 11,
     ) -> None:

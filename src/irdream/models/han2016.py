@@ -103,23 +103,18 @@ class Light(_Blocks):
     It has half the filters at the default width, a padding that keeps the size (Han's adds two
     rows and columns at each convolution), a quarter of the units, and torch's own initial weights.
     It trains about five times as fast as `han2016_bn` on a processor, and needs fewer windows to
-    get as far: see docs/fonts.md.
-
-    Args:
-        width: filters of the first block; at 16 there are 329,565 parameters, at 32 1,241,261.
-        pooling: between blocks; "blur" smooths before it leaves values out (Zhang, "Making
-            convolutional networks shift-invariant again", ICML 2019).
-        activation: of all layers.
-        over_all: how the last maps become one value each; "attention" weighs their places.
+    get as far: see docs/fonts.md. At a width of 16 there are 329,565 parameters, at 32 1,241,261.
+    The pooling "blur" smooths before it leaves values out (Zhang, "Making convolutional networks
+    shift-invariant again", ICML 2019).
     """
 
     def __init__(
         self,
         *,
-        width: Count = 16,
-        pooling: Literal["max", "blur"] = "max",
+        width: Count = 16,  # filters of the first block
+        pooling: Literal["max", "blur"] = "max",  # between blocks
         activation: Literal["leaky", "relu", "softplus"] = "leaky",
-        over_all: Literal["max", "mean", "attention"] = "max",
+        over_all: Literal["max", "mean", "attention"] = "max",  # how the last maps become values
         output: str = "softmax",
         instruments: int = 11,
     ) -> None:

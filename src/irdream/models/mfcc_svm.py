@@ -48,17 +48,6 @@ class MfccSvm(nn.Module):
     It has a gradient, so that one can dream toward its instruments. In training every instrument
     that is a label of an excerpt is present in all of its windows. Before it is fitted its logits
     are all zero.
-
-    Args:
-        coefficients: of the MFCCs; a log-mel needs as many mel bands.
-        penalty: of a window on the wrong side of the margin, C; larger: a better fit.
-        gamma: of the kernel exp(-gamma d^2), d over standardized statistics; None: 1 / features.
-        balanced: weigh windows with an instrument as much as all those without it.
-        max_windows: that it is fitted on, at most.
-        classifier: see above.
-        neighbors: of `knn`.
-        components: of each mixture of `gmm`.
-        temporal: add four features of the envelope.
     """
 
     output: ClassVar[str] = "sigmoid"
@@ -74,15 +63,15 @@ class MfccSvm(nn.Module):
     def __init__(
         self,
         *,
-        coefficients: Count = 20,
-        penalty: Positive = 10.0,
-        gamma: Positive | None = None,
-        balanced: bool = False,
-        max_windows: Count = 20_000,
-        classifier: Literal["svm", "knn", "gmm"] = "svm",
-        neighbors: Count = 11,
-        components: Count = 8,
-        temporal: bool = False,
+        coefficients: Count = 20,  # of the MFCCs; a log-mel needs as many mel bands
+        penalty: Positive = 10.0,  # C, of a window on the wrong side; larger: a better fit
+        gamma: Positive | None = None,  # of exp(-gamma d^2), standardized; None: 1 / features
+        balanced: bool = False,  # weigh windows with an instrument as all those without it
+        max_windows: Count = 20_000,  # that it is fitted on, at most
+        classifier: Literal["svm", "knn", "gmm"] = "svm",  # see above
+        neighbors: Count = 11,  # of `knn`
+        components: Count = 8,  # of each mixture of `gmm`
+        temporal: bool = False,  # add four features of the envelope
         instruments: int = 11,
     ) -> None:
         super().__init__()

@@ -36,21 +36,16 @@ class AttentionPooling(nn.Module):
     ICML 2018; S. Gururani, M. Sharma, A. Lerch, "An attention mechanism for musical instrument
     recognition", ISMIR 2019, where every instrument has weights of its own.
 
-    Args:
-        body: log-mel -> maps (batch, channels, mels, frames) or (batch, channels, frames).
-        channels: of the maps.
-        hidden: units between the maps and the logits of a frame.
-
-    Raises:
-        InputError: when `body` is no network.
+    The body takes log-mels to maps (batch, channels, mels, frames) or (batch, channels, frames).
+    Raises InputError when it is no network.
     """
 
     def __init__(
         self,
         *,
         body: nn.Module,
-        channels: int = 256,
-        hidden: int = 512,
+        channels: int = 256,  # of the maps
+        hidden: int = 512,  # units between the maps and the logits of a frame
         output: str = "softmax",
         instruments: int = 11,
     ) -> None:
@@ -81,18 +76,10 @@ class AttentionPooling(nn.Module):
 class Transfer(nn.Module):
     """log-mel (batch, n_mels, frames) -> logits (batch, instruments), through an embedding.
 
-    Args:
-        embedding: log-mel -> (batch, features) or (batch, features, ...).
-        features: of the embedding.
-        frozen: keep the embedding as it is; or tune it as well.
-        hidden: units of a layer between the embedding and the logits; 0: none.
-        dropout: before each layer of the head.
-        weights: a safetensors file of the embedding's first weights, such as that of a
-            checkpoint whose network has layers of these names; None: as it was built. A
-            checkpoint of this network does not keep it, as all weights are in the checkpoint.
-
-    Raises:
-        InputError: when `embedding` is no network, or `weights` cannot be read or do not fit.
+    `weights` is a safetensors file of the embedding's first weights, such as that of a checkpoint
+    whose network has layers of these names; None: as it was built. A checkpoint of this network
+    does not keep it, as all weights are in the checkpoint. Raises InputError when `embedding` is no
+    network, or `weights` cannot be read or do not fit.
     """
 
     not_kept: ClassVar[tuple[str, ...]] = ("weights",)
@@ -100,11 +87,11 @@ class Transfer(nn.Module):
     def __init__(
         self,
         *,
-        embedding: nn.Module,
-        features: int,
-        frozen: bool = True,
-        hidden: int = 0,
-        dropout: float = 0.0,
+        embedding: nn.Module,  # log-mel -> (batch, features) or (batch, features, ...)
+        features: int,  # of the embedding
+        frozen: bool = True,  # keep the embedding as it is; or tune it as well
+        hidden: int = 0,  # units of a layer between the embedding and the logits; 0: none
+        dropout: float = 0.0,  # before each layer of the head
         weights: ExistingPath | None = None,
         output: str = "softmax",
         instruments: int = 11,
