@@ -1,15 +1,13 @@
-"""Dreaming from Python in a few lines, without configuration and tracking.
+"""Dreaming from Python, by `irdream.dreaming.ascent`, without configuration and tracking.
 
-    from irdream import dream
+from irdream import dream
 
-    dreams = dream(my_network, log_mels, target=3)                 # a network on log-mels
-    dreams = dream(my_network, waveforms, target=3, frontend=my_frontend)
-    dreams = dream(my_network, waveforms, target=3)                # a network on waveforms
-    dreams = dream("robust", "my.wav", target="flute")              # the sound, as heard
-    dreams.sound(), dreams.save("folder"), dreams.show(), dreams.after.probabilities
-    dreams = dream(["robust", my_recognizer], "my.wav", "flute")    # each must hear it
-
-It is the loop of `irdream.dreaming.ascent`; all of its settings can be given.
+dreams = dream(my_network, log_mels, target=3)                 # a network on log-mels
+dreams = dream(my_network, waveforms, target=3, frontend=my_frontend)
+dreams = dream(my_network, waveforms, target=3)                # a network on waveforms
+dreams = dream("robust", "my.wav", target="flute")              # the sound, as heard
+dreams.sound(), dreams.save("folder"), dreams.show(), dreams.after.probabilities
+dreams = dream(["robust", my_recognizer], "my.wav", "flute")    # each must hear it
 """
 
 from __future__ import annotations
@@ -308,6 +306,10 @@ def _signal(start: Start, sample_rate_hz: int) -> Tensor:
             f"start has shape {tuple(signal.shape)} and type {signal.dtype}; expected floating "
             "point (items, samples), (samples,) or (items, n_mels, frames)"
         )
+    if signal.ndim == 2 and signal.shape[1] <= 8 < len(signal):  # channels, as files are read
+        raise InputError(
+            f"start has shape {tuple(signal.shape)}; expected (items, samples): start.T"
+        )
     if not bool(torch.isfinite(signal).all()):
         raise InputError("start has values that are not finite; replace them")
     return signal
@@ -393,7 +395,6 @@ def _paired(signal: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 def _one_each(name: str, values: Sequence[float], signal: Tensor) -> Tensor:
     if len(values) != len(signal):
-        raise InputError(
-            f"{name} has {len(values)} values; expected one for each of {len(signal)} items"
-        )
+        items = len(signal)
+        raise InputError(f"{name} has {len(values)} values; expected one for each of {items} items")
     return torch.tensor(values, device=signal.device)
