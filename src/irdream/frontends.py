@@ -123,22 +123,17 @@ class LogMel(Spectral):
     instrument recognition in polyphonic music", IEEE/ACM TASLP 25(1), 2017, section III-A.
 
     Args:
-        n_mels: bands.
         floor: magnitude that is added, smoothly, before the logarithm; log(mel + floor), and
             log(mel + floor^2) / 2 where `power` is 2.
-        window, window_samples: the taper and its length; None: n_fft.
-        f_min_hz, f_max_hz: ends of the bands; None: half the sample rate.
         filters: "slaney": mel bands of equal area, librosa's; "htk": HTK's formula, peaks of 1,
             torchaudio's; "gammatone": nnAudio's gammatone filters, evenly on the ERB scale.
         power: of the spectrum that the bands are weighed sums of: 1, the magnitude, or 2. The
             logarithm is that of a magnitude in both cases, half that of a power.
-        scale: the unit that the network gets, see `Spectral.for_network`.
         coefficients: of the cosine transform over the bands, orthonormal, that the network gets;
             with scale "db" and power 2 these are MFCCs as librosa and nnAudio have them. None: it
             gets the bands.
 
-    Raises:
-        InputError: when a band is empty, or a setting contradicts another.
+    Raises InputError when a band is empty, or a setting contradicts another.
     """
 
     mel_basis: Tensor  # (n_mels, n_fft // 2 + 1)
@@ -151,15 +146,15 @@ class LogMel(Spectral):
         sample_rate_hz: Count = 22_050,
         n_fft: Count = 1024,
         hop_samples: Count = 512,
-        n_mels: Count = 128,
+        n_mels: Count = 128,  # bands
         floor: Positive = 1e-5,
         window: Taper = "hann",
-        window_samples: Count | None = None,
-        f_min_hz: Amount = 0.0,
-        f_max_hz: Positive | None = None,
+        window_samples: Count | None = None,  # of the taper; None: n_fft
+        f_min_hz: Amount = 0.0,  # ends of the bands
+        f_max_hz: Positive | None = None,  # None: half the sample rate
         filters: Filters = "slaney",
         power: Power = 1,
-        scale: Scale = "natural",
+        scale: Scale = "natural",  # the unit that the network gets, see `for_network`
         coefficients: Count | None = None,
     ) -> None:
         least, most = f_min_hz, sample_rate_hz / 2 if f_max_hz is None else f_max_hz

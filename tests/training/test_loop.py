@@ -173,15 +173,32 @@ def while_saving_the_third(run: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     run.run()
 
 
-@pytest.mark.parametrize("kill", [after_two_epochs, within_the_third, while_saving_the_third])
-def test_a_killed_run_ends_as_one_that_was_not(fit: Make, kill: Callable[..., None]) -> None:
-    whole, killed = fit(folder="whole"), fit(folder="killed")
+def everything(parts: dict[str, WindowBatches], rule: Any) -> dict[str, Any]:
+    parts["training"].balanced = True
+    return {
+        "averaging": Averaging(rule, start=0.25), "loss": Loss("categorical", 0.1),
+        "clip_norm": 1.0, "robust": Robust("free", epsilon_db=1.0, steps=2, ramp_epochs=2),
+        "augment": SpectrogramAugmentation(time_masks=1, band_masks=1, union=True),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kill", "rule"),
+    [
+        (after_two_epochs, None), (within_the_third, None), (while_saving_the_third, None),
+        (after_two_epochs, 0.9), (after_two_epochs, "swa"),
+    ],
+)  # fmt: skip
+def test_a_killed_run_ends_as_one_that_was_not(fit: Make, parts, kill, rule) -> None:
+    """Also with everything on that can be switched on, and an average by a rule."""
+    settings = (lambda: {}) if rule is None else (lambda: everything(parts, rule))
+    whole, killed = (fit(folder=name, **settings()) for name in ("whole", "killed"))
     expected = whole.run()
     with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(KeyboardInterrupt):
         kill(killed, monkeypatch)
     assert no_leftovers(killed.folder)
     torch.rand(3)  # another process has drawn other numbers
-    resumed = fit(folder="killed", initial=99, state=state_of(killed))
+    resumed = fit(folder="killed", initial=99, state=state_of(killed), **settings())
     epochs: list[int] = []
     assert resumed.run(lambda epoch, _: epochs.append(epoch)) == expected
     assert epochs == [3, 4]
@@ -191,6 +208,8 @@ def test_a_killed_run_ends_as_one_that_was_not(fit: Make, kill: Callable[..., No
             assert (whole.folder / name / file).read_bytes() == (
                 resumed.folder / name / file
             ).read_bytes()
+    is_kept = same(weights(load(whole.folder / "last")), weights(whole.recognizer))
+    assert is_kept == (rule is None)  # or the average
 
 
 def state_of(run: Fit) -> dict[str, Any]:
@@ -238,31 +257,6 @@ def test_metrics_of_an_epoch(fit: Make) -> None:
 
 
 # What can be switched on
-
-
-def everything(parts: dict[str, WindowBatches], rule: Any) -> dict[str, Any]:
-    parts["training"].balanced = True
-    return {
-        "averaging": Averaging(rule, start=0.25), "loss": Loss("categorical", 0.1),
-        "clip_norm": 1.0, "robust": Robust("free", epsilon_db=1.0, steps=2, ramp_epochs=2),
-        "augment": SpectrogramAugmentation(time_masks=1, band_masks=1, union=True),
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("rule", [0.9, "swa"])
-def test_a_killed_run_with_everything_on_ends_as_one_that_was_not(fit, parts, rule) -> None:
-    whole = fit(folder="whole", **everything(parts, rule))
-    expected = whole.run()
-    killed = fit(folder="killed", **everything(parts, rule))
-    with pytest.raises(KeyboardInterrupt):
-        after_two_epochs(killed, pytest.MonkeyPatch())
-    state = state_of(killed)
-    resumed = fit(folder="killed", initial=99, state=state, **everything(parts, rule))
-    assert resumed.run() == expected
-    assert same(weights(resumed.recognizer), weights(whole.recognizer))
-    for name in ("best", "last"):
-        assert same(weights(load(whole.folder / name)), weights(load(resumed.folder / name)))
-    assert not same(weights(load(whole.folder / "last")), weights(whole.recognizer))  # the average
 
 
 def test_the_average_is_what_is_validated_and_kept(fit: Make) -> None:

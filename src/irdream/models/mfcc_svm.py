@@ -137,14 +137,10 @@ class MfccSvm(nn.Module):
     def fit(self, statistics: Tensor, labels: Tensor, recordings: Sequence[str], seed: int) -> None:
         """Fit the machines to windows.
 
-        Args:
-            statistics: (windows, features), not standardized.
-            labels: (windows, instruments), above zero where an instrument is present.
-            recordings: of each window; one is never on both sides of a split.
-            seed: of all that is random.
-
-        Raises:
-            InputError: when statistics are not finite, or there are not as many of each.
+        `statistics` are (windows, features), not standardized, `labels` (windows, instruments),
+        above zero where an instrument is present, `recordings` those of the windows; one is never
+        on both sides of a split. Raises InputError when statistics are not finite, or there are not
+        as many of each.
         """
         need("sklearn")
         from sklearn.preprocessing import StandardScaler
