@@ -189,6 +189,14 @@ def test_a_job_goes_where_its_sweep_went(monkeypatch, capsys) -> None:
     assert capsys.readouterr().err == ""  # the sweep has told it
 
 
+def test_a_job_without_tracking_goes_nowhere_beside_others_that_are_tracked() -> None:
+    of_sweep = Sweep("monday", "out", "parent", "mine", root="/runs", server=None)
+    tracker = {"_target_": "irdream.tracking.NullTracker"}
+    config = OmegaConf.create({"store": "mlruns", "server": None, "tracker": tracker})
+    choose_store(config, [], of_sweep)
+    assert (config.tracker, config.store) == (tracker, "/runs")
+
+
 # A job is the same while its configuration is, and the content of all that it names
 
 

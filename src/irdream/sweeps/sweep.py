@@ -267,7 +267,7 @@ def choose_store(config: DictConfig, typed: Sequence[str], of_sweep: Any = None)
             print(*said, sep="\n", end="\n" if said else "", file=sys.stderr, flush=True)
         elif of_sweep.parent:
             config.store, config.server = of_sweep.root, of_sweep.server
-            if config.tracker.experiment == EXPERIMENT:
+            if config.tracker.get("experiment") == EXPERIMENT:
                 config.tracker.experiment = of_sweep.experiment
 
 
