@@ -140,9 +140,9 @@ class Notes(SoundFont):
             for source in sources:
                 if not any(_is_of(note.player, [source]) for note in notes):
                     names = sorted({note.player.partition(": ")[0] for note in notes} - {""})
+                    expected = f"some of {', '.join(names)}" if names else f"{MANIFEST} to name it"
                     raise InputError(
-                        f"dataset.{key}: {source!r} is no source of {root}; expected some of "
-                        f"{', '.join(names)}"
+                        f"dataset.{key}: {source!r} is no source of {root}; expected {expected}"
                     )
         return [note for note in notes if not _is_of(note.player, self.exclude_sources)]
 
