@@ -184,9 +184,8 @@ def row_frequencies_hz(start: Start) -> Tensor:
     recognizer = start.recognizer
     if start.spectrum is not None:
         return bins_hz(start.spectrum.shape[1], recognizer.sample_rate_hz, start.signal)
-    if (centers_hz := recognizer.centers_hz(recognizer.frontend)) is None:
-        mel_basis(recognizer)  # says what it lacks
-    return centers_hz
+    centers_hz = recognizer.centers_hz(recognizer.frontend)
+    return mel_basis(recognizer) if centers_hz is None else centers_hz  # says what it lacks
 
 
 def mel_basis(recognizer: Recognizer) -> Tensor:
