@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -60,7 +61,7 @@ class Archive:
         return self.url.partition("?")[0].rpartition("/")[2]
 
 
-class Downloadable:
+class Downloadable(ABC):
     """A published data set below `root`, which `prepare` fetches when `download` was asked for.
 
     Its class has `title`; `choice`, of `dataset=...`; `source` with its licence; `archives()`.
@@ -72,9 +73,9 @@ class Downloadable:
     root: ExistingPath | None
     download: bool
 
+    @abstractmethod
     def archives(self) -> Sequence[Archive]:
         """Return what is to be fetched into `root`."""
-        raise NotImplementedError
 
     def where(self) -> str:
         """Return in words where the data set is."""

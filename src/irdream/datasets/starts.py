@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import functools
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -30,7 +31,7 @@ Listed = list[tuple[str, tuple[str, ...]]]
 Source = tuple[str, tuple[str, ...], Callable[[], Excerpt]]  # name, labels, what reads it
 
 
-class Start:
+class Start(ABC):
     """What `start=...` must be; `listed`, which tells what will be dreamed on, may be missing.
 
     `has_original` says whether the start is worth keeping in the sound of the dream: then the dream
@@ -42,8 +43,9 @@ class Start:
     seconds: float | None
     offset: float = 0.0
 
+    @abstractmethod
     def _sources(self, sample_rate_hz: int, min_seconds: float) -> list[Source]:
-        raise NotImplementedError
+        """Return what there is, unread."""
 
     def excerpts(self, *, sample_rate_hz: int, min_seconds: float) -> Readable:
         """Return the excerpts, and one line for each that could not be read."""
