@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Union
 
+import numpy as np
 import pytest
 from annotated_types import Ge, Le, Len
 
@@ -21,9 +22,10 @@ Ratio = Annotated[Sequence[Annotated[float, Ge(1)]], Len(2, 2)]
 Words = Literal["a", "b"] | Annotated[Sequence[Literal["a", "b"]], Len(1)]
 
 HINTS = [  # a type, what it takes, what it refuses, how it is said
-    (Count, [1, 7], [0, -3, 1.0, "3", "abc", True, None], "a whole number, at least 1"),
+    (Count, [1, 7, np.int64(2)], [0, -3, 1.0, "3", "abc", True, None],
+     "a whole number, at least 1"),
     (Union[Natural, None], [0, None], [-1, False], "a whole number, at least 0, or null"),  # noqa: UP007
-    (Amount, [0, 0.5, 3], [-1e-9, math.nan, math.inf, "1"], "a number, at least 0"),
+    (Amount, [0, np.float32(0.1), 3], [-1e-9, math.nan, math.inf, "1"], "a number, at least 0"),
     (Share, [1e-9, math.nextafter(1, 0)], [0, 1, 1.0], "a number between 0 and 1"),
     (Annotated[float, Ge(0), Le(0.99)], [0, 0.99], [1], "a number from 0 to 0.99"),
     (Positive | Sequence[Positive], [0.5, [0.1, 2], (1,)], [0, [0.5, -1.0], "1", {}],

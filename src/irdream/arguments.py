@@ -15,6 +15,7 @@ import operator
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -119,8 +120,8 @@ def fits(value: Any, hint: Any) -> bool:
     if origin in (list, Sequence):
         return isinstance(value, list | tuple) and all(fits(item, parts[0]) for item in value)
     if hint in (int, float):
-        numbers = (int,) if hint is int else (int, float)
-        return isinstance(value, numbers) and not isinstance(value, bool) and math.isfinite(value)
+        number = Integral if hint is int else Real  # NumPy's among them
+        return isinstance(value, number) and not isinstance(value, bool) and math.isfinite(value)
     return isinstance(value, (str, Path) if hint is Path else hint) and value != ""
 
 
