@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from irdream import frontends
+from irdream.arguments import check
 from irdream.audio import load_audio
 from irdream.checkpoint_folder import load_recognizer
 from irdream.dreaming.ascent import Ascent, Octave
@@ -158,6 +159,7 @@ def dream(
         logits, of dreams that cannot move.
     """
     settings = _given(locals())
+    check({"seed": (seed, int)})
     judge = None if judge is None else _judge(judge)
     network = _network(model)
     recognizer, signal = _opened(
@@ -187,7 +189,7 @@ def dream(
             recognizer,
             None if signal.ndim == 3 else signal,
             targets,
-            [(seed * 1_000_003 + i) % 2**63 for i in range(len(signal))],
+            [(int(seed) * 1_000_003 + i) % 2**63 for i in range(len(signal))],
             lambda best: bar.show(best.step, len(signal), best.dropped),
             log_mel=signal if signal.ndim == 3 else None,
             step_sizes=sizes,
@@ -378,7 +380,7 @@ def _class(target: Any, labels: list[str]) -> int:
             return operator.index(number)
     raise InputError(
         f"unknown target {target!r}; expected a number from 0 to {len(labels) - 1} or one of "
-        f"{in_words(labels)}{nearest(str(target), labels)}"
+        f"{in_words(labels)}{nearest(target, labels) if isinstance(target, str) else ''}"
     )
 
 

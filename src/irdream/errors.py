@@ -31,6 +31,12 @@ def nearest(word: str, known: Iterable[str], *, count: int = 3) -> str:
     return f"; did you mean {' or '.join(repr(folded[one]) for one in close)}?" if close else ""
 
 
+def no_class(name: str, value: object) -> None:
+    """Raise an InputError where the argument `name` is a class in place of its object."""
+    if isinstance(value, type):
+        raise InputError(f"{name}={value.__name__} is a class; expected {value.__name__}(...)")
+
+
 def told(error: BaseException) -> str:
     """Return in one line what an error says: its text, after its type but for a ValueError."""
     text = " ".join(str(error).split())[:_LONGEST]

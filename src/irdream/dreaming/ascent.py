@@ -36,11 +36,17 @@ from irdream.dreaming.parametrizations.base import Wrapper
 from irdream.dreaming.probe import Probe, probing
 from irdream.dreaming.random_streams import item_keys, normal, substream
 from irdream.dreaming.transforms import Transform
-from irdream.errors import InputError
+from irdream.errors import InputError, no_class
+from irdream.networks import shapes
 from irdream.recognizer import Recognizer
 
 Ratio = Annotated[Sequence[Annotated[float, Ge(1)]], Len(2, 2)]  # mel bands, frames
 _VIEWS, _START = 0, 1  # substreams of an item
+_PARTS = {
+    "parametrization": "irdream.dreaming.parametrizations, such as LogMel()",
+    "transform": "irdream.dreaming.transforms, such as Jitter(frames=8); Chain([...]) for several",
+    "constraint": "irdream.dreaming.constraints, such as MaxChange(db=6)",
+}
 
 
 @checked
@@ -63,6 +69,17 @@ class Ascent:
     keep: Literal["best", "last"] = "best"  # of an item's iterates
     slice_windows: Count | None = None  # windows in one forward pass; None: by the device
     mixed_precision: bool = False  # the network in bfloat16, on CUDA
+
+    def __post_init__(self) -> None:
+        parts: list[tuple[str, Any, type]] = [
+            ("parametrization", self.parametrization, Parametrization),
+            *[("transform", one, Transform) for one in [self.transform] if one is not None],
+            *[("constraint", one, Constraint) for one in self.constraints],
+        ]
+        for name, part, kind in parts:
+            no_class(name, part)
+            if not isinstance(part, kind):
+                raise InputError(f"{name}={part!r}; expected an object of {_PARTS[name]}")
 
     @property
     def constraints(self) -> list[Constraint]:
@@ -195,7 +212,7 @@ class _Run:
                 start=start.log_mel, signal=signal, waveform=waveform, start_waveform=start.sound,
                 prepared=batch.prepared, items=batch.items, groups=batch.groups,
             )  # fmt: skip
-            score = self.objective(output, batch.targets)
+            score = self._score(output, batch.targets)
             slope = score.new_empty(len(score), 0)
             if gradient:
                 (slope,) = torch.autograd.grad(score.sum(), parameters)
@@ -213,6 +230,21 @@ class _Run:
             reached=(on_top == 1) & (probability >= (self.confidence or math.inf)),
             logits=logits, gradient=slope, goal=self.goal,
         )  # fmt: skip
+
+    def _score(self, output: ForwardOutput, targets: Tensor) -> Tensor:
+        """Return what the objective gives, (items,); InputError where it is something else."""
+        score, name = self.objective(output, targets), f"objective {self.objective!r}"
+        if not isinstance(score, Tensor) or score.shape != targets.shape:
+            raise InputError(
+                f"{name} gave {shapes(score)}; expected a tensor with a value for each item, "
+                f"{tuple(targets.shape)}: (items,)"
+            )
+        if torch.is_grad_enabled() and not score.requires_grad:
+            raise InputError(
+                f"{name} gave values without a gradient; expected a function of the network's "
+                "output or of the log-mel, without detach, argmax or a detour through NumPy"
+            )
+        return score
 
     def _stepped(self, batch: Batch, seen: Evaluation, state: State, step: int) -> Batch:
         start = batch.start

@@ -16,7 +16,7 @@ from torch import Tensor
 from irdream.arguments import Amount, Positive, Share, checked
 from irdream.dreaming.batch import Batch, Evaluation, per_item, rows_of
 from irdream.dreaming.objectives import Objective
-from irdream.errors import InputError
+from irdream.errors import InputError, no_class
 
 State = dict[str, Any]
 Norm = Literal["rms", "mean_abs", "sign", "none"]
@@ -175,10 +175,9 @@ def as_optimizer(optimizer: Any) -> Optimizer:
     if isinstance(optimizer, Optimizer):
         return optimizer
     made = optimizer.func if isinstance(optimizer, functools.partial) else optimizer
-    if isinstance(made, type) and issubclass(made, Optimizer):
-        raise InputError(f"optimizer={made.__name__} is a class; expected {made.__name__}(...)")
     if isinstance(made, type) and issubclass(made, torch.optim.Optimizer):
         return TorchOptimizer(optimizer)
+    no_class("optimizer", made)
     if callable(optimizer):
         return FromFunction(optimizer)  # type: ignore[arg-type]
     raise InputError(

@@ -134,4 +134,6 @@ def with_consistency(
 
 def listed(constraint: Constraint | Sequence[Constraint] | None) -> list[Constraint]:
     """Return one constraint, several or none as a list."""
-    return [constraint] if isinstance(constraint, Constraint) else list(constraint or ())
+    if isinstance(constraint, Constraint | str | type):  # the latter two are none
+        return [cast(Any, constraint)]
+    return list(constraint or ())

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from irdream.dreaming.batch import Originals
-from irdream.errors import InputError
+from irdream.errors import InputError, no_class
 
 Prepared = dict[str, Tensor]  # tensors with an axis of items, by names
 # Gives the activations of log-mels (items, n_mels, frames) by the names of layers:
@@ -182,6 +182,7 @@ def as_objective(objective: Objective | Callable[[ForwardOutput, Tensor], Tensor
     """Return an objective as it is, and a function as one; refuse what cannot be called."""
     if isinstance(objective, Objective):
         return objective
+    no_class("objective", objective)
     if not callable(objective):
         raise InputError(f"objective={objective!r}; expected an objective or a function")
     return Custom(objective)
