@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from irdream import attribute
-from irdream.attribution import AscendedMask, GradientXInput, Occlusion
+from irdream.attribution import AscendedMask, GradientXInput, Occlusion, SmoothGrad
 from irdream.audio import write_wav
 from irdream.audio.stft import with_mel_mask
 from irdream.errors import InputError
@@ -91,3 +91,21 @@ def test_a_network_on_waveforms_is_explained_by_the_log_mel_of_its_sound() -> No
     assert next(ax.get_ylabel() for ax in found.show().axes) == "frequency (Hz)"
     with pytest.raises(InputError, match="a waveform of 50 samples is too short; expected more"):
         attribute(nn.Linear(50, 3), torch.randn(1, 50))
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("smoothgrad", r"method='smoothgrad'; expected one of irdream.attribution, such as Smooth"),
+        (SmoothGrad, r"method=SmoothGrad is a class; expected SmoothGrad\(\.\.\.\)"),
+        (lambda recognizer, log_mel, targets: log_mel.mean(dim=1), r"function gave \(2, 20\); exp"),
+        (
+            lambda recognizer, log_mel, targets: log_mel > 0,
+            r"expected .* floating point \(items, 9",
+        ),
+        (lambda recognizer, log_mel, targets: None, r"function gave a NoneType; expected the rele"),
+    ],
+)
+def test_a_method_that_is_none_is_refused(method, message) -> None:
+    with pytest.raises(InputError, match=message):
+        attribute(Net(), torch.randn(2, 9, 20), method=method)

@@ -15,7 +15,7 @@ from irdream.attribution import Attribution, SmoothGrad, with_sound
 from irdream.audio.stft import with_mel_mask
 from irdream.dreaming.network import frozen
 from irdream.dreaming.network_checks import check_answers
-from irdream.errors import InputError
+from irdream.errors import InputError, no_class
 from irdream.instruments import name as name_of
 from irdream.measures.attribution import top_share
 from irdream.measures.dreams import DB_PER_NATURAL
@@ -107,6 +107,12 @@ def attribute(
         _network(model), start, sample_rate_hz, frontend=frontend, labels=labels, output=output,
         window_frames=window_frames,
     )  # fmt: skip
+    method = SmoothGrad() if method is None else method
+    no_class("method", method)
+    if not callable(method):
+        raise InputError(
+            f"method={method!r}; expected one of irdream.attribution, such as SmoothGrad()"
+        )
     check_answers(recognizer, signal)
     with frozen(recognizer), torch.no_grad():
         is_sound = signal.ndim == 2
@@ -123,7 +129,6 @@ def attribute(
         probabilities = probabilities.expand(len(targets), -1)
         signal = signal.expand(len(targets), *signal.shape[1:])
     waveform = signal if is_sound else None
-    method = method or SmoothGrad()
     relevance = with_sound(method, waveform)(recognizer, log_mel, targets)
     return AttributionResult(
         relevance=relevance, log_mel=log_mel, targets=targets, probabilities=probabilities,

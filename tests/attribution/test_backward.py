@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from irdream.attribution import (
     LRP,
@@ -31,16 +34,36 @@ from tests.attribution.conftest import Deep, Linear
 class TwoLayers(nn.Module):
     """log-mel (batch, 9, 10) -> 7 rectified units -> logits (batch, 3)."""
 
-    def __init__(self, slope: float, functional: bool = False) -> None:
+    def __init__(self, slope: float, rectify: Callable[..., Tensor] | None = None) -> None:
         super().__init__()
         torch.manual_seed(5)
         self.first, self.second = nn.Linear(90, 7), nn.Linear(7, 3)
-        self.slope, self.functional = slope, functional
+        self.slope, self.rectify = slope, rectify
         self.rectifier = nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU()
 
     def forward(self, log_mel):
         hidden = self.first(log_mel.flatten(1) + 3)
-        return self.second(F.relu(hidden) if self.functional else self.rectifier(hidden))
+        return self.second((self.rectify or self.rectifier)(hidden))
+
+
+def written_over(rectify: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return a function that does not take what an in-place one gives, but what it leaves."""
+
+    def rectified(hidden: Tensor) -> Tensor:
+        rectify(hidden)
+        return hidden
+
+    return rectified
+
+
+FUNCTIONS: dict[str, tuple[float, Callable[..., Tensor]]] = {
+    "relu": (0.0, F.relu),
+    "relu, in place": (0.0, written_over(partial(F.relu, inplace=True))),
+    "relu_": (0.0, written_over(torch.relu_)),
+    "Tensor.relu_": (0.0, Tensor.relu_),
+    "leaky, in place": (0.3, written_over(partial(F.leaky_relu, negative_slope=0.3, inplace=True))),
+    "leaky_relu_": (0.3, written_over(partial(F.leaky_relu_, negative_slope=0.3))),
+}
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.3])
@@ -83,12 +106,12 @@ def test_of_convolutions_and_pooling_by_hooks(method, guided, slope, around, log
 
 
 @pytest.mark.parametrize("method", [Deconvolution(), GuidedBackprop()])
-def test_functions_are_rectified_like_modules(method, around, log_mel, targets) -> None:
-    maps = [
-        method(around(TwoLayers(0.0, functional)), log_mel, targets) for functional in (False, True)
-    ]
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_are_rectified_like_modules(method, name, around, log_mel, targets) -> None:
+    slope, rectify = FUNCTIONS[name]
+    maps = [method(around(TwoLayers(slope, how)), log_mel, targets) for how in (None, rectify)]
     torch.testing.assert_close(maps[0], maps[1])
-    plain = GradientXInput()(around(TwoLayers(0.0)), log_mel, targets)
+    plain = GradientXInput()(around(TwoLayers(slope)), log_mel, targets)
     assert not torch.allclose(maps[0], plain)
 
 
@@ -104,6 +127,14 @@ def test_where_leaky_relu_is_linear_it_is_the_gradient(method, around, log_mel, 
 def test_a_network_without_rectifiers_is_refused(method, around, log_mel, targets) -> None:
     with pytest.raises(InputError, match="of Linear, which calls neither ReLU nor LeakyReLU"):
         method(around(Linear()), log_mel, targets)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated")
+@pytest.mark.parametrize("method", [Deconvolution(), LRP()])
+def test_a_scripted_network_is_refused(method, around, log_mel, targets) -> None:
+    hidden = torch.jit.trace(Deep().eval(), log_mel[..., :10].float())
+    with pytest.raises(InputError, match=r"TopLevelTracedModule, which calls .*, or hides it as"):
+        method(around(hidden), log_mel, targets)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.25, 10.0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -50,6 +51,15 @@ class _Exchanged(TorchFunctionMode):
         self.calls += rule is not None
         return (rule or func)(*args, **(kwargs or {}))
 
+    def check_called(self, method: object, recognizer: Recognizer, functions: str) -> None:
+        """Raise an InputError where no rule was used, so that nothing but a gradient was found."""
+        if not self.calls:
+            raise InputError(
+                f"{type(method).__name__} of {type(members_of(recognizer)[0].model).__name__}, "
+                f"which calls {functions}, or hides it as scripted: it would be the plain "
+                "gradient; choose attribution=gradient_x_input"
+            )
+
 
 # Deconvolution and guided back-propagation ----------------------------------------------------
 
@@ -71,13 +81,20 @@ class _Rectified(torch.autograd.Function):
 
 
 def _rectifiers(guided: bool) -> Rules:
-    def relu(x: Tensor, inplace: bool = False) -> Tensor:
-        return _Rectified.apply(x, 0.0, guided)  # type: ignore[return-value]
-
     def leaky(x: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+        if inplace:  # what follows may use x again
+            return x.copy_(leaky(x.clone(), negative_slope))
         return _Rectified.apply(x, negative_slope, guided)  # type: ignore[return-value]
 
-    return {**dict.fromkeys((F.relu, torch.relu, Tensor.relu), relu), F.leaky_relu: leaky}
+    def relu(x: Tensor, inplace: bool = False) -> Tensor:
+        return leaky(x, 0.0, inplace)
+
+    return {
+        **dict.fromkeys((F.relu, torch.relu, Tensor.relu), relu),
+        **dict.fromkeys((torch.relu_, Tensor.relu_), partial(relu, inplace=True)),
+        F.leaky_relu: leaky,
+        F.leaky_relu_: partial(leaky, inplace=True),
+    }
 
 
 class _RectifiedGradient(FromBaseline):
@@ -94,13 +111,7 @@ class _RectifiedGradient(FromBaseline):
                 return recognizer.window_logits(given)
 
         gradient = mean_gradient(recognizer, log_mel, targets, logits=logits)
-        if not mode.calls:
-            network = type(members_of(recognizer)[0].model).__name__
-            raise InputError(
-                f"{type(self).__name__} of {network}, which calls neither "
-                "ReLU nor LeakyReLU: it would be the plain gradient; choose "
-                "attribution=gradient_x_input"
-            )
+        mode.check_called(self, recognizer, "neither ReLU nor LeakyReLU")
         return gradient
 
 
@@ -223,7 +234,9 @@ class LRP:
                 found = recognizer.logits(windows.flatten(0, 1), network)
             return found.unflatten(0, windows.shape[:2])
 
-        return mean_gradient(recognizer, log_mel, targets, logits=logits) * log_mel
+        gradient = mean_gradient(recognizer, log_mel, targets, logits=logits)
+        mode.check_called(self, recognizer, "neither convolution nor dense layer")
+        return gradient * log_mel
 
     def _rules(self) -> Rules:
         convolutions = (torch.conv1d, torch.conv2d, torch.conv3d)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, Literal, Protocol, cast
 
 import torch
@@ -17,7 +16,7 @@ from irdream.dreaming.network_checks import Given
 from irdream.dreaming.probe import probing
 from irdream.ensemble import Ensemble
 from irdream.errors import InputError
-from irdream.networks import unwrapped
+from irdream.networks import shapes, unwrapped
 from irdream.recognizer import Recognizer, window_starts
 
 BATCH_WINDOWS = 16
@@ -150,12 +149,21 @@ def with_sound(attribution: Attribution, waveform: Tensor | None) -> Attribution
     by those of its sound, see `Inspected`.
     """
     method = cast(Any, attribution)
-    if getattr(attribution, "needs_sound", False):
-        return partial(method, waveform=waveform)
 
     def explain(recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:
-        parts = inspected(recognizer, waveform)
-        return torch.cat([method(one, log_mel[p], targets[p]) for one, p in parts])
+        if getattr(attribution, "needs_sound", False):
+            found = [method(recognizer, log_mel, targets, waveform=waveform)]
+        else:
+            parts = inspected(recognizer, waveform)
+            found = [method(one, log_mel[p], targets[p]) for one, p in parts]
+        bands = log_mel.shape[1:]
+        for one in found:
+            if not (isinstance(one, Tensor) and one.is_floating_point() and one.shape[1:] == bands):
+                raise InputError(
+                    f"{type(method).__name__} gave {shapes(one)}; expected the relevance of each "
+                    f"bin, floating point (items, {bands[0]}, {bands[1]}), as the log-mels"
+                )
+        return torch.cat(found).detach()
 
     return explain
 
