@@ -129,7 +129,7 @@ def test_a_network_without_rectifiers_is_refused(method, around, log_mel, target
         method(around(Linear()), log_mel, targets)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated")
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("method", [Deconvolution(), LRP()])
 def test_a_scripted_network_is_refused(method, around, log_mel, targets) -> None:
     hidden = torch.jit.trace(Deep().eval(), log_mel[..., :10].float())
