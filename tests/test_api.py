@@ -175,6 +175,13 @@ def test_a_recognizer_on_sounds_and_on_log_mels(recognizer, waveform) -> None:
     assert torch.equal(on_sounds.signal, on_log_mels.signal)
 
 
+def test_a_recognizer_whose_weights_are_in_double_precision(recognizer, waveform) -> None:
+    expected = dream(recognizer, waveform[:1], "flu", **QUICK)
+    recognizer.model.double()
+    dreams = dream(recognizer, waveform[:1], "flu", **QUICK)
+    torch.testing.assert_close(dreams.sound(), expected.sound(), atol=1e-2, rtol=0)
+
+
 def test_by_default_a_sound_is_dreamed_as_the_command_line_does(recognizer, waveform) -> None:
     dreams = dream(recognizer, waveform[:2], "flute", steps=3)
     ascent = Ascent(

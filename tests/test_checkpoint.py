@@ -70,7 +70,9 @@ def test_a_model_of_ones_own_is_tried_before_it_is_trained(
     assert ("add up to 1: probabilities, it seems" in caplog.text) == ("softmax" in forward)
     save_recognizer(made, tmp_path / "checkpoint")
     path = str(tmp_path / "checkpoint")
+    caplog.clear()
     loaded = checkpoint.load(path=path, device="cpu", trust=["own_package"])
+    assert ("add up to 1: probabilities, it seems" in caplog.text) == ("softmax" in forward)
     assert (made.channel_axis, loaded.channel_axis) == (channel_axis, channel_axis)
 
 

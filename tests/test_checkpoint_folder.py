@@ -99,6 +99,23 @@ def test_wrapped_networks_and_those_of_another_type_are_saved_as_plain_ones(
     assert found.predict(sound) == pytest.approx(plain.predict(sound), abs=1e-3)
 
 
+def test_saving_and_loading_change_nothing_around(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    numbers = torch.get_rng_state()
+    with torch.inference_mode():
+        made = load_recognizer(checkpoint, trust=["my_package"])
+    assert torch.equal(torch.get_rng_state(), numbers)
+    assert not any(weight.is_inference() for weight in made.parameters())
+    made.spec = {}
+    made.train()
+    made.model.layers[1].eval()  # as fixed statistics are held in a training
+    save_recognizer(made, "~/mine")
+    assert (tmp_path / "mine" / "recognizer.json").is_file()
+    assert (made.training, made.model.layers[1].training) == (True, False)
+
+
 def test_weights_that_share_memory_can_be_saved(
     tmp_path: Path, tiny_frontend: Settings, my_package: ModuleType
 ) -> None:

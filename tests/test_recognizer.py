@@ -1,7 +1,9 @@
+import copy
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -173,7 +175,11 @@ def test_an_axis_of_channels_is_given_to_a_network_that_wants_one() -> None:
     assert torch.equal(recognizer.logits(windows), recognizer.model(windows[:, None]))
     assert recognizer.channel_axis is True
     assert len(recognizer.predict(torch.randn(300).numpy())) == 3
-    assert recognizer.predict(torch.ones(1, 300)) == recognizer.predict(torch.ones(300))
+    expected = recognizer.predict(torch.ones(300))
+    for same in (torch.ones(1, 300), [1.0] * 300, np.ones(300)[::-1], np.ones(300, ">f4")):
+        assert recognizer.predict(same) == expected
+    double = copy.deepcopy(recognizer).double().predict(np.ones(300))
+    assert double == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_network_in_training_is_asked_without_its_statistics_and_random_numbers() -> None:
@@ -266,10 +272,12 @@ def test_what_the_outputs_are() -> None:
          r"Identity has no sample_rate_hz and no hop_samples; set .*, frontend.hop_samples = 512"),
         (lambda: toy(window_seconds=0.09), "window_seconds=0.09; expected at least a frame, 0.1 s"),
         (lambda: toy().predict(torch.zeros(2, 100)), r"sound of shape \(2, 100\); expected one ch"),
+        (lambda: toy().predict(np.ones(300, "int16")), r"type torch.int16; .* 16-bit integers"),
+        (lambda: toy().predict([np.nan] * 300), r"sound has values that are not finite; replace t"),
         (lambda: window_starts(42, 43, 21),
          "42 frames are too short; expected at least one window of 43"),
     ],
-    ids=["output", "front end", "no frame", "two channels", "too short"],
+    ids=["output", "front end", "no frame", "two channels", "integers", "no number", "too short"],
 )  # fmt: skip
 def test_what_is_refused(make, message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -33,6 +33,7 @@ from irdream.dreaming.network_checks import (
     as_network,
     check_answers,
     check_start,
+    doubt_of_chance,
     doubt_of_dreams,
     doubt_of_output,
     log_mel_of,
@@ -54,7 +55,7 @@ from irdream.ensemble import Ensemble, as_one
 from irdream.errors import InputError, nearest
 from irdream.instruments import find, in_words
 from irdream.progress import dream_bar
-from irdream.recognizer import Output, Recognizer
+from irdream.recognizer import Output, Recognizer, tensor_of
 from irdream.reports.dreams import another, suited
 
 Start = Tensor | np.ndarray | str | Path
@@ -156,7 +157,7 @@ def dream(
 
     Warns:
         of a start in another unit, of a network that seems to give probabilities instead of
-        logits, of dreams that cannot move.
+        logits, or whose answers change, of dreams that cannot move.
     """
     settings = _given(locals())
     check({"seed": (seed, int)})
@@ -181,8 +182,7 @@ def dream(
         raise InputError(f"step_sizes={list(step_sizes or ())}; expected numbers above 0")
     if objective.reads_output:
         check_answers(recognizer, signal)
-        if output is None and not isinstance(getattr(network, "output", None), str):
-            doubts.append(doubt_of_output(recognizer, signal))
+        doubts += _doubts(network, recognizer, signal, output)
     _warn(doubts)
     with dream_bar(len(signal), steps=ascent.steps * ascent.octaves, shown=progress) as bar:
         dreams = ascent.run(
@@ -277,30 +277,26 @@ def sound_settings() -> dict[str, Any]:
     }
 
 
+def _doubts(
+    network: nn.Module, recognizer: Recognizer, signal: Tensor, output: Output | None
+) -> list[str | None]:
+    """Return what is strange in what a network gives; its range, where it does not say it."""
+    is_said = output is not None or isinstance(getattr(network, "output", None), str)
+    unit = None if is_said else doubt_of_output(recognizer, signal)
+    return [doubt_of_chance(recognizer, signal), unit]
+
+
 def _warn(doubts: Sequence[str | None]) -> None:
-    """Warn who called `dream`."""
+    """Warn who called `dream` or `attribute`."""
     for doubt in filter(None, doubts):
-        warnings.warn(doubt, stacklevel=4)  # past `dream` and its decorator
+        warnings.warn(doubt, stacklevel=4)  # past these and their decorator
 
 
 def _signal(start: Start, sample_rate_hz: int) -> Tensor:
     """Return (items, samples) or (items, n_mels, frames)."""
     if isinstance(start, str | Path):
         start = load_audio(start, sample_rate_hz=sample_rate_hz)
-    try:
-        if not isinstance(start, Tensor):
-            array = np.array(start)
-            start = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
-        signal = start
-        if signal.is_meta or signal.is_nested or signal.layout is not torch.strided:
-            raise TypeError("it is sparse, nested or without values")
-        signal = signal.detach().clone()
-    except (TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(
-            f"start cannot be read, a {type(start).__name__} ({reason}); expected an array of "
-            "floating-point numbers"
-        ) from error
+    signal = tensor_of(start, "start")
     signal = signal[None] if signal.ndim == 1 else signal
     signal = signal.squeeze(1) if signal.ndim > 2 else signal  # of a single channel
     if signal.ndim not in (2, 3) or not signal.is_floating_point() or 0 in signal.shape:
@@ -312,14 +308,13 @@ def _signal(start: Start, sample_rate_hz: int) -> Tensor:
         raise InputError(
             f"start has shape {tuple(signal.shape)}; expected (items, samples): start.T"
         )
-    if not bool(torch.isfinite(signal).all()):
-        raise InputError("start has values that are not finite; replace them")
     return signal
 
 
 def _like_weights(signal: Tensor, model: nn.Module) -> Tensor:
     """Return the signal on a network's device, in its floating type but not below float32."""
-    model = model.model if isinstance(model, Recognizer) else model
+    if isinstance(model, Recognizer):
+        return signal.to(model.device, model.dtype)
     weights = next((w for w in model.parameters() if w.is_floating_point()), signal)
     return signal.to(weights.device, torch.promote_types(weights.dtype, torch.float32))
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from irdream.api import Model, Start, _classes, _network, _opened, _paired
+from irdream.api import Model, Start, _classes, _doubts, _network, _opened, _paired, _warn
 from irdream.attribution import Attribution, SmoothGrad, with_sound
 from irdream.audio.stft import with_mel_mask
 from irdream.dreaming.network import frozen
@@ -101,10 +101,14 @@ def attribute(
             see `irdream.dream`.
 
     Raises:
-        InputError: bad start or target; a network without gradients.
+        InputError: bad start, target or method; a network without gradients.
+
+    Warns:
+        of a network that seems to give probabilities instead of logits, or whose answers change.
     """
+    network = _network(model)
     recognizer, signal = _opened(
-        _network(model), start, sample_rate_hz, frontend=frontend, labels=labels, output=output,
+        network, start, sample_rate_hz, frontend=frontend, labels=labels, output=output,
         window_frames=window_frames,
     )  # fmt: skip
     method = SmoothGrad() if method is None else method
@@ -114,6 +118,7 @@ def attribute(
             f"method={method!r}; expected one of irdream.attribution, such as SmoothGrad()"
         )
     check_answers(recognizer, signal)
+    _warn(_doubts(network, recognizer, signal, output))
     with frozen(recognizer), torch.no_grad():
         is_sound = signal.ndim == 2
         logits = recognizer.window_logits(recognizer.log_mel(signal) if is_sound else signal)

@@ -63,7 +63,9 @@ def _content(folder: str) -> str:
 
 @lru_cache(maxsize=4)  # a judge, and the recognizers that a sweep compares or that dream together
 def _loaded(folder: str, device: torch.device, trust: tuple[str, ...], content: str) -> Recognizer:
-    return load_recognizer(folder, device=device, trust=trust)
+    recognizer = load_recognizer(folder, device=device, trust=trust)
+    _try(recognizer)
+    return recognizer
 
 
 def load_optional(
@@ -116,8 +118,7 @@ def new(
             device=runtime.choose_device(device),
             trust=trust,
         )
-    if not all(map(_is_ours, recognizer.spec.values())) and not hasattr(recognizer.model, "fit"):
-        _try(recognizer)
+    _try(recognizer)
     return recognizer
 
 
@@ -164,12 +165,21 @@ def _is_ours(part: Mapping[str, Any]) -> bool:
 
 @torch.no_grad()
 def _try(recognizer: Recognizer) -> None:
+    """Try parts of one's own on silence; raise an InputError, or log what is strange."""
+    if all(map(_is_ours, recognizer.spec.values())) or hasattr(recognizer.model, "fit"):
+        return
     from irdream.dreaming.network import frozen
-    from irdream.dreaming.network_checks import doubt_of_output, log_mel_of, logits_of
+    from irdream.dreaming.network_checks import (
+        doubt_of_chance,
+        doubt_of_output,
+        log_mel_of,
+        logits_of,
+    )
 
     samples = math.ceil(recognizer.window_seconds * recognizer.sample_rate_hz)
     silence = torch.zeros(1, samples, device=recognizer.device)
     with frozen(recognizer):
         logits_of(recognizer, recognizer.windows(log_mel_of(recognizer, silence))[:, 0])
-    if doubt := doubt_of_output(recognizer, silence):
-        _log.warning("%s", doubt)
+    for doubt in (doubt_of_output(recognizer, silence), doubt_of_chance(recognizer, silence)):
+        if doubt:
+            _log.warning("%s", doubt)

@@ -26,7 +26,7 @@ from torch.nn.parameter import is_lazy
 from irdream.errors import InputError, told
 from irdream.files import FORMS, NAMES, pitched, replacing
 from irdream.instruments import CODES, labels_of
-from irdream.networks import unwrapped
+from irdream.networks import in_eval, unwrapped
 from irdream.recognizer import Recognizer
 
 FORMAT = 1
@@ -80,7 +80,7 @@ def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
     spec = {part: _spec_of(part, one, known.get(part, {})) for part, one in parts.items()}
     if spec != known:
         _check_built_again(recognizer, spec)
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     state = {
         key: value.detach().cpu().clone(memory_format=torch.contiguous_format)  # tied ones too
@@ -139,22 +139,22 @@ def _check_built_again(recognizer: Recognizer, spec: Mapping[str, Mapping[str, A
     waveform = torch.randn(1, samples, generator=torch.Generator().manual_seed(0)) / 10
     again = copy.copy(recognizer)
     again._modules = built
-    was_training, problem = recognizer.training, "it gives other logits"
+    problem = "it gives other logits"
     try:
         built["model"].load_state_dict(unwrapped(recognizer.model).state_dict(), assign=True)
-        first, second = (one.eval().window_probabilities(waveform) for one in (recognizer, again))
-        if torch.allclose(first, second, atol=1e-4):
+        with in_eval(recognizer):
+            first = recognizer.window_probabilities(waveform)
+        if torch.allclose(first, again.eval().window_probabilities(waveform), atol=1e-4):
             return
     except RuntimeError as error:
         problem = " ".join(str(error).split())[:200]
-    finally:
-        recognizer.train(was_training)
     raise InputError(
         f"the recognizer cannot be built again as {json.dumps(spec)}: {problem}; expected the "
         "arguments of frontend and model in its spec"
     )
 
 
+@torch.inference_mode(False)
 def load_recognizer(
     path: str | Path, *, device: str | torch.device = "cpu", trust: Sequence[str] = ()
 ) -> Recognizer:
@@ -169,7 +169,8 @@ def load_recognizer(
     about, weights = _read(folder)
     spec = {part: about[part] for part in ("frontend", "model")}
     labels = labels_of(about["instruments"], f"checkpoint {str(folder)!r} has the ")
-    built = {part: _build(values, trust=trust) for part, values in spec.items()}
+    with torch.random.fork_rng([]):  # first weights, which are not used
+        built = {part: _build(values, trust=trust) for part, values in spec.items()}
     target = spec["model"]["_target_"]
     try:
         built["model"].load_state_dict(weights)

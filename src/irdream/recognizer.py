@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,7 +31,6 @@ from irdream.instruments import CODES, labels_of
 from irdream.networks import in_eval, logits_among, shapes, unwrapped
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 _BATCH_WINDOWS = 32
@@ -115,6 +115,13 @@ class Recognizer(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next((p.device for p in self.model.parameters()), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of waveforms: as the front end's buffers, or the weights, but not below float32."""
+        tensors = (x for part in (self.frontend.buffers(), self.parameters()) for x in part)
+        kinds = (x.dtype for x in tensors if x.is_floating_point())
+        return torch.promote_types(next(kinds, torch.float32), torch.float32)
 
     @property
     def where(self) -> str:
@@ -253,13 +260,18 @@ class Recognizer(nn.Module):
             rate_hz, least = self.sample_rate_hz, self.window_seconds
             waveform = load_audio(sound, sample_rate_hz=rate_hz, min_seconds=least)
         else:
-            waveform = torch.as_tensor(sound).float().squeeze()
+            waveform = tensor_of(sound, "sound").squeeze()
+            if not waveform.is_floating_point():
+                raise InputError(
+                    f"a sound of type {waveform.dtype}; expected floating point with a full scale "
+                    "of 1: divide 16-bit integers by 32768"
+                )
         if waveform.ndim != 1:
             raise InputError(
                 f"a sound of shape {tuple(waveform.shape)}; expected one channel: (samples,)"
             )
         with in_eval(self):
-            probabilities = self(waveform[None])[0].tolist()
+            probabilities = self(waveform[None].to(self.dtype))[0].tolist()
         found = dict(zip(self.instruments, probabilities, strict=True))
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
@@ -284,9 +296,8 @@ class Recognizer(nn.Module):
             module.register_forward_hook(lambda *given, name=name: keep(name, given[-1]))
             for name, module in named.items()
         ]
-        kinds = (b.dtype for b in self.frontend.buffers() if b.is_floating_point())
         samples = math.ceil(self.window_seconds * self.sample_rate_hz)
-        silence = torch.zeros(1, samples, dtype=next(kinds, None), device=self.device)
+        silence = torch.zeros(1, samples, dtype=self.dtype, device=self.device)
         try:
             # Of a front end or a network of the user's.
             with contextlib.suppress(Exception), in_eval(self):
@@ -339,6 +350,27 @@ class Recognizer(nn.Module):
             return None
         basis = cast(Tensor, basis).cpu()
         return basis @ bins_hz(basis.shape[1], self.sample_rate_hz, basis) / basis.sum(dim=1)
+
+
+def tensor_of(values: Any, name: str) -> Tensor:
+    """Return an array of any make as a tensor of its own; InputError, which calls it `name`."""
+    try:
+        if not isinstance(values, Tensor):
+            array = np.array(values)
+            values = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+        tensor: Tensor = values
+        if tensor.is_meta or tensor.is_nested or tensor.layout is not torch.strided:
+            raise TypeError("it is sparse, nested or without values")
+        tensor = tensor.detach().clone()
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"{name} cannot be read, a {type(values).__name__} ({reason}); expected an array of "
+            "floating-point numbers"
+        ) from error
+    if not bool(torch.isfinite(tensor).all()):
+        raise InputError(f"{name} has values that are not finite; replace them")
+    return tensor
 
 
 def same_weights(one: Recognizer, other: Recognizer) -> bool:

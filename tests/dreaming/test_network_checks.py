@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from irdream import dream
+from irdream import attribute, dream
 from irdream.dreaming.best import Dreams
 from irdream.dreaming.objectives import ForwardOutput, Layer
 from irdream.dreaming.parametrizations import LogMel
@@ -107,6 +108,11 @@ def scripted() -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.jit.trace(Net().eval(), torch.zeros(2, 12, 20))  # type: ignore[return-value]
+
+
+@torch.inference_mode()
+def in_inference() -> nn.Module:
+    return Net()
 
 
 def short(model: Any, start: Any = START, **settings: Any) -> Dreams:
@@ -210,6 +216,7 @@ def test_a_front_end_is_left_as_it_was() -> None:
         (lambda: nn.LazyLinear(5), r"LazyLinear has weights without values; load them, or call it"),
         (lambda: Net().to("meta"), r"Net has weights without values; load them, or call it once"),
         (lambda: torch.export.export(Net().eval(), (START,)).module(), r"GraphModule cannot be he"),
+        (in_inference, r"Net cannot be held in .*; expected one that can: .* torch.inference_mode"),
         (lambda: Net, r"model is the class Net; expected an object: Net\(...\)"),
         (lambda: Net().forward, r"model is forward; expected a torch.nn.Module, whose weights and"),
         (lambda: functools.partial(Net()), r"model is partial; expected a torch.nn.Module, whose "),
@@ -230,6 +237,17 @@ def test_probabilities_in_place_of_logits_are_warned_of(share) -> None:
     short(net, output="softmax")  # says that they are logits
     net.output = "softmax"  # type: ignore[assignment]
     short(net)
+
+    with pytest.warns(UserWarning, match=r"Net's outputs lie between 0 and 1") as warned:
+        attribute(Net(share), START)
+    assert warned[0].filename == __file__
+
+
+def test_outputs_that_change_are_warned_of() -> None:
+    with pytest.warns(UserWarning, match=r"Net gives other outputs each time .* training=self\.tr"):
+        short(Net(F.dropout))
+    with pytest.warns(UserWarning, match=r"Net gives other outputs each time it gets the same"):
+        attribute(Net(F.dropout), START)
 
 
 def test_a_softmax_of_ones_own_is_dreamed_as_that_of_logits() -> None:

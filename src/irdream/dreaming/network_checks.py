@@ -46,7 +46,7 @@ def as_network(model: Any) -> nn.Module:
     model = unwrapped(model)
     if any(is_lazy(weight) or weight.is_meta for weight in model.parameters()):
         raise InputError(f"{name} has weights without values; load them, or call it once")
-    expected = "a module that can, such as the one that it was exported from"
+    expected = "one that can: not exported, and made without torch.inference_mode"
     with (
         _told(f"{name} cannot be held in eval mode with its weights fixed", expected),
         frozen(model),
@@ -181,6 +181,21 @@ def doubt_of_output(recognizer: Recognizer, signal: Tensor) -> str | None:
         f"{_name(recognizer)}'s outputs lie between 0 and 1{' and add up to 1' * add_up}: "
         "probabilities, it seems, where logits are expected; leave out its own softmax or sigmoid, "
         "or give output='probabilities' from Python (output='softmax' if they are logits)"
+    )
+
+
+@torch.no_grad()
+def doubt_of_chance(recognizer: Recognizer, signal: Tensor) -> str | None:
+    """Say that a network gives something else each time it gets the same."""
+    window = recognizer.windows(log_mel_of(recognizer, signal[:1]))[:, 0]
+    with frozen(recognizer):
+        first, second = (recognizer.logits(window) for _ in range(2))
+    if not bool((first - second).abs().amax() > 1e-3 * first.abs().amax()):
+        return None
+    return (
+        f"{_name(recognizer)} gives other outputs each time it gets the same: dropout that is left "
+        "on in eval mode (F.dropout without training=self.training), random numbers or a state; "
+        "what is predicted is one of many answers, and the same seed gives other dreams"
     )
 
 
