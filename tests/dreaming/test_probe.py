@@ -351,6 +351,18 @@ def test_frozen_holds_eval_mode_and_undoes_it_after_an_exception(tiny) -> None:
     assert asked == ["model.classifier.bias"]
 
 
+def test_recurrent_layers_keep_their_gradient_on_cuda() -> None:
+    """cuDNN gives one in training mode alone, where nothing but the dropout is another."""
+    network = nn.Sequential(nn.GRU(4, 3, num_layers=2, dropout=0.5, batch_first=True)).eval()
+    gru, given = network[0], torch.randn(2, 5, 4)
+    expected = gru(given)[0]
+    with frozen(network):
+        assert gru.training
+        assert not network.training
+        assert torch.equal(gru(given)[0], expected)
+    assert (gru.training, gru.dropout) == (False, 0.5)
+
+
 @pytest.mark.parametrize("copied", [True, False])
 def test_no_hook_is_left_however_often_it_read(tiny, copied) -> None:
     recognizer = tiny()

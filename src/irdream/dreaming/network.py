@@ -45,6 +45,7 @@ _POOLS = (
     nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d,
     nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d,
 )  # fmt: skip
+_RECURRENT = (nn.RNN, nn.GRU, nn.LSTM)
 _SILENT = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)  # in eval mode
 
 
@@ -53,8 +54,11 @@ def frozen(recognizer: nn.Module) -> Iterator[None]:
     """Hold a recognizer in eval mode, without gradients in its weights and uncompiled.
 
     What is compiled would be compiled anew for each number of items, and does not call hooks.
+    Recurrent layers have no gradient in eval mode on CUDA (cuDNN): they are left in training mode,
+    without their dropout, which is the same.
     """
     modes = [(module, module.training) for module in recognizer.modules()]
+    recurrent = [(m, m.dropout) for m in recognizer.modules() if type(m) in _RECURRENT]
     weights = [
         (weight, weight.requires_grad) for weight in recognizer.parameters() if not is_lazy(weight)
     ]
@@ -64,12 +68,16 @@ def frozen(recognizer: nn.Module) -> Iterator[None]:
             stack.enter_context(eagerly("force_eager"))
         try:
             recognizer.eval()
+            for module, _ in recurrent:
+                module.training, module.dropout = True, 0.0
             for weight, _ in weights:  # module.requires_grad_ is refused by a scripted one
                 weight.requires_grad_(False)
             yield
         finally:
             for module, training in modes:
                 module.training = training
+            for module, dropout in recurrent:
+                module.dropout = dropout
             for weight, requires_grad in weights:
                 weight.requires_grad_(requires_grad)
 
