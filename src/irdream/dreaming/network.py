@@ -69,7 +69,7 @@ def frozen(recognizer: nn.Module) -> Iterator[None]:
         try:
             recognizer.eval()
             for module, _ in recurrent:
-                module.training, module.dropout = True, 0.0
+                module.training, module.dropout = True, 0.0  # type: ignore[assignment]
             for weight, _ in weights:  # module.requires_grad_ is refused by a scripted one
                 weight.requires_grad_(False)
             yield
