@@ -103,6 +103,10 @@ def test_a_network_on_waveforms_is_explained_by_the_log_mel_of_its_sound() -> No
             lambda recognizer, log_mel, targets: log_mel > 0,
             r"expected .* floating point \(items, 9",
         ),
+        (
+            lambda recognizer, log_mel, targets: 0 / (0 * log_mel),
+            r"function gave values that are no",
+        ),
         (lambda recognizer, log_mel, targets: None, r"function gave a NoneType; expected the rele"),
     ],
 )

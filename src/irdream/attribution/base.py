@@ -163,7 +163,13 @@ def with_sound(attribution: Attribution, waveform: Tensor | None) -> Attribution
                     f"{type(method).__name__} gave {shapes(one)}; expected the relevance of each "
                     f"bin, floating point (items, {bands[0]}, {bands[1]}), as the log-mels"
                 )
-        return torch.cat(found).detach()
+        relevance = torch.cat(found).detach()
+        if not bool(relevance.isfinite().all()):
+            raise InputError(
+                f"{type(method).__name__} gave values that are not finite; check it, and the "
+                "network, for the root or the logarithm of 0 and for 0 / 0"
+            )
+        return relevance
 
     return explain
 
