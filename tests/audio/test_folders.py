@@ -54,6 +54,16 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     assert audio_files(root) == [root / "linked" / "a.wav"]
 
 
+def test_a_pipe_is_left_out_and_a_broken_link_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(tmp_path, "a.wav", "sub/b.txt")
+    os.mkfifo(tmp_path / "sub" / "pipe.wav")
+    (tmp_path / "c.wav").symlink_to(tmp_path / "gone.wav")  # reading it says what is wrong
+    assert audio_files(tmp_path) == [tmp_path / "a.wav", tmp_path / "c.wav"]
+    assert "1 no file, such as a pipe (sub/pipe.wav)" in caplog.text
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no such file or folder: '.*x'; check the path"):
         audio_files(tmp_path / "x")

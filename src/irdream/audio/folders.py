@@ -75,7 +75,10 @@ def sounds_below(root: Path) -> list[Path]:
         subfolders[:] = sorted(s for s in subfolders if not s.startswith((".", "__MACOSX")))
         for path in (Path(folder, name) for name in sorted(names)):
             if not path.name.startswith(".") and path.name.lower().endswith(suffixes):
-                found.append(path)
+                if os.path.exists(path) and not os.path.isfile(path):
+                    left_out["no file, such as a pipe"].append(as_text(path.relative_to(root)))
+                else:
+                    found.append(path)
             elif why := _why_left_out(path):
                 left_out[why].append(as_text(path.relative_to(root)))
     if left_out:
