@@ -93,6 +93,7 @@ OTHERS = {
     "other chunks before": wav(0)[:36] + FILLER + wav(0)[36:],
     "half a frame": wav(0) + b"\1\2\3", "chunk after": wav(SIZE) + CHUNK,
     "id3 after": wav(SIZE) + b"ID3\4" + b"x" * 9000,
+    "id3 before": b"ID3\4\0\0\0\0\x46\x28" + bytes(9000) + wav(SIZE),
     "ape after": wav(SIZE) + b"APETAGEX\xd0\7\0\0" + b"x" * 9000,
     "id3v1 after": wav(SIZE) + b"TAG" + b"x" * 125, "padding after": wav(SIZE) + bytes(9000),
     "little after": wav(SIZE) + bytes(range(128, 228)),

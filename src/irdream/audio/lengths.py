@@ -147,7 +147,7 @@ def counted(data: bytes) -> bytes | None:
 
     None where the header that is there is right, or promises more frames, or where it is no MP3.
     """
-    begins = _after_tag(data)
+    begins = after_tag(data)
     frames = list(_frames(data, begins))
     if not frames or 2 * sum(map(len, frames)) < len(data) - begins:
         return None
@@ -164,7 +164,7 @@ def counted(data: bytes) -> bytes | None:
     return b"".join((header.ljust(_size(header, 0, None), b"\0"), *music))
 
 
-def _after_tag(data: bytes) -> int:
+def after_tag(data: bytes) -> int:
     """Return where an ID3v2 tag at the beginning ends."""
     if data[:3] != b"ID3" or len(data) < 10:
         return 0

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from irdream.audio.folders import FFMPEG_SUFFIXES, ffmpeg
-from irdream.audio.lengths import bad, counted, mended
+from irdream.audio.lengths import after_tag, bad, counted, mended
 from irdream.errors import InputError, told
 from irdream.files import replacing
 
@@ -217,7 +217,10 @@ def _with_true_length(path: Path, file: BinaryIO) -> BinaryIO:
     file.seek(0)
     named = path.suffix.lower() in (".mp3", ".mpga") and head not in (b"RIFF", b"fLaC", b"OggS")
     if named or head[:3] == b"ID3" or head[:1] == b"\xff":
-        again = counted(file.read())
+        data = file.read()
+        again = counted(data)
+        if again is None and head[:3] == b"ID3":  # libsndfile loses as much at the end of a WAV
+            again = data[after_tag(data) :]
         file.seek(0)
         return file if again is None else io.BytesIO(again)
     if head == b"OggS":
