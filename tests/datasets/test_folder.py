@@ -36,6 +36,21 @@ def test_training_and_test_subfolders_are_the_parts(tmp_path: Path) -> None:
     assert labels(Folder(root=tmp_path)) == {"b": ("voi",), "c": ()}
 
 
+@pytest.mark.parametrize(("training", "test"), [("train", "test"), ("Training", "Test")])
+def test_the_parts_may_be_called_otherwise(tmp_path: Path, training: str, test: str) -> None:
+    write_sounds(tmp_path, f"{training}/sax/a.wav", f"{test}/voi/b.wav", "val/sax/c.wav")
+    data = Folder(root=tmp_path)
+    assert labels(data, "training") == {"a": ("sax",)}
+    assert labels(data) == {"b": ("voi",)}
+    assert data.summary() == f"found 1 training and 1 test files in {tmp_path}"
+
+
+def test_takes_of_one_name_in_folders_of_one_name_are_not_one_recording(tmp_path: Path) -> None:
+    write_sounds(tmp_path, "sax/ann/a__1.wav", "sax/ann/a__2.wav", "voi/ann/a__1.wav")
+    files = Folder(root=tmp_path).part("test", sample_rate_hz=RATE_HZ).files
+    assert [file.recording for file in files] == ["sax/ann/a", "sax/ann/a", "voi/ann/a"]
+
+
 def test_one_of_the_two_alone_is_an_ordinary_subfolder_and_a_file_will_do(tmp_path: Path) -> None:
     write_sounds(tmp_path, "test/a.wav", "b.wav")
     assert set(labels(Folder(root=tmp_path))) == {"a", "b"}
@@ -49,7 +64,7 @@ def test_one_of_the_two_alone_is_an_ordinary_subfolder_and_a_file_will_do(tmp_pa
          {"a": ("flu", "pia"), "b": (), "x y": ("sax", "voi"), "d": ()}),
         ("file,label\na.wav,flute; kazoo\n",
          {"a": ("flute", "kazoo"), "b": (), "x y": (), "d": ()}),
-        ('\ufefflabel,note,file\r\nCello,ignored,"x y.wav"\r\n',
+        ('\ufeffLabel, Note, File\r\nCello,ignored,"x y.wav"\r\n',
          {"a": (), "b": (), "x y": ("cel",), "d": ()}),
     ],
     ids=["codes", "other labels", "of a spreadsheet"],

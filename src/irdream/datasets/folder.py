@@ -2,8 +2,8 @@
 
 Labels come from a CSV, or from the names of the first-level subfolders (`kick/`, `snare/`), or
 there are none, which is enough to dream on. Where all of them name instruments of IRMAS (`flute/`,
-`sax/`), labels are its codes; otherwise the names as they are. Subfolders `training` and `test`
-are the two parts; without them each part is the whole folder.
+`sax/`), labels are its codes; otherwise the names as they are. Subfolders `training` (or `train`)
+and `test` are the two parts; without them each part is the whole folder.
 
     file,label                      one header line; paths from the root of the data set
     takes/one.wav,flute             several labels: separated by `;`, or in several rows
@@ -26,7 +26,7 @@ from irdream.errors import InputError
 from irdream.files import ExistingPath, as_text, read_text
 from irdream.instruments import find, parse
 
-_PARTS = ("training", "test")
+_PARTS = {"training": "training", "train": "training", "test": "test"}  # folders, in any case
 
 
 @dataclass(kw_only=True, eq=False)
@@ -46,8 +46,8 @@ class Folder:
 
     def summary(self) -> str:
         """Say in one line what was found."""
-        training, test = (len(self._files(part)) for part in _PARTS)
-        if self._part_folder("test") == self._root:
+        training, test = (len(self._files(part)) for part in ("training", "test"))
+        if not self._part_folders:
             return f"found {test} sound files below {self._root}, the same in both parts"
         return f"found {training} training and {test} test files in {self._root}"
 
@@ -62,12 +62,15 @@ class Folder:
             raise InputError("dataset.root is not set; expected a folder of sound files")
         return Path(self.root).expanduser()
 
-    def _part_folder(self, name: str) -> Path:
-        is_split = all((self._root / part).is_dir() for part in _PARTS)
-        return self._root / name if is_split else self._root
+    @cached_property
+    def _part_folders(self) -> dict[str, Path]:
+        """The folders of the two parts; none where there are not both."""
+        folders = sorted(path for path in self._root.glob("*") if path.is_dir())
+        found = {_PARTS[low]: path for path in folders if (low := path.name.lower()) in _PARTS}
+        return found if len(found) == 2 else {}
 
     def _files(self, name: str) -> list[ExcerptFile]:
-        folder = self._part_folder(name)
+        folder = self._part_folders.get(name, self._root)
         if folder not in self._scanned:
             paths = audio_files(folder)
             recordings = recordings_of(paths, equal_files(paths))
@@ -104,7 +107,8 @@ def read_labels(labels_csv: Path, *, root: Path) -> dict[Path, tuple[str, ...]]:
     labels: dict[Path, tuple[str, ...]] = {}
     try:
         names = rows.fieldnames or ()
-        if not {"file", "label"} <= set(names):
+        rows.fieldnames = [name.strip().lower() for name in names]
+        if not {"file", "label"} <= {*rows.fieldnames}:
             raise InputError(f"expected the header file,label, not {','.join(names) or 'nothing'}")
         for row in rows:
             file, label = row["file"], row["label"]

@@ -119,11 +119,16 @@ def md5_of(path: Path) -> str:
 
 
 def recordings_of(paths: Sequence[Path], equal_groups: Iterable[Sequence[Path]]) -> list[str]:
-    """Return each file's recording: folder and name without a `__k` at the end.
+    """Return each file's recording: folders and name without a `__k` at the end.
 
-    Recordings that share an equal file become one, with all their excerpts.
+    Folders above all of them are left out. Recordings that share an equal file become one, with
+    all their excerpts.
     """
-    own = {p: as_text(f"{p.parent.name}/{re.sub(r'__[0-9]+$', '', p.stem)}") for p in paths}
+    above = os.path.commonpath([path.parent.parent for path in paths]) if paths else ""
+    own = {
+        path: as_text(path.parent.relative_to(above) / re.sub(r"__[0-9]+$", "", path.stem))
+        for path in paths
+    }
     joined = {recording: recording for recording in own.values()}
 
     def find(recording: str) -> str:
