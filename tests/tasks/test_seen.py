@@ -109,9 +109,10 @@ def test_one_folder_for_both_parts_is_no_test_part(
     trained, sounds, score, capsys, caplog, tmp_path
 ) -> None:
     trained.card = {}
+    (sounds / "cel" / "link.wav").symlink_to(sounds / "gone.wav")
     metrics = score(trained, sounds, part="test")
     assert metrics["eval/no_test_part"] == 1
-    assert "evaluate: 18 excerpts, all of 'notes', which has no test part, on" in (
+    assert "evaluate: 19 excerpts, all of 'notes', which has no test part, on" in (
         capsys.readouterr().out
     )
     assert "'notes' has no test part: scored are the excerpts for training" in caplog.text

@@ -32,8 +32,9 @@ def fit(run, tiny_frontend):
     return fit
 
 
-def test_from_sounds_to_a_checkpoint_and_its_scores(fit, sounds, tmp_path, capsys) -> None:
+def test_from_sounds_to_a_checkpoint_and_its_scores(fit, sounds, tmp_path, capsys, caplog) -> None:
     metrics = fit()
+    assert "batch_size" not in caplog.text  # it makes no steps
     assert set(metrics) == {
         "train/loss", "train/windows", "train/epochs", "val/loss", "val/top1"
     }  # fmt: skip

@@ -143,7 +143,8 @@ def listed(dataset: DataSet, part: PartName, *, sample_rate_hz: int) -> Sequence
 def has_no_test(dataset: DataSet, files: Sequence[ExcerptFile], sample_rate_hz: int) -> bool:
     """Say whether all files of a test part are those of the training part, too."""
     training = {file.path for file in listed(dataset, "training", sample_rate_hz=sample_rate_hz)}
-    return all(file.path in training and file.path.is_file() for file in files)
+    is_same = all(file.path in training for file in files)
+    return is_same and any(file.path.is_file() for file in files)
 
 
 def multi_hot(labels: Sequence[Sequence[str]], instruments: Sequence[str]) -> Tensor:
@@ -329,7 +330,7 @@ def tell_skipped(reasons: Sequence[str]) -> None:
     lines = list(dict.fromkeys(reasons))
     shown = lines[:_REASONS] + [f"and {len(lines) - _REASONS} more"] * (len(lines) > _REASONS)
     if shown:
-        logger.warning("skipped %s:\n  %s", counted(len(reasons), "excerpt"), "\n  ".join(shown))
+        logger.warning("skipped %s:\n  %s", counted(len(lines), "excerpt"), "\n  ".join(shown))
 
 
 def tell_long(excerpts: Sequence[Excerpt], sample_rate_hz: int, *, gb_a_minute: float) -> None:

@@ -118,7 +118,7 @@ def training_data(
     )
     in_training = cut(log_mels=cut_from, excerpts=training)
     windows, steps = len(in_training), math.ceil(len(in_training) / batch_size)
-    if steps < FEW_STEPS and windows > FEW_STEPS:
+    if steps < FEW_STEPS < windows and not hasattr(recognizer.model, "fit"):
         logger.warning(
             "%d windows in batches of %d are %s an epoch; a batch_size of %d learns more from them",
             windows, batch_size, counted(steps, "step"), max(2, windows // FEW_STEPS),
