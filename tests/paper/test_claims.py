@@ -184,7 +184,7 @@ def test_rho_tells_whether_changes_share_or_oppose(rho, text) -> None:
 )
 def test_examples_have_their_targets_on_top(on_top, verdict) -> None:
     examples = rows(
-        20, excerpt=["a", "b"] * 10, labels=["cel pia", "sax"] * 10,
+        20, excerpt=["a", "b"] * 10, labels=["cel;pia", "sax"] * 10,
         toward=["own"] * 2 + ["other"] * 18, on_top=np.arange(20) < on_top,
         at_09=np.arange(20) < 12,
     )  # fmt: skip

@@ -155,8 +155,8 @@ def test_what_is_known_of_an_item(recognizer) -> None:
     about = ("recording", "labels", "toward", "file")
     assert [tuple(row[name] for name in about) for row in rows[:3]] == [
         ("noise", "", "other", "noise-to-gel"),
-        ("A", "vio gel", "own", "tone-to-vio"),
-        ("A", "vio gel", "other", "tone-to-gel"),
+        ("A", "vio;gel", "own", "tone-to-vio"),
+        ("A", "vio;gel", "other", "tone-to-gel"),
     ]
     for row, item in zip(rows, ITEMS * 6, strict=True):
         waveform = excerpts()[item.excerpt].waveform

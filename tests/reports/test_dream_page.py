@@ -41,7 +41,7 @@ def write_run(folder: Path, *, seconds: float = 1.0, judge: bool = True) -> pd.D
     pd.DataFrame(rows).to_csv(folder / "probabilities.csv", index=False)
     table = pd.DataFrame(
         {
-            "name": NAMES, "labels": ["cel vio", "flu", None], "target": "flu", "file": NAMES,
+            "name": NAMES, "labels": ["cel;hi hat", "flu", None], "target": "flu", "file": NAMES,
             "steps": 60, "on_top": True, "at_0.9": True, "wav_on_top": True, "wav_at_0.9": True,
             "target_probability": 1.0, "target_probability_wav": [0.9, 0.8, 0.95],
             "judge_probability": [0.2, 0.7, 0.5] if judge else None, "rmse_db": 3.0,
@@ -77,7 +77,7 @@ def test_the_page_says_what_happened_and_how_to_have_it_otherwise(tmp_path: Path
 def test_dreams_are_sorted_by_the_judge_and_without_one_by_the_recognizer(tmp_path: Path) -> None:
     given = given_in(page_of(tmp_path, write_run(tmp_path)))
     assert [e["title"] for e in given["entries"]] == [
-        "two (flute) → flute", "three → flute", "one (cello, violin) → flute",
+        "two (flute) → flute", "three → flute", "one (cello, hi hat) → flute",
     ]  # fmt: skip
     assert [e["isOwn"] for e in given["entries"]] == [True, False, False]
     assert given["measures"] == ["p", "p WAV", "p judge", "RMSE dB", "SNR dB"]

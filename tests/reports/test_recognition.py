@@ -138,7 +138,7 @@ def test_groups_by_number_of_labels_and_by_genre(report):
 def test_predictions_and_confusions(report):
     table = prediction_table(report)
     assert table.iloc[1].tolist() == ["secönd, [flu]", "flu", "cel", "cel", 0.6, 0.4, 0.2]
-    assert table["predicted"].tolist() == ["cel", "cel", "cel flu", "cel flu voi", "cel"]
+    assert table["predicted"].tolist() == ["cel", "cel", "cel;flu", "cel;flu;voi", "cel"]
     uses = ("training", "", "", "", "validation")
     seen = prediction_table(dataclasses.replace(report, seen=uses))
     assert seen["seen_in"].tolist() == list(uses)

@@ -73,7 +73,7 @@ def test_files_and_metrics_reach_the_tracker(recognizer, tmp_path):
     assert all(path.stat().st_size > 20 for path in (tmp_path / "run").iterdir())
     predictions = pd.read_csv(tmp_path / "run" / "predictions.csv")
     assert predictions["name"].tolist() == ["[x]0", "[x]1"]
-    assert predictions["predicted"].tolist() == ["cel", "flu pia"]
+    assert predictions["predicted"].tolist() == ["cel", "flu;pia"]
 
 
 def test_what_is_printed_and_written_says_on_what_data(run, tmp_path, capsys):
@@ -238,7 +238,7 @@ def test_the_lines_below_the_table_are_few(run, capsys):
     assert len(lines[begin:]) <= 6
     ranked = "LRAP 1.000 (1.000 to 1.000), mAP 1.000 (1.000 to 1.000); ECE of S1 0.000 (highest"
     assert ranked in "\n".join(lines)
-    assert "macro averages and mAP without cla gac" in "\n".join(lines)
+    assert "macro averages and mAP without cla, gac" in "\n".join(lines)
 
 
 def test_how_far_it_stays_right(run, recognizer, capsys):

@@ -184,7 +184,7 @@ class DreamStart(Start):
         """
         found: dict[str, list[str]] = {}
         for row in self._rows:
-            label, target = row["labels"].partition(" ")[0], row["target"]
+            label, target = row["labels"].partition(";")[0], row["target"]
             found[f"{row['file']}-original"] = list(dict.fromkeys([label, target]))
             found[f"{row['file']}-dream"] = [target]
         return found
@@ -202,7 +202,7 @@ class DreamStart(Start):
             return Excerpt(waveform=waveform, labels=labels, name=name)
 
         names = [
-            (f"{row['file']}-{kind}", tuple(row["labels"].split()))
+            (f"{row['file']}-{kind}", tuple(filter(None, row["labels"].split(";"))))
             for row in self._rows
             for kind in ("original", "dream")
         ]

@@ -139,7 +139,7 @@ def pairs_claim(pairs: pd.DataFrame) -> Claim:
 def example_claim(examples: pd.DataFrame) -> Claim:
     """C6: Figure 2, a cello and a saxophone excerpt toward the others, a row for each dream."""
     wrong, share = rows_of(examples, toward="other"), mean_of(examples, "on_top")
-    first = [str(labels).split()[0] for labels in examples.drop_duplicates("excerpt")["labels"]]
+    first = [str(labels).split(";")[0] for labels in examples.drop_duplicates("excerpt")["labels"]]
     names = ", ".join(instruments.name(code) for code in first)
     return Claim(
         code="C6",

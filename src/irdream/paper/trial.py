@@ -135,7 +135,7 @@ class _Batch:
         return {
             "excerpt": [one.name for one, _ in self.pairs],
             "recording": [one.recording or one.name for one, _ in self.pairs],
-            "labels": [" ".join(one.labels) for one, _ in self.pairs],
+            "labels": [";".join(one.labels) for one, _ in self.pairs],
             "target": [item.target for _, item in self.pairs],
             "toward": ["own" if x.labels[:1] == (i.target,) else "other" for x, i in self.pairs],
             "before": dreams.before.of_target(self.targets).tolist(),

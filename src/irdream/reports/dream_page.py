@@ -153,7 +153,7 @@ def write_page(
             **dream.place,
             "title": _title(dream.row),
             "values": [_number(dream.row.get(each.name)) for each in measures],
-            "isOwn": dream.row["target"] in str(dream.row.get("labels")).split(),
+            "isOwn": dream.row["target"] in str(dream.row.get("labels")).split(";"),
             "networks": _networks(dream.row, tables[dream.folder], kind.networks),
             **_of_map(dream, curves[dream.folder]),
             **_levelled(found, sounds),
@@ -379,7 +379,7 @@ def _title(row: Mapping[str, Any]) -> str:
     """Return the excerpt's name and its target; without one, the dream's prediction."""
     name = str(row["name"])
     if isinstance(labels := row.get("labels"), str) and labels:
-        name += f" ({', '.join(map(instruments.name, labels.split()))})"
+        name += f" ({', '.join(map(instruments.name, labels.split(';')))})"
     if isinstance(target := row["target"], str):
         return f"{name} → {instruments.name(target)}"
     prediction = str(row.get("prediction_wav", "?"))

@@ -133,7 +133,7 @@ def measure(
     predictions = {"_before": one.before, "": one.after, "_wav": on_wav}
     return {
         "name": one.excerpt.name,
-        "labels": " ".join(one.excerpt.labels),
+        "labels": ";".join(one.excerpt.labels),
         "target": one.item.target or None,
         "step_size": one.step_size,
         "budget_db": one.item.budget_db,

@@ -149,7 +149,7 @@ def _groups(report: Report) -> dict[str, Flags]:
 def left_out(report: Report) -> list[str]:
     """Say which instruments the macro averages and mAP leave out."""
     absent = np.flatnonzero(~report.scored_truth.any(axis=0))
-    codes = " ".join(report.instruments[i] for i in absent)
+    codes = ", ".join(report.instruments[i] for i in absent)
     return [f"macro averages and mAP without {codes}: no excerpt has this label"] if codes else []
 
 
@@ -171,7 +171,7 @@ def prediction_table(report: Report) -> pd.DataFrame:
 
 
 def _codes(report: Report, flags: Flags) -> str:
-    return " ".join(report.instruments[i] for i in np.flatnonzero(flags))
+    return ";".join(report.instruments[i] for i in np.flatnonzero(flags))
 
 
 def confusion_table(report: Report) -> pd.DataFrame:

@@ -288,7 +288,7 @@ class _Written:
         self.probabilities += answer_rows(stem.name, told) if is_own else []
         return {
             "name": excerpt.name,
-            "labels": " ".join(excerpt.labels),
+            "labels": ";".join(excerpt.labels),
             "target": item.target,
             "map": kind,
             "prediction": labels[int(answers[0].top()[0])],
