@@ -69,7 +69,7 @@ def run(config: DictConfig) -> dict[str, float]:
     except Exception as error:
         job.status = "failed"
         job.error = command.line(error, trust=config.trust)
-        if config.debug or (job.error is None and not in_sweep):
+        if config.debug is True or (job.error is None and not in_sweep):
             raise
         if job.error is None:
             job.error = f"{type(error).__name__}: {error}".splitlines()[0]

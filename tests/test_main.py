@@ -91,6 +91,8 @@ def test_nothing_heavy_is_imported_before_the_configuration_is_known(tmp_path, w
         (["start=file"], "error: start.path is not set; expected a sound file or a folder of them"),
         (["start=file", "start.path=text.wav"], "error: nothing to dream on: "),
         (["dataset=irmas"], "error: dataset.root is not set; IRMAS is Zenodo record 1290750"),
+        (["debug=yes"], "error: debug=yes; expected true or false"),
+        (["--resolve"], "error: The --resolve flag can only be used in conjunction with --cfg or"),
         (["--multirn"], "error: unknown flag '--multirn'; did you mean '--multirun'?"),
         (
             ["--config-dir=.", "experiment=broken"],

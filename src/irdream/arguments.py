@@ -29,6 +29,7 @@ Natural = Annotated[int, Ge(0)]
 Amount = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Several = Positive | Annotated[Sequence[Positive], Len(1)]
+Names = str | Annotated[Sequence[str], Len(1)]
 Share = Annotated[float, Gt(0), Lt(1)]
 Seed = Annotated[int, Ge(0), Le(2**64 - 1)]
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from irdream import runtime
-from irdream.arguments import Positive
+from irdream.arguments import Names, Positive
 from irdream.checkpoint_folder import load_recognizer, new_recognizer
 from irdream.ensemble import as_one
 from irdream.errors import InputError
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 def load(
     *,
-    path: str | Sequence[str],  # a folder, a name, runs:/ID/checkpoint, models:/NAME@ALIAS; or some
+    path: Names,  # a folder, a name, runs:/ID/checkpoint, models:/NAME@ALIAS; or some
     device: str = "auto",  # see `runtime.choose_device`
     trust: Sequence[str] = (),  # packages that the checkpoint may name
     store: str | Path = "mlruns",  # the folder of the local tracking store
@@ -70,7 +70,7 @@ def _loaded(folder: str, device: torch.device, trust: tuple[str, ...], content: 
 
 def load_optional(
     *,
-    path: str | Sequence[str] | None,
+    path: Names | None,
     device: str = "auto",
     trust: Sequence[str] = (),
     store: str | Path = "mlruns",

@@ -28,7 +28,7 @@ def choose_device(name: str | Natural) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].partition(". ")[0]
         raise InputError(
             f"device={name!r} cannot be used ({reason}); expected auto, cpu, cuda or cuda:1"
         ) from error

@@ -67,6 +67,8 @@ def answer(*overrides: str) -> str:
         ("~dream", "dream is missing; do not take it away"),
         ("~dream.steps", "dream.steps is missing; expected a whole number, at least 1; do not tak"),
         ("~objective", "objective is missing; do not take it away"),
+        ("~dream.steps dream.steps=5", "dream.steps is not in this configuration; expected 'def"),
+        ("dream:steps=5", "cannot read 'dream:steps=5'; expected key=value"),
         ("+dream.steps=5", "+dream.steps adds a key that is there; leave out the +"),
         # groups
         ("task=drem", "unknown task 'drem'; expected one of attribute, compare, "),
@@ -74,6 +76,11 @@ def answer(*overrides: str) -> str:
         ("hydra/sweeper=optun", "unknown hydra/sweeper 'optun'; expected one of basic, optuna; di"),
         ("+objectiv=layer", "unknown key 'objectiv'; did you mean 'objective'"),
         ("objective@dream=layer", "unknown key 'objective@dream'; did you mean 'objective'"),
+        ("objective=null", "unknown objective 'null'; expected one of blur, "),
+        ("experiment=2024", "unknown experiment '2024'; expected one of "),
+        ("objective=logit,margin", "objective=logit,margin has several choices; expected one, or "),
+        ("objective=[logit,margin]", "objective=[logit,margin] has several choices; expected one"),
+        ("experiment=second,robust_dreams", "type a list: 'experiment=[second,robust_dreams]'"),
         # keys in groups
         ("objective.layr=a", "unknown key 'objective.layr'; did you mean 'objective.layer'?"),
         ("tracker.experimnt=a", "unknown key 'tracker.experimnt'; did you mean 'tracker.experimen"),
@@ -92,6 +99,7 @@ def answer(*overrides: str) -> str:
         ),
         ("dataset=folder", "dataset.root is not set; expected dataset.root=..."),
         # values
+        ("target=[all,flute]", "target: all has others beside it; expected it alone"),
         ("target=flut", "unknown instrument 'flut'; expected one of cel (cello), cla (clarinet),"),
         ("target=null", "target=null; expected text, or a list of texts"),
         ("dream.step_size=abc", "dream.step_size=abc; expected a number above 0, or a list of num"),
@@ -118,6 +126,7 @@ def answer(*overrides: str) -> str:
         ("dataset=folder dataset.root=no", "dataset.root=no does not exist"),  # of ${dataset}
         ("task=train dataset=folder dataset.root=. dataset.labels_csv=no.csv",
          "dataset.labels_csv=no.csv does not exist"),
+        ("checkpoint=[]", "checkpoint=[]; expected text, or a list of texts"),
         ("checkpoint=tests", "checkpoint=tests is no checkpoint; expected a folder with recogn"),
         ("task=compare compare.other=1e5", "compare.other=1e5 is no checkpoint"),
         ("task=paper paper.second=no", "paper.second=no is no checkpoint"),

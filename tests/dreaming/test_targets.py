@@ -34,6 +34,7 @@ def test_a_label_may_have_a_comma() -> None:
     [
         ("flut", r"unknown instrument 'flut'; expected one of cel \(cello\), .*mean 'flu"),
         ("corect", r"unknown instrument 'corect'; .*did you mean 'correct' or 'incorrect'\?"),
+        (["ALL", "flute"], "target: ALL has others beside it; expected it alone"),
         ("", "target is empty; expected an instrument, all, correct or incorrect"),
         ([], "target is empty"),
     ],

@@ -23,7 +23,7 @@ from hydra.errors import HydraException
 
 from irdream.arguments import kinds
 from irdream.cli.command import typed_targets
-from irdream.cli.keys import CONF, all_keys, hint, parameters, targets, yamls
+from irdream.cli.keys import CONF, all_keys, groups, hint, parameters, targets, yamls
 
 _WORD = re.compile(r"(\+{0,2}|~)([\w$][\w.@/$-]*)(?:=(.*))?", re.DOTALL)
 _PIECE = re.compile(r"""(?:"[^"]*"|'[^']*'|\[[^][]*\])(?=,|$)|(?:\\.|[^,])+""")
@@ -36,6 +36,7 @@ class _Kind(NamedTuple):
 
     is_text: bool
     is_list: bool  # too
+    is_choice: bool = False  # of a group, which null is not
 
 
 def as_grammar(words: Sequence[str]) -> list[str]:
@@ -65,6 +66,8 @@ def _read(value: str, kind: _Kind, multirun: bool = False) -> str:
     if kind.is_text and os.path.exists(os.path.expanduser(value)):
         text = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)  # for OmegaConf
         return value if found == text else _quoted(text)
+    if found is None and kind.is_choice:
+        return _quoted(value)
     if found is not _REFUSED and not (kind.is_text and _is_other(found, kind.is_list, multirun)):
         return value
     if multirun and len(pieces := _pieces(value)) > 1:
@@ -110,6 +113,8 @@ def _quoted(value: str) -> str:
 def _kind(key: str) -> _Kind:
     """Return what a key takes, or what the choices of its group are made of."""
     name = key.partition("@")[0]
+    if name == "experiment" or name in groups():
+        return _Kind(True, name == "experiment", True)
     own, (group, dot, _) = all_keys().get(name), name.partition(".")
     types = [own.hint] if own else _types_in_group(group).get(name, []) if dot else []
     found: set[Any] = set().union(*map(kinds, types)) - {NoneType}

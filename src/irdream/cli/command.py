@@ -280,7 +280,10 @@ def line(error: Exception, *, trust: Sequence[str] = ()) -> str | None:
         return f"error: {match[1]!r} is no item of a list; expected a number, such as 0"
     if type(error).__module__.startswith("yaml."):
         return f"error: {' '.join(str(error).split())}"
-    is_hydras = type(error).__module__.startswith(("hydra.", "omegaconf."))
+    asked = traceback.extract_tb(error.__traceback__)[-1:]
+    is_hydras = type(error).__module__.startswith(("hydra.", "omegaconf.")) or (
+        isinstance(error, ValueError) and any("/hydra/" in frame.filename for frame in asked)
+    )
     return f"error: {explain(error)}" if is_hydras else None
 
 

@@ -47,6 +47,8 @@ def unknown_key(key: str) -> str:
     if not key.startswith("task."):  # whose keys are filled by others
         known = {name: choices for name, choices in known.items() if name[:5] != "task."}
     section, _, last = key.rpartition(".")
+    if known.get(key) == []:
+        return f"{key} is not in this configuration; expected 'defaults: [config]' in its yaml"
     if choices := known.get(key):
         group = key.partition(".")[0]
         return (
@@ -94,6 +96,8 @@ def _no_choice(match: re.Match[str], error: Exception) -> str:
             f"unknown {group} {choice!r}; expected a name: of FOLDER/{group}/{name}.yaml it is "
             f"--config-dir FOLDER {group}={name}"
         )
+    if "," in choice:
+        return f"{group}={choice} has several choices; expected one, or -m for a job with each"
     near = nearest(choice, options, count=2)
     return f"unknown {group} {choice!r}; expected one of {', '.join(options)}{near}"
 
@@ -152,7 +156,7 @@ _TOLD: dict[str, Callable[[re.Match[str], Exception], str]] = {
             f"a yaml 'override /{match[1]}: CHOICE'"
         )
     ),
-    r"Error parsing override '([^'=]+)'\s+missing EQUAL": _no_value,
+    r"Error parsing override '([^']+)'\s+missing EQUAL": _no_value,
     r"Ambiguous value for argument '(([^=']+)=([^']*))'": (
         lambda match, _: (
             f"{match[1]} has several values; add -m for a job with each, or type a list: "

@@ -109,6 +109,8 @@ def _parse(word: str, labels: Sequence[str]) -> str:
     try:
         return instruments.parse(word, labels)
     except InputError as error:
+        if word.lower() in SPECIAL:
+            raise InputError(f"target: {word} has others beside it; expected it alone") from None
         raise InputError(f"{error}{nearest(word.lower(), SPECIAL)}") from None
 
 
