@@ -158,6 +158,15 @@ def test_the_test_part_is_played_by_others(make_notes: Callable[..., Notes]) -> 
     assert by_part == {"training": {"ann"}, "test": {"bob"}}
 
 
+def test_instruments_whose_players_play_both_parts_are_named(
+    make_notes: Callable[..., Notes], caplog: pytest.LogCaptureFixture
+) -> None:
+    make_notes(test_sources=["bob"]).listed("test")
+    assert not caplog.text
+    make_notes(test_sources=["bob"], exclude_sources=["ann"]).listed("test")
+    assert f"are all players of {', '.join(CODES)}, or none: the same play" in caplog.text
+
+
 def test_what_decides_the_sound_decides_the_folder(make_notes: Callable[..., Notes]) -> None:
     folders = [
         make_notes(**choice).folder("training")
@@ -169,7 +178,7 @@ def test_what_decides_the_sound_decides_the_folder(make_notes: Callable[..., Not
 
 def test_a_manifest_says_pitch_player_and_licence(recorded: Path, tmp_path: Path) -> None:
     rows = [f"{c}/ann/A3.wav,{c},A3,me,home,CC0,note" for c in CODES]
-    rows.append("flu/bob/A4.wav,flute,,you,home,CC0,phrase")
+    rows.append("flu/bob/A4.wav,flute,,you,home,CC0,Phrase")
     manifest = recorded / "manifest.csv"
     manifest.write_text("\n".join(["file,class,pitch,player,source,licence,kind", *rows]))
     try:
@@ -197,9 +206,11 @@ def test_a_pitch_is_read_from_a_name(text: str, key: int | None) -> None:
         ("file,kind", "a.wav,note", "has no class; found file, kind, expected file, class"),
         ("file,class,pitch", "a.wav,flu,H2",
          "pitch 'H2' of a.wav; expected a note such as C4 or F#3"),
-        ("file,class", "a.wav,flut", "unknown instrument 'flut'"),
+        ("file,class", "a.wav,flut", "manifest.csv: unknown instrument 'flut'"),
+        ("file,class", "a.wav,flu", "a.wav'; leave its row out"),
+        ("file,class", ",flu", "manifest.csv: no such file"),
     ],
-    ids=["column", "pitch", "instrument"],
+    ids=["column", "pitch", "instrument", "file", "no file"],
 )  # fmt: skip
 def test_a_manifest_that_cannot_be_understood_is_refused(
     tmp_path: Path, header: str, row: str, message: str

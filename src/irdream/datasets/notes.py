@@ -10,6 +10,7 @@ and held notes die away or swell. The backing is played by SoundFonts.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from irdream.datasets.composition import Note, Voice
 from irdream.datasets.soundfont import SAMPLE_RATE_HZ, TIM_GM6MB, Fonts, SoundFont
 from irdream.errors import InputError
 from irdream.files import ExistingPath, content_of, read_table
-from irdream.instruments import CODES, parse
+from irdream.instruments import CODES, find, parse
 
 MANIFEST = "manifest.csv"
 COLUMNS = ("file", "class")
@@ -40,6 +41,8 @@ _RELEASE_SECONDS = (0.03, 0.12)
 _RANKS = {-12: 0.35, 12: 0.5, 19: 0.2, 24: 0.3, 28: 0.1, 31: 0.1}  # semitones above: how often
 _PLUCKED = frozenset({"gac", "gel", "pia"})  # whose notes die away by themselves
 _SHAPED_SHARE = 0.35  # of the other notes
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +125,16 @@ class Notes(SoundFont):
                 f"{self.root} has no notes of {', '.join(lacking)}; expected a folder of notes "
                 f"for each of {', '.join(CODES)}"
             )
+        shared = [
+            code
+            for code, names in players.items()
+            if len({_is_of(player, self.test_sources) for player in names}) < 2
+        ]
+        if self.test_sources and shared:
+            logger.warning(
+                "dataset.test_sources are all players of %s, or none: the same play both parts",
+                ", ".join(shared),
+            )
         return players
 
     @cached_property
@@ -156,20 +169,26 @@ def _of_manifest(path: Path) -> list[RecordedNote]:
     """Return the notes that a manifest names; raise InputError for what cannot be understood."""
     notes = []
     for row in read_table(path, COLUMNS):
-        pitch = row.get("pitch") or ""
+        pitch, sound = row.get("pitch") or "", path.parent / row["file"].strip()
         key = _key(pitch)
         if pitch and key is None:
             raise InputError(
                 f"{path}: pitch {pitch!r} of {row['file']}; expected a note such as C4 or F#3"
             )
+        try:
+            instrument = parse(row["class"])
+        except InputError as error:
+            raise InputError(f"{path}: {error} (of {row['file']})") from None
+        if not sound.is_file():
+            raise InputError(f"{path}: no such file {str(sound)!r}; leave its row out")
         names = filter(None, (row.get("source"), row.get("player")))
         notes.append(
             RecordedNote(
-                path=path.parent / row["file"],
-                instrument=parse(row["class"]),
+                path=sound,
+                instrument=instrument,
                 player=": ".join(names),
                 key=key,
-                is_phrase=row.get("kind") == "phrase",
+                is_phrase=(row.get("kind") or "").strip().lower() == "phrase",
                 licence=row.get("licence") or "licence unknown",
             )
         )
@@ -179,9 +198,7 @@ def _of_manifest(path: Path) -> list[RecordedNote]:
 def _of_name(path: Path, root: Path) -> list[RecordedNote]:
     """Return the note that a file's place and name tell; none outside an instrument's folder."""
     folders = path.relative_to(root).parts[:-1]
-    try:
-        instrument = parse(folders[0])
-    except (IndexError, InputError):
+    if not folders or (instrument := find(folders[0])) is None:
         return []
     player, key = "/".join(folders[1:]), _key(path.stem)
     return [RecordedNote(path=path, instrument=instrument, player=player, key=key)]
