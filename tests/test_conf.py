@@ -110,6 +110,11 @@ def test_a_task_brings_its_own_optimizer_and_the_command_line_wins() -> None:
     assert "SGD" in compose("config", ["task=train", "optimizer=sgd"]).optimizer._target_
 
 
+def test_the_weights_of_a_mixture_are_typed_as_its_yaml_says() -> None:
+    config = compose("config", ["dataset=mixture", "dataset.weights={notes:2}"])
+    assert instantiate(config.dataset, _convert_="all").weights == {"notes": 2}
+
+
 def test_help_fits_a_terminal_of_80_by_43() -> None:
     shown = subprocess.run(
         [sys.executable, str(CONF.parent / "main.py"), "--help"], capture_output=True, text=True

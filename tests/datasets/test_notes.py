@@ -226,7 +226,7 @@ def test_what_cannot_be_played_is_refused(make_notes: Callable[..., Notes], tmp_
         ({"root": tmp_path}, "has no notes of cel, cla, gac"),
         ({"exclude_sources": ["eve"]}, r"exclude_sources: 'eve' is no source of .*ann, bob"),
         ({"root": tmp_path, "test_sources": ["eve"]}, r"of .*; expected manifest.csv to name it$"),
-        ({"root": None}, r"dataset.root is not set; expected a folder of recorded"),
+        ({"root": None}, r"dataset.root .*notes.root\) is not set; expected a folder of rec"),
     ):
         with pytest.raises(InputError, match=message):
             make_notes(**arguments).listed("training")

@@ -140,7 +140,10 @@ class Notes(SoundFont):
     @cached_property
     def _recorded(self) -> list[RecordedNote]:
         if self.root is None:
-            raise InputError("dataset.root is not set; expected a folder of recorded notes")
+            raise InputError(
+                "dataset.root (of a mixture: dataset.datasets.notes.root) is not set; expected a "
+                "folder of recorded notes"
+            )
         root = Path(self.root).expanduser()
         if (manifest := root / MANIFEST).is_file():
             notes = _of_manifest(manifest)
