@@ -112,8 +112,9 @@ def dream(
             one called "logits" or the only one of that shape is taken. It is left as it was. Or
             several recognizers and checkpoints, see `irdream.ensemble`: each must hear the target.
         start: waveforms (items, samples) or (samples,); log-mels (items, n_mels, frames), natural
-            log of the magnitude; or the path of a sound file. On the model's device or not. One
-            channel's axis, (items, 1, ...), is left out.
+            log of the magnitude; or the path of a sound file, which is scaled to a peak of 1;
+            waveforms are taken as they are. On the model's device or not. One channel's axis,
+            (items, 1, ...), is left out.
             Spectrograms in another unit are dreamed within their own range, with a warning.
         target: a class, by its number or its label; or one for each item. A single start is
             dreamed toward each of several targets.

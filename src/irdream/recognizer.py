@@ -253,8 +253,9 @@ class Recognizer(nn.Module):
     def predict(self, sound: str | Path | Tensor | np.ndarray) -> dict[str, float]:
         """Return the probability of each label, the highest first.
 
-        `sound` is a file, or a waveform (samples,) at `sample_rate_hz`. Raises InputError when it
-        cannot be read, or is shorter than a window.
+        `sound` is a file, which is scaled to a peak of 1 as in training, or a waveform (samples,)
+        at `sample_rate_hz`, which is taken as it is. Raises InputError when it cannot be read, or
+        is shorter than a window.
         """
         if isinstance(sound, str | Path):
             rate_hz, least = self.sample_rate_hz, self.window_seconds
@@ -270,6 +271,7 @@ class Recognizer(nn.Module):
             raise InputError(
                 f"a sound of shape {tuple(waveform.shape)}; expected one channel: (samples,)"
             )
+        self.check_length(waveform, "sound")
         with in_eval(self):
             probabilities = self(waveform[None].to(self.dtype))[0].tolist()
         found = dict(zip(self.instruments, probabilities, strict=True))

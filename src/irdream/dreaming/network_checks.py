@@ -112,13 +112,14 @@ def log_mel_of(recognizer: Recognizer, signal: Tensor) -> Tensor:
 
 @torch.no_grad()
 def check_start(recognizer: Recognizer, signal: Tensor) -> None:
-    """Check that a start has the scale and the bands of what a front end takes and gives."""
+    """Check that a start has the scale, length and bands of what a front end takes and gives."""
     if signal.ndim == 2:
         if (peak := float(signal.abs().amax())) > LARGEST_PEAK:
             raise InputError(
                 f"start reaches {peak:.4g}; expected waveforms with a full scale of 1: divide them "
                 "by their largest magnitude, or by 32768 if they come from 16 bits"
             )
+        recognizer.check_length(signal, "start")
         return
     seconds = max(1.0, recognizer.window_seconds)
     silence = signal.new_zeros(1, round(seconds * recognizer.sample_rate_hz))
