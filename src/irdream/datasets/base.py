@@ -56,7 +56,8 @@ class ExcerptFile:
 class Excerpt:
     """One decoded excerpt: waveform (samples,), mono float32, peak 1 (Han et al. 2016).
 
-    Where it is the beginning of a file that can be read again with all channels, `path` says which.
+    Where it is of a file that can be read again with all channels, `path` says which, and `offset`
+    where in it the excerpt begins, in seconds.
     """
 
     waveform: Tensor
@@ -64,6 +65,7 @@ class Excerpt:
     name: str
     recording: str = ""
     path: Path | None = None
+    offset: float = 0.0
 
 
 class Excerpts(Sequence[Excerpt]):

@@ -286,4 +286,4 @@ def _cut(
         where = f"{len(waveform) / sample_rate_hz:g} s" + (f" after {offset:g} s" if offset else "")
         more = "; take more of it by start.seconds" if len(waveform) < len(excerpt.waveform) else ""
         raise InputError(f"{name!r} is silent in its first {where}{more}")
-    return replace(excerpt, waveform=waveform)
+    return replace(excerpt, waveform=waveform, offset=offset)

@@ -88,7 +88,9 @@ def one_by_one(
         more = {}
         if excerpt.path is not None and parametrization.from_original:
             of_dream = (excerpt.path, recognizer, parametrization, excerpt.waveform)
-            more["full_band"] = functools.partial(full_band, *of_dream, dreams.signal[i].cpu())
+            more["full_band"] = functools.partial(
+                full_band, *of_dream, dreams.signal[i].cpu(), offset=excerpt.offset
+            )
         yield FinishedDream(
             name=name, item=item, excerpt=excerpt, original=before[i], dream=log_mels[i],
             waveform=None if dreams.waveform is None else dreams.waveform[i].cpu(),

@@ -244,6 +244,8 @@ def full_band(
     original: Tensor,
     signal: Tensor,
     dream: Tensor,
+    *,
+    offset: float = 0.0,
 ) -> tuple[Tensor, Tensor, int] | None:
     """Return original and dream at the source's sample rate and in its channels, and the rate.
 
@@ -253,12 +255,13 @@ def full_band(
     tenth of the network's band.
 
     Args:
-        path: of the file that the original is the beginning of.
+        path: of the file that the original is a part of.
         recognizer: that dreamed.
         parametrization: of the dream.
         original: (samples,), at the recognizer's rate.
         signal: of the dream, in the parametrization's own shape.
         dream: (samples,).
+        offset: where in the file the original begins, in seconds.
 
     Returns:
         (channels, samples) each; None where the file is mono and has no higher rate.
@@ -272,6 +275,7 @@ def full_band(
         return None
     if rate_hz < low_hz:
         sound, rate_hz = resample(sound, from_hz=rate_hz, to_hz=low_hz), low_hz
+    sound = sound[:, round(round(offset * low_hz) / low_hz * rate_hz) :]
     sound = sound[:, : round(samples / low_hz * rate_hz)]
     low = resample(sound, from_hz=rate_hz, to_hz=low_hz)[:, :samples]
     mean = low.mean(dim=0)
