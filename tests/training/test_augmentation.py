@@ -13,7 +13,7 @@ RATE_HZ = 1000
 OFF: dict[str, Any] = {
     "gain_db": (0.0, 0.0), "equalizer_db": 0.0, "noise_db": None, "mix_share": 0.0,
 }  # fmt: skip
-WAVEFORM_OFF = OFF | {"semitones": 0.0, "room_share": 0.0, "sample_rate_hz": RATE_HZ}
+WAVEFORM_OFF = OFF | {"semitones": (0.0, 0.0), "room_share": 0.0, "sample_rate_hz": RATE_HZ}
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -200,7 +200,7 @@ def test_waveforms_stay_with_everything_off_or_next_to_it() -> None:
 def test_a_tone_moves_by_at_most_a_semitone(seed: int) -> None:
     time = torch.arange(4000) / RATE_HZ
     tone = torch.sin(2 * math.pi * 100 * time).expand(8, -1)
-    sound, _ = changed(tone, seed, semitones=1.0)
+    sound, _ = changed(tone, seed, semitones=(-1, 1))
     inner = sound[:, 300:-300]  # beyond the ends there is nothing to play
     spectrum = torch.fft.rfft(inner * torch.hann_window(inner.shape[1]), n=40_000).abs()
     semitones = 12 * torch.log2(spectrum.argmax(1) * RATE_HZ / 40_000 / 100)

@@ -17,7 +17,7 @@ from irdream.training.data import WindowBatches, context_frames, on_waveforms
 
 RATE_HZ = 1000
 OFF: dict[str, Any] = {
-    "semitones": 0.0, "equalizer_db": 0.0, "room_share": 0.0, "mix_share": 0.0, "noise_db": None,
+    "semitones": (0.0, 0.0), "equalizer_db": 0.0, "room_share": 0.0, "mix_share": 0.0, "noise_db": None,
     "gain_db": (0.0, 0.0), "sample_rate_hz": RATE_HZ,
 }  # fmt: skip
 FRAMES = (25, 10, 39)  # 2, 1 and 3 windows
@@ -163,12 +163,15 @@ def test_unchanged_waveforms_have_the_log_mels_of_their_excerpts(
         assert torch.equal(labels, torch.eye(11)[:4])
 
 
-def test_context_is_enough_for_the_transform_and_for_a_semitone(recognizer: Recognizer) -> None:
-    context, hop = context_frames(recognizer), recognizer.hop_samples
+@pytest.mark.parametrize("fastest", [-3.0, 0.0, 1.0, 5.0])
+def test_context_is_enough_for_the_transform_and_for_speed(
+    recognizer: Recognizer, fastest: float
+) -> None:
+    context, hop = context_frames(recognizer, fastest=fastest), recognizer.hop_samples
+    speed = 2 ** (max(fastest, 0) / 12)
     whole = (recognizer.window_frames + 2 * context) * hop
-    needed = ((recognizer.window_frames - 1) * hop + 128) * 2 ** (1 / 12)
-    assert whole >= needed
-    assert context * hop >= 64 * 2 ** (1 / 12)
+    assert whole >= ((recognizer.window_frames - 1) * hop + 128) * speed
+    assert context * hop >= 64 * speed
 
 
 def test_beyond_an_excerpt_there_is_silence(recognizer: Recognizer, excerpts: Excerpts) -> None:

@@ -161,7 +161,7 @@ class WaveformAugmentation(_Augmentation):
     Masks are made on the log-mels.
     """
 
-    semitones: From0To1 = 1.0  # largest change of pitch and speed
+    semitones: Range = (-1.0, 1.0)  # change of pitch and speed, as of a tape
     room_share: From0To1 = 0.3  # of windows that sound as in a room
     room_seconds: Annotated[Sequence[Positive], Len(2, 2)] = (0.1, 0.8)  # until 60 dB below
     room_db: Range = (3.0, 20.0)  # level of the room's sound below the direct sound
@@ -175,7 +175,7 @@ class WaveformAugmentation(_Augmentation):
     ) -> tuple[Tensor, Tensor]:
         """Return changed waveforms and the labels of what now sounds in them."""
         draw = Draw(waveform, generator)
-        if self.semitones > 0:
+        if any(self.semitones):
             waveform = self._faster(draw, waveform)
         waveform, labels = self._filtered(draw, waveform), _shares(labels)
         if drawn := draw.partners(labels, self.mix_share, self.mix_db):
@@ -192,7 +192,7 @@ class WaveformAugmentation(_Augmentation):
 
     def _faster(self, draw: Draw, waveform: Tensor) -> Tensor:
         """Return each played faster or slower about its middle, by cubic interpolation."""
-        speed = torch.exp2(draw.uniform((-self.semitones, self.semitones)) / 12)[:, None]
+        speed = torch.exp2(draw.uniform(self.semitones) / 12)[:, None]
         samples = waveform.shape[1]
         middle = (samples - 1) / 2
         at = (torch.arange(samples, device=waveform.device) - middle) * speed + middle

@@ -43,7 +43,6 @@ from irdream.training.augmentation import Augmentation, Draw, WaveformAugmentati
 
 EMBEDDED_AT_ONCE = 2  # windows; more are no faster on a processor, and take gigabytes
 FEW_STEPS = 8  # in an epoch
-SPARE = 1.07  # a semitone faster takes 1.06 of the samples
 
 logger = logging.getLogger(__name__)
 
@@ -337,7 +336,7 @@ def on_waveforms(
     cache_dir: str | Path | None,
 ) -> tuple[Waveforms, Augmentation]:
     """Return what windows are cut from, and what changes them and makes log-mels of them."""
-    context = context_frames(recognizer)
+    context = context_frames(recognizer, fastest=augmentation.semitones[1])
 
     @torch.no_grad()
     def augment(
@@ -360,10 +359,13 @@ def _hops(waveform: Tensor, *, hop: int) -> Tensor:
     return waveform[..., : count * hop].unflatten(-1, (count, hop)).transpose(-1, -2)
 
 
-def context_frames(recognizer: Recognizer) -> int:
-    """Return how many frames a window needs on each side: for the transform, and for speed."""
+def context_frames(recognizer: Recognizer, *, fastest: float) -> int:
+    """Return how many frames a window needs on each side for the transform, and to be played faster.
+
+    `fastest` is in semitones.
+    """
     half = getattr(recognizer.frontend, "n_fft", 2 * recognizer.hop_samples) / 2
     samples = getattr(recognizer.frontend, "context_samples", half)
     transform = math.ceil(samples / recognizer.hop_samples)
-    spare = (SPARE - 1) * (recognizer.window_frames + 2 * transform) / 2
-    return transform + math.ceil(spare)
+    longer = 2 ** (max(fastest, 0) / 12) - 1
+    return transform + math.ceil(longer * (recognizer.window_frames + 2 * transform) / 2)
