@@ -17,8 +17,8 @@ from irdream.training.data import WindowBatches, context_frames, on_waveforms
 
 RATE_HZ = 1000
 OFF: dict[str, Any] = {
-    "semitones": (0.0, 0.0), "equalizer_db": 0.0, "room_share": 0.0, "mix_share": 0.0, "noise_db": None,
-    "gain_db": (0.0, 0.0), "sample_rate_hz": RATE_HZ,
+    "semitones": (0.0, 0.0), "equalizer_db": 0.0, "room_share": 0.0, "mix_share": 0.0,
+    "noise_db": None, "gain_db": (0.0, 0.0), "sample_rate_hz": RATE_HZ,
 }  # fmt: skip
 FRAMES = (25, 10, 39)  # 2, 1 and 3 windows
 

@@ -360,9 +360,9 @@ def _hops(waveform: Tensor, *, hop: int) -> Tensor:
 
 
 def context_frames(recognizer: Recognizer, *, fastest: float) -> int:
-    """Return how many frames a window needs on each side for the transform, and to be played faster.
+    """Return how many frames a window needs on each side: for the transform, and for speed.
 
-    `fastest` is in semitones.
+    `fastest` is how many semitones higher it may be played.
     """
     half = getattr(recognizer.frontend, "n_fft", 2 * recognizer.hop_samples) / 2
     samples = getattr(recognizer.frontend, "context_samples", half)
