@@ -354,7 +354,7 @@ def test_an_unknown_argument_of_a_target_is_told() -> None:
         "TypeError(\"__init__() got an unexpected keyword argument 'instrumens'\")"
     )
     told = command.explain(HydraException(text))
-    expected = "unknown key 'instrumens' of irdream.models.Han2016; did you mean 'per_instrument'"
+    expected = "unknown key 'instrumens' of irdream.models.Han2016; did you mean 'instruments'"
     assert told.startswith(expected)
 
 

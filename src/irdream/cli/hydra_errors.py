@@ -5,6 +5,9 @@ Nothing heavy is imported here.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -104,8 +107,18 @@ def _no_choice(match: re.Match[str], error: Exception) -> str:
 
 def _no_argument(match: re.Match[str], error: Exception) -> str:
     target = re.search(r"call to target '([\w.]+)'", str(error))
-    near = nearest(match[1], {key.rpartition(".")[2] for key in known_keys()})
+    names = _arguments_of(target[1]) if target else []
+    expected = f"; expected {' or '.join(sorted(names))}" if names else ""
+    near = nearest(match[1], names) or expected
     return f"unknown key {match[1]!r}{f' of {target[1]}' if target else ''}{near}"
+
+
+def _arguments_of(target: str) -> list[str]:
+    """Return what a target takes that Hydra has imported and called."""
+    module, _, name = target.rpartition(".")
+    with contextlib.suppress(AttributeError, ImportError, TypeError, ValueError):
+        return [*inspect.signature(getattr(importlib.import_module(module), name)).parameters]
+    return []
 
 
 def _not_built(match: re.Match[str], error: Exception) -> str:
