@@ -35,7 +35,7 @@ from omegaconf import DictConfig, OmegaConf  # noqa: E402
 from hydra_plugins.irdream import _pruning as pruning  # noqa: E402
 from hydra_plugins.irdream._words import as_grammar  # noqa: E402
 from irdream.cli import command  # noqa: E402
-from irdream.processes import interrupt  # noqa: E402
+from irdream.processes import Interrupted, interrupt, stopping  # noqa: E402
 from irdream.sweeps import sweep  # noqa: E402
 from irdream.sweeps.job import Job  # noqa: E402
 
@@ -91,8 +91,11 @@ def perform(config: DictConfig, job: Job, of_sweep: sweep.Sweep | None) -> dict[
     signed = sweep.signature(config) if of_sweep and of_sweep.parent else None
     if of_sweep and signed and not config.sweep.force and of_sweep.leaves_out(signed, job):
         return job.metrics
-    from irdream import runtime
-    from irdream.progress import Stopwatch
+    with stopping() as signals:  # half an import of torch would break what ends a sweep
+        from irdream import runtime
+        from irdream.progress import Stopwatch
+    if signals:
+        raise Interrupted(number=signals[0])
 
     stopwatch = Stopwatch(started=STARTED if of_sweep is None else None)
     threads = runtime.set_threads(config.threads)

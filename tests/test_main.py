@@ -117,6 +117,33 @@ def test_bad_input_ends_in_one_line(tmp_path, words, expected) -> None:
     assert "Traceback" not in done.stderr + done.stdout
 
 
+def test_an_interval_without_a_search_names_the_sweeper(tmp_path) -> None:
+    words = ["-m", "task=dream", "tracker=none", "dream.step_size=interval(0.1,1)"]
+    done = irdream(*words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "error: interval(...) is searched with hydra/sweeper=optuna; expected" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_ctrl_c_leaves_no_half_of_torch(tmp_path) -> None:
+    script = (
+        f"import os, signal, sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "class Pressed:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'torch.nn': os.kill(os.getpid(), signal.SIGINT)\n"
+        "import main; sys.meta_path.insert(0, Pressed())\n"
+        "sys.argv[1:] = ['task=dream', 'tracker=none']\n"
+        "try: main.main()\n"
+        "finally: print(hasattr(sys.modules.get('torch'), 'nn'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 128 + signal.SIGINT, done.stderr
+    assert done.stderr.splitlines()[-1] == "interrupted"
+    assert done.stdout == "True\n"
+
+
 def test_debug_shows_the_traceback(tmp_path) -> None:
     done = irdream("task=dream", "tracker=none", "checkpoint=no", "debug=true", cwd=tmp_path)
 

@@ -48,6 +48,8 @@ def test_each_value_stands_once(words, expected) -> None:
         ("dream.octaves=1,-2", "dream.octaves=-2; expected a whole number, at least 1"),
         ("seed=0,1 dream.octvs=1,2", "unknown key 'dream.octvs'; did you mean 'dream.octaves'"),
         ("dream.step_size=interval(-1,1)", "; expected a number above 0"),
+        ("start=file start.path=glob(*)", "start.path=glob(*) gives no value; expected some, such"),
+        ("dream.octaves=range(1,1)", "dream.octaves=range(1,1) gives no value; expected some, "),
         ("objective=layer,logitt", "unknown objective 'logitt'"),
         ("target=flute,celo", "unknown instrument 'celo'"),
         ("hydra/sweeper=optuna +hydra.sweeper.params={dream.keep:best\\,bst}", "dream.keep=bst; "),

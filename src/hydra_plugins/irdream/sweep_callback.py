@@ -129,7 +129,12 @@ def _values(override: Override) -> list[str]:
         return [str(override.input_line)]
     key, sweep = override.get_key_element(), override.value()
     if not override.is_interval_sweep():
-        return [f"{key}={value}" for value in override.sweep_string_iterator()]
+        if values := [f"{key}={value}" for value in override.sweep_string_iterator()]:
+            return values
+        raise InputError(
+            f"{override.input_line} gives no value; expected some, such as {key}=A,B; glob(...) is "
+            "of a group's choices, range(...) leaves its end out"
+        )
     start, end = sweep.start, sweep.end  # type: ignore[union-attr]
     is_whole = isinstance(start, int) and isinstance(end, int)
     inside = 0 if is_whole else _INSIDE * (end - start)  # type: ignore[operator]

@@ -176,6 +176,9 @@ _TOLD: dict[str, Callable[[re.Match[str], Exception], str]] = {
             f"'{match[2]}=[{match[3]}]'"
         )
     ),
+    r"does not support sweep type : INTERVAL": lambda *_: (
+        "interval(...) is searched with hydra/sweeper=optuna; expected it, or values: KEY=1,2,3"
+    ),
     r"LexerNoViableAlt|no viable alternative|(mismatched|extraneous) input|token recognition": (
         _unreadable
     ),
