@@ -156,13 +156,18 @@ def test_another_file_under_the_name_is_said(tmp_path: Path, script, message) ->
         open_store(root=tmp_path)
 
 
-def test_a_store_of_another_mlflow_is_said(root: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ("97727af70f4d", r"of an older version; run '.* -m mlflow db upgrade sqlite:"),
+        ("ffffffffffff", r"of a newer version than 3\S+; install that one, or choose another"),
+    ],
+)
+def test_a_store_of_another_mlflow_is_said(root: Path, version, message) -> None:
     with sqlite3.connect(root / "mlflow.db") as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '97727af70f4d'")
+        connection.execute("UPDATE alembic_version SET version_num = ?", (version,))
     connection.close()
-    with pytest.raises(
-        InputError, match=r"of an older version; run '.* -m mlflow db upgrade sqlite:"
-    ):
+    with pytest.raises(InputError, match=message):
         open_store(root=root)
 
 

@@ -179,6 +179,7 @@ def test_a_long_name_is_cut_as_postgresql_wants_it(root: Path) -> None:
     [
         ("http://me:secret@127.0.0.1:9", r"no tracking server answers at http://127\.0\.0\.1:9 "),
         ("ftp://x", r"cannot open the tracking store ftp://x: .*correct its"),
+        ("localhost:5000", r"tracking store localhost:5000: .*correct its .*http://HOST:5000"),
     ],
 )
 def test_where_no_server_is_it_is_said_without_the_password(uri, message, tmp_path: Path) -> None:

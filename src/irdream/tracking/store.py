@@ -263,6 +263,7 @@ def open_store(*, root: Path, uri: str | None = None) -> Store:
 
 def _connect(uri: str, *, where: str, artifacts: str | None, answered: bool = True) -> Store:
     setup.import_mlflow(local=artifacts is not None)
+    import mlflow
     from mlflow import MlflowClient
 
     try:
@@ -273,8 +274,15 @@ def _connect(uri: str, *, where: str, artifacts: str | None, answered: bool = Tr
         raise
     except Exception as error:  # MLflow's, SQLAlchemy's, a missing database driver
         setup.explain(error, where)
-        line, remedy = setup.first_line(error), "correct its address, or run with tracker=none"
-        if "out-of-date database schema" in line:
+        line = setup.first_line(error)
+        remedy = "correct its address, such as http://HOST:5000, or run with tracker=none"
+        if found := re.search(r"out-of-date database schema \(found version (\w+)", line):
+            known = Path(mlflow.__file__).parent.glob("store/db_migrations/versions/*.py")
+            if not any(path.stem.startswith(found[1]) for path in known):
+                raise InputError(
+                    f"cannot open the tracking store {where}: MLflow's tables in it are of a newer "
+                    f"version than {mlflow.__version__}; install that one, or choose another store"
+                ) from error
             line = "MLflow's tables in it are of an older version"
             remedy = f"run '{setup.command('db', 'upgrade', setup.without_password(uri))}'"
         raise InputError(f"cannot open the tracking store {where}: {line}; {remedy}") from error
