@@ -286,4 +286,6 @@ def _cut(
         where = f"{len(waveform) / sample_rate_hz:g} s" + (f" after {offset:g} s" if offset else "")
         more = "; take more of it by start.seconds" if len(waveform) < len(excerpt.waveform) else ""
         raise InputError(f"{name!r} is silent in its first {where}{more}")
+    if excerpt.path is not None and len(waveform) < len(excerpt.waveform):
+        waveform = waveform / waveform.abs().max()  # as a file of its own is read
     return replace(excerpt, waveform=waveform, offset=offset)
