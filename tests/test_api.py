@@ -158,6 +158,23 @@ def test_a_network_on_log_mels_with_a_front_end(on_log_mels, frontend) -> None:
     torch.testing.assert_close(dreams.log_mel, frontend(dreams.waveform))
 
 
+def test_a_front_end_may_give_a_frame_more(on_log_mels, file) -> None:
+    """As torch.stft does, and so torchaudio and librosa."""
+
+    class Centered(nn.Module):
+        sample_rate_hz, hop_samples = RATE, 500
+
+        def forward(self, waveform: Tensor) -> Tensor:
+            return torch.stft(waveform, 22, 500, return_complex=True, window=torch.ones(22)).abs()
+
+    dreams = dream(
+        on_log_mels, str(file), 3, frontend=Centered(), steps=2, parametrization=LogMel()
+    )
+    assert dreams.log_mel.shape == (1, 12, 11)
+    found = dreams.recognizer.predict(str(file))["3"]
+    assert found == pytest.approx(float(dreams.before.probabilities[0, 3]), abs=1e-5)
+
+
 def test_log_mels_need_no_front_end(on_log_mels, frontend) -> None:
     dreams = dream(on_log_mels, log_mels(), 3, frontend=frontend, **QUICK)
     assert torch.equal(dreams.signal, dream(on_log_mels, log_mels(), 3, **QUICK).signal)

@@ -274,14 +274,10 @@ def test_what_the_outputs_are() -> None:
         (lambda: toy().predict(torch.zeros(2, 100)), r"sound of shape \(2, 100\); expected one ch"),
         (lambda: toy().predict(np.ones(300, "int16")), r"type torch.int16; .* 16-bit integers"),
         (lambda: toy().predict([np.nan] * 300), r"sound has values that are not finite; replace t"),
-        (lambda: toy().predict(torch.zeros(90)), r"'sound' is too short: 0.900 s, at least 1.000"),
         (lambda: window_starts(42, 43, 21),
          "42 frames are too short; expected at least one window of 43"),
     ],
-    ids=[
-        "output", "front end", "no frame", "two channels", "integers", "no number", "no window",
-        "too short",
-    ],
+    ids=["output", "front end", "no frame", "two channels", "integers", "no number", "too short"],
 )  # fmt: skip
 def test_what_is_refused(make, message: str) -> None:
     with pytest.raises(InputError, match=message):

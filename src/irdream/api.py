@@ -234,6 +234,8 @@ def _opened(
             "none of them, or recognizer.model in its place"
         )
     check_start(model, signal)
+    if signal.ndim == 2:
+        model.check_length(signal, "start")
     return model, signal
 
 

@@ -84,6 +84,9 @@ def recognizer_around(
     recognizer.window_frames = window_frames or log_mel.shape[-1]
     seconds_a_frame = recognizer.hop_samples / recognizer.sample_rate_hz
     recognizer.window_seconds = recognizer.window_frames * seconds_a_frame
+    if signal.ndim == 2:  # a front end may give a frame more
+        whole_seconds = signal.shape[1] / recognizer.sample_rate_hz
+        recognizer.window_seconds = min(recognizer.window_seconds, whole_seconds)
     with frozen(recognizer):
         logits = logits_of(recognizer, recognizer.windows(log_mel)[:, 0])
     if logits.shape[1] < 2:
@@ -112,14 +115,13 @@ def log_mel_of(recognizer: Recognizer, signal: Tensor) -> Tensor:
 
 @torch.no_grad()
 def check_start(recognizer: Recognizer, signal: Tensor) -> None:
-    """Check that a start has the scale, length and bands of what a front end takes and gives."""
+    """Check that a start has the scale and the bands of what a front end takes and gives."""
     if signal.ndim == 2:
         if (peak := float(signal.abs().amax())) > LARGEST_PEAK:
             raise InputError(
                 f"start reaches {peak:.4g}; expected waveforms with a full scale of 1: divide them "
                 "by their largest magnitude, or by 32768 if they come from 16 bits"
             )
-        recognizer.check_length(signal, "start")
         return
     seconds = max(1.0, recognizer.window_seconds)
     silence = signal.new_zeros(1, round(seconds * recognizer.sample_rate_hz))
