@@ -357,10 +357,13 @@ def test_the_settings_are_those_of_an_ascent() -> None:
     assert {name: getattr(ascent, name) for name in given} == given
 
 
-def test_each_item_can_have_a_step_size(on_log_mels) -> None:
-    dreams = dream(on_log_mels, log_mels(), 3, step_sizes=[1, 2.0, 4], steps=1, confidence=None)
+@pytest.mark.parametrize("make", [list, np.array, torch.tensor])
+def test_each_item_can_have_a_step_size(on_log_mels, make) -> None:
+    sizes = make([1, 2.0, 4])
+    dreams = dream(on_log_mels, log_mels(), 3, step_sizes=sizes, steps=1, confidence=None)
     change = (dreams.signal - log_mels()).square().mean(dim=(1, 2)).sqrt()
     torch.testing.assert_close(change / change[0], torch.tensor([1.0, 2.0, 4.0]))
+    assert dreams.show(1).get_suptitle().startswith("start-1 toward 3")
 
 
 def test_groups_can_be_asked_to_differ(on_log_mels) -> None:
@@ -471,6 +474,8 @@ def test_a_target_that_is_none_is_refused(on_log_mels, target, message) -> None:
         ({"labels": ["a", "b"]}, r"gave \(2, 5\) for windows \(2, 12, 20\); expected \(2, 2\): "),
         ({"labels": ["a", "a"]}, r"labels 'a', 'a'; expected two or more names, all different"),
         ({"output": "tanh"}, r"OnLogMels.output='tanh'; expected 'softmax' or 'sigmoid'"),
+        ({"window_frames": 0}, r"^window_frames=0; expected a whole number, at least 1, or null"),
+        ({"window_frames": 2.5}, r"^window_frames=2.5; expected a whole number, at least 1"),
         ({"window_frames": 30}, r"20 frames are too short; expected at least one window of 30"),
         ({"constraint": FrequencyBand(high_hz=200.0)}, r"Given has no mel_basis, which this const"),
         ({"optimizer": MarginStep}, r"optimizer=MarginStep is a class; expected MarginStep\("),

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from irdream import frontends
-from irdream.arguments import check
+from irdream.arguments import Count, check
 from irdream.audio import load_audio
 from irdream.checkpoint_folder import load_recognizer
 from irdream.dreaming.ascent import Ascent, Octave
@@ -204,7 +204,8 @@ def dream(
         judge = suited(judge, wanted, [signal.shape[-1] * hop / recognizer.sample_rate_hz])
     return DreamResult(
         **vars(dreams), recognizer=recognizer, ascent=ascent, start=signal, targets=targets,
-        names=names, file=file, step_sizes=step_sizes, judge=judge,
+        names=names, file=file, judge=judge,
+        step_sizes=None if step_sizes is None else [float(size) for size in step_sizes],
     )  # fmt: skip
 
 
@@ -220,6 +221,7 @@ def _opened(
     model: nn.Module, start: Start, rate_hz: int, **about: Any
 ) -> tuple[Recognizer, Tensor]:
     """Return a recognizer, or one around a network, and the start that it fits."""
+    check({"window_frames": (about["window_frames"], Count | None)})
     knows = model if isinstance(model, Recognizer) else about["frontend"]
     signal = _signal(start, getattr(knows, "sample_rate_hz", None) or rate_hz)
     signal = _like_weights(signal, model)
@@ -397,4 +399,4 @@ def _one_each(name: str, values: Sequence[float], signal: Tensor) -> Tensor:
     if len(values) != len(signal):
         items = len(signal)
         raise InputError(f"{name} has {len(values)} values; expected one for each of {items} items")
-    return torch.tensor(values, device=signal.device)
+    return torch.as_tensor(values, device=signal.device)
