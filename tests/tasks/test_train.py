@@ -160,6 +160,11 @@ def test_the_checkpoint_is_scored_on_the_test_part(run, both_parts, tmp_path) ->
     assert len(scores) == 3
 
 
+def test_players_that_nobody_knows_are_not_kept_whole(run: Run, sounds: Path) -> None:
+    with pytest.raises(InputError, match=r"^split=source and no excerpt of 'folder' says who"):
+        run(dataset=Folder(root=sounds), split="source")
+
+
 def test_nothing_to_test_on(run: Run, sounds: Path, both_parts: Path, tmp_path: Path) -> None:
     class Untested(Folder):
         def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:

@@ -149,6 +149,11 @@ def training_words(
     files = listed(dataset, "training", sample_rate_hz=recognizer.sample_rate_hz)
     warn_unlabelled(files, "left out of the training")
     files = [files[i] for i in _labelled(files, dataset)]
+    if split == "source" and not any(file.source for file in files):
+        raise InputError(
+            f"split={split} and no excerpt of {dataset.name!r} says who plays it; expected "
+            "recorded notes (dataset=notes), or split=recording"
+        )
     parts = split_excerpts(files, split, validation_share=validation_share, seed=seed)
     return f"{len(parts[0])} training and {counted(len(parts[1]), 'validation excerpt')}"
 
