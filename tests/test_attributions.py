@@ -28,6 +28,8 @@ def test_log_mels_of_a_network_of_ones_own() -> None:
     expected = network.dense.weight[found.targets][:, :, None] / 20 * (log_mels - lowest)
     torch.testing.assert_close(found.relevance, expected.detach())
     assert found.mask(0.1).sum(dim=(1, 2)).tolist() == [18] * 3
+    with pytest.raises(InputError, match=r"^share=20; expected a number above 0, at most 1$"):
+        found.mask(20)
     with pytest.raises(InputError, match="there is no sound to be masked; expected waveforms"):
         found.sound()
     whole = attribute(network, log_mels, method=Occlusion(bands=9, frames=20))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Gt, Le
 from torch import Tensor, nn
 
 from irdream.api import Model, Start, _classes, _doubts, _network, _opened, _paired, _warn
+from irdream.arguments import checked
 from irdream.attribution import Attribution, SmoothGrad, with_sound
 from irdream.audio.stft import with_mel_mask
 from irdream.dreaming.network import frozen
@@ -42,7 +44,8 @@ class AttributionResult:
         """Return what gave the log-mels."""
         return self.recognizer.frontend if self.waveform is None else self.recognizer.stft_grid
 
-    def mask(self, share: float = 0.2) -> Tensor:
+    @checked
+    def mask(self, share: Annotated[float, Gt(0), Le(1)] = 0.2) -> Tensor:
         """Return 1 in the most relevant bins, this share of all, 0 elsewhere; or the mask found."""
         return self.relevance if self.gives_mask else top_share(self.relevance, share)
 

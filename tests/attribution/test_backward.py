@@ -46,6 +46,17 @@ class TwoLayers(nn.Module):
         return self.second((self.rectify or self.rectifier)(hidden))
 
 
+class Recurrent(Linear):
+    """A network whose layer gives a pair."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru, self.dense = nn.GRU(9, 4, batch_first=True), nn.Linear(4, 3)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return self.dense(self.gru(log_mel.mT)[0].mean(dim=1))
+
+
 def written_over(rectify: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
     """Return a function that does not take what an in-place one gives, but what it leaves."""
 
@@ -277,6 +288,11 @@ def test_grad_cam_takes_the_last_convolution(around, log_mel, targets) -> None:
             GradCAM(layer="classifier.0"),
             Deep,
             r"'classifier.0' gave \(12, 12\); expected \(windows",
+        ),
+        (
+            GradCAM(layer="gru"),
+            Recurrent,
+            r"'gru' gave a tuple of \(12, 10, 4\), \(1, 12, 4\); exp",
         ),
         (GradCAM(layer="nix"), Deep, "unknown layer 'nix' of Deep"),
         (GradCAM(), Linear, "Linear has no convolution; name a layer by attribution.layer"),

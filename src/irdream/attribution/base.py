@@ -274,21 +274,20 @@ def watching(
     `layer` is a module's name in a single recognizer, and `key` what chose it, for the InputError
     of one that has no channels in places.
     """
-    kept: list[Tensor] = []
+    kept: list[Any] = []
 
-    def keep(module: nn.Module, given: object, output: Tensor) -> Tensor:
+    def keep(module: nn.Module, given: object, output: Any) -> Any:
         kept.append(output)
-        return output.clone()  # what follows may overwrite it
+        return output.clone() if isinstance(output, Tensor) else output  # it may be overwritten
 
     def activations(windows: Tensor) -> tuple[Tensor, Tensor]:
         recognizer.settle(windows, recognizer.model)
         kept.clear()
         logits = recognizer.logits(windows)
-        if not kept or kept[0].ndim not in (3, 4):
-            shape = tuple(kept[0].shape) if kept else "nothing"
+        if not kept or getattr(kept[0], "ndim", 0) not in (3, 4):
             raise InputError(
-                f"layer {layer!r} gave {shape}; expected (windows, channels, bands, frames): "
-                f"choose another by {key}"
+                f"layer {layer!r} gave {shapes(kept[0]) if kept else 'nothing'}; expected "
+                f"(windows, channels, bands, frames): choose another by {key}"
             )
         return logits, kept[0]
 
