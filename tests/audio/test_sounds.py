@@ -87,11 +87,18 @@ class TestBadFiles:
     def test_a_folder(self, tmp_path: Path) -> None:
         refused(tmp_path, "is a folder; name a sound file in it")
 
-    @pytest.mark.parametrize("data", [b"", b"no sound at all\n" * 20], ids=["nothing", "text"])
+    @pytest.mark.parametrize(
+        ("data", "said"),
+        [
+            (b"", r"is empty \(0 bytes\); copy or export it again"),
+            (b"no sound at all\n" * 20, r"is not readable as sound \(.+\); use wav, flac"),
+        ],
+        ids=["nothing", "text"],
+    )
     @pytest.mark.parametrize("suffix", ["wav", "mp3", "flac"])
-    def test_no_sound(self, tmp_path: Path, data: bytes, suffix: str) -> None:
+    def test_no_sound(self, tmp_path: Path, data: bytes, said: str, suffix: str) -> None:
         (tmp_path / f"a.{suffix}").write_bytes(data)
-        refused(tmp_path / f"a.{suffix}", r"not readable as sound \(.+\); use wav, flac")
+        refused(tmp_path / f"a.{suffix}", said)
 
     @pytest.mark.parametrize(
         ("error", "message"),

@@ -207,6 +207,8 @@ def _opened(path: Path, file: BinaryIO) -> soundfile.SoundFile:
         source: Any = _Source(_with_true_length(path, file))
         return _Forward(source)
     except soundfile.LibsndfileError as error:
+        if not os.fstat(file.fileno()).st_size:
+            raise bad(path, "is empty (0 bytes)", "copy or export it again") from None
         source = _Source(_through_ffmpeg(path, _reason(error)))
         return _Forward(source)
 
