@@ -19,7 +19,7 @@ from irdream.datasets.starts import FileStart
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.objectives import Layer, LogProbability
 from irdream.dreaming.optimizers import NormalizedAscent
-from irdream.dreaming.parametrizations import LogMel, Waveform
+from irdream.dreaming.parametrizations import Fourier, LogMel, Waveform
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
@@ -98,6 +98,20 @@ def test_spectrograms_of_nobody_knows_what_have_a_picture_and_no_sound(tmp_path:
     axes = {ax.get_title(): ax for ax in dreams.show().axes}
     assert axes["dream"].get_xlabel() == "frame"
     assert axes["original"].get_ylabel() == "band"
+
+
+@pytest.mark.filterwarnings("ignore:spectrograms from")
+@pytest.mark.parametrize("wrapped", [None, Fourier(of=LogMel(range_db=None))])
+def test_magnitudes_are_not_made_sound_as_if_they_were_logarithms(wrapped) -> None:
+    class Magnitudes(HanLogMel):
+        def forward(self, waveform: Tensor) -> Tensor:
+            return super().forward(waveform).exp()
+
+    frontend = Magnitudes(sample_rate_hz=RATE, n_fft=128, hop_samples=100, n_mels=12)
+    how: Any = {"parametrization": wrapped, "steps": 2, "progress": False}
+    dreams = dream(Net(), tones(1), 1, frontend=frontend, **how)
+    with pytest.raises(InputError, match=r"of Magnitudes, which cannot .* natural log of magnitud"):
+        dreams.sound()
 
 
 def test_files_are_those_of_the_command_line(file: Path, tmp_path: Path) -> None:

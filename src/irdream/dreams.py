@@ -19,6 +19,8 @@ from irdream.dreaming.batch import joined
 from irdream.dreaming.best import Answer, Dreams
 from irdream.dreaming.network import frozen
 from irdream.dreaming.objectives import as_objective
+from irdream.dreaming.parametrizations import LogMel
+from irdream.dreaming.parametrizations.base import Wrapper
 from irdream.dreaming.targets import Item
 from irdream.errors import InputError
 from irdream.measures.table import BAR
@@ -153,9 +155,12 @@ class DreamResult(Dreams):
 
     @property
     def _has_sound(self) -> bool:
-        needed = ("n_fft", "mel_basis")
+        needed, dreamed = ("n_fft", "mel_basis"), self.ascent.parametrization
+        while isinstance(dreamed, Wrapper):
+            dreamed = dreamed.of
+        is_log = not isinstance(dreamed, LogMel) or dreamed.range_db is not None
         is_stft = all(hasattr(self.recognizer.frontend, name) for name in needed)
-        return self.waveform is not None or is_stft
+        return self.waveform is not None or (is_stft and is_log)
 
     @cached_property
     def _sounds(self) -> tuple[Tensor, Tensor]:
@@ -163,8 +168,9 @@ class DreamResult(Dreams):
         if not self._has_sound:
             raise InputError(
                 f"the dreams are spectrograms of {type(self.recognizer.frontend).__name__}, which "
-                "cannot become sound; expected a front end with n_fft and mel_basis, such as "
-                "frontend=HanLogMel(), or waveforms and parametrization=Waveform()"
+                "cannot become sound; expected a front end with n_fft and mel_basis that gives the "
+                "natural log of magnitudes, such as frontend=HanLogMel(), or waveforms and "
+                "parametrization=Waveform()"
             )
         start, frontend = self.start, self.recognizer.frontend
         if self.waveform is not None:
