@@ -90,6 +90,7 @@ def test_a_sound_that_is_sent_comes_back_as_the_page_of_its_dream(app: App, soun
     ("body", "given", "message"),
     [
         (b"no sound", {"name": "a/my [a] ü.m4a"}, "'my [a] ü.m4a' is not readable as sound"),
+        (b"", {"name": f"a.{'w' * 300}"}, "File name too long: 'a.www"),
         (None, {"target": "zither"}, "unknown instrument 'zither'; expected one of cel (cello)"),
         (None, {"offset": "9"}, "start.offset=9 in 'my_sound', which ends at 3.000 s"),
         (None, {"seconds": "long"}, "seconds='long'; expected a number of seconds"),
@@ -132,6 +133,15 @@ def test_a_network_that_is_not_there_is_one_line(word, monkeypatch, capsys) -> N
         main()
     assert end.value.code == 1
     assert re.match(r"error: .*'nowhere'.*\n$", capsys.readouterr().err)
+
+
+def test_a_port_that_there_is_not_is_one_line(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["app", "--port=99999"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    expected = r"error: --port 99999: OverflowError: .*port must be 0-65535.*; choose another\n$"
+    assert re.match(expected, capsys.readouterr().err)
 
 
 @pytest.mark.slow

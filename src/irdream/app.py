@@ -65,17 +65,19 @@ class App(ThreadingHTTPServer):
     def dream(self, sound: bytes, given: dict[str, str], progress: Any) -> str:
         """Dream a sound and return the name of its run's folder.
 
-        Raises InputError for a sound that cannot be read, a bad target, strength, offset or length,
-        of which nothing is kept.
+        Raises InputError for a sound that cannot be read or kept, a bad target, strength, offset or
+        length, of which nothing is kept.
         """
         name = Path(given.get("name", "sound.wav").replace("\\", "/"))
         run = f"{time.strftime('%Y-%m-%d-%H-%M-%S')}-{secrets.token_hex(3)}"
         path = self.folder / run / f"{distinct_names([name.stem])[0]}{name.suffix}"
         path.parent.mkdir(parents=True)
-        path.write_bytes(sound)
         try:
+            path.write_bytes(sound)
             self._dream(path, given, progress)
-        except InputError as error:
+        except ConnectionError:
+            raise
+        except (InputError, OSError) as error:  # a full disk, a name that is too long
             shutil.rmtree(path.parent)
             line = str(error).removeprefix("nothing to dream on: ")
             raise InputError(line.replace(str(path), name.name)) from None
@@ -208,8 +210,8 @@ def main() -> None:
         app.serve_forever()
     except InputError as error:
         parser.exit(1, f"error: {error}\n")
-    except OSError as error:
-        parser.exit(1, f"error: --port {given.port}: {error.strerror}; choose another\n")
+    except (OSError, OverflowError) as error:
+        parser.exit(1, f"error: --port {given.port}: {told(error)}; choose another\n")
     except KeyboardInterrupt:
         print("stopped", flush=True)
         os._exit(0)  # with a thread that dreams, torch would abort at a usual end

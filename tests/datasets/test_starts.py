@@ -253,7 +253,7 @@ def test_a_noise_follows_from_the_seed_and_its_number() -> None:
         (lambda tmp: FileStart(path=tmp / "nowhere"), "no such file or folder"),
         (lambda tmp: FileStart(path=tmp), "no sound file below"),
         (lambda tmp: DreamStart(path=None),
-         "start.path=None; expected the folder of a run of task=dream, with dreams.csv"),
+         "start.path is not set; expected the folder of a run of task=dream, with dreams.csv"),
         (lambda tmp: NoiseStart(color=BROWN), "color=brown; expected white or pink"),
         (lambda tmp: NoiseStart(count=0), "count=0; expected a whole number, at least 1"),
         (lambda tmp: NoiseStart(seed=-1), "seed=-1; expected a whole number, at least 0"),

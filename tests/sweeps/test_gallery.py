@@ -239,6 +239,8 @@ def test_dreams_without_a_target_say_what_they_are_taken_for(tmp_path: Path):
     assert given["measures"] == ["objective", "RMSE dB"]
     assert [entry["values"] for entry in given["entries"]] == [[2.0, 1.0], [3.0, 1.0]]
     assert "1 of the dreams changed nothing." in notes_in(page)
+    pd.DataFrame(rows[:1]).to_csv(place / "dreams.csv", index=False)
+    assert notes_in(gallery(tmp_path))[0] == "1 job, 0 failed; 1 dream."
 
 
 def test_a_target_of_each_excerpt_is_no_axis(tmp_path: Path):

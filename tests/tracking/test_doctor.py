@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from irdream.errors import InputError
 from irdream.tasks.doctor import doctor
 from irdream.tracking import MlflowTracker
 from irdream.tracking.store import Store
@@ -39,3 +40,10 @@ def test_only_what_is_surely_dead_is_closed(root: Path, store: Store, dead_pid, 
         tracker.close()
     assert doctor(store=root)["doctor/closed"] == 0
     assert "no run is marked RUNNING" in capsys.readouterr().out
+
+
+def test_a_folder_without_a_store_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    expected = r"^store=.* has no tracking store; expected a folder with mlflow.db, as mlruns$"
+    with pytest.raises(InputError, match=expected):
+        doctor(store=tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -164,9 +164,9 @@ class DreamStart(Start):
     def _rows(self) -> list[dict[str, str]]:
         table = self._run / "dreams.csv"
         if self.path is None or not table.is_file():
+            given = " is not set" if self.path is None else f"={self.path}"
             raise InputError(
-                f"start.path={self.path}; expected the folder of a run of task=dream, with "
-                "dreams.csv"
+                f"start.path{given}; expected the folder of a run of task=dream, with dreams.csv"
             )
         with table.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))[: self.count]

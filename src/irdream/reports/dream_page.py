@@ -61,7 +61,7 @@ DREAMS = Kind(
 )  # fmt: skip
 MAPS = Kind(
     "map", ("original", "relevant", "rest"), "Map", ("against", "for"), "Layer by layer",
-    {"recognizer": "The recogniser: original → relevant part", "judge": "The judge, likewise"},
+    {"recognizer": "The recognizer: original → relevant part", "judge": "The judge, likewise"},
 )  # fmt: skip
 
 

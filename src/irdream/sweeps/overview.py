@@ -291,11 +291,11 @@ def _job_entries(
 def _notes(sweep: Sweep, dreams: pd.DataFrame, chosen: pd.DataFrame) -> list[str]:
     """Return a line on what the page holds, and one each on what it lacks."""
     failed = sum(job.status == "failed" for job in sweep.jobs)
-    noun = "maps" if "map" in dreams else "dreams"
-    notes = [f"{counted(len(sweep.jobs), 'job')}, {failed} failed; {len(chosen)} {noun}."]
+    noun = "map" if "map" in dreams else "dream"
+    notes = [f"{counted(len(sweep.jobs), 'job')}, {failed} failed; {counted(len(chosen), noun)}."]
     flags = chosen["unchanged"].tolist() if "unchanged" in chosen else []
     if unchanged := sum(flag is True for flag in flags):
         notes.append(f"{unchanged} of the dreams changed nothing.")
     if lost := len(dreams) - len(chosen):
-        notes.append(f"Left out: {lost} of {len(dreams)} {noun}; each job's first ones are shown.")
+        notes.append(f"Left out: {lost} of {len(dreams)} {noun}s; each job's first ones are shown.")
     return notes + [f"Not read: {line}." for line in sweep.damaged]

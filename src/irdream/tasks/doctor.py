@@ -14,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from irdream import processes
+from irdream.errors import InputError
+from irdream.tracking.mlflow_setup import DATABASE, exists
 from irdream.tracking.provenance import opened_by
 from irdream.tracking.store import open_store
 
@@ -30,13 +32,18 @@ def doctor(
 ) -> dict[str, float]:
     """Close the runs that are marked RUNNING by processes that died on this machine.
 
-    Returns how many runs there were: `doctor/closed`, `doctor/alive`, `doctor/elsewhere`.
+    Returns how many runs there were: `doctor/closed`, `doctor/alive`, `doctor/elsewhere`. Raises
+    InputError where there is no store.
     """
     root = Path(store).expanduser()
     where = server or root.absolute()
     print(f"doctor: looks in {where} for runs that are marked RUNNING, and closes the dead")
     if info:
         return {}
+    if not server and not exists(root / DATABASE):
+        raise InputError(
+            f"store={store} has no tracking store; expected a folder with {DATABASE}, as mlruns"
+        )
     opened = open_store(root=root, uri=server)
     table = Table("run", "id", "host", "process", "")
     states = []
