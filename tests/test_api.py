@@ -199,6 +199,16 @@ def test_a_recognizer_whose_weights_are_in_double_precision(recognizer, waveform
     torch.testing.assert_close(dreams.sound(), expected.sound(), atol=1e-2, rtol=0)
 
 
+def test_torchs_default_type_may_be_another(recognizer, waveform) -> None:
+    expected = dream(recognizer, waveform[:1], "flu", **QUICK)
+    torch.set_default_dtype(torch.float64)
+    try:
+        dreams = dream(recognizer, waveform[:1], "flu", **QUICK)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(dreams.probability_curve, expected.probability_curve)
+
+
 def test_by_default_a_sound_is_dreamed_as_the_command_line_does(recognizer, waveform) -> None:
     dreams = dream(recognizer, waveform[:2], "flute", steps=3)
     ascent = Ascent(

@@ -144,7 +144,7 @@ class Best:
     def curves(self) -> Tensor:
         """Return probability, objective, `on_top`, (3, steps + 1, items), NaN after items' ends."""
         shape = (3, len(self.history), self.count)
-        curves = torch.full(shape, torch.nan, device=self.now.items.device)
+        curves = torch.full(shape, torch.nan, dtype=torch.float32, device=self.now.items.device)
         for step, (places, alive, values) in enumerate(self.history):
             curves[:, step, places] = values.masked_fill(~alive, torch.nan)
         return curves
