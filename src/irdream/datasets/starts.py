@@ -5,7 +5,6 @@ A start gives excerpts and a list of what could not be read; bad files do not st
 
 from __future__ import annotations
 
-import csv
 import functools
 import hashlib
 from abc import ABC, abstractmethod
@@ -24,7 +23,7 @@ from irdream.audio import MIN_PEAK, audio_files, load_audio
 from irdream.datasets.base import DataSet, Excerpt, ExcerptFile, Excerpts, PartName, listed
 from irdream.datasets.identity import known_content, unique_names
 from irdream.errors import InputError
-from irdream.files import ExistingPath, as_text
+from irdream.files import ExistingPath, as_text, read_table
 
 Readable = tuple[list[Excerpt], list[str]]
 Listed = list[tuple[str, tuple[str, ...]]]
@@ -168,8 +167,7 @@ class DreamStart(Start):
             raise InputError(
                 f"start.path{given}; expected the folder of a run of task=dream, with dreams.csv"
             )
-        with table.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))[: self.count]
+        return read_table(table, ("file", "labels", "target"))[: self.count]
 
     @property
     def _folder(self) -> Path:
