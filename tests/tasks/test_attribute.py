@@ -141,7 +141,9 @@ def test_the_page_has_each_map_with_its_sounds(run, tmp_path: Path) -> None:
     assert 0 < np.square(sound).sum() < np.square(original).sum()
 
 
-def test_of_dreams_where_they_put_their_evidence(run, tmp_path: Path, sounds, capsys) -> None:
+def test_of_dreams_where_they_put_their_evidence(
+    run, tmp_path: Path, sounds, capsys, caplog
+) -> None:
     """The change is noise that the mask of the dream lets through where it is."""
     (tmp_path / "of" / "sounds").mkdir(parents=True)
     (tmp_path / "of" / "dreams.csv").write_text("file,labels,target\nx,flu,vio\n")
@@ -173,6 +175,10 @@ def test_of_dreams_where_they_put_their_evidence(run, tmp_path: Path, sounds, ca
     assert HOW_TO_READ["change_share"] in said
     row = next(line for line in said.splitlines() if line.startswith(" faithfulness"))
     assert " to " not in row  # of one recording there is no interval
+    assert "does not know" not in caplog.text
+    (tmp_path / "of" / "dreams.csv").write_text("file,labels,target\nx,flu,kick\n")
+    run(start=DreamStart(path=tmp_path / "of"), curves=False)
+    assert "the recognizer does not know kick: what it predicts is explained in" in caplog.text
 
 
 @pytest.mark.parametrize(

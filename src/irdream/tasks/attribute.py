@@ -7,6 +7,7 @@ and one of edges.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -47,6 +48,8 @@ from irdream.reports.figures import attribution_figure, save_figure
 from irdream.reports.tables import CURVES, save_table
 from irdream.tasks.common import keep, plan_items, read_start
 from irdream.tracking import Tracker
+
+logger = logging.getLogger(__name__)
 
 FILES = (
     "index.html", "attributions.csv", PROBABILITIES, CURVES, "sanity.csv", "spectrograms", "maps",
@@ -165,6 +168,10 @@ def _items(
         return plan_items(targets, listed, known=known, seed=seed)
     tops = [known[int(recognizer(x.waveform[None].to(device))[0].argmax())] for x in excerpts]
     wanted = getattr(start, "wanted", {})
+    named = {label for labels in wanted.values() for label in labels if label}
+    if unknown := sorted(label for label in named if instruments.find(label, known) is None):
+        words = "the recognizer does not know %s: what it predicts is explained in their place"
+        logger.warning(words, instruments.in_words(unknown))
     each = [
         [instruments.find(label, known) or top for label in wanted.get(name, [""])]
         for name, top in zip((one.name for one in excerpts), tops, strict=True)
