@@ -94,7 +94,7 @@
     at("strip").replaceChildren(...(steps.length < 3 ? [] : steps).map(({ name, steps: count, told }) => {
       const canvas = make("canvas");
       canvas.dataset.of = name;
-      const text = told ?? (name === FIRST ? name : `${count} steps`);
+      const text = told ?? (name === FIRST ? name : `${count} ${count === 1 ? "step" : "steps"}`);
       const button = make("button", { type: "button" }, canvas, make("span", { textContent: text }));
       button.dataset.voice = name;
       return button;
