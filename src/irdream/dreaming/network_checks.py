@@ -92,7 +92,8 @@ def recognizer_around(
     if logits.shape[1] < 2:
         raise InputError(
             f"{_name(recognizer)} gave {tuple(logits.shape)}, a single class, which is always "
-            "certain; expected at least two: of one logit z give (z, 0)"
+            "certain; expected at least two: of one logit z give (z / 2, -z / 2), whose softmax is "
+            "the sigmoid of z, and of which both can be explained"
         )
     recognizer.instruments = recognizer.instruments or tuple(map(str, range(logits.shape[1])))
     return recognizer
