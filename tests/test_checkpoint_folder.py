@@ -245,6 +245,10 @@ def refused(path: Path | str, message: str, **settings: Any) -> None:
 def test_no_checkpoint(tmp_path: Path) -> None:
     names = "'shipped', 'second', 'robust', 'musicnn'"
     expected = rf"\(recognizer.json is missing\); expected .*{names}, runs:/"
+    (tmp_path / "run" / "checkpoint").mkdir(parents=True)
+    refused(tmp_path / "run", expected)
+    (tmp_path / "run" / "checkpoint" / "recognizer.json").touch()
+    refused(tmp_path / "run", r"is missing\); expected .*run/checkpoint$")
     refused(tmp_path / "nothing", expected)
     refused("~/there/is/no/such/folder", r"no checkpoint at '/.*/there/is/no/such/folder'")
     file = tmp_path / "model.pt"

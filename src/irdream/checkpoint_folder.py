@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from irdream.errors import InputError, told
-from irdream.files import FORMS, NAMES, pitched, replacing
+from irdream.files import NAMES, checkpoint_for, pitched, replacing
 from irdream.instruments import CODES, labels_of
 from irdream.networks import in_eval, unwrapped
 from irdream.recognizer import Recognizer
@@ -210,7 +210,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             f"no checkpoint at {str(folder)!r} ({Path(error.filename).name} is missing); "
-            f"expected {FORMS}"
+            f"expected {checkpoint_for(folder)}"
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError, safetensors.SafetensorError) as error:
         raise InputError(f"checkpoint {str(folder)!r} is damaged: {error}") from error

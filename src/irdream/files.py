@@ -276,6 +276,12 @@ FORMS = (
 _PITCHED = re.compile(r"(?P<path>.+)@(?P<semitones>[+-](?:12|1[01]|\d)(?:\.\d+)?)")
 
 
+def checkpoint_for(path: str | Path) -> str:
+    """Return what is expected where `path` is no checkpoint: the one in it, if a run made it."""
+    inside = Path(path).expanduser() / "checkpoint"
+    return str(inside) if (inside / "recognizer.json").is_file() else FORMS
+
+
 def pitched(name: str) -> tuple[str, float]:
     """Return a checkpoint's path and by how many semitones it hears a sound higher.
 

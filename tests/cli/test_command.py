@@ -153,6 +153,13 @@ def test_a_mistake_is_answered_in_one_line(words, expected) -> None:
     assert expected in answer(*words.split())
 
 
+def test_in_place_of_a_runs_folder_its_checkpoint_is_named(tmp_path) -> None:
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "recognizer.json").touch()
+    said = answer(f"checkpoint={tmp_path}")
+    assert f"checkpoint={tmp_path} is no checkpoint; expected {tmp_path}/checkpoint" in said
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -28,7 +28,7 @@ from irdream.arguments import shown
 from irdream.cli import keys
 from irdream.cli.hydra_errors import explain, needed_extra, unknown_key, unknown_target
 from irdream.errors import InputError, nearest
-from irdream.files import FORMS, NAMES, pitched
+from irdream.files import NAMES, checkpoint_for, pitched
 from irdream.instruments import CODES
 
 _OF_LAUNCHERS = ("joblib.", "ray.")  # what is raised there is no defect: a process has died
@@ -249,7 +249,7 @@ def _problem_of_checkpoint(path: str) -> str:
     is_known = path.startswith(("runs:/", "models:/")) or path in NAMES
     if is_known or (Path(path).expanduser() / "recognizer.json").is_file():
         return ""
-    return f"is no checkpoint; expected {FORMS}"
+    return f"is no checkpoint; expected {checkpoint_for(path)}"
 
 
 def _typed_key(plain: Mapping[str, Any], place: str) -> str:
