@@ -83,6 +83,20 @@ def test_a_sweep_that_is_interrupted_says_what_is_kept(
     assert ended == [True]
 
 
+def test_the_parent_run_is_closed_although_nobody_reads_the_table(tmp_path, monkeypatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise BrokenPipeError
+
+    closed = []
+    monkeypatch.setattr(sweep, "ending", sweep.Ending())
+    monkeypatch.setattr(Sweep, "store", lambda _: None)
+    monkeypatch.setattr("irdream.tracking.sweeps.close_sweep", lambda *given: closed.append(given))
+    monkeypatch.setattr(sweep, "print", broken, raising=False)
+    with pytest.raises(BrokenPipeError):
+        sweep._end(Sweep("x", str(tmp_path), "7"), False)
+    assert closed == [(None, "7", "FAILED")]
+
+
 def test_where_no_sweep_is_open_none_is_interrupted() -> None:
     assert sweep.interrupt() == ""
 

@@ -201,8 +201,8 @@ def _end(sweep: Sweep, killed: bool) -> None:
             if found.status != "running":
                 sweep.take_over(job, found, store)
                 job.write()
-    print("\n".join([table(ending.jobs), *damaged]), flush=True)
     try:
+        print("\n".join([table(ending.jobs), *damaged]), flush=True)
         if ending.jobs:
             _keep_overview(sweep, store)
     finally:
