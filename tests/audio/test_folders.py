@@ -52,6 +52,9 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     (root / "linked").symlink_to(elsewhere)
     (elsewhere / "back").symlink_to(root)
     assert audio_files(root) == [root / "linked" / "a.wav"]
+    touch(root, "b/b.wav")
+    (root / "again").symlink_to(root / "b")  # before it, and yet not in its place
+    assert audio_files(root) == [root / "b" / "b.wav", root / "linked" / "a.wav"]
 
 
 def test_a_pipe_is_left_out_and_a_broken_link_is_not(

@@ -66,21 +66,25 @@ def sounds_below(root: Path) -> list[Path]:
             as_text(folder.relative_to(root))
         )
 
-    for folder, subfolders, names in os.walk(root, onerror=unlisted, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            subfolders.clear()
-            continue
-        seen.add(real)
-        subfolders[:] = sorted(s for s in subfolders if not s.startswith((".", "__MACOSX")))
-        for path in (Path(folder, name) for name in sorted(names)):
-            if not path.name.startswith(".") and path.name.lower().endswith(suffixes):
-                if os.path.exists(path) and not os.path.isfile(path):
-                    left_out["no file, such as a pipe"].append(as_text(path.relative_to(root)))
-                else:
-                    found.append(path)
-            elif why := _why_left_out(path):
-                left_out[why].append(as_text(path.relative_to(root)))
+    folders = [root]
+    for top in folders:  # to which links are added: a folder's own place comes first
+        for folder, subfolders, names in os.walk(top, onerror=unlisted):
+            real = os.path.realpath(folder)
+            if real in seen:
+                subfolders.clear()
+                continue
+            seen.add(real)
+            subfolders[:] = sorted(s for s in subfolders if not s.startswith((".", "__MACOSX")))
+            below = (Path(folder, name) for name in subfolders)
+            folders += [path for path in below if path.is_symlink()]
+            for path in (Path(folder, name) for name in sorted(names)):
+                if not path.name.startswith(".") and path.name.lower().endswith(suffixes):
+                    if os.path.exists(path) and not os.path.isfile(path):
+                        left_out["no file, such as a pipe"].append(as_text(path.relative_to(root)))
+                    else:
+                        found.append(path)
+                elif why := _why_left_out(path):
+                    left_out[why].append(as_text(path.relative_to(root)))
     if left_out:
         kinds = (f"{len(names)} {why} ({_some(names)})" for why, names in left_out.items())
         logger.warning("left out below %s: %s", as_text(root), "; ".join(kinds))
