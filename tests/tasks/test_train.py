@@ -4,6 +4,7 @@ import logging
 import pickle
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,17 @@ def test_the_checkpoint_is_scored_on_the_test_part(run, both_parts, tmp_path) ->
 def test_players_that_nobody_knows_are_not_kept_whole(run: Run, sounds: Path) -> None:
     with pytest.raises(InputError, match=r"^split=source and no excerpt of 'folder' says who"):
         run(dataset=Folder(root=sounds), split="source")
+
+    class OneEach(Folder):
+        def part(self, name: PartName, *, sample_rate_hz: int) -> Excerpts:
+            part = super().part(name, sample_rate_hz=sample_rate_hz)
+            return Excerpts(
+                [replace(file, source=file.labels[0]) for file in part.files], part.load
+            )
+
+    message = r"^split=source leaves no excerpt of \w+ \(\w+\) to train on, as each instrument has"
+    with pytest.raises(InputError, match=message):
+        run(dataset=OneEach(root=sounds), split="source")
 
 
 def test_nothing_to_test_on(run: Run, sounds: Path, both_parts: Path, tmp_path: Path) -> None:

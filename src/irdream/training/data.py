@@ -37,6 +37,7 @@ from irdream.datasets.cache import LogMels, log_mels
 from irdream.datasets.identity import Split, split_excerpts
 from irdream.errors import InputError
 from irdream.frontends import Waveform
+from irdream.instruments import in_words
 from irdream.models.transfer import Transfer, embed
 from irdream.recognizer import Recognizer, cut_windows
 from irdream.training.augmentation import Augmentation, Draw, WaveformAugmentation
@@ -155,6 +156,12 @@ def training_words(
             "recorded notes (dataset=notes), or split=recording"
         )
     parts = split_excerpts(files, split, validation_share=validation_share, seed=seed)
+    trained, validated = ({x for i in part for x in files[i].labels} for part in parts)
+    if split == "source" and (lost := sorted(validated - trained)):
+        raise InputError(
+            f"split={split} leaves no excerpt of {in_words(lost)} to train on, as each instrument "
+            "has one player alone; expected notes of more players, or split=recording"
+        )
     return f"{len(parts[0])} training and {counted(len(parts[1]), 'validation excerpt')}"
 
 
