@@ -260,6 +260,7 @@ def test_a_package_must_be_named_to_be_trusted(checkpoint: Path) -> None:
     message = r"'my_package.MyNet' is not trusted; .* to allow it add 'trust=\[my_package\]'"
     refused(checkpoint, message)
     refused(checkpoint, message, trust=["my_pack", "other"])
+    assert load_recognizer(checkpoint, trust=["my_package.MyNet"]).instruments == CODES
 
 
 @pytest.mark.parametrize("part", ["model", "frontend"])

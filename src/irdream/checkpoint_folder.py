@@ -243,7 +243,7 @@ def _class_of(spec: Mapping[str, Any], trust: Sequence[str]) -> type[nn.Module]:
     """Import the `_target_` of a spec, if it is trusted."""
     target = str(spec.get("_target_", ""))
     allowed = (*TRUSTED, *trust)
-    if not any(target.startswith(f"{package}.") for package in allowed):
+    if target not in trust and not any(target.startswith(f"{package}.") for package in allowed):
         raise InputError(
             f"{target!r} is not trusted; expected something in {', '.join(allowed)}; "
             f"to allow it add 'trust=[{target.split('.')[0]}]'"
