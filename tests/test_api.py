@@ -398,9 +398,8 @@ def test_groups_can_be_asked_to_differ(on_log_mels) -> None:
 def test_seeds_are_those_of_the_items(on_log_mels) -> None:
     settings = {"transform": Jitter(frames=5), "start_noise": 1.0, **QUICK}
     first = dream(on_log_mels, log_mels(), 3, **settings)
-    same, other = (
-        dream(on_log_mels, log_mels(), 3, seed=s, **settings).signal for s in (np.int64(0), 1)
-    )
+    seeds: tuple[Any, ...] = (np.int64(0), 1)
+    same, other = (dream(on_log_mels, log_mels(), 3, seed=s, **settings).signal for s in seeds)
     assert torch.equal(first.signal, same)
     assert not torch.allclose(first.signal, other)
     fewer = dream(on_log_mels, log_mels()[:2], 3, **settings)

@@ -110,10 +110,11 @@ def test_saving_and_loading_change_nothing_around(
     assert not any(weight.is_inference() for weight in made.parameters())
     made.spec = {}
     made.train()
-    made.model.layers[1].eval()  # as fixed statistics are held in a training
+    layers: Any = made.model.layers
+    layers[1].eval()  # as fixed statistics are held in a training
     save_recognizer(made, "~/mine")
     assert (tmp_path / "mine" / "recognizer.json").is_file()
-    assert (made.training, made.model.layers[1].training) == (True, False)
+    assert (made.training, layers[1].training) == (True, False)
 
 
 def test_weights_that_share_memory_can_be_saved(

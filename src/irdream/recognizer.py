@@ -250,7 +250,9 @@ class Recognizer(nn.Module):
         return self.window_probabilities(waveform).mean(dim=1)
 
     @torch.no_grad()
-    def predict(self, sound: str | Path | Tensor | np.ndarray) -> dict[str, float]:
+    def predict(
+        self, sound: str | Path | Tensor | np.ndarray | Sequence[float]
+    ) -> dict[str, float]:
         """Return the probability of each label, the highest first.
 
         `sound` is a file, which is scaled to a peak of 1 as in training, or a waveform (samples,)
