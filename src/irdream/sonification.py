@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -92,8 +93,9 @@ class GriffinLim:
 
         samples = waveform.shape[-1]
         hops = whole_hops(samples, frontend)
-        sound = griffinlim(
-            _magnitudes(dream, frontend, self.mel_iterations, 1 + hops),
+        magnitudes = _magnitudes(dream, frontend, self.mel_iterations, 1 + hops)
+        find = partial(
+            griffinlim,
             window=taper_of(frontend, dream),
             n_fft=frontend.n_fft,
             hop_length=frontend.hop_samples,
@@ -104,6 +106,8 @@ class GriffinLim:
             length=hops * frontend.hop_samples,
             rand_init=False,
         )
+        # one by one: rounding, which a batch may change, grows with the iterations
+        sound = torch.cat([find(item) for item in magnitudes.split(1)])
         return sound[..., :samples]
 
 
