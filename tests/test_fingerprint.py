@@ -74,6 +74,13 @@ class Mine:
         return self._gain
 
 
+class Half(Mine):
+    _gain = 0.5
+
+    def __init__(self) -> None:
+        pass
+
+
 class Slotted:
     __slots__ = ("gain",)
 
@@ -154,10 +161,11 @@ def test_what_an_object_was_built_with_counts_wherever_it_keeps_it(make) -> None
     assert fingerprint_of(make(0.25)) != first
 
 
-def test_what_is_only_kept_does_not_count() -> None:
-    used = Mine(0.5)
+@pytest.mark.parametrize("make", [lambda: Mine(0.5), Half], ids=["beside others", "alone"])
+def test_what_is_only_kept_does_not_count(make: Callable[[], Mine]) -> None:
+    used = make()
     assert used.kept == 0.5
-    assert fingerprint_of(used) == fingerprint_of(Mine(0.5))
+    assert fingerprint_of(used) == fingerprint_of(make())
 
 
 @pytest.mark.slow

@@ -250,7 +250,7 @@ class _Description:
             return [self(type(value)), module, parts, wrapped]
         make, arguments, state, items, pairs = (*parts, None, None, None)[:5]
         if isinstance(state, dict):
-            state = _without_kept(type(value), state)
+            state = _without_kept(type(value), state) or None  # as of an object without any
         parts = [type(value), make, arguments, state, list(items or ()), list(pairs or ())]
         return [*map(self, parts), wrapped]
 

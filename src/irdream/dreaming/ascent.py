@@ -233,16 +233,17 @@ class _Run:
 
     def _score(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         """Return what the objective gives, (items,); InputError where it is something else."""
-        score, name = self.objective(output, targets), f"objective {self.objective!r}"
+        score = self.objective(output, targets)
         if not isinstance(score, Tensor) or score.shape != targets.shape:
             raise InputError(
-                f"{name} gave {shapes(score)}; expected a tensor with a value for each item, "
-                f"{tuple(targets.shape)}: (items,)"
+                f"objective {self.objective!r} gave {shapes(score)}; expected a tensor with a "
+                f"value for each item, {tuple(targets.shape)}: (items,)"
             )
         if torch.is_grad_enabled() and not score.requires_grad:
             raise InputError(
-                f"{name} gave values without a gradient; expected a function of the network's "
-                "output or of the log-mel, without detach, argmax or a detour through NumPy"
+                f"objective {self.objective!r} gave values without a gradient; expected a function "
+                "of the network's output or of the log-mel, without detach, argmax or a detour "
+                "through NumPy"
             )
         return score
 
