@@ -114,11 +114,13 @@ def test_outputs_go_with_their_labels_and_others_start_anew(
     assert not any(torch.equal(row, old) for row in own_weight[[1, 3]] for old in weight)
 
 
-def test_what_is_fitted_at_once_is_not_trained_further(tmp_path: Path) -> None:
+def test_what_cannot_be_trained_further_is_refused(tmp_path: Path) -> None:
     frontend, model = ({"_target_": f"irdream.{one}"} for one in ("frontends.HanLogMel", SVM))
     save_recognizer(checkpoint.new(frontend=frontend, model=model, device="cpu"), tmp_path / "svm")
     with pytest.raises(InputError, match="svm is a MfccSvm, which is fitted at once; expected a"):
         _light({}, fine_tune=str(tmp_path / "svm"))
+    with pytest.raises(InputError, match=r"second@-3: in training .* pitch; expected second$"):
+        _light({}, fine_tune="second@-3")
 
 
 def test_addresses_in_a_store(folder: Path, tmp_path: Path) -> None:

@@ -107,7 +107,13 @@ def new(
             is not trained in steps.
     """
     if fine_tune is not None:
-        base = load_recognizer(pitched(_folder(fine_tune, store, server))[0], trust=trust)
+        path, semitones = pitched(_folder(fine_tune, store, server))
+        if semitones:
+            raise InputError(
+                f"train.fine_tune={fine_tune}: in training sounds keep their pitch; expected "
+                f"{pitched(fine_tune)[0]}"
+            )
+        base = load_recognizer(path, trust=trust)
         recognizer = _further(base, labels, fine_tune, runtime.choose_device(device), trust)
     else:
         recognizer = new_recognizer(
