@@ -19,6 +19,7 @@ ON_CTRL_C = signal.getsignal(signal.SIGINT)
 if __name__ == "__main__" and ON_CTRL_C is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # in imports, which would end in a traceback
 os.environ["HYDRA_FULL_ERROR"] = "1"  # lets Hydra's errors come to main(), which says them
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # or threads wait for each other on a busy machine
 
 try:
     import hydra
