@@ -297,6 +297,7 @@ def caused_by(cause: Exception) -> Exception:
 
 
 NEEDED = 'hydra/launcher={0} needs the extra {0}; pip install "irdream[{0}]"'
+FEWER = "take shorter sounds, or a smaller train.batch_size"
 ERRORS = [
     (MissingConfigException("Could not find 'hydra/launcher/joblib'\n\nAvailable"),
      NEEDED.format("joblib")),
@@ -320,6 +321,15 @@ ERRORS = [
      "Too many open files '/data/x'; raise the limit on open files: ulimit -n 4096"),
     (OSError(errno.EIO, "text", "/data/x"),
      "Input/output error '/data/x'; check the disk, or choose another"),
+    (MemoryError("Unable to allocate 1.60 TiB for an array with shape (2,) and data type float64"),
+     "out of memory: Unable to allocate 1.60 TiB; " + FEWER),
+    (RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity"),
+     "out of memory: Tried to allocate 20.00 GiB; " + FEWER),
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate"
+                  " 400000 bytes. Error code 12"),
+     "out of memory: tried to allocate 400000 bytes; " + FEWER),
+    (UnicodeDecodeError("utf-8", b"title: caf\xe9\n", 10, 11, "invalid continuation byte"),
+     "b'title: caf\\xe9\\n' is no text in UTF-8; save the file as UTF-8"),
 ]  # fmt: skip
 
 

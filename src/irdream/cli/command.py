@@ -32,6 +32,7 @@ from irdream.files import NAMES, checkpoint_for, pitched
 from irdream.instruments import CODES
 
 _OF_LAUNCHERS = ("joblib.", "ray.")  # what is raised there is no defect: a process has died
+_NO_MEMORY = re.compile(r"(?:unable|tried) to allocate [\d.]+ \w+", re.IGNORECASE)  # NumPy, torch
 _SYSTEM = {  # errors of the system that a person can mend, and how
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space and run again"),
     **dict.fromkeys(
@@ -282,7 +283,8 @@ def line(error: Exception, *, trust: Sequence[str] = ()) -> str | None:
         return f"error: {' '.join(str(error).split())}"
     asked = traceback.extract_tb(error.__traceback__)[-1:]
     is_hydras = type(error).__module__.startswith(("hydra.", "omegaconf.")) or (
-        isinstance(error, ValueError) and any("/hydra/" in frame.filename for frame in asked)
+        isinstance(error, ValueError)
+        and any(re.search("/(hydra|joblib)/", frame.filename) for frame in asked)
     )
     return f"error: {explain(error)}" if is_hydras else None
 
@@ -294,6 +296,11 @@ def _of_cause(error: BaseException, trust: Sequence[str]) -> str | None:
     if isinstance(error, OSError) and error.errno in _SYSTEM:
         where = f" {str(error.filename)!r}" if error.filename else ""
         return f"{os.strerror(error.errno)}{where}; {_SYSTEM[error.errno]}"
+    if asked := _NO_MEMORY.search(str(error)):
+        return f"out of memory: {asked[0]}; take shorter sounds, or a smaller train.batch_size"
+    if isinstance(error, UnicodeDecodeError):
+        around = error.object[max(0, error.start - 20) : error.end + 20]
+        return f"{around!r} is no text in UTF-8; save the file as UTF-8"
     if isinstance(error, AttributeError) and (lacking := _lacking(error, trust)):
         return lacking
     if isinstance(error, ConnectionError) or type(error).__module__.startswith(_OF_LAUNCHERS):
