@@ -52,6 +52,7 @@ ui: .venv/.stamp ## MLflow UI of all runs on http://127.0.0.1:5000 (PORT=...)
 		$(VENV_PYTHON) -m mlflow ui --host 127.0.0.1 --port $(PORT) --workers 1 \
 		--backend-store-uri sqlite:///mlruns/mlflow.db --default-artifact-root mlruns/artifacts
 
+app: export GOMP_SPINCOUNT ?= 10000
 app: .venv/.stamp ## dream your own sounds in a browser, on http://127.0.0.1:7860
 	@$(VENV_PYTHON) -m irdream.app
 
