@@ -194,7 +194,7 @@ def test_predominant_labels_take_the_place_of_the_others(tree, tmp_path) -> None
     data = OpenMic(root=tree, predominant=table)
     assert labels_of(data) == {"000046_3840": ("cel", "voi"), "000178_3840": ("gac", "drums")}
     assert not data.classes  # those of IRMAS
-    assert data.about == "clips of OpenMIC-2018, labels of openpir.csv"
+    assert data.about == "clips of OpenMIC-2018 (CC BY 4.0), labels of openpir.csv"
     assert data.summary().endswith(
         "1 and 1 with a label: cel 1, drums 1, gac 1, voi 1; labels of openpir.csv"
     )

@@ -16,9 +16,10 @@ import torch
 
 from irdream import checkpoint
 from irdream.checkpoint_folder import load_recognizer, new_recognizer
-from irdream.datasets.base import Excerpt, ExcerptFile, Excerpts, PartName
+from irdream.datasets.base import Excerpt, ExcerptFile, Excerpts, Mixture, PartName
 from irdream.datasets.folder import Folder
 from irdream.datasets.identity import fingerprint
+from irdream.datasets.irmas import Irmas
 from irdream.errors import InputError
 from irdream.instruments import CODES
 from irdream.measures.scoring import AGGREGATIONS
@@ -96,6 +97,7 @@ def test_the_checkpoint_is_whole(run: Run, tmp_path: Path, sounds: Path) -> None
     card = loaded.card
     told = {"name": "notes", "training_excerpts": 12, "validation_excerpts": 6}
     assert told.items() <= card["data"].items()
+    assert card["data"]["sets"] == {"notes": {"about": "notes", "hours": 0.008}}  # 18 of 1.6 s
     assert [len(card["data"][f"{part}_contents"]) for part in ("training", "validation")] == [
         96,
         48,
@@ -106,6 +108,18 @@ def test_the_checkpoint_is_whole(run: Run, tmp_path: Path, sounds: Path) -> None
     excerpts = Folder(root=sounds).part("training", sample_rate_hz=RATE_HZ)
     right = sum(heard(loaded, excerpt) in excerpt.labels for excerpt in excerpts)
     assert right >= 15  # of 18
+
+
+def test_the_card_of_a_mixture_names_each_data_set(run, sounds, tmp_path) -> None:
+    some, same = Folder(root=sounds, name="some"), Irmas(root=sounds)
+    same.part = Folder(root=sounds).part
+    run(dataset=Mixture(datasets={"own": some, "irmas": same}, weights={"irmas": 2}), epochs=1)
+    card = load_recognizer(tmp_path / "run" / "checkpoint", trust=["my_package"]).card
+    assert card["data"]["sets"] == {
+        "own": {"about": "some", "hours": 0.008},
+        "irmas": {"about": same.about, "hours": 0.008},
+    }
+    assert "CC BY-NC-SA 3.0" in same.about
 
 
 def test_a_checkpoint_is_trained_further(run, tmp_path, capsys) -> None:

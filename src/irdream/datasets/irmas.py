@@ -58,7 +58,7 @@ class Irmas(Downloadable):
 
     title, choice = "IRMAS", "irmas"
     source = "Zenodo record 1290750, about 9 GB unzipped, licence CC BY-NC-SA 3.0"
-    about = "recordings in the tree of IRMAS"
+    about = "recordings in the tree of IRMAS (IRMAS itself: CC BY-NC-SA 3.0)"
 
     def archives(self) -> list[Archive]:
         """Return the four archives of the Zenodo record."""

@@ -74,7 +74,7 @@ class OpenMic(Downloadable):
         if self.predominant is not None:
             self._table = Path(self.predominant).expanduser()
             self.classes, self.labels = (), f"labels of {self._table.name}"  # IRMAS' eleven
-        self.about = f"clips of OpenMIC-2018, {self.labels}"
+        self.about = f"clips of OpenMIC-2018 (CC BY 4.0), {self.labels}"
 
     def archives(self) -> list[Archive]:
         """Return the one archive of the Zenodo record, without its features."""

@@ -21,7 +21,7 @@ from rich.console import Console
 from irdream import __version__
 from irdream.arguments import Amount, Count, Positive, Share, checked
 from irdream.checkpoint_folder import load_recognizer, save_recognizer
-from irdream.datasets.base import DataSet, Labelled, counted, has_no_test, labels_of
+from irdream.datasets.base import DataSet, Labelled, Mixture, counted, has_no_test, labels_of
 from irdream.datasets.identity import Split, described, log_files, packed
 from irdream.errors import InputError, told
 from irdream.files import ExistingPath
@@ -180,7 +180,7 @@ def train(
     best = load_recognizer(fit.folder / "best", device=recognizer.device, trust=list(trust))
     _calibrate(best, data)
     by, hours = {"by": split, "validation_share": validation_share}, stopwatch.seconds["training"]
-    best.card = _card(dataset.name, data, progress, recognizer.device)
+    best.card = _card(dataset, data, progress, recognizer.device)
     best.card |= {"split": by, "seed": seed, "hours": round(hours / 3600, 2)}
     if fine_tuned:
         best.card["fine_tuned_from"] = fine_tuned
@@ -251,15 +251,28 @@ def _check_network(
 
 
 def _card(
-    name: str, data: TrainingData, progress: Progress, device: torch.device
+    dataset: DataSet, data: TrainingData, progress: Progress, device: torch.device
 ) -> dict[str, Any]:
     """Return what a checkpoint tells of its data and of its best epoch."""
+    given = dataset.dataset if isinstance(dataset, Labelled) else dataset
+    mixed = isinstance(given, Mixture)
+    sets = given.datasets if mixed else {given.name: given}
+    seconds: dict[str, dict[Path, float]] = {name: {} for name in sets}  # weights repeat paths
+    for file, lasts in zip(data.excerpts.files, data.seconds, strict=True):
+        seconds[file.name.partition("/")[0] if mixed else given.name][file.path] = lasts
     return {
         "device": str(device),
         "irdream": __version__,
         "torch": torch.__version__,
         "data": {
-            "name": name,
+            "name": dataset.name,
+            "sets": {
+                name: {
+                    "about": getattr(one, "about", one.name),
+                    "hours": round(sum(seconds[name].values()) / 3600, 4),
+                }
+                for name, one in sets.items()
+            },
             "training_excerpts": len(data.training_files),
             "validation_excerpts": len(data.validation_files),
             "training_contents": packed(data.training_files),

@@ -61,6 +61,7 @@ class TrainingData:
     validation_files: list[ExcerptFile]
     validation_excerpts: list[int]  # their places among the excerpts
     augment: Augmentation | None  # makes views of training windows; None: as they are
+    seconds: np.ndarray  # of each excerpt
 
     def windows(self, excerpt: int, recognizer: Recognizer) -> Tensor:
         """Return what the network gets of an excerpt, with windows that overlap by half."""
@@ -93,6 +94,8 @@ def training_data(
     analysis = _features(recognizer) if embedded else recognizer.frontend
     analysis = partial(_hops, hop=1) if on_samples else analysis
     least = 1 if embedded else recognizer.window_frames
+    hop = 1 if on_samples else recognizer.hop_samples
+    hop *= recognizer.window_frames / 2 if embedded else 1
     found = None
     with contextlib.suppress(InputError):
         found = analyze(excerpts, analysis)
@@ -133,6 +136,7 @@ def training_data(
         validation_files=[excerpts.files[i] for i in validation],
         validation_excerpts=validation,
         augment=augment,
+        seconds=found.frames * hop / recognizer.sample_rate_hz,
     )
 
 
