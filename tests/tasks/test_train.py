@@ -22,7 +22,7 @@ from irdream.datasets.identity import fingerprint
 from irdream.datasets.irmas import Irmas
 from irdream.errors import InputError
 from irdream.instruments import CODES
-from irdream.measures.scoring import AGGREGATIONS
+from irdream.measures.scoring import AGGREGATIONS, Scoring
 from irdream.models import Han2016Body
 from irdream.models.transfer import embed
 from irdream.progress import Stopwatch
@@ -164,8 +164,13 @@ def both_parts(sounds: Path, tmp_path: Path) -> Path:
 
 def test_the_checkpoint_is_scored_on_the_test_part(run, both_parts, tmp_path) -> None:
     metrics = run(
-        dataset=Folder(root=both_parts, name="tested"), test=True, test_robust_db=[0.0, 20.0]
-    )
+        dataset=Folder(root=both_parts, name="tested"), test=True,
+        test_scoring=Scoring(aggregation="s2", threshold=0.75), test_robust_db=[0.0, 20.0],
+        test_robust_steps=2, test_robust_windows=2,
+    )  # fmt: skip
+    assert (metrics["eval/s2_threshold"], metrics["eval/robust_windows"]) == (0.75, 2)
+    changed = pd.read_csv(tmp_path / "run" / "test" / "robustness.csv")
+    assert changed["steps"].tolist() == [0, 2]
     assert metrics["eval/micro_f1"] > 0.6
     assert metrics["eval/robust_accuracy_0dB"] > metrics["eval/robust_accuracy_20dB"]
     assert {"train/epochs", "val/loss", "eval/top1", "eval/macro_f1"} <= set(metrics)
@@ -203,6 +208,9 @@ def test_nothing_to_test_on(run: Run, sounds: Path, both_parts: Path, tmp_path: 
     expected = r"^train\.test=true has nothing to score: 'folder' has no test part, all its ex"
     with pytest.raises(InputError, match=expected):
         run(dataset=Folder(root=sounds), test=True)
+    expected = r"^train\.test=true has nothing to score: evaluate\.aggregation=network"
+    with pytest.raises(InputError, match=expected):
+        run(dataset=Folder(root=both_parts), test=True, test_scoring=Scoring(aggregation="network"))
     with pytest.raises(InputError, match=r"^test_robust_db=\[-1\.0\]; expected a list of n"):
         run(dataset=Folder(root=both_parts), test=True, test_robust_db=[-1.0])
     assert not (tmp_path / "run" / "training").exists()

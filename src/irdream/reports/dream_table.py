@@ -227,7 +227,7 @@ def print_dreams(
     if len(table) > ROWS_SHOWN:
         lines.append(f"{len(table) - ROWS_SHOWN} more dreams in dreams.csv")
     if omitted:
-        lines.append(f"{omitted} dreams without a figure (dream.figures)")
+        lines.append(f"{counted(omitted, 'dream')} without a figure (dream.figures)")
     count = len(table)
     if unchanged := int(metrics["dream/unchanged"]):
         lines.append(

@@ -28,12 +28,12 @@ from irdream.files import ExistingPath
 from irdream.frontends import Waveform
 from irdream.measures.recognition import choose_threshold, fit_temperature
 from irdream.measures.robustness import check_robustness
-from irdream.measures.scoring import AGGREGATIONS, aggregate, listed_part, window_scores
+from irdream.measures.scoring import AGGREGATIONS, Scoring, aggregate, window_scores
 from irdream.processes import keeping
 from irdream.progress import Stopwatch
 from irdream.recognizer import Recognizer
 from irdream.reports.tables import save_table
-from irdream.tasks.evaluate import evaluate
+from irdream.tasks.evaluate import DEFAULT, evaluate
 from irdream.tracking import Tracker
 from irdream.tracking.store import check_names
 from irdream.training.augmentation import (
@@ -81,7 +81,10 @@ def train(
     register: str | None = None,
     alias: str = "champion",
     test: bool = False,
+    test_scoring: Scoring = DEFAULT,
     test_robust_db: Sequence[Amount] = (),
+    test_robust_steps: Count = 20,
+    test_robust_windows: Count = 256,
     seed: int = 0,
     trust: Iterable[str] = (),
     info: bool = False,
@@ -102,7 +105,7 @@ def train(
         resume: the folder of a run to resume; its other arguments must be these, but for those
             that `training.resume` names. With more epochs its learning rate falls on from where
             it was.
-        test_robust_db: changes in dB that it is tested under, see `evaluate`'s robust_db.
+        test_scoring, test_robust_db, ...: of the test part, see `evaluate`.
         trust: packages that the checkpoint's own model may come from.
 
     Returns `train/loss`, `val/loss`, `val/top1` of the best epoch, `train/epochs`; with `test` what
@@ -127,7 +130,7 @@ def train(
     if register is not None:
         _check_registry(register, alias, None if info else tracker)
     if test:
-        _check_test(dataset, recognizer, test_robust_db)
+        _check_test(dataset, recognizer, test_scoring, test_robust_db)
     _check_network(recognizer, augmentation, resume, steps)
     folder = folder_of_state(resume, output_dir)
     made = plan = None
@@ -194,7 +197,8 @@ def train(
     if test:
         metrics |= evaluate(
             recognizer=best, dataset=dataset, tracker=tracker, output_dir=output_dir / "test",
-            robust_db=test_robust_db, seed=seed, stopwatch=stopwatch,
+            scoring=test_scoring, robust_db=test_robust_db, robust_steps=test_robust_steps,
+            robust_windows=test_robust_windows, seed=seed, stopwatch=stopwatch,
         )  # fmt: skip
     return metrics
 
@@ -209,10 +213,12 @@ def _check_registry(register: str, alias: str, tracker: Tracker | None) -> None:
         )
 
 
-def _check_test(dataset: DataSet, recognizer: Recognizer, robust_db: Sequence[float]) -> None:
+def _check_test(
+    dataset: DataSet, recognizer: Recognizer, scoring: Scoring, robust_db: Sequence[float]
+) -> None:
     """Refuse before the training what could not be scored after it."""
     try:
-        files = listed_part(dataset, "test", recognizer)
+        files = scoring.files(recognizer, dataset)
     except InputError as error:
         raise InputError(f"train.test=true has nothing to score: {error}") from error
     if has_no_test(dataset, files, recognizer.sample_rate_hz):
