@@ -189,7 +189,7 @@ def test_the_tracker_gets_measures_and_files(run) -> None:
 
     assert tracker.files == [
         "index.html", "dreams.csv", "probabilities.csv", "curves.csv", "curves.png", "spectrograms",
-        "sounds",
+        "sounds", "steps",
     ]  # fmt: skip
     stable = [
         "on_top", "at_0.9", "wav_on_top", "wav_at_0.9", "target_probability",
@@ -493,6 +493,9 @@ def test_what_both_networks_predict_and_what_lies_between_is_kept(
     steps = sorted((path.parent.name, path.stem) for path in (tmp_path / "steps").rglob("*.wav"))
     name = table["file"][0]
     assert steps == sorted((steps, name) for steps in ("2", "4", "8", "16"))
+    run(folder=tmp_path, ascent=replace(loop, steps=12), **given)  # has none of 16 steps
+    kept_steps = {path.parent.name for path in (tmp_path / "steps").rglob("*.wav")}
+    assert kept_steps == {"1", "2", "4", "8"}
     page = (tmp_path / "index.html").read_text()
     assert "<h1>3 dreams toward saxophone</h1>" in page
     assert "<code>python main.py a=b</code>" in page

@@ -156,7 +156,12 @@ def write_sounds(
 def write_iterates(
     one: FinishedDream, recognizer: Recognizer, sonify: Sonify, folder: Path
 ) -> None:
-    """Write what lay between original and dream as `folder/STEPS/NAME.wav`, within full scale."""
+    """Write what lay between original and dream as `folder/STEPS/NAME.wav`, within full scale.
+
+    What an earlier dream of this name left there is removed.
+    """
+    for earlier in folder.glob(f"*/{one.name}.wav"):
+        earlier.unlink()
     for steps, iterate in one.iterates.items():
         sound = iterate if iterate.ndim == 1 else one.sound(iterate, recognizer, sonify)
         _, sound, rate_hz = one.full_band(sound) or (None, sound, recognizer.sample_rate_hz)

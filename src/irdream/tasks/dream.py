@@ -48,7 +48,7 @@ from irdream.tracking import Tracker
 
 FILES = (
     "index.html", "dreams.csv", "probabilities.csv", "curves.csv", "curves.png", "spectrograms",
-    "sounds",
+    "sounds", "steps",
 )  # fmt: skip
 GB_A_MINUTE = 0.3  # of one sound, by default settings
 BATCH_SECONDS = 2048.0  # of sound that is dreamed at once: memory stays the same for any count
