@@ -1,5 +1,6 @@
 """The local page: a sound is sent, its dream comes back; and in Chromium, as a person would."""
 
+import html
 import http.client
 import json
 import os
@@ -17,8 +18,10 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from hydra import compose, initialize_config_dir
 
 from irdream.app import App, main
+from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
 from tests.browser import CHROMIUM
@@ -34,7 +37,8 @@ def app(my_package, tmp_path: Path) -> Iterator[App]:
         torch.manual_seed(seed)
         frontend = HanLogMel(sample_rate_hz=RATE_HZ, n_fft=256, hop_samples=200, n_mels=12)
         networks.append(Recognizer(frontend=frontend, model=my_package.MyNet()).eval())
-    app = App(networks[0], networks[1], tmp_path / "app", steps=12)
+    names = ["checkpoint=[mine]", "judge=other"]
+    app = App(networks[0], networks[1], tmp_path / "app", steps=12, networks=names)
     thread = threading.Thread(target=app.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     yield app
@@ -78,6 +82,7 @@ def test_a_sound_that_is_sent_comes_back_as_the_page_of_its_dream(app: App, soun
     assert "<h1>1 dream toward flute</h1>" in page
     assert "dream.strength=strong" in page
     assert "start.offset=0.5 start.seconds=1.5" in page
+    assert "'checkpoint=[mine]' judge=other" in html.unescape(page)  # which dream the same again
     folder = app.folder / last["page"].strip("/")
     (row,) = pd.read_csv(folder / "dreams.csv").to_dict("records")
     assert row["target_probability"] > row["target_probability_before"]
@@ -124,6 +129,23 @@ def test_a_second_sound_waits_and_is_told_so(app: App, sound: Path) -> None:
     assert told[0] == {"share": None}
     assert told[1] == {"share": 0.0}
     assert "page" in told[-1]
+
+
+def test_by_default_it_asks_the_networks_of_the_command_line(monkeypatch) -> None:
+    conf, asked = Path(__file__).parents[1] / "conf", []
+
+    def load(path: str | list[str]) -> None:
+        asked.append(path)
+        if len(asked) == 2:
+            raise InputError("enough")
+
+    monkeypatch.setattr("irdream.app.checkpoint.load", load)
+    monkeypatch.setattr(sys, "argv", ["app"])
+    with pytest.raises(SystemExit):
+        main()
+    with initialize_config_dir(config_dir=str(conf), version_base="1.3"):
+        config = compose("config", ["task=dream"])
+    assert asked == [config.checkpoint, config.judge]
 
 
 @pytest.mark.parametrize("word", ["--checkpoint=nowhere", "--judge=nowhere"])

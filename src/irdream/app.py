@@ -19,6 +19,7 @@ import secrets
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -56,8 +57,10 @@ class App(ThreadingHTTPServer):
         *,
         port: int = 0,
         steps: int = 60,
+        networks: Sequence[str] = (),  # the words of a command line that name both
     ) -> None:
         self.recognizer, self.judge, self.folder, self.steps = recognizer, judge, folder, steps
+        self.networks = networks
         self.dreaming = threading.Lock()
         super().__init__((HOST, port), _Handler)
         self.address = f"http://{HOST}:{self.server_address[1]}/"
@@ -106,6 +109,7 @@ class App(ThreadingHTTPServer):
                     "task=dream", f"target={target}", f"dream.strength={strength}", "start=file",
                     f"start.path={path}", f"start.offset={offset or 0:g}",
                     f"start.seconds={'null' if seconds is None else f'{seconds:g}'}",
+                    *self.networks,
                 ],
                 progress=progress,
             )  # fmt: skip
@@ -198,14 +202,15 @@ def main() -> None:
     """Load both networks and serve until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m irdream.app")
     parser.add_argument("--port", type=int, default=7860)
-    parser.add_argument("--checkpoint", default="robust", help="that dreams")
-    parser.add_argument("--judge", default="second", help="that had no part in it")
+    parser.add_argument("--checkpoint", default=["robust", "second"], nargs="+", help="that dream")
+    parser.add_argument("--judge", default="musicnn", help="that had no part in it")
     parser.add_argument("--folder", default="outputs/app", type=Path, help="for the runs")
     given = parser.parse_args()
     runtime.set_threads(None)
     try:
         recognizer, judge = (checkpoint.load(path=path) for path in (given.checkpoint, given.judge))
-        app = App(recognizer, judge, given.folder, port=given.port)
+        networks = [f"checkpoint=[{','.join(given.checkpoint)}]", f"judge={given.judge}"]
+        app = App(recognizer, judge, given.folder, port=given.port, networks=networks)
         print(f"open {app.address} (Ctrl-C ends it)", flush=True)
         app.serve_forever()
     except InputError as error:
