@@ -97,6 +97,11 @@ def answer(*overrides: str) -> str:
             "constraint.db is no key of the constraint that is chosen; it belongs to "
             "constraint=max_change or rmse_budget or snr_floor",
         ),
+        (
+            "task=train augmentation=none ++augmentation.mix_share=0",
+            "augmentation.mix_share is no key of the augmentation that is chosen; it belongs to "
+            "augmentation=spectrogram or waveform",
+        ),
         ("dataset=folder", "dataset.root is not set; expected dataset.root=..."),
         # values
         ("target=[all,flute]", "target: all has others beside it; expected it alone"),

@@ -124,3 +124,18 @@ def test_the_folder_of_a_run_is_never_one_called_tilde() -> None:
 def test_other_words_are_left_alone() -> None:
     words = "--info -cd my=x ~dataset ~dataset.root=x hydra/launcher=joblib task=dream a"
     assert " ".join(as_grammar(words.split())) == words
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("-m objective=layer,channel objective.layer=a,b",
+         "-m objective=layer,channel ++objective.layer=a,b"),
+        ("-m +experiment/ablation=glob(*) scheduler.warmup_epochs=1 dream.steps=1",
+         "-m +experiment/ablation=glob(*) ++scheduler.warmup_epochs=1 dream.steps=1"),
+        ("-m objective=layer objective.layer=a,b", "-m objective=layer objective.layer=a,b"),
+        ("-m objective=layer,logit model.width=2", "-m objective=layer,logit model.width=2"),
+    ],
+)  # fmt: skip
+def test_keys_beside_choices_that_are_swept_are_those_of_each_choice(typed, read) -> None:
+    assert " ".join(as_grammar(typed.split())) == read

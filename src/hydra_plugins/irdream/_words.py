@@ -9,6 +9,7 @@ the very name that was typed, that file is meant.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -44,9 +45,14 @@ def as_grammar(words: Sequence[str]) -> list[str]:
 
     A `_target_` of one's own starts without the keys of the choice that it replaces
     (`irdream.cli.command.prepare`): what is typed beside it need not be there, nor be taken away.
+    Where choices of a group are swept, its keys are those of the choices, of which Hydra sees none
+    before the first job; whether each job has them is checked then.
     """
     multirun = any(word == "-m" or word.startswith("--mu") for word in words)
-    own = tuple(f"{node}." for node in typed_targets(words))
+    swept = [word.lstrip("+").partition("=")[0] for word in words if multirun and _is_sweep(word)]
+    experiments = any(key.partition("/")[0] == "experiment" for key in swept)
+    nodes = [*typed_targets(words), *(groups() if experiments else groups().keys() & {*swept})]
+    own = tuple(f"{node}." for node in nodes)
     read = []
     for word in words:
         match = _WORD.fullmatch(word)
@@ -58,6 +64,12 @@ def as_grammar(words: Sequence[str]) -> list[str]:
         value = os.path.expanduser(value) if key in _FOLDERS else value
         read.append(f"{'++' if is_own else sign}{key}={_read(value, _kind(key), multirun)}")
     return read
+
+
+def _is_sweep(word: str) -> bool:
+    with contextlib.suppress(HydraException):
+        return OverridesParser.create().parse_override(word).is_sweep_override()
+    return False
 
 
 def _read(value: str, kind: _Kind, multirun: bool = False) -> str:

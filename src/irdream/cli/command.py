@@ -191,6 +191,8 @@ def _check_names(plain: Mapping[str, Any]) -> None:
             raise InputError(
                 f"{name}={shown(plain[name])}; expected a choice of the group, see conf/{name}"
             )
+        if isinstance(plain[name], Mapping) and "_target_" not in plain[name]:
+            raise InputError(unknown_key(f"{name}.{next(iter(plain[name]), '')}"))
 
 
 def _check_targets(plain: Mapping[str, Any], trusted: tuple[str, ...]) -> None:
