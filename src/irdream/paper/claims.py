@@ -3,7 +3,7 @@
 The rule for "holds", "holds in part" and "does not hold" stands beside the verdict. Intervals are
 95 % by bootstrap over recordings (`irdream.measures.bootstrap`).
 
-Source: A. Cochran and Y. Kim, "DeepDream applied to an instrument recognition CNN".
+Source: C. Cochran and Y. Kim, "DeepDream applied to an instrument recognition CNN".
 """
 
 from __future__ import annotations

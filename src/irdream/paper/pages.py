@@ -36,7 +36,7 @@ from irdream.tracking.provenance import processor, run_tags
 
 TITLE = "DeepDream applied to an instrument recognition CNN, reproduced"
 NOT_STATED = (
-    "The paper (A. Cochran and Y. Kim) does not state the layer, the step size, the number of "
+    "The paper (C. Cochran and Y. Kim) does not state the layer, the step size, the number of "
     "steps, octaves, the log floor, or whether the output is a softmax. Here log p of the target "
     "is raised by steps of fixed size along its gradient; all of it can be changed on the command "
     "line, and the claims are to be read with that in mind."
