@@ -70,6 +70,16 @@ def test_a_window_stands_half_of_what_its_label_is_ahead() -> None:
     assert table["recordings"].tolist() == [5] * 4
 
 
+def test_where_no_window_is_right_any_more_the_network_gets_none() -> None:
+    class Many(Bands):
+        def forward(self, log_mel: Tensor) -> Tensor:
+            assert len(log_mel)
+            return super().forward(log_mel)
+
+    table = robust_accuracy(recognizer(Many()), *windows(-1.0, 0.5), epsilons_db={0.0, 1.0, 2.0})
+    assert table["top1"].tolist() == [0.5, 0.0, 0.0]
+
+
 def test_windows_of_one_recording_count_as_alike() -> None:
     """100 windows of 4 recordings, one of them wrong as a whole, say as much as 4 windows."""
     log_mels, labels = windows(*[-1.0] * 25, *[1.0] * 75)

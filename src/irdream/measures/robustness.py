@@ -166,7 +166,7 @@ def robust_accuracy(
     generator = torch.Generator().manual_seed(seed)
     right, rows = torch.ones(len(windows), dtype=torch.bool), []
     for epsilon_db in sorted(epsilons_db):
-        batches = right.nonzero()[:, 0].split(batch_windows)
+        batches = right.nonzero()[:, 0].split(batch_windows) if right.any() else ()
         for some in track(batches, f"changing by {epsilon_db:g} dB", total=len(batches)):
             batch = windows[some].to(recognizer.device), labels[some].to(recognizer.device)
             right[some] = _stays_right(recognizer, *batch, epsilon_db, steps, generator)
