@@ -92,7 +92,7 @@ def draw_bars(
     colors = [ORANGE if code == target else BLUE for code in instruments]
     ax.bar(places + shift, values, width=width, color=colors)
     ax.set_xticks(
-        places, [fill(x, 12, max_lines=2, placeholder="…") for x in instruments], fontsize=7.5
+        places, [fill(x, 11, max_lines=2, placeholder="…") for x in instruments], fontsize=7.5
     )
     for label, code in zip(ax.get_xticklabels(), instruments, strict=True):
         if code == target:
