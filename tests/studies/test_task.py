@@ -80,7 +80,21 @@ def test_it_says_what_it_would_do_and_refuses_to_do_nothing(runner, tmp_path, ca
         study(**arguments(runner("any"), experiment=None), output_dir=tmp_path)
 
 
-def test_sounds_of_a_folder_with_other_labels_are_refused(runner, tmp_path) -> None:
-    given = arguments(runner("any"), recorded=tmp_path, dataset=Folder(root=tmp_path))
-    with pytest.raises(InputError, match="no sound file below"):
-        study(**given, output_dir=tmp_path / "run")
+def training(runner: Any) -> dict[str, pd.DataFrame]:
+    raise AssertionError("a network would be trained")
+
+
+def test_what_cannot_be_dreamed_is_refused_before_networks_are_trained(
+    runner, tones, tmp_path
+) -> None:
+    (tmp_path / "drums").mkdir()
+    (tmp_path / "drums" / "kick").symlink_to(tones / "test" / "cel")
+    for changes, message in (
+        ({"recorded": tmp_path / "drums"}, "labels in the test part of 'folder' that the recogni"),
+        ({"recorded": tones / "test", "seconds": 60.0}, "no labelled folder excerpt of 60 s; exp"),
+        ({"dataset": Folder(root=tmp_path / "none")}, "no sound file below"),
+    ):
+        (tmp_path / "none").mkdir(exist_ok=True)
+        given = arguments(runner("any"), experiment=training, **changes)
+        with pytest.raises(InputError, match=message):
+            study(**given, output_dir=tmp_path / "run")

@@ -10,12 +10,20 @@ from pathlib import Path
 from irdream.cli.keys import CONF, all_keys, lines, sections
 from irdream.errors import InputError
 
+_HEAD = """# Keys
+
+`python main.py key=value` changes a key, `group=choice` takes `conf/group/choice.yaml`. A line with
+`--cfg job` at its end shows all values that it would have.
+
+TAB completes groups, choices and keys after `source src/irdream/cli/completion.bash`, in bash, and
+in zsh after `autoload -U compinit bashcompinit && compinit && bashcompinit`.
+"""
 _COMMAND = re.compile(r"(?P<words>.*?):\s+(?P<command>python main\.py .*)", re.DOTALL)
 
 
 def page() -> str:
     """Return the keys with default, type and meaning, and what the choices of each group do."""
-    return "\n".join(["# Keys\n", *_keys(), "# Groups\n", *_groups()]) + "\n"
+    return "\n".join([_HEAD, *_keys(), "# Groups\n", *_groups()]) + "\n"
 
 
 def choice(path: Path) -> tuple[str, str]:
