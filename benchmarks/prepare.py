@@ -1,7 +1,7 @@
 """How long the log-mels of a training part take:  python -m benchmarks.prepare /data/IRMAS cache
 
 Prints {"seconds": ..., "excerpts": ...} of making them as `task=train` does before its first epoch:
-decoding, keeping what was decoded, analyzing, packing. A cache that has them opens at once.
+decoding, analyzing, packing. A cache that has them opens at once.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """How long it takes to the first step:  python -m benchmarks.startup
 
-Seconds from typing the default dream (11 embedded excerpts toward a flute) until its first step
-begins, with and without the tracking store, and of `python -c "import torch"`. They take turns,
-each in processes of their own; the ratio within a round is what machines share.
+Seconds from typing the paper's dream of 11 embedded excerpts toward a flute without a judge (or the
+words that are given) until its first step begins, with and without the tracking store, and of
+`python -c "import torch"`. They take turns, each in processes of their own; the ratio within a
+round is what machines share.
 
 It takes about a minute on two cores and writes results/benchmark_startup.json.
 """

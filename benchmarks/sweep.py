@@ -1,8 +1,8 @@
 """What a sweep costs besides dreaming:  python -m benchmarks.sweep
 
-A real multirun in one process, the default dream (11 embedded excerpts toward a flute) with a seed
-after the other, each with `tracker=none` and then with `tracker=mlflow`. Two figures, over all jobs
-but the first two, which load everything:
+A real multirun in one process, the paper's dream of 11 embedded excerpts toward a flute without a
+judge (or the words that are typed) with a seed after the other, each with `tracker=none` and then
+with `tracker=mlflow`. Two figures, over all jobs but the first two, which load everything:
 
 - overhead: seconds of a job outside dreaming, making sound, drawing figures and tracking
   (checkpoint, data set, configuration, looking for finished jobs, the table); to stay below 0.5;
