@@ -72,6 +72,8 @@ def value(objective: Objective, items=(0, 1, 2)) -> Tensor:
         (a - 0.01 * b, A - 0.01 * B, "a - 0.01 * b"),
         (1e-7 * a, 1e-7 * A, "1e-07 * a"),
         (np.float32(0.5) * a, 0.5 * A, "0.5 * a"),
+        (B * (2 * a) - a, 2 * A * B - A, "[20.0, 40.0, 80.0] * a - a"),
+        (-(a * B), -A * B, "[-10.0, -20.0, -40.0] * a"),
     ],
     ids=lambda value: str(value) if isinstance(value, str) else "",
 )
@@ -95,12 +97,21 @@ def test_what_is_printed_is_what_is_computed(x, y, z) -> None:
 
 @pytest.mark.parametrize(
     "mistake",
-    ["a + 1", "1 + a", "a - 1", "1 - a", "a + 'b'", "a + A", "a * A", "a * b", "a * '2'",
+    ["a + 1", "1 + a", "a - 1", "1 - a", "a + 'b'", "a + A", "A - a", "a * b", "a * '2'",
      "None * a", "a / b", "1 / a", "sum([1, a])"],
 )  # fmt: skip
 def test_other_operands_are_a_type_error(mistake) -> None:
     with pytest.raises(TypeError):
         eval(mistake)
+
+
+def test_a_weight_for_each_item_is_found_by_its_place_in_the_run(network) -> None:
+    torch.testing.assert_close(value(B * a, items=(2, 0)), (A * B)[[2, 0]])
+    assert (B * LogProbability()).goal(0.5) is None
+    network.output(B * LogProbability(), torch.zeros(3, 4, 8))
+    with pytest.raises(InputError, match=r"weights of shape \(3,\) for log_probability; expected a "
+                       r"number, or one for each of 2 items"):  # fmt: skip
+        network.output(a - B * LogProbability(), torch.zeros(2, 4, 8))
 
 
 def test_terms_of_a_yaml_are_mappings() -> None:

@@ -25,6 +25,7 @@ from irdream.errors import InputError, no_class
 Prepared = dict[str, Tensor]  # tensors with an axis of items, by names
 # Gives the activations of log-mels (items, n_mels, frames) by the names of layers:
 ReadLayers = Callable[[Tensor, Sequence[str]], dict[str, Tensor]]
+Weight = float | Tensor  # for all items, or one for each, (items,)
 _NONE = torch.empty(0)
 
 
@@ -101,10 +102,10 @@ class Objective(ABC):
     def __sub__(self, other: Objective) -> Objective:
         return self + (-other) if isinstance(other, Objective) else NotImplemented
 
-    def __mul__(self, weight: float) -> Objective:
-        if not isinstance(weight, Real):
+    def __mul__(self, weight: Weight) -> Objective:
+        if not isinstance(weight, Real | Tensor):
             return NotImplemented
-        return WeightedSum([(float(weight) * w, objective) for w, objective in _terms(self)])
+        return WeightedSum([(_weight(weight) * w, one) for w, one in _terms(self)])
 
     def __truediv__(self, divisor: float) -> Objective:
         return self * (1.0 / float(divisor)) if isinstance(divisor, Real) else NotImplemented
@@ -120,13 +121,14 @@ class WeightedSum(Objective):
     """The sum of objectives times their weights.
 
     Args:
-        terms: (weight, objective) each, or a mapping with these two keys.
+        terms: (weight, objective) each, or a mapping with these two keys. A weight is a number, or
+            a number for each item of the run, (items,).
 
     Raises:
         InputError: when there are no terms, or one has no weight that is a number or no objective.
     """
 
-    def __init__(self, terms: Sequence[tuple[float, Objective] | Mapping[str, Any]]) -> None:
+    def __init__(self, terms: Sequence[tuple[Weight, Objective] | Mapping[str, Any]]) -> None:
         if not terms:
             raise InputError("objective.terms is empty; expected weights and objectives")
         self.terms = [_term(term) for term in terms]
@@ -138,26 +140,36 @@ class WeightedSum(Objective):
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
         score: Any = 0.0
         for weight, objective in self.terms:
+            if isinstance(weight, Tensor):
+                weight = weight.to(output.items.device)[output.items]
             score = score + weight * objective(output, targets)
         return score
 
     def prepare(self, read_layers: ReadLayers, originals: Originals) -> Prepared:
         prepared: Prepared = {}
-        for _, objective in self.terms:
+        for weight, objective in self.terms:
+            if isinstance(weight, Tensor) and weight.shape != originals.log_mel.shape[:1]:
+                raise InputError(
+                    f"weights of shape {tuple(weight.shape)} for {objective!r}; expected a number, "
+                    f"or one for each of {len(originals.log_mel)} items"
+                )
             prepared |= objective.prepare(read_layers, originals)
         return prepared
 
     def goal(self, confidence: float) -> float | None:
         weight, objective = self.terms[0]
         goal = objective.goal(confidence)
-        return None if len(self.terms) > 1 or goal is None or weight <= 0 else weight * goal
+        if len(self.terms) > 1 or goal is None or isinstance(weight, Tensor) or weight <= 0:
+            return None
+        return weight * goal
 
     def __repr__(self) -> str:
         text = ""
         for weight, objective in self.terms:
-            size = repr(abs(weight)).removesuffix(".0")
+            of_each = isinstance(weight, Tensor)
+            size = repr(weight.tolist() if of_each else abs(weight)).removesuffix(".0")
             factor = "" if size == "1" else f"{size} * "
-            sign = "-" if weight < 0 else "+"
+            sign = "-" if not of_each and weight < 0 else "+"
             text += f" {sign} " if text else "-" * (sign == "-")
             text += f"{factor}{objective!r}"
         return text
@@ -194,11 +206,11 @@ def of_target(values: Tensor, targets: Tensor) -> Tensor:
     return values.gather(2, index)[..., 0]
 
 
-def _terms(objective: Objective) -> list[tuple[float, Objective]]:
+def _terms(objective: Objective) -> list[tuple[Weight, Objective]]:
     return objective.terms if isinstance(objective, WeightedSum) else [(1.0, objective)]
 
 
-def _term(term: Any) -> tuple[float, Objective]:
+def _term(term: Any) -> tuple[Weight, Objective]:
     """Return weight and objective of a pair, or of a mapping from a yaml."""
     if isinstance(term, Mapping):
         if set(term) != {"weight", "objective"}:
@@ -207,6 +219,10 @@ def _term(term: Any) -> tuple[float, Objective]:
             )
         term = term["weight"], term["objective"]
     weight, objective = term
-    if not isinstance(weight, Real):
+    if not isinstance(weight, Real | Tensor):
         raise InputError(f"weight={weight!r} of an objective; expected a number")
-    return float(weight), as_objective(objective)
+    return _weight(weight), as_objective(objective)
+
+
+def _weight(weight: Any) -> Weight:
+    return weight if isinstance(weight, Tensor) else float(weight)
