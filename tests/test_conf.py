@@ -110,6 +110,14 @@ def test_a_task_brings_its_own_optimizer_and_the_command_line_wins() -> None:
     assert "SGD" in compose("config", ["task=train", "optimizer=sgd"]).optimizer._target_
 
 
+def test_what_is_typed_reaches_the_papers_dreams_and_the_test_of_a_training() -> None:
+    ascents = compose("config", ["task=paper", "dream.octaves=3"]).task.study.ascents
+    assert [one.octaves for one in ascents.values()] == [3, 3, 3]
+    words = ["task=train", "evaluate.aggregation=s2", "evaluate.robust_steps=3"]
+    task = compose("config", words).task
+    assert (task.test_scoring.aggregation, task.test_robust_steps) == ("s2", 3)
+
+
 def test_the_weights_of_a_mixture_are_typed_as_its_yaml_says() -> None:
     config = compose("config", ["dataset=mixture", "dataset.weights={notes:2}"])
     assert instantiate(config.dataset, _convert_="all").weights == {"notes": 2}
