@@ -124,6 +124,8 @@ def test_a_key_has_its_default_its_range_and_its_meaning_and_each_choice_a_line(
     assert "| `log_mel` | Dream the spectrogram, as the paper did | `python main.py task=d" in page
     for path in CONF.glob("*/*.yaml"):
         assert f"| `{path.stem}` | " in page
+    written = (CONF.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert written == page, "run: python -m irdream.cli.reference > docs/configuration.md"
 
 
 def test_a_choice_must_say_what_it_is(tmp_path: Path) -> None:
