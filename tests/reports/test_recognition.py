@@ -101,6 +101,9 @@ def test_intervals_say_how_many_recordings_were_drawn(report):
 def test_what_the_averages_leave_out_is_said(report):
     assert left_out(report) == ["macro averages and mAP without voi: no excerpt has this label"]
     assert left_out(dataclasses.replace(report, truth=np.ones((5, 3), bool))) == []
+    labels = tuple(f"c{i}" for i in range(60))
+    (line,) = left_out(dataclasses.replace(report, instruments=labels, truth=np.eye(5, 60) > 0))
+    assert line.endswith("c53, c54, 5 more: no excerpt has this label")
 
 
 def test_the_whole_irmas_test_set_is_comparable():

@@ -148,8 +148,9 @@ def _groups(report: Report) -> dict[str, Flags]:
 
 def left_out(report: Report) -> list[str]:
     """Say which instruments the macro averages and mAP leave out."""
-    absent = np.flatnonzero(~report.scored_truth.any(axis=0))
-    codes = ", ".join(report.instruments[i] for i in absent)
+    absent = [report.instruments[i] for i in np.flatnonzero(~report.scored_truth.any(axis=0))]
+    more = [f"{len(absent) - MOST_DRAWN} more"] if len(absent) > MOST_DRAWN else []
+    codes = ", ".join(absent[:MOST_DRAWN] + more)
     return [f"macro averages and mAP without {codes}: no excerpt has this label"] if codes else []
 
 
