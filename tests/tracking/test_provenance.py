@@ -1,4 +1,5 @@
 import getpass
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,8 @@ def test_tags_say_which_code_machine_and_process_and_git_is_asked_once(monkeypat
     assert tags["irdream.version"] == __version__
     assert tags["irdream.command"] == "python main.py 'start.path=my song.wav'"
     assert tags["irdream.pid"].isdigit()
+    lock = Path(__file__).parents[2] / "requirements.lock"
+    assert tags["irdream.lock"] == hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
     assert all(tags.values())
 
     def refuse(*_: object, **__: object) -> None:
