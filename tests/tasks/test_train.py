@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.torch
 import soundfile
 import torch
 
@@ -264,6 +265,21 @@ def heard(recognizer: Any, excerpt: Excerpt) -> str:
     with torch.no_grad():
         logits = recognizer.window_logits(recognizer.log_mel(excerpt.waveform[None]))
     return CODES[int(recognizer.probabilities(logits).mean(1).argmax())]
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"), [({}, 1), ({"frozen": False}, 0), ({"weights": "w.safetensors"}, 0)]
+)
+def test_an_embedding_that_stays_at_random_weights_is_warned_of(
+    changes, count, run: Run, tmp_path: Path, tiny_frontend, caplog, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    body = {"_target_": "irdream.models.Han2016Body"}
+    safetensors.torch.save_file(Han2016Body().state_dict(), "w.safetensors")
+    spec = {"_target_": "irdream.models.Transfer", "embedding": body, "features": 256, **changes}
+    run(recognizer=new_recognizer(frontend=tiny_frontend, model=spec), info=True)
+    message = "model.weights=null and model.frozen=true: the head learns on an untrained embedding"
+    assert caplog.text.count(message) == count
 
 
 @pytest.mark.slow

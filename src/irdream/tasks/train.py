@@ -7,6 +7,7 @@ that was asked for. Han's network trains at about 100 windows a second on two co
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -52,6 +53,8 @@ from irdream.training.loop import STATE, Fit, FitAtOnce, Metrics, Progress, chec
 from irdream.training.losses import Loss, Robust
 from irdream.training.resume import FOLDER, Resumed, folder_of_state, settings_of
 from irdream.training.schedules import Averaging, planned
+
+logger = logging.getLogger(__name__)
 
 
 @checked
@@ -232,7 +235,18 @@ def _check_test(
 def _check_network(
     recognizer: Recognizer, augmentation: Augmentation | None, resume: object, steps: dict[str, Any]
 ) -> None:
-    """Refuse what does not suit a network: one on waveforms, one that is fitted at once, others."""
+    """Refuse what does not suit a network: one on waveforms, one that is fitted at once, others.
+
+    Warn of an embedding of ours that stays at random weights; others may have loaded theirs.
+    """
+    embedding: Any = getattr(recognizer.model, "embedding", None)
+    is_random = recognizer.not_kept.get("weights", "") is None  # of one that is trained further: ""
+    is_ours = type(embedding).__module__.startswith("irdream.")
+    if is_ours and is_random and getattr(recognizer.model, "frozen", False):
+        logger.warning(
+            "model.weights=null and model.frozen=true: the head learns on an untrained embedding; "
+            "name its weights, or give model.frozen=false"
+        )
     on_waveforms = isinstance(recognizer.frontend, Waveform)
     if on_waveforms and isinstance(augmentation, SpectrogramAugmentation):
         raise InputError(
