@@ -257,6 +257,8 @@ def test_other_windows() -> None:
     for network in (MusicVgg(), Musicnn()):
         with pytest.raises(InputError, match="at least 96 mel bands"):
             network(torch.zeros(1, 95, 187))
+    with pytest.raises(InputError, match="expected 96 mel bands, as frontend=musicnn gives them"):
+        MusicnnBody()(torch.zeros(1, 128, 187))
 
 
 def test_items_do_not_mix_and_gradients_reach_the_log_mel() -> None:

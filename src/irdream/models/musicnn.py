@@ -86,8 +86,13 @@ class MusicnnBody(nn.Module):
         self.pooled_norm = nn.BatchNorm1d(1506, eps=_EPS)
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Return the features; InputError with fewer than 96 bands or without a frame."""
+        """Return the features; InputError without a frame, or with other than 96 bands."""
         check_size(log_mel, n_mels=N_MELS, frames=1)
+        if log_mel.shape[1] != N_MELS:
+            raise InputError(
+                f"log_mel={tuple(log_mel.shape)}; expected {N_MELS} mel bands, as frontend=musicnn "
+                "gives them"
+            )
         given = self.norm(_compressed(log_mel))
         maps = [torch.cat([layer(given).amax(2, keepdim=True) for layer in self.front], dim=1)]
         for i, layer in enumerate(self.middle):
@@ -111,7 +116,7 @@ class Musicnn(MusicnnBody):
         )
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Return the logits; InputError with fewer than 96 bands or without a frame."""
+        """Return the logits; InputError without a frame, or with other than 96 bands."""
         return self.head(super().forward(log_mel))
 
 
