@@ -660,9 +660,14 @@ def test_steps_gain_and_stop(ascent, strength, steps, most_db, confidence) -> No
 
 def test_what_has_no_gain_is_dreamed_for_longer_alone(ascent) -> None:
     log_mel = LogMel()
-    made = with_strength(ascent(parametrization=log_mel, steps=10), "strong")
+    given = ascent(parametrization=log_mel, steps=10, confidence=0.9)
+    made = with_strength(given, "strong")
     assert made.parametrization is log_mel
     assert made.steps == 15
+    assert made.confidence is None  # else it would stop where it did before
+    assert with_strength(given, "clear").confidence == 0.9
+    aimed = ascent(parametrization=log_mel, confidence=0.9, optimizer=MarginStep())
+    assert with_strength(aimed, "strong").confidence == 0.9
 
 
 @pytest.mark.parametrize("strength", ["loud", 0, -1])

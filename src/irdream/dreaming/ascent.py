@@ -30,7 +30,7 @@ from irdream.dreaming.batch import Batch, Evaluation, Originals, joined, numbere
 from irdream.dreaming.best import Answer, Best, Dreams, Octave, first_step
 from irdream.dreaming.constraints import Constraint, Constraints, listed
 from irdream.dreaming.objectives import ForwardOutput, Objective, as_objective, of_target
-from irdream.dreaming.optimizers import State, as_optimizer
+from irdream.dreaming.optimizers import MarginStep, State, as_optimizer
 from irdream.dreaming.parametrizations import Parametrization, StftGain, check_kinds
 from irdream.dreaming.parametrizations.base import Wrapper
 from irdream.dreaming.probe import Probe, probing
@@ -343,20 +343,22 @@ def with_strength(ascent: Ascent, strength: Strength = None) -> Ascent:
     Args:
         ascent: how to dream; left as it is.
         strength: below 1 a factor of the steps; above 1 of the largest gain on the spectrum, in dB,
-            or where there is no gain of the steps. "strong" is 1.5: 22.5 dB instead of 15. "clear"
-            is 1; "quiet" takes steps a quarter as long and stops where the target has a probability
-            of 0.93. None: as it is.
+            or where there is no gain of the steps, all of which are then taken, but by optimizers
+            that aim at the confidence. "strong" is 1.5: 22.5 dB instead of 15. "clear" is 1;
+            "quiet" takes steps a quarter as long and stops where the target has a probability of
+            0.93. None: as it is.
     """
     if strength is None:
         return ascent
     factor = FACTORS[strength] if isinstance(strength, str) else strength
     is_quiet = strength == "quiet"
     larger = _with_gain(ascent.parametrization, factor) if factor > 1.0 else None
+    goes_on = factor > 1.0 and not larger and not isinstance(ascent.optimizer, MarginStep)
     return replace(
         ascent,
         steps=ascent.steps if larger else max(1, round(ascent.steps * factor)),
         step_size=ascent.step_size * (QUIET_STEP if is_quiet else 1.0),
-        confidence=ENOUGH if is_quiet else ascent.confidence,
+        confidence=ENOUGH if is_quiet else None if goes_on else ascent.confidence,
         parametrization=larger or ascent.parametrization,
     )
 
