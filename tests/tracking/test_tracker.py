@@ -160,11 +160,19 @@ def test_long_texts_are_cut_and_long_names_stay_apart(root, capfd) -> None:
     assert capfd.readouterr().err == ""
 
 
+def _wrapped(cause: Exception) -> Exception:
+    """Return what Hydra raises where a part cannot be built."""
+    error = RuntimeError("Error in call to target 'irdream.datasets.starts.FileStart'")
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "status", "note"),
     [
         (ZeroDivisionError("by zero"), "FAILED", "ZeroDivisionError: by zero"),
         (InputError("no such file"), "FAILED", "irdream.errors.InputError: no such file"),
+        (_wrapped(InputError("no such file")), "FAILED", "irdream.errors.InputError: no such file"),
         (KeyboardInterrupt(), "KILLED", "KeyboardInterrupt"),
         (SystemExit(143), "KILLED", "SystemExit: 143"),
     ],

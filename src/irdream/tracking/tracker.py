@@ -239,8 +239,12 @@ class MlflowTracker(Tracker):
         """Close the run; the error that ends it becomes a tag."""
         if error is None:
             return self.close("FINISHED")
+        chain = [error]
+        while (cause := chain[-1].__cause__) is not None:
+            chain.append(cause)
+        said = next((one for one in chain if isinstance(one, InputError)), error)  # Hydra wraps it
         with contextlib.suppress(Exception):  # the first error is the one to be read
-            self.set_tags({"irdream.error": traceback.format_exception_only(error)[-1].strip()})
+            self.set_tags({"irdream.error": traceback.format_exception_only(said)[-1].strip()})
         with contextlib.suppress(Exception):
             self.close("FAILED" if isinstance(error, Exception) else "KILLED")
         return None
