@@ -54,6 +54,14 @@ def test_labels_of_all_kinds_are_text(given: Any) -> None:
     assert labels_of(given) == ("kick", "1")
 
 
+def test_of_many_labels_the_first_fifty_are_told() -> None:
+    assert instruments.first_of([*"abc"]) == "a, b, c"
+    assert instruments.first_of([f"c{i}" for i in range(521)]).endswith("c48, c49, 471 more")
+    many = instruments.in_words(["flu", *map(str, range(60))])
+    assert many.startswith("flu (flute), 0, ")
+    assert many.endswith("47, 48, 11 more")
+
+
 @pytest.mark.parametrize("given", [[], ["a"], ["a", ""], ["a", "b", "a"], [1, "1"]])
 def test_labels_that_are_none_are_refused(given: Any) -> None:
     with pytest.raises(InputError, match=r"^mine: labels .*; expected two or more names, all di"):

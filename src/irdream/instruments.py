@@ -84,8 +84,13 @@ def parse(text: str, labels: Sequence[str] = CODES) -> str:
 
 def in_words(labels: Sequence[str]) -> str:
     """Return labels for a message, IRMAS' codes with their names: `flu (flute), snare`."""
-    shown = [f"{x} ({NAMES[x]})" if x in NAMES else x for x in labels[:_LISTED]]
-    return ", ".join(shown + [f"{len(labels) - _LISTED} more"] * (len(labels) > _LISTED))
+    return first_of([f"{x} ({NAMES[x]})" if x in NAMES else x for x in labels])
+
+
+def first_of(words: Sequence[str]) -> str:
+    """Return words for a message: the first fifty, and how many more there are."""
+    more = [f"{len(words) - _LISTED} more"] * (len(words) > _LISTED)
+    return ", ".join([*words[:_LISTED], *more])
 
 
 def _meaning(text: str) -> str:

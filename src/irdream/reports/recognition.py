@@ -149,8 +149,7 @@ def _groups(report: Report) -> dict[str, Flags]:
 def left_out(report: Report) -> list[str]:
     """Say which instruments the macro averages and mAP leave out."""
     absent = [report.instruments[i] for i in np.flatnonzero(~report.scored_truth.any(axis=0))]
-    more = [f"{len(absent) - MOST_DRAWN} more"] if len(absent) > MOST_DRAWN else []
-    codes = ", ".join(absent[:MOST_DRAWN] + more)
+    codes = instruments.first_of(absent)
     return [f"macro averages and mAP without {codes}: no excerpt has this label"] if codes else []
 
 

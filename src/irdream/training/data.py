@@ -37,7 +37,7 @@ from irdream.datasets.cache import LogMels, log_mels
 from irdream.datasets.identity import Split, split_excerpts
 from irdream.errors import InputError
 from irdream.frontends import Waveform
-from irdream.instruments import in_words
+from irdream.instruments import first_of, in_words
 from irdream.models.transfer import Transfer, embed
 from irdream.recognizer import Recognizer, cut_windows
 from irdream.training.augmentation import Augmentation, Draw, WaveformAugmentation
@@ -115,7 +115,7 @@ def training_data(
         (validation, "no validation excerpt of %s"),
     ):
         if absent := [recognizer.instruments[i] for i in (labels[some].sum(0) == 0).nonzero()]:
-            logger.warning(words, ", ".join(absent))
+            logger.warning(words, first_of(absent))
     cut = partial(
         WindowBatches, labels=labels, window_frames=least, batch_size=batch_size, balanced=balanced
     )
