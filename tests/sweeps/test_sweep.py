@@ -258,7 +258,7 @@ class Place:
             "start.wav", "sounds/flute/a.wav", "sounds/cello/b.wav", "labels.csv",
             "elsewhere/c.wav", "one.sf2", "two.sf2", "weights/weights.safetensors",
             "weights/recognizer.json", "run/checkpoint/weights.safetensors", "my_net.py",
-            "my_help.py", "home/d.wav",
+            "my_help.py", "home/d.wav", "my_notes/note.wav",
         ):  # fmt: skip
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(name)
@@ -276,6 +276,11 @@ class Place:
             "other": {"path": "runs:/1/checkpoint"},
             "model": {"_target_": "my_net.Net", "width": 3},
             "music": {"_target_": "irdream.datasets.soundfont.SoundFont", "root": "rendered"},
+            "notes": {
+                "_target_": "irdream.datasets.notes.Notes",
+                "root": "my_notes",
+                "rendered": "played",
+            },
             "publish": "published",
         }
         return config(**{"task": task, **changes})
@@ -300,6 +305,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "a sound": rewrite("start.wav"),
     "a sound in the home folder": rewrite("home/d.wav"),
     "a sound of a data set": rewrite("sounds/flute/a.wav"),
+    "a recorded note": rewrite("my_notes/note.wav"),
     "a sound behind a link": rewrite("elsewhere/c.wav"),
     "a label that is a folder": lambda root: (root / "sounds/flute").rename(root / "sounds/violin"),
     "labels in a table": rewrite("labels.csv"),
@@ -323,7 +329,8 @@ def test_a_job_is_another_once_irdreams_code_has_changed(place, monkeypatch) -> 
     seen = []
     monkeypatch.setattr(sweep, "code_of", lambda names: seen.extend(names) or "other code")
     assert sweep.signature(place.config()) != before
-    assert set(seen) == {"irdream", "my_net.Net", "irdream.datasets.soundfont.SoundFont"}
+    music = {"irdream.datasets.soundfont.SoundFont", "irdream.datasets.notes.Notes"}
+    assert set(seen) == {"irdream", "my_net.Net", *music}
 
 
 def touch(root: Path) -> None:
@@ -332,7 +339,9 @@ def touch(root: Path) -> None:
 
 
 def write_output(root: Path) -> None:
-    for name in ("rendered/a.wav", "published/report.md", "flu/a.wav", "mlruns/mlflow.db"):
+    for name in (
+        "rendered/a.wav", "played/a.wav", "published/report.md", "flu/a.wav", "mlruns/mlflow.db"
+    ):  # fmt: skip
         (root / name).parent.mkdir()
         (root / name).write_text("new")
 

@@ -46,6 +46,7 @@ _IGNORED = {
 NOT_SIGNED = {
     "device", "threads", "store", "server", "cache_dir", "debug", "tracker", "sweep", "info",
 }  # fmt: skip
+RENDERED = {"SoundFont": "root", "Notes": "rendered"}  # folders of music, which are caches
 NO_INPUT = {"target", "publish"}  # words, and what is written
 
 
@@ -359,8 +360,7 @@ def _signature(given: Any, config: Mapping[str, Any]) -> str:
 def _signed(value: Any, behind: Callable[[str], str | None]) -> Any:
     """Return a configuration without what does not decide, files with their content."""
     if isinstance(value, Mapping):
-        rendered = str(value.get("_target_")).endswith(".SoundFont")  # its root is a cache
-        left_out = NOT_SIGNED | ({"root"} if rendered else set())
+        left_out = NOT_SIGNED | {RENDERED.get(str(value.get("_target_")).rpartition(".")[2])}
         return {
             key: item if key in NO_INPUT else _signed(item, behind)
             for key, item in value.items()
