@@ -91,7 +91,7 @@ def study(
         per_instrument=per_instrument, seconds=seconds, steps=steps, device=choose_device(device),
         trust=trust, stopwatch=stopwatch,
     )  # fmt: skip
-    assert runner.batches  # what cannot be dreamed is refused before a network is trained
+    _ = runner.batches  # what cannot be dreamed is refused before a network is trained
     with keeping(lambda: "networks and what was measured are kept; to resume type the same line"):
         tables = experiment(runner)
     folders = [output_dir, *([] if publish is None else [Path(publish).expanduser()])]

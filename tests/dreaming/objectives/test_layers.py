@@ -1,7 +1,9 @@
 """Objectives on layers: of activations worked out by hand, against a reference, in a group."""
 
 import math
+from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -93,6 +95,18 @@ def test_a_direction_is_read_from_a_file(tmp_path, dtype) -> None:
     assert repr(objective) == f"direction('dense', {str(path)!r}, cosine_power=0.0)"
 
 
+def test_a_direction_of_labels() -> None:
+    three: Any = SimpleNamespace(instruments=("cel", "flu", "snare"))
+    objective = Direction("dense", ["flute", "-Snare"])
+    prepared = objective.prepare(lambda log_mel, layers: {}, replace(ONE, recognizer=three))
+    assert prepared[repr(objective)].tolist() == [[0, 1, -1]]
+    assert repr(objective) == "direction('dense', ['flute', '-Snare'], cosine_power=0.0)"
+    with pytest.raises(
+        InputError, match=r"unknown instrument 'flut'; expected one of cel \(cello\)"
+    ):
+        Direction("dense", ["flut"]).prepare(lambda x, y: {}, replace(ONE, recognizer=three))
+
+
 THIRDS = "direction('f.9', [0.1, -3.0, 0.3333333333333333], cosine_power=1.5)"
 
 
@@ -104,6 +118,7 @@ THIRDS = "direction('f.9', [0.1, -3.0, 0.3333333333333333], cosine_power=1.5)"
         (Neuron("f.9", 3), "neuron('f.9', 3)"),
         (Neuron("f.9", 3, mel=0, frame=4), "neuron('f.9', 3, mel=0, frame=4)"),
         (Direction("f.9", [0.1, -3, 1 / 3], cosine_power=1.5), THIRDS),
+        (Direction("f.9", ["flu", "-sax"]), "direction('f.9', ['flu', '-sax'], cosine_power=0.0)"),
         (Inversion("f.1"), "inversion('f.1')"),
         (Inversion("f.1", "x.wav"), "inversion('f.1', 'x.wav')"),
         (Caricature("f.1"), "caricature('f.1', cosine_power=1.0)"),
@@ -161,7 +176,7 @@ def test_a_negative_power_is_refused(power) -> None:
 @pytest.mark.parametrize(
     ("direction", "message"),
     [
-        ([], r"objective\.direction=\[\] of shape \(0,\); expected numbers, not all zero, or a"),
+        ([], r"objective\.direction=\[\] of shape \(0,\); expected numbers, not all zero, a \.npy"),
         ([0, 0], r"\[0, 0\] of shape \(2,\); expected numbers, not all zero"),
         ([1, math.nan], r"nan\] of shape"),
         ([[1, 2]], r"of shape \(1, 2\); expected"),

@@ -25,6 +25,7 @@ from irdream.dreaming.batch import Originals
 from irdream.dreaming.objectives.base import ForwardOutput, Objective, Prepared, ReadLayers
 from irdream.errors import InputError
 from irdream.files import ExistingPath
+from irdream.instruments import parse
 
 LEAST_COSINE = 0.1  # in a power; so that a score keeps a gradient where it points away
 
@@ -113,41 +114,51 @@ class Neuron(Channel):
 class Direction(OnLayer):
     """The inner product of the activations with a vector, averaged over positions and windows.
 
-    The direction is (channels,) numbers, or the path of a .npy file of them. With a power the
+    The direction is (channels,) numbers, or the path of a .npy file of them; in a layer with a
+    channel for each class also labels, with a minus for less: ("flute", "-sax"). With a power the
     product at each position is multiplied by max(cosine, 0.1) ** cosine_power, so that activations
     which point elsewhere count for less, however large they are (as `objectives.direction` of the
     library lucid, issue 116).
 
     Raises:
-        InputError: when the direction is none; when called, if it has not the layer's channels.
+        InputError: when the direction is none; in `prepare`, for an unknown label; when called, if
+            it has not the layer's channels.
     """
 
     def __init__(
         self,
         layer: str,
-        direction: Sequence[float] | Tensor | np.ndarray | ExistingPath,
+        direction: Sequence[float] | Sequence[str] | Tensor | np.ndarray | ExistingPath,
         *,
         cosine_power: Amount = 0.0,
     ) -> None:
         super().__init__(layer)
-        self.vector = _vector(direction)
         self.cosine_power = cosine_power
-        named = isinstance(direction, str | Path)
-        self.direction = str(direction) if named else self.vector.tolist()
+        self.labels = _labels(direction)
+        self.vector = None if self.labels else _vector(direction)
+        self.direction = self.labels or str(direction)
+        if self.vector is not None and not isinstance(direction, str | Path):
+            self.direction = self.vector.tolist()
 
     def prepare(self, read_layers: ReadLayers, originals: Originals) -> Prepared:
         """Return the direction where the log-mels are, (items, channels)."""
-        return {repr(self): self.vector.to(originals.log_mel).expand(len(originals.log_mel), -1)}
+        vector = self.vector
+        if vector is None:
+            known = originals.recognizer.instruments
+            vector = torch.zeros(len(known))
+            for label in self.labels:
+                place = known.index(parse(label.removeprefix("-"), known))
+                vector[place] = -1.0 if label.startswith("-") else 1.0
+        return {repr(self): vector.to(originals.log_mel).expand(len(originals.log_mel), -1)}
 
     def __call__(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        activations = self.activations(output)
-        if activations.shape[2] != len(self.vector):
+        activations, direction = self.activations(output), output.prepared[repr(self)]
+        if activations.shape[2] != direction.shape[1]:
             raise InputError(
-                f"objective.direction has {len(self.vector)} numbers; expected "
+                f"objective.direction has {direction.shape[1]} numbers; expected "
                 f"{activations.shape[2]}, since {self.layer!r} has {activations.shape[2]} channels"
             )
-        positions = activations[..., None].flatten(3)
-        direction = output.prepared[repr(self)][:, None, :, None]
+        positions, direction = activations[..., None].flatten(3), direction[:, None, :, None]
         return _inner_product(positions, direction, self.cosine_power).flatten(1).mean(dim=1)
 
 
@@ -277,10 +288,17 @@ def _checked(name: str, place: int, size: int, layer: str) -> int:
     return place
 
 
+def _labels(direction: Any) -> list[str]:
+    """Return the labels that a direction is given by; empty where it is given by numbers."""
+    listed = isinstance(direction, Sequence) and not isinstance(direction, str)
+    words = list(direction) if listed else []
+    return words if all(isinstance(word, str) and word for word in words) else []
+
+
 def _vector(direction: Any) -> Tensor:
     """Return (channels,) in float64 on the CPU."""
     shown = reprlib.repr(direction)
-    expected = "expected numbers, not all zero, or a .npy file of them"
+    expected = "expected numbers, not all zero, a .npy file of them, or labels"
     try:
         if isinstance(direction, str | Path):
             direction = np.load(Path(direction).expanduser(), allow_pickle=False)
