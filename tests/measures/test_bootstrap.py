@@ -33,7 +33,14 @@ def test_the_bounds_are_percentiles() -> None:
     # Of one large and one small group: 0, 3/4, 3/4, 1; of 2000 draws 5 % lie outside.
     assert mean_interval([0.0, 1.0, 1.0, 1.0], "abbb") == (0.75, 0, 1)
     draws = np.array([0.0] * 30 + [0.25] * 940 + [1.0] * 20)
-    assert between(0.5, draws, 3) == (0.5, 0.0, 0.25)
+    assert between(0.2, draws, 3) == (0.2, 0.0, 0.25)
+
+
+def test_draws_that_miss_the_estimate_give_no_bounds() -> None:
+    draws = np.array([0.0] * 30 + [0.25] * 940 + [1.0] * 20)
+    nothing = pytest.approx([0.5, math.nan, math.nan], nan_ok=True)
+    assert between(0.5, draws, 3) == nothing
+    assert between(0.25 + 1e-9, draws, 3)[1:] == (0.0, 0.25)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 40])

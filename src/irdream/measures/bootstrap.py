@@ -23,6 +23,7 @@ Groups = Iterable[Hashable]
 LEVEL = 0.95  # share of the draws between the bounds
 RESAMPLES = 2000
 _DRAWS = 100  # at a time
+_ROUNDING = 1e-6
 
 
 class Interval(NamedTuple):
@@ -78,12 +79,18 @@ def bootstrap(
 
 
 def between(estimate: float, results: Array, count: int) -> Interval:
-    """Return the percentile interval of the results (draws,) of so many groups, NaN left out."""
+    """Return the percentile interval of the results (draws,) of so many groups, NaN left out.
+
+    Draws that all but miss the estimate, as a mean over the classes that were drawn does where most
+    classes have one row, say nothing of it: there are no bounds then.
+    """
     present = results[~np.isnan(results)]
     if count < 2 or not len(present):
         return Interval(estimate, math.nan, math.nan)
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     low, high = np.quantile(present, tails, method="nearest")
+    if not low - _ROUNDING <= estimate <= high + _ROUNDING:
+        return Interval(estimate, math.nan, math.nan)
     return Interval(estimate, float(low), float(high))
 
 
