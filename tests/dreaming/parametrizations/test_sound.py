@@ -67,6 +67,18 @@ def test_a_sound_can_keep_the_peak_of_its_original(bench) -> None:
     assert not torch.allclose(changed, sounds, atol=1e-2)
 
 
+def test_a_step_does_not_lower_the_level_by_raising_one_peak(bench) -> None:
+    sounds = bench.sounds(2, 777)
+    slopes = []
+    for keep_peak in (False, True):
+        gain = StftGain(keep_peak=keep_peak)
+        origin = bench.origin(gain, sounds, [1, 2])
+        undreamed = torch.zeros_like(origin.signal, requires_grad=True)
+        gain.waveform(origin, undreamed).square().sum().backward()
+        slopes.append(undreamed.grad)
+    torch.testing.assert_close(*slopes)
+
+
 def test_a_gain_on_high_bins_leaves_a_low_tone(bench) -> None:
     gain = StftGain()
     time = torch.arange(2000, dtype=torch.float64) / 2000

@@ -96,12 +96,14 @@ class _Gain(Additive):
         return super().absorb(start, parameters, self._limited(signal))
 
     def _level(self, start: Start, sound: Tensor) -> Tensor:
-        """Return the factor that gives sounds the original's peak, (items, 1)."""
+        """Return the factor that gives sounds the original's peak, (items, 1).
+
+        It has no gradient: a step would go into one peak, and make all else softer.
+        """
         if not self.keep_peak:
             return sound.new_ones(())
-        original, dream = (
-            each.abs().amax(dim=1, keepdim=True) for each in (start.waveform_for(self), sound)
-        )
+        sounds = start.waveform_for(self), sound.detach()
+        original, dream = (each.abs().amax(dim=1, keepdim=True) for each in sounds)
         return original / dream.clamp(min=torch.finfo(dream.dtype).tiny)
 
     def _limited(self, gain: Tensor) -> Tensor:
