@@ -98,13 +98,16 @@ class _Gain(Additive):
     def _level(self, start: Start, sound: Tensor) -> Tensor:
         """Return the factor that gives sounds the original's peak, (items, 1).
 
-        It has no gradient: a step would go into one peak, and make all else softer.
+        Its gradient is that of the RMS: through the peak a step would raise one sample, and make
+        all else softer.
         """
         if not self.keep_peak:
             return sound.new_ones(())
         sounds = start.waveform_for(self), sound.detach()
         original, dream = (each.abs().amax(dim=1, keepdim=True) for each in sounds)
-        return original / dream.clamp(min=torch.finfo(dream.dtype).tiny)
+        least = torch.finfo(sound.dtype).tiny
+        energy = sound.square().sum(dim=1, keepdim=True).clamp(min=least)
+        return original / (dream.clamp(min=least) * (energy / energy.detach()).sqrt())
 
     def _limited(self, gain: Tensor) -> Tensor:
         most = self.max_gain_db * NATURAL_PER_DB
