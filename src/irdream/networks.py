@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from irdream.errors import InputError
+
+# Held by the thread that has changed a network's modes; in another they would be changed back in
+# the middle, and remembered as those to go back to.
+ONE_THREAD = threading.RLock()
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -26,13 +31,14 @@ def unwrapped(model: nn.Module) -> nn.Module:
 @contextlib.contextmanager
 def in_eval(module: nn.Module) -> Iterator[None]:
     """Hold a module in eval mode; each of its parts has its own mode again after the block."""
-    modes = [(part, part.training) for part in module.modules()]
-    try:
-        module.eval()
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
+    with ONE_THREAD:
+        modes = [(part, part.training) for part in module.modules()]
+        try:
+            module.eval()
+            yield
+        finally:
+            for part, training in modes:
+                part.training = training
 
 
 def logits_among(output: Any, batch: int, classes: int | None = None) -> Tensor | None:

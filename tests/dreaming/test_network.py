@@ -1,7 +1,10 @@
 """The simplified network computes the same with less work, and the user's own is not touched."""
 
+import threading
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -10,7 +13,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from irdream.dreaming.network import simplified
+from irdream.dreaming.network import frozen, simplified
+from irdream.networks import in_eval
 
 examples = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
@@ -350,3 +354,23 @@ class Recurrent(nn.Module):
 def test_models_of_other_kinds_compute_the_same(make) -> None:
     model = make()
     assert_same_function(model, simplified(model), planes())
+
+
+@pytest.mark.parametrize("hold", [frozen, in_eval])
+def test_threads_hold_a_network_one_after_the_other(
+    hold: Callable[[nn.Module], AbstractContextManager[None]],
+) -> None:
+    network, entered, leave = nn.Linear(2, 2), threading.Event(), threading.Event()
+
+    def held() -> None:
+        with hold(network):
+            entered.set()
+            leave.wait(10)
+
+    with ThreadPoolExecutor(1) as pool:
+        with hold(network):
+            other = pool.submit(held)
+            assert not entered.wait(0.2)
+        leave.set()
+        other.result()
+    assert network.training and network.weight.requires_grad

@@ -30,7 +30,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from irdream.dreaming.random_streams import item_keys, normal
 from irdream.errors import InputError
-from irdream.networks import unwrapped
+from irdream.networks import ONE_THREAD, unwrapped
 from irdream.recognizer import Recognizer
 
 AGREEMENT = 1e-4  # of the largest output, and of the norm of the gradient; rounding is 1e-6
@@ -55,14 +55,12 @@ def frozen(recognizer: nn.Module) -> Iterator[None]:
 
     What is compiled would be compiled anew for each number of items, and does not call hooks.
     Recurrent layers have no gradient in eval mode on CUDA (cuDNN): they are left in training mode,
-    without their dropout, which is the same.
+    without their dropout, which is the same. Another thread waits.
     """
-    modes = [(module, module.training) for module in recognizer.modules()]
-    recurrent = [(m, m.dropout) for m in recognizer.modules() if type(m) in _RECURRENT]
-    weights = [
-        (weight, weight.requires_grad) for weight in recognizer.parameters() if not is_lazy(weight)
-    ]
-    with contextlib.ExitStack() as stack:
+    with ONE_THREAD, contextlib.ExitStack() as stack:
+        modes = [(module, module.training) for module in recognizer.modules()]
+        recurrent = [(m, m.dropout) for m in recognizer.modules() if type(m) in _RECURRENT]
+        weights = [(w, w.requires_grad) for w in recognizer.parameters() if not is_lazy(w)]
         eagerly = getattr(torch.compiler, "set_stance", None)  # since torch 2.6
         if eagerly and "torch._dynamo" in sys.modules:  # whose import takes seconds
             stack.enter_context(eagerly("force_eager"))
