@@ -197,6 +197,12 @@ def test_a_repr_says_what_came_of_it(file: Path) -> None:
     assert re.fullmatch(r"my: objective [\d.]+ → [\d.]+, \d steps?", repr(layer))
 
 
+def test_results_are_told_apart_and_can_be_keys() -> None:
+    one, other = (dream(made(), tones(2), "kick", steps=1, progress=False) for _ in range(2))
+    assert other in {one: 1, other: 2}
+    assert [one, other].index(other) == 1
+
+
 def test_a_notebook_shows_pictures_and_plays_sounds() -> None:
     dreams = dream(made(), tones(6), "kick", parametrization=Waveform(), steps=1, progress=False)
     html = dreams._repr_html_()

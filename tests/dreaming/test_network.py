@@ -373,4 +373,5 @@ def test_threads_hold_a_network_one_after_the_other(
             assert not entered.wait(0.2)
         leave.set()
         other.result()
-    assert network.training and network.weight.requires_grad
+    assert network.training
+    assert network.weight.requires_grad

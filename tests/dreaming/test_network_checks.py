@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from irdream import attribute, dream
 from irdream.dreaming.best import Dreams
 from irdream.dreaming.objectives import ForwardOutput, Layer
-from irdream.dreaming.parametrizations import LogMel
+from irdream.dreaming.parametrizations import LogMel, Waveform
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
@@ -48,6 +48,18 @@ class Net(nn.Module):
         log_mel = self.before(log_mel)
         log_mel = log_mel if self.images else log_mel[:, None]
         return self.answer(3 * self.head(self.body(log_mel / 4 + 1).mean(dim=(2, 3))))
+
+
+class NoBackward(torch.autograd.Function):
+    """A function that gives its input, and no gradient of it."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(context: Any, *slope: Tensor) -> Any:
+        raise KeyError("slope")
 
 
 class FrontEnd(nn.Module):
@@ -204,6 +216,7 @@ def test_a_front_end_is_left_as_it_was() -> None:
         (lambda: Net(lambda y: y / 0), r"Net gives values that are not finite for the start; chec"),
         (lambda: Net(before=root), r"the gradient of Net is not finite for the start; check for"),
         (lambda: Net(before=overwriting), r"Net cannot be differentiated \(RuntimeError: one of"),
+        (lambda: Net(before=NoBackward.apply), r"Net cannot be differentiated \(KeyError: 'slope'"),
         (lambda: Net(before=of_one_size), r"Net failed on \(2, 12, 20\) \(RuntimeError: shape .*"),
         (lambda: Net(before=broken), r"Net failed on \(2, 12, 20\) \(KeyError: 'speaker'\); exp"),
         (lambda: Net(Tensor.squeeze), r"Net gave \(5,\) for windows \(1, 12, 20\); expected \(1, "),
@@ -249,6 +262,21 @@ def test_outputs_that_change_are_warned_of() -> None:
         short(Net(F.dropout))
     with pytest.warns(UserWarning, match=r"Net gives other outputs each time it gets the same"):
         attribute(Net(F.dropout), START)
+
+
+def over_the_batch(log_mel: Tensor) -> Tensor:
+    return (log_mel - log_mel.mean()) / log_mel.std()
+
+
+def of_the_batch() -> nn.Module:
+    return nn.Sequential(nn.BatchNorm1d(12, track_running_stats=False), Net())
+
+
+@pytest.mark.parametrize("make", [lambda: Net(before=over_the_batch), of_the_batch])
+def test_outputs_that_depend_on_what_is_beside_are_warned_of(make) -> None:
+    with pytest.warns(UserWarning, match=r"gives a window other outputs when another is beside"):
+        short(make())
+    short(Net(before=lambda x: (x - x.mean((1, 2), True)) / x.std((1, 2), keepdim=True)))
 
 
 def test_a_softmax_of_ones_own_is_dreamed_as_that_of_logits() -> None:
@@ -359,6 +387,30 @@ def known() -> Recognizer:
 def test_front_ends_that_do_not_fit_are_refused(frontend, told) -> None:
     with pytest.raises(InputError, match=told):
         short(Net(), torch.randn(2, 2000), frontend=frontend)
+
+
+@pytest.mark.parametrize(
+    ("frontend", "told"),
+    [
+        (FrontEnd(lambda x: through_numpy(x.detach())), r"frontend FrontEnd has no gradient with"),
+        (
+            FrontEnd(lambda x: through_numpy(x)),
+            r"frontend FrontEnd failed on .* numpy\(\) on Tenso",
+        ),
+    ],
+)
+def test_front_ends_without_a_gradient_make_log_mels_alone(frontend, told) -> None:
+    sound = torch.randn(1, 2400)
+    assert short(Net(), sound, frontend=frontend).signal.shape == (1, 12, 24)
+    with pytest.raises(InputError, match=told):
+        short(Net(), sound, frontend=frontend, parametrization=Waveform())
+    with pytest.raises(InputError, match=told):
+        attribute(Net(), sound, frontend=frontend, sample_rate_hz=4000)
+
+
+def through_numpy(sounds: Tensor) -> Tensor:
+    spectra = np.fft.rfft(sounds.numpy().reshape(len(sounds), -1, 100))[..., :12]
+    return torch.from_numpy(np.log(np.abs(spectra) + 1e-3)).float().mT
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from irdream.audio.stft import with_mel_gain
 from irdream.dreaming.network import frozen
-from irdream.dreaming.network_checks import Given
+from irdream.dreaming.network_checks import Given, log_mel_of
 from irdream.dreaming.probe import probing
 from irdream.ensemble import Ensemble
 from irdream.errors import InputError
@@ -65,7 +65,7 @@ class Inspected(Ensemble):
     ) -> Tensor:
         """Return the member's logits (batch, windows, instruments) of (batch, n_mels, frames)."""
         (member,), sounds = self.members, self.sound.expand(len(log_mel), -1)
-        given = member.log_mel(with_mel_gain(sounds, log_mel - self.own, self.frontend))
+        given = log_mel_of(member, with_mel_gain(sounds, log_mel - self.own, self.frontend))
         return ask(0, given) if ask else member.window_logits(given)
 
 

@@ -29,6 +29,7 @@ from irdream.arguments import Amount, Count, Positive, Share, checked
 from irdream.dreaming.batch import Batch, Evaluation, Originals, joined, numbered, per_item, rows_of
 from irdream.dreaming.best import Answer, Best, Dreams, Octave, first_step
 from irdream.dreaming.constraints import Constraint, Constraints, listed
+from irdream.dreaming.network_checks import log_mel_of
 from irdream.dreaming.objectives import ForwardOutput, Objective, as_objective, of_target
 from irdream.dreaming.optimizers import MarginStep, State, as_optimizer
 from irdream.dreaming.parametrizations import Parametrization, StftGain, check_kinds
@@ -274,7 +275,7 @@ class _Run:
             return None, signal
         if self.kind == "spectrogram":
             waveform = self.constraints.project("sound", waveform, batch.start, batch.held)
-        return waveform, self.recognizer.log_mel(waveform)
+        return waveform, log_mel_of(self.recognizer, waveform)
 
     @torch.no_grad()
     def batch(

@@ -215,7 +215,7 @@ class Answer:
         return (self.top() == targets) & (self.of_target(targets) >= probability)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Dreams:
     """The result of an ascent."""
 

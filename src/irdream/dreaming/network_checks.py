@@ -111,6 +111,12 @@ def log_mel_of(recognizer: Recognizer, signal: Tensor) -> Tensor:
         found = getattr(log_mel, "shape", None)
         shown = type(log_mel).__name__ if found is None else str(tuple(found))
         raise InputError(f"frontend {name} gave {shown} for {shape}; expected {expected}")
+    if torch.is_grad_enabled() and signal.requires_grad and not log_mel.requires_grad:
+        raise InputError(
+            f"frontend {name} has no gradient with respect to the sound; expected one without "
+            "torch.no_grad, detach or a detour through NumPy; its spectrograms are dreamed with "
+            "parametrization=LogMel() and explained with method=Occlusion()"
+        )
     return log_mel
 
 
@@ -149,7 +155,7 @@ def check_answers(recognizer: Recognizer, signal: Tensor) -> None:
         if logits.requires_grad:
             try:
                 (slope,) = torch.autograd.grad(logits.sum(), window, allow_unused=True)
-            except RuntimeError as error:
+            except Exception as error:  # whatever the user's own code raises
                 raise InputError(f"{name} cannot be differentiated ({_line(error)})") from error
     if slope is None:
         raise InputError(
@@ -190,17 +196,27 @@ def doubt_of_output(recognizer: Recognizer, signal: Tensor) -> str | None:
 
 @torch.no_grad()
 def doubt_of_chance(recognizer: Recognizer, signal: Tensor) -> str | None:
-    """Say that a network gives something else each time it gets the same."""
+    """Say that a network gives something else each time, or beside others, for the same window."""
     window = recognizer.windows(log_mel_of(recognizer, signal[:1]))[:, 0]
     with frozen(recognizer):
         first, second = (recognizer.logits(window) for _ in range(2))
-    if not bool((first - second).abs().amax() > 1e-3 * first.abs().amax()):
-        return None
-    return (
-        f"{_name(recognizer)} gives other outputs each time it gets the same: dropout that is left "
-        "on in eval mode (F.dropout without training=self.training), random numbers or a state; "
-        "what is predicted is one of many answers, and the same seed gives other dreams"
+        beside = recognizer.logits(torch.cat([window, window / 2]))[:1]
+    change, change_beside = (
+        (first - x).abs().amax() / first.abs().amax() for x in (second, beside)
     )
+    if change > 1e-3:
+        return (
+            f"{_name(recognizer)} gives other outputs each time it gets the same: dropout that is "
+            "left on in eval mode (F.dropout without training=self.training), random numbers or a "
+            "state; what is predicted is one of many answers, and the same seed gives other dreams"
+        )
+    if change_beside > 0.03:  # in bfloat16 rounding alone may be 0.01
+        return (
+            f"{_name(recognizer)} gives a window other outputs when another is beside it: batch "
+            "norm that is left on in eval mode, or a mean over the whole batch; what is predicted "
+            "and dreamed depends on what is predicted and dreamed with it"
+        )
+    return None
 
 
 def doubt_of_dreams(objective: Objective, dreams: Dreams, targets: Tensor) -> str | None:
