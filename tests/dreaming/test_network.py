@@ -375,3 +375,13 @@ def test_threads_hold_a_network_one_after_the_other(
         other.result()
     assert network.training
     assert network.weight.requires_grad
+
+
+def test_statistics_that_a_network_takes_in_eval_mode_too_are_put_back() -> None:
+    network = nn.BatchNorm1d(2)
+    network.eval = lambda: network  # type: ignore[method-assign]
+    with frozen(network):
+        network(torch.randn(4, 2))
+        assert network.num_batches_tracked == 1
+    assert network.num_batches_tracked == 0
+    assert not network.running_mean.any()  # type: ignore[union-attr]

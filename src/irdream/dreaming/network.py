@@ -53,6 +53,7 @@ _SILENT = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)  #
 def frozen(recognizer: nn.Module) -> Iterator[None]:
     """Hold a recognizer in eval mode, without gradients in its weights and uncompiled.
 
+    Its buffers are afterwards what they were, also where its forward writes into them.
     What is compiled would be compiled anew for each number of items, and does not call hooks.
     Recurrent layers have no gradient in eval mode on CUDA (cuDNN): they are left in training mode,
     without their dropout, which is the same. Another thread waits.
@@ -61,6 +62,7 @@ def frozen(recognizer: nn.Module) -> Iterator[None]:
         modes = [(module, module.training) for module in recognizer.modules()]
         recurrent = [(m, m.dropout) for m in recognizer.modules() if type(m) in _RECURRENT]
         weights = [(w, w.requires_grad) for w in recognizer.parameters() if not is_lazy(w)]
+        buffers = [(b, b.clone()) for b in recognizer.buffers() if not (is_lazy(b) or b.is_meta)]
         eagerly = getattr(torch.compiler, "set_stance", None)  # since torch 2.6
         if eagerly and "torch._dynamo" in sys.modules:  # whose import takes seconds
             stack.enter_context(eagerly("force_eager"))
@@ -78,6 +80,9 @@ def frozen(recognizer: nn.Module) -> Iterator[None]:
                 module.dropout = dropout
             for weight, requires_grad in weights:
                 weight.requires_grad_(requires_grad)
+            for buffer, values in buffers:
+                if not torch.equal(buffer, values):
+                    buffer.data.copy_(values)
 
 
 def check_layers(recognizer: Recognizer, layers: Sequence[str]) -> None:
