@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -154,6 +155,26 @@ def test_what_was_not_built_from_a_spec_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"the model is a .*<locals>.Local, which no check"):
         save_recognizer(local, tmp_path / "x")
     assert not (tmp_path / "x").exists()
+    with pytest.raises(InputError, match=r"^a Local cannot be saved; expected a recognizer: Recog"):
+        save_recognizer(Local(), tmp_path / "x")  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_and_paths_may_stand_in_a_card(checkpoint: Path) -> None:
+    made = load_recognizer(checkpoint, trust=["my_package"])
+    made.card = {
+        "top1": np.float32(0.5),
+        "f1": np.arange(2),
+        "by": torch.tensor(3),
+        "in": Path("a"),
+    }
+    save_recognizer(made, checkpoint)
+    card = load_recognizer(checkpoint, trust=["my_package"]).card
+    assert card == {"top1": 0.5, "f1": [0, 1], "by": 3, "in": "a"}
+
+
+def test_a_device_that_is_not_there_is_refused(checkpoint: Path) -> None:
+    with pytest.raises(InputError, match=r"device='nowhere' cannot be used .*; expected auto, cpu"):
+        load_recognizer(checkpoint, trust=["my_package"], device="nowhere")
 
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "recognizer.json"])

@@ -5,6 +5,7 @@ float32 kernels, whose rounding shows only in bands that are 100 dB below the lo
 note without any noise, where librosa's own float32 and float64 differ by 4e-4, it is 2e-3.
 """
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -88,6 +89,17 @@ def test_the_gradient_agrees_with_finite_differences(small: HanLogMel) -> None:
     generator = torch.Generator().manual_seed(0)
     waveform = torch.randn(2, 100, generator=generator, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(small, (waveform,), atol=1e-5)
+
+
+def test_half_a_recognizer_hears_in_single_precision(small: HanLogMel) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(8, 3)).double()
+    recognizer = Recognizer(frontend=small, model=network, instruments="abc", window_seconds=0.05)
+    sound = torch.randn(3000)
+    expected = recognizer.predict(sound)
+    for kind in (torch.float16, torch.bfloat16):
+        assert copy.deepcopy(recognizer).to(kind).predict(sound) == pytest.approx(
+            expected, abs=0.05
+        )
 
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:

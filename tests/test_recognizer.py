@@ -271,13 +271,18 @@ def test_what_the_outputs_are() -> None:
         (lambda: Recognizer(frontend=nn.Identity(), model=Model()),
          r"Identity has no sample_rate_hz and no hop_samples; set .*, frontend.hop_samples = 512"),
         (lambda: toy(window_seconds=0.09), "window_seconds=0.09; expected at least a frame, 0.1 s"),
+        (lambda: toy(window_seconds=math.nan), "window_seconds=nan; expected a number above 0"),
+        (lambda: toy(temperature=0.0), "temperature=0.0; expected a number above 0"),
+        (lambda: Recognizer(frontend=Frontend(), model=Model),  # type: ignore[arg-type]
+         r"model=<class '.*Model'>; expected a torch.nn.Module"),
+        (lambda: Recognizer(frontend=None, model=Model()),  # type: ignore[arg-type]
+         "frontend=None; expected a torch.nn.Module"),
         (lambda: toy().predict(torch.zeros(2, 100)), r"sound of shape \(2, 100\); expected one ch"),
         (lambda: toy().predict(np.ones(300, "int16")), r"type torch.int16; .* 16-bit integers"),
         (lambda: toy().predict([np.nan] * 300), r"sound has values that are not finite; replace t"),
         (lambda: window_starts(42, 43, 21),
          "42 frames are too short; expected at least one window of 43"),
     ],
-    ids=["output", "front end", "no frame", "two channels", "integers", "no number", "too short"],
 )  # fmt: skip
 def test_what_is_refused(make, message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -28,6 +28,7 @@ from irdream.files import NAMES, checkpoint_for, pitched, replacing
 from irdream.instruments import CODES, labels_of
 from irdream.networks import in_eval, unwrapped
 from irdream.recognizer import Recognizer
+from irdream.runtime import choose_device
 
 FORMAT = 1
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -74,6 +75,11 @@ def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
     parts: `_target_`, and arguments that are attributes of the same name. Raises InputError when it
     cannot be built again from its spec. Each of the two files is whole or absent.
     """
+    if not isinstance(recognizer, Recognizer):
+        raise InputError(
+            f"a {type(recognizer).__name__} cannot be saved; expected a recognizer: "
+            "Recognizer(frontend=..., model=..., instruments=...)"
+        )
     model = unwrapped(recognizer.model)
     parts = {"frontend": recognizer.frontend, "model": model}
     known = recognizer.spec
@@ -97,10 +103,16 @@ def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
         "thresholds": recognizer.thresholds,
         "card": recognizer.card,
     }
+    text = json.dumps(about, indent=2, default=_plain) + "\n"
     with replacing(folder / "weights.safetensors") as file:
         file.write(safetensors.torch.save(state))
     with replacing(folder / "recognizer.json") as file:
-        file.write((json.dumps(about, indent=2) + "\n").encode())
+        file.write(text.encode())
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has for a value of a card: numbers and lists of NumPy's, else its text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _spec_of(part: str, module: nn.Module, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,7 +212,7 @@ def _placed(recognizer: Recognizer, device: str | torch.device) -> Recognizer:
     """Move to a device, convolutions in the layout that is a third faster on a CPU."""
     if not any(map(is_lazy, recognizer.model.parameters())):
         recognizer.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return recognizer.to(device)
+    return recognizer.to(choose_device(str(device)))
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -18,6 +18,7 @@ import importlib.util
 import math
 import sys
 import warnings
+from collections.abc import Callable
 from types import ModuleType
 from typing import Annotated, Any, Literal
 
@@ -35,6 +36,7 @@ from irdream.errors import InputError
 Scale = Literal["natural", "db", "magnitude", "power"]
 Filters = Literal["slaney", "htk", "gammatone"]
 Taper = Literal["hann", "hamming", "blackman"]
+_HALF = (torch.float16, torch.bfloat16)
 Power = Annotated[int, Ge(1), Le(2)]
 FRAMES_AT_ONCE = 4096  # of a long sound; spectra take ten times the memory of the log-mel, or more
 
@@ -89,6 +91,15 @@ class Spectral(nn.Module):
         self.register_buffer("centers_hz", centers_hz.float(), persistent=False)
         basis = None if coefficients is None else dct_basis(bands, coefficients).float()
         self.register_buffer("dct", basis, persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        """Stay in single precision where a network is made half: the noise floor is below it."""
+
+        def precise(values: Tensor) -> Tensor:
+            moved = fn(values)
+            return values.to(moved.device) if moved.dtype in _HALF else moved
+
+        return super()._apply(precise, recurse)
 
     def for_network(self, log_spectrogram: Tensor) -> Tensor:
         """Return what the network gets of (batch, bands, frames).

@@ -22,13 +22,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from irdream.arguments import Positive, check
 from irdream.audio import load_audio
 from irdream.audio.masking import bins_hz
 from irdream.errors import InputError
 from irdream.files import as_text
 from irdream.frontends import LogMel, Waveform
 from irdream.instruments import CODES, labels_of
-from irdream.networks import in_eval, logits_among, shapes, unwrapped
+from irdream.networks import check_network, in_eval, logits_among, shapes, unwrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,6 +69,10 @@ class Recognizer(nn.Module):
         spec: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__()
+        check_network("frontend", frontend)
+        check_network("model", model)
+        numbers = {"window_seconds": window_seconds, "temperature": temperature}
+        check({name: (value, Positive) for name, value in numbers.items()})
         self.frontend = frontend
         self.model = model
         self.instruments: tuple[str, ...] = ()
