@@ -38,6 +38,19 @@ def test_log_mels_of_a_network_of_ones_own() -> None:
     torch.testing.assert_close(whole.relevance, expected)
 
 
+def test_occlusion_needs_no_gradient() -> None:
+    class InNumPy(Net):
+        def forward(self, log_mel):
+            return torch.from_numpy(super().forward(log_mel).numpy())
+
+    found = [
+        attribute(network, torch.ones(1, 9, 20).cumsum(1), 1, method=Occlusion()).relevance
+        for network in (Net(), InNumPy())
+    ]
+    assert found[0].any()
+    assert torch.equal(*found)
+
+
 def test_a_sound_is_heard_at_the_rate_that_is_given() -> None:
     network = nn.Sequential(nn.Conv1d(1, 3, 9), nn.AdaptiveAvgPool1d(1), nn.Flatten())
     found = attribute(network, torch.randn(1, 4000), 1, sample_rate_hz=4000)

@@ -104,7 +104,7 @@ def attribute(
             see `irdream.dream`.
 
     Raises:
-        InputError: bad start, target or method; a network without gradients.
+        InputError: bad start, target or method; a network without the gradients that it needs.
 
     Warns:
         of a network that seems to give probabilities instead of logits, or whose answers change.
@@ -120,7 +120,7 @@ def attribute(
         raise InputError(
             f"method={method!r}; expected one of irdream.attribution, such as SmoothGrad()"
         )
-    check_answers(recognizer, signal)
+    check_answers(recognizer, signal, has_gradient=getattr(method, "needs_gradient", True))
     _warn(_doubts(network, recognizer, signal, output))
     with frozen(recognizer), torch.no_grad():
         is_sound = signal.ndim == 2

@@ -281,6 +281,18 @@ def test_grad_cam_takes_the_last_convolution(around, log_mel, targets) -> None:
     torch.testing.assert_close(found, GradCAM(layer="features.4")(recognizer, log_mel, targets))
 
 
+class Aside(Mapped):
+    """A convolution of which nothing is used."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d)
+        self.aside = nn.Conv2d(1, 2, 3)
+
+    def forward(self, log_mel):
+        self.aside(log_mel[:, None])
+        return super().forward(log_mel)
+
+
 @pytest.mark.parametrize(
     ("method", "network", "message"),
     [
@@ -296,6 +308,7 @@ def test_grad_cam_takes_the_last_convolution(around, log_mel, targets) -> None:
         ),
         (GradCAM(layer="nix"), Deep, "unknown layer 'nix' of Deep"),
         (GradCAM(), Linear, "Linear has no convolution; name a layer by attribution.layer"),
+        (GradCAM(layer="aside"), Aside, "layer 'aside' has no part in the logits; choose another"),
     ],
 )
 def test_what_grad_cam_refuses(method, network, message, around, log_mel, targets) -> None:

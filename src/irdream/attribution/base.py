@@ -97,9 +97,10 @@ def check_single(recognizer: Recognizer, what: str, remedy: str = OTHERS) -> Non
 class Attribution(Protocol):
     """What `attribution=...` must be.
 
-    It may have `needs_sound`, and then takes `waveform` as well; `gives_mask`: its relevance is
-    what is heard, 0 to 1, and not the most relevant share of it; and `check(recognizer)`, which
-    raises an InputError of what does not suit it.
+    It may have `needs_sound`, and then takes `waveform` as well; `needs_gradient`, False where it
+    explains any function; `gives_mask`: its relevance is what is heard, 0 to 1, and not the most
+    relevant share of it; and `check(recognizer)`, which raises an InputError of what does not suit
+    it.
     """
 
     def __call__(self, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Tensor:

@@ -121,7 +121,13 @@ class GradCAM:
             for x, t in zip(parts_of(windows), parts_of(wanted), strict=True):
                 logits, values = activations(x.detach().requires_grad_())
                 value = logits.gather(1, t[:, None]).sum()
-                yield _cam(values, torch.autograd.grad(value, values)[0], tuple(x.shape[1:]))
+                (gradient,) = torch.autograd.grad(value, values, allow_unused=True)
+                if gradient is None:
+                    raise InputError(
+                        f"layer {layer!r} has no part in the logits; choose another by "
+                        "attribution.layer"
+                    )
+                yield _cam(values, gradient, tuple(x.shape[1:]))
 
         with watching(recognizer, layer, "attribution.layer") as activations, torch.enable_grad():
             return over_windows(
@@ -146,6 +152,8 @@ class Occlusion:
     gradient. On a network that adds up its input, the sum of the relevance is that of the logit
     less the baseline's.
     """
+
+    needs_gradient = False
 
     bands: Count = 16  # height of a patch
     frames: Count = 11  # its width; half a window away from an edge it is cut off there

@@ -140,18 +140,20 @@ def check_start(recognizer: Recognizer, signal: Tensor) -> None:
         )
 
 
-def check_answers(recognizer: Recognizer, signal: Tensor) -> None:
-    """Check that a network's outputs are numbers and have a gradient."""
+def check_answers(recognizer: Recognizer, signal: Tensor, *, has_gradient: bool = True) -> None:
+    """Check that a network's outputs are numbers, and have a gradient where one is needed."""
     name = _name(recognizer)
     with frozen(recognizer), torch.enable_grad():
         log_mel = log_mel_of(recognizer, signal[:1])
-        window = recognizer.windows(log_mel)[:, 0].detach().clone().requires_grad_()
+        window = recognizer.windows(log_mel)[:, 0].detach().clone().requires_grad_(has_gradient)
         logits, slope = logits_of(recognizer, window), None
         if not bool(logits.isfinite().all()):
             raise InputError(
                 f"{name} gives values that are not finite for the start; check its weights, and "
                 "the unit and range of its input"
             )
+        if not has_gradient:
+            return
         if logits.requires_grad:
             try:
                 (slope,) = torch.autograd.grad(logits.sum(), window, allow_unused=True)
