@@ -66,8 +66,10 @@ def test_one_of_the_two_alone_is_an_ordinary_subfolder_and_a_file_will_do(tmp_pa
          {"a": ("flute", "kazoo"), "b": (), "x y": (), "d": ()}),
         ('\ufeffLabel, Note, File\r\nCello,ignored,"x y.wav"\r\n',
          {"a": (), "b": (), "x y": ("cel",), "d": ()}),
+        ('file, label\r\nflute\\d.wav, "soft flute"\r\n,\r\n',
+         {"a": (), "b": (), "x y": (), "d": ("soft flute",)}),
     ],
-    ids=["codes", "other labels", "of a spreadsheet"],
+    ids=["codes", "other labels", "of a spreadsheet", "of Windows"],
 )  # fmt: skip
 def test_a_csv_alone_says_the_labels(tmp_path: Path, table: str, expected) -> None:
     write_sounds(tmp_path, "a.wav", "flute/b.wav", "x y.wav", "flute/d.wav")
@@ -75,6 +77,17 @@ def test_a_csv_alone_says_the_labels(tmp_path: Path, table: str, expected) -> No
     data = Folder(root=tmp_path, labels_csv=tmp_path / "labels.csv")
     assert labels(data) == expected
     assert data.classes == tuple(sorted({label for codes in expected.values() for label in codes}))
+
+
+def test_labels_of_files_that_are_not_read_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_sounds(tmp_path, "data/train/a.wav", "data/test/b.wav", "elsewhere/c.wav")
+    rows = f"train/a.wav,flute\ntest/b.wav,sax\n{tmp_path}/elsewhere/c.wav,sax\n"
+    (tmp_path / "labels.csv").write_text(f"file,label\n{rows}")
+    data = Folder(root=tmp_path / "data", labels_csv=tmp_path / "labels.csv")
+    assert labels(data, "training") == {"a": ("flu",)}
+    assert f"1 labelled files are no sounds below {tmp_path}/data: 1 in 'elsewhere'" in caplog.text
 
 
 @pytest.mark.parametrize(

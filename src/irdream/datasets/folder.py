@@ -14,19 +14,22 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from irdream.audio import audio_files
-from irdream.datasets.base import ExcerptFile, Excerpts, PartName, audio_loader
+from irdream.datasets.base import ExcerptFile, Excerpts, PartName, audio_loader, folders_of
 from irdream.datasets.identity import equal_files, recordings_of, unique_names
 from irdream.errors import InputError
 from irdream.files import ExistingPath, as_text, read_text
 from irdream.instruments import find, parse
 
 _PARTS = {"training": "training", "train": "training", "test": "test"}  # folders, in any case
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -85,11 +88,21 @@ class Folder:
     def _labels(self, paths: Sequence[Path], folder: Path) -> list[tuple[str, ...]]:
         if self.labels_csv is not None:
             given = [self._csv_labels.get(path.resolve(), ()) for path in paths]
+            self._warn_of_unread(paths)
         else:
             given = [path.relative_to(folder).parts[:-1][:1] for path in paths]
         are_known = all(find(label) for labels in given for label in labels)
         name_of = parse if are_known else as_text
         return [tuple(dict.fromkeys(map(name_of, labels))) for labels in given]
+
+    def _warn_of_unread(self, paths: Sequence[Path]) -> None:
+        """Warn of labels that are lost, since their files are not read in either part."""
+        read = {path.resolve() for path in paths}
+        parts = [path.resolve() for path in self._part_folders.values()]
+        unread = [path for path in self._csv_labels if path not in read]
+        if lost := [path for path in unread if not any(map(path.is_relative_to, parts))]:
+            where, words = as_text(self._root), folders_of(lost)
+            logger.warning("%d labelled files are no sounds below %s: %s", len(lost), where, words)
 
     @cached_property
     def _csv_labels(self) -> dict[Path, tuple[str, ...]]:
@@ -103,7 +116,7 @@ def read_labels(labels_csv: Path, *, root: Path) -> dict[Path, tuple[str, ...]]:
 
     Raises InputError with the number of the line that cannot be understood.
     """
-    rows = csv.DictReader(io.StringIO(read_text(labels_csv)))
+    rows = csv.DictReader(io.StringIO(read_text(labels_csv)), skipinitialspace=True)
     labels: dict[Path, tuple[str, ...]] = {}
     try:
         names = rows.fieldnames or ()
@@ -111,10 +124,14 @@ def read_labels(labels_csv: Path, *, root: Path) -> dict[Path, tuple[str, ...]]:
         if not {"file", "label"} <= {*rows.fieldnames}:
             raise InputError(f"expected the header file,label, not {','.join(names) or 'nothing'}")
         for row in rows:
+            if not any(row.values()):  # a spreadsheet's empty line
+                continue
             file, label = row["file"], row["label"]
             if not file or label is None or None in row:
                 raise InputError("expected two columns, file and label (several labels: a;b)")
             path = root / file.strip()
+            if not path.is_file():  # perhaps written on Windows
+                path = root / file.strip().replace("\\", "/")
             if not path.is_file():
                 raise InputError(f"no such file: {str(path)!r}; paths start at dataset.root")
             codes = tuple(part.strip() for part in label.split(";") if part.strip())
