@@ -277,7 +277,8 @@ def test_what_the_outputs_are() -> None:
          r"model=<class '.*Model'>; expected a torch.nn.Module"),
         (lambda: Recognizer(frontend=None, model=Model()),  # type: ignore[arg-type]
          "frontend=None; expected a torch.nn.Module"),
-        (lambda: toy().predict(torch.zeros(2, 100)), r"sound of shape \(2, 100\); expected one ch"),
+        (lambda: toy().predict(torch.zeros(2, 100)),
+         r"sound of shape \(2, 100\); expected one channel: \(samples,\); take the channels' mean"),
         (lambda: toy().predict(np.ones(300, "int16")), r"type torch.int16; .* 16-bit integers"),
         (lambda: toy().predict([np.nan] * 300), r"sound has values that are not finite; replace t"),
         (lambda: window_starts(42, 43, 21),

@@ -307,11 +307,13 @@ def _signal(start: Start, sample_rate_hz: int) -> Tensor:
     if signal.ndim not in (2, 3) or not signal.is_floating_point() or 0 in signal.shape:
         raise InputError(
             f"start has shape {tuple(signal.shape)} and type {signal.dtype}; expected floating "
-            "point (items, samples), (samples,) or (items, n_mels, frames)"
+            "point (items, samples), (samples,) or (items, n_mels, frames); divide sounds of 16 "
+            "bits by 32768"
         )
     if signal.ndim == 2 and signal.shape[1] <= 8 < len(signal):  # channels, as files are read
         raise InputError(
-            f"start has shape {tuple(signal.shape)}; expected (items, samples): start.T"
+            f"start has shape {tuple(signal.shape)}; expected (items, samples): start.T, or "
+            "start.mean(1) of one sound's channels"
         )
     return signal
 

@@ -276,7 +276,8 @@ class Recognizer(nn.Module):
                 )
         if waveform.ndim != 1:
             raise InputError(
-                f"a sound of shape {tuple(waveform.shape)}; expected one channel: (samples,)"
+                f"a sound of shape {tuple(waveform.shape)}; expected one channel: (samples,); "
+                "take the channels' mean"
             )
         with in_eval(self):
             probabilities = self(waveform[None].to(self.dtype))[0].tolist()
@@ -374,7 +375,7 @@ def tensor_of(values: Any, name: str) -> Tensor:
         reason = " ".join(str(error).split())[:160]
         raise InputError(
             f"{name} cannot be read, a {type(values).__name__} ({reason}); expected an array of "
-            "floating-point numbers"
+            "floating-point numbers or the path of a sound file"
         ) from error
     if not bool(torch.isfinite(tensor).all()):
         raise InputError(f"{name} has values that are not finite; replace them")
