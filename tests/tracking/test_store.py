@@ -45,9 +45,13 @@ def failing(message: str, *, times: int) -> Callable[[], str]:
     return call
 
 
-def test_a_locked_database_is_waited_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+AUTOFLUSH = "(raised as a result of Query-invoked autoflush; consider using a block)\n"
+
+
+@pytest.mark.parametrize("hint", ["", AUTOFLUSH])
+def test_a_locked_database_is_waited_for(store, monkeypatch, hint: str) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    assert store.patiently(failing("database is locked\n[SQL: ...]", times=3)) == "done"
+    assert store.patiently(failing(f"{hint}database is locked\n[SQL: ...]", times=3)) == "done"
 
 
 def test_a_lock_of_another_process_is_waited_for(store: Store, root: Path) -> None:
@@ -66,6 +70,7 @@ def test_a_lock_of_another_process_is_waited_for(store: Store, root: Path) -> No
         ("database is locked", "is locked; another process holds it"),
         ("database or disk is full", "disk is full; free some space"),
         ("attempt to write a readonly database", "readonly database; make it writable"),
+        (f"{AUTOFLUSH}attempt to write a readonly database", ": attempt .* database; make it"),
         ("API request to http://x failed", "http://x failed; check that the server runs"),
         ("API request to http://me:word@x failed", r"http://x failed; .* and see its log"),
         ("2 files failed\nAPI request to x failed with exception", "to x failed .*; check that"),

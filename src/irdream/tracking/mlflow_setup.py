@@ -91,8 +91,9 @@ def explain(error: Exception, where: str) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """Return what went wrong without the SQL and the parameters that follow."""
-    return str(error).partition("\n")[0]
+    """Return what went wrong, without SQLAlchemy's hint before it and the SQL after it."""
+    hint = r"\(raised as a result of Query-invoked autoflush.*\n"
+    return re.sub(hint, "", str(error)).partition("\n")[0]
 
 
 def command(*words: str, before: str = "") -> str:
