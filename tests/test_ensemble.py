@@ -71,6 +71,16 @@ def test_twice_the_same_network_is_that_network() -> None:
     )
 
 
+def test_labels_that_mean_the_same_are_one() -> None:
+    one, other, waveform = made(1, labels="abc"), made(2, labels="abc"), sounds()
+    as_named = Ensemble([one, other])(waveform)
+    one.instruments, other.instruments = ("flu", "hi_hat", "x"), ("Flute", "Hi-Hat", "X")
+    both = Ensemble([one, other])
+    assert both.instruments == ("flu", "hi_hat", "x")
+    assert torch.equal(both(waveform), as_named)
+    assert Ensemble([other, one]).instruments == ("Flute", "Hi-Hat", "X")
+
+
 def test_probabilities_are_the_geometric_mean_of_those_of_common_labels() -> None:
     one, other = made(1, labels="abcd"), made(2, labels="dxba")
     both, waveform = Ensemble([one, other]), sounds(samples=2000)  # a window

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from irdream.audio import resample
 from irdream.errors import InputError
 from irdream.frontends import Waveform
+from irdream.instruments import find
 from irdream.recognizer import Recognizer
 
 _BATCH = 32  # windows at once, each of which is several to some members
@@ -23,9 +24,9 @@ _BATCH = 32  # windows at once, each of which is several to some members
 class Ensemble(Recognizer):
     """Logits are the mean of the members' log probabilities; a softmax normalizes them.
 
-    The classes are those that all members know, in the order of the first one. Where the front ends
-    are equal the log-mel is theirs; otherwise what stands for it is the waveform, at the highest of
-    their sample rates.
+    The classes are those that all members know (see `instruments.find`), by the names and in the
+    order of the first one. Where the front ends are equal the log-mel is theirs; otherwise what
+    stands for it is the waveform, at the highest of their sample rates.
 
     Args:
         members: one or more, on one device.
@@ -37,8 +38,9 @@ class Ensemble(Recognizer):
     model: nn.ModuleList
 
     def __init__(self, members: Sequence[Recognizer]) -> None:
-        known = [set(one.instruments) for one in members]
-        labels = [label for label in members[0].instruments if all(label in one for one in known)]
+        known = [[find(x, one.instruments) for x in members[0].instruments] for one in members]
+        common = [own for own in zip(*known, strict=True) if all(own)]  # each in its own words
+        labels = [own[0] for own in common]
         if len(labels) < 2:
             lists = "; ".join(", ".join(one.instruments) for one in members)
             raise InputError(f"networks with the labels {lists}; expected two or more in common")
@@ -53,7 +55,8 @@ class Ensemble(Recognizer):
             output="softmax",
             window_seconds=max(one.window_seconds for one in members),
         )
-        places = [[one.instruments.index(label) for label in labels] for one in members]
+        of_each = zip(members, zip(*common, strict=True), strict=True)
+        places = [[*map(one.instruments.index, own)] for one, own in of_each]
         self.register_buffer("places", torch.tensor(places), persistent=False)
         self.to(members[0].device)
 

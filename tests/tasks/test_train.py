@@ -430,6 +430,17 @@ def test_instruments_without_an_excerpt_are_told(run, sounds, tmp_path, caplog) 
     assert "no validation excerpt of cla, gac, gel, org, pia, sax, tru, vio, voi\n" in caplog.text
 
 
+def test_a_network_without_weights_to_train_is_refused(run, tiny_frontend, my_package) -> None:
+    recognizer = new_recognizer(
+        frontend=tiny_frontend, model={"_target_": "my_package.MyNet"}, trust=["my_package"]
+    )
+    recognizer.model.requires_grad_(False)
+    with pytest.raises(
+        InputError, match=r"^MyNet has no weights to train; expected some whose req"
+    ):
+        run(recognizer=recognizer)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

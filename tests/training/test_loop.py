@@ -377,6 +377,16 @@ def test_a_loss_that_is_no_number(fit: Make) -> None:
     assert not (run.folder / "best").exists()
 
 
+class Detached(Bands):
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return super().forward(log_mel).detach()
+
+
+def test_outputs_without_a_gradient_are_refused(fit: Make) -> None:
+    with pytest.raises(InputError, match="the outputs of Detached have no gradient with respect"):
+        fit(recognizer=savable(Detached())).run()
+
+
 class Normed(Bands):
     """With a batch norm over windows alone."""
 

@@ -243,8 +243,8 @@ class _Run:
         if torch.is_grad_enabled() and not score.requires_grad:
             raise InputError(
                 f"objective {self.objective!r} gave values without a gradient; expected a function "
-                "of the network's output or of the log-mel, without detach, argmax or a detour "
-                "through NumPy"
+                "of the network's output or of the log-mel, and a network, without torch.no_grad, "
+                "detach, argmax or a detour through NumPy"
             )
         return score
 

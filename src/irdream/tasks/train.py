@@ -351,8 +351,14 @@ def _made(
     optimizer: Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer],
     recognizer: Recognizer,
 ) -> torch.optim.Optimizer:
+    weights = [p for p in recognizer.model.parameters() if p.requires_grad]
+    if not weights:
+        raise InputError(
+            f"{type(recognizer.model).__name__} has no weights to train; expected some whose "
+            "requires_grad is True"
+        )
     try:
-        return optimizer(p for p in recognizer.model.parameters() if p.requires_grad)
+        return optimizer(weights)
     except Exception as error:  # torch's, or that of one's own
         raise InputError(
             f"cannot build the optimizer: {told(error)}; change its settings"

@@ -148,6 +148,12 @@ class Fit:
 
     def _step(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
         optimizer.zero_grad(set_to_none=True)
+        if not loss.requires_grad:
+            raise InputError(
+                f"the outputs of {type(self.recognizer.model).__name__} have no gradient with "
+                "respect to its weights; expected a forward without torch.no_grad, detach, argmax "
+                "or a detour through NumPy"
+            )
         loss.backward()
         if self.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.recognizer.model.parameters(), self.clip_norm)
