@@ -94,6 +94,8 @@ def test_spectrograms_of_nobody_knows_what_have_a_picture_and_no_sound(tmp_path:
         dreams.sound()
     with pytest.raises(InputError, match=r"cannot become sound"):
         dreams.save(tmp_path)
+    with pytest.raises(InputError, match=r"^the network was given log-mels, and how .* frontend="):
+        dreams.recognizer.predict(torch.zeros(100))
     assert dreams._repr_html_() is None
     axes = {ax.get_title(): ax for ax in dreams.show().axes}
     assert axes["dream"].get_xlabel() == "frame"
@@ -195,6 +197,14 @@ def test_a_repr_says_what_came_of_it(file: Path) -> None:
     assert repr(many).splitlines()[8:] == ["... and 2 more dreams"]
     layer = dream(made(), file, 0, objective=Layer("features.0"), **PAPER)
     assert re.fullmatch(r"my: objective [\d.]+ → [\d.]+, \d steps?", repr(layer))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_a_network_in_half_precision_writes_its_files(kind, tmp_path: Path) -> None:
+    dreams = dream(made().to(kind), tones(1), "kick", steps=1, progress=False)
+    assert dreams.save(tmp_path)["target_probability_wav"].notna().all()
+    shares = dreams.recognizer.predict(tones(1)[0])
+    assert sum(shares.values()) == pytest.approx(1, abs=1e-6)
 
 
 def test_results_are_told_apart_and_can_be_keys() -> None:

@@ -164,6 +164,7 @@ class Recognizer(nn.Module):
                 f"{tuple(given.shape)}; expected ({len(windows)}, {classes or 'classes'}): "
                 f"(batch, labels){several}"
             )
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # of a half network
         return logits if self.output == "probabilities" else logits / self.temperature
 
     def _given(self, windows: Tensor, network: nn.Module, channel_axis: bool) -> Tensor:

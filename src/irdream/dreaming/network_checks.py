@@ -32,6 +32,13 @@ class Given(nn.Module):
 
     sample_rate_hz = hop_samples = 1  # so that a second is a frame
 
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Refuse a sound."""
+        raise InputError(
+            "the network was given log-mels, and how they are made of a sound is not known; "
+            "expected frontend=..., such as irdream.frontends.LogMel()"
+        )
+
 
 def as_network(model: Any) -> nn.Module:
     """Return a network itself, without what compiled or distributed it."""
