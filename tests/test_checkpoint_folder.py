@@ -159,6 +159,17 @@ def test_what_was_not_built_from_a_spec_cannot_be_saved(tmp_path: Path) -> None:
         save_recognizer(Local(), tmp_path / "x")  # type: ignore[arg-type]
 
 
+def test_a_front_end_with_weights_is_refused(tmp_path: Path) -> None:
+    frontend = nn.Conv1d(1, 8, 9)
+    frontend.sample_rate_hz, frontend.hop_samples = 22_050, 512  # type: ignore[assignment]
+    message = r"^frontend Conv1d has weights, which are neither trained nor kept; expected them in"
+    with pytest.raises(InputError, match=message):
+        save_recognizer(Recognizer(frontend=frontend, model=nn.Identity()), tmp_path / "x")
+    spec = {"_target_": "torch.nn.Conv1d", "in_channels": 1, "out_channels": 8, "kernel_size": 9}
+    with pytest.raises(InputError, match=message):
+        new_recognizer(frontend=spec, model={"_target_": "torch.nn.Identity"})
+
+
 def test_numbers_of_numpy_and_paths_may_stand_in_a_card(checkpoint: Path) -> None:
     made = load_recognizer(checkpoint, trust=["my_package"])
     made.card = {

@@ -61,6 +61,7 @@ def new_recognizer(
     if "instruments" in takes and takes["instruments"].default != len(labels):
         spec["model"].setdefault("instruments", len(labels))
     built = {part: _build(values, trust=trust) for part, values in spec.items()}
+    _check_fixed(built["frontend"])
     names = getattr(built["model"], "not_kept", ())
     not_kept = {name: spec["model"].pop(name, None) for name in names}
     recognizer = Recognizer(**built, instruments=labels, window_seconds=window_seconds, spec=spec)
@@ -80,6 +81,7 @@ def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
             f"a {type(recognizer).__name__} cannot be saved; expected a recognizer: "
             "Recognizer(frontend=..., model=..., instruments=...)"
         )
+    _check_fixed(recognizer.frontend)
     model = unwrapped(recognizer.model)
     parts = {"frontend": recognizer.frontend, "model": model}
     known = recognizer.spec
@@ -113,6 +115,16 @@ def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
 def _plain(value: Any) -> Any:
     """Return what JSON has for a value of a card: numbers and lists of NumPy's, else its text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _check_fixed(frontend: nn.Module) -> None:
+    """Check that a front end has nothing to be trained, which would be neither trained nor kept."""
+    if any(weight.requires_grad for weight in frontend.parameters()):
+        raise InputError(
+            f"frontend {type(frontend).__name__} has weights, which are neither trained nor kept; "
+            "expected them in the model, with frontend=Waveform(), or their requires_grad False if "
+            "its arguments alone give them"
+        )
 
 
 def _spec_of(part: str, module: nn.Module, given: Mapping[str, Any]) -> dict[str, Any]:
