@@ -170,6 +170,21 @@ def test_a_front_end_with_weights_is_refused(tmp_path: Path) -> None:
         new_recognizer(frontend=spec, model={"_target_": "torch.nn.Identity"})
 
 
+def test_what_is_learned_beside_parameters_and_buffers_is_not_lost_silently(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    made = load_recognizer(checkpoint, trust=["my_package"])
+    made.model.constant = torch.ones(3)  # does not matter
+    save_recognizer(made, tmp_path / "x")
+    head = next(m for m in made.model.modules() if isinstance(m, nn.Linear))
+    head.mean = torch.ones(3)
+    head.register_forward_hook(lambda module, given, output: output + 9 * output.cumsum(1))
+    message = r"cannot be built again as .* other logits; .* is learned in parameters and buffers"
+    with pytest.raises(InputError, match=message):
+        save_recognizer(made, tmp_path / "y")
+    assert not (tmp_path / "y").exists()
+
+
 def test_numbers_of_numpy_and_paths_may_stand_in_a_card(checkpoint: Path) -> None:
     made = load_recognizer(checkpoint, trust=["my_package"])
     made.card = {

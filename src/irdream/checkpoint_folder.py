@@ -86,7 +86,8 @@ def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
     parts = {"frontend": recognizer.frontend, "model": model}
     known = recognizer.spec
     spec = {part: _spec_of(part, one, known.get(part, {})) for part, one in parts.items()}
-    if spec != known:
+    attributes = (value for module in model.modules() for value in vars(module).values())
+    if spec != known or any(isinstance(value, Tensor) for value in attributes):
         _check_built_again(recognizer, spec)
     folder = Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
@@ -174,7 +175,7 @@ def _check_built_again(recognizer: Recognizer, spec: Mapping[str, Mapping[str, A
         problem = " ".join(str(error).split())[:200]
     raise InputError(
         f"the recognizer cannot be built again as {json.dumps(spec)}: {problem}; expected the "
-        "arguments of frontend and model in its spec"
+        "arguments of frontend and model in its spec, and what is learned in parameters and buffers"
     )
 
 
