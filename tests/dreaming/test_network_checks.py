@@ -381,6 +381,7 @@ def known() -> Recognizer:
         (HanLogMel(n_fft=4096), r"a waveform of 2000 samples is too short; expected more than"),
         (FrontEnd(lambda x: x @ x), r"frontend FrontEnd failed on \(1, 2000\) \(RuntimeError: mat"),
         (FrontEnd(lambda x: x[:, None, None]), r"frontend FrontEnd gave \(1, 1, 1, 2000\) for \(1"),
+        (FrontEnd(lambda x: (0 * x.view(-1, 10, 200)).log()), r"frontend FrontEnd gives values th"),
         (FrontEnd(lambda x: (x, x)), r"frontend FrontEnd gave tuple for \(1, 2000\); expected \(b"),
     ],
 )  # fmt: skip

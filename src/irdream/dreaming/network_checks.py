@@ -152,6 +152,11 @@ def check_answers(recognizer: Recognizer, signal: Tensor, *, has_gradient: bool 
     name = _name(recognizer)
     with frozen(recognizer), torch.enable_grad():
         log_mel = log_mel_of(recognizer, signal[:1])
+        if not bool(log_mel.isfinite().all()):
+            raise InputError(
+                f"frontend {type(recognizer.frontend).__name__} gives values that are not finite "
+                "for the start; expected a floor before the logarithm: log(x + 1e-5)"
+            )
         window = recognizer.windows(log_mel)[:, 0].detach().clone().requires_grad_(has_gradient)
         logits, slope = logits_of(recognizer, window), None
         if not bool(logits.isfinite().all()):
