@@ -415,6 +415,15 @@ def test_octaves_are_told_once_each(on_log_mels, capsys) -> None:
     assert capsys.readouterr() == ("", "")  # no bar where nobody watches
 
 
+def test_the_network_can_be_asked_while_it_is_dreamed_on(on_log_mels) -> None:
+    answers = []
+    dream(
+        on_log_mels, torch.randn(2, 12, 20) - 4, 3, objective=Layer("features.0"), steps=1,
+        on_octave=lambda octave: answers.append(on_log_mels(octave.signal)), progress=False,
+    )  # fmt: skip
+    assert answers[0].shape == (2, 5)
+
+
 def test_the_network_is_left_as_it_was(on_log_mels, frontend) -> None:
     on_log_mels.features[3].eval()
     on_log_mels.head.bias.requires_grad_(False)

@@ -137,7 +137,7 @@ class Probe:
                 logits = self.recognizer.logits(windows, network)
         except _EarlyExitError:
             logits = windows  # not used
-        taps, self._taps = self._taps, {}
+        taps, self._taps, self._exits_early = self._taps, {}, False  # others may call it, too
         if missing := [name for name in self.layers if name not in taps]:
             raise InputError(
                 f"layer {missing[0]!r} was not reached by {type(network).__name__}.forward; "
