@@ -452,6 +452,7 @@ def test_channels_are_written_and_read_as_they_are(tmp_path: Path) -> None:
         (torch.tensor([0.0, -1.001]), r"peak is 1\.001, above full scale 1; scale it down"),
         (torch.tensor([0.0, torch.nan]), "has NaN or infinite values"),
         (torch.tensor([0.0, torch.inf]), "has NaN or infinite values"),
+        (torch.zeros(900, 2), r"shape \(900, 2\), not \(samples,\) or \(channels, samples\)"),
         (torch.zeros(1, 2, 9), r"shape \(1, 2, 9\), not \(samples,\) or \(channels, samples\)"),
     ],
     ids=["loud", "nan", "inf", "batch"],

@@ -154,7 +154,7 @@ def write_wav(path: str | Path, waveform: Tensor, *, sample_rate_hz: int) -> Non
     """
     peak = float(waveform.abs().max()) if waveform.numel() else 0.0
     problem = ""
-    if waveform.ndim not in (1, 2):
+    if waveform.ndim not in (1, 2) or (waveform.ndim == 2 and len(waveform) > MAX_CHANNELS):
         problem = f"shape {tuple(waveform.shape)}, not (samples,) or (channels, samples)"
     elif not math.isfinite(peak):
         problem = "the waveform has NaN or infinite values"
