@@ -455,7 +455,7 @@ def test_channels_are_written_and_read_as_they_are(tmp_path: Path) -> None:
         (torch.zeros(900, 2), r"shape \(900, 2\), not \(samples,\) or \(channels, samples\)"),
         (torch.zeros(1, 2, 9), r"shape \(1, 2, 9\), not \(samples,\) or \(channels, samples\)"),
     ],
-    ids=["loud", "nan", "inf", "batch"],
+    ids=["loud", "nan", "inf", "transposed", "batch"],
 )
 def test_refuses_rather_than_clips(tmp_path: Path, waveform: torch.Tensor, match: str) -> None:
     with pytest.raises(InputError, match=match):
