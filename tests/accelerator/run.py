@@ -155,7 +155,8 @@ def tasks(sounds: Path) -> Iterator[tuple[str, list[str]]]:
     # A second of 16 mel bands; the networks that ask for all of 128 get them.
     small = ["frontend.n_mels=16", "frontend.hop_samples=1024", "frontend.n_fft=2048"]
     for choice in choices("model"):
-        yield f"model={choice}", [*train, f"model={choice}", "augmentation=none"]
+        own = ["frontend=musicnn"] if choice == "musicnn" else []
+        yield f"model={choice}", [*train, f"model={choice}", "augmentation=none", *own]
     plain = [*train, *small, "model=light"]
     for group in ("augmentation", "scheduler", "optimizer"):
         for choice in choices(group):

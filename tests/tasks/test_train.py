@@ -316,7 +316,7 @@ def test_a_frozen_embedding_is_computed_once(
         embedded = embed(loaded.model.get_submodule("embedding"), log_mel, 256)
         torch.testing.assert_close(loaded.model(embedded), loaded.model(log_mel))
     assert history["val/loss"].iloc[-1] < history["val/loss"].iloc[0]
-    assert loss == pytest.approx(history["val/loss"].min())
+    assert loss == pytest.approx(history["val/loss"].min(), abs=1e-6)  # of six decimals
     trained("moved", augmentation=SpectrogramAugmentation(), epochs=1)
     assert sum(seen) > 18 * 3 + 18  # the windows themselves
 
