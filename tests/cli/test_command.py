@@ -63,6 +63,7 @@ def answer(*overrides: str) -> str:
         ("+tagret=flute", "unknown key 'tagret'; did you mean 'target'"),
         ("+foo=1", "unknown key 'foo'; python -m irdream.cli.reference shows all"),
         ("train.zzzzzz=3", "unknown key 'train.zzzzzz'; expected one of train.epochs, train.patie"),
+        ("hydra.sweeper.params={seed:'1,2'}", "expected a + before it, and quotes: '+hydra.sw"),
         ("hydra.run.dri=x", "unknown key 'hydra.run.dri'; python main.py --cfg hydra shows Hydra'"),
         ("~dream", "dream is missing; do not take it away"),
         ("~dream.steps", "dream.steps is missing; expected a whole number, at least 1; do not tak"),

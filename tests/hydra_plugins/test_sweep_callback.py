@@ -53,6 +53,8 @@ def test_each_value_stands_once(words, expected) -> None:
         ("objective=layer,logitt", "unknown objective 'logitt'"),
         ("target=flute,celo", "unknown instrument 'celo'"),
         ("hydra/sweeper=optuna +hydra.sweeper.params={dream.keep:best\\,bst}", "dream.keep=bst; "),
+        ("+hydra.sweeper.params={seed:0\\,-1}", "seed=-1; expected a whole number from 0"),
+        ("+hydra.sweeper.params.seed='0,-1'", "seed=-1; expected a whole number from 0"),
         ("objective=layer +objective.layr=a,b", "unknown key 'objective.layr' of irdream"),
         ("seed=0,1 hydra.sweep.subdir=same", "hydra.sweep.subdir gives two jobs the folder 'same'"),
         ("seed=0,1 dream.steps=1,2 hydra.sweep.subdir=${seed}", "gives two jobs the folder '0'"),

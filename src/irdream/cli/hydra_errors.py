@@ -50,6 +50,8 @@ def unknown_key(key: str) -> str:
     if not key.startswith("task."):  # whose keys are filled by others
         known = {name: choices for name, choices in known.items() if name[:5] != "task."}
     section, _, last = key.rpartition(".")
+    if key.startswith("hydra.sweeper.params"):
+        return f"{key} is not there yet; expected a + before it, and quotes: '+{key}=...'"
     if known.get(key) == []:
         return f"{key} is not in this configuration; expected 'defaults: [config]' in its yaml"
     if choices := known.get(key):
