@@ -258,7 +258,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         r"no checkpoint at .* \(weights.safetensors is missing\)",
     ),
     "cut-off weights": (weights(lambda data: data[:-10]), r"checkpoint .* is damaged: "),
-    "empty weights": (weights(lambda data: b""), "is damaged"),
+    "empty weights": (weights(lambda data: b""), "is damaged: .*; copy it again, or train again"),
     "weights missing": (weights(fewer_weights), "do not fit my_package.MyNet: .*layers.8.bias"),
     "other weights": (key(model=MY_NET | {"width": 7}), "fit my_package.MyNet: .* size mismatch"),
     "cut-off description": (description(b'{"format": 1,'), "is damaged: Expecting property name"),

@@ -238,7 +238,9 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"expected {checkpoint_for(folder)}"
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError, safetensors.SafetensorError) as error:
-        raise InputError(f"checkpoint {str(folder)!r} is damaged: {error}") from error
+        raise InputError(
+            f"checkpoint {str(folder)!r} is damaged: {error}; copy it again, or train again"
+        ) from error
     if not isinstance(about, dict) or not all(isinstance(about.get(k), _KEYS[k]) for k in _KEYS):
         raise InputError(
             f"{str(folder / 'recognizer.json')!r} is no recognizer; expected {', '.join(_KEYS)}"

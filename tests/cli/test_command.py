@@ -336,6 +336,7 @@ ERRORS = [
      "out of memory: tried to allocate 400000 bytes; " + FEWER),
     (UnicodeDecodeError("utf-8", b"title: caf\xe9\n", 10, 11, "invalid continuation byte"),
      "b'title: caf\\xe9\\n' is no text in UTF-8; save the file as UTF-8"),
+    (HydraException(""), "HydraException"),
 ]  # fmt: skip
 
 

@@ -143,10 +143,13 @@ def test_the_papers_second_has_the_same_labels(trained: Recognizer, drums, tmp_p
         paper(study=study, dataset=Folder(root=drums), tracker=NullTracker(), output_dir=tmp_path)
 
 
-def test_files_are_predicted(trained: Recognizer, drums: Path, tmp_path: Path) -> None:
+def test_files_are_predicted(
+    trained: Recognizer, drums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "some").mkdir()
-    for path in (drums / "kick" / "kick0.wav", drums / "snare" / "snare1.wav"):
-        shutil.copy(path, tmp_path / "some")
+    shutil.copy(drums / "kick" / "kick0.wav", tmp_path / "some")
+    long = "snare " * 15 + "1"
+    shutil.copy(drums / "snare" / "snare1.wav", tmp_path / "some" / f"{long}.wav")
     (tmp_path / "some" / "broken.wav").write_bytes(b"no sound")
     metrics = predict(
         recognizer=trained, start=FileStart(path=tmp_path / "some"), tracker=NullTracker(),
@@ -155,7 +158,8 @@ def test_files_are_predicted(trained: Recognizer, drums: Path, tmp_path: Path) -
     assert metrics == {"predict/files": 2.0, "predict/skipped": 1.0}
     table = pd.read_csv(tmp_path / "predictions.csv")
     assert list(table) == ["name", "prediction", *PITCHES_HZ]
-    assert table["name"].tolist() == ["kick0", "snare1"]
+    assert table["name"].tolist() == ["kick0", long]
+    assert long in capsys.readouterr().out  # which is no terminal, and so has no width
     assert len(list((tmp_path / "over_time").glob("*.png"))) == 2
 
     alone = trained.predict(tmp_path / "some" / "kick0.wav")

@@ -31,7 +31,7 @@ def explain(error: Exception) -> str:
             return unknown_key(match[1])
         return f"{match[1]}: {text.strip().splitlines()[0]}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " ".join(lines[:3])
+    return " ".join(lines[:3]) or told(error)
 
 
 def needed_extra(text: str) -> str | None:

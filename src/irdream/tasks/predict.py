@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -22,7 +21,7 @@ from irdream.files import distinct_names
 from irdream.progress import Stopwatch, track
 from irdream.recognizer import Recognizer
 from irdream.reports.figures import over_time_figure, save_figure
-from irdream.reports.tables import save_table
+from irdream.reports.tables import save_table, wide_console
 from irdream.tasks.common import keep, read_start
 from irdream.tracking import Tracker
 
@@ -74,7 +73,7 @@ def predict(
                 (output_dir / "over_time").mkdir(parents=True, exist_ok=True)
                 save_figure(figure, output_dir / "over_time" / f"{file}.png")
     save_table(pd.DataFrame(rows), output_dir / "predictions.csv")
-    console = Console()
+    console = wide_console()
     console.print(table)
     if len(rows) > ROWS_SHOWN:
         console.print(f"{len(rows) - ROWS_SHOWN} more files in predictions.csv")
