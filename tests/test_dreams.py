@@ -207,6 +207,16 @@ def test_a_network_in_half_precision_writes_its_files(kind, tmp_path: Path) -> N
     assert sum(shares.values()) == pytest.approx(1, abs=1e-6)
 
 
+def test_inside_autocast_dreams_are_in_single_precision_and_write_their_files(tmp_path) -> None:
+    expected = dream(made(), tones(1), "kick", steps=1, progress=False)
+    with torch.autocast("cpu"):
+        dreams = dream(made(), tones(1), "kick", steps=1, progress=False)
+        assert not dreams.save(tmp_path)["target_probability_wav"].hasnans
+    assert dreams.log_mel.dtype == torch.float32
+    before = expected.before.probabilities
+    torch.testing.assert_close(dreams.before.probabilities, before, atol=0.02, rtol=0)
+
+
 def test_results_are_told_apart_and_can_be_keys() -> None:
     one, other = (dream(made(), tones(2), "kick", steps=1, progress=False) for _ in range(2))
     assert other in {one: 1, other: 2}

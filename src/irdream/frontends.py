@@ -101,6 +101,11 @@ class Spectral(nn.Module):
 
         return super()._apply(precise, recurse)
 
+    def __call__(self, waveform: Tensor) -> Tensor:
+        """Return the log-spectrogram, in single precision inside `torch.autocast`, too."""
+        with torch.autocast(waveform.device.type, enabled=False):
+            return super().__call__(waveform)
+
     def for_network(self, log_spectrogram: Tensor) -> Tensor:
         """Return what the network gets of (batch, bands, frames).
 
