@@ -30,7 +30,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from irdream.dreaming.random_streams import item_keys, normal
 from irdream.errors import InputError
-from irdream.networks import ONE_THREAD, unwrapped
+from irdream.networks import in_eval, unwrapped
 from irdream.recognizer import Recognizer
 
 AGREEMENT = 1e-4  # of the largest output, and of the norm of the gradient; rounding is 1e-6
@@ -58,8 +58,7 @@ def frozen(recognizer: nn.Module) -> Iterator[None]:
     Recurrent layers have no gradient in eval mode on CUDA (cuDNN): they are left in training mode,
     without their dropout, which is the same. Another thread waits.
     """
-    with ONE_THREAD, contextlib.ExitStack() as stack:
-        modes = [(module, module.training) for module in recognizer.modules()]
+    with in_eval(recognizer), contextlib.ExitStack() as stack:
         recurrent = [(m, m.dropout) for m in recognizer.modules() if type(m) in _RECURRENT]
         weights = [(w, w.requires_grad) for w in recognizer.parameters() if not is_lazy(w)]
         buffers = [(b, b.clone()) for b in recognizer.buffers() if not (is_lazy(b) or b.is_meta)]
@@ -67,15 +66,12 @@ def frozen(recognizer: nn.Module) -> Iterator[None]:
         if eagerly and "torch._dynamo" in sys.modules:  # whose import takes seconds
             stack.enter_context(eagerly("force_eager"))
         try:
-            recognizer.eval()
             for module, _ in recurrent:
                 module.training, module.dropout = True, 0.0  # type: ignore[assignment]
             for weight, _ in weights:  # module.requires_grad_ is refused by a scripted one
                 weight.requires_grad_(False)
             yield
         finally:
-            for module, training in modes:
-                module.training = training
             for module, dropout in recurrent:
                 module.dropout = dropout
             for weight, requires_grad in weights:
