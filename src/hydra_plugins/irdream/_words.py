@@ -19,7 +19,7 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Quote, QuotedString
+from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString
 from hydra.errors import HydraException
 
 from irdream.arguments import kinds
@@ -29,7 +29,6 @@ from irdream.cli.keys import CONF, all_keys, groups, hint, parameters, targets, 
 _WORD = re.compile(r"(\+{0,2}|~)([\w$][\w.@/$-]*)(?:=(.*))?", re.DOTALL)
 _PIECE = re.compile(r"""(?:"[^"]*"|'[^']*'|\[[^][]*\])(?=,|$)|(?:\\.|[^,])+""")
 _FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
-_REFUSED = object()
 
 
 class _Kind(NamedTuple):
@@ -49,7 +48,11 @@ def as_grammar(words: Sequence[str]) -> list[str]:
     before the first job; whether each job has them is checked then.
     """
     multirun = any(word == "-m" or word.startswith("--mu") for word in words)
-    swept = [word.lstrip("+").partition("=")[0] for word in words if multirun and _is_sweep(word)]
+    swept = [
+        word.lstrip("+").partition("=")[0]
+        for word in (words if multirun else ())
+        if (parsed := _parsed(word)) and parsed.is_sweep_override()
+    ]
     experiments = any(key.partition("/")[0] == "experiment" for key in swept)
     nodes = [*typed_targets(words), *(groups() if experiments else groups().keys() & {*swept})]
     own = tuple(f"{node}." for node in nodes)
@@ -66,34 +69,29 @@ def as_grammar(words: Sequence[str]) -> list[str]:
     return read
 
 
-def _is_sweep(word: str) -> bool:
+def _parsed(word: str) -> Override | None:
+    """Return a word as Hydra reads it; None where it refuses it."""
     with contextlib.suppress(HydraException):
-        return OverridesParser.create().parse_override(word).is_sweep_override()
-    return False
+        return OverridesParser.create().parse_override(word)
+    return None
 
 
 def _read(value: str, kind: _Kind, multirun: bool = False) -> str:
     """Return a value, in quotes where Hydra would refuse it or take it for something else."""
-    found = _parsed(value)
+    parsed = _parsed(f"key={value}")
+    found = parsed and parsed.value()
     if kind.is_text and os.path.exists(os.path.expanduser(value)):
         text = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)  # for OmegaConf
         return value if found == text else _quoted(text)
-    if found is None and kind.is_choice:
+    if parsed and found is None and kind.is_choice:
         return _quoted(value)
-    if found is not _REFUSED and not (kind.is_text and _is_other(found, kind.is_list, multirun)):
+    if parsed and not (kind.is_text and _is_other(found, kind.is_list, multirun)):
         return value
     if multirun and len(pieces := _pieces(value)) > 1:
         return ",".join(_read(piece, kind) for piece in pieces)
     if kind.is_list and value.startswith("[") and value.endswith("]"):
         return f"[{','.join(_read(piece, _Kind(True, False)) for piece in _pieces(value[1:-1]))}]"
     return _quoted(value)
-
-
-def _parsed(value: str) -> Any:
-    try:
-        return OverridesParser.create().parse_override(f"key={value}").value()
-    except HydraException:
-        return _REFUSED
 
 
 def _is_other(found: Any, is_list: bool, multirun: bool) -> bool:
