@@ -56,7 +56,7 @@ from irdream.errors import InputError, nearest
 from irdream.instruments import find, in_words
 from irdream.progress import dream_bar
 from irdream.recognizer import Output, Recognizer, tensor_of
-from irdream.reports.dreams import another, suited
+from irdream.reports.dreams import fitting_judge, independent_judge
 
 Start = Tensor | np.ndarray | str | Path
 Model = nn.Module | str | Path
@@ -198,10 +198,10 @@ def dream(
             on_octave=on_octave,
         )
     _warn([doubt_of_dreams(objective, dreams, targets)])
-    if judge := judge and another(judge, recognizer):
+    if judge := judge and independent_judge(judge, recognizer):
         wanted = [recognizer.instruments[i] for i in targets.tolist() if objective.reads_output]
         hop = 1 if signal.ndim == 2 else recognizer.hop_samples
-        judge = suited(judge, wanted, [signal.shape[-1] * hop / recognizer.sample_rate_hz])
+        judge = fitting_judge(judge, wanted, [signal.shape[-1] * hop / recognizer.sample_rate_hz])
     return DreamResult(
         **vars(dreams), recognizer=recognizer, ascent=ascent, start=signal, targets=targets,
         names=names, file=file, judge=judge,

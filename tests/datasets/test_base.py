@@ -18,8 +18,8 @@ from irdream.datasets.base import (
     Excerpts,
     counted,
     decoding,
-    tell_long,
-    tell_skipped,
+    warn_long,
+    warn_skipped,
 )
 from irdream.datasets.cache import log_mels
 from irdream.errors import InputError
@@ -171,9 +171,9 @@ def test_each_thread_computes_alone(two_threads: None) -> None:
 
 
 def test_what_is_skipped_is_told_with_the_first_reasons(caplog: pytest.LogCaptureFixture) -> None:
-    tell_skipped([])
+    warn_skipped([])
     assert not caplog.text
-    tell_skipped([*(f"'{i}' is silent" for i in range(30)), "'0' is silent"])
+    warn_skipped([*(f"'{i}' is silent" for i in range(30)), "'0' is silent"])
     lines = caplog.messages[0].split("\n  ")
     assert lines[:2] == ["skipped 30 excerpts:", "'0' is silent"]
     assert lines[-2:] == ["'19' is silent", "and 10 more"]
@@ -189,10 +189,10 @@ def test_a_long_sound_says_what_memory_it_takes_and_the_remedy(caplog) -> None:
         Excerpt(waveform=torch.zeros(60 * minutes), labels=(), name=f"m{minutes}")
         for minutes in (3, 12)
     ]
-    tell_long(excerpts[:1], 1, gb_a_minute=0.1)
+    warn_long(excerpts[:1], 1, gb_a_minute=0.1)
     assert caplog.messages == []
-    tell_long(excerpts, 1, gb_a_minute=0.1)
-    tell_long(excerpts[:1], 1, gb_a_minute=1e6)  # more than any machine has
+    warn_long(excerpts, 1, gb_a_minute=0.1)
+    warn_long(excerpts[:1], 1, gb_a_minute=1e6)  # more than any machine has
     first, second = caplog.messages
     assert "'m12' has 12 minutes, for which about 1.2 GB of memory are needed" in first
     assert "start.offset=60 start.seconds=30" in first

@@ -77,7 +77,7 @@ def test_a_few_steps_raise_what_the_recognizer_says_of_the_target(
     assert torch.equal(torch.get_rng_state(), random)
     reported = (used.log_mel(waveform), dreams.before), (dreams.log_mel, dreams.after)
     for log_mel, told in reported:
-        found = Answer.to(used.eval(), log_mel, TARGETS)
+        found = Answer.of_log_mel(used.eval(), log_mel, TARGETS)
         for name in ("probabilities", "scores", "windows"):
             one, other = getattr(found, name), getattr(told, name)
             torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
@@ -122,7 +122,7 @@ def test_before_is_the_original_also_where_the_dream_starts_elsewhere(
     dreams = run(**changes)
     pairs = (recognizer.log_mel(waveform), dreams.before), (dreams.log_mel, dreams.after)
     for log_mel, told in pairs:
-        found = Answer.to(recognizer.eval(), log_mel, TARGETS)
+        found = Answer.of_log_mel(recognizer.eval(), log_mel, TARGETS)
         torch.testing.assert_close(told.probabilities, found.probabilities)
 
 

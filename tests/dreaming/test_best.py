@@ -173,7 +173,7 @@ def test_an_answer_sums_up_windows() -> None:
             return log_mel
 
     targets = torch.tensor([1, 0])
-    answer = Answer.to(Network(), probabilities, targets)  # type: ignore[arg-type]
+    answer = Answer.of_log_mel(Network(), probabilities, targets)  # type: ignore[arg-type]
     torch.testing.assert_close(answer.probabilities, torch.tensor([[0.3, 0.7], [0.3, 0.7]]))
     torch.testing.assert_close(answer.scores, torch.tensor([[0.6, 1.4], [0.6, 1.4]]))
     torch.testing.assert_close(answer.windows, torch.tensor([[0.9, 0.5], [0.2, 0.4]]))
@@ -212,7 +212,7 @@ def test_the_last_iterate_is_returned_where_it_is_asked_for(tiny, sounds, ascent
     last = run(tiny, sounds, ascent(**settings, keep="last"))
 
     assert (last.steps == 6).all()
-    heard = Answer.to(tiny().eval(), last.log_mel, TARGETS).of_target(TARGETS)
+    heard = Answer.of_log_mel(tiny().eval(), last.log_mel, TARGETS).of_target(TARGETS)
     torch.testing.assert_close(heard, last.probability_curve[-1].double(), atol=1e-6, rtol=0)
     assert (run(tiny, sounds, ascent(**settings)).steps == 3).all()
 
@@ -272,5 +272,5 @@ def test_without_an_output_there_is_no_probability_and_no_confidence(
     assert not dreams.reached.any()
     assert torch.equal(dreams.steps, dreams.objective_curve.argmax(dim=0))
     assert (dreams.steps > 0).all()
-    expected = Answer.to(tiny().eval(), dreams.log_mel, TARGETS)
+    expected = Answer.of_log_mel(tiny().eval(), dreams.log_mel, TARGETS)
     torch.testing.assert_close(dreams.after.probabilities, expected.probabilities)

@@ -327,7 +327,7 @@ def part_words(
     return f"{counted(len(files), 'excerpt')}, {where}"
 
 
-def tell_skipped(reasons: Sequence[str]) -> None:
+def warn_skipped(reasons: Sequence[str]) -> None:
     """Warn of excerpts that are left out: how many, and why of the first ones."""
     lines = list(dict.fromkeys(reasons))
     shown = lines[:_REASONS] + [f"and {len(lines) - _REASONS} more"] * (len(lines) > _REASONS)
@@ -335,7 +335,7 @@ def tell_skipped(reasons: Sequence[str]) -> None:
         logger.warning("skipped %s:\n  %s", counted(len(lines), "excerpt"), "\n  ".join(shown))
 
 
-def tell_long(excerpts: Sequence[Excerpt], sample_rate_hz: int, *, gb_a_minute: float) -> None:
+def warn_long(excerpts: Sequence[Excerpt], sample_rate_hz: int, *, gb_a_minute: float) -> None:
     """Warn, before the work begins, of what memory the longest sound takes, with the remedy."""
     longest = max(excerpts, key=lambda one: len(one.waveform))
     minutes = len(longest.waveform) / sample_rate_hz / 60

@@ -194,7 +194,7 @@ class Answer:
 
     @classmethod
     @torch.no_grad()
-    def to(cls, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Answer:
+    def of_log_mel(cls, recognizer: Recognizer, log_mel: Tensor, targets: Tensor) -> Answer:
         """Ask the recognizer about log-mels (items, n_mels, frames), and sum up."""
         return cls.of(recognizer, recognizer.window_logits(log_mel), targets)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from irdream.datasets.base import DataSet, Excerpt, tell_skipped
+from irdream.datasets.base import DataSet, Excerpt, warn_skipped
 from irdream.datasets.starts import ExcerptStart
 from irdream.dreaming.targets import Item, plan
 from irdream.errors import InputError
@@ -59,7 +59,7 @@ def dream_excerpts(
     with stopwatch("recognition"):
         scored = [Scoring(seed=study.seed).score(one, dataset, Stopwatch()) for one in both]
     (report, _, skipped), *others = scored
-    tell_skipped(skipped)
+    warn_skipped(skipped)
     count = per_instrument * len(instruments)
     start = ExcerptStart(dataset=dataset, count=count, seconds=seconds, seed=study.seed)
     excerpts, bad = start.excerpts(

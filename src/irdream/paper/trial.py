@@ -220,7 +220,7 @@ class _Batch:
         """Return what a network says of the targets; nothing without one."""
         if network is None:
             return {}
-        answer = Answer.to(network, log_mel, self.targets)
+        answer = Answer.of_log_mel(network, log_mel, self.targets)
         return {
             f"{prefix}target_probability": answer.of_target(self.targets),
             f"{prefix}on_top": answer.on_top(self.targets),

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from irdream import instruments
 from irdream.audio import load_audio
-from irdream.datasets.base import counted, tell_skipped
+from irdream.datasets.base import counted, warn_skipped
 from irdream.dreaming.best import Answer
 from irdream.measures import dreams as measures
 from irdream.measures.dreams import snr_db
@@ -240,7 +240,7 @@ def print_dreams(
             lines.append(f"{each.heading} is not defined for {undefined} of {count} dreams")
     for line in [*lines, result(table)]:
         console.print(escape(line), soft_wrap=True)
-    tell_skipped(bad)
+    warn_skipped(bad)
 
 
 def write_tables(table: pd.DataFrame, dreamt: Sequence[FinishedDream], output_dir: Path) -> None:

@@ -180,7 +180,7 @@ def index_of(target: str, recognizer: Recognizer) -> int:
     return recognizer.instruments.index(target) if target else 0
 
 
-def another(judge: Recognizer, recognizer: Recognizer) -> Recognizer | None:
+def independent_judge(judge: Recognizer, recognizer: Recognizer) -> Recognizer | None:
     """Return the judge; None, which is printed, where it dreams itself, or has other labels."""
     pairs = itertools.product(members_of(judge), members_of(recognizer))
     if any(same_weights(*pair) for pair in pairs):
@@ -193,7 +193,7 @@ def another(judge: Recognizer, recognizer: Recognizer) -> Recognizer | None:
     return None
 
 
-def suited(
+def fitting_judge(
     judge: Recognizer | None, targets: Iterable[str], seconds: Iterable[float]
 ) -> Recognizer | None:
     """Print of which targets a judge is not asked; None, and why, where a sound is too short."""
@@ -233,7 +233,7 @@ def predict_file(path: Path, target: str, recognizer: Recognizer) -> Answer:
     waveform = load_audio(path, sample_rate_hz=recognizer.sample_rate_hz, allow_silence=True)
     targets = torch.tensor([index_of(target, recognizer)], device=recognizer.device)
     log_mel = recognizer.log_mel(waveform[None].to(recognizer.device))
-    return Answer.to(recognizer, log_mel, targets).one(0)
+    return Answer.of_log_mel(recognizer, log_mel, targets).one(0)
 
 
 def figure_of(

@@ -25,7 +25,7 @@ from irdream.attribution import Attribution, check_method, with_sound
 from irdream.attribution.sanity import cascade, left
 from irdream.audio import write_wav
 from irdream.audio.stft import with_mel_mask
-from irdream.datasets.base import Excerpt, counted, tell_long, tell_skipped
+from irdream.datasets.base import Excerpt, counted, warn_long, warn_skipped
 from irdream.datasets.starts import Start
 from irdream.dreaming.best import Answer
 from irdream.dreaming.probe import probing
@@ -43,10 +43,17 @@ from irdream.reports.attributions import (
     write_map,
 )
 from irdream.reports.dream_page import PROBABILITIES
-from irdream.reports.dreams import another, answer_rows, file_names, of_label, predict_file, suited
+from irdream.reports.dreams import (
+    answer_rows,
+    file_names,
+    fitting_judge,
+    independent_judge,
+    of_label,
+    predict_file,
+)
 from irdream.reports.figures import attribution_figure, save_figure
 from irdream.reports.tables import CURVES, save_table
-from irdream.tasks.common import keep, plan_items, read_start
+from irdream.tasks.common import log_results, plan_items, read_start
 from irdream.tracking import Tracker
 
 logger = logging.getLogger(__name__)
@@ -111,17 +118,17 @@ def attribute(
     name = getattr(start, "name", "the start")
     print(f"attribute: {name}, {method} of {toward}, {recognizer.where}", flush=True)
     check_method(attribution, recognizer)
-    judge = judge and another(judge, recognizer)
+    judge = judge and independent_judge(judge, recognizer)
     if info:
         return {}
     with stopwatch("reading audio"):
         excerpts, bad = read_start(start, recognizer, "explain")
-    tell_long(excerpts, recognizer.sample_rate_hz, gb_a_minute=GB_A_MINUTE)
+    warn_long(excerpts, recognizer.sample_rate_hz, gb_a_minute=GB_A_MINUTE)
     with stopwatch("predicting"):
         items = _items(recognizer, start, excerpts, targets, seed)
     lengths = [len(one.waveform) for one in excerpts]
     seconds = [length / recognizer.sample_rate_hz for length in lengths]
-    judge = suited(judge, (item.target for item in items), seconds)
+    judge = fitting_judge(judge, (item.target for item in items), seconds)
     written = _Written(
         recognizer=recognizer, judge=judge, start=start, excerpts=excerpts, items=items,
         method=method, share=None if getattr(attribution, "gives_mask", False) else share,
@@ -149,7 +156,7 @@ def attribute(
                 for name, values in cascade(some, recognizer, *first, seed=seed).items():
                     shuffled[name] = shuffled.get(name, []) + values
     metrics = written.finish(tracker, shuffled, command)
-    tell_skipped(bad)
+    warn_skipped(bad)
     return metrics
 
 
@@ -388,7 +395,7 @@ class _Written:
         with self.stopwatch("figures"):
             write_attributions_page(table, self.folder, means=means, command=command)
         with self.stopwatch("tracking"):
-            keep(tracker, metrics, self.folder, FILES)
+            log_results(tracker, metrics, self.folder, FILES)
         print_attributions(table, means)
         if shuffled:
             count = counted(len(next(iter(shuffled.values()))), "excerpt")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from irdream.datasets.base import Excerpt, tell_skipped
+from irdream.datasets.base import Excerpt, warn_skipped
 from irdream.datasets.starts import Listed, Start
 from irdream.dreaming.targets import Item, plan
 from irdream.errors import InputError
@@ -26,7 +26,7 @@ def read_start(
         sample_rate_hz=recognizer.sample_rate_hz, min_seconds=recognizer.window_seconds
     )
     if not excerpts:
-        tell_skipped(bad[1:])
+        warn_skipped(bad[1:])
         raise InputError(f"nothing to {purpose}: {[*bad, none][0]}")
     return excerpts, bad
 
@@ -48,7 +48,7 @@ def plan_items(
     return items
 
 
-def keep(
+def log_results(
     tracker: Tracker,
     metrics: Mapping[str, float],
     folder: Path,

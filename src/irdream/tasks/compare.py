@@ -22,7 +22,7 @@ from irdream.datasets.base import (
     Labelled,
     announce,
     part_words,
-    tell_skipped,
+    warn_skipped,
     warn_unlabelled,
 )
 from irdream.datasets.identity import log_files, tag_doubts
@@ -40,7 +40,7 @@ from irdream.measures.table import METRICS
 from irdream.progress import Stopwatch
 from irdream.recognizer import Recognizer
 from irdream.reports.tables import records, save_table
-from irdream.tasks.common import keep
+from irdream.tasks.common import log_results
 from irdream.tracking import Tracker
 
 DEFAULT = Scoring()
@@ -103,9 +103,9 @@ def compare(
     output_dir.mkdir(parents=True, exist_ok=True)
     save_table(table, output_dir / "comparison.csv")
     metrics = _metrics(table, reports)
-    keep(tracker, metrics, output_dir, ["comparison.csv"], into="comparison")
+    log_results(tracker, metrics, output_dir, ["comparison.csv"], into="comparison")
     Console().print(Text("\n".join([*_lines(table), HOW_TO_READ, *doubts])), soft_wrap=True)
-    tell_skipped(skipped)
+    warn_skipped(skipped)
     return metrics
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from irdream.arguments import Count, Natural, Several, checked
-from irdream.datasets.base import Excerpt, counted, tell_long
+from irdream.datasets.base import Excerpt, counted, warn_long
 from irdream.datasets.identity import fingerprint_of_sounds
 from irdream.datasets.starts import Listed, Start
 from irdream.dreaming.ascent import Ascent, Strength, with_strength
@@ -36,14 +36,14 @@ from irdream.recognizer import Recognizer
 from irdream.reports.dreams import (
     FinishedDream,
     Sonify,
-    another,
     file_names,
+    fitting_judge,
+    independent_judge,
     index_of,
     one_by_one,
-    suited,
 )
 from irdream.sonification import GriffinLim, StftGain
-from irdream.tasks.common import keep, plan_items, read_start
+from irdream.tasks.common import log_results, plan_items, read_start
 from irdream.tracking import Tracker
 
 FILES = (
@@ -114,17 +114,17 @@ def dream(
     words = {"step_size": "step size", "budget_db": "budget", "variation": "variation"}
     several_of = [counted(len(lists[name]), words[name]) for name in varied]
     print(_intended(start, recognizer, ascent, targets, several_of, planned), flush=True)
-    judge = judge and another(judge, recognizer)
+    judge = judge and independent_judge(judge, recognizer)
     if info:
         return {}
     with stopwatch("reading audio"):
         excerpts, bad = read_start(start, recognizer, "dream on")
-        tell_long(excerpts, recognizer.sample_rate_hz, gb_a_minute=GB_A_MINUTE)
+        warn_long(excerpts, recognizer.sample_rate_hz, gb_a_minute=GB_A_MINUTE)
         items = planned([(excerpt.name, excerpt.labels) for excerpt in excerpts])
     bare = sorted({*range(len(excerpts))} - {item.excerpt for item in items})
     bad += [f"{excerpts[i].name!r}: no label is left to dream toward" for i in bare]
     seconds = [len(one.waveform) / recognizer.sample_rate_hz for one in excerpts]
-    judge = suited(judge, (item.target for item in items), seconds)
+    judge = fitting_judge(judge, (item.target for item in items), seconds)
     with stopwatch("tracking"):
         tracker.log_data(
             getattr(start, "name", "start"), fingerprint_of_sounds(excerpts), context="start",
@@ -300,7 +300,7 @@ class _Written:
             write_run_page(table, self.folder, command=command, labels=labels)
         with self.stopwatch("tracking"):
             _track_curves(tracker, dreamt)
-            keep(tracker, metrics, self.folder, FILES)
+            log_results(tracker, metrics, self.folder, FILES)
         print_dreams(table, metrics, bad, varied=self.varied, omitted=omitted)
         return metrics
 

@@ -19,7 +19,7 @@ from irdream.datasets.base import (
     Labelled,
     announce,
     part_words,
-    tell_skipped,
+    warn_skipped,
     warn_unlabelled,
 )
 from irdream.datasets.identity import log_files, tag_doubts
@@ -28,7 +28,7 @@ from irdream.measures.scoring import Scoring
 from irdream.progress import Stopwatch
 from irdream.recognizer import Recognizer
 from irdream.reports.recognition import print_report, robust_metrics, write_report
-from irdream.tasks.common import keep
+from irdream.tasks.common import log_results
 from irdream.tracking import Tracker
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def evaluate(
     log_files(tracker, dataset.name, excerpts.files, context="evaluation")
     with stopwatch("tables and figures"):
         paths = write_report(report, output_dir, changed)
-    keep(tracker, metrics, output_dir, (path.name for path in paths), into="evaluation")
+    log_results(tracker, metrics, output_dir, (path.name for path in paths), into="evaluation")
     print_report(report, changed)
-    tell_skipped(skipped)
+    warn_skipped(skipped)
     return metrics

@@ -25,7 +25,7 @@ from irdream.paper.report import report_excerpts, report_noise
 from irdream.paper.study import Study
 from irdream.progress import Stopwatch
 from irdream.reports.pages import print_claims, write_html, write_markdown
-from irdream.tasks.common import keep
+from irdream.tasks.common import log_results
 from irdream.tracking import Tracker
 
 
@@ -100,7 +100,7 @@ def paper(
     for verdict, count in page.tally.items():
         metrics[f"paper/claims_{verdict.replace(' ', '_')}"] = float(count)
     with stopwatch("tracking"):
-        keep(tracker, metrics, output_dir, ("report.html", "report.md", *chosen))
+        log_results(tracker, metrics, output_dir, ("report.html", "report.md", *chosen))
     print_claims(page, output_dir / "report.html")
     return metrics
 

@@ -15,14 +15,14 @@ from rich.text import Text
 
 from irdream import instruments
 from irdream.arguments import Count, checked
-from irdream.datasets.base import tell_skipped
+from irdream.datasets.base import warn_skipped
 from irdream.datasets.starts import Start
 from irdream.files import distinct_names
 from irdream.progress import Stopwatch, track
 from irdream.recognizer import Recognizer
 from irdream.reports.figures import over_time_figure, save_figure
 from irdream.reports.tables import save_table, wide_console
-from irdream.tasks.common import keep, read_start
+from irdream.tasks.common import log_results, read_start
 from irdream.tracking import Tracker
 
 ROWS_SHOWN = 50
@@ -77,7 +77,7 @@ def predict(
     console.print(table)
     if len(rows) > ROWS_SHOWN:
         console.print(f"{len(rows) - ROWS_SHOWN} more files in predictions.csv")
-    tell_skipped(bad)
+    warn_skipped(bad)
     metrics = {"predict/files": float(len(rows)), "predict/skipped": float(len(bad))}
-    keep(tracker, metrics, output_dir, ("predictions.csv", "over_time"))
+    log_results(tracker, metrics, output_dir, ("predictions.csv", "over_time"))
     return metrics

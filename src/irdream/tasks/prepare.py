@@ -14,7 +14,7 @@ import pandas as pd
 from irdream.datasets.base import DataSet, warn_unlabelled
 from irdream.progress import Stopwatch
 from irdream.reports.tables import save_table
-from irdream.tasks.common import keep
+from irdream.tasks.common import log_results
 from irdream.tracking import Tracker
 
 _PARTS = ("training", "test")
@@ -60,7 +60,7 @@ def prepare(
         for part, files in parts.items()
         for what, count in counts.items()
     }
-    keep(tracker, metrics, output_dir, ["excerpts.csv"])
+    log_results(tracker, metrics, output_dir, ["excerpts.csv"])
     return metrics
 
 

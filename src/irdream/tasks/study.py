@@ -26,7 +26,7 @@ from irdream.reports.pages import print_claims
 from irdream.runtime import choose_device
 from irdream.studies.report import Tables, write
 from irdream.studies.runner import Runner
-from irdream.tasks.common import keep
+from irdream.tasks.common import log_results
 from irdream.tracking import Tracker
 
 
@@ -100,6 +100,8 @@ def study(
     worth = {"holds": 1.0, "holds in part": 0.5, "does not hold": 0.0}
     metrics = {f"study/{c.code}": worth[c.verdict] for c in page.claims if c.verdict in worth}
     with stopwatch("tracking"):
-        keep(tracker, metrics, output_dir, sorted(path.name for path in output_dir.glob("*.*")))
+        log_results(
+            tracker, metrics, output_dir, sorted(path.name for path in output_dir.glob("*.*"))
+        )
     print_claims(page, output_dir / "report.html")
     return metrics

@@ -29,8 +29,8 @@ from irdream.datasets.base import (
     decoding,
     listed,
     multi_hot,
-    tell_skipped,
     unlabelled_words,
+    warn_skipped,
     warn_unlabelled,
 )
 from irdream.datasets.cache import LogMels, log_mels
@@ -190,7 +190,7 @@ def _readable(excerpts: Excerpts, recognizer: Recognizer) -> Excerpts:
                 bad.append(str(error))
     if not good:
         raise InputError(f"none of {len(bad)} training excerpts can be read; the first: {bad[0]}")
-    tell_skipped(bad)
+    warn_skipped(bad)
     return excerpts.subset(good)
 
 
