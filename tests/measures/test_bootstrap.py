@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,15 +17,17 @@ UNKNOWN = pytest.approx([math.nan] * 3, nan_ok=True)
 
 
 @pytest.mark.parametrize(
-    ("interval", "digits", "text"),
+    ("interval", "how", "text"),
     [
-        (Interval(0.931, 0.88, 0.966), 2, "0.93 (0.88 to 0.97)"),
-        (Interval(12.34, -1.0, 20.0), 1, "12.3 (-1.0 to 20.0)"),
-        (Interval(2.5, math.nan, math.nan), 2, "2.50 (no interval)"),
+        (Interval(0.931, 0.88, 0.966), (), "0.93 (0.88 to 0.97)"),
+        (Interval(12.34, -1.0, 20.0), (1,), "12.3 (-1.0 to 20.0)"),
+        (Interval(2.5, math.nan, math.nan), (2,), "2.50 (no interval)"),
+        (Interval(0.931, 0.88, 0.966), (0, "%"), "93% (88% to 97%)"),
+        (Interval(0.5, math.nan, math.nan), (0, "%"), "50% (no interval)"),
     ],
 )
-def test_text(interval: Interval, digits: int, text: str) -> None:
-    assert interval.text(digits) == text
+def test_text(interval: Interval, how: tuple[Any, ...], text: str) -> None:
+    assert interval.text(*how) == text
 
 
 def test_the_bounds_are_percentiles() -> None:

@@ -10,7 +10,6 @@ from sklearn.metrics import f1_score
 from irdream.errors import InputError
 from irdream.measures.comparison import MCNEMAR, compare_reports, differences
 from irdream.measures.recognition import TALLIED, Report, tallies
-from irdream.reports.tables import records
 
 
 def report(scores: np.ndarray, truth: np.ndarray, **changes) -> Report:
@@ -36,7 +35,7 @@ def noisy(truth: np.ndarray, wrong: list[int]) -> np.ndarray:
 
 def row(table: pd.DataFrame, measure: str) -> dict[str, Any]:
     """Return the first row of a measure, which is that of the permutation test."""
-    return next(one for one in records(table) if one["measure"] == measure)
+    return next(one for one in table.to_dict("records") if one["measure"] == measure)
 
 
 def test_equal_recognizers_do_not_differ(truth):

@@ -16,7 +16,7 @@ from irdream.paper.pages import NOISE_TABLES, WAY_NAMES, WAY_TABLES, Chapter, pa
 from irdream.paper.report import _baseline, report_excerpts, report_noise
 from irdream.progress import Stopwatch
 from irdream.reports.pages import Section
-from irdream.reports.tables import mean_of, records, rows_of
+from irdream.reports.tables import mean_of, rows_of
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_tables_of_the_excerpts(finished) -> None:
 
     distances = distances.set_index("own")
     assert list(distances.index) == list(distances.columns) == list(CODES)
-    for pair in records(pairs):  # one excerpt of each
+    for pair in pairs.to_dict("records"):  # one excerpt of each
         value = distances.loc[pair["own"], pair["wrong"]]
         assert value == pytest.approx(pair["mse_cw"], abs=1e-5)
     assert distances.notna().sum().sum() == len(pairs) == 10 + 10 + 9

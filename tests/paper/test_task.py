@@ -18,7 +18,7 @@ import pytest
 from irdream.checkpoint_folder import new_recognizer, save_recognizer
 from irdream.dreaming.ascent import Ascent
 from irdream.errors import InputError
-from irdream.reports.tables import records, rows_of
+from irdream.reports.tables import rows_of
 
 ROOT = Path(__file__).parents[2]
 CODES = [f"C{k}" for k in range(1, 10)] + ["E1"]
@@ -112,7 +112,7 @@ def test_the_metrics_are_finite_and_have_their_names(finished) -> None:
     assert sum(metrics[name] for name in counted) == 10
     assert (metrics["paper/excerpts"], metrics["paper/c3_at_0.9"]) == (3, 1.0)
     table = pd.read_csv(finished.folder / "excerpts" / "ways.csv")
-    (gain,) = records(rows_of(table, way="gain", kind="dream"))
+    (gain,) = rows_of(table, way="gain", kind="dream").to_dict("records")
     assert metrics["paper/gain/snr_db"] == pytest.approx(gain["snr_db"], abs=1e-5)
     pairs = pd.read_csv(finished.folder / "excerpts" / "pairs.csv")
     assert metrics["paper/c5_rho"] == pytest.approx(pairs["rho"].mean(), abs=1e-5)

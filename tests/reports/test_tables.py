@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from irdream.reports.tables import mean_of, records, rows_of, save_table
+from irdream.reports.tables import mean_of, rows_of, save_table
 
 
 @pytest.fixture
@@ -41,11 +41,3 @@ def test_the_mean_of_numbers_and_of_flags_leaves_nothing_out(dreams):
     assert mean_of(dreams, "success") == pytest.approx(3 / 5)
     assert mean_of(rows_of(dreams, kind="dream"), "steps") == pytest.approx(10 / 3)
     assert np.isnan(mean_of(dreams, "steps"))
-
-
-def test_records_are_rows_in_order(dreams):
-    found = records(dreams[["way", "success"]])
-    assert found[:2] == [{"way": "gain", "success": True}, {"way": "gain", "success": False}]
-    assert [row["way"] for row in found] == dreams["way"].tolist()
-    assert records(rows_of(dreams, way="none")) == []
-    assert records(pd.DataFrame({0: ["a"], "n": [2]})) == [{"0": "a", "n": 2}]

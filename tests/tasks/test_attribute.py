@@ -19,7 +19,7 @@ from irdream.measures.table import ATTRIBUTION
 from irdream.recognizer import Recognizer
 from irdream.reports.attributions import HOW_TO_READ
 from irdream.reports.dream_page import MAPS
-from irdream.reports.tables import records, rows_of
+from irdream.reports.tables import rows_of
 from irdream.tasks.attribute import attribute
 from irdream.tracking import NullTracker
 from tests.sweeps.test_gallery import given_in
@@ -46,7 +46,7 @@ def run(tmp_path, sounds, tiny_frontend, my_package):
 def test_a_run_writes_a_row_for_each_map(run, tmp_path: Path, capsys) -> None:
     metrics = run(share=0.3, figures=2, sanity=2, judge=None)
     table = pd.read_csv(tmp_path / "attributions.csv")
-    maps = {name: records(rows) for name, rows in table.groupby("map")}
+    maps = {name: rows.to_dict("records") for name, rows in table.groupby("map")}
     own = maps["GradientXInput"]
     assert {name: len(rows) for name, rows in maps.items()} == dict.fromkeys(maps, 6)
     assert maps.keys() == {"GradientXInput", "random", "edges"}
@@ -159,7 +159,7 @@ def test_of_dreams_where_they_put_their_evidence(
     metrics = run(start=DreamStart(path=tmp_path / "of"), curves=False)
     table = pd.read_csv(tmp_path / "attributions.csv")
     own = rows_of(table, map="GradientXInput")
-    assert [(row["name"], row["target"]) for row in records(own)] == [
+    assert [(row["name"], row["target"]) for row in own.to_dict("records")] == [
         ("x-original", "flu"), ("x-original", "vio"), ("x-dream", "vio"),
     ]  # fmt: skip
     assert own["change_share"].isna().tolist() == [True, True, False]
@@ -198,7 +198,7 @@ def test_a_judge_of_other_labels_is_asked_about_those_it_knows(
     own = rows_of(pd.read_csv(tmp_path / "attributions.csv"), map="GradientXInput")
     told = pd.read_csv(tmp_path / "probabilities.csv")
     expected: dict[str, list[float]] = {"original": [], "relevant": []}
-    for row in records(own):
+    for row in own.to_dict("records"):
         label = find(row["target"], labels)
         for part, column in (("original", "judge_whole"), ("relevant", "judge_agrees")):
             sound = load_audio(

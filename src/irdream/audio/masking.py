@@ -121,16 +121,13 @@ def masking_violation(
     n_fft: int,
     hop_samples: int,
     sample_rate_hz: float,
-    full_scale_db: float | None = None,
 ) -> Violation:
     """Measure what of `dream - original`, (items, samples) each, is audible beside the original.
 
     See `masking_threshold` for the other arguments.
     """
     settings = {"n_fft": n_fft, "hop_samples": hop_samples}
-    threshold = masking_threshold(
-        original, **settings, sample_rate_hz=sample_rate_hz, full_scale_db=full_scale_db
-    )
+    threshold = masking_threshold(original, **settings, sample_rate_hz=sample_rate_hz)
     ratio = _power(dream - original, **settings) / threshold
     mean = ratio.mean(dim=(1, 2)).clamp(min=_ratio(LEAST_RATIO_DB))
     return Violation(

@@ -33,12 +33,11 @@ class Interval(NamedTuple):
     low: float
     high: float
 
-    def text(self, digits: int = 2) -> str:
-        """Return such as "0.93 (0.88 to 0.97)"."""
-        if math.isnan(self.low):
-            return f"{self.estimate:z.{digits}f} (no interval)"
-        estimate, low, high = (f"{value:z.{digits}f}" for value in self)
-        return f"{estimate} ({low} to {high})"
+    def text(self, digits: int = 2, kind: str = "f") -> str:
+        """Return such as "0.93 (0.88 to 0.97)"; of the kind "%" as shares."""
+        estimate, low, high = (f"{value:z.{digits}{kind}}" for value in self)
+        bounds = "no interval" if math.isnan(self.low) else f"{low} to {high}"
+        return f"{estimate} ({bounds})"
 
 
 NOTHING = Interval(math.nan, math.nan, math.nan)

@@ -17,7 +17,7 @@ from irdream import instruments
 from irdream.measures.bootstrap import Interval, mean_interval, share_interval
 from irdream.measures.recognition import Report
 from irdream.reports.pages import Claim, Verdict
-from irdream.reports.tables import mean_of, records, rows_of
+from irdream.reports.tables import mean_of, rows_of
 
 SIGNIFICANT = 0.05
 NEARLY_ALL = 0.9  # a share that counts as "in part" where the paper says all
@@ -68,8 +68,8 @@ def success_claim(dreams: pd.DataFrame, toward: str) -> Claim:
         code="C2" if own else "C3",
         says=f"Excerpts dreamed to {says} are all classified so, above 90% confidence.",
         measured=(
-            f"{_percent(share)} at 0.9 or more, {_percent(on_top)} on top; probability in the "
-            f"mean {probability.mean():.3f}, at least {probability.min():.3f} "
+            f"{share.text(0, '%')} at 0.9 or more, {on_top.text(0, '%')} on top; probability in "
+            f"the mean {probability.mean():.3f}, at least {probability.min():.3f} "
             f"(before: {mean_of(rows, 'before'):.3f}); {len(rows)} dreams"
         ),
         verdict=_verdict(share.estimate == 1, share.estimate >= NEARLY_ALL),
@@ -125,7 +125,7 @@ def pairs_claim(pairs: pd.DataFrame) -> Claim:
             "from the original, for most pairs."
         ),
         measured=(
-            f"{_percent(share)} of {len(pairs)} pairs; "
+            f"{share.text(0, '%')} of {len(pairs)} pairs; "
             f"rho = MSE(c, w) / (MSE(o, c) + MSE(o, w)) is {rho.text()}"
         ),
         verdict=_verdict(share.low > 0.5, share.estimate > 0.5),
@@ -156,8 +156,8 @@ def example_claim(examples: pd.DataFrame) -> Claim:
 
 def audible_claim(ways: pd.DataFrame) -> Claim:
     """C7: the change cannot be heard; by a masking model, from `summary_of` by way and kind."""
-    dreams = records(rows_of(ways, kind="dream"))
-    controls = {row["way"]: row for row in records(rows_of(ways, kind="undreamed"))}
+    dreams = rows_of(ways, kind="dream").to_dict("records")
+    controls = {row["way"]: row for row in rows_of(ways, kind="undreamed").to_dict("records")}
     parts = [
         f"{row['way'].replace('_', ' ')} {row['masking_violation']:.1%} "
         f"({controls[row['way']]['masking_violation']:.1%}), {row['snr_db']:.0f} dB"
@@ -186,11 +186,11 @@ def audible_claim(ways: pd.DataFrame) -> Claim:
 def sound_claim(ways: pd.DataFrame, in_loop: list[str]) -> Claim:
     """Ours: dreams sonified afterwards do not survive, those dreamed as sound (`in_loop`) do."""
     parts, after, inside = [], [], []
-    for row in records(rows_of(ways, kind="dream")):
+    for row in rows_of(ways, kind="dream").to_dict("records"):
         share = Interval(*(row[f"survival{end}"] for end in ("", "_low", "_high")))
         text = "(no dream to survive)"
         if not np.isnan(share.estimate):
-            text = _percent(share)
+            text = share.text(0, "%")
             (inside if row["way"] in in_loop else after).append(share.estimate)
         parts.append(f"{row['way'].replace('_', ' ')} {text}")
     fails, survives = all(one < AFTER_LOOP for one in after), all(one >= IN_LOOP for one in inside)
@@ -221,7 +221,7 @@ def pattern_claim(patterns: pd.DataFrame, dreams: str) -> Claim:
     parts = [
         f"{row['noise']}, {row['compared']}: {row['within']:.2f} against {row['between']:.2f} "
         f"(p = {row['p']:.4f}, d = {row['d']:.1f})"
-        for row in records(patterns)
+        for row in patterns.to_dict("records")
     ]
     return Claim(
         code="C8",
@@ -261,9 +261,3 @@ def alike_claim(distances: pd.DataFrame) -> Claim:
             "farther from their noise, nor from each other, than two undreamed noises are."
         ),
     )
-
-
-def _percent(interval: Interval) -> str:
-    if np.isnan(interval.low):
-        return f"{interval.estimate:.0%} (no interval)"
-    return f"{interval.estimate:.0%} ({interval.low:.0%} to {interval.high:.0%})"

@@ -31,7 +31,7 @@ from irdream.measures.table import UNCHANGED_DB
 from irdream.paper.study import Study
 from irdream.recognizer import Recognizer
 from irdream.reports import pages
-from irdream.reports.tables import records, rows_of
+from irdream.reports.tables import rows_of
 from irdream.tracking.provenance import processor, run_tags
 
 TITLE = "DeepDream applied to an instrument recognition CNN, reproduced"
@@ -266,7 +266,7 @@ def summary_of(
 def left_out(summary: pd.DataFrame, by: Sequence[str], headings: Mapping[str, str]) -> str:
     """Say of which dreams the measures of a summary are not; "" where they are of all."""
     notes = []
-    for row in records(summary):
+    for row in summary.to_dict("records"):
         where = ", ".join(str(row[name]) for name in by)
         if row["unchanged"] and not OF_CHANGE.isdisjoint(headings):
             notes.append(f"{where}: {row['unchanged']} of {row['dreams']} changed nothing")

@@ -19,7 +19,7 @@ from irdream.recognizer import Recognizer
 from irdream.reports.figures import save_figure
 from irdream.reports.pages import Claim, Comparison, Picture, Section, Sound, Table
 from irdream.reports.recognition import instrument_table, summary_table, write_report
-from irdream.reports.tables import mean_of, records, rows_of, save_table
+from irdream.reports.tables import mean_of, rows_of, save_table
 
 COMPARED = 4  # excerpts whose sounds stand side by side
 ABX_TRIALS, ABX_WAYS = 16, ("gain", "stft_gain")
@@ -214,7 +214,7 @@ def _every_way(found: ExcerptFindings, folder: Path) -> Iterator[Comparison]:
     heads = {"dream": "", "undreamed": "undreamed: "}
     labels = sorted({excerpt.labels[0] for excerpt in found.excerpts})
     for excerpt in [found.excerpts[i] for i in first_of_each(found.excerpts, labels, 1)][:COMPARED]:
-        rows = records(rows_of(found.table, excerpt=excerpt.name, toward="other"))
+        rows = rows_of(found.table, excerpt=excerpt.name, toward="other").to_dict("records")
         original = folder / f"{rows[0]['file']}-gain-original.wav"
         sounds = [Sound(label="original", path=original, note=f"p {rows[0]['before']:.2f}")]
         for row in rows:
@@ -230,7 +230,7 @@ def _listening_pairs(found: ExcerptFindings, folder: Path) -> dict[str, tuple[Pa
     """Return originals and dreams toward another instrument, in two ways to sound."""
     pairs = {}
     for way in ABX_WAYS:
-        rows = records(rows_of(found.table, kind="dream", toward="other", way=way))
+        rows = rows_of(found.table, kind="dream", toward="other", way=way).to_dict("records")
         rows = [row for row in rows if (folder / f"{row['file']}-{way}-dream.wav").is_file()]
         for row in rows[: ABX_TRIALS // len(ABX_WAYS)]:
             name = f"{row['excerpt']} toward {instruments.name(row['target'])}, {way}"
@@ -252,7 +252,7 @@ def _excerpt_metrics(
         "paper/c5_rho": mean_of(found.pairs.dropna(subset=["rho"]), "rho"),
     }
     measures = ["survival", "snr_db", "masking_violation", "realized_correlation"]
-    for row in records(rows_of(ways, kind="dream")):
+    for row in rows_of(ways, kind="dream").to_dict("records"):
         for name in [*measures, *(f"{name}_undefined" for name in measures), "unchanged"]:
             metrics[f"paper/{row['way']}/{name}"] = float(row.get(name, np.nan))
     return {name: x for name, x in metrics.items() if np.isfinite(x)}
@@ -266,7 +266,7 @@ def report_noise(found: NoiseFindings, recognizer: Recognizer, folder: Path) -> 
     for name, table in tables.items():
         save_table(table, folder / f"{name}.csv")
     of_log_mel, metrics = rows_of(found.patterns, dreamed="log_mel"), {}
-    for row in records(of_log_mel):
+    for row in of_log_mel.to_dict("records"):
         place = "spectrogram" if row["compared"] == "in place" else "bands"
         for value in ("within", "p"):
             metrics[f"paper/{row['noise']}/{place}_{value}"] = row[value]
@@ -368,7 +368,7 @@ def _one_row_each(table: pd.DataFrame) -> pd.DataFrame:
 
 def _toward_all(title: str, rows: pd.DataFrame, folder: Path, caption: str) -> Comparison:
     """Return the sounds of one excerpt and of its dreams toward every instrument."""
-    dreams = records(rows)
+    dreams = rows.to_dict("records")
     original = folder / f"{dreams[0]['file']}-{dreams[0]['way']}-original.wav"
     sounds = [Sound(label="original", path=original)]
     sounds += [_sound(row, instruments.name(row["target"]), folder) for row in dreams]

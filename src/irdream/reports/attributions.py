@@ -29,7 +29,7 @@ from irdream.reports.dream_page import (
     line_of,
     write_page,
 )
-from irdream.reports.tables import ROWS_SHOWN, records, rows_of, wide_console
+from irdream.reports.tables import ROWS_SHOWN, rows_of, wide_console
 
 Array = NDArray[np.floating]
 CONTROLS = ("random", "edges")
@@ -57,7 +57,7 @@ OF_SANITY = f"correlation with maps of shuffled weights: below {PASSED_BELOW} pa
 
 def summary(means: pd.DataFrame) -> dict[str, float]:
     """Return `attribute/<measure>` of the rows of `methods_table`: a method's, each control's."""
-    own, *controls = records(means)
+    own, *controls = means.to_dict("records")
     metrics = {"attribute/count": float(own["excerpts"])}
     for each in (each.name for each in ATTRIBUTION if each.name in means):
         for place, row in {"": own, **dict(zip(CONTROLS, controls, strict=True))}.items():
@@ -186,7 +186,7 @@ def print_attributions(table: pd.DataFrame, means: pd.DataFrame) -> None:
     console = wide_console()
     heads = ["excerpt", "target", *(each.heading for each in columns)]
     rows = []
-    for row in records(own)[:ROWS_SHOWN]:
+    for row in own.to_dict("records")[:ROWS_SHOWN]:
         values = [float(row[each.name]) for each in columns]
         cells = ["-" if np.isnan(x) else f"{x:z.2f}" for x in values]
         rows.append([str(row["name"]), instruments.name(row["target"]), *cells])

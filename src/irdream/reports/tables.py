@@ -42,11 +42,6 @@ def mean_of(table: pd.DataFrame, name: str) -> float:
     return float(table[name].to_numpy(dtype=float).mean())
 
 
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a dictionary for each row."""
-    return [dict(zip(map(str, table.columns), row, strict=True)) for row in table.to_numpy()]
-
-
 def curves_of(table: pd.DataFrame | None, file: str | None = None) -> list[list[Any]]:
     """Return of each map its name, shares, insertion and deletion, the mean of files or of one."""
     found: list[list[Any]] = []

@@ -46,7 +46,6 @@ WITHIN_JOB = ("target", "step_size", "budget_db", "variation")  # lists of these
 class Sweep:
     """The jobs of a sweep by number, and a line for each whose file cannot be read."""
 
-    folder: Path
     jobs: Sequence[Job]
     damaged: Sequence[str] = ()
 
@@ -119,7 +118,7 @@ def write_overview(folder: Path, title: str) -> list[Path]:
 def read_sweep(folder: Path) -> Sweep:
     """Read what the jobs of a sweep left; what is damaged is only listed."""
     jobs, damaged = read_jobs(folder)
-    return Sweep(folder=folder, jobs=jobs, damaged=damaged)
+    return Sweep(jobs=jobs, damaged=damaged)
 
 
 def values_of(job: Job) -> dict[str, Value]:

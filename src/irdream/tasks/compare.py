@@ -39,7 +39,7 @@ from irdream.measures.scoring import Scoring
 from irdream.measures.table import METRICS
 from irdream.progress import Stopwatch
 from irdream.recognizer import Recognizer
-from irdream.reports.tables import records, save_table
+from irdream.reports.tables import save_table
 from irdream.tasks.common import log_results
 from irdream.tracking import Tracker
 
@@ -116,7 +116,7 @@ def _metrics(table: pd.DataFrame, reports: Sequence[Report]) -> dict[str, float]
         "": "first_score", "_other": "second_score", "_difference": "difference", "_low": "low",
         "_high": "high", "_p": "p_value",
     }  # fmt: skip
-    for row in records(table):
+    for row in table.to_dict("records"):
         if row["test"] == MCNEMAR:
             metrics["top1_mcnemar_p"] = row["p_value"]
         else:
@@ -129,7 +129,7 @@ def _metrics(table: pd.DataFrame, reports: Sequence[Report]) -> dict[str, float]
 
 def _lines(table: pd.DataFrame) -> list[str]:
     """Return a line that says what is compared, and one for each test."""
-    rows = records(table)
+    rows = table.to_dict("records")
     first = rows[0]
     lines = [
         f"{first['data']}: {first['first']} less {first['second']}, {first['excerpts']} excerpts "
