@@ -28,7 +28,7 @@ _FROM = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is used from Python when it is used."""
+    """Import the public names when they are first used."""
     if name not in _FROM:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, _, attribute = _FROM[name].rpartition(".")

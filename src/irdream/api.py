@@ -210,7 +210,7 @@ def dream(
 
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of an `Ascent` among the arguments of `dream`, but for the default."""
+    """Return those arguments of `dream` that are fields of `Ascent` and not at their default."""
     fields = Ascent.__dataclass_fields__
     given = {name: value for name, value in arguments.items() if name in fields}
     unset = {name: None if name in _OF_START else "default" for name in given}
@@ -285,14 +285,14 @@ def sound_settings() -> dict[str, Any]:
 def _doubts(
     network: nn.Module, recognizer: Recognizer, signal: Tensor, output: Output | None
 ) -> list[str | None]:
-    """Return what is strange in what a network gives; its range, where it does not say it."""
+    """Return warnings about a network's outputs; about their range where `output` is not known."""
     is_said = output is not None or isinstance(getattr(network, "output", None), str)
     unit = None if is_said else doubt_of_output(recognizer, signal)
     return [doubt_of_chance(recognizer, signal), unit]
 
 
 def _warn(doubts: Sequence[str | None]) -> None:
-    """Warn who called `dream` or `attribute`."""
+    """Issue warnings at the line that called `dream` or `attribute`."""
     for doubt in filter(None, doubts):
         warnings.warn(doubt, stacklevel=4)  # past these and their decorator
 
@@ -327,7 +327,7 @@ def _like_weights(signal: Tensor, model: nn.Module) -> Tensor:
 
 
 def _usual(recognizer: Recognizer, signal: Tensor) -> tuple[dict[str, Any], str | None]:
-    """Return the settings by default, and a doubt of the unit of the network's input."""
+    """Return the default settings, and a warning where the unit of the input is in doubt."""
     own = type(recognizer.frontend)
     is_ours = issubclass(own, frontends.Spectral) and own.__module__ == frontends.__name__
     is_ours |= isinstance(recognizer, Ensemble)
@@ -341,7 +341,7 @@ def _usual(recognizer: Recognizer, signal: Tensor) -> tuple[dict[str, Any], str 
 def _parametrization(
     recognizer: Recognizer, signal: Tensor, is_ours: bool
 ) -> tuple[Parametrization, str | None]:
-    """Return what dreams the network's input, and a doubt of its unit."""
+    """Return the parametrization of the network's input, and a warning about its unit."""
     if signal.ndim == 2 and isinstance(recognizer.frontend, frontends.Waveform):
         return Waveform(), None
     with torch.no_grad():

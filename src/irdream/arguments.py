@@ -91,7 +91,7 @@ def hints(called: Callable[..., Any]) -> dict[str, Any]:
 
 
 def kinds(hint: Any) -> set[Any]:
-    """Return what a type consists of, list, Literal and None among it; nothing where YAML has none.
+    """Return the plain types in a hint, with list, Literal and NoneType; empty if YAML has none.
 
     `float | Sequence[float] | None` is {float, list, NoneType}.
     """
@@ -139,7 +139,7 @@ def _end(limit: Any) -> Any:
 
 
 def problem(name: str, value: Any, hint: Any) -> str:
-    """Say in one line that a value is not of a type."""
+    """Return the message for a value that does not fit its type."""
     return f"{name}={shown(value)}; expected {expected(hint)}"
 
 

@@ -171,7 +171,7 @@ def _is_ours(part: Mapping[str, Any]) -> bool:
 
 @torch.no_grad()
 def _try(recognizer: Recognizer) -> None:
-    """Try parts of one's own on silence; raise an InputError, or log what is strange."""
+    """Try the user's own parts on silence; raise an InputError, or log a warning."""
     if all(map(_is_ours, recognizer.spec.values())) or hasattr(recognizer.model, "fit"):
         return
     from irdream.dreaming.network import frozen

@@ -129,7 +129,7 @@ def _check_fixed(frontend: nn.Module) -> None:
 
 
 def _spec_of(part: str, module: nn.Module, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `_target_` of a part and its arguments; those that are not given, guessed."""
+    """Return the `_target_` and the arguments of a part, missing ones from its attributes."""
     if "_target_" in given:
         return dict(given)
     kind = type(module)

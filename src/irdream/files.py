@@ -277,7 +277,7 @@ _PITCHED = re.compile(r"(?P<path>.+)@(?P<semitones>[+-](?:12|1[01]|\d)(?:\.\d+)?
 
 
 def checkpoint_for(path: str | Path) -> str:
-    """Return what is expected where `path` is no checkpoint: the one in it, if a run made it."""
+    """Return what to name instead of `path`: the checkpoint in it, or the forms of a name."""
     inside = Path(path).expanduser() / "checkpoint"
     return str(inside) if (inside / "recognizer.json").is_file() else FORMS
 

@@ -33,7 +33,7 @@ _first_seen: dict[str, str] = {}  # of the source that this process runs
 
 
 class UnknowableError(Exception):
-    """Nobody can tell whether a value is the same as another one."""
+    """A value has no fingerprint, so that it cannot be compared with another one."""
 
 
 def _hash(value: Any) -> str:
@@ -98,7 +98,7 @@ def _imports(name: str, path: Path, digest: str) -> frozenset[str]:
 
 
 def _module(name: str) -> dict[str, Path]:
-    """Return the file of a module by its name; nothing of what is installed or no module."""
+    """Return the file of a module by its name; empty if it is installed, or no module."""
     top, *rest = name.split(".")
     for place in _places(top, tuple(sys.path)):
         if _origin(place) == "installed":
@@ -156,7 +156,7 @@ def _origin(path: Path) -> Literal["python", "installed", "own"]:
 
 
 def fingerprint_of(value: Any) -> str:
-    """Return a hash of what decides a value's behaviour: what it holds, and the code of its parts.
+    """Return a hash of all that decides a value's behaviour: its state, and the code of its parts.
 
     Of a module of torch parameters, buffers, submodules and all other attributes count; of a
     function its code, its defaults, what it holds of the functions around it, and the numbers and

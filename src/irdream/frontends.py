@@ -77,7 +77,7 @@ class Waveform(nn.Module):
 
 
 class Spectral(nn.Module):
-    """What front ends of irdream share: what a network gets of their log-spectrograms."""
+    """The base of irdream's front ends: the unit and cepstrum that a network gets."""
 
     centers_hz: Tensor  # (bands,)
     dct: Tensor | None  # (coefficients, bands)

@@ -18,7 +18,7 @@ ONE_THREAD = threading.RLock()
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the network inside what `torch.compile` or a data-parallel wrapper made of it."""
+    """Return the network inside a wrapper of `torch.compile` or of data parallelism."""
     while True:
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             model = model.module
@@ -42,7 +42,7 @@ def in_eval(module: nn.Module) -> Iterator[None]:
 
 
 def logits_among(output: Any, batch: int, classes: int | None = None) -> Tensor | None:
-    """Return the logits (batch, classes) among what a network gives; None: there are none.
+    """Return the logits (batch, classes) in a network's output; None: there are none.
 
     Of a tuple, list, mapping or object of several tensors the one named "logits" is taken, or the
     only one of that shape. `classes`: None: any number.
@@ -58,7 +58,7 @@ def logits_among(output: Any, batch: int, classes: int | None = None) -> Tensor 
 
 
 def _named(output: Any) -> Mapping[Any, Any]:
-    """Return what a network gives by names or numbers."""
+    """Return the parts of a network's output by their names or numbers."""
     if isinstance(output, Tensor):
         return {0: output}
     if isinstance(output, Mapping):
@@ -69,7 +69,7 @@ def _named(output: Any) -> Mapping[Any, Any]:
 
 
 def shapes(output: Any) -> str:
-    """Describe what a network gives: (2, 11), or a tuple of (2, 11), (2, 512)."""
+    """Describe a network's output: (2, 11), or a tuple of (2, 11), (2, 512)."""
     if isinstance(output, Tensor):
         return str(tuple(output.shape))
     found = [

@@ -27,7 +27,7 @@ _SLACK_SECONDS = 5.0  # between the clocks of the kernel and of a store
 
 
 def this_process() -> dict[str, str]:
-    """Return the mark of this process: `host`, `pid`, and `boot_id`, empty where none is told."""
+    """Return the mark of this process: `host`, `pid` and `boot_id`, empty where unknown."""
     boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
     return {"host": socket.gethostname(), "pid": str(os.getpid()), "boot_id": boot}
 
@@ -38,7 +38,7 @@ def mark() -> str:
 
 
 def state(mark: Mapping[str, Any], since: float) -> State:
-    """Return what became of a process with this mark, which was alive at a time since 1970."""
+    """Return the state of a process with this mark, alive at `since` (seconds since 1970)."""
     here, pid = this_process(), str(mark.get("pid", ""))
     if mark.get("host") != here["host"] or not pid.isdigit() or os.name != "posix":
         return "elsewhere"
@@ -49,10 +49,7 @@ def state(mark: Mapping[str, Any], since: float) -> State:
 
 
 def is_gone(mark: Mapping[str, Any], since: float) -> bool:
-    """Say whether a process surely does no more of what is about to begin, or has ended, here.
-
-    This very process counts as gone: it is done with it.
-    """
+    """Say whether a process has surely ended on this machine; this very process counts as gone."""
     is_own = {**mark, "pid": str(mark.get("pid", ""))} == this_process()
     return is_own or state(mark, since) == "dead"
 
@@ -75,7 +72,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A task was ended from outside; the text says what is kept and how to resume."""
+    """A task was ended by a signal; the text says what is kept and how to resume."""
 
     def __init__(self, kept: str = "", *, number: int = signal.SIGINT) -> None:
         super().__init__(kept)

@@ -53,7 +53,7 @@ class DreamBar:
         self.task = self.bar.add_task("dreaming", total=self.total)
 
     def show(self, step: int, items: int, finished: int) -> None:
-        """Show the present batch: its steps, and those of its items that are finished."""
+        """Show the present batch: its step, and how many of its items are finished."""
         taken = min(1.0, step / self.steps)  # of the steps that the others may need
         completed = self.done + finished + (items - finished) * taken
         self.bar.update(self.task, completed=completed, description=f"dreaming, step {step}")
@@ -73,7 +73,7 @@ class DreamBar:
 def dream_bar(
     total: int, *, steps: int, shown: bool = True, told: Told = lambda share: None
 ) -> Iterator[DreamBar]:
-    """Show how far `total` dreams of so many steps are."""
+    """Show the progress of `total` dreams of at most `steps` steps each."""
     with _progress(shown=shown) as bar:
         yield DreamBar(bar, total, steps, told)
 

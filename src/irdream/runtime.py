@@ -104,7 +104,7 @@ def keep_memory() -> bool:
 
 
 class DeferredRead:
-    """Two facts from the device, asked in one step and read, together, in that or a later one.
+    """A count and a flag on the device, asked for in one step and read in that or a later one.
 
     On CUDA reading them at once would make the host wait for all that was asked before.
     """
@@ -113,7 +113,7 @@ class DeferredRead:
         self.pending: tuple[Tensor, torch.cuda.Event] | None = None
 
     def read(self, count: Tensor, fine: Tensor) -> tuple[int, bool] | None:
-        """Return a count and a truth, those of an earlier step on CUDA; None: not known yet."""
+        """Return a count and a flag, on CUDA those of an earlier step; None: not known yet."""
         both, read = torch.stack([count, fine.to(count.dtype)]), None
         if not both.is_cuda:
             read = both.tolist()

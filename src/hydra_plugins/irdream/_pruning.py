@@ -20,7 +20,7 @@ VARIABLE = "IRDREAM_TRIAL"
 
 
 class JobPrunedError(Exception):
-    """The search stops this job; it knows so already, whatever becomes of this exception."""
+    """The search stops this job. It has noted that already, wherever this exception ends."""
 
 
 class Reporting:

@@ -32,7 +32,7 @@ _FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 
 
 class _Kind(NamedTuple):
-    """What a key takes, as far as quotes are concerned."""
+    """What a key takes, as far as quoting its value is concerned."""
 
     is_text: bool
     is_list: bool  # too
@@ -95,7 +95,7 @@ def _read(value: str, kind: _Kind, multirun: bool = False) -> str:
 
 
 def _is_other(found: Any, is_list: bool, multirun: bool) -> bool:
-    """Return whether Hydra takes a value for something else than text."""
+    """Return whether Hydra reads a value as something other than text."""
     if isinstance(found, ChoiceSweep) and found.simple_form:
         return multirun or not is_list
     if isinstance(found, list) and is_list:
@@ -104,7 +104,7 @@ def _is_other(found: Any, is_list: bool, multirun: bool) -> bool:
 
 
 def _pieces(value: str) -> list[str]:
-    """Return what stands between commas; names of files that have some stay whole."""
+    """Return the parts between commas; a file name with commas in it stays whole."""
     pieces = _PIECE.findall(value)
     joined = []
     while pieces:
@@ -121,7 +121,7 @@ def _quoted(value: str) -> str:
 
 
 def _kind(key: str) -> _Kind:
-    """Return what a key takes, or what the choices of its group are made of."""
+    """Return what a key takes: by its own type, or by those of its group's choices."""
     name = key.partition("@")[0]
     if name == "experiment" or name in groups():
         return _Kind(True, name == "experiment", True)

@@ -82,7 +82,7 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> dict[str, Any]:
-        """Search, and return what was found; raise InputError when no trial succeeded."""
+        """Search and return the results; raise InputError when no trial succeeded."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -290,7 +290,7 @@ def values_of(result: JobReturn | Exception, metrics: Sequence[str]) -> list[flo
 
 
 def _states(trials: Sequence[FrozenTrial]) -> dict[str, int]:
-    """Count trials by state; not those that wait, nor those that are run again."""
+    """Count trials by state, without those that wait and those that were run again."""
     again = {number for trial in trials for number in trial.system_attrs.get("retry_history", [])}
     names = [trial.state.name.lower() for trial in trials if trial.number not in again]
     return {name: names.count(name) for name in sorted(set(names) - {"waiting"})}
@@ -299,7 +299,7 @@ def _states(trials: Sequence[FrozenTrial]) -> dict[str, int]:
 def read_space(
     params: Mapping[str, Any], typed: Sequence[str], loader: ConfigLoader | None = None
 ) -> tuple[list[str], dict[str, BaseDistribution]]:
-    """Return what stays fixed, and Optuna's distribution of each other key; what was typed wins."""
+    """Return the fixed overrides, and Optuna's distribution of every other key; typed words win."""
     lines = [f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in params.items()]
     overrides = OverridesParser.create(config_loader=loader).parse_overrides([*lines, *typed])
     last = {override.get_key_element(): override for override in overrides}
@@ -359,7 +359,7 @@ class Place:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Keep this machine's other processes out; say in one line what the storage refuses."""
+        """Lock the study on this machine; turn errors of the storage into an InputError."""
         from filelock import FileLock
         from optuna.exceptions import OptunaError
         from sqlalchemy.exc import SQLAlchemyError

@@ -129,7 +129,7 @@ class _SlurmJob:
         return _written(self.paths.result_pickle) is not None
 
     def has_begun(self) -> bool:
-        """Return whether it wrote what came of it so far."""
+        """Return whether it has written its record since it was submitted."""
         return _written(self._record) != self._before
 
     def ends_sweep(self) -> bool:
@@ -139,7 +139,7 @@ class _SlurmJob:
         return json.loads(self._record.read_text(encoding="utf-8"))["status"] == "failed"
 
     def result(self) -> JobReturn:
-        """Return what it returned; for one that was killed or broke, an error in one line."""
+        """Return its result; an error in one line where it was killed or failed."""
         log = self.paths.stderr
         if not self.has_result():
             where = f"; see {log}" if log.exists() else ""

@@ -67,7 +67,7 @@ def _ending_the_program() -> Iterator[None]:
 
 
 def check_sweep(config: DictConfig, loader: ConfigLoader | None = None) -> None:
-    """Compose and check jobs in which each value that is swept stands once.
+    """Compose and check jobs that together contain each swept value once.
 
     Raises InputError on the first mistake, or where two jobs would have one folder.
     """
@@ -114,7 +114,7 @@ def _folder(config: DictConfig, number: int) -> str:
 
 
 def probes(words: Sequence[str], loader: ConfigLoader | None = None) -> Iterator[list[str]]:
-    """Yield the overrides of jobs in which each value stands once, other keys at their first."""
+    """Yield the overrides of jobs that vary one key each, the others at their first value."""
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(words))
     values = {override.get_key_element(): _values(override) for override in overrides}
     first = {key: choices[0] for key, choices in values.items() if choices}

@@ -182,7 +182,7 @@ def target_logits(logits: Tensor, targets: Tensor) -> Tensor:
 
 @torch.no_grad()
 def baseline_of(recognizer: Recognizer, log_mel: Tensor, kind: Baseline) -> Tensor:
-    """Return what stands for a sound that is not there, (1 or items, n_mels, 1).
+    """Return the log-mel that stands for an absent sound, (1 or items, n_mels, 1).
 
     Args:
         recognizer: its front end decides.

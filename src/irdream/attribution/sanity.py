@@ -55,7 +55,7 @@ def _alike(one: Tensor, other: Tensor) -> float:
 
 
 def left(correlations: dict[str, list[float]]) -> float:
-    """Return what is left of the maps with all layers of the correlations shuffled.
+    """Return how much of the maps is left when all layers are shuffled.
 
     It is the median over the excerpts of the magnitude of the rank correlation; a method passes
     where it is below `PASSED_BELOW`, since the map of a network without a memory is another one.

@@ -27,7 +27,7 @@ _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICS")  # that players append to any f
 
 
 class _Form(NamedTuple):
-    """How a kind of file is made of chunks: a name, a size, and so many bytes."""
+    """How a file format lays out its chunks, each a name, a size and the content."""
 
     first: int = 12  # where the chunks begin
     name_bytes: int = 4
@@ -38,7 +38,7 @@ class _Form(NamedTuple):
 
 
 class _Sound(NamedTuple):
-    """Where a header says how much sound there is, where that begins, and what it says."""
+    """Where a header stores the size of the sound, where the sound begins, and that size."""
 
     form: _Form
     field: slice
@@ -204,7 +204,7 @@ def _size(data: bytes, at: int, kind: int | None) -> int:
 
 
 def _place(frame: bytes) -> int:
-    """Return where the header that counts frames stands in the first one, after its side info."""
+    """Return the place of the frame count in the first frame: after its side information."""
     bits = _bits(frame, 0)
     is_first, is_mono = bits >> 19 & 3 == 3, bits >> 6 & 3 == 3
     return 4 + {(True, False): 32, (False, True): 9}.get((is_first, is_mono), 17)

@@ -69,7 +69,7 @@ def _pitches(
 def _strengths(
     waveform: Tensor, rate_hz: float, range_hz: tuple[float, float], hop_seconds: float
 ) -> Iterator[tuple[Tensor, Tensor, int]]:
-    """Yield strengths (frames, lags), what is demanded of a frame (frames,), the second lag.
+    """Yield strengths (frames, lags), the threshold of each frame (frames,), and the second lag.
 
     The transforms of all frames at once would need gigabytes; so there are some after the other.
     Lags are quarters of a sample, from one below the shortest period to one above the longest.

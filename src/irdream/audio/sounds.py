@@ -106,7 +106,7 @@ def load_channels(path: str | Path) -> tuple[Tensor, int]:
 
 
 def _read(path: Path, decode: Callable[[Path, soundfile.SoundFile], Decoded]) -> Decoded:
-    """Open a sound file and return what a function makes of it; errors of the system in a line."""
+    """Open a sound file and return `decode` of it; turn errors of the system into an InputError."""
     try:
         with path.open("rb") as file, _opened(path, file) as sound:
             return decode(path, sound)
@@ -245,7 +245,7 @@ def _check_pages(path: Path, file: BinaryIO) -> None:
 
 
 def _through_ffmpeg(path: Path, reason: str) -> BinaryIO:
-    """Return what the program ffmpeg makes of a file that libsndfile does not read, as a WAV."""
+    """Return as a WAV a file that libsndfile cannot read, decoded by the program ffmpeg."""
     unreadable = f"is not readable as sound ({reason})"
     program, kind = ffmpeg(), path.suffix.lower()
     if program is None:
@@ -314,7 +314,7 @@ def _reason(error: soundfile.LibsndfileError) -> str:
 
 
 def _scale_to_peak(waveform: Tensor) -> Tensor:
-    """Divide a waveform that nobody else has, in place: an hour of it has gigabytes."""
+    """Scale a waveform to a peak of 1 in place, since an hour of it has gigabytes."""
     lowest, highest = waveform.aminmax()
     peak = torch.maximum(-lowest, highest)
     return waveform.div_(peak) if peak > 0 else waveform

@@ -91,7 +91,7 @@ def without_files(words: list[str]) -> list[str]:
 
 
 def check_info(task: functools.partial[Any]) -> bool:
-    """Return True where a task can say what it would do; refuse where it would be run instead."""
+    """Return True where a task takes `info`; raise InputError where it would run instead."""
     if "info" not in inspect.signature(task.func).parameters:
         name = f"{task.func.__module__}.{task.func.__qualname__}"
         raise InputError(
@@ -124,7 +124,7 @@ def prepare(config: DictConfig, typed: Sequence[str]) -> None:
 
 
 def typed_targets(words: Sequence[str]) -> dict[str, str]:
-    """Return what was typed as `<node>._target_=<target>`, such as model: my_package.Net."""
+    """Return the typed `<node>._target_=<target>` by node, such as model: my_package.Net."""
     found = [re.fullmatch(r"\+*(?!hydra\.)([\w.]+)\._target_=(.+)", word) for word in words]
     return {match[1]: match[2].strip("'\"") for match in found if match}
 
@@ -196,7 +196,7 @@ def _check_names(plain: Mapping[str, Any]) -> None:
 
 
 def _check_targets(plain: Mapping[str, Any], trusted: tuple[str, ...]) -> None:
-    """Raise InputError for what may not be called, or is given what it does not take."""
+    """Raise InputError for a `_target_` that is not trusted, or arguments it does not take."""
     given: dict[str, tuple[Any, Any]] = {}
     for place, target, values in keys.targets(plain):
         if not target.startswith(trusted):
@@ -292,7 +292,7 @@ def line(error: Exception, *, trust: Sequence[str] = ()) -> str | None:
 
 
 def _of_cause(error: BaseException, trust: Sequence[str]) -> str | None:
-    """Say what a person can mend; None where it is nothing of that kind."""
+    """Return a message for an error that the user can mend; None for any other."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, OSError) and error.errno in _SYSTEM:

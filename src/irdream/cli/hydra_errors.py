@@ -116,7 +116,7 @@ def _no_argument(match: re.Match[str], error: Exception) -> str:
 
 
 def _arguments_of(target: str) -> list[str]:
-    """Return what a target takes that Hydra has imported and called."""
+    """Return the arguments of a target that Hydra could import."""
     module, _, name = target.rpartition(".")
     with contextlib.suppress(AttributeError, ImportError, TypeError, ValueError):
         return [*inspect.signature(getattr(importlib.import_module(module), name)).parameters]

@@ -59,7 +59,7 @@ class Key(NamedTuple):
         return next((found for found in hints if found is not None), None)
 
     def expected(self) -> str:
-        """Say what it may be."""
+        """Return its type and range in words."""
         return arguments.expected(self.hint) if self.hint is not None else "anything"
 
 
@@ -68,7 +68,7 @@ class Key(NamedTuple):
 
 @functools.cache
 def lines(config: Path = CONF / "config.yaml") -> dict[str, Key]:
-    """Return the lines of a configuration by their keys; those of sections are among them."""
+    """Return the lines of a configuration by key, those of sections included."""
     found, section = {}, ""
     for text in config.read_text(encoding="utf-8").splitlines():
         if (match := _LINE.fullmatch(text)) is None:
@@ -142,7 +142,7 @@ def _flat(node: Any, prefix: str) -> Iterator[str]:
 
 @functools.cache
 def _places() -> dict[str, list[tuple[str, str]]]:
-    """Return the arguments that keys are passed to, those of tasks first."""
+    """Return for each key the (target, argument) pairs it is passed to, those of tasks first."""
     found: dict[str, list[tuple[str, str]]] = {}
     for node in yamls().values():
         for _, target, given in targets(node):
@@ -153,7 +153,7 @@ def _places() -> dict[str, list[tuple[str, str]]]:
 
 
 def targets(node: Any, path: str = "") -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield every `_target_` in a plain configuration: its place, its value, what is beside it."""
+    """Yield place, value and arguments of every `_target_` in a plain configuration."""
     if isinstance(node, Mapping) and "_target_" in node:
         given = {str(key): node[key] for key in node if not str(key).startswith("_")}
         yield path, str(node["_target_"]), given
@@ -167,7 +167,7 @@ def targets(node: Any, path: str = "") -> Iterator[tuple[str, str, dict[str, Any
 
 
 def hint(target: str, argument: str) -> Any:
-    """Return the type of an argument of what a `_target_` names; None where YAML has none."""
+    """Return the type of an argument of a `_target_`; None where it is not one that YAML has."""
     text = (parameters(target) or {}).get(argument, "")
     try:
         found = eval(text, {"__builtins__": {}}, _Names(_place(target)[0]))

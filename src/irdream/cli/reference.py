@@ -22,12 +22,12 @@ _COMMAND = re.compile(r"(?P<words>.*?):\s+(?P<command>python main\.py .*)", re.D
 
 
 def page() -> str:
-    """Return the keys with default, type and meaning, and what the choices of each group do."""
+    """Return all keys with default, type and meaning, and the choices of each group."""
     return "\n".join([_HEAD, *_keys(), "# Groups\n", *_groups()]) + "\n"
 
 
 def choice(path: Path) -> tuple[str, str]:
-    """Return what a group's yaml says of itself, and the command to try it."""
+    """Return the description in the first comment of a yaml, and its command."""
     text = path.read_text(encoding="utf-8").splitlines()
     comments = [line[1:].strip() for line in text if re.match(r"#(?! @)", line)]
     match = _COMMAND.match("\n".join(comments))

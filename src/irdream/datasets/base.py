@@ -143,7 +143,7 @@ def listed(dataset: DataSet, part: PartName, *, sample_rate_hz: int) -> Sequence
 
 
 def has_no_test(dataset: DataSet, files: Sequence[ExcerptFile], sample_rate_hz: int) -> bool:
-    """Say whether all files of a test part are those of the training part, too."""
+    """Say whether all files of a test part are in the training part, too."""
     training = {file.path for file in listed(dataset, "training", sample_rate_hz=sample_rate_hz)}
     is_same = all(file.path in training for file in files)
     return is_same and any(file.path.is_file() for file in files)
@@ -173,7 +173,7 @@ def labels_of(dataset: DataSet) -> tuple[str, ...]:
 
 
 class Labelled:
-    """A data set as a recognizer takes it; whatever the data set has besides, this has, too.
+    """A data set with the labels of a recognizer; other attributes are those of the data set.
 
     Labels that the recognizer lacks are left out, and files that have no other: one line says so.
     """
@@ -307,7 +307,7 @@ class Mixture:
 
 
 def announce(dataset: DataSet) -> None:
-    """Print what a data set says it found, where it says anything."""
+    """Print the summary of a data set, where it has one."""
     if describe := getattr(dataset, "summary", None):
         print(f"{dataset.name}: {describe()}")
 
@@ -367,7 +367,7 @@ def warn_unlabelled(files: Sequence[ExcerptFile], fate: str) -> None:
 
 
 def folders_of(files: Sequence[Path], below: str | Path = "") -> str:
-    """Return `40 in 'drums', 4 in 'bass'`: the folders of files, or those they are in `below`."""
+    """Return `40 in 'drums', 4 in 'bass'`: the files' own folders, or the first ones `below`."""
     parents = [file.absolute().parent for file in files]
     if below:
         parents = [Path(below, *p.relative_to(below).parts[:1]) for p in parents]

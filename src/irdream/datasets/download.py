@@ -44,7 +44,7 @@ _BROKEN = (
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """An archive of a data set, a .zip or a .tgz, which becomes `folder` with so many `sounds`.
+    """A .zip or .tgz of a data set; unpacked it is `folder`, with this number of `sounds`.
 
     Folders in it that are named in `leave_out` are not unpacked.
     """
@@ -142,7 +142,7 @@ def fetch_archives(
 
 @contextlib.contextmanager
 def _locked(root: Path) -> Iterator[None]:
-    """Hold the root alone; say in one line what the file system refuses."""
+    """Lock the root; turn errors of the file system into an InputError."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / ".irdream-download.lock", timeout=0):
@@ -162,7 +162,7 @@ class _InterruptedError(Exception):
 
 
 def _fetch(url: str, path: Path, *, attempts: int, wait_seconds: float) -> None:
-    """Stream `url` into `path`, after what is already there, until it is whole."""
+    """Stream `url` into `path`, appending to what is there, until it is complete."""
     failures, most_bytes = 0, _size(path)
     with byte_bar() as bar:
         show = partial(bar.update, bar.add_task(path.stem, total=None))
@@ -208,7 +208,7 @@ def _transfer(url: str, path: Path, show: Callable[..., None]) -> None:
 
 @contextlib.contextmanager
 def _network(url: str, path: Path) -> Iterator[None]:
-    """Tell what is worth another attempt from what will not be there then either."""
+    """Turn network errors into _InterruptedError where a retry can help, else into InputError."""
     try:
         yield
     except urllib.error.HTTPError as error:

@@ -219,7 +219,7 @@ def contents(files: Iterable[ExcerptFile]) -> list[str]:
 
 
 def packed(files: Sequence[ExcerptFile]) -> str:
-    """Return what a card keeps of excerpts."""
+    """Return the contents of excerpts as one text, for a card."""
     return "".join(sorted(contents(files)))
 
 

@@ -31,7 +31,7 @@ Source = tuple[str, tuple[str, ...], Callable[[], Excerpt]]  # name, labels, wha
 
 
 class Start(ABC):
-    """What `start=...` must be; `listed`, which tells what will be dreamed on, may be missing.
+    """What `start=...` must be; `listed`, which names the excerpts unread, may be missing.
 
     `has_original` says whether the start is worth keeping in the sound of the dream: then the dream
     is made of it by a gain, otherwise the sound is made from the spectrogram alone. Those below say
@@ -149,7 +149,7 @@ class FileStart(Start):
 @checked
 @dataclass(kw_only=True, eq=False)
 class DreamStart(Start):
-    """Originals and dreams of a run of `task=dream`, to see what the network took of them."""
+    """Originals and dreams of a run of `task=dream`, to be attributed."""
 
     path: ExistingPath | None  # the run's folder, with dreams.csv and sounds/
     count: Count = 11  # of dreams, the first of the table

@@ -195,7 +195,7 @@ class _Run:
         return joined([self.evaluate(part, step, gradient) for part in parts])
 
     def evaluate(self, batch: Batch, step: int, gradient: bool) -> Evaluation:
-        """Return the score of the items, seen by a random view, and what the network says of them.
+        """Return the score of the items in a random view, its gradient, and the network's answer.
 
         parameters -> signal -> constraints -> log-mel -> view -> network -> objective -> gradient
         """
@@ -233,7 +233,7 @@ class _Run:
         )  # fmt: skip
 
     def _score(self, output: ForwardOutput, targets: Tensor) -> Tensor:
-        """Return what the objective gives, (items,); InputError where it is something else."""
+        """Return the objective's scores, (items,); raise InputError for anything else."""
         score = self.objective(output, targets)
         if not isinstance(score, Tensor) or score.shape != targets.shape:
             raise InputError(
@@ -269,7 +269,7 @@ class _Run:
         return self.probe.slices(batch.start.log_mel, self.ascent.slice_windows, groups)
 
     def _input_of(self, signal: Tensor, batch: Batch) -> tuple[Tensor | None, Tensor]:
-        """Return the sound that a signal makes, if any, and the log-mel that the network gets."""
+        """Return the sound of a signal, if it makes any, and the log-mel for the network."""
         waveform = self.parametrization.waveform(batch.start, signal)
         if waveform is None:
             return None, signal
@@ -302,7 +302,7 @@ class _Run:
 
     @torch.no_grad()
     def _result(self, batch: Batch, best: Best) -> Dreams:
-        """Return what was kept of all items, and what the network says of it."""
+        """Return the best iterates of all items, with the network's answers to them."""
         best.check_finite(batch)
         kept, targets, reads_output = best.of_all(), batch.targets, self.objective.reads_output
         is_known = reads_output and best.began_undreamed and self.parametrization.from_original

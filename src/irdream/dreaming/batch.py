@@ -28,7 +28,7 @@ class Originals:
 
     @classmethod
     def of(cls, recognizer: Any, sound: Tensor) -> Originals:
-        """Return those of sounds (items, samples), with the random streams of their places."""
+        """Return the originals of sounds (items, samples), each with the key of its place."""
         keys, log_mel = torch.arange(len(sound)), recognizer.log_mel(sound)
         return cls(recognizer=recognizer, log_mel=log_mel, keys=keys, sound=sound)
 
@@ -48,7 +48,7 @@ class Originals:
         )  # fmt: skip
 
     def start(self, signal: Tensor, *, spectrum: Tensor | None = None, **own: Any) -> Start:
-        """Return what a parametrization starts from, with whatever else it needs."""
+        """Return the start of a parametrization, with its own values."""
         return Start(**vars(self), signal=signal, spectrum=spectrum, own=own)
 
 
@@ -118,7 +118,7 @@ def log_of(magnitude: Tensor) -> Tensor:
 
 
 def numbered(groups: Tensor) -> Tensor:
-    """Return groups (items,) as numbers from 0; refuse those that do not stand side by side."""
+    """Return groups (items,) as numbers from 0; raise InputError where one is not contiguous."""
     different, numbers = torch.unique(groups, return_inverse=True)
     if int((numbers.diff() != 0).sum()) >= len(different):
         raise InputError("items of one group do not stand side by side; sort them by group")

@@ -137,7 +137,7 @@ class Best:
         return order[:count]
 
     def of_all(self) -> Kept:
-        """Return what is kept of all items, in the run's order."""
+        """Return the best iterates of all items, in the order of the run."""
         kept = joined([*self.ended, self.now])
         return rows_of(kept, kept.items.argsort())
 
@@ -162,7 +162,7 @@ class Best:
             )
 
     def _merit(self, batch: Batch, seen: Evaluation) -> Tensor:
-        """Return by what the best iterate is chosen, (items,)."""
+        """Return the merit of the present iterates, (items,); the highest one is kept."""
         if self.keep == "last":
             return torch.full_like(seen.score, len(self.history))
         merit = seen.probability if self.objective.reads_output else seen.score

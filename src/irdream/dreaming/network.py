@@ -183,7 +183,7 @@ def _agrees(
     """
 
     def asked(window: Tensor, network: nn.Module) -> tuple[list[Tensor], Tensor]:
-        """Return what a network gives of a window, and the gradient of a mixture of it."""
+        """Return a network's outputs for a window, and the gradient of a mixture of them."""
         window = window.detach().requires_grad_()
         found = answer(window, network)
         values = torch.cat([part.flatten() for part in found])

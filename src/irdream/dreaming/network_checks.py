@@ -28,7 +28,7 @@ _SURE = 0.999  # a probability above which there is nothing left to be dreamed
 
 
 class Given(nn.Module):
-    """What stands for a front end that is not known: log-mels are given as they are."""
+    """A placeholder for an unknown front end: log-mels are given as they are."""
 
     sample_rate_hz = hop_samples = 1  # so that a second is a frame
 
@@ -279,7 +279,7 @@ def _line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _told(problem: str, expected: str) -> Iterator[None]:
-    """Say in a line whatever the user's own code raises."""
+    """Turn whatever the user's own code raises into an InputError."""
     try:
         yield
     except InputError:

@@ -63,7 +63,7 @@ class Optimizer(ABC):
 @checked
 @dataclass(kw_only=True)
 class NormalizedAscent(Optimizer):
-    """Each step has the step size, whatever the gradient's.
+    """Each step has the length of the step size, whatever the length of the gradient.
 
     By the norm "rms" the root mean square of the direction is one; by "mean_abs" its mean
     magnitude, as in DeepDream (Mordvintsev et al. 2015); "sign" takes the sign, "none" the gradient

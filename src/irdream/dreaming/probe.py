@@ -34,7 +34,7 @@ class _EarlyExitError(Exception):
 
 
 class Probe:
-    """Gives what the network says of log-mels, and what its layers do; `probing` makes one.
+    """Gives the network's logits and its layers' activations for log-mels; see `probing`.
 
     Of `networks` the first one that agrees with the recognizer's own computes the logits.
     """

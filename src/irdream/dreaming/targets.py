@@ -82,7 +82,7 @@ def plan(
 
 
 def item_seed(seed: int, name: str, target: str, variation: int = 0) -> int:
-    """Return the seed of an item's random stream, from what it is and not from where it stands."""
+    """Return the seed of an item's random stream, which does not depend on its place."""
     return _hash(f"{seed}/{name}/{target}{f'/{variation}' if variation else ''}") % 2**63
 
 

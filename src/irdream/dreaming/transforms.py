@@ -189,7 +189,7 @@ class TimeMask(Transform):
 @checked
 @dataclass(kw_only=True)
 class FrequencyMask(Transform):
-    """Set some ranges of at most so many mel bands to the mean of their frame, as `TimeMask`."""
+    """Set some ranges of mel bands to the mean of their frame, as `TimeMask` does in time."""
 
     bands: Natural
     count: Natural = 1

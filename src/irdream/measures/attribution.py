@@ -17,7 +17,7 @@ _LEAST = 1e-10  # of what is divided by
 
 
 def top_share(relevance: Tensor, share: float | Tensor) -> Tensor:
-    """Return a mask, 1 in the most relevant bins: this share of all, if so many are above 0.
+    """Return a mask, 1 in the most relevant bins: this share of all, but none at or below 0.
 
     `relevance` is (items, n_mels, frames); `share` is 0 to 1, or one for each item, (items, 1, 1).
     """

@@ -78,7 +78,7 @@ def bootstrap(
 
 
 def between(estimate: float, results: Array, count: int) -> Interval:
-    """Return the percentile interval of the results (draws,) of so many groups, NaN left out.
+    """Return the percentile interval of results (draws,) of `count` groups, without NaN.
 
     Draws that all but miss the estimate, as a mean over the classes that were drawn does where most
     classes have one row, say nothing of it: there are no bounds then.

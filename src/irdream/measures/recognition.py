@@ -358,7 +358,7 @@ class Report:
         return float(sum(self.seen[i] == use for i in np.flatnonzero(self.labelled)))
 
     def metrics(self) -> dict[str, float]:
-        """Return the run's metrics, which docs/measures.md explains; what is not known is left out.
+        """Return the run's metrics, which docs/measures.md explains, without those not known.
 
         Plain names such as eval/micro_f1 are by the headline aggregation, eval/oracle_... by the
         threshold that is best on the scored excerpts themselves; eval/excerpts counts scored ones.

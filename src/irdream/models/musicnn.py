@@ -52,7 +52,7 @@ class _Maps(nn.Sequential):
         )
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return the maps; where a gradient is taken, those of one tall pattern in another way.
+        """Return the maps; for a gradient, those of a tall pattern are computed in a faster way.
 
         Each height is then an item of a convolution over time whose channels are the bands of
         the pattern: the same numbers, and a gradient in a third of the time.

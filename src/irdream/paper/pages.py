@@ -57,7 +57,7 @@ class Chapter:
 
 
 def page_of(chapters: Sequence[Chapter], study: Study, seconds: float) -> pages.Page:
-    """Put the chapters of a study together; it has taken so many seconds."""
+    """Return the page of a study's chapters; `seconds` is how long it took."""
     data = "; ".join(one.data for one in chapters)
     claims = [claim for one in chapters for claim in one.claims]
     return pages.Page(
@@ -82,7 +82,7 @@ def page_of(chapters: Sequence[Chapter], study: Study, seconds: float) -> pages.
 
 
 def provenance(seconds: float, device: object, more: Mapping[str, str]) -> dict[str, str]:
-    """Return what to write down to get the same again; `more` is what a page has besides."""
+    """Return what one needs to reproduce a page, with `more` facts of its own."""
     tags = run_tags()
     commit = tags.get("mlflow.source.git.commit", "unknown")[:12]
     changes = " with changes" * (tags.get("irdream.git_dirty") == "true")

@@ -26,7 +26,7 @@ ABX_TRIALS, ABX_WAYS = 16, ("gain", "stft_gain")
 
 
 def report_excerpts(found: ExcerptFindings, recognizer: Recognizer, folder: Path) -> pages.Chapter:
-    """Write all files of the first experiment and return what it has to say."""
+    """Write all files of the first experiment and return its chapter."""
     for one in found.until_confident.values():
         one.copy_sounds(folder / "sounds")
     found.grid.copy_sounds(folder / "sounds" / "all_targets")
@@ -259,7 +259,7 @@ def _excerpt_metrics(
 
 
 def report_noise(found: NoiseFindings, recognizer: Recognizer, folder: Path) -> pages.Chapter:
-    """Write all files of the second experiment and return what it has to say."""
+    """Write all files of the second experiment and return its chapter."""
     for dreams in found.found.values():
         dreams.copy_sounds(folder / "sounds")
     tables = {"noises": found.table, "noise_distances": found.distances, "patterns": found.patterns}

@@ -156,7 +156,7 @@ class Study:
         )
 
     def _name(self, excerpts: Sequence[Excerpt], batch: Sequence[Item], keep: Keep) -> str:
-        """Return a name that holds what is dreamed and kept: sounds and what is known of them."""
+        """Return the name of a batch: a hash of its sounds, items, file names and kept WAVs."""
         files = file_names(excerpts, batch, self.recognizer.instruments)
         known = [
             [*vars(excerpts[item.excerpt]).values(), *vars(item).values(), file]

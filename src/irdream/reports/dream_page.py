@@ -187,7 +187,7 @@ def write_page(
 
 
 def known_measures(table: pd.DataFrame, *, shares: bool = True) -> list[Measure]:
-    """Return the measures of which a page can tell something, with or without yes and no."""
+    """Return the measures to show on a page: those with values, with or without yes-or-no ones."""
     needless = "no target" if has_target(table) else "target"
     return [
         each
@@ -201,7 +201,7 @@ def known_measures(table: pd.DataFrame, *, shares: bool = True) -> list[Measure]
 def write_run_page(
     table: pd.DataFrame, folder: Path, *, labels: Sequence[str], command: Sequence[str] = ()
 ) -> None:
-    """Write index.html into a run's folder: its dreams, those first that the judge agrees with.
+    """Write index.html into a run's folder: its dreams, first those the judge is surest of.
 
     `labels` are those that the recognizer knows; with the words of the `command` that was typed the
     page says how to repeat it.
@@ -226,7 +226,7 @@ def write_run_page(
 
 
 def line_of(words: Sequence[str], *flags: str, **changed: str) -> str:
-    """Return a command line of words that were typed, some of them otherwise."""
+    """Return the command line of the typed words, with some keys and flags changed."""
     keys = [word.lstrip("+").partition("=")[0] for word in words]
     of_groups = tuple(f"{key}." for key in changed if "." not in key)  # what another one lacks
     both = zip(words, keys, strict=True)
@@ -238,7 +238,7 @@ def line_of(words: Sequence[str], *flags: str, **changed: str) -> str:
 def _commands(
     words: Sequence[str], targets: Sequence[str], labels: Sequence[str]
 ) -> list[tuple[str, str]]:
-    """Return what to type to repeat a run, and to have it quieter, stronger or otherwise."""
+    """Return the commands that repeat a run, or vary its strength or its target."""
     line = functools.partial(line_of, words)
     found = [("The same again", line())]
     if len(targets):
@@ -277,7 +277,7 @@ def _main_voices(dream: PageDream, sounds: Sounds, kind: Kind) -> list[_Voice]:
 
 
 def _more_voices(dream: PageDream, sounds: Sounds) -> list[_Voice]:
-    """Return what lies between original and dream, or what a map's layers took, if it was kept."""
+    """Return the kept sounds of the steps on the way, or of the layers of a map."""
     name = str(dream.row["file"])
     paths = dream.folder.glob(f"steps/*/{name}.wav")
     steps = sorted((int(path.parent.name), path) for path in paths if path.parent.name.isdigit())
@@ -292,7 +292,7 @@ def _more_voices(dream: PageDream, sounds: Sounds) -> list[_Voice]:
 
 
 def _of_map(dream: PageDream, curves: pd.DataFrame | None) -> dict[str, Any]:
-    """Return what a page has of a map: its picture, a figure if there is one, and a line."""
+    """Return the entries of a map: its picture, its figure if there is one, and a sentence."""
     name, row = dream.row["file"], dream.row
     if "map" not in row:
         return {}
@@ -350,7 +350,7 @@ def _levels(sounds: Sequence[np.ndarray], rate_hz: int) -> tuple[list[float], bo
 
 
 def _table(path: Path) -> pd.DataFrame | None:
-    """Return a table of what was predicted; None where that was not kept."""
+    """Read a CSV of a run; return None where it is missing or damaged."""
     kinds: Any = {"file": str, "network": str, "label": str}
     try:
         return pd.read_csv(path, dtype=kinds, keep_default_na=False)
@@ -387,7 +387,7 @@ def _title(row: Mapping[str, Any]) -> str:
 
 
 def _number(value: Any) -> bool | float | str | None:
-    """Return what JSON can hold: a flag, a finite number, a word for infinity, or nothing."""
+    """Return a value that JSON can hold: a flag, a finite number, "∞", "−∞" or None."""
     if isinstance(value, bool | np.bool_):
         return bool(value)
     if not isinstance(value, int | float) or math.isnan(value):

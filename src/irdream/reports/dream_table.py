@@ -88,7 +88,7 @@ def write_dream(
 
 
 def kept_in(undreamed: Path, path: Path, recognizer: Recognizer) -> dict[str, float]:
-    """Return what a dream's WAV keeps of its original's."""
+    """Return how well a dream's WAV keeps the onsets, pitch and steady gain of its original's."""
     rate_hz, grid = recognizer.sample_rate_hz, recognizer.analysis
     sounds = [
         load_audio(each, sample_rate_hz=rate_hz, allow_silence=True)[None]
@@ -107,7 +107,7 @@ def kept_in(undreamed: Path, path: Path, recognizer: Recognizer) -> dict[str, fl
 def measure(
     one: FinishedDream, on_wav: Answer, dreamed: Tensor, labels: Sequence[str]
 ) -> dict[str, object]:
-    """Return a dream's row of the table; what is about a target or a judge is None without one.
+    """Return a dream's row of the table; measures of a target or a judge are None without one.
 
     `on_wav` is the answer on its WAV, `dreamed` its waveform (samples,), `labels` those of answers.
     """
@@ -146,7 +146,7 @@ def measure(
 
 
 def how_to_read(table: pd.DataFrame) -> str:
-    """Say what the headings of a table mean, as far as they are there."""
+    """Return a sentence on what the headings of a table mean."""
     first = "before, objective: what is maximized, at the start and in the dream"
     if has_target(table):
         first = "p: probability of the target, before, in the dream, in the WAV that was written"
@@ -158,7 +158,7 @@ def how_to_read(table: pd.DataFrame) -> str:
 
 
 def measures_of(table: pd.DataFrame) -> list[Measure]:
-    """Return the measures that say something of these dreams, by a target, a judge or neither."""
+    """Return the measures that apply to these dreams, with or without a target and a judge."""
     has = {"": True, "target": has_target(table), "no target": not has_target(table)}
     has["judge"] = is_judged(table)
     return [each for each in MEASURES if has[each.needs]]
@@ -197,7 +197,7 @@ def summary(table: pd.DataFrame) -> dict[str, float]:
 
 
 def title_of(row: Mapping[str, Any], varied: Sequence[str]) -> str:
-    """Return the title of a dream's figure: which one it is, and what came of it."""
+    """Return the title of a dream's figure: which one it is, and its result."""
     toward = f" toward {instruments.name(row['target'])}" if row["target"] else ""
     which = ", ".join([f"{row['name']}{toward}", *setting_words(row, varied)])
     if toward:
@@ -263,7 +263,7 @@ def write_tables(table: pd.DataFrame, dreamt: Sequence[FinishedDream], output_di
 
 
 def _shown(table: pd.DataFrame, metrics: Mapping[str, float], varied: Sequence[str]) -> Table:
-    """Return what is printed: which dream, its measures, and their medians."""
+    """Return the printed table: each dream's measures, and their medians."""
     columns = [each for each in measures_of(table) if each.in_table]
     words = {"target": "toward"} if has_target(table) else {"prediction_wav": "predicted"}
     words |= {name: HEADINGS[name] for name in varied}
@@ -285,7 +285,7 @@ def _shown(table: pd.DataFrame, metrics: Mapping[str, float], varied: Sequence[s
 
 
 def result(table: pd.DataFrame) -> str:
-    """Say in one line what came of the dreams."""
+    """Return the result of the dreams in one line."""
     count = len(table)
     if not has_target(table):
         tops = Counter(table["prediction_wav"]).most_common()

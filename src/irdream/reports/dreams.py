@@ -123,7 +123,7 @@ def file_names(
 
 
 def _number(value: float) -> str:
-    """Return all digits of a number, and none that says nothing."""
+    """Return the shortest text of a number that keeps all its digits."""
     return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
@@ -171,17 +171,17 @@ def write_iterates(
 
 
 def scaled(sound: Tensor) -> Tensor:
-    """Return a sound that a file can hold: quieter where it exceeds full scale."""
+    """Return a sound scaled down where it exceeds full scale."""
     return sound * (FULL_SCALE / max(FULL_SCALE, float(sound.abs().max())))
 
 
 def index_of(target: str, recognizer: Recognizer) -> int:
-    """Return a target's place among the instruments; any, where the objective has no target."""
+    """Return the index of a target among the instruments; 0 where there is no target."""
     return recognizer.instruments.index(target) if target else 0
 
 
 def independent_judge(judge: Recognizer, recognizer: Recognizer) -> Recognizer | None:
-    """Return the judge; None, which is printed, where it dreams itself, or has other labels."""
+    """Return the judge; None, and print why, where it dreams itself or shares no label."""
     pairs = itertools.product(members_of(judge), members_of(recognizer))
     if any(same_weights(*pair) for pair in pairs):
         why = "it is one of the recognizers"
@@ -196,7 +196,7 @@ def independent_judge(judge: Recognizer, recognizer: Recognizer) -> Recognizer |
 def fitting_judge(
     judge: Recognizer | None, targets: Iterable[str], seconds: Iterable[float]
 ) -> Recognizer | None:
-    """Print of which targets a judge is not asked; None, and why, where a sound is too short."""
+    """Return the judge, and print the targets it does not know; None where a sound is too short."""
     if judge and (shortest := min(seconds)) < judge.window_seconds:
         window = f"its window is {judge.window_seconds:g} s and a sound has {shortest:.3f} s"
         print(f"judge: none, since {window}; another can be chosen", flush=True)

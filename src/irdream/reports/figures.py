@@ -125,7 +125,7 @@ def over_time_figure(
 
 
 def plain(ax: Axes) -> None:
-    """Take away what a chart does not need."""
+    """Hide the upper and right spines of a chart."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(axis="y", labelsize=8)
 
@@ -211,11 +211,11 @@ class SpectrogramScales:
         return self._draw(ax, values - self.peak_db, "magma", self.low_db, self.high_db)
 
     def difference(self, ax: Axes, values: Array) -> AxesImage:
-        """Draw a difference in dB, likewise."""
+        """Draw a difference in dB, on its own scale."""
         return self._draw(ax, values, "RdBu_r", -self.limit_db, self.limit_db)
 
     def label(self, ax: Axes, title: str, *, is_left: bool, is_bottom: bool) -> None:
-        """Give a panel its title, and say what is on its axes where it is at an edge."""
+        """Set a panel's title, and the labels of its axes where it is at an edge."""
         ax.set_title(title, fontsize=10)
         ax.tick_params(labelleft=is_left, labelbottom=is_bottom)
         ax.set_xlabel(self.time if is_bottom else "", fontsize=9)

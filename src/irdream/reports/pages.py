@@ -44,7 +44,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A sentence of the paper and what became of it; no two claims of a page have one code."""
+    """A sentence of the paper and its verdict; each claim of a page has its own code."""
 
     code: str
     says: str
@@ -70,7 +70,7 @@ class Table:
 
     @property
     def numeric(self) -> list[bool]:
-        """Tell for each column whether it holds numbers and is set to the right."""
+        """Return for each column whether it holds numbers, which are aligned to the right."""
         return [types.is_numeric_dtype(k) and not types.is_bool_dtype(k) for k in self.frame.dtypes]
 
     @property
@@ -93,7 +93,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A PNG file, its title and caption, and `alt`: what it shows, for those who cannot see it."""
+    """A PNG file, its title and caption, and a description for those who cannot see it."""
 
     title: str
     path: Path

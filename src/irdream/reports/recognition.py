@@ -77,7 +77,7 @@ def write_report(
 
 
 def instrument_table(report: Report, aggregation: str = "", source: str = "") -> pd.DataFrame:
-    """Return a row per instrument, by the headline aggregation and threshold unless told.
+    """Return a row per instrument, by default with the headline aggregation and threshold.
 
     Columns: instrument, name, precision, recall, f1, average_precision (empty without labels),
     labels, predictions.

@@ -133,7 +133,7 @@ def _draw_confusion(ax: Axes, report: Report) -> None:
 
 
 def _draw_reliability(ax: Axes, report: Report) -> None:
-    """Draw how often scores are right over what they say; larger dots stand for more scores."""
+    """Draw the share of right scores over the score; larger dots stand for more scores."""
     ax.plot([0, 1], [0, 1], color=GRAY, linewidth=0.8, linestyle="--", zorder=0)
     for (kind, found), color in zip(report.calibrations.items(), (BLUE, ORANGE), strict=False):
         name = "S1" if kind == "s1" else f"temperature {report.temperature:.2f}"

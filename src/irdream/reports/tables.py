@@ -17,7 +17,7 @@ ROWS_SHOWN = 24  # of a table that is printed
 
 
 def wide_console() -> Console:
-    """Return what prints a table; where it is no terminal, which has a width, 160 characters."""
+    """Return a console as wide as the terminal, or of 160 characters where there is none."""
     console = Console()
     return console if console.is_terminal else Console(width=160)
 
@@ -30,7 +30,7 @@ def save_table(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def rows_of(table: pd.DataFrame, **values: object) -> pd.DataFrame:
-    """Return the rows in which each of these columns has this value, or one of these (a list)."""
+    """Return the rows in which each named column has this value, or one of a list."""
     keep = np.ones(len(table), bool)
     for name, value in values.items():
         keep &= table[name].isin(value if isinstance(value, list) else [value]).to_numpy()

@@ -83,7 +83,7 @@ def dream(
 
 
 def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return the rows of all tables; `judged` says of those with a listener who it is not."""
+    """Return the rows of all tables; `judged` where the listener did not dream itself."""
     table = pd.concat(tables, ignore_index=True)
     return table.assign(judged=table["listener"] != ITSELF) if "listener" in table else table
 

@@ -67,7 +67,7 @@ def compared(
 
 
 def claim_of(code: str, rule: Mapping[str, Any], tables: Tables) -> pages.Claim:
-    """Return the verdict on a claim: it holds where all intervals lie above a bar.
+    """Return a claim with its verdict: it holds where all intervals lie above a bar.
 
     In part where those of some data do, and not where none does; it is not tested where one has no
     bounds.

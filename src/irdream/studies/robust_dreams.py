@@ -43,6 +43,6 @@ def robust_dreams(
 
 
 def robust(db: float, method: Method, ramp_epochs: int) -> Variant:
-    """Return a way to train on changes of at most so many dB; 0: on windows as they are."""
+    """Return the variant that trains on changes of at most `db`; 0: on unchanged windows."""
     how = Robust(method, epsilon_db=db, ramp_epochs=ramp_epochs) if db else None
     return Variant(f"{db:g} dB", train={"robust": how} if how else {})

@@ -157,7 +157,7 @@ class Runner:
         make: Callable[[], Stage],
         words: str = "",
     ) -> Stage:
-        """Return what is measured of a recognizer, from its file where there is one.
+        """Return the measurements of a recognizer, from their file where there is one.
 
         `decides` are plain numbers and texts, whatever decides it besides the recognizer, the
         sounds, the judges and the runner's own numbers.

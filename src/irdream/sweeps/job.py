@@ -117,7 +117,7 @@ class OutputFolder:
 
 
 class _Watching:
-    """A tracker that is given what a run wrote itself."""
+    """A tracker that keeps only those files of a folder that this run wrote."""
 
     def __init__(self, tracker: Any, output: OutputFolder) -> None:
         self._tracker, self._output = tracker, output
@@ -163,7 +163,7 @@ class Job:
         return Path(self.found_in or self.output_dir)
 
     def open(self, tracker: Any, tags: Mapping[str, str], shared: Sequence[str] = ()) -> None:
-        """Remember the tracker; name its run by what was typed, words of all jobs last; tag it."""
+        """Remember the tracker; tag its run and name it by the overrides, shared ones last."""
         self.tracker = tracker
         typed = " ".join(sorted(self.overrides, key=lambda word: word in shared))
         named = any(word.startswith("tracker.run_name=") for word in self.overrides)
@@ -188,7 +188,7 @@ class Job:
         return output
 
     def release(self) -> None:
-        """Write what came of it, killed where it was interrupted; let others into its folder."""
+        """Write the record, as killed where it was interrupted, and unlock the folder."""
         self.status = "killed" if self.status == "running" else self.status
         self.run_id = getattr(self.tracker, "run_id", None) or self.run_id
         self.write()
@@ -197,7 +197,7 @@ class Job:
             self.output = None
 
     def write(self) -> None:
-        """Write what the end of the sweep reads, whole or not at all."""
+        """Write the record that the end of the sweep reads."""
         about = {
             "number": self.number,
             "overrides": list(self.overrides),
@@ -224,7 +224,7 @@ class Job:
 
 
 def same_folder(folder: str) -> InputError:
-    """Return what to raise where two jobs of a sweep have one folder."""
+    """Return the error of two jobs of a sweep that have one folder."""
     return InputError(
         f"hydra.sweep.subdir gives two jobs the folder {folder!r}; expected one for each, such as "
         "'hydra.sweep.subdir=${hydra:job.num}'"
@@ -232,7 +232,7 @@ def same_folder(folder: str) -> InputError:
 
 
 def record(folder: Path, number: int | str) -> Path:
-    """Return where, in the sweep's folder, a job writes what came of it."""
+    """Return the path of a job's record in the sweep's folder."""
     return folder / HIDDEN / "jobs" / f"{number}.json"
 
 

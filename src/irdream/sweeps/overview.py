@@ -72,7 +72,7 @@ class Sweep:
 
 
 class Axis(NamedTuple):
-    """What differs between dreams: its name, its values in order, and the value of each dream."""
+    """A setting that differs between dreams: name, values in order, and each dream's value."""
 
     name: str
     values: Sequence[Value]
@@ -83,7 +83,7 @@ class Axis(NamedTuple):
         return self.values.index(value) if value in self.values else None
 
     def shown(self) -> dict[str, Any]:
-        """Return what the page is given of it."""
+        """Return its name, its values as texts, and whether they are numbers."""
         texts = [value if isinstance(value, str) else f"{value:.10g}" for value in self.values]
         if self.name.startswith("target"):
             texts = [instruments.name(text) for text in texts]
@@ -116,7 +116,7 @@ def write_overview(folder: Path, title: str) -> list[Path]:
 
 
 def read_sweep(folder: Path) -> Sweep:
-    """Read what the jobs of a sweep left; what is damaged is only listed."""
+    """Read the records of a sweep's jobs; damaged ones are listed."""
     jobs, damaged = read_jobs(folder)
     return Sweep(jobs=jobs, damaged=damaged)
 
@@ -128,7 +128,7 @@ def values_of(job: Job) -> dict[str, Value]:
 
 
 def parse_value(text: str) -> Value:
-    """Return the number that a text stands for, or the text; infinity and NaN stay texts."""
+    """Return a text as a number where it is a finite one, else as it is."""
     for kind in (int, float):
         try:
             value = kind(text)
@@ -147,7 +147,7 @@ def table(sweep: Sweep) -> pd.DataFrame:
 
 
 def main_metric(jobs: Sequence[Job], preferred: Sequence[str] = HEADLINES) -> str | None:
-    """Return the metric that tells the jobs apart: the first that varies, or else is there."""
+    """Return the first of the preferred metrics that varies between jobs, or else that any has."""
     found = {name: {job.metrics.get(name, math.nan) for job in jobs} for name in preferred}
     counts = {name: sum(map(math.isfinite, values)) for name, values in found.items()}
     there = [name for name, count in counts.items() if count]
@@ -198,7 +198,7 @@ def dream_table(sweep: Sweep) -> pd.DataFrame:
 
 
 def dream_axes(sweep: Sweep, dreams: pd.DataFrame) -> list[Axis]:
-    """Return what tells dreams apart: swept keys, excerpt, what differs within job and excerpt."""
+    """Return the axes of the dreams: swept keys, excerpt, and settings that vary within a job."""
     values = {job.number: values_of(job) for job in sweep.jobs}
     axes = [
         Axis(key, sweep.values(key), [values[n].get(key) for n in dreams["number"].tolist()])
@@ -272,7 +272,7 @@ def write_gallery(
 def _job_entries(
     sweep: Sweep, dreams: pd.DataFrame, chosen: pd.DataFrame, axes: Sequence[Axis]
 ) -> list[dict[str, Any]]:
-    """Return what the page says in the place of jobs that have no dream on it."""
+    """Return the page's entries for jobs that have no dream on it."""
     shown, dreamed = set(chosen["number"]), set(dreams["number"])
     entries = []
     for job in (job for job in sweep.jobs if job.number not in shown):
@@ -288,7 +288,7 @@ def _job_entries(
 
 
 def _notes(sweep: Sweep, dreams: pd.DataFrame, chosen: pd.DataFrame) -> list[str]:
-    """Return a line on what the page holds, and one each on what it lacks."""
+    """Return a line with counts of what is on the page, and lines on what is missing."""
     failed = sum(job.status == "failed" for job in sweep.jobs)
     noun = "map" if "map" in dreams else "dream"
     notes = [f"{counted(len(sweep.jobs), 'job')}, {failed} failed; {counted(len(chosen), noun)}."]

@@ -72,13 +72,13 @@ class Sweep:
         return open_store(root=Path(self.root), uri=self.server)
 
     def tags(self, signed: str | None) -> dict[str, str]:
-        """Return what a job's run is tagged with, so that it is found by its sweep and again."""
+        """Return the tags by which a job's run is found, by its sweep and by its signature."""
         parent = {"mlflow.parentRunId": self.parent, "irdream.signature": signed}
         own = {"irdream.sweep": self.name, "irdream.sweep_process": self.process}
         return own | {key: value for key, value in parent.items() if value}
 
     def leaves_out(self, signed: str, job: Job) -> bool:
-        """Say whether a job of this signature finished before, or another process runs it."""
+        """Say whether to skip a job: one of its signature has finished, or runs elsewhere."""
         from irdream.tracking.sweeps import find_job
 
         found = find_job(store := self.store(), self.experiment, signed)
@@ -92,7 +92,7 @@ class Sweep:
         return True
 
     def take_over(self, job: Job, found: Any, store: Any) -> None:
-        """Give a job what came of it elsewhere; put its run below this sweep when it is done."""
+        """Copy the result of a run into a job; put a finished run below this sweep."""
         from irdream.tracking.sweeps import adopt_job
 
         job.run_id, job.found_in, job.metrics = found.run_id, found.folder, found.metrics
@@ -120,7 +120,7 @@ ending = Ending()
 
 
 def begin(config: DictConfig) -> Sweep:
-    """Open the parent run of a multirun, and let the jobs know of it."""
+    """Open the parent run of a multirun, and pass it to the jobs in the environment."""
     folder = Path(str(config.hydra.sweep.dir)).absolute()
     overrides: Any = OmegaConf.to_container(config.hydra.overrides.task)  # ${} as it was typed
     sweep = Sweep(name=folder.name, folder=str(folder), info=config.info, words=overrides)
@@ -235,7 +235,7 @@ def _keep_overview(sweep: Sweep, store: Any) -> None:
 
 
 def table(jobs: Sequence[Job]) -> str:
-    """Return a line a job: what was swept, status, time, main measures or the error."""
+    """Return the table of jobs as text: overrides, status, time, main measures or the error."""
     if not jobs:
         return "sweep: no job was started"
     shared = set.intersection(*(set(job.overrides) for job in jobs))
@@ -256,7 +256,7 @@ def table(jobs: Sequence[Job]) -> str:
 
 
 def choose_store(config: DictConfig, typed: Sequence[str], of_sweep: Any = None) -> None:
-    """Let an address that was given as the store be the server; obey MLflow's variables.
+    """Take an address given as the store for the server; apply MLflow's variables.
 
     What is obeyed, and what is not, is printed; what was `typed` wins. A job's run goes where those
     `of_sweep` do, also on a machine with other variables. Raises InputError for two addresses, or
@@ -273,7 +273,7 @@ def choose_store(config: DictConfig, typed: Sequence[str], of_sweep: Any = None)
 
 
 def _obey_variables(config: DictConfig, keys: set[str]) -> list[str]:
-    """Settle where a run or a sweep goes; return the lines to be printed."""
+    """Set store, server and experiment by MLflow's variables; return the lines to be printed."""
     said = []
     uri, name = (os.environ.get(f"MLFLOW_{what}") for what in ("TRACKING_URI", "EXPERIMENT_NAME"))
     is_free = (config.store, config.server) == (FOLDER, None) and not keys & {"store", "server"}
@@ -311,7 +311,7 @@ def _settled(store: str, server: str | None) -> tuple[str, str | None]:
 
 
 def signature(config: DictConfig) -> str:
-    """Return a hash of all that decides what a job finds.
+    """Return a hash of all that decides a job's result.
 
     That is what its task is given, the seed, the content of files, folders and checkpoints that are
     named there, the code of irdream, and of packages that are named or trusted.
@@ -321,7 +321,7 @@ def signature(config: DictConfig) -> str:
 
 
 def signature_of_sweep(config: DictConfig) -> str:
-    """Return the same of a sweep: of what was typed in any order, and the configuration around."""
+    """Return a sweep's signature: of the typed words in any order, and of the configuration."""
     plain: Any = OmegaConf.to_container(config)
     typed = plain.pop("hydra")["overrides"]["task"]
     places = {"store": config.store, "server": config.server, "cache_dir": config.cache_dir}
@@ -334,7 +334,7 @@ def _signature(given: Any, config: Mapping[str, Any]) -> str:
     packages = {"irdream", *(config.get("trust") or ())}
 
     def behind(word: str) -> str | None:
-        """Return a hash of what a word names, where it names a file, a folder or a checkpoint."""
+        """Return a hash of the file, folder or checkpoint that a word names, if it names one."""
         word, semitones = pitched(word)
         path = os.path.expanduser(word)
         try:

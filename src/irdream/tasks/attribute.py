@@ -261,7 +261,7 @@ class _Written:
     def add_layers(
         self, items: Sequence[Item], waveform: Tensor, log_mel: Tensor, method: Any
     ) -> None:
-        """Write what the strongest channels of a method's layers took of the first sounds."""
+        """Write the parts of the first sounds that excite the strongest channels of the layers."""
         names = file_names(self.excerpts, items, self.recognizer.instruments)
         drawn = [i for i, item in enumerate(items) if item in self.items[: self.figures]]
         if not drawn:
@@ -280,7 +280,7 @@ class _Written:
     def _row(
         self, item: Item, kind: str, stem: Path, original: Tensor, relevant: Tensor, mask: Tensor
     ) -> dict[str, Any]:
-        """Write what a mask lets through, the rest and the original, and ask about the WAVs."""
+        """Write original, masked sound and rest as WAVs; return their predictions and measures."""
         excerpt, labels = self.excerpts[item.excerpt], self.recognizer.instruments
         sounds = {"original": original, "relevant": relevant, "rest": original - relevant}
         scale = 1 / max(1.0, *(float(x.abs().max()) for x in sounds.values()))
@@ -378,7 +378,7 @@ class _Written:
     def finish(
         self, tracker: Tracker, shuffled: dict[str, list[float]], command: Sequence[str]
     ) -> dict[str, float]:
-        """Write the curves, log and print what was measured, and return the metrics.
+        """Write the curves, log and print the results, and return the metrics.
 
         `shuffled` are the sanity check's correlations, if it was made; `command` the words typed.
         """

@@ -56,7 +56,7 @@ def log_results(
     *,
     into: str = "",
 ) -> None:
-    """Log what a task found, and those of the files and folders of these names that it wrote."""
+    """Log the metrics of a task, and those of the named files and folders that exist."""
     tracker.log_metrics(metrics)
     for path in (folder / name for name in names):
         if path.exists():

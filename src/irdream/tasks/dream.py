@@ -258,7 +258,7 @@ class _Written:
     probabilities: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, batch: Iterator[FinishedDream], signals: Sequence[int]) -> None:
-        """Write dreams, without figures once a signal came; what is written has its row."""
+        """Write dreams and their rows, without figures once a signal came."""
         import pandas as pd
 
         from irdream.reports.dream_page import PROBABILITIES
@@ -284,7 +284,7 @@ class _Written:
     def finish(
         self, tracker: Tracker, bad: Sequence[str], command: Sequence[str]
     ) -> dict[str, float]:
-        """Write, log and print what came of the dreams, as the items stand; return the metrics."""
+        """Write, log and print the results in the order of the items; return the metrics."""
         import pandas as pd
 
         from irdream.reports.dream_page import write_run_page
@@ -305,7 +305,7 @@ class _Written:
         return metrics
 
     def kept(self) -> str:
-        """Say what is kept where not all were dreamed."""
+        """Return a sentence on which dreams are kept."""
         if not self.rows:
             return "no dream was finished; type the same line again to dream all"
         kept, total = len(self.rows), len(self.items)

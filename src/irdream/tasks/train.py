@@ -273,7 +273,7 @@ def _check_network(
 def _card(
     dataset: DataSet, data: TrainingData, progress: Progress, device: torch.device
 ) -> dict[str, Any]:
-    """Return what a checkpoint tells of its data and of its best epoch."""
+    """Return a card: the data of a checkpoint, and its best epoch."""
     given = dataset.dataset if isinstance(dataset, Labelled) else dataset
     mixed = isinstance(given, Mixture)
     sets = given.datasets if mixed else {given.name: given}

@@ -58,7 +58,7 @@ REMEDIES = {
 
 
 def import_mlflow(*, local: bool) -> None:
-    """Import mlflow for the first time, with its switches set; what the environment says stays.
+    """Import mlflow with its switches set, but for those that the environment sets.
 
     `local`: import what an SQLite store needs too, whose import warns of SQLAlchemy's future
     changes.
@@ -97,13 +97,13 @@ def first_line(error: Exception) -> str:
 
 
 def command(*words: str, before: str = "") -> str:
-    """Return a command of MLflow's as it can be typed here, after what is set `before` it."""
+    """Return a command of MLflow's, quoted for a shell, after assignments `before` it."""
     parts = [before, sys.orig_argv[0] or "python", "-m", "mlflow", *words]
     return " ".join(re.sub(r"([^\w@%+=:,./~-])", r"\\\1", part) for part in parts if part)
 
 
 def without_password(uri: str) -> str:
-    """Return an address as it may be shown."""
+    """Return an address without its password."""
     scheme, separator, rest = uri.partition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
@@ -144,7 +144,7 @@ def exists(database: Path) -> bool:
 
 
 def sqlite_uri(database: Path) -> str:
-    """Return the address of a database file; raise InputError where SQLAlchemy cannot be told."""
+    """Return the URI of a database file; raise InputError where SQLAlchemy cannot parse it."""
     from sqlalchemy import make_url
 
     path = database.as_posix()

@@ -28,7 +28,7 @@ _LOCK = Path(__file__).resolve().parents[3] / "requirements.lock"  # of a checko
 
 
 def run_tags() -> dict[str, str]:
-    """Return what to tag a run with; a fact that cannot be had is left out.
+    """Return the tags of a run, without facts that are not available.
 
     `mlflow.*` are the names that the MLflow UI reads. Host, pid and boot id tell later whether the
     process of a run that is still marked RUNNING can be alive.
@@ -80,7 +80,7 @@ def git_tags(file: Path) -> dict[str, str]:
 
 @cache
 def packages() -> str:
-    """Return what is installed, a line `name==version` each; from the names of folders, in 1 ms."""
+    """Return installed packages as lines `name==version`, read in 1 ms from names of folders."""
     names: set[str] = set()
     for folder in sys.path:
         with contextlib.suppress(OSError):

@@ -168,7 +168,7 @@ class Store:
         experiment_id: str | None = None,
         status: str | None = None,
     ) -> list[Run]:
-        """Return the runs of an experiment, or of all, with these tags, the last one first."""
+        """Return the runs with these tags, of one experiment or of all, the latest first."""
         ids = [experiment_id] if experiment_id else []
         if not ids:
             ids = [one.experiment_id for one in self.patiently(self.client.search_experiments)]

@@ -54,7 +54,7 @@ def open_sweep(
     signature: str | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> tuple[str, str]:
-    """Open the run that stands above a sweep's runs; return its id and the sweep's name.
+    """Open the parent run of a sweep; return its id and the sweep's name.
 
     Args:
         name: of a new sweep; one that is taken gets a number.
@@ -82,7 +82,7 @@ def open_sweep(
 
 
 def close_sweep(store: Store, run_id: str, status: Status) -> bool:
-    """End a sweep's run, and jobs of it whose process is gone: they become KILLED.
+    """End a sweep's run; jobs of it whose process is gone become KILLED.
 
     Returns False where other processes still run jobs of it: then the last of them ends it.
     """
@@ -113,7 +113,7 @@ def find_job(store: Store, experiment: str, signature: str) -> FoundJob | None:
 
 
 def read_job(store: Store, run_id: str) -> FoundJob:
-    """Return what became of a job."""
+    """Return the result of a job by its run."""
     return _found_job(store.patiently(store.client.get_run, run_id))
 
 
@@ -131,7 +131,7 @@ def _found_job(run: Run) -> FoundJob:
 
 
 def _folder(run: Run) -> str:
-    """Return where a job's files are: its folder, if it still holds them, or a local store's."""
+    """Return the folder of a job's files: its own, if it still holds them, or a local store's."""
     folder = run.data.tags.get(FOLDER_TAG, "")
     with contextlib.suppress(OSError, ValueError, KeyError):
         about = json.loads((Path(folder) / "job.json").read_text(encoding="utf-8"))

@@ -80,7 +80,7 @@ class Tracker:
         )
 
     def flush(self) -> None:
-        """Write what was held back."""
+        """Write the metrics that were held back."""
 
     def close(self, status: Status = "FINISHED") -> None:
         """Write what was held back and end the run; only the first call counts."""

@@ -57,7 +57,7 @@ class Draw:
         return amplitude(curve[:, 0])
 
     def partners(self, labels: Tensor, share: float, below_db: Range) -> tuple[Tensor, ...] | None:
-        """Draw what is mixed into each window; None where a batch is not mixed.
+        """Draw the window that is mixed into each one; None where a batch is not mixed.
 
         Returns:
             Which other window, (batch,); its amplitude, 0 where none is mixed in, (batch,); the
@@ -72,7 +72,7 @@ class Draw:
         return other, factor, mixed / mixed.sum(dim=1, keepdim=True)
 
     def stripe(self, length: int, share: float) -> Tensor:
-        """Return (batch, length), true from a random place on, for at most `share` of it."""
+        """Return (batch, length), true in a random stretch of at most `share` of the length."""
         widest = int(share * length)
         width = torch.floor(self.uniform() * (widest + 1)).clamp(max=widest)
         first = torch.floor(self.uniform() * (length - width + 1))

@@ -64,7 +64,7 @@ class TrainingData:
     seconds: np.ndarray  # of each excerpt
 
     def windows(self, excerpt: int, recognizer: Recognizer) -> Tensor:
-        """Return what the network gets of an excerpt, with windows that overlap by half."""
+        """Return the network's inputs of an excerpt: windows that overlap by half."""
         found = self.log_mels
         if isinstance(found, Embedded):
             return found.packed[excerpt].T

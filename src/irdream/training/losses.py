@@ -1,4 +1,4 @@
-"""What training makes small, for windows with one label or several, as they are or adversarial.
+"""Losses, of windows with one label or several, unchanged or adversarial.
 
 `categorical`: -sum_k t_k log p_k with p = `recognizer.probabilities`: of a softmax, or of sigmoids
 rescaled to sum to one, as Keras did for Han et al. (2016); t are shares that sum to one. `binary`:
@@ -58,7 +58,7 @@ class Loss:
     label_smoothing: Annotated[float, Ge(0), Le(0.99)] = 0.0
 
     def check(self, recognizer: Recognizer) -> None:
-        """Raise InputError where the recognizer's outputs are not those of the loss."""
+        """Raise InputError where the loss does not fit the recognizer's output function."""
         if self.kind == "binary" and recognizer.output != "sigmoid":
             raise InputError(
                 f"train.loss=binary needs sigmoids, and {type(recognizer.model).__name__} has a "

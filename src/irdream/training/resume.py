@@ -61,7 +61,7 @@ def settings_of(
 
 
 def _described(name: str, value: Any, depth: int = 3) -> Settings:
-    """Return texts that say what a value is made of, by names such as `optimizer.lr`."""
+    """Return the class and arguments of a value as texts, by names such as `optimizer.lr`."""
     given: Mapping[Any, Any] | None = None
     if isinstance(value, partial):
         given, value = value.keywords, value.func
@@ -97,7 +97,7 @@ def _defaults(made: Callable[..., object]) -> dict[str, Any]:
 
 
 def _is_equal(then: str | None, now: str) -> bool:
-    """Say whether two texts, numbers such as 0 and 0.0, or places of a class of ours are one."""
+    """Say whether two settings are equal: as numbers, as texts, or as one moved irdream class."""
     with contextlib.suppress(TypeError, ValueError):
         return float(then or "") == float(now)
     if now.startswith("irdream.") and str(then).startswith("irdream."):  # it may have moved
@@ -106,7 +106,7 @@ def _is_equal(then: str | None, now: str) -> bool:
 
 
 def _by_content(value: Any) -> Any:
-    """Return what a file or a folder holds instead of where it is; other values as they are."""
+    """Return the hash of a path's content instead of the path; other values as they are."""
     if isinstance(value, str | Path) and (path := Path(value).expanduser()).exists():
         return f"a {'file' if path.is_file() else 'folder'} with the hash {content_of(path)[:12]}"
     return value
@@ -171,7 +171,7 @@ class Resumed:
         return cls(folder, state, progress)
 
     def check(self, settings: Settings) -> None:
-        """Refuse settings that are not those it began with, and fewer epochs than are done."""
+        """Raise InputError for other settings than it began with, or fewer epochs than are done."""
         differ = tuple(name for name in settings if not self._agrees(name, settings))
         # Of another class, what it takes need not be named.
         named = [n for n in differ if not any(n.startswith(f"{other}.") for other in differ)]

@@ -67,7 +67,7 @@ def planned(optimizer: Optimizer, schedule: Callable[[Optimizer], Any] | None, e
 
 
 def continued(plan: Plan, before: Plan, done: int) -> Plan:
-    """Return the plan for a training that was planned otherwise and has done some epochs.
+    """Return the new plan of a training that has done some epochs of another plan.
 
     With another number of epochs, the rates to come are the new ones, but not higher than those
     that the old plan would still have had, and never 0: the plan neither climbs again nor ends in
@@ -173,7 +173,7 @@ class Averaging:
 
 @torch.no_grad()
 def _collect_statistics(network: nn.Module, windows: Iterable[Tensor]) -> None:
-    """Have batch norms collect their statistics anew; torch's `update_bn` resets frozen ones."""
+    """Recompute batch norms' statistics, as torch's `update_bn`, which would reset frozen ones."""
     network.train()
     norms = [part for part in network.modules() if isinstance(part, _BatchNorm) and part.training]
     momenta = [norm.momentum for norm in norms]

@@ -45,7 +45,7 @@ class Constraint(ABC):
 
 
 class Constraints:
-    """Several constraints, each applied to the kind of signal that it can hold.
+    """Several constraints, each applied to the first kind of signal that it can act on.
 
     Raises:
         InputError: when one can hold none of the kinds that the parametrization has.
@@ -69,7 +69,7 @@ class Constraints:
     def project(
         self, kind: Kind, signal: Tensor, start: Start, prepared: Prepared, step: int | None = None
     ) -> Tensor:
-        """Return the signal of this kind that obeys; those with a period act after their steps."""
+        """Return the projected signal of this kind; those with a period act after their steps."""
         original = start.signal if kind == "spectrogram" else start.sound
         for (constraint, its_kind), own in zip(self.held, prepared, strict=True):
             if its_kind == kind and _is_due(constraint, step):
@@ -80,7 +80,7 @@ class Constraints:
     def after_step(
         self, kind: Kind, signal: Tensor, start: Start, prepared: Prepared, step: int
     ) -> Tensor | None:
-        """Return the signal after a step of the octave, from 1; None where nothing holds it."""
+        """Return the projected signal after a step, counted from 1; None without any constraint."""
         due = [constraint for constraint, _ in self.held if _is_due(constraint, step)]
         if any(constraint.every for constraint in due):
             return self.project(kind, signal, start, prepared, step)

@@ -28,7 +28,7 @@ MOST_CHANGE = 100.0  # natural log: e^-100 is silence, e^100 more than any sound
 @checked
 @dataclass(kw_only=True)
 class MaxChange(Constraint):
-    """No bin of a spectrogram changes by more than so many dB: the ball of the maximum norm."""
+    """No bin of a spectrogram changes by more than `db`: a ball of the maximum norm."""
 
     db: Positive
     acts_on = ("spectrogram",)

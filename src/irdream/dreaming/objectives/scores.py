@@ -97,7 +97,7 @@ class Complement(Objective):
     _recognizer: Any = None  # of the run
 
     def prepare(self, read_layers: ReadLayers, originals: Originals) -> Prepared:
-        """Keep the network, which gets what is left in each step."""
+        """Keep the recognizer, which is asked about the rest in each step."""
         self._recognizer = originals.recognizer
         return {}
 

@@ -66,7 +66,7 @@ class Parametrization(ABC):
         return None
 
     def beside(self, start: Start, signal: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what becomes of what the network was not given, of one item's signal (1, ...).
+        """Return how a dream, of a signal (1, ...), changes what the network did not get.
 
         That is what its channels have beside their mean, (channels, samples), as it is in the
         dream, and the gain of what lies above the network's band.

@@ -330,7 +330,7 @@ def excitation(sound: Tensor, sample_rate_hz: int, floor_db: float) -> Tensor:
 
 
 def _floor(sound: Tensor, sample_rate_hz: int, floor_db: float) -> Tensor:
-    """Return the RMS over 50 ms, so many dB lower, (samples,)."""
+    """Return the RMS over 50 ms, lowered by `floor_db`, (samples,)."""
     taper = torch.hann_window(sample_rate_hz // 20, device=sound.device, dtype=sound.dtype)
     power = _smooth(sound.square(), taper).clamp(min=0.0)
     return power.sqrt() * 10.0 ** (-floor_db / 20.0)

@@ -267,7 +267,7 @@ def _odd(phases: Tensor, frames: int) -> Tensor:
 
 
 def _columns(phases: Tensor, frames: int) -> tuple[Tensor, ...]:
-    """Return the column that is its own mirror, the inner ones, and the last of an even number."""
+    """Split the columns of a half spectrum: frequency 0, inner ones, Nyquist if there is one."""
     return phases.tensor_split((1, (frames + 1) // 2), dim=2)
 
 
