@@ -49,11 +49,18 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_an_error_of_the_system_names_the_file_and_no_temporary_one(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    for path in (tmp_path / "nowhere" / "a.bin", tmp_path / "folder"):
-        with pytest.raises(OSError, match=rf"'{path}'$"), replacing(path) as file:
-            file.write(b"x")
+    (folder := tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match=rf"'{folder}'$"), replacing(folder) as file:
+        file.write(b"x")
     assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_missing_folders_are_made_but_not_where_a_file_is(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a" / "b" / "c.bin") as file:
+        file.write(b"x")
+    assert (tmp_path / "a" / "b" / "c.bin").read_bytes() == b"x"
+    with pytest.raises(OSError, match=r"c\.bin'$"), replacing(tmp_path / "a/b/c.bin/d") as file:
+        file.write(b"x")
 
 
 def test_the_umask_decides_who_may_read(tmp_path: Path) -> None:

@@ -90,7 +90,6 @@ def save_recognizer(recognizer: Recognizer, folder: str | Path) -> None:
     if spec != known or any(isinstance(value, Tensor) for value in attributes):
         _check_built_again(recognizer, spec)
     folder = Path(folder).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
     state = {
         key: value.detach().cpu().clone(memory_format=torch.contiguous_format)  # tied ones too
         for key, value in model.state_dict().items()

@@ -45,15 +45,17 @@ logger = logging.getLogger(__name__)
 def replacing(path: str | Path, *, synced: bool = True) -> Iterator[BinaryIO]:
     """Open a binary file that becomes `path` when the block ends, and never if it raises.
 
-    It is `synced` so that it survives a power cut; what can be made again need not.
+    Missing folders are made. The file is `synced` so that it survives a power cut; what can be
+    made again need not be.
 
     Raises:
-        OSError: from the system (no such folder, no permission, full disk), with the name of
-            `path`; nothing is left.
+        OSError: from the system (no permission, full disk), with the name of `path`; no part of
+            the file is left.
     """
     path = Path(path)
     temporary = temporary_path(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
             yield file
             file.flush()
@@ -157,7 +159,6 @@ class _Memory:
                 return
             self.unsaved_bytes = 0
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
                 with replacing(self.path, synced=False) as file:
                     file.write(json.dumps(dict(self.known)).encode())
             except OSError as error:

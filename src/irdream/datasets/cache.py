@@ -119,7 +119,6 @@ def log_mels(
         path = folder / "log_mels" / f"{_key(excerpts, analyze, folder)}.bin"
         with contextlib.suppress(*_UNREADABLE):
             return LogMels(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         return write(path)
     except (OSError, UnknowableError) as error:
         logger.warning("log-mels are not cached: %s", error)

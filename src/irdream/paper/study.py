@@ -195,7 +195,6 @@ def kept(path: Path, make: Callable[[], Stage]) -> Stage:
     table, arrays = make()
     whole = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
     text = json.dumps(table.to_dict("list"))
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
         file.write(safetensors.numpy.save(whole, metadata={"table": text}))
     return table, arrays

@@ -166,7 +166,6 @@ class _Batch:
         with tempfile.TemporaryDirectory() as temporary:
             for i, name in enumerate(self.names):
                 folder = kept[i] or Path(temporary)
-                folder.mkdir(parents=True, exist_ok=True)
                 path = folder / f"{name}-{way}-{kind}.wav"
                 write_wav(path, scaled[i], sample_rate_hz=rate_hz)
                 read.append(load_audio(path, sample_rate_hz=rate_hz, allow_silence=True))

@@ -80,7 +80,6 @@ def write_dream(
     from irdream.reports.figures import save_figure  # 0.6 s, for matplotlib
 
     with stopwatch("figures"):
-        (folder / "spectrograms").mkdir(parents=True, exist_ok=True)
         bar, title = BAR if one.item.target else None, title_of(row, varied)
         figure = figure_of(one, recognizer, title=title, bar=bar, on_wav=on_wav)
         save_figure(figure, folder / "spectrograms" / f"{one.name}.png")

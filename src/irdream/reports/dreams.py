@@ -146,7 +146,6 @@ def write_sounds(
     peaks = {kind: float(sound.abs().max()) for kind, sound in sounds.items()}
     loudest = max(peaks["original"], peaks["dream"])
     shared = FULL_SCALE / loudest if loudest > 1 else 1.0
-    folder.mkdir(parents=True, exist_ok=True)
     for kind, sound in sounds.items():
         scale = shared if peaks[kind] * shared <= 1 else FULL_SCALE / peaks[kind]
         write_wav(folder / f"{one.name}-{kind}.wav", sound * scale, sample_rate_hz=wide[2])
@@ -166,7 +165,6 @@ def write_iterates(
         sound = iterate if iterate.ndim == 1 else one.sound(iterate, recognizer, sonify)
         _, sound, rate_hz = one.full_band(sound) or (None, sound, recognizer.sample_rate_hz)
         path = folder / str(steps) / f"{one.name}.wav"
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_wav(path, scaled(sound), sample_rate_hz=rate_hz)
 
 

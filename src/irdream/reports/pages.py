@@ -263,7 +263,6 @@ def _linker(page: Path) -> Callable[[Path], str]:
         while place in places.values():
             number += 1
             place = folder / f"{source.stem}-{number}{source.suffix}"
-        folder.mkdir(exist_ok=True)
         with replacing(place) as file:
             file.write(source.read_bytes())
         return place

@@ -68,7 +68,6 @@ def write_report(
         "scores.png": scores_figure(report),
         "confusion.png": confusion_figure(report, robustness),
     }
-    output_dir.mkdir(parents=True, exist_ok=True)
     paths = [output_dir / name for name, made in written.items() if made is not None]
     for path in paths:
         save = save_table if path.suffix == ".csv" else save_figure

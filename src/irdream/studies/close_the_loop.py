@@ -120,8 +120,6 @@ def changed(
         longest = [torch.as_tensor(np.resize(one.waveform, most)) for one in excerpts]
         pairs = zip(excerpts, longest, strict=True)
         excerpts = [replace(one, waveform=sound) for one, sound in pairs]
-        for one in folders.values():
-            one.mkdir(parents=True, exist_ok=True)
         for batch in batches_of("training", excerpts, recognizer):
             gain, how = StftGain(max_gain_db=MAX_GAIN_DB), {"step_size": STEP_DB, "confidence": BAR}
             dreams = dream(recognizer, batch, gain, steps=runner.steps, **how)

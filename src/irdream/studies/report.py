@@ -181,7 +181,6 @@ def write(
     points = pd.concat([found[title] for title in titles], ignore_index=True).assign(all="")
     points = rows_of(points, measure=measures, **drawn.pop("where", {}))
     picture = folders[0] / "figure.png"
-    folders[0].mkdir(parents=True, exist_ok=True)
     save_figure(points_figure(points, **drawn), picture)
     section = pages.Section(
         title="Averages",
@@ -205,7 +204,6 @@ def write(
     )
     pages.write_html(page, folders[0] / "report.html")
     for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
         pages.write_markdown(page, folder / "report.md")
         for title, one in found.items():
             save_table(one, folder / f"{title.lower().replace(' ', '_')}.csv")

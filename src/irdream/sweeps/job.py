@@ -218,7 +218,6 @@ class Job:
         if self.sweep_folder:
             paths.append(record(Path(self.sweep_folder), self.number))
         for path in paths:
-            path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as file:
                 file.write((json.dumps(about, indent=2) + "\n").encode())
 

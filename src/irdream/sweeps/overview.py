@@ -100,7 +100,6 @@ def write_overview(folder: Path, title: str) -> list[Path]:
     """
     sweep, into = read_sweep(folder), folder / FOLDER
     files = [into / name for name in FILES]
-    into.mkdir(parents=True, exist_ok=True)
     for path in files:
         path.unlink(missing_ok=True)
     jobs, metric = table(sweep), main_metric(sweep.jobs)
@@ -238,7 +237,7 @@ def write_gallery(
 
     What the jobs left in their folders is read; `means` is a table of attributions. Where dreams
     are too many, each job keeps its first ones; the page says so. Raises OSError from the system
-    (no such folder, full disk).
+    (full disk, no permission).
     """
     dreams = dream_table(sweep)
     if not len(dreams):

@@ -232,7 +232,6 @@ class _Written:
             mask = kept if kind == self.method else measures.top_share(found, area)
             with self.stopwatch("sound"), tempfile.TemporaryDirectory() as passing:
                 folder = self.folder / "sounds" if kind == self.method else Path(passing)
-                folder.mkdir(parents=True, exist_ok=True)
                 sounds = with_mel_mask(waveform, mask, self.recognizer.stft_grid).cpu()
                 groups = zip(items, names, waveform.cpu(), sounds, mask, strict=True)
                 rows = [self._row(item, kind, folder / name, *of) for item, name, *of in groups]
@@ -271,9 +270,8 @@ class _Written:
         for number, (layer, channels, gain) in enumerate(maps, start=1):
             sounds = with_mel_mask(waveform, gain, recognizer.frontend).cpu()
             for i, channel, sound in zip(drawn, channels.tolist(), sounds, strict=True):
-                folder = self.folder / "layers" / names[i]
-                folder.mkdir(parents=True, exist_ok=True)
-                path = folder / f"{number:02d}-{layer} channel {channel}.wav"
+                name = f"{number:02d}-{layer} channel {channel}.wav"
+                path = self.folder / "layers" / names[i] / name
                 sound = sound / max(1.0, float(sound.abs().max()))
                 write_wav(path, sound, sample_rate_hz=recognizer.sample_rate_hz)
 
@@ -370,7 +368,6 @@ class _Written:
             title = f"{dream}; of the change {row['change_share']:.0%} in what is relevant"
             drawn.append((f"{name}-evidence", of_dream, title))
         folder, hop_seconds = self.folder / "spectrograms", grid.hop_samples / grid.sample_rate_hz
-        folder.mkdir(parents=True, exist_ok=True)
         for file, rows, title in drawn:
             how: Any = {"hop_seconds": hop_seconds, "centers_hz": centers_hz, "title": title}
             save_figure(attribution_figure(rows, **how), folder / f"{file}.png")

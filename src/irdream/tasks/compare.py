@@ -100,7 +100,6 @@ def compare(
     tag_doubts(tracker, doubts)
     files = dataset.part(scoring.part, sample_rate_hz=recognizer.sample_rate_hz).files
     log_files(tracker, dataset.name, files, context="comparison")
-    output_dir.mkdir(parents=True, exist_ok=True)
     save_table(table, output_dir / "comparison.csv")
     metrics = _metrics(table, reports)
     log_results(tracker, metrics, output_dir, ["comparison.csv"], into="comparison")

@@ -70,7 +70,6 @@ def predict(
                 windows = recognizer.window_probabilities(excerpt.waveform[None])[0].cpu()
                 seconds = len(excerpt.waveform) / recognizer.sample_rate_hz
                 figure = over_time_figure(windows.numpy(), labels, seconds, title=excerpt.name)
-                (output_dir / "over_time").mkdir(parents=True, exist_ok=True)
                 save_figure(figure, output_dir / "over_time" / f"{file}.png")
     save_table(pd.DataFrame(rows), output_dir / "predictions.csv")
     console = wide_console()
