@@ -72,7 +72,6 @@ class Waveform(nn.Module):
         self.sample_rate_hz = sample_rate_hz
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Return the same."""
         return waveform
 
 

@@ -95,7 +95,6 @@ class Stopwatch:
             self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - began
 
     def total(self) -> float:
-        """Return the seconds since the start."""
         return time.perf_counter() - self.started
 
     def summary(self) -> str:

@@ -82,13 +82,11 @@ def lines(config: Path = CONF / "config.yaml") -> dict[str, Key]:
 
 @functools.cache
 def all_keys() -> dict[str, Key]:
-    """Return all keys but groups, by their names."""
     return {name: key for name, key in lines().items() if name not in sections()}
 
 
 @functools.cache
 def sections() -> tuple[str, ...]:
-    """Return the names of the sections."""
     return tuple(dict.fromkeys(key.section for key in lines().values() if key.section))
 
 

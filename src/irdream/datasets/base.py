@@ -282,7 +282,6 @@ class Mixture:
         return "; ".join(filter(None, self._each("to_prepare")))
 
     def prepare(self) -> None:
-        """Prepare each of them."""
         self._each("prepare")
 
     def _each(self, name: str) -> list[Any]:

@@ -57,7 +57,6 @@ class Archive:
 
     @property
     def name(self) -> str:
-        """Return what the file is called."""
         return self.url.partition("?")[0].rpartition("/")[2]
 
 

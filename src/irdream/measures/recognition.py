@@ -208,7 +208,6 @@ class Calibration:
         )
 
     def measures(self) -> dict[str, float]:
-        """Return ece, top1_ece and brier."""
         return {"ece": self.pairs.ece, "top1_ece": self.top1.ece, "brier": self.brier}
 
 

@@ -100,7 +100,6 @@ class Block(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return maps of the same shape."""
         more = self.layers(maps)
         if self.training and self.drop_path > 0:
             kept = more.new_empty(len(more), 1, 1, 1).bernoulli_(1 - self.drop_path)
@@ -117,7 +116,6 @@ class GlobalResponse(nn.Module):
         self.shift = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return maps of the same shape."""
         norm = torch.linalg.vector_norm(maps, dim=(2, 3), keepdim=True)
         relative = norm / (norm.mean(1, keepdim=True) + 1e-6)
         return maps + self.scale * (maps * relative) + self.shift

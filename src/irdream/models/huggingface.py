@@ -63,12 +63,10 @@ class HuggingFace(nn.Module):
 
     @property
     def labels(self) -> list[str]:
-        """Return the labels in their order."""
         return [self.config.id2label[i] for i in range(self.config.num_labels)]
 
     @property
     def sample_rate_hz(self) -> int:
-        """Return the sample rate of the waveforms."""
         return int(self.extractor["sampling_rate"])
 
     def forward(self, waveform: Tensor) -> Tensor:

@@ -64,7 +64,6 @@ class Pons2017Single(_Pons2017):
         initialize(self, nn.init.kaiming_normal_)  # He et al. 2015
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Return the logits of each window."""
         return self.classifier(self.first(log_mel))
 
 
@@ -84,7 +83,6 @@ class Pons2017Multi(_Pons2017):
         initialize(self, nn.init.kaiming_normal_)
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Return the logits of each window."""
         return self.classifier(self.features(self.first(log_mel)))
 
 

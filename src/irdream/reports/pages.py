@@ -65,7 +65,6 @@ class Table:
 
     @property
     def columns(self) -> list[str]:
-        """Return the names of the columns."""
         return [str(name) for name in self.frame.columns]
 
     @property
@@ -165,7 +164,6 @@ class Recording(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Return how long it lasts."""
         return self.frames / self.sample_rate_hz
 
 

@@ -38,7 +38,6 @@ def rows_of(table: pd.DataFrame, **values: object) -> pd.DataFrame:
 
 
 def mean_of(table: pd.DataFrame, name: str) -> float:
-    """Return the mean of a column."""
     return float(table[name].to_numpy(dtype=float).mean())
 
 

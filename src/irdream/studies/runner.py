@@ -61,8 +61,6 @@ class Variant(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A trained network."""
-
     variant: str
     seed: int
     recognizer: Recognizer
@@ -90,7 +88,6 @@ class Runner:
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """The classes of all networks."""
         return labels_of(self.dataset)
 
     @property
@@ -289,5 +286,4 @@ class Runner:
 
 
 def weights_of(recognizer: Recognizer) -> str:
-    """Return a hash of a network's weights."""
     return fingerprint_of(dict(recognizer.model.state_dict()))

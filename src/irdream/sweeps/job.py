@@ -154,7 +154,6 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Return the folder for the run's files."""
         return Path(self.output_dir)
 
     @property

@@ -66,7 +66,6 @@ class Sweep:
     is_search: bool = False  # whether it needs the metrics of every job
 
     def store(self) -> Any:
-        """Open the tracking store."""
         from irdream.tracking.store import open_store
 
         return open_store(root=Path(self.root), uri=self.server)
@@ -112,7 +111,6 @@ class Ending:
 
     @property
     def failed(self) -> int:
-        """Return how many jobs failed."""
         return sum(job.status in ("failed", "killed") for job in self.jobs)
 
 

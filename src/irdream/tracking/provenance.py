@@ -91,7 +91,6 @@ def packages() -> str:
 
 
 def processor() -> str:
-    """Return the name of the processor."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -158,7 +158,6 @@ class Store:
             ) from error
 
     def end_run(self, run_id: str, status: str) -> None:
-        """Mark a run as ended."""
         self.patiently(self.client.set_terminated, run_id, status)
 
     def find_runs(

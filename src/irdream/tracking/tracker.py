@@ -86,7 +86,6 @@ class Tracker:
         """Write what was held back and end the run; only the first call counts."""
 
     def __enter__(self) -> Self:
-        """Return the tracker itself."""
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:

@@ -223,7 +223,6 @@ class WindowBatches:
         self.starts = np.concatenate([np.arange(count) for count in counts]) * width
 
     def __len__(self) -> int:
-        """Return the number of windows."""
         return len(self.excerpt_of)
 
     def batches(

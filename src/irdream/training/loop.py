@@ -45,7 +45,6 @@ class Progress:
 
     @property
     def best(self) -> Metrics:
-        """The metrics of the best epoch."""
         return self.history[self.best_epoch - 1]
 
 
