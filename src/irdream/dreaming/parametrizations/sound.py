@@ -259,10 +259,11 @@ class Harmonic(_Gain):
         rest = sound - harmonics.sum(dim=0)
         floor, noise = _floor(sound, rate_hz, self.floor_db), _noise(sound)
         spectra = stft(torch.stack([rest, noise]), recognizer.stft_grid)
-        bands = []
-        for edge in _edges(spectra.shape[1], self.bands):
+        bins, bands = spectra.shape[1], []
+        edges = [round(bins * (k / self.bands) ** 2) for k in range(self.bands + 1)]
+        for first, last in itertools.pairwise(edges):  # wider toward high frequencies
             band = torch.zeros_like(spectra)
-            band[:, edge] = spectra[:, edge]
+            band[:, first:last] = spectra[:, first:last]
             own, other = inverse_stft(band, recognizer.stft_grid, samples=len(sound))
             bands.append(own + floor * other / other.square().mean().sqrt().clamp(min=_TINY))
         return torch.cat([harmonics + floor * pure, torch.stack(bands)])
@@ -347,9 +348,3 @@ def _smooth(values: Tensor, taper: Tensor) -> Tensor:
     product = torch.fft.fft(values, n_fft) * torch.fft.fft(taper / taper.sum(), n_fft)
     smooth = torch.fft.ifft(product)[len(taper) // 2 :][: len(values)]
     return smooth if values.is_complex() else smooth.real
-
-
-def _edges(bins: int, bands: int) -> list[slice]:
-    """Return slices that share all bins, wider toward high frequencies, some perhaps empty."""
-    edges = [round(bins * (k / bands) ** 2) for k in range(bands + 1)]
-    return [slice(first, last) for first, last in itertools.pairwise(edges)]

@@ -236,7 +236,8 @@ class Maco(Wrapper):
         like = originals.waveform_for(self)
         sums = like.new_zeros(1)
         for excerpt in excerpts:  # one at a time: a long dream needs long references
-            waveform = _of_length(excerpt.waveform.to(like), like.shape[-1])[None]
+            sound, samples = excerpt.waveform.to(like), like.shape[-1]
+            waveform = sound.repeat(-(-samples // len(sound)))[None, :samples]
             log_mel, keys = recognizer.log_mel(waveform), originals.keys[:1]
             one = replace(originals, log_mel=log_mel, sound=waveform, keys=keys)
             sums = sums + _magnitude(_spectrogram(self.of.start(one).signal))
@@ -269,11 +270,6 @@ def _odd(phases: Tensor, frames: int) -> Tensor:
 def _columns(phases: Tensor, frames: int) -> tuple[Tensor, ...]:
     """Split the columns of a half spectrum: frequency 0, inner ones, Nyquist if there is one."""
     return phases.tensor_split((1, (frames + 1) // 2), dim=2)
-
-
-def _of_length(waveform: Tensor, samples: int) -> Tensor:
-    """Cut or repeat (samples,)."""
-    return waveform.repeat(-(-samples // len(waveform)))[:samples]
 
 
 @checked
