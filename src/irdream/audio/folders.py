@@ -11,6 +11,7 @@ import mimetypes
 import os
 import shutil
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from irdream.errors import InputError
@@ -54,19 +55,32 @@ def sounds_below(root: Path) -> list[Path]:
     """
     found: list[Path] = []
     left_out: dict[str, list[str]] = defaultdict(list)
-    suffixes, seen = _readable(), set[str]()
+    suffixes = _readable()
+
+    def leave_out(path: Path, why: str) -> None:
+        left_out[why].append(as_text(path.relative_to(root)))
 
     def unlisted(error: OSError) -> None:
-        folder = Path(error.filename)
-        if folder == root:
-            raise InputError(
-                f"cannot list {str(root)!r}: {error.strerror}; check its permissions"
-            ) from None
-        left_out[f"that cannot be listed: {error.strerror}"].append(
-            as_text(folder.relative_to(root))
-        )
+        if (folder := Path(error.filename)) != root:
+            return leave_out(folder, f"that cannot be listed: {error.strerror}")
+        reason = f"cannot list {str(root)!r}: {error.strerror}"
+        raise InputError(f"{reason}; check its permissions") from None
 
-    folders = [root]
+    for path in _files_below(root, unlisted):
+        is_named_so = path.name.lower().endswith(suffixes) and not path.name.startswith(".")
+        if is_named_so and (os.path.isfile(path) or not os.path.exists(path)):
+            found.append(path)
+        elif why := "no file, such as a pipe" if is_named_so else _why_left_out(path):
+            leave_out(path, why)
+    if left_out:
+        kinds = (f"{len(names)} {why} ({_some(names)})" for why, names in left_out.items())
+        logger.warning("left out below %s: %s", as_text(root), "; ".join(kinds))
+    return found
+
+
+def _files_below(root: Path, unlisted: Callable[[OSError], None]) -> Iterator[Path]:
+    """Yield the files of a folder and of all below it that are not hidden, each folder once."""
+    folders, seen = [root], set[str]()
     for top in folders:  # to which links are added: a folder's own place comes first
         for folder, subfolders, names in os.walk(top, onerror=unlisted):
             real = os.path.realpath(folder)
@@ -77,18 +91,7 @@ def sounds_below(root: Path) -> list[Path]:
             subfolders[:] = sorted(s for s in subfolders if not s.startswith((".", "__MACOSX")))
             below = (Path(folder, name) for name in subfolders)
             folders += [path for path in below if path.is_symlink()]
-            for path in (Path(folder, name) for name in sorted(names)):
-                if not path.name.startswith(".") and path.name.lower().endswith(suffixes):
-                    if os.path.exists(path) and not os.path.isfile(path):
-                        left_out["no file, such as a pipe"].append(as_text(path.relative_to(root)))
-                    else:
-                        found.append(path)
-                elif why := _why_left_out(path):
-                    left_out[why].append(as_text(path.relative_to(root)))
-    if left_out:
-        kinds = (f"{len(names)} {why} ({_some(names)})" for why, names in left_out.items())
-        logger.warning("left out below %s: %s", as_text(root), "; ".join(kinds))
-    return found
+            yield from (Path(folder, name) for name in sorted(names))
 
 
 def ffmpeg() -> str | None:
