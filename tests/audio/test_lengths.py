@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from irdream.audio import load_audio
-from irdream.audio.lengths import counted
+from irdream.audio.lengths import with_frame_count
 from irdream.errors import InputError
 
 RATE_HZ = 22_050
@@ -166,7 +166,7 @@ MP3_RATES_HZ = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 4
 @pytest.mark.parametrize("rate_hz", MP3_RATES_HZ)
 def test_frames_that_nothing_counts_are_counted(rate_hz: int, channels: int, mode: str) -> None:
     data = mp3_encoded(rate_hz, channels, mode=mode)
-    assert seconds(counted(stripped(data))) == pytest.approx(3.0, abs=0.15)
+    assert seconds(with_frame_count(stripped(data))) == pytest.approx(3.0, abs=0.15)
 
 
 @pytest.fixture(scope="module")
@@ -185,34 +185,34 @@ def data() -> bytes:
 def test_what_stands_around_the_frames_costs_nothing(
     data: bytes, before: bytes, after: bytes
 ) -> None:
-    whole = seconds(counted(stripped(data)))
-    assert seconds(counted(before + stripped(data) + after)) == whole
+    whole = seconds(with_frame_count(stripped(data)))
+    assert seconds(with_frame_count(before + stripped(data) + after)) == whole
 
 
 def test_what_was_lost_between_the_frames_costs_itself_alone(data: bytes) -> None:
     for mp3 in (data, stripped(data)):
         middle = len(mp3) // 2
-        assert seconds(counted(mp3[:middle] + GARBAGE + mp3[middle:])) > 2.9
-        assert seconds(counted(mp3[:middle] + mp3[middle + 200 :])) > 2.8
-    whole = seconds(counted(stripped(data)))
-    assert seconds(counted(stripped(data)[:-20])) == pytest.approx(whole, abs=0.03)
+        assert seconds(with_frame_count(mp3[:middle] + GARBAGE + mp3[middle:])) > 2.9
+        assert seconds(with_frame_count(mp3[:middle] + mp3[middle + 200 :])) > 2.8
+    whole = seconds(with_frame_count(stripped(data)))
+    assert seconds(with_frame_count(stripped(data)[:-20])) == pytest.approx(whole, abs=0.03)
 
 
 @pytest.mark.parametrize("before", [b"", ID3], ids=["nothing", "id3v2"])
 def test_a_header_that_is_right_or_promises_more_is_left_alone(data: bytes, before: bytes) -> None:
-    assert counted(before + data) is None
-    assert counted(before + data[: len(data) // 2]) is None
+    assert with_frame_count(before + data) is None
+    assert with_frame_count(before + data[: len(data) // 2]) is None
 
 
 def test_a_header_that_promises_less_or_nothing_is_replaced(data: bytes) -> None:
-    assert seconds(counted(data + data)) == pytest.approx(6.0, abs=0.3)
+    assert seconds(with_frame_count(data + data)) == pytest.approx(6.0, abs=0.3)
     at = max(data.find(b"Xing"), data.find(b"Info"))
     without = data[: at + 7] + bytes([data[at + 7] & ~1]) + data[at + 8 :]
-    assert seconds(counted(without)) == pytest.approx(3.0, abs=0.15)
+    assert seconds(with_frame_count(without)) == pytest.approx(3.0, abs=0.15)
 
 
 @pytest.mark.parametrize(
     "no_mp3", [b"", b"\xff", b"ID3", ID3, GARBAGE * 9, b"\xff" * 5000, bytes(5000)]
 )
 def test_what_is_no_mp3_is_left_alone(no_mp3: bytes) -> None:
-    assert counted(no_mp3) is None
+    assert with_frame_count(no_mp3) is None

@@ -29,7 +29,7 @@ def write_record(root: Path, job: int, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def read(folder: Path, *overrides: str) -> overview.Sweep:
+def read(folder: Path, *overrides: str) -> overview.SweepResult:
     for number, words in enumerate(overrides):
         write_job(folder, number, words)
     return overview.read_sweep(folder)

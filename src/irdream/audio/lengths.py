@@ -142,7 +142,7 @@ _SAME = 0xFFFE0C00  # the bits of a header that all frames share: version, layer
 _ENOUGH = 0.99  # of the frames that a header promises
 
 
-def counted(data: bytes) -> bytes | None:
+def with_frame_count(data: bytes) -> bytes | None:
     """Return an MP3 again, its frames alone, behind a header that says how many there are.
 
     None where the header that is there is right, or promises more frames, or where it is no MP3.

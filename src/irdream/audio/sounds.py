@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from irdream.audio.folders import FFMPEG_SUFFIXES, ffmpeg
-from irdream.audio.lengths import after_tag, bad, counted, mended
+from irdream.audio.lengths import after_tag, bad, mended, with_frame_count
 from irdream.errors import InputError, told
 from irdream.files import replacing
 
@@ -220,7 +220,7 @@ def _with_true_length(path: Path, file: BinaryIO) -> BinaryIO:
     named = path.suffix.lower() in (".mp3", ".mpga") and head not in (b"RIFF", b"fLaC", b"OggS")
     if named or head[:3] == b"ID3" or head[:1] == b"\xff":
         data = file.read()
-        again = counted(data)
+        again = with_frame_count(data)
         if again is None and head[:3] == b"ID3":  # libsndfile loses as much at the end of a WAV
             again = data[after_tag(data) :]
         file.seek(0)

@@ -34,7 +34,7 @@ from irdream.reports.dreams import (
     write_iterates,
     write_sounds,
 )
-from irdream.reports.tables import ROWS_SHOWN, wide_console
+from irdream.reports.tables import ROWS_SHOWN, save_table, wide_console
 
 HEADINGS = {"step_size": "step", "budget_db": "budget dB", "variation": "variation"}
 
@@ -245,7 +245,6 @@ def print_dreams(
 def write_tables(table: pd.DataFrame, dreamt: Sequence[FinishedDream], output_dir: Path) -> None:
     """Write dreams.csv, curves.csv and curves.png; a row of the table for each of the dreams."""
     from irdream.reports.figures import curve_figure, save_figure
-    from irdream.reports.tables import save_table
 
     exact = table.astype({"step_size": object, "budget_db": object})  # they tell dreams apart
     save_table(exact, output_dir / "dreams.csv")

@@ -43,7 +43,7 @@ WITHIN_JOB = ("target", "step_size", "budget_db", "variation")  # lists of these
 
 
 @dataclass(kw_only=True)
-class Sweep:
+class SweepResult:
     """The jobs of a sweep by number, and a line for each whose file cannot be read."""
 
     jobs: Sequence[Job]
@@ -114,10 +114,10 @@ def write_overview(folder: Path, title: str) -> list[Path]:
     return [path for path in files if path.is_file()]
 
 
-def read_sweep(folder: Path) -> Sweep:
+def read_sweep(folder: Path) -> SweepResult:
     """Read the records of a sweep's jobs; damaged ones are listed."""
     jobs, damaged = read_jobs(folder)
-    return Sweep(jobs=jobs, damaged=damaged)
+    return SweepResult(jobs=jobs, damaged=damaged)
 
 
 def values_of(job: Job) -> dict[str, Value]:
@@ -137,7 +137,7 @@ def parse_value(text: str) -> Value:
     return text
 
 
-def table(sweep: Sweep) -> pd.DataFrame:
+def table(sweep: SweepResult) -> pd.DataFrame:
     """Return a row for each job: number, status, seconds, swept keys, metrics, error."""
     metrics = dict.fromkeys(name for job in sweep.jobs for name in job.metrics)
     rows = [vars(job) | values_of(job) | job.metrics for job in sweep.jobs]
@@ -153,7 +153,7 @@ def main_metric(jobs: Sequence[Job], preferred: Sequence[str] = HEADLINES) -> st
     return next((name for name in there if counts[name] > 1), there[0] if there else None)
 
 
-def _write_methods(sweep: Sweep, into: Path) -> list[list[str]]:
+def _write_methods(sweep: SweepResult, into: Path) -> list[list[str]]:
     """Write the table of a sweep's attributions, and return it as cells; none where it has none."""
     runs, left = {}, {}
     for job in sweep.jobs:
@@ -172,7 +172,7 @@ def _write_methods(sweep: Sweep, into: Path) -> list[list[str]]:
     return means_rows(found)
 
 
-def dream_table(sweep: Sweep) -> pd.DataFrame:
+def dream_table(sweep: SweepResult) -> pd.DataFrame:
     """Return a row for each dream: the job's `number`, then the columns of its dreams.csv.
 
     Or for each map of an attribution, but for the controls. A job without that file, or that did
@@ -196,7 +196,7 @@ def dream_table(sweep: Sweep) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
-def dream_axes(sweep: Sweep, dreams: pd.DataFrame) -> list[Axis]:
+def dream_axes(sweep: SweepResult, dreams: pd.DataFrame) -> list[Axis]:
     """Return the axes of the dreams: swept keys, excerpt, and settings that vary within a job."""
     values = {job.number: values_of(job) for job in sweep.jobs}
     axes = [
@@ -231,7 +231,7 @@ def _most(dreams: pd.DataFrame, by: list[str], name: str) -> int:
 
 
 def write_gallery(
-    sweep: Sweep, path: Path, *, title: str, means: Sequence[Sequence[str]] = ()
+    sweep: SweepResult, path: Path, *, title: str, means: Sequence[Sequence[str]] = ()
 ) -> None:
     """Write the dreams of a sweep as one HTML file that needs no other; none where it has none.
 
@@ -269,7 +269,7 @@ def write_gallery(
 
 
 def _job_entries(
-    sweep: Sweep, dreams: pd.DataFrame, chosen: pd.DataFrame, axes: Sequence[Axis]
+    sweep: SweepResult, dreams: pd.DataFrame, chosen: pd.DataFrame, axes: Sequence[Axis]
 ) -> list[dict[str, Any]]:
     """Return the page's entries for jobs that have no dream on it."""
     shown, dreamed = set(chosen["number"]), set(dreams["number"])
@@ -286,7 +286,7 @@ def _job_entries(
     return entries
 
 
-def _notes(sweep: Sweep, dreams: pd.DataFrame, chosen: pd.DataFrame) -> list[str]:
+def _notes(sweep: SweepResult, dreams: pd.DataFrame, chosen: pd.DataFrame) -> list[str]:
     """Return a line with counts of what is on the page, and lines on what is missing."""
     failed = sum(job.status == "failed" for job in sweep.jobs)
     noun = "map" if "map" in dreams else "dream"
