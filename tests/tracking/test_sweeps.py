@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -129,7 +130,15 @@ def test_a_jobs_files_are_in_its_folder_while_that_is_its_own(root, store, tmp_p
     assert kept.is_relative_to(root)
     assert (kept / "config" / "packages.txt").is_file()
     (tmp_path / "job.json").write_text(json.dumps({"run_id": tracker.run_id}))
+    (table := tmp_path / "dreams.csv").write_text("kept")
+    (tmp_path / ".irdream").mkdir()
+    listed = json.dumps({"dreams.csv": table.stat().st_mtime_ns})
+    (tmp_path / ".irdream" / "run.json").write_text(listed)
     assert sweeps.read_job(store, tracker.run_id).folder == str(tmp_path)
+    written_ns = table.stat().st_mtime_ns
+    os.utime(table, ns=(written_ns + 1000, written_ns + 1000))  # by a run that was killed
+    assert sweeps.read_job(store, tracker.run_id).folder == str(kept)
+    os.utime(table, ns=(written_ns, written_ns))
     (tmp_path / "job.json").write_text(json.dumps({"run_id": "another"}))
     assert sweeps.read_job(store, tracker.run_id).folder == str(kept)
 

@@ -131,12 +131,17 @@ def _found_job(run: Run) -> FoundJob:
 
 
 def _folder(run: Run) -> str:
-    """Return the folder of a job's files: its own, if it still holds them, or a local store's."""
-    folder = run.data.tags.get(FOLDER_TAG, "")
+    """Return the folder of a job's files: its own, if they are there as it left them, or a store's.
+
+    A run that was killed may have written over some of them.
+    """
+    folder = Path(run.data.tags.get(FOLDER_TAG, ""))
     with contextlib.suppress(OSError, ValueError, KeyError):
-        about = json.loads((Path(folder) / "job.json").read_text(encoding="utf-8"))
-        if about["run_id"] == run.info.run_id:
-            return folder
+        about = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+        files = json.loads((folder / ".irdream" / "run.json").read_text(encoding="utf-8"))
+        as_left = (folder.joinpath(name).stat().st_mtime_ns == ns for name, ns in files.items())
+        if about["run_id"] == run.info.run_id and all(as_left):
+            return str(folder)
     kept = urlparse(str(run.info.artifact_uri))
     return url2pathname(kept.path) if kept.scheme == "file" else ""
 
