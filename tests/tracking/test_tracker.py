@@ -311,6 +311,24 @@ def test_a_process_that_ends_without_closing_closes_as_killed(root, child_enviro
     assert "system/cpu_utilization_percentage" in run.data.metrics
 
 
+UNWRITABLE = """
+import sys
+from pathlib import Path
+from irdream.errors import InputError
+from irdream.tracking import MlflowTracker
+tracker = MlflowTracker(root=Path(sys.argv[1]))
+def full(*arguments):
+    raise InputError("disk is full")
+tracker._store.end_run = full
+"""
+
+
+def test_a_run_that_cannot_be_closed_at_exit_says_so_in_a_line(root, child_environment) -> None:
+    command = [sys.executable, "-c", UNWRITABLE, str(root)]
+    done = subprocess.run(command, env=child_environment, capture_output=True, text=True)
+    assert done.stderr == "error: disk is full\n"
+
+
 # Without a store ------------------------------------------------------------------------------
 
 

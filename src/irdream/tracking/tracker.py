@@ -250,7 +250,10 @@ class MlflowTracker(Tracker):
 
     def _close_at_exit(self) -> None:
         if os.getpid() == self._pid:
-            self.close("KILLED")
+            try:
+                self.close("KILLED")
+            except InputError as error:
+                print(f"error: {error}", file=sys.stderr)
 
 
 class BackgroundTracker:
