@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -121,6 +122,9 @@ def test_a_job_that_finished_is_found_by_its_signature(root: Path, store: Store,
     sweeps.adopt_job(store, run_id, parent, name)
     tags = store.client.get_run(run_id).data.tags
     assert (tags["mlflow.parentRunId"], tags["irdream.sweep"]) == (parent, "later")
+
+    shutil.rmtree(done.folder)
+    assert sweeps.find_job(store, "irdream", "s") is None
 
 
 def test_a_jobs_files_are_in_its_folder_while_that_is_its_own(root, store, tmp_path) -> None:

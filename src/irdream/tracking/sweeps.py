@@ -105,10 +105,14 @@ def _end_dead_children(run_id: str, store: Store) -> bool:
 
 
 def find_job(store: Store, experiment: str, signature: str) -> FoundJob | None:
-    """Return the last job with this signature that finished, or else one that runs elsewhere."""
+    """Return the last job with this signature that finished, or else one that runs elsewhere.
+
+    One whose files were deleted, here and in the store, is as one that was never run.
+    """
     known, experiment_id = {SIGNATURE_TAG: signature}, store.experiment(experiment)
     found = [_found_job(run) for run in store.find_runs(known, experiment_id=experiment_id)]
-    done = [job for job in found if job.status == "finished"]
+    there = (job for job in found if not job.folder or Path(job.folder).is_dir())
+    done = [job for job in there if job.status == "finished"]
     return next(iter([*done, *(job for job in found if job.status == "running")]), None)
 
 
