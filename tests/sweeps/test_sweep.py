@@ -240,6 +240,7 @@ def config(**changes: Any) -> Any:
         ({"task": {"recognizer": {"store": "b"}}}, True),
         ({"target": "sax"}, False),
         ({"seed": 1}, False),
+        ({"dream": {"steps": 3.0}}, True),
         ({"dream": {"steps": 4}}, False),
         ({"task": {"recognizer": {"path": "mine"}}}, False),
     ],

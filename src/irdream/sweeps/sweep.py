@@ -356,7 +356,7 @@ def _signature(given: Any, config: Mapping[str, Any]) -> str:
 
 
 def _signed(value: Any, behind: Callable[[str], str | None]) -> Any:
-    """Return a configuration without what does not decide, files with their content."""
+    """Return a configuration without what does not decide, files with their content, 1 for 1.0."""
     if isinstance(value, Mapping):
         left_out = NOT_SIGNED | {RENDERED.get(str(value.get("_target_")).rpartition(".")[2])}
         return {
@@ -368,7 +368,7 @@ def _signed(value: Any, behind: Callable[[str], str | None]) -> Any:
         return [_signed(item, behind) for item in value]
     if isinstance(value, str) and (content := behind(value)):
         return [value, content]
-    return value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _signed_words(overrides: Sequence[str]) -> list[list[str]]:
