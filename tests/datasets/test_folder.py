@@ -36,13 +36,23 @@ def test_training_and_test_subfolders_are_the_parts(tmp_path: Path) -> None:
     assert labels(Folder(root=tmp_path)) == {"b": ("voi",), "c": ()}
 
 
-@pytest.mark.parametrize(("training", "test"), [("train", "test"), ("Training", "Test")])
+@pytest.mark.parametrize(
+    ("training", "test"),
+    [("train", "test"), ("Training", "Test"), ("train", "valid"), ("train", "validation")],
+)
 def test_the_parts_may_be_called_otherwise(tmp_path: Path, training: str, test: str) -> None:
     write_sounds(tmp_path, f"{training}/sax/a.wav", f"{test}/voi/b.wav", "val/sax/c.wav")
     data = Folder(root=tmp_path)
     assert labels(data, "training") == {"a": ("sax",)}
     assert labels(data) == {"b": ("voi",)}
     assert data.summary() == f"found 1 training and 1 test files in {tmp_path}"
+
+
+def test_a_validation_folder_is_no_label_beside_a_training_folder(tmp_path: Path) -> None:
+    write_sounds(tmp_path, "train/kick/a.wav", "train/snare/b.wav", "val/kick/c.wav")
+    data = Folder(root=tmp_path)
+    assert data.classes == ("kick", "snare")
+    assert labels(data) == {"c": ("kick",)}
 
 
 def test_takes_of_one_name_in_folders_of_one_name_are_not_one_recording(tmp_path: Path) -> None:

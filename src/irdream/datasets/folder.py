@@ -3,7 +3,8 @@
 Labels come from a CSV, or from the names of the first-level subfolders (`kick/`, `snare/`), or
 there are none, which is enough to dream on. Where all of them name instruments of IRMAS (`flute/`,
 `sax/`), labels are its codes; otherwise the names as they are. Subfolders `training` (or `train`)
-and `test` are the two parts; without them each part is the whole folder.
+and `test` (or else `validation`, `valid` or `val`) are the two parts; without them each part is the
+whole folder.
 
     file,label                      one header line; paths from the root of the data set
     takes/one.wav,flute             several labels: separated by `;`, or in several rows
@@ -27,7 +28,10 @@ from irdream.errors import InputError
 from irdream.files import ExistingPath, as_text, read_text
 from irdream.instruments import find, parse
 
-_PARTS = {"training": "training", "train": "training", "test": "test"}  # folders, in any case
+_PARTS = {  # folders, in any case; the last of a part is taken
+    "train": "training", "training": "training",
+    "val": "test", "valid": "test", "validation": "test", "test": "test",
+}  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +72,8 @@ class Folder:
     @cached_property
     def _part_folders(self) -> dict[str, Path]:
         """The folders of the two parts; none where there are not both."""
-        folders = sorted(path for path in self._root.glob("*") if path.is_dir())
-        found = {_PARTS[low]: path for path in folders if (low := path.name.lower()) in _PARTS}
+        folders = {p.name.lower(): p for p in sorted(self._root.glob("*")) if p.is_dir()}
+        found = {part: folders[name] for name, part in _PARTS.items() if name in folders}
         return found if len(found) == 2 else {}
 
     def _files(self, name: str) -> list[ExcerptFile]:
