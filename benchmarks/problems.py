@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.report import ROOT
+from irdream.audio.stft import NATURAL_PER_DB
 from irdream.checkpoint_folder import load_recognizer, new_recognizer
 from irdream.datasets.soundfont import SoundFont
 from irdream.datasets.starts import ExcerptStart
-from irdream.dreaming.parametrizations.base import NATURAL_PER_DB
 from irdream.dreaming.targets import item_seed, plan
 from irdream.recognizer import Recognizer
 

@@ -14,13 +14,12 @@ from torch import Tensor, nn
 from irdream.api import Model, Start, _classes, _doubts, _network, _opened, _paired, _warn
 from irdream.arguments import checked
 from irdream.attribution import Attribution, SmoothGrad, with_sound
-from irdream.audio.stft import with_mel_mask
+from irdream.audio.stft import DB_PER_NATURAL, with_mel_mask
 from irdream.dreaming.network import frozen
 from irdream.dreaming.network_checks import check_answers
 from irdream.errors import InputError, no_class
 from irdream.instruments import name as name_of
 from irdream.measures.attribution import top_share
-from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.recognizer import Output, Recognizer
 
 if TYPE_CHECKING:

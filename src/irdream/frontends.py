@@ -15,7 +15,6 @@ Those that are weights on the bins of a short-time spectrum have `n_fft` and the
 from __future__ import annotations
 
 import importlib.util
-import math
 import sys
 import warnings
 from collections.abc import Callable
@@ -30,7 +29,7 @@ from torch.utils.checkpoint import checkpoint
 
 from irdream.arguments import Amount, Count, Positive, checked
 from irdream.audio.masking import bins_hz
-from irdream.audio.stft import dct_basis
+from irdream.audio.stft import DB_PER_NATURAL, dct_basis
 from irdream.errors import InputError
 
 Scale = Literal["natural", "db", "magnitude", "power"]
@@ -113,7 +112,7 @@ class Spectral(nn.Module):
         """
         given = log_spectrogram
         if self.scale == "db":
-            given = given * (20.0 / math.log(10.0))
+            given = given * DB_PER_NATURAL
         elif self.scale != "natural":
             given = torch.exp(given if self.scale == "magnitude" else 2.0 * given)
         return given if self.dct is None else self.dct.to(given.dtype) @ given

@@ -21,7 +21,7 @@ from irdream.attribution import (
     target_logits,
     with_sound,
 )
-from irdream.dreaming.parametrizations.base import NATURAL_PER_DB
+from irdream.audio.stft import NATURAL_PER_DB
 from irdream.dreaming.random_streams import item_keys, normal
 from irdream.errors import InputError
 from irdream.recognizer import window_starts

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from irdream.audio.stft import NATURAL_PER_DB
 from irdream.dreaming.ascent import Octave, with_strength
 from irdream.dreaming.batch import Start
 from irdream.dreaming.best import Answer, DeferredRead, Dreams
@@ -25,7 +26,6 @@ from irdream.dreaming.objectives import (
 )
 from irdream.dreaming.optimizers import MarginStep, NormalizedAscent
 from irdream.dreaming.parametrizations import Fourier, LogMel, Maco, StftGain, Waveform
-from irdream.dreaming.parametrizations.base import NATURAL_PER_DB
 from irdream.dreaming.transforms import Jitter, Noise, Transform
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from irdream.audio import pitch
 from irdream.audio.pitch import pitch_hz
+from irdream.audio.stft import DB_PER_NATURAL
 from irdream.errors import InputError
 from irdream.measures.dreams import (
-    DB_PER_NATURAL,
     correlation,
     db_x,
     difference_db,

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from irdream.audio.stft import DB_PER_NATURAL
 from irdream.datasets.base import ExcerptFile, Excerpts
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
@@ -14,7 +15,6 @@ from irdream.measures.bootstrap import share_interval
 from irdream.measures.robustness import check_robustness, drawn_windows, robust_accuracy, robustness
 from irdream.recognizer import Recognizer
 from irdream.reports.recognition import robust_line, robust_metrics
-from irdream.training.losses import DB_PER_UNIT
 
 
 class Levels(nn.Module):
@@ -54,7 +54,7 @@ def recognizer(model: nn.Module | None = None, output: Any = "softmax") -> Recog
 def windows(*ahead_db: float) -> tuple[Tensor, Tensor]:
     """Return windows whose label is so many dB ahead of all others."""
     log_mels = torch.zeros(len(ahead_db), 12, 4)
-    log_mels[:, 3] = torch.tensor(ahead_db)[:, None] / DB_PER_UNIT
+    log_mels[:, 3] = torch.tensor(ahead_db)[:, None] / DB_PER_NATURAL
     return log_mels, torch.eye(11)[[3] * len(ahead_db)]
 
 

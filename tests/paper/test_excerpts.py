@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
+from irdream.audio.stft import DB_PER_NATURAL
 from irdream.datasets.base import Excerpt
 from irdream.dreaming.targets import Item
 from irdream.errors import InputError
 from irdream.instruments import CODES
-from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.paper.excerpts import (
     ExcerptFindings,
     at_most,

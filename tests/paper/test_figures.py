@@ -10,10 +10,10 @@ from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from irdream.audio.stft import DB_PER_NATURAL
 from irdream.datasets.base import Excerpt
 from irdream.dreaming.targets import Item
 from irdream.instruments import CODES
-from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.paper.figures import WAY_PANELS, noise_figure, targets_figure, ways_figure
 from irdream.paper.noise import by_noise
 from irdream.paper.study import Found

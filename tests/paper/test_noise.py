@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import silhouette_samples
 
+from irdream.audio.stft import DB_PER_NATURAL
 from irdream.errors import InputError
 from irdream.instruments import CODES
-from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.paper.noise import (
     NoiseFindings,
     by_noise,

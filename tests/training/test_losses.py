@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from irdream.audio.stft import DB_PER_NATURAL
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer
-from irdream.training.losses import DB_PER_UNIT, ForwardPass, Loss, Method, Robust, perturb, robust
+from irdream.training.losses import ForwardPass, Loss, Method, Robust, perturb, robust
 
 
 class Net(nn.Module):
@@ -59,7 +60,7 @@ def back(forward_pass: ForwardPass, made: Robust, windows: Tensor = WINDOWS) -> 
 def test_passes_of_a_step_and_their_modes(forward_pass, method, seeking, stepping) -> None:
     """Changes are sought in eval mode; weights are stepped in training mode."""
     before = forward_pass.recognizer.model.norm.running_mean.clone()
-    losses = back(forward_pass, Robust(method, epsilon_db=DB_PER_UNIT * 0.5))
+    losses = back(forward_pass, Robust(method, epsilon_db=DB_PER_NATURAL * 0.5))
     assert forward_pass.recognizer.model.modes == [False] * seeking + [True] * stepping
     assert len(losses) == (4 if method == "free" else 1)
     assert forward_pass.recognizer.training
@@ -77,7 +78,7 @@ def test_an_adversarial_batch_costs_more_than_a_random_one(forward_pass, method,
     forward_pass.recognizer.output = "sigmoid" if kind == "binary" else "softmax"
     forward_pass.recognizer.model.drop.p = 0.0
     [*_, loss] = back(forward_pass, Robust(method, epsilon_db=3.0))
-    noise = (torch.rand(WINDOWS.shape, generator=generator()) * 2 - 1) * 3.0 / DB_PER_UNIT
+    noise = (torch.rand(WINDOWS.shape, generator=generator()) * 2 - 1) * 3.0 / DB_PER_NATURAL
     with torch.no_grad():
         random = forward_pass.loss(forward_pass.logits(WINDOWS + noise), LABELS)
         clean = forward_pass.loss(forward_pass.logits(WINDOWS), LABELS)
@@ -131,12 +132,12 @@ def test_the_change_grows_over_the_first_epochs(forward_pass) -> None:
         for epoch in range(1, epochs + 1):
             made.begin_epoch(epoch)
             back(forward_pass, made)
-            sizes.append(forward_pass.recognizer.model.largest[-1] * DB_PER_UNIT)
+            sizes.append(forward_pass.recognizer.model.largest[-1] * DB_PER_NATURAL)
         return sizes
 
     assert sizes_db(4, 6) == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0, 2.0], rel=0.01)
     assert sizes_db(0, 1) == pytest.approx([2.0], rel=0.01)
-    assert math.exp(1 / DB_PER_UNIT) == pytest.approx(10 ** (1 / 20))
+    assert math.exp(1 / DB_PER_NATURAL) == pytest.approx(10 ** (1 / 20))
 
 
 def test_free_keeps_its_change_also_over_a_smaller_batch(forward_pass) -> None:

@@ -24,11 +24,11 @@ from irdream.attribution.base import (
     target_logits,
     watching,
 )
+from irdream.audio.stft import NATURAL_PER_DB
 from irdream.dreaming.ascent import Ascent
 from irdream.dreaming.network import check_layers
 from irdream.dreaming.objectives import Complement, LogProbability, MeanGain
 from irdream.dreaming.parametrizations import StftMask
-from irdream.dreaming.parametrizations.base import NATURAL_PER_DB
 from irdream.dreaming.probe import probing
 from irdream.dreaming.random_streams import item_keys, normal
 from irdream.errors import InputError

@@ -17,6 +17,9 @@ from torch import Tensor
 
 from irdream.errors import InputError
 
+DB_PER_NATURAL = 20.0 / math.log(10.0)  # of the natural logarithm of a magnitude
+NATURAL_PER_DB = math.log(10.0) / 20.0
+
 
 class Grid(NamedTuple):
     """A transform with Hann's taper, where there is no front end that says one; n_fft is even."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from irdream.arguments import Amount, Natural, checked
-from irdream.dreaming.parametrizations.base import NATURAL_PER_DB
+from irdream.audio.stft import NATURAL_PER_DB
 from irdream.dreaming.random_streams import normal, substream, uniform
 from irdream.errors import InputError
 

@@ -21,9 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from irdream.audio.pitch import PERIODS, PITCH_HZ, pitch_hz
-from irdream.audio.stft import Grid, spectrum
+from irdream.audio.stft import DB_PER_NATURAL, Grid, spectrum
 
-DB_PER_NATURAL = 20.0 / math.log(10.0)
 RANGE_DB = 80.0
 LEAST_VOICED = 0.2  # of the frames; fewer are no pitch
 SEGMENT_LIMITS_DB = (-10.0, 35.0)  # of one frame, Hansen and Pellom 1998

@@ -23,12 +23,13 @@ import torch
 from torch import Tensor
 
 from irdream.arguments import Amount, Count, checked
+from irdream.audio.stft import DB_PER_NATURAL
 from irdream.datasets.base import ExcerptFile, Excerpts, multi_hot
 from irdream.errors import InputError
 from irdream.measures.bootstrap import share_interval
 from irdream.progress import track
 from irdream.recognizer import Recognizer
-from irdream.training.losses import DB_PER_UNIT, perturb
+from irdream.training.losses import perturb
 
 Item = TypeVar("Item")
 _NONE = (
@@ -194,7 +195,7 @@ def _stays_right(
     generator: torch.Generator,
 ) -> Tensor:
     """Return for each window whether it is right after the search, (batch,), on the CPU."""
-    epsilon = epsilon_db / DB_PER_UNIT
+    epsilon = epsilon_db / DB_PER_NATURAL
 
     def lead(changed: Tensor) -> Tensor:
         """Return how far another instrument is above all labels, summed over the windows."""

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from irdream.audio.stft import DB_PER_NATURAL
 from irdream.datasets.base import DataSet, Excerpt, warn_skipped
 from irdream.datasets.starts import ExcerptStart
 from irdream.dreaming.targets import Item, plan
 from irdream.errors import InputError
-from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.measures.recognition import Report
 from irdream.measures.scoring import Scoring
 from irdream.paper.study import Found, Study

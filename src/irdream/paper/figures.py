@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from irdream import instruments
-from irdream.measures.dreams import DB_PER_NATURAL
+from irdream.audio.stft import DB_PER_NATURAL
 from irdream.paper.excerpts import ExcerptFindings, examples
 from irdream.paper.noise import NoiseFindings, by_noise
 from irdream.recognizer import Recognizer

@@ -19,10 +19,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 
+from irdream.audio.stft import DB_PER_NATURAL
 from irdream.datasets.starts import NoiseStart
 from irdream.dreaming.targets import Item
 from irdream.errors import InputError
-from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.paper.study import Found, Study
 from irdream.progress import Stopwatch
 

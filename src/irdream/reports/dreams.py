@@ -15,6 +15,7 @@ from torch import Tensor
 
 from irdream import instruments
 from irdream.audio import load_audio, write_wav
+from irdream.audio.stft import DB_PER_NATURAL
 from irdream.datasets.base import Excerpt
 from irdream.dreaming.best import Answer, Dreams
 from irdream.dreaming.network_checks import Given
@@ -23,7 +24,6 @@ from irdream.dreaming.parametrizations.base import full_band
 from irdream.dreaming.targets import Item
 from irdream.ensemble import members_of
 from irdream.files import distinct_names
-from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.recognizer import Recognizer, same_weights
 
 if TYPE_CHECKING:

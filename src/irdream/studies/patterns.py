@@ -17,9 +17,9 @@ import torch
 from annotated_types import Ge
 
 from irdream.arguments import Count, Positive
+from irdream.audio.stft import DB_PER_NATURAL
 from irdream.datasets.starts import NoiseStart
 from irdream.dreaming.parametrizations import LogMel
-from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.paper.noise import Array, by_noise, consistency
 from irdream.paper.study import Stage
 from irdream.recognizer import Recognizer

@@ -24,7 +24,7 @@ from irdream.arguments import Natural, checked
 from irdream.attribution import Attribution, check_method, with_sound
 from irdream.attribution.sanity import cascade, left
 from irdream.audio import write_wav
-from irdream.audio.stft import with_mel_mask
+from irdream.audio.stft import DB_PER_NATURAL, with_mel_mask
 from irdream.datasets.base import Excerpt, counted, warn_long, warn_skipped
 from irdream.datasets.starts import Start
 from irdream.dreaming.best import Answer
@@ -32,7 +32,6 @@ from irdream.dreaming.probe import probing
 from irdream.dreaming.targets import Item, batches, parse_targets
 from irdream.errors import InputError
 from irdream.measures import attribution as measures
-from irdream.measures.dreams import DB_PER_NATURAL
 from irdream.progress import Stopwatch, track
 from irdream.recognizer import Recognizer
 from irdream.reports.attributions import (

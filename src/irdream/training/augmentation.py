@@ -9,7 +9,6 @@ sound; Moorer 1979), changes of pitch and speed as of a tape. Both mask stripes 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -20,6 +19,7 @@ from annotated_types import Ge, Le, Len
 from torch import Tensor
 
 from irdream.arguments import Amount, Natural, Positive, checked, shown
+from irdream.audio.stft import NATURAL_PER_DB
 from irdream.errors import InputError
 
 Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
@@ -82,7 +82,7 @@ class Draw:
 
 def amplitude(decibels: Tensor) -> Tensor:
     """Return the factor of a level change in dB."""
-    return torch.exp(decibels * (math.log(10.0) / 20.0))
+    return torch.exp(decibels * NATURAL_PER_DB)
 
 
 @dataclass(frozen=True, kw_only=True)

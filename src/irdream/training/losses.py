@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Annotated, Literal
@@ -35,13 +34,13 @@ from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from irdream.arguments import Count, Natural, Positive, checked
+from irdream.audio.stft import DB_PER_NATURAL
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 from irdream.runtime import has_bfloat16
 
 Method = Literal["fgsm", "free", "pgd", "trades"]
 Objective = Callable[[Tensor], Tensor]
-DB_PER_UNIT = 20 / math.log(10)
 VALIDATION_STEPS = 3
 
 
@@ -160,7 +159,7 @@ class Robust:
     weight: Positive = 6.0  # of the divergence in `trades`
 
     def __post_init__(self) -> None:
-        self._full = self._epsilon = self.epsilon_db / DB_PER_UNIT
+        self._full = self._epsilon = self.epsilon_db / DB_PER_NATURAL
         self._change: Tensor | None = None  # what `free` takes from batch to batch
 
     def begin_epoch(self, epoch: int) -> None:

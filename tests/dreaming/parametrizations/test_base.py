@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from irdream.audio import load_audio, resample
+from irdream.audio.stft import NATURAL_PER_DB
 from irdream.dreaming.batch import Originals
 from irdream.dreaming.parametrizations import Fourier, LogMel, StftGain, Waveform
-from irdream.dreaming.parametrizations.base import NATURAL_PER_DB, full_band
+from irdream.dreaming.parametrizations.base import full_band
 from irdream.errors import InputError
 from irdream.frontends import HanLogMel
 from irdream.recognizer import Recognizer

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from irdream.arguments import Natural, Positive, Several, checked
-from irdream.audio.stft import as_many_frames, inverse_stft, stft
+from irdream.audio.stft import NATURAL_PER_DB, as_many_frames, inverse_stft, stft
 from irdream.dreaming.batch import LEAST_MAGNITUDE, Kind, Start
 from irdream.dreaming.constraints.base import Constraint
 from irdream.dreaming.constraints.masks import mel_basis
-from irdream.dreaming.parametrizations.base import NATURAL_PER_DB
 from irdream.errors import InputError
 from irdream.files import ExistingPath
 

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from irdream.arguments import Amount, checked
 from irdream.audio.masking import bins_hz
+from irdream.audio.stft import NATURAL_PER_DB
 from irdream.dreaming.batch import Kind, Start
 from irdream.dreaming.constraints.base import Constraint
-from irdream.dreaming.parametrizations.base import NATURAL_PER_DB
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from irdream.arguments import Amount, checked
-from irdream.audio.stft import stft
+from irdream.audio.stft import NATURAL_PER_DB, stft
 from irdream.dreaming.batch import Originals
 from irdream.dreaming.objectives.base import (
     ForwardOutput,
@@ -25,7 +25,6 @@ from irdream.dreaming.objectives.base import (
     ReadLayers,
     of_target,
 )
-from irdream.dreaming.parametrizations.base import NATURAL_PER_DB
 from irdream.errors import InputError
 
 LEAST_POWER = 1e-30  # so that nothing is divided by 0

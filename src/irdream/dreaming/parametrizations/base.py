@@ -9,7 +9,6 @@ Constraints hold the signal; then the network gets its log-mel, or that of the s
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,12 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from irdream.audio import load_channels, resample
+from irdream.audio.stft import NATURAL_PER_DB
 from irdream.dreaming.batch import Kind, Originals, Start
 from irdream.ensemble import Ensemble
 from irdream.errors import InputError
 from irdream.recognizer import Recognizer
 
-NATURAL_PER_DB = math.log(10.0) / 20.0
 FULL_RANGE_DB = (-100.0, 20.0)  # from the floor to the loudest band of a full-scale sine
 _FULL = tuple(value * NATURAL_PER_DB for value in FULL_RANGE_DB)
 _LOG_MAGNITUDES = (-30.0, 8.0)  # natural log: what lies beyond is in another unit

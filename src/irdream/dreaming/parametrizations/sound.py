@@ -17,15 +17,9 @@ from torch import Tensor
 
 from irdream.arguments import Count, Positive, checked
 from irdream.audio.pitch import HOP_SECONDS, PERIODS, PITCH_HZ, pitch_hz
-from irdream.audio.stft import inverse_stft, stft
+from irdream.audio.stft import NATURAL_PER_DB, inverse_stft, stft
 from irdream.dreaming.batch import Originals, Start
-from irdream.dreaming.parametrizations.base import (
-    NATURAL_PER_DB,
-    Additive,
-    coarser_grid,
-    one_db,
-    resize,
-)
+from irdream.dreaming.parametrizations.base import Additive, coarser_grid, one_db, resize
 from irdream.errors import InputError
 
 QUIETEST_RMS = 1e-3  # of full scale; so that digital silence can be changed
