@@ -160,7 +160,8 @@ def _check_built_again(recognizer: Recognizer, spec: Mapping[str, Mapping[str, A
     trust = [str(one["_target_"]).partition(".")[0] for one in spec.values()]
     built = {part: _build(one, trust=trust).to(recognizer.device) for part, one in spec.items()}
     samples = math.ceil(recognizer.window_seconds * recognizer.sample_rate_hz)
-    waveform = torch.randn(1, samples, generator=torch.Generator().manual_seed(0)) / 10
+    generator = torch.Generator().manual_seed(0)
+    waveform = torch.randn(1, samples, generator=generator, device="cpu") / 10
     again = copy.copy(recognizer)
     again._modules = built
     problem = "it gives other logits"

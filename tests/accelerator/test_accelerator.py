@@ -95,3 +95,21 @@ with device.device() as on:
         "2.0 True [1.0, 1.0] 2 2.0",
         "5 4.0 pretend:0",
     ], done.stderr[-2000:]
+
+
+def test_a_default_device_of_torch_is_no_hindrance(tmp_path) -> None:
+    script = f"""
+import torch
+from irdream import dream, load, save
+from irdream.dreaming.parametrizations import Harmonic
+from tests.accelerator import device
+with device.device() as on:
+    torch.set_default_device(on)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(40, 3))
+    print(dream(net, torch.randn(1, 4, 10) - 6, 1, steps=2, progress=False).signal.device)
+    shipped, sound = load("shipped"), torch.arange(30000, device="cpu").mul(0.1).sin()
+    dream(shipped, sound, 1, parametrization=Harmonic(), steps=1, progress=False)
+    save(shipped.to(on), {str(tmp_path)!r})
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("pretend:0\n", 0), done.stderr[-2000:]

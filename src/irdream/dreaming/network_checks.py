@@ -190,7 +190,8 @@ def doubt_of_output(recognizer: Recognizer, signal: Tensor) -> str | None:
     Its outputs add up to one, or lie between 0 and 1 whatever it gets.
     """
     window = recognizer.windows(log_mel_of(recognizer, signal[:1]))[:, 0]
-    noise = torch.randn(8, *window.shape[1:], generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(8, *window.shape[1:], generator=generator, device="cpu")
     loud = window + 10.0 * (1.0 + window.abs().amax()) * noise.to(window)
     with frozen(recognizer):
         logits = recognizer.logits(window)

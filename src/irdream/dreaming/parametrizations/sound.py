@@ -333,7 +333,8 @@ def _floor(sound: Tensor, sample_rate_hz: int, floor_db: float) -> Tensor:
 
 def _noise(like: Tensor) -> Tensor:
     """Return white noise, always the same, of RMS 1."""
-    return torch.randn(len(like), generator=torch.Generator().manual_seed(0)).to(like)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(len(like), generator=generator, device="cpu").to(like)
 
 
 def _smooth(values: Tensor, taper: Tensor) -> Tensor:
