@@ -32,7 +32,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def in_eval(module: nn.Module) -> Iterator[None]:
     """Hold a module in eval mode; each of its parts has its own mode again after the block."""
     with ONE_THREAD:
-        modes = [(part, part.training) for part in module.modules()]
+        # torch.jit.freeze takes the mode away
+        modes = [(part, getattr(part, "training", False)) for part in module.modules()]
         try:
             module.eval()
             yield

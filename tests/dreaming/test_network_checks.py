@@ -116,10 +116,11 @@ def compiled(net: nn.Module) -> Any:
     return torch.compile(net, backend="eager")
 
 
-def scripted() -> nn.Module:
+def scripted(*, freeze: bool = False) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torch.jit.trace(Net().eval(), torch.zeros(2, 12, 20))  # type: ignore[return-value]
+        traced: Any = torch.jit.trace(Net().eval(), torch.zeros(2, 12, 20))
+        return torch.jit.freeze(traced) if freeze else traced
 
 
 @torch.inference_mode()
@@ -138,6 +139,7 @@ KINDS: dict[str, Callable[[], nn.Module]] = {
     "compiled chain": lambda: compiled(nn.Sequential(Net())),
     "compiled in place": compiled_in_place,
     "scripted": scripted,
+    "scripted and frozen": lambda: scripted(freeze=True),
     "data parallel": lambda: nn.DataParallel(Net()),
     "tuple": lambda: Net(lambda y: (y, None)),
     "dict": lambda: Net(lambda y: {"loss": 1.0, "logits": y, "more": y}),

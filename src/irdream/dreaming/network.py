@@ -236,7 +236,7 @@ def _is_special(module: nn.Module) -> bool:
         module._forward_hooks, module._forward_pre_hooks,
         module._backward_hooks, module._backward_pre_hooks,
     )  # fmt: skip
-    return any(hooks) or "forward" in vars(module) or module.training
+    return any(hooks) or "forward" in vars(module) or getattr(module, "training", False)
 
 
 def _rises(module: nn.Module) -> bool:
