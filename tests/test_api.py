@@ -489,6 +489,7 @@ def test_a_target_that_is_none_is_refused(on_log_mels, target, message) -> None:
     [
         ({"steps": 0}, r"^steps=0; expected a whole number, at least 1"),
         ({"step_sizes": [1.0]}, r"step_sizes has 1 values; expected one for each of 3 items"),
+        ({"step_sizes": 0.5}, r"step_sizes has no list of values; expected one for each of 3"),
         ({"step_sizes": [1, 0, 1]}, r"step_sizes=\[1, 0, 1\]; expected numbers above 0"),
         ({"seed": 1.5}, r"^seed=1.5; expected a whole number"),
         ({"groups": [1, 2, 3, 4]}, r"groups has 4 values; expected one for each of 3 items"),

@@ -398,7 +398,7 @@ def _paired(signal: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _one_each(name: str, values: Sequence[float], signal: Tensor) -> Tensor:
-    if len(values) != len(signal):
-        items = len(signal)
-        raise InputError(f"{name} has {len(values)} values; expected one for each of {items} items")
+    count, items = len(values) if np.ndim(values) else "no list of", len(signal)
+    if count != items:
+        raise InputError(f"{name} has {count} values; expected one for each of {items} items")
     return torch.as_tensor(values, device=signal.device)

@@ -524,6 +524,7 @@ def test_what_is_not_finite_is_refused_also_in_the_last_step(
         ({"parametrization": LogMel}, r"parametrization=LogMel is a class; expected LogMel\("),
         ({"transform": [Jitter(frames=2)]}, r"transform=\[.*; Chain\(\[\.\.\.\]\) for several"),
         ({"transform": Jitter}, r"transform=Jitter is a class; expected Jitter\(\.\.\.\)"),
+        ({"constraint": abs}, r"constraint=<built-in function abs>; expected an object of irdream"),
         ({"constraint": "masking"}, r"constraint='masking'; expected an object of irdream.dre"),
         ({"constraint": [MaxChange]}, r"constraint=MaxChange is a class; expected MaxChange\("),
         ({"objective": 3.0}, r"objective=3.0; expected an objective or a function"),

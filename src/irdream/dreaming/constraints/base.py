@@ -134,6 +134,6 @@ def with_consistency(
 
 def listed(constraint: Constraint | Sequence[Constraint] | None) -> list[Constraint]:
     """Return one constraint, several or none as a list."""
-    if isinstance(constraint, Constraint | str | type):  # the latter two are none
-        return [cast(Any, constraint)]
-    return list(constraint or ())
+    if isinstance(constraint, Sequence) and not isinstance(constraint, str):
+        return list(constraint)
+    return [] if constraint is None else [cast(Any, constraint)]
