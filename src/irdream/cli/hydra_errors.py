@@ -132,7 +132,10 @@ def _not_found(match: re.Match[str], error: Exception) -> str:
     cause = cause.__cause__ or cause  # Hydra has two of its own above it
     is_away = isinstance(cause, ModuleNotFoundError) and cause.name == package
     remedy = f"; put the folder of {package} on PYTHONPATH" if is_away else ""
-    return f"{_where(error)}cannot import {match[1]}: {told(cause)}{remedy}"
+    module, _, name = match[1].rpartition(".")
+    is_lacking = module and isinstance(cause, ModuleNotFoundError) and cause.name == match[1]
+    reason = f"{module} has no {name}; check the name" if is_lacking else told(cause)
+    return f"{_where(error)}cannot import {match[1]}: {reason}{remedy}"
 
 
 def _where(error: Exception) -> str:
