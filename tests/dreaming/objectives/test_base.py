@@ -1,6 +1,7 @@
 """The algebra of objectives on numbers, and what is printed of it."""
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -150,3 +151,4 @@ def test_a_function_is_an_objective_that_reads_the_output() -> None:
     assert repr(objective) == "loudness"
     torch.testing.assert_close(value(a - objective), A - torch.tensor([0.0, 2.0, 4.0]))
     assert as_objective(objective) is objective
+    assert repr(as_objective(partial(loudness))) == "loudness"

@@ -187,7 +187,8 @@ class Custom(Objective):
         return self.function(output, targets)
 
     def __repr__(self) -> str:
-        return getattr(self.function, "__name__", type(self.function).__name__)
+        function: Any = getattr(self.function, "func", self.function)  # of a partial
+        return getattr(function, "__name__", type(function).__name__)
 
 
 def as_objective(objective: Objective | Callable[[ForwardOutput, Tensor], Tensor]) -> Objective:
