@@ -56,6 +56,12 @@ def recognizer(my_package) -> Recognizer:
     return my_net(my_package)
 
 
+def not_drawn(_: object, path: Path, *, again: bool = True) -> None:
+    """Stand for `save_figure`: an empty file, which may be there already."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(exist_ok=again)
+
+
 @pytest.fixture
 def run(recognizer, tmp_path) -> Callable[..., tuple[dict, pd.DataFrame, Notebook]]:
     """Return metrics, table and tracker of a run, by default in `tmp_path` and without figures."""
@@ -64,7 +70,7 @@ def run(recognizer, tmp_path) -> Callable[..., tuple[dict, pd.DataFrame, Noteboo
         tracker = Notebook()
         settings = {"start": Start(), "target": "all", "ascent": tiny_ascent(), "figures": 0}
         settings |= changes
-        drawn = mock.patch.object(figures, "save_figure", lambda figure, path: path.touch())
+        drawn = mock.patch.object(figures, "save_figure", not_drawn)
         with contextlib.nullcontext() if settings["figures"] else drawn:  # drawing takes longest
             metrics = dream(recognizer=recognizer, tracker=tracker, output_dir=folder, **settings)
         return metrics, pd.read_csv(folder / "dreams.csv"), tracker
@@ -78,7 +84,7 @@ def titles_drawn() -> Iterator[list[str]]:
     titles: list[str] = []
     with (
         mock.patch.object(dream_table, "figure_of", lambda *_, title, **__: titles.append(title)),
-        mock.patch.object(figures, "save_figure", lambda _, path: path.touch()),
+        mock.patch.object(figures, "save_figure", not_drawn),
     ):
         yield titles
 
@@ -253,7 +259,7 @@ class Named(Start):
 def test_dreams_whose_names_agree_have_their_own_files(run, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(dream_table, "figure_of", lambda *_, **__: None)
     monkeypatch.setattr(
-        figures, "save_figure", lambda _, path: path.touch(exist_ok=path.stem == "curves")
+        figures, "save_figure", lambda _, path: not_drawn(_, path, again=path.stem == "curves")
     )
     names = ["x" * 100 + "1", "x" * 100 + "2", "take #1", "take 1", "Take_1", "é", "e\u0301"]
     sizes, loop = [0.12345678, 0.12345679], tiny_ascent(steps=1)
