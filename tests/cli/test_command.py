@@ -352,14 +352,16 @@ def test_a_defect_is_no_line() -> None:
 @pytest.mark.parametrize(
     ("node", "said"),
     [
-        ({"_target_": "pathlib.Path", "_args_": [2024]}, "build pathlib.Path: TypeError: "),
+        ({"_target_": "fractions.Fraction", "_args_": [[]]},
+         "build fractions.Fraction: TypeError: "),
         ({"_target_": "uuid.UUID", "_args_": [5]},
          "build uuid.UUID: AttributeError: 'int' object has no attribute 'replace'"),
         ({"_target_": "fractions.Fraction", "_args_": ["x\ny"]},
          "build fractions.Fraction: Invalid literal for Fraction: 'x\\ny'"),
         ({"_target_": "nowhere.Net"}, "import nowhere.Net: ModuleNotFoundError: No module named "
          "'nowhere'; put the folder of nowhere on PYTHONPATH"),
-        ({"_target_": "pathlib.Net"}, "import pathlib.Net: pathlib has no Net; check the name"),
+        ({"_target_": "fractions.Net"},
+         "import fractions.Net: fractions has no Net; check the name"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_made_is_told_in_one_line_with_its_key(node, said) -> None:

@@ -1,5 +1,6 @@
 """Whole searches: Hydra, a launcher, a study in a file, and a task that is a parabola."""
 
+import contextlib
 import logging
 import re
 import shutil
@@ -140,7 +141,7 @@ def test_a_search_finds_the_least_and_says_how_to_run_it_again(sweep, tmp_path, 
 
 def forget_heartbeats(path: str) -> None:
     """Let the trials that run count as those of a dead process."""
-    with sqlite3.connect(path) as database:
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00'")
     database.close()
 

@@ -1,3 +1,4 @@
+import contextlib
 import shutil
 import sqlite3
 import subprocess
@@ -149,7 +150,7 @@ def test_a_store_in_the_home_folder_is_found(new_store, tmp_path, monkeypatch) -
 def test_another_file_under_the_name_is_said(tmp_path: Path, script, message) -> None:
     (tmp_path / "mlflow.db").write_text("" if script else "this is no database, and long enough")
     if script:
-        with sqlite3.connect(tmp_path / "mlflow.db") as connection:
+        with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection, connection:
             connection.execute(script)
         connection.close()
     with pytest.raises(InputError, match=message):
@@ -164,7 +165,7 @@ def test_another_file_under_the_name_is_said(tmp_path: Path, script, message) ->
     ],
 )
 def test_a_store_of_another_mlflow_is_said(root: Path, version, message) -> None:
-    with sqlite3.connect(root / "mlflow.db") as connection:
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (version,))
     connection.close()
     with pytest.raises(InputError, match=message):
@@ -188,7 +189,7 @@ def test_a_store_goes_on_where_it_is_now(move, root: Path, tmp_path: Path) -> No
     there = Path(move(root, tmp_path / "elsewhere" / "mlruns"))
     create_store(there)  # as `make ui` does
     uri = "SELECT artifact_uri FROM runs"
-    with sqlite3.connect(there / "mlflow.db") as connection:
+    with contextlib.closing(sqlite3.connect(there / "mlflow.db")) as connection, connection:
         assert [there.as_uri() in one for (one,) in connection.execute(uri)] == [True]
     with MlflowTracker(root=there) as after:
         after.log_file(table)

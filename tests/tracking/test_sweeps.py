@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import re
@@ -96,7 +97,8 @@ def test_workers_of_an_own_sweep_end_with_it(root: Path, store: Store, living: s
 
 def test_a_sweep_that_is_opened_again_is_alive(root: Path, store: Store) -> None:
     sweeps.open_sweep(store, "irdream", "monday", signature="abc")
-    with sqlite3.connect(root / "mlflow.db") as database:  # long ago, before this process began
+    # Long ago, before this process began.
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as database, database:
         database.execute("UPDATE runs SET start_time = 1000000000000")
     sweeps.open_sweep(store, "irdream", "tuesday", signature="abc")
     assert doctor(store=root) == {"doctor/closed": 0, "doctor/alive": 1, "doctor/elsewhere": 0}
