@@ -122,13 +122,14 @@ class TestBadFiles:
         [
             (np.zeros((0, 2)), RATE_HZ, r"is empty \(0 frames\); replace it"),
             (stereo(0.5), RATE_HZ, r"is too short: 0\.500 s, at least 1 s expected; use a longer"),
+            (stereo(1)[:-1], RATE_HZ, r"is too short: 0\.999 s, at least 1 s expected; use"),
             (with_value(np.nan), RATE_HZ, "contains NaN or infinite values; export it again"),
             (with_value(np.inf), RATE_HZ, "contains NaN or infinite values; export it again"),
             (stereo(), 999, r"absurd sample rate of 999 Hz \(1000 to 768000 expected\); export it"),
             (stereo(), 768_001, r"absurd sample rate of 768001 Hz \(1000 to"),
             (np.zeros((100, 65)), RATE_HZ, "has 65 channels, at most 64 expected; export it as"),
         ],
-        ids=["empty", "short", "nan", "inf", "999 Hz", "768 kHz", "65 channels"],
+        ids=["empty", "short", "a sample short", "nan", "inf", "999 Hz", "768 kHz", "65 channels"],
     )
     def test_useless(self, tmp_path: Path, sound: np.ndarray, rate_hz: int, message: str) -> None:
         soundfile.write(tmp_path / "a.wav", sound, rate_hz, subtype="FLOAT")

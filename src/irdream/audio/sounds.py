@@ -73,7 +73,8 @@ def load_audio(
     if not np.isfinite(mono).all():
         raise bad(path, "contains NaN or infinite values", "export it again")
     if seconds < min_seconds:
-        short = f"is too short: {seconds:.3f} s, at least {min_seconds:g} s expected"
+        shown = math.floor(1000 * seconds) / 1000  # rounded up it could look long enough
+        short = f"is too short: {shown:.3f} s, at least {min_seconds:g} s expected"
         raise bad(path, short, "use a longer recording")
     if channels_peak < MIN_PEAK and not allow_silence:
         least = f"at least {20 * math.log10(MIN_PEAK):.0f} dB of full scale expected"
