@@ -8,6 +8,8 @@ import pickle
 import re
 import shutil
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,8 +103,13 @@ class FakeSlurm:
 def slurm(tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     fake = FakeSlurm(tmp_path_factory.mktemp("slurm"))
     monkeypatch.setenv("PATH", f"{fake.folder}:{os.environ['PATH']}")
-    monkeypatch.setattr("time.sleep", fake.sleep)
-    monkeypatch.setattr("time.monotonic", lambda: fake.now)
+    sleep, monotonic, here = time.sleep, time.monotonic, threading.get_ident()
+
+    def is_here() -> bool:
+        return threading.get_ident() == here  # threads of other libraries sleep as ever
+
+    monkeypatch.setattr("time.sleep", lambda s: fake.sleep(s) if is_here() else sleep(s))
+    monkeypatch.setattr("time.monotonic", lambda: fake.now if is_here() else monotonic())
     return fake
 
 
