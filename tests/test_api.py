@@ -456,7 +456,8 @@ def test_the_network_is_left_as_it_was(on_log_mels, frontend) -> None:
             np.zeros((9000, 2)),
             r"start has shape \(9000, 2\); expected \(items, samples\): start.T, or start.mean",
         ),
-        (["a.wav", "b.wav"], r"start cannot be read, a list .* or the path of a sound file"),
+        (["a.wav", "b.wav"], r"start is a list of 2 paths; expected one sound file: call"),
+        ((np.zeros(9000), 22_050), r"start cannot be read, a tuple .* or the path of a sound file"),
         (torch.full((2, 12, 20), torch.nan), r"start has values that are not finite; replace th"),
         ("nowhere.wav", r"no such file: 'nowhere.wav'|nowhere.wav"),
     ],
@@ -472,6 +473,7 @@ def test_a_start_that_is_none_is_refused(on_log_mels, start, message) -> None:
         (5, r"unknown target 5; expected a number from 0 to 4 or one of ape, bee, cat, dog, eel"),
         (-1, r"unknown target -1; expected a number from 0 to 4 or one of [^;]*$"),
         ("bees", r"unknown target 'bees'; expected .* eel; did you mean 'bee'\?"),
+        (True, r"unknown target True; expected a number from 0 to 4 or one of ape, "),
         (1.5, r"unknown target 1.5; expected a number from 0 to 4 or one of ape, "),
         (None, r"unknown target None; expected a number from 0 to 4"),
         ([0, "fox"], r"unknown target 'fox'; expected a number from 0 to 4"),
@@ -539,6 +541,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 
 def test_the_package_gives_what_it_names() -> None:
     assert irdream.dream is dream
+    assert irdream.InputError is InputError
     with pytest.raises(AttributeError, match=r"module 'irdream' has no attribute 'dreem'"):
         irdream.dreem  # noqa: B018
 

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from irdream.attributions import attribute
     from irdream.checkpoint_folder import load_recognizer as load
     from irdream.checkpoint_folder import save_recognizer as save
+    from irdream.errors import InputError
     from irdream.recognizer import Recognizer
 
-__all__ = ["Recognizer", "__version__", "attribute", "dream", "load", "save"]
+__all__ = ["InputError", "Recognizer", "__version__", "attribute", "dream", "load", "save"]
 __version__ = "0.1.0"
 _FROM = {
+    "InputError": "errors.InputError",
     "Recognizer": "recognizer.Recognizer",
     "attribute": "attributions.attribute",
     "dream": "api.dream",

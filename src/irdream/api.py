@@ -301,6 +301,11 @@ def _signal(start: Start, sample_rate_hz: int) -> Tensor:
     """Return (items, samples) or (items, n_mels, frames)."""
     if isinstance(start, str | Path):
         start = load_audio(start, sample_rate_hz=sample_rate_hz)
+    if isinstance(start, list | tuple) and any(isinstance(one, str | Path) for one in start):
+        raise InputError(
+            f"start is a {type(start).__name__} of {len(start)} paths; expected one sound file: "
+            "call this once for each of them"
+        )
     signal = tensor_of(start, "start")
     signal = signal[None] if signal.ndim == 1 else signal
     signal = signal.squeeze(1) if signal.ndim > 2 else signal  # of a single channel
@@ -378,7 +383,7 @@ def _class(target: Any, labels: list[str]) -> int:
     if isinstance(target, str) and (found := target if target in labels else find(target, labels)):
         number = labels.index(found)
     with contextlib.suppress(TypeError):  # of what is no whole number
-        if 0 <= operator.index(number) < len(labels):
+        if not isinstance(number, bool) and 0 <= operator.index(number) < len(labels):
             return operator.index(number)
     raise InputError(
         f"unknown target {target!r}; expected a number from 0 to {len(labels) - 1} or one of "
